@@ -1,0 +1,35 @@
+"""Architecture search and benchmarking of Runge-Kutta convolutional networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rksearch.spec import ArchSpec, DenseNet, Period, ResNet, RKNet, parse
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__version__ = "0.1.0"
+
+__all__ = ["ArchSpec", "DenseNet", "Period", "RKNet", "ResNet", "create", "parse"]
+
+
+def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> nn.Module:
+    """A freshly initialised network by name, for use outside of a search.
+
+    Args:
+        name: an architecture's name or spec, for example `RKNet-BC-k12-m2_9_12-1x8s_1x2s_1x2s`.
+        num_classes: width of the logits.
+        in_channels, image_size: shape of the images, (N, in_channels, image_size, image_size).
+
+    Returns:
+        A module from float images to logits (N, num_classes), in training mode, weights from torch's global generator.
+
+    Raises:
+        SpecError: the name is malformed, or the images are too small for the network.
+    """
+    from rksearch.datasets import image_shape
+    from rksearch.models import build
+
+    spec = parse(name) if isinstance(name, str) else name
+    return build(spec, image_shape(channels=in_channels, size=image_size, classes=num_classes))

@@ -1,0 +1,126 @@
+"""Exact costs from arithmetic alone.
+
+`cost` sums over the rows of a layout and is the definition. For whole search spaces the same sums of an RKNet are also
+given in closed form, as polynomials over numpy arrays: a network costs the sum of its parts (`stem_cost`,
+`period_cost`, `transition_cost`, `head_cost`), so a table per part prices every combination. The tests hold the two
+against each other, against the built modules and against fvcore.
+
+What is counted
+---------------
+params        every weight and bias, batch norm included.
+params_paper  convolution and linear weights and the linear bias: the Param column of the RKNet paper.
+macs          multiply-adds of convolutions and linear layers for one image; shared weights count at every use.
+fvcore_flops  what fvcore reports for the network in eval mode: `macs`, 2 per batch-norm input element, and 1 per
+              input element of the global pooling. It leaves additions, ReLUs, concatenations and average pooling out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from rksearch.datasets import Dataset
+from rksearch.layout import BOTTLENECK, Layout, Row, layout
+from rksearch.spec import ArchSpec
+
+Array = npt.NDArray[np.int64]
+Count = int | Array
+"""A whole number, or an array of them: the closed forms broadcast over either."""
+
+
+class Cost(NamedTuple):
+    """Counts of one network (or of one part of it); see the module's text for what each one counts."""
+
+    params: int
+    params_paper: int
+    macs: int
+    fvcore_flops: int
+
+
+class Part(NamedTuple):
+    """Counts of one part of a network, as numbers or as arrays over many networks."""
+
+    params: Count
+    params_paper: Count
+    macs: Count
+
+    def plus(self, other: Part) -> Part:
+        """Element-wise sum, broadcast."""
+        return Part(*(cast(Count, a + b) for a, b in zip(self, other, strict=True)))
+
+
+def row_cost(row: Row) -> Cost:
+    """Counts of one layer for one image."""
+    area = row.out_size.area
+    match row.kind:
+        case "conv":
+            weights = row.in_channels * row.out_channels * row.kernel**2
+            owned = weights if row.owns_weights else 0
+            return Cost(owned, owned, weights * area, weights * area)
+        case "linear":
+            weights = row.in_channels * row.out_channels
+            return Cost(weights + row.out_channels, weights + row.out_channels, weights, weights)
+        case "norm":
+            return Cost(2 * row.in_channels, 0, 0, 2 * row.in_channels * area)
+        case "global_pool":
+            return Cost(0, 0, 0, row.in_channels * row.in_size.area)
+        case "avgpool":
+            return Cost(0, 0, 0, 0)
+
+
+def layout_cost(net: Layout) -> Cost:
+    """Counts of a whole layout: the sum over its rows."""
+    counts = [row_cost(row) for row in net.rows]
+    return Cost(*(sum(column) for column in zip(*counts, strict=True)))
+
+
+def cost(spec: ArchSpec, data: Dataset) -> Cost:
+    """Counts of `spec` for one image of `data`.
+
+    Raises:
+        SpecError: the images are too small for the network.
+    """
+    return layout_cost(layout(spec, data))
+
+
+def areas(data: Dataset, periods: int) -> list[int]:
+    """Pixels of a feature map in each period: every transition halves height and width, rounding down."""
+    return [(data.height >> i) * (data.width >> i) for i in range(periods)]
+
+
+def stem_cost(data: Dataset, k: Count, m: Count) -> Part:
+    """conv3x3 from the image to the m * k channels of the first state."""
+    weights = 9 * data.channels * m * k
+    return Part(weights, weights, weights * (data.height * data.width))
+
+
+def period_cost(bottleneck: bool, k: Count, m: Count, s: Count, r: Count, share: Count, area: int) -> Part:
+    """All r time-steps of a period at `area` pixels; `share` is 0 or 1.
+
+    A time-step has n = s * m layers, and layer j reads (m + j) * k channels, in total k * (n * m + n * (n - 1) / 2).
+    """
+    n = s * m
+    inputs = k * (n * m + n * (n - 1) // 2)
+    if bottleneck:
+        weights = inputs * (BOTTLENECK * k) + n * (BOTTLENECK * k) * k * 9
+        norm_channels = inputs + n * BOTTLENECK * k
+    else:
+        weights = inputs * k * 9
+        norm_channels = inputs
+    copies = r - share * (r - 1)
+    params, params_paper, macs = weights * copies + 2 * norm_channels * r, weights * copies, weights * r * area
+    return Part(cast(Count, params), params_paper, cast(Count, macs))
+
+
+def transition_cost(k: Count, m_in: Count, m_out: Count, area: int) -> Part:
+    """BN, conv1x1 from m_in * k to m_out * k channels at the `area` before pooling."""
+    weights = m_in * k * m_out * k
+    return Part(weights + 2 * m_in * k, weights, weights * area)
+
+
+def head_cost(data: Dataset, k: Count, m: Count) -> Part:
+    """BN, global average pooling, linear with bias."""
+    weights = m * k * data.classes
+    return Part(weights + data.classes + 2 * m * k, weights + data.classes, weights)

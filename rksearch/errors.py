@@ -1,0 +1,69 @@
+"""The errors a user may see: each is one line that states the rule, the value given and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RksearchError(Exception):
+    """Base of every error raised on purpose; the command line prints it as one line, without a traceback.
+
+    `exit_code` is what the command line exits with: 2 for bad input, 1 for work that could not be finished.
+    """
+
+    exit_code = 2
+
+
+class SpecError(RksearchError):
+    """A name or description of an architecture breaks a rule of its family."""
+
+
+class SpaceError(RksearchError):
+    """A search-space file breaks a rule, or describes a space in which nothing is feasible."""
+
+
+class DataError(RksearchError):
+    """A data set is missing, damaged or cannot be downloaded."""
+
+
+class RunError(RksearchError):
+    """A run directory cannot be used as asked."""
+
+
+class RunAborted(RksearchError):
+    """A run met something that no further trial could get past; what is finished is kept, and it can be resumed."""
+
+    exit_code = 1
+
+
+class LedgerError(RksearchError):
+    """The ledger cannot be read or written."""
+
+    exit_code = 1
+
+
+class DeviceError(RksearchError):
+    """The device or the precision asked for is not there."""
+
+
+class CheckpointError(RksearchError):
+    """A checkpoint cannot be written."""
+
+    exit_code = 1
+
+
+class TrialFailed(RksearchError):
+    """Training one architecture cannot go on (a non-finite loss, for one); `kind` is a stable short label."""
+
+    exit_code = 1
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint ` (did you mean 'x'?)` for a mistyped word, or the empty string when nothing is near."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

@@ -1,0 +1,50 @@
+"""Independent witnesses of the arithmetic in `rksearch.cost`: torch's parameter count and fvcore's operation count."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from rksearch.cost import Cost
+from rksearch.datasets import Dataset
+
+
+def count_params(model: nn.Module) -> int:
+    """Elements of all parameters, each counted once however often it is used."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def count_fvcore_flops(model: nn.Module, data: Dataset) -> int | None:
+    """What fvcore counts for one image in eval mode, or None where fvcore is not installed.
+
+    The model is left in the mode it was in. It must be on the CPU.
+    """
+    if importlib.util.find_spec("fvcore") is None:
+        return None
+    from fvcore.nn import FlopCountAnalysis
+
+    was_training = model.training
+    model.eval()
+    # fvcore warns about every operator that it does not count; which ones is stated in `rksearch.cost`.
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
+    analysis = FlopCountAnalysis(model, torch.zeros(1, data.channels, data.height, data.width))
+    with torch.no_grad():
+        flops = int(analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total())
+    model.train(was_training)
+    return flops
+
+
+def witness(model: nn.Module, data: Dataset, expected: Cost) -> dict[str, Any]:
+    """Counts taken from the built model, and whether they agree with the closed forms.
+
+    Returns:
+        `params` (torch), `fvcore_flops` (fvcore, None where it is not installed) and `agree`.
+    """
+    params = count_params(model)
+    flops = count_fvcore_flops(model, data)
+    agree = params == expected.params and flops in (None, expected.fvcore_flops)
+    return {"params": params, "fvcore_flops": flops, "agree": agree}

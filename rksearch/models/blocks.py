@@ -1,0 +1,156 @@
+"""The blocks of each family: a formula, its modules and nothing else.
+
+All take and return feature maps of shape (N, C, H, W). Submodules are registered in the order of the forward pass, so
+that two implementations can be given the same weights by walking both.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rksearch.models.parts import Parts
+
+
+class DenseLayer(nn.Module):
+    """conv3x3(relu(bn(x))), or conv3x3(relu(bn(conv1x1(relu(bn(x)))))) with a bottleneck."""
+
+    def __init__(self, parts: Parts, path: str) -> None:
+        super().__init__()
+        self.norm1 = parts[f"{path}.norm1"]
+        self.conv1 = parts[f"{path}.conv1"]
+        self.bottleneck = parts.has(f"{path}.norm2")
+        if self.bottleneck:
+            self.norm2 = parts[f"{path}.norm2"]
+            self.conv2 = parts[f"{path}.conv2"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the layer's growth (N, k, H, W)."""
+        x = self.conv1(F.relu(self.norm1(x)))
+        return self.conv2(F.relu(self.norm2(x))) if self.bottleneck else x
+
+
+class DenseBlock(nn.Sequential):
+    """DenseNet block: each layer reads, and the block returns, the concatenation of the input and all growth so far."""
+
+    def __init__(self, parts: Parts, path: str) -> None:
+        super().__init__()
+        for name, child in parts.children(path, "layer"):
+            self.add_module(name, DenseLayer(parts, child))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C + layers * k, H, W)."""
+        for layer in self:
+            x = torch.cat([x, layer(x)], 1)
+        return x
+
+
+class TimeStep(nn.Sequential):
+    """One step of an s-stage explicit Runge-Kutta method: y + sum_i h b_i k_i (paper, Eqs. 2 and 3).
+
+    Layer j reads concat(y, the growths before it). Growths i*m ... i*m + m - 1 are stage i's h b_i k_i, as wide as y;
+    the coefficients are absorbed by the convolutions.
+    """
+
+    def __init__(self, parts: Parts, path: str, stages: int) -> None:
+        super().__init__()
+        self.stages = stages
+        for name, child in parts.children(path, "layer"):
+            self.add_module(name, DenseLayer(parts, child))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """State (N, m * k, H, W) to the next state of the same shape."""
+        seen = y
+        for layer in self:
+            seen = torch.cat([seen, layer(seen)], 1)
+        # The state comes first in `seen`, then the stages, all of one width.
+        state, *slopes = seen.chunk(self.stages + 1, 1)
+        for slope in slopes:
+            state = state + slope
+        return state
+
+
+class Period(nn.Sequential):
+    """r time-steps in a row."""
+
+    def __init__(self, parts: Parts, path: str, stages: int) -> None:
+        super().__init__()
+        for name, child in parts.children(path, "step"):
+            self.add_module(name, TimeStep(parts, child, stages))
+
+
+class Transition(nn.Module):
+    """avgpool2(conv1x1(relu(bn(x))))."""
+
+    def __init__(self, parts: Parts, path: str) -> None:
+        super().__init__()
+        self.norm = parts[f"{path}.norm"]
+        self.conv = parts[f"{path}.conv"]
+        self.pool = parts[f"{path}.pool"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H / 2, W / 2)."""
+        return self.pool(self.conv(F.relu(self.norm(x))))
+
+
+class BasicBlock(nn.Module):
+    """relu(shortcut(x) + bn(conv3x3(relu(bn(conv3x3(x)))))) , the shortcut without parameters (ResNet, option A)."""
+
+    def __init__(self, parts: Parts, path: str) -> None:
+        super().__init__()
+        self.conv1 = parts[f"{path}.conv1"]
+        self.norm1 = parts[f"{path}.norm1"]
+        self.conv2 = parts[f"{path}.conv2"]
+        self.norm2 = parts[f"{path}.norm2"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W'); where the widths differ, the shortcut subsamples and pads with zeros."""
+        branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        more_channels = branch.shape[1] - x.shape[1]
+        if more_channels:
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, more_channels))
+        return F.relu(x + branch)
+
+
+class Group(nn.Sequential):
+    """The basic blocks of one width."""
+
+    def __init__(self, parts: Parts, path: str) -> None:
+        super().__init__()
+        for name, child in parts.children(path, "block"):
+            self.add_module(name, BasicBlock(parts, child))
+
+
+class Stem(nn.Module):
+    """conv3x3, and relu(bn()) after it where the family has that (ResNet)."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.conv = parts["stem.conv"]
+        self.normalised = parts.has("stem.norm")
+        if self.normalised:
+            self.norm = parts["stem.norm"]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (N, C, H, W) to the first state (N, C', H, W)."""
+        x = self.conv(image)
+        return F.relu(self.norm(x)) if self.normalised else x
+
+
+class Head(nn.Module):
+    """linear(mean(relu(bn(x)))); without the batch norm where the blocks end in an activation (ResNet)."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.normalised = parts.has("head.norm")
+        if self.normalised:
+            self.norm = parts["head.norm"]
+        self.pool = parts["head.pool"]
+        self.linear = parts["head.linear"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to logits (N, classes)."""
+        if self.normalised:
+            x = F.relu(self.norm(x))
+        return self.linear(self.pool(x).flatten(1))

@@ -1,0 +1,66 @@
+"""Leaf modules of a layout, and their initialisation."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from rksearch.layout import Layout, Row
+
+
+def leaf(row: Row) -> nn.Module:
+    """The torch module that computes one row. Convolutions have no bias, and padding keeps the resolution."""
+    match row.kind:
+        case "conv":
+            return nn.Conv2d(
+                row.in_channels, row.out_channels, row.kernel, row.stride, padding=row.kernel // 2, bias=False
+            )
+        case "norm":
+            return nn.BatchNorm2d(row.in_channels)
+        case "avgpool":
+            return nn.AvgPool2d(row.kernel, row.stride)
+        case "global_pool":
+            return nn.AdaptiveAvgPool2d(1)
+        case "linear":
+            return nn.Linear(row.in_channels, row.out_channels)
+
+
+class Parts:
+    """The leaf modules of a layout by path; rows that share weights share one module."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._owned = {row.path: leaf(row) for row in layout.rows if row.owns_weights}
+        self._owner = {row.path: row.weight for row in layout.rows}
+
+    def __getitem__(self, path: str) -> nn.Module:
+        return self._owned[self._owner[path]]
+
+    def children(self, prefix: str, kind: str) -> list[tuple[str, str]]:
+        """(name, path) of the parts `kind1`, `kind2`, ... that lie directly under `prefix`, in order."""
+        names = dict.fromkeys(row.path[len(prefix) + 1 :].split(".")[0] for row in self._layout.under(prefix))
+        return [(name, f"{prefix}.{name}") for name in names if name.rstrip("0123456789") == kind]
+
+    def has(self, path: str) -> bool:
+        """Whether the layout has a row at `path`."""
+        return path in self._owner
+
+
+def initialise(model: nn.Module) -> None:
+    """Weights of the paper's recipe, drawn from torch's global generator in the order of the forward pass.
+
+    Convolutions N(0, sqrt(2 / (kernel^2 * out channels))), batch norms scale 1 and shift 0, linear weights uniform as
+    torch's own default, linear bias 0.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            bound = 1.0 / math.sqrt(module.in_features)
+            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,185 @@
+"""What is asked of a trial and what it returns: plain values that travel between driver, workers and ledger.
+
+Nothing here imports torch or Ray, so that the ledger and the report can be read anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from rksearch.recipe import Recipe
+
+Role = Literal["baseline", "known", "candidate"]
+"""Why an architecture is trained: as a baseline, as a configuration of the paper, or because the search chose it."""
+
+Status = Literal["complete", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSpec:
+    """One training: one architecture, one recipe, one seed.
+
+    Attributes:
+        arch: canonical name of the architecture.
+        dataset: name of the data set.
+        recipe: how it is trained.
+        train_images: size of the stratified subset that is trained on; None for all training images.
+        replicate: 0 for the first training of an architecture, 1, 2, ... for repetitions with other seeds.
+        role: why it is trained.
+    """
+
+    arch: str
+    dataset: str
+    recipe: Recipe
+    train_images: int | None = None
+    replicate: int = 0
+    role: Role = "candidate"
+
+    @property
+    def id(self) -> str:
+        """Unique within a run: `ResNet-20@0`."""
+        return f"{self.arch}@{self.replicate}"
+
+    @property
+    def seed(self) -> int:
+        """A function of architecture and replicate alone, never of the order of arrival."""
+        digest = hashlib.sha256(f"{self.arch}@{self.replicate}".encode()).digest()
+        return int.from_bytes(digest[:4], "big")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_json` is the inverse."""
+        return {
+            "arch": self.arch,
+            "dataset": self.dataset,
+            "recipe": self.recipe.to_json(),
+            "train_images": self.train_images,
+            "replicate": self.replicate,
+            "role": self.role,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> TrialSpec:
+        """The trial that `to_json` wrote."""
+        return cls(
+            arch=record["arch"],
+            dataset=record["dataset"],
+            recipe=Recipe.from_json(record["recipe"]),
+            train_images=record["train_images"],
+            replicate=record["replicate"],
+            role=record["role"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """Where and with what means a trial runs; changes how fast it is and, by rounding alone, its numbers.
+
+    Attributes:
+        work_dir: absolute path of the directory that holds one directory per trial (checkpoints, logs).
+        data_dir: where data sets lie or are downloaded to.
+        device: `auto` (CUDA where there is one), `cpu` or `cuda`.
+        precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`.
+        threads: CPU threads of this trial.
+        download: whether a missing data set may be downloaded.
+    """
+
+    work_dir: str
+    data_dir: str
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 1
+    download: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One pass over the training images; errors are top-1, in percent.
+
+    Attributes:
+        epoch: counted from 1.
+        lr: learning rate of the epoch's first step.
+        train_loss, train_error_pct: running means over the epoch's augmented batches.
+        val_loss, val_error_pct: on the validation split, after the epoch.
+        train_time_s: wall time of the training pass alone, validation left out.
+    """
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_error_pct: float
+    val_loss: float
+    val_error_pct: float
+    train_time_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """What a finished trial found.
+
+    Attributes:
+        status: `complete` after the full number of epochs, else `failed`.
+        failure: stable label of the reason when failed (`non_finite_loss`, `out_of_memory`, `error`, ...), else None.
+        message: the reason in one line when failed, else None.
+        epochs: every epoch that ran, resumed ones included.
+        params, params_paper, macs, fvcore_flops: our closed forms (see `rksearch.cost`).
+        witness: counts taken from the built model: `params` (torch), `fvcore_flops` (fvcore; None where it is not
+            installed), and `agree`.
+        device, precision, threads: what it ran on.
+        images: how many images were used: `train`, `val`.
+        split: first 16 hex digits of the SHA-256 of the split's indices.
+    """
+
+    status: Status
+    failure: str | None = None
+    message: str | None = None
+    epochs: tuple[Epoch, ...] = ()
+    params: int | None = None
+    params_paper: int | None = None
+    macs: int | None = None
+    fvcore_flops: int | None = None
+    witness: dict[str, Any] = field(default_factory=dict)
+    device: str = ""
+    precision: str = ""
+    threads: int = 0
+    images: dict[str, int] = field(default_factory=dict)
+    split: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_json` is the inverse."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "epochs"}
+        return {**plain, "epochs": [{name: getattr(e, name) for name in Epoch.__slots__} for e in self.epochs]}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> TrialResult:
+        """The result that `to_json` wrote; keys that a later version added are ignored."""
+        known = {k: v for k, v in record.items() if k in cls.__slots__}
+        return cls(**{**known, "epochs": tuple(Epoch(**e) for e in record["epochs"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
+    """One reading of the test set, by the weights of a trial's last epoch.
+
+    Attributes:
+        test_error_pct: top-1 error in percent.
+        test_loss: mean cross-entropy.
+        test_images: how many images were read.
+    """
+
+    __test__: ClassVar[bool] = False  # keeps pytest from taking the class for a group of tests
+
+    test_error_pct: float
+    test_loss: float
+    test_images: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_json` is the inverse."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> TestResult:
+        """The result that `to_json` wrote; keys that a later version added are ignored."""
+        return cls(**{k: v for k, v in record.items() if k in cls.__slots__})

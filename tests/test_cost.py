@@ -1,0 +1,129 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import nn
+
+from rksearch.cost import areas, cost, head_cost, period_cost, stem_cost, transition_cost
+from rksearch.datasets import dataset, image_shape
+from rksearch.errors import SpecError
+from rksearch.layout import layout
+from rksearch.measure import count_fvcore_flops, count_params, witness
+from rksearch.models import build
+from rksearch.spec import parse
+from tests.strategies import archs, rknets
+
+CIFAR10 = dataset("cifar10")
+TABLES = Path(__file__).with_name("paper_params.csv")
+
+
+def rows_of_tables_1_and_2():
+    with TABLES.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("row", rows_of_tables_1_and_2(), ids=lambda row: f"{row['dataset']}:{row['arch']}")
+def test_every_row_of_tables_1_and_2_counts_what_the_paper_prints(row):
+    digits = len(row["params_m"].partition(".")[2])
+    ours = cost(parse(row["arch"]), dataset(row["dataset"])).params_paper / 1e6
+    assert f"{ours:.{digits}f}" == row["params_m"]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "params_paper"),
+    [
+        ("DenseNet-BC-100-k12", 769_162, 745_174),
+        ("DenseNet-BC-250-k24", 15_324_406, None),
+        ("ResNet-20", 269_722, None),
+    ],
+)
+def test_published_counts(name, params, params_paper):
+    counted = cost(parse(name), CIFAR10)
+    assert counted.params == params
+    assert params_paper in (None, counted.params_paper)
+
+
+@settings(max_examples=25, deadline=None)
+@given(archs(most=3))
+def test_arithmetic_equals_the_built_model_and_fvcore(spec):
+    data = image_shape(channels=3, size=16, classes=7)
+    model, counted = build(spec, data), cost(spec, data)
+    assert count_params(model) == counted.params
+    assert count_fvcore_flops(model, data) == counted.fvcore_flops
+    norms = sum(p.numel() for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters())
+    assert counted.params_paper == counted.params - norms
+    assert witness(model, data, counted)["agree"] is True
+    assert witness(model, data, counted._replace(params=counted.params + 1))["agree"] is False
+    assert witness(model, data, counted._replace(fvcore_flops=0))["agree"] is False
+
+
+@settings(max_examples=25, deadline=None)
+@given(archs(most=3))
+def test_the_forward_pass_visits_exactly_the_rows(spec):
+    data = image_shape(channels=2, size=20, classes=3)
+    model = build(spec, data)
+    paths: dict[nn.Module, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        paths.setdefault(module, []).append(path)
+    seen = []
+    multiply_adds = 0
+
+    def visit(module, inputs, output):
+        nonlocal multiply_adds
+        seen.append((paths[module], tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            multiply_adds += module.weight.numel() * output[0, 0].numel()
+
+    for module in model.modules():
+        if not list(module.children()):
+            module.register_forward_hook(visit)
+    model(torch.zeros(2, 2, 20, 20))
+    rows = layout(spec, data).rows
+    assert len(seen) == len(rows)
+    for (module_paths, shape_in, shape_out), row in zip(seen, rows, strict=True):
+        assert row.path in module_paths
+        assert row.weight in module_paths
+        if row.kind != "linear":
+            assert shape_in == (row.in_channels, *row.in_size)
+            assert shape_out == (row.out_channels, *row.out_size)
+        else:
+            assert shape_in == (row.in_channels,)
+    assert multiply_adds == cost(spec, data).macs
+
+
+@given(rknets(most=9, most_periods=4))
+def test_the_closed_form_of_parts_equals_the_sum_over_rows(spec):
+    data = image_shape(channels=3, size=37, classes=11)
+    k, ps = spec.growth_rate, spec.periods
+    total = stem_cost(data, k, ps[0].m).plus(head_cost(data, k, ps[-1].m))
+    for i, (p, area) in enumerate(zip(ps, areas(data, len(ps)), strict=True)):
+        total = total.plus(period_cost(spec.bottleneck, k, p.m, p.s, p.r, int(p.share), area))
+        if i + 1 < len(ps):
+            total = total.plus(transition_cost(k, p.m, ps[i + 1].m, area))
+    counted = cost(spec, data)
+    assert (total.params, total.params_paper, total.macs) == (counted.params, counted.params_paper, counted.macs)
+
+
+def test_the_closed_form_broadcasts():
+    s, r = np.meshgrid(np.arange(1, 5), np.arange(1, 6), indexing="ij")
+    table = period_cost(True, 12, 3, s, r, np.zeros_like(s), 64)
+    assert np.shape(table.params) == (4, 5)
+    one = period_cost(True, 12, 3, 2, 4, 0, 64)
+    assert isinstance(table.params, np.ndarray)
+    assert table.params[1, 3] == one.params
+
+
+def test_sharing_lowers_parameters_and_leaves_macs_alone():
+    shared, own = (cost(parse(f"RKNet-BC-k12-m2_9_12-{p}"), CIFAR10) for p in ("1x8s_1x2s_1x2s", "1x8_1x2_1x2"))
+    assert shared.macs == own.macs
+    assert shared.params < own.params / 1.5
+
+
+def test_too_many_periods_for_the_image_is_an_error():
+    spec = parse("RKNet-k2-m1_1_1_1_1-1x1_1x1_1x1_1x1_1x1")
+    assert cost(spec, image_shape(channels=1, size=16, classes=2)).params > 0
+    with pytest.raises(SpecError, match=r"transition4\.pool cannot halve 1 x 1"):
+        cost(spec, image_shape(channels=1, size=8, classes=2))
