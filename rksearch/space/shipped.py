@@ -1,0 +1,60 @@
+"""Finding spaces: those that come with rksearch, by name, and anybody's own, by path."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from rksearch.errors import SpaceError, nearest
+from rksearch.space.space import Space, parse_space
+
+SUFFIX = ".yaml"
+
+
+def shipped_spaces() -> tuple[str, ...]:
+    """Names of the spaces that come with rksearch, sorted."""
+    return tuple(sorted(item.name.removesuffix(SUFFIX) for item in _shelf().iterdir() if item.name.endswith(SUFFIX)))
+
+
+def load_space(name_or_path: str | Path) -> Space:
+    """The space of a shipped name, or of a YAML file when given a path (anything with a `/` or ending in `.yaml`).
+
+    Raises:
+        SpaceError: no such name or file, or a space file that breaks a rule.
+    """
+    wanted = str(name_or_path)
+    if isinstance(name_or_path, Path) or wanted.endswith((SUFFIX, ".yml")) or "/" in wanted or "\\" in wanted:
+        path = Path(name_or_path)
+        return parse_space(_read(path, wanted), name=path.stem, file=wanted)
+    names = shipped_spaces()
+    if wanted not in names:
+        raise SpaceError(
+            f"the shipped spaces are {', '.join(names)}, but got {wanted!r}{nearest(wanted, names)}; "
+            f"for a file of your own give its path, ending in {SUFFIX}"
+        )
+    return parse_space(_read(_shelf() / f"{wanted}{SUFFIX}", wanted), name=wanted)
+
+
+def _shelf() -> Traversable:
+    """The directory of shipped files: in the package when installed, beside the package in a checkout."""
+    package = files("rksearch")
+    inside = package / "search_spaces"
+    if inside.is_dir():
+        return inside
+    beside = Path(str(package)).parent / "search_spaces"
+    if not beside.is_dir():
+        raise SpaceError(f"the shipped spaces are missing: neither {inside} nor {beside} exists; reinstall rksearch")
+    return beside
+
+
+def _read(file: Traversable, shown: str) -> str:
+    try:
+        return file.read_bytes().decode("utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SpaceError(f"cannot read the space file {shown}: {reason}; check the path") from None
+    except UnicodeDecodeError as error:
+        raise SpaceError(
+            f"the space file {shown} must be UTF-8 text, but byte {error.start} is not; save it as UTF-8"
+        ) from None

@@ -1,0 +1,84 @@
+"""A space in words, for `rksearch space show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rksearch.space.space import Member, Space
+
+REJECTION_WORDS = {
+    "too_few_params": "too few params",
+    "too_many_params": "too many params",
+    "too_few_macs": "too few MACs",
+    "too_many_macs": "too many MACs",
+}
+
+
+def describe_space(space: Space) -> str:
+    """Choices, size, what the budgets leave, extremes, and how candidates are trained: about 30 lines."""
+    definition = space.definition
+    lines = [f"{space.name}: {definition.description}" if definition.description else space.name, ""]
+    lines += _table(
+        [
+            ("data set", definition.dataset.name),
+            ("families", ", ".join(definition.families)),
+            ("growth rate k", _listed(definition.growth_rates)),
+        ]
+        + [
+            (
+                f"period {i}",
+                f"m {_listed(p.m)} | s {_listed(p.s)} | r {_listed(p.r)} | "
+                f"share {', '.join('yes' if share else 'no' for share in p.share)}",
+            )
+            for i, p in enumerate(definition.periods, 1)
+        ]
+    )
+    lines += ["", *_table(_sizes(space)), "", *_table(_extremes(space)), ""]
+    recipe = definition.recipe
+    images = (
+        "all training images" if definition.train_images is None else f"{definition.train_images:,} training images"
+    )
+    lines += _table(
+        [
+            ("recipe", f"{recipe.name}, {recipe.epochs} epochs of {images}, batch {recipe.batch_size}"),
+            ("trials", f"{definition.trials} candidates"),
+            ("seeds", f"{definition.search_seeds} in the search, {definition.final_seeds} on the front"),
+            ("baselines", _listed(definition.baselines)),
+            ("known", _listed(definition.known)),
+        ]
+    )
+    return "\n".join(lines)
+
+
+def _sizes(space: Space) -> list[tuple[str, str]]:
+    definition = space.definition
+    out = space.canonical_size - len(space)
+    rows = [
+        ("combinations", f"{space.raw_size:,}"),
+        ("different networks", f"{space.canonical_size:,} (with r = 1 sharing changes nothing)"),
+        ("budget on params", str(definition.params)),
+        ("budget on MACs", str(definition.macs)),
+        ("feasible", f"{len(space):,} ({100 * len(space) / space.canonical_size:.1f} % of the different networks)"),
+        ("rejected", f"{out:,}" + (", of which (one may break two budgets):" if out else "")),
+    ]
+    return rows + [(f"  {REJECTION_WORDS[key]}", f"{count:,}") for key, count in space.rejected.items() if count]
+
+
+def _extremes(space: Space) -> list[tuple[str, str]]:
+    ends: dict[str, Member] = {
+        "fewest params": space.smallest,
+        "most params": space.largest,
+        "fewest MACs": space.fewest_macs,
+        "most MACs": space.most_macs,
+    }
+    width = max(len(member.name) for member in ends.values())
+    return [(label, f"{m.name:{width}}  {m.params:>11,} params  {m.macs:>13,} MACs") for label, m in ends.items()]
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    width = max(len(label) for label, _ in rows)
+    return [f"  {label:{width}}  {value}".rstrip() for label, value in rows]
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values)) or "none"

@@ -1,0 +1,371 @@
+import json
+import math
+import random
+import subprocess
+import sys
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rksearch.cost import cost
+from rksearch.datasets import DATASETS
+from rksearch.errors import SpaceError
+from rksearch.space import Space, describe_space, load_space, parse_space, shipped_spaces
+from rksearch.space import feasible as feasible_module
+from rksearch.spec import DenseNet, Period, RKNet, parse
+
+
+def brute_force(document):
+    """Every (name, params, macs) of the choices, one spec at a time, and how many combinations were listed."""
+    data = DATASETS[document["dataset"]]
+    combinations, found = 0, {}
+    per_period = [list(product(p["m"], p["s"], p["r"], p["share"])) for p in document["periods"]]
+    for family, k, *periods in product(document["families"], document["growth_rate"], *per_period):
+        combinations += 1
+        spec = RKNet(
+            growth_rate=k,
+            periods=tuple(Period(m=m, s=s, r=r, share=share if r > 1 else False) for m, s, r, share in periods),
+            bottleneck=family == "dense_bc",
+        )
+        if str(spec) not in found:
+            counts = cost(spec, data)
+            found[str(spec)] = (counts.params, counts.macs)
+    return combinations, found
+
+
+def within(value, budget):
+    low, high = budget
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def subset(values, size):
+    return st.lists(st.sampled_from(values), min_size=1, max_size=size, unique=True)
+
+
+@st.composite
+def documents(draw):
+    """Space documents small enough for brute force, with budgets that often cut something off."""
+    period = st.fixed_dictionaries(
+        {
+            "m": subset([1, 2, 3, 5], 2),
+            "s": subset([1, 2, 3], 2),
+            "r": subset([1, 2, 4], 2),
+            "share": subset([False, True], 2),
+        }
+    )
+    ends = st.none() | st.integers(0, 60_000)
+    budgets = {}
+    for key, scale in (("params", 1), ("macs", 30)):
+        low, high = draw(ends), draw(ends)
+        if low is not None and high is not None and low > high:
+            low, high = high, low
+        budgets[key] = [None if end is None else end * scale for end in (low, high)]
+    return {
+        "dataset": draw(st.sampled_from(["digits", "cifar10"])),
+        "families": draw(subset(["dense", "dense_bc"], 2)),
+        "growth_rate": draw(subset([2, 4, 7], 2)),
+        "periods": draw(st.lists(period, min_size=1, max_size=2)),
+        "budgets": budgets,
+    }
+
+
+@settings(max_examples=80, deadline=None)
+@given(documents(), st.sampled_from([1, 7, 1 << 18]), st.randoms(use_true_random=False))
+def test_a_space_is_what_brute_force_finds(document, chunk, rng):
+    combinations, every = brute_force(document)
+    budgets = document["budgets"]
+    kept = {n: c for n, c in every.items() if within(c[0], budgets["params"]) and within(c[1], budgets["macs"])}
+    # JSON is YAML, so the document needs no writer of its own.
+    text = json.dumps(document)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feasible_module, "CHUNK", chunk)
+        if not kept:
+            with pytest.raises(SpaceError, match=f"all {len(every):,} candidates"):
+                parse_space(text, name="random")
+            return
+        space = parse_space(text, name="random")
+
+    assert (space.raw_size, space.canonical_size, len(space)) == (combinations, len(every), len(kept))
+    names = [str(spec) for spec in space]
+    assert len(set(names)) == len(names)
+    assert set(names) == set(kept)
+    assert [str(space.at(i)) for i in range(len(space))] == names
+    assert [space.index(parse(name)) for name in names] == list(range(len(space)))
+    params, macs = space.costs
+    assert list(zip(params.tolist(), macs.tolist(), strict=True)) == [kept[name] for name in names]
+
+    (low_p, high_p), (low_m, high_m) = budgets["params"], budgets["macs"]
+    assert space.rejected == {
+        "too_few_params": sum(p < (low_p or 0) for p, _ in every.values()),
+        "too_many_params": sum(p > (math.inf if high_p is None else high_p) for p, _ in every.values()),
+        "too_few_macs": sum(m < (low_m or 0) for _, m in every.values()),
+        "too_many_macs": sum(m > (math.inf if high_m is None else high_m) for _, m in every.values()),
+    }
+    for member, key in (
+        (space.smallest, lambda n: (kept[n][0], kept[n][1])),
+        (space.largest, lambda n: (-kept[n][0], -kept[n][1])),
+        (space.fewest_macs, lambda n: (kept[n][1], kept[n][0])),
+        (space.most_macs, lambda n: (-kept[n][1], -kept[n][0])),
+    ):
+        # `min` keeps the first of equals: the lower index.
+        best = min(names, key=key)
+        assert member == (best, *kept[best])
+
+    for name in every:
+        assert (parse(name) in space) == (name in kept)
+        decisions = space.choices(parse(name))
+        assert all(decisions[key] in values for key, values in space.dimensions().items())
+        assert str(space.from_choices(decisions)) == name
+
+    proposal = {key: rng.choice(values) for key, values in space.dimensions().items()}
+    exclude = {name for name in names if rng.random() < 0.3}
+    nearest = space.nearest(proposal, exclude)
+    left = [name for name in names if name not in exclude]
+    if not left:
+        assert nearest is None
+        return
+    target = str(space.from_choices(proposal))
+    expected = min(left, key=lambda n: (steps(space, target, n), abs(kept[n][0] - every[target][0])))
+    assert str(nearest) == expected
+
+
+def steps(space: Space, a: str, b: str) -> int:
+    """Steps on the lists of choices between two networks, from their decisions."""
+    one, other, values = space.choices(parse(a)), space.choices(parse(b)), space.dimensions()
+    total = 0
+    for key in values:
+        if key.startswith("share"):
+            decides = one[f"r{key[5:]}"] > 1 and other[f"r{key[5:]}"] > 1
+            total += decides and one[key] != other[key]
+        else:
+            total += abs(values[key].index(one[key]) - values[key].index(other[key]))
+    return total
+
+
+TINY = """\
+dataset: digits
+families: [dense, dense_bc]
+growth_rate: [4, 8]
+periods:
+  - {m: [1, 2], s: [1, 2], r: [1, 2], share: [false, true]}
+  - {m: [2, 4, 8], s: [1, 2], r: [1, 2], share: [false, true]}
+budgets: {params: [1_000, 30_000]}
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Space:
+    return parse_space(TINY, name="tiny")
+
+
+def test_what_is_no_member_says_why(tiny):
+    with pytest.raises(SpaceError, match="tiny: ResNet-8 is not among the choices"):
+        tiny.index(parse("ResNet-8"))
+    over = parse("RKNet-BC-k8-m2_8-2x2_2x2")
+    params = cost(over, DATASETS["digits"]).params
+    with pytest.raises(SpaceError, match=f"over or under budget: params {params:,} must be 1,000 to 30,000"):
+        tiny.index(over)
+    for index in (-1, len(tiny)):
+        with pytest.raises(SpaceError, match=f"from 0 to {len(tiny) - 1}, but got {index}"):
+            tiny.at(index)
+    assert "RKNet-k4-m1_2-1x1_1x1" not in tiny, "names are not specs"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["RKNet-k5-m1_2-1x1_1x1", "RKNet-k4-m3_2-1x1_1x1", "RKNet-k4-m1_2-1x1_3x1", "RKNet-k4-m1-1x1", "DenseNet-10-k4"],
+)
+def test_specs_off_the_choices_are_no_members(tiny, name):
+    assert parse(name) not in tiny
+    with pytest.raises(SpaceError, match="not among the choices"):
+        tiny.choices(parse(name))
+
+
+def test_samples_are_distinct_reproducible_and_bounded(tiny):
+    sample = tiny.sample(20, seed=7)
+    assert len(set(sample)) == 20
+    assert all(spec in tiny for spec in sample)
+    assert sample == tiny.sample(20, seed=7)
+    assert sample != tiny.sample(20, seed=8)
+    assert set(tiny.sample(len(tiny), seed=1)) == set(tiny)
+    assert tiny.sample(0, seed=1) == tiny.sample_stratified(0, random.Random(1)) == []
+    for n in (-1, len(tiny) + 1):
+        for draw in (lambda n=n: tiny.sample(n, 1), lambda n=n: tiny.sample_stratified(n, random.Random(1))):
+            with pytest.raises(SpaceError, match=f"0 to {len(tiny)} architectures, but got {n}"):
+                draw()
+
+
+def test_samples_are_uniform(tiny):
+    draws = Counter(str(spec) for seed in range(1500) for spec in tiny.sample(4, seed))
+    expected = 6000 / len(tiny)
+    chi_square = sum((draws[str(spec)] - expected) ** 2 / expected for spec in tiny)
+    freedom = len(tiny) - 1
+    # The chi-square distribution has variance 2 * freedom; the seeds are fixed, so this cannot flicker.
+    assert abs(chi_square - freedom) < 4 * math.sqrt(2 * freedom)
+
+
+def test_stratified_samples_cover_the_range_of_params():
+    space = load_space("cifar10_small")
+    n = 40
+    sample = space.sample_stratified(n, random.Random(3))
+    assert len(set(sample)) == n
+    low, high = math.log(space.smallest.params), math.log(space.largest.params)
+    sizes = [cost(spec, space.definition.dataset).params for spec in sample]
+    strata = Counter(min(n - 1, int((math.log(size) - low) / (high - low) * n)) for size in sizes)
+    assert set(strata.values()) == {1}, "every stratum of this space has members, so each gives one"
+    assert sorted(sizes) != sizes, "the order is random, so that the first few are spread as well"
+    assert sample == space.sample_stratified(n, random.Random(3))
+
+
+def test_stratified_samples_can_take_everything(tiny):
+    assert sorted(map(str, tiny.sample_stratified(len(tiny), random.Random(0)))) == sorted(map(str, tiny))
+
+
+def test_equivalent_decisions_are_one_network(tiny):
+    decisions = tiny.choices(parse("RKNet-k4-m1_2-1x1_1x2s"))
+    assert decisions["share1"] is False
+    assert tiny.from_choices({**decisions, "share1": True}) == tiny.from_choices(decisions)
+
+
+def test_decisions_that_are_none_of_the_space_are_refused(tiny):
+    good = tiny.choices(tiny.at(0))
+    with pytest.raises(SpaceError, match=r"the decisions are family, k, m1.* got 'shar1' \(did you mean 'share1'\?\)"):
+        tiny.from_choices({**good, "shar1": True})
+    with pytest.raises(SpaceError, match="m2 must be one of 2, 4, 8, but got 3"):
+        tiny.from_choices({**good, "m2": 3})
+    with pytest.raises(SpaceError, match="the decision k is missing; choose from 4, 8"):
+        tiny.from_choices({key: value for key, value in good.items() if key != "k"})
+
+
+def test_sharing_that_is_always_on_collapses_too():
+    text = "dataset: digits\ngrowth_rate: [4]\nperiods: [{m: [1], s: [1], r: [1, 2], share: [true]}]\n"
+    space = parse_space(text, name="shared")
+    assert [str(spec) for spec in space] == ["RKNet-BC-k4-m1-1x1", "RKNet-BC-k4-m1-1x2s"]
+    assert [space.choices(spec)["share1"] for spec in space] == [True, True]
+    assert space.nearest(parse("RKNet-BC-k4-m1-1x2")) == parse("RKNet-BC-k4-m1-1x2s")
+
+
+def test_a_feasible_proposal_is_its_own_nearest_until_it_is_excluded():
+    tiny = parse_space(TINY.replace("[4, 8]", "[4]", 1).replace("[2, 4, 8]", "[2, 4]"), name="tiny")
+    seen: set[str] = {"not an architecture", "ResNet-8"}
+    order = []
+    proposal = tiny.at(5)
+    while (spec := tiny.nearest(proposal, seen)) is not None:
+        order.append(spec)
+        seen.add(str(spec))
+    assert order[0] == proposal
+    assert len(order) == len(set(order)) == len(tiny)
+    distances = [steps(tiny, str(proposal), str(spec)) for spec in order]
+    assert distances == sorted(distances)
+
+
+def test_a_proposal_off_the_choices_goes_to_the_nearest_values(tiny):
+    assert tiny.nearest(parse("RKNet-BC-k5-m9_3-1x1_9x9s")) == tiny.nearest(parse("RKNet-BC-k4-m2_2-1x1_2x2s"))
+    with pytest.raises(SpaceError, match="has 2 periods, but RKNet-k4-m1-1x1 has 1"):
+        tiny.nearest(parse("RKNet-k4-m1-1x1"))
+    with pytest.raises(SpaceError, match="tiny: only an RKNet can be proposed, but got ResNet-20"):
+        tiny.nearest(parse("ResNet-20"))
+
+
+def test_shipped_spaces_hold_what_they_promise():
+    assert {"quickstart", "cifar10_small", "cifar10_bc"} <= set(shipped_spaces())
+    for name in shipped_spaces():
+        space = load_space(name)
+        definition = space.definition
+        data = definition.dataset
+        assert definition.description
+        assert len(definition.baselines) >= 3
+        assert len(space) > 10 * definition.trials >= 120
+        assert definition.final_seeds >= 2
+        assert all(spec in space for spec in definition.known), f"{name}: a known architecture is over budget"
+        for i in (0, len(space) // 2, len(space) - 1):
+            counts = cost(space.at(i), data)
+            assert (counts.params, counts.macs) == (space.costs[0][i], space.costs[1][i])
+        for member in (space.smallest, space.largest, space.fewest_macs, space.most_macs):
+            counts = cost(parse(member.name), data)
+            assert (counts.params, counts.macs) == member[1:]
+
+
+def test_cifar10_bc_has_the_four_rows_of_the_paper():
+    definition = load_space("cifar10_bc").definition
+    # Param column of Table 1, in millions, as printed beside DenseNet-BC-100-k12.
+    counted = [cost(spec, definition.dataset).params_paper / 1e6 for spec in definition.known]
+    assert [f"{count:.2f}" for count in counted] == ["0.91", "0.72", "0.33", "0.86"]
+    assert DenseNet(depth=100, growth_rate=12, bottleneck=True) in definition.baselines
+    assert definition.recipe.name == "paper"
+
+
+def test_an_unknown_name_lists_the_shipped_ones():
+    with pytest.raises(SpaceError, match=r"cifar10_bc, .*got 'quickstrat' \(did you mean 'quickstart'\?\)"):
+        load_space("quickstrat")
+
+
+def test_summary_is_json_and_rebuilds_the_space(tiny):
+    summary = json.loads(json.dumps(tiny.to_json()))
+    again = parse_space(summary["yaml"], name=summary["name"])
+    assert again.to_json() == summary
+    assert summary["feasible"] == len(tiny)
+    assert summary["smallest"] == {
+        "name": tiny.smallest.name,
+        "params": tiny.smallest.params,
+        "macs": tiny.smallest.macs,
+    }
+    assert summary["budgets"] == {"params": [1_000, 30_000], "macs": [None, None]}
+
+
+def test_text_states_sizes_rejections_and_extremes(tiny):
+    text = describe_space(tiny)
+    for expected in (
+        f"{tiny.raw_size:,}",
+        f"{tiny.canonical_size:,}",
+        f"{len(tiny):,}",
+        "too many params",
+        tiny.largest.name,
+    ):
+        assert expected in text
+    unlimited = describe_space(parse_space(TINY.replace("[1_000, 30_000]", "[null, null]"), name="all"))
+    assert "100.0 %" in unlimited
+    assert "too many" not in unlimited
+
+
+def test_three_periods_are_priced_as_their_layouts_are():
+    text = """\
+dataset: cifar10
+growth_rate: [12]
+periods:
+  - {m: [2, 3, 4], s: [1, 2, 3, 4], r: [1, 2, 3], share: [false, true]}
+  - {m: [4, 6, 8], s: [1, 2, 3, 4], r: [1, 2, 3], share: [false, true]}
+  - {m: [4, 8, 12], s: [1, 2, 3, 4], r: [1, 2, 3], share: [false, true]}
+budgets: {params: [200_000, 900_000]}
+"""
+    space = parse_space(text, name="large")
+    assert space.canonical_size == (3 * 4 * 5) ** 3
+    rng = random.Random(5)
+    for _ in range(60):
+        periods = []
+        for choices in space.definition.periods:
+            r = rng.choice(choices.r)
+            periods.append(
+                Period(m=rng.choice(choices.m), s=rng.choice(choices.s), r=r, share=r > 1 and rng.random() < 0.5)
+            )
+        spec = RKNet(growth_rate=12, periods=tuple(periods))
+        counts = cost(spec, space.definition.dataset)
+        assert (spec in space) == (200_000 <= counts.params <= 900_000)
+        if spec in space:
+            assert space.costs[0][space.index(spec)] == counts.params
+    params, _ = space.costs
+    assert params.dtype == np.int64
+    assert params.min() == space.smallest.params >= 200_000
+
+
+def test_spaces_need_no_heavy_imports():
+    code = (
+        "import sys; from rksearch.space import load_space; len(load_space('quickstart'));"
+        "print(sorted({'torch', 'ray', 'optuna', 'pandas', 'plotly', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

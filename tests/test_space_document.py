@@ -1,0 +1,204 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from rksearch.errors import SpaceError
+from rksearch.space import load_space, parse_space, shipped_spaces
+
+GOOD = """\
+description: small
+dataset: digits
+growth_rate: [4, 8]
+periods:
+  - {m: [1, 2], s: [1, 2], r: [1, 2], share: [false, true]}
+  - {m: [2, 4], s: [1], r: [1, 3], share: [false, true]}
+budgets: {params: [null, 20_000]}
+recipe: {name: short, epochs: 3}
+seeds: {search: 1, final: 2}
+baselines: [ResNet-8]
+known: [RKNet-BC-k4-m1_2-1x1_1x1]
+trials: 5
+"""
+
+
+def edited(old: str, new: str) -> str:
+    assert GOOD.count(old) == 1, f"the edit must apply once: {old}"
+    return GOOD.replace(old, new)
+
+
+def test_all_fields_are_read():
+    d = parse_space(GOOD, name="small").definition
+    assert (d.name, d.description, d.dataset.name, d.families) == ("small", "small", "digits", ("dense_bc",))
+    assert d.growth_rates == (4, 8)
+    assert (d.periods[1].m, d.periods[1].r, d.periods[1].share) == ((2, 4), (1, 3), (False, True))
+    assert (d.params.low, d.params.high, d.macs.low, d.macs.high) == (None, 20_000, None, None)
+    assert (d.recipe.name, d.recipe.epochs, d.recipe.schedule) == ("short", 3, "cosine")
+    assert (d.search_seeds, d.final_seeds, d.trials, d.train_images) == (1, 2, 5, None)
+    assert [str(spec) for spec in d.baselines + d.known] == ["ResNet-8", "RKNet-BC-k4-m1_2-1x1_1x1"]
+
+
+def test_choices_may_be_listed_in_any_order():
+    shuffled = edited("growth_rate: [4, 8]", "growth_rate: [8, 4]").replace("[false, true]", "[true, false]")
+    assert list(parse_space(shuffled, name="small")) == list(parse_space(GOOD, name="small"))
+
+
+@pytest.mark.parametrize("number", ["1e-3", "0.001", "1.0e-3"])
+def test_numbers_of_a_recipe_may_be_written_as_people_do(number):
+    text = edited("epochs: 3", f"epochs: 3, lr: {number}, milestones: [0.3, 0.6], augment: false")
+    recipe = parse_space(text, name="small").definition.recipe
+    assert (recipe.lr, recipe.milestones, recipe.augment) == (0.001, (0.3, 0.6), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "expected"),
+    [
+        (edited("growth_rate:", "growth_rates:"), 3, "growth_rates.*did you mean 'growth_rate'"),
+        (edited("search: 1", "serch: 1"), 9, "seeds: the keys are search, final.*did you mean 'search'"),
+        (edited("trials: 5", "trials: 5\ntrials: 6"), 13, "trials is given twice, first on line 12"),
+        (edited("dataset: digits\n", ""), 1, "the key dataset is missing"),
+        (edited("dataset: digits", "dataset: digit"), 2, "one of cifar10.*got digit;.*did you mean 'digits'"),
+        (edited("[4, 8]", "[4, 4]"), 3, "growth_rate: every value may be listed once, but got 4"),
+        (edited("[4, 8]", "[]"), 3, "growth_rate: must list at least one value"),
+        (edited("[4, 8]", "12"), 3, "growth_rate: must be a list, but got 12"),
+        (edited("[4, 8]", "[4, twelve]"), 3, "growth_rate: must be a whole number.*got twelve"),
+        (edited("[4, 8]", "['4']"), 3, "growth_rate: must be a whole number.*got '4'"),
+        (edited("[4, 8]", "[0]"), 3, "growth_rate: must be a whole number from 1 .*got 0"),
+        (edited("[4, 8]", "[010]"), 3, "growth_rate: must be a whole number"),
+        (edited("[4, 8]", "[4.0]"), 3, "growth_rate: must be a whole number"),
+        (edited("[4, 8]", "[true]"), 3, "growth_rate: must be a whole number"),
+        (edited("m: [2, 4], s: [1]", "m: [2, 4]"), 6, "period 2: the key s is missing"),
+        (edited("s: [1], r", "s: [1], q: [1], r"), 6, "period 2: the keys are m, s, r, share, but got q"),
+        (edited("[1, 3], share: [false, true]", "[1, 3], share: [maybe]"), 6, "share of period 2: must be true or"),
+        (edited("[1, 3], share: [false, true]", "[1, 3], share: [1]"), 6, "share of period 2: must be true or"),
+        (edited("[null, 20_000]", "[20_000]"), 7, r"params of budgets: a budget has two ends, but got \[20_000\]"),
+        (edited("[null, 20_000]", "[30, 20]"), 7, r"low <= high must hold.*got \[30, 20\].*\[20, 30\]"),
+        (edited("[null, 20_000]", "[-1, 20]"), 7, "whole number .*got -1"),
+        (edited("{name: short, epochs: 3}", "shrt"), 8, "recipe: must be one of paper, short.*did you mean 'short'"),
+        (edited("epochs: 3", "epoch: 3"), 8, "recipe: the keys are .*did you mean 'epochs'"),
+        (edited("epochs: 3", "lr: -1"), 8, "lr of recipe: .*lr must be above 0"),
+        (edited("epochs: 3", "lr: fast"), 8, "lr of recipe: must be a number, but got fast"),
+        (edited("epochs: 3", "lr: .nan"), 8, "lr of recipe: must be a number"),
+        (edited("epochs: 3", "nesterov: 1"), 8, "nesterov of recipe: must be true or false"),
+        (edited("final: 2", "final: 0"), 9, "final of seeds: must be a whole number"),
+        (edited("search: 1, final: 2", "search: 3, final: 2"), 9, "final of seeds: .*write at least 3"),
+        (
+            edited("[ResNet-8]", "[ResNet-9]"),
+            10,
+            "baselines: bad architecture name 'ResNet-9'.*6n",
+        ),
+        (edited("[ResNet-8]", "[ResNet-8, ResNet-8]"), 10, "baselines: every value may be listed once"),
+        (edited("[ResNet-8]", "[12]"), 10, "baselines: must be text, but got 12"),
+        (edited("[RKNet-BC-k4-m1_2-1x1_1x1]", "[ResNet-8]"), 11, "known: an architecture is a baseline or known"),
+        (edited("trials: 5", "trials: 500"), 12, "trials: trials must be at most 92, the number of feasible"),
+        (edited("trials: 5", "trials: 5\ntrain_images: 3"), 13, "train_images: must be a whole number .*at least 10"),
+        (edited("trials: 5", "trials: 5\nfamilies: [dens]"), 13, "families: must be one of dense, dense_bc.*'dense'"),
+        (edited("trials: 5", "trials: 5\n<<: {a: 1}"), 13, "the keys are"),
+        (edited("trials: 5", "trials: 5\n[1, 2]: 3"), 13, r"the keys are .*got \[1, 2\]"),
+        (
+            edited("[RKNet-BC-k4-m1_2-1x1_1x1]", "[RKNet-BC-k4-m1_2_2_2_2-1x1_1x1_1x1_1x1_1x1]"),
+            11,
+            "known: .*cannot halve",
+        ),
+        (edited("m: [1, 2], s: [1, 2]", "m: [1, 200], s: [1, 2000]"), 5, "at most 10,000 layers.*give 8"),
+        (edited("[4, 8]", "[4, 999_999]").replace("s: [1, 2]", "s: [1, 2000]"), 5, "counts must stay below"),
+        ("a: [1, 2\nb: 3\n", 2, "not YAML"),
+        ("dataset: digits\n\tgrowth_rate: [1]\n", 2, "not YAML"),
+        ("dataset: &a\n  - x\n---\ndataset: b\n", 3, "not YAML"),
+        ("dataset: *unknown\n", 1, "not YAML"),
+        ("- a\n- b\n", 1, "must hold keys"),
+        ("just words\n", 1, "must hold keys"),
+    ],
+)
+def test_a_broken_rule_is_one_line_that_points_at_it(text, line, expected):
+    with pytest.raises(SpaceError) as caught:
+        parse_space(text, name="small", file="dir/small.yaml")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"dir/small.yaml:{line}: "), message
+    assert re.search(expected, message), message
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "a: \x07", "[" * 5000])
+def test_what_is_no_document_at_all_is_one_line_too(text):
+    with pytest.raises(SpaceError) as caught:
+        parse_space(text, name="small")
+    assert str(caught.value).startswith("small.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_value_is_shown_whatever_letters_stand_before_it():
+    text = edited("description: small", "description: « größer als ein Byte » 🙂").replace("trials: 5", "trials: fünf")
+    with pytest.raises(
+        SpaceError, match=r"small\.yaml:12: trials: must be a whole number from 1 to 999,999, but got fünf;"
+    ):
+        parse_space(text, name="small")
+
+
+def test_too_many_periods_for_the_images():
+    period = "  - {m: [1], s: [1], r: [1]}\n"
+    text = f"dataset: digits\ngrowth_rate: [4]\nperiods:\n{period * 4}"
+    assert len(parse_space(text, name="deep")) == 1
+    with pytest.raises(SpaceError, match="8 x 8 pixels can be halved for at most 4 periods, but 5 are listed"):
+        parse_space(text + period, name="deep")
+
+
+def test_impossible_budgets_say_what_the_choices_allow():
+    space = parse_space(edited("[null, 20_000]", "[null, 20_000_000]"), name="small")
+    for budget in ("[1, 2]", "[90_000_000, 91_000_000]"):
+        with pytest.raises(SpaceError) as caught:
+            parse_space(edited("[null, 20_000]", budget), name="small")
+        message = str(caught.value)
+        assert message.startswith("small.yaml:7: budgets: no candidate has")
+        for member in (space.smallest, space.largest):
+            assert f"{member.params:,}" in message
+            assert member.name in message
+        assert "the budget on params alone excludes all" in message
+
+
+def test_budgets_that_exclude_everything_only_together_say_so():
+    space = parse_space(edited("params: [null, 20_000]", "params: [null, null]"), name="small")
+    both = f"params: [null, {space.smallest.params}], macs: [{space.most_macs.macs}, null]"
+    with pytest.raises(SpaceError, match="together they exclude all"):
+        parse_space(edited("params: [null, 20_000]", both), name="small")
+
+
+def test_too_large_a_space_is_refused_before_anything_is_priced():
+    period = "  - {m: [1,2,3,4,5,6,7,8], s: [1,2,3,4,5], r: [1,2,3,4,5,6,7,8]}\n"
+    with pytest.raises(SpaceError, match=r"huge\.yaml:4: periods: .* at most 20,000,000 .* give 32,768,000"):
+        parse_space(f"dataset: digits\ngrowth_rate: [4]\nperiods:\n{period * 3}", name="huge")
+
+
+def test_trials_are_by_default_no_more_than_there_are_candidates():
+    text = "dataset: digits\ngrowth_rate: [4]\nperiods: [{m: [1, 2], s: [1], r: [1, 2]}]\n"
+    assert parse_space(text, name="few").definition.trials == 4
+
+
+def test_a_file_is_loaded_by_path_and_named_after_it(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    for wanted in (path, str(path)):
+        space = load_space(wanted)
+        assert space.name == "mine"
+        assert space.definition.yaml == GOOD
+
+
+def test_unreadable_files_are_one_line_errors(tmp_path: Path):
+    with pytest.raises(SpaceError, match=r"cannot read the space file .*gone\.yaml: No such file"):
+        load_space(tmp_path / "gone.yaml")
+    with pytest.raises(SpaceError, match=r"cannot read the space file .*: Is a directory"):
+        load_space(tmp_path)
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("description: größer".encode("latin-1"))
+    with pytest.raises(SpaceError, match="must be UTF-8 text, but byte 15 is not"):
+        load_space(latin)
+
+
+def test_the_readme_documents_a_file_that_loads():
+    readme = Path(__file__).parent.parent / "search_spaces" / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    assert parse_space(example, name="example").definition.trials == 50
+    for name in shipped_spaces():
+        row = next(line for line in text.splitlines() if line.startswith(f"| [`{name}`]"))
+        assert f"| {len(load_space(name)):,} |" in row, f"{name}: the README gives another number of candidates"
