@@ -1,0 +1,251 @@
+"""From finished trials to architectures, to the front of the best ones, to comparisons with the baselines.
+
+Pure Python, used by the search (which architectures deserve more seeds) and by the report. Errors are top-1, in
+percent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from rksearch.ledger import History
+from rksearch.records import Role, TrialResult, TrialSpec
+from rksearch.spec import parse
+from rksearch.stats import mean, sample_sd, welch_interval
+
+T = TypeVar("T")
+
+CONFIDENCE = 0.95
+"""Of the intervals of differences between two architectures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchSummary:
+    """What is known about one architecture, over all its complete trainings.
+
+    Attributes:
+        arch: canonical name.
+        family: machine name of the family.
+        role: `baseline` or `known` when any of its trials has that role, else `candidate`.
+        seeds: complete trainings.
+        val_error_pct: mean over seeds of the last epoch's validation error.
+        val_error_sd_pct: sample standard deviation over seeds; None for one seed.
+        params, params_paper, macs, fvcore_flops: closed-form counts.
+        test_error_pct, test_error_sd_pct, test_seeds: the same on the test set, over the trainings it was read for; of
+            several readings for one training the first counts.
+        train_time_s: mean time of one training, validation left out.
+        trial_ids: ids of the complete trials, by replicate.
+    """
+
+    arch: str
+    family: str
+    role: Role
+    seeds: int
+    val_error_pct: float
+    val_error_sd_pct: float | None
+    params: int
+    params_paper: int
+    macs: int
+    fvcore_flops: int
+    test_error_pct: float | None
+    test_error_sd_pct: float | None
+    test_seeds: int
+    train_time_s: float
+    trial_ids: tuple[str, ...]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is compared with, rather than searched."""
+        return self.role == "baseline"
+
+
+Cost = Callable[[ArchSummary], float]
+
+
+def by_params(item: ArchSummary) -> float:
+    """The cost of the main front: all parameters."""
+    return item.params
+
+
+def by_macs(item: ArchSummary) -> float:
+    """The cost of the second front: multiply-adds of one image."""
+    return item.macs
+
+
+def summarise(history: History) -> list[ArchSummary]:
+    """One summary per architecture with at least one complete trial, in the order of first completion."""
+    groups: dict[str, list[tuple[TrialSpec, TrialResult]]] = {}
+    for spec, result in history.trials.values():
+        if result.status == "complete":
+            groups.setdefault(spec.arch, []).append((spec, result))
+    readings: dict[str, float] = {}
+    for test in history.tests:
+        readings.setdefault(test["trial"], float(test["result"]["test_error_pct"]))
+    return [_summary(arch, pairs, readings) for arch, pairs in groups.items()]
+
+
+def _summary(arch: str, pairs: list[tuple[TrialSpec, TrialResult]], readings: dict[str, float]) -> ArchSummary:
+    pairs = sorted(pairs, key=lambda pair: pair[0].replicate)
+    roles = {spec.role for spec, _ in pairs}
+    first = pairs[0][1]
+    errors = [result.epochs[-1].val_error_pct for _, result in pairs]
+    tests = [readings[spec.id] for spec, _ in pairs if spec.id in readings]
+    role: Role = "baseline" if "baseline" in roles else "known" if "known" in roles else "candidate"
+    return ArchSummary(
+        arch=arch,
+        family=parse(arch).family,
+        role=role,
+        seeds=len(pairs),
+        val_error_pct=mean(errors),
+        val_error_sd_pct=sample_sd(errors),
+        params=first.params or 0,
+        params_paper=first.params_paper or 0,
+        macs=first.macs or 0,
+        fvcore_flops=first.fvcore_flops or 0,
+        test_error_pct=mean(tests) if tests else None,
+        test_error_sd_pct=sample_sd(tests),
+        test_seeds=len(tests),
+        train_time_s=mean([math.fsum(e.train_time_s for e in result.epochs) for _, result in pairs]),
+        trial_ids=tuple(spec.id for spec, _ in pairs),
+    )
+
+
+def pareto(items: Iterable[T], *, cost: Callable[[T], float], error: Callable[[T], float]) -> list[T]:
+    """The items that no other item dominates, by rising cost.
+
+    One item dominates another when it is nowhere worse and somewhere better. Items that are equal in both therefore do
+    not dominate one another: all of them are kept, in the order given. Of items with equal cost only those with the
+    least error are kept, of items with equal error only those with the least cost. An item whose cost or error is NaN
+    cannot be compared and is left out.
+    """
+    comparable = [item for item in items if not (math.isnan(cost(item)) or math.isnan(error(item)))]
+    front: list[T] = []
+    best: tuple[float, float] | None = None
+    for item in sorted(comparable, key=lambda i: (cost(i), error(i))):
+        point = (cost(item), error(item))
+        if best is None or point[1] < best[1] or point == best:
+            front.append(item)
+            best = point
+    return front
+
+
+def rk_front(items: Iterable[ArchSummary], *, cost: Cost = by_params) -> list[ArchSummary]:
+    """The front of cost and mean validation error among the architectures that are not baselines."""
+    return pareto((i for i in items if not i.is_baseline), cost=cost, error=lambda i: i.val_error_pct)
+
+
+def dominates(a: ArchSummary, b: ArchSummary, *, cost: Cost = by_params) -> bool:
+    """Whether `a` is at most as costly and at most as wrong as `b`, and better in one of the two; by means alone."""
+    no_worse = cost(a) <= cost(b) and a.val_error_pct <= b.val_error_pct
+    return no_worse and (cost(a) < cost(b) or a.val_error_pct < b.val_error_pct)
+
+
+Verdict = Literal["lower", "higher", "not distinguishable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The difference between two mean validation errors, and whether the seeds support it.
+
+    Attributes:
+        gap_pct: error of the first minus error of the second, in percentage points; negative favours the first.
+        interval_pct: Welch's 95 % interval of the gap over seeds; None where either side has fewer than two seeds or
+            neither shows any spread.
+        verdict: `lower` or `higher` (the first's error) when the interval leaves out zero, else `not distinguishable`.
+    """
+
+    gap_pct: float
+    interval_pct: tuple[float, float] | None
+    verdict: Verdict
+
+
+def compare(a: ArchSummary, b: ArchSummary) -> Comparison:
+    """Mean validation error of `a` against that of `b`."""
+    gap = a.val_error_pct - b.val_error_pct
+    sd_a, sd_b = a.val_error_sd_pct, b.val_error_sd_pct
+    interval = None
+    if sd_a is not None and sd_b is not None:
+        interval = welch_interval(gap, sd_a, a.seeds, sd_b, b.seeds, confidence=CONFIDENCE)
+    verdict: Verdict = "not distinguishable"
+    if interval and interval[1] < 0:
+        verdict = "lower"
+    elif interval and interval[0] > 0:
+        verdict = "higher"
+    return Comparison(gap_pct=gap, interval_pct=interval, verdict=verdict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontRow:
+    """An architecture on the front.
+
+    Attributes:
+        item: the architecture.
+        beaten_by: baselines that dominate it, by rising cost; empty when none does.
+    """
+
+    item: ArchSummary
+    beaten_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineRow:
+    """A baseline beside the best searched architecture that costs no more.
+
+    Attributes:
+        item: the baseline.
+        rival: the searched architecture of least mean error at no more cost; None when all are costlier.
+        comparison: the rival against the baseline; None without a rival.
+    """
+
+    item: ArchSummary
+    rival: ArchSummary | None
+    comparison: Comparison | None
+
+
+def front_rows(items: Sequence[ArchSummary], *, cost: Cost = by_params) -> list[FrontRow]:
+    """The front by rising cost, each with the baselines that dominate it."""
+    baselines = sorted((i for i in items if i.is_baseline), key=lambda i: (cost(i), i.arch))
+    return [
+        FrontRow(item=f, beaten_by=tuple(b.arch for b in baselines if dominates(b, f, cost=cost)))
+        for f in rk_front(items, cost=cost)
+    ]
+
+
+def baseline_rows(items: Sequence[ArchSummary], *, cost: Cost = by_params) -> list[BaselineRow]:
+    """The baselines by rising cost, each with its rival."""
+    rows = []
+    for baseline in sorted((i for i in items if i.is_baseline), key=lambda i: (cost(i), i.arch)):
+        rivals = [f for f in rk_front(items, cost=cost) if cost(f) <= cost(baseline)]
+        rival = rivals[-1] if rivals else None
+        rows.append(
+            BaselineRow(item=baseline, rival=rival, comparison=compare(rival, baseline) if rival is not None else None)
+        )
+    return rows
+
+
+def size_band(params: int) -> tuple[int, int]:
+    """The band [low, high) of sizes that holds `params`, with edges 1, 2, 5, 10, 20, 50, ...
+
+    Raises:
+        ValueError: `params` is below 1.
+    """
+    if params < 1:
+        raise ValueError(f"params must be at least 1, but got {params}")
+    decade = 10 ** (len(str(params)) - 1)
+    low = max(step * decade for step in (1, 2, 5) if step * decade <= params)
+    return low, low * 5 // 2 if str(low)[0] == "2" else low * 2
+
+
+def best_per_band(items: Iterable[ArchSummary]) -> dict[tuple[int, int], ArchSummary]:
+    """The searched architecture of least mean error in each size band that has one, by rising size."""
+    best: dict[tuple[int, int], ArchSummary] = {}
+    for item in items:
+        if item.is_baseline:
+            continue
+        band = size_band(item.params)
+        if band not in best or item.val_error_pct < best[band].val_error_pct:
+            best[band] = item
+    return dict(sorted(best.items()))

@@ -1,0 +1,204 @@
+"""Synthetic ledgers with plausible numbers, for tests of what reads them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rksearch.front import rk_front, summarise
+from rksearch.ledger import Ledger
+from rksearch.recipe import recipe
+from rksearch.records import Epoch, Role, TrialResult, TrialSpec
+from rksearch.spec import Period, RKNet
+
+BASELINES = ("ResNet-8", "DenseNet-13-k8", "DenseNet-BC-22-k8", "DenseNet-BC-40-k6")
+KNOWN = ("RKNet-BC-k8-m2_4_6-1x2_1x2_1x1",)
+PARAMS = {"ResNet-8": 78_042, "DenseNet-13-k8": 26_000, "DenseNet-BC-22-k8": 31_500, "DenseNet-BC-40-k6": 52_000}
+
+
+def ticking(start_s: int = 0, step_s: int = 7) -> Callable[[], str]:
+    """A clock that moves a fixed step at each reading."""
+    now = [start_s]
+
+    def clock() -> str:
+        now[0] += step_s
+        minutes, seconds = divmod(now[0], 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"2026-01-{1 + hours // 24:02d}T{hours % 24:02d}:{minutes:02d}:{seconds:02d}Z"
+
+    return clock
+
+
+def trial(arch: str, replicate: int = 0, role: Role = "candidate", epochs: int = 8) -> TrialSpec:
+    """A trial of a small CIFAR-10 run."""
+    chosen = recipe("short", epochs=epochs)
+    return TrialSpec(arch=arch, dataset="cifar10", recipe=chosen, train_images=10_000, replicate=replicate, role=role)
+
+
+def complete(
+    val_error_pct: float, *, params: int = 50_000, macs: int = 5_000_000, epochs: int = 8, seconds: float = 31.5
+) -> TrialResult:
+    """A complete result whose validation error falls to the given one."""
+    curve = [val_error_pct + (90 - val_error_pct) * 0.5 * math.exp(-0.55 * e) for e in range(epochs)]
+    curve[-1] = val_error_pct
+    return TrialResult(
+        status="complete",
+        epochs=tuple(
+            Epoch(
+                epoch=e + 1,
+                lr=0.1 * (1 - e / epochs),
+                train_loss=error / 30 + 0.1,
+                train_error_pct=error + 2,
+                val_loss=error / 32 + 0.1,
+                val_error_pct=error,
+                train_time_s=seconds / epochs,
+            )
+            for e, error in enumerate(curve)
+        ),
+        params=params,
+        params_paper=params - params // 30,
+        macs=macs,
+        fvcore_flops=macs + macs // 12,
+        witness={"params": params, "fvcore_flops": macs + macs // 12, "agree": True},
+        device="cpu",
+        precision="bf16",
+        threads=1,
+        images={"train": 10_000, "val": 5_000},
+        split="0f1e2d3c4b5a6978",
+    )
+
+
+def failed(
+    failure: str = "non_finite_loss", message: str = "loss is nan in epoch 2, step 14, at lr 0.1"
+) -> TrialResult:
+    """A result of a training that could not go on."""
+    return TrialResult(status="failed", failure=failure, message=message, params=61_234, macs=7_000_000)
+
+
+def space_record() -> dict[str, Any]:
+    return {
+        "name": "cifar10_small",
+        "description": "Small Runge-Kutta networks on CIFAR-10",
+        "dataset": "cifar10",
+        "yaml": "description: Small Runge-Kutta networks on CIFAR-10\ndataset: cifar10\ngrowth_rate: [4, 6, 8]\n",
+        "sha256": "ab" * 32,
+        "raw_size": 124_416,
+        "canonical_size": 98_304,
+        "feasible": 40_511,
+        "rejected": {"params_high": 3_000, "macs_high": 54_793},
+        "budgets": {"params": [10_000, 150_000], "macs": [1_500_000, 12_000_000]},
+        "smallest": {"name": KNOWN[0], "params": 10_034, "macs": 1_600_000},
+        "largest": {"name": KNOWN[0], "params": 149_810, "macs": 11_900_000},
+    }
+
+
+def plan_record() -> dict[str, Any]:
+    return {
+        "trials": 24,
+        "seeds": {"search": 1, "final": 3},
+        "recipe": recipe("short", epochs=8).to_json(),
+        "train_images": 10_000,
+        "baselines": list(BASELINES),
+        "known": list(KNOWN),
+        "sampler": "TPE (multi-objective)",
+    }
+
+
+def environment_record() -> dict[str, Any]:
+    return {
+        "rksearch": "0.1.0",
+        "commit": "0123456789abcdef0123456789abcdef01234567",
+        "dirty": False,
+        "command": "rksearch run --space cifar10_small --data-dir data",
+        "python": "3.11.7",
+        "torch": "2.9.1",
+        "torchvision": "0.24.1",
+        "ray": "2.60.0",
+        "optuna": "5.0.0",
+        "fvcore": "0.1.5.post20221221",
+        "numpy": "2.3.0",
+        "os": "Linux 6.1",
+        "cpu": "Some CPU",
+        "cpu_count": 2,
+        "memory_bytes": 8 * 2**30,
+        "gpus": [],
+    }
+
+
+def begin(run_dir: Path, name: str = "cifar10_small_cpu") -> Ledger:
+    """A ledger with its run and first session recorded."""
+    ledger = Ledger(run_dir, clock=ticking())
+    ledger.write_run(name=name, space=space_record(), plan=plan_record())
+    ledger.write_session(environment=environment_record(), options={"space": "cifar10_small", "trials": 24})
+    return ledger
+
+
+def candidates(number: int, seed: int = 7) -> list[RKNet]:
+    """Different small RKNets."""
+    rng = random.Random(seed)
+    found: dict[str, RKNet] = {}
+    while len(found) < number:
+        periods = []
+        for _ in range(3):
+            r = rng.choice((1, 2, 4))
+            m, s = rng.choice((2, 3, 4, 6)), rng.choice((1, 2))
+            periods.append(Period(m=m, s=s, r=r, share=r > 1 and rng.random() < 0.5))
+        spec = RKNet(growth_rate=rng.choice((4, 6, 8)), periods=tuple(periods))
+        if spec.name not in KNOWN:
+            found[spec.name] = spec
+    return list(found.values())
+
+
+def plausible_error_pct(params: int, quality: float, rng: random.Random) -> float:
+    """A validation error on the 5,000-image grid that falls with size."""
+    error = 70 - 14 * math.log10(params / 5_000) * quality + rng.gauss(0, 0.6)
+    return round(error * 50) / 50
+
+
+def full_run(run_dir: Path, number: int = 24) -> Ledger:
+    """A finished run: baselines with three seeds, candidates with one, the front with three, two failures, tests."""
+    rng = random.Random(11)
+    ledger = begin(run_dir)
+    quality: dict[str, tuple[int, int, float]] = {}
+    for arch in BASELINES:
+        quality[arch] = (PARAMS[arch], PARAMS[arch] * 90, rng.uniform(1.3, 1.7))
+    for arch in (*KNOWN, *(spec.name for spec in candidates(number))):
+        params = round(10 ** rng.uniform(4.05, 5.15))
+        quality[arch] = (params, round(params * rng.uniform(50, 160)), rng.uniform(1.0, 1.9))
+
+    def train(arch: str, replicate: int, role: Role) -> None:
+        params, macs, q = quality[arch]
+        spec = trial(arch, replicate, role)
+        ledger.write_start(spec.id)
+        error = plausible_error_pct(params, q, rng)
+        seconds = macs / 150_000
+        result = complete(error, params=params, macs=macs, seconds=seconds)
+        ledger.write_trial(spec, result, wall_time_s=seconds + 4.2)
+
+    for arch in BASELINES:
+        for replicate in range(3):
+            train(arch, replicate, "baseline")
+    for arch in quality:
+        if arch not in BASELINES:
+            train(arch, 0, "known" if arch in KNOWN else "candidate")
+    for spec in candidates(number + 2)[number:]:
+        ledger.write_start(f"{spec.name}@0")
+        ledger.write_trial(trial(spec.name), failed(), wall_time_s=12.5)
+    front = [item.arch for item in rk_front(summarise(ledger.read()))]
+    for arch in front:
+        for replicate in (1, 2):
+            train(arch, replicate, "known" if arch in KNOWN else "candidate")
+    results = ledger.read().trials
+    for arch in (*front, *BASELINES):
+        for replicate in range(3):
+            asked = trial(arch, replicate)
+            if asked.id not in results:
+                continue
+            error = results[asked.id][1].epochs[-1].val_error_pct + rng.gauss(0.3, 0.4)
+            outcome = {"test_error_pct": round(error, 2), "test_loss": error / 32, "test_images": 10_000}
+            ledger.write_test(asked, outcome)
+    ledger.write_end("finished")
+    return ledger
