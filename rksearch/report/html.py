@@ -1,0 +1,287 @@
+"""`report.html`: one file that opens without a network, in light and dark, on wide and narrow screens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from rksearch.front import BaselineRow, FrontRow
+from rksearch.ledger import History
+from rksearch.report import text
+from rksearch.report.charts import curves_figure, front_figure
+from rksearch.report.facts import facts
+from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, Metric, columns
+from rksearch.report.prose import limitations, reading_sentences, run_name, space, verdict
+from rksearch.report.table import ArchRow, Tables
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+"""The page forbids itself every request, so that it opens the same everywhere."""
+
+
+def report_html(history: History, tables: Tables, picture: str) -> str:
+    """The whole page.
+
+    Args:
+        history: what was recorded.
+        tables: what follows from it.
+        picture: the static SVG of the front, for readers without scripts.
+    """
+    from plotly.offline import get_plotlyjs  # 5 MB of text: read only where a page is written
+
+    name = escape(run_name(history))
+    body = [
+        _header(history, tables, name),
+        _key_figures(history, tables),
+        *(_charts(tables, picture) if tables.items else []),
+        _front_section(tables),
+        _baseline_section(tables),
+        _all_section(tables),
+        _failures(tables),
+        _what_was_run(history, tables),
+        _limitations(history, tables),
+    ]
+    figures = _figures(tables) if tables.items else {}
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            f"<title>{name}</title>",
+            f"<style>{_asset('page.css')}</style></head>",
+            "<body><main>",
+            *(part for part in body if part),
+            "</main>",
+            f'<script type="application/json" id="figures">{_json(figures)}</script>',
+            # Without charts there is nothing to draw with.
+            *([f"<script>{get_plotlyjs()}</script>"] if figures else []),
+            f"<script>{_asset('page.js')}</script>",
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+def _figures(tables: Tables) -> dict[str, Any]:
+    return {
+        "params": front_figure(tables, "params"),
+        "macs": front_figure(tables, "macs"),
+        "curves": curves_figure(tables),
+    }
+
+
+def _header(history: History, tables: Tables, name: str) -> str:
+    described = space(history).get("description") or "Runge-Kutta networks"
+    css = "state" if history.state == "finished" else "state open"
+    found = escape(" ".join(verdict(history, tables))).replace(" %", "\u00a0%")
+    return (
+        f'<header><p class="eyebrow">{escape(str(described))}<span class="{css}">{escape(history.state)}</span></p>'
+        f'<h1>{name}</h1><p class="verdict">{found}</p></header>'
+    )
+
+
+def _key_figures(history: History, tables: Tables) -> str:
+    searched = sum(not item.is_baseline for item in tables.items)
+    best = tables.front[-1].item if tables.front else None
+    beaten = sum(bool(row.beaten_by) for row in tables.front)
+    complete = sum(row.status == "complete" for row in tables.trials)
+    figures = [
+        ("Runge-Kutta networks", f"{searched}", f"beside {text.count(len(tables.items) - searched, 'baseline')}"),
+        ("Complete trainings", f"{complete}", f"{len(history.failed)} failed, {len(history.running)} running"),
+        ("On the front", f"{len(tables.front)}", f"{beaten} dominated by a baseline"),
+        (
+            "Lowest validation error",
+            text.pct(best.val_error_pct) if best else text.MISSING,
+            f"{text.size(best.params)} parameters, {text.count(best.seeds, 'seed')}" if best else "no network yet",
+        ),
+        ("Readings of the test set", f"{len(history.tests)}", "after the search" if history.tests else "none so far"),
+        ("Work", text.duration(sum(history.wall_time_s.values())), "of trials, which may overlap"),
+    ]
+    cells = (f"<div><dt>{label}</dt><dd>{value}<small>{note}</small></dd></div>" for label, value, note in figures)
+    return f'<dl class="figures">{"".join(cells)}</dl>'
+
+
+def _charts(tables: Tables, picture: str) -> list[str]:
+    lead = (
+        "Lower left is better. The line falls along the best mean error at each cost; bars are ± one sample standard "
+    )
+    lead += "deviation over seeds, where there are at least two. Point at a mark for its design."
+    return [
+        _section(
+            "Parameters and validation error",
+            f'<p class="lead">{lead}</p><div class="chart" id="params"></div><noscript>{picture}</noscript>',
+        ),
+        _section(
+            "MACs and validation error",
+            '<p class="lead">Multiply-adds of convolutions and linear layers for one image. Sharing convolutions '
+            'across time-steps lowers parameters and leaves these alone.</p><div class="chart" id="macs"></div>',
+        ),
+        _section(
+            "Learning curves",
+            '<p class="lead">Validation error after each epoch, mean over seeds: the front from small (teal) to large '
+            "(violet), baselines dashed. Where there is room for a legend, click in it to show or hide curves.</p>"
+            '<div class="chart" id="curves"></div>',
+        ),
+    ]
+
+
+def _front_section(tables: Tables) -> str:
+    if not tables.front:
+        return ""
+    metrics = [m for m in columns(ARCH_METRICS) if m.kind != "flag" and m.field != "train_time_s"]
+    metrics.append(next(m for m in ARCH_METRICS if m.field == "beaten_by"))
+    rows = [tables.row(row.item.arch) for row in tables.front]
+    return _section(
+        "The front",
+        '<p class="lead">Networks that no other Runge-Kutta network beats in both parameters and mean validation '
+        f"error.{_other_front(tables.front, tables.macs_front)}</p>{_table(metrics, rows)}",
+    )
+
+
+def _other_front(front: Sequence[FrontRow], macs_front: Sequence[FrontRow]) -> str:
+    both = {row.item.arch for row in front} & {row.item.arch for row in macs_front}
+    return f" The front of MACs has {text.count(len(macs_front), 'network')}, {len(both)} of them in this table."
+
+
+def _baseline_section(tables: Tables) -> str:
+    if not tables.baselines:
+        return ""
+    head = ["Baseline", "Cost", "Error", "Best Runge-Kutta network", "Its cost", "Its error", "Gap (95 %), points"]
+    head += ["Over seeds"]
+    parts = []
+    for words, rows, field in (
+        ("parameters", tables.baselines, "params"),
+        ("MACs", tables.macs_baselines, "macs"),
+    ):
+        cells = "".join(_baseline_row(row, field) for row in rows)
+        headings = "".join(f'<th scope="col"{_align(h in NUMERIC)}>{h}</th>' for h in head)
+        parts.append(
+            f'<div class="scroll" tabindex="0" role="region" aria-label="cost: {words}"><table>'
+            f'<caption class="lead">Cost: {words}</caption><thead><tr>{headings}</tr></thead>'
+            f"<tbody>{cells}</tbody></table></div>"
+        )
+    return _section(
+        "Against the baselines",
+        '<p class="lead">Each baseline beside the Runge-Kutta network of least mean validation error that costs no '
+        "more. A negative gap favours the Runge-Kutta network; “lower” and “higher” mean that Welch’s 95 % interval "
+        f"over seeds leaves out zero.</p>{''.join(parts)}",
+    )
+
+
+NUMERIC = frozenset({"Cost", "Error", "Its cost", "Its error", "Gap (95 %), points"})
+"""Headings of the baselines' table whose columns are aligned as numbers."""
+
+
+def _baseline_row(row: BaselineRow, field: str) -> str:
+    item, rival, comparison = row.item, row.rival, row.comparison
+    cells = [
+        (escape(item.arch), False),
+        (text.size(getattr(item, field)), True),
+        (text.mean_sd(item.val_error_pct, item.val_error_sd_pct), True),
+        (escape(rival.arch) if rival else "none is as small", False),
+        (text.size(getattr(rival, field)) if rival else text.MISSING, True),
+        (text.mean_sd(rival.val_error_pct, rival.val_error_sd_pct) if rival else text.MISSING, True),
+        (text.gap(comparison.gap_pct, comparison.interval_pct) if comparison else text.MISSING, True),
+        (comparison.verdict if comparison else text.MISSING, False),
+    ]
+    return f'<tr class="base">{"".join(f"<td{_align(number)}>{value}</td>" for value, number in cells)}</tr>'
+
+
+def _all_section(tables: Tables) -> str:
+    if not tables.archs:
+        return ""
+    groups = [("", "all"), ("front", "on the front"), ("macs", "on the front of MACs"), ("baseline", "baselines")]
+    groups += [("known", "configurations of the paper"), ("candidate", "candidates")]
+    options = "".join(f'<option value="{value}">{label}</option>' for value, label in groups)
+    controls = (
+        '<div class="controls"><input type="search" id="filter" placeholder="Filter, for example BC k8" '
+        'aria-label="Filter architectures by words"><select id="group" aria-label="Show a group">'
+        f'{options}</select><span id="shown" role="status"></span></div>'
+    )
+    table = _table(columns(ARCH_METRICS), tables.archs, sortable="all")
+    lead = '<p class="lead">Every architecture with a complete training. Click a heading to sort.</p>'
+    return _section("All architectures", lead + controls + table)
+
+
+def _failures(tables: Tables) -> str:
+    rows = [row for row in tables.trials if row.status == "failed"]
+    if not rows:
+        return ""
+    lead = '<p class="lead">Trainings that could not go on, with their reasons. They count nowhere else.</p>'
+    return _section("Failures", lead + _table(columns(TRIAL_METRICS), rows))
+
+
+def _what_was_run(history: History, tables: Tables) -> str:
+    rows = "".join(f"<dt>{escape(label)}</dt><dd>{_fact(label, value)}</dd>" for label, value in facts(history, tables))
+    sentences = escape(" ".join(reading_sentences(history)))
+    return _section("What was run", f'<p class="lead">{sentences}</p><dl class="facts">{rows}</dl>')
+
+
+def _fact(label: str, value: str) -> str:
+    return f"<code>{escape(value)}</code>" if label in ("Command", "Commit") else escape(value)
+
+
+def _limitations(history: History, tables: Tables) -> str:
+    notes = limitations(history, tables)
+    return _section("Limitations", f"<ul>{''.join(f'<li>{escape(n)}</li>' for n in notes)}</ul>") if notes else ""
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{title}</h2>{content}</section>"
+
+
+def _table(metrics: Sequence[Metric], rows: Iterable[Any], sortable: str | None = None) -> str:
+    """A table of these columns; with an id in `sortable` its headings are buttons and the page's script finds it."""
+    heads = []
+    for metric in metrics:
+        label = f'<button type="button">{metric.label}</button>' if sortable else metric.label
+        tip = f' title="{escape(metric.note)}"' if metric.note else ""
+        heads.append(f'<th scope="col"{_align(metric.is_number)}{tip}>{label}</th>')
+    body = "".join(_row(metrics, row, raw=bool(sortable)) for row in rows)
+    mark = f' id="{sortable}" class="sortable"' if sortable else ""
+    tall = " tall" if sortable else ""
+    # A region that scrolls must take the keyboard's focus.
+    return (
+        f'<div class="scroll{tall}" tabindex="0" role="region" aria-label="table"><table{mark}>'
+        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(metrics: Sequence[Metric], row: Any, *, raw: bool) -> str:
+    cells = []
+    for metric in metrics:
+        css = "n" if metric.is_number else "wrap" if metric.field == "message" else ""
+        attributes = f' class="{css}"' if css else ""
+        if raw:
+            attributes += f' data-v="{_sort_key(metric, row)}"'
+        cells.append(f"<td{attributes}>{escape(metric.show(row))}</td>")
+    return f"<tr{_groups(row)}>{''.join(cells)}</tr>"
+
+
+def _sort_key(metric: Metric, row: Any) -> str:
+    value = metric.raw(row)
+    return str(int(value == "yes")) if metric.kind == "flag" else escape(value)
+
+
+def _groups(row: Any) -> str:
+    if not isinstance(row, ArchRow):
+        return ""
+    groups = [row.role, *(["front"] if row.on_front else []), *(["macs"] if row.on_macs_front else [])]
+    css = "base" if row.role == "baseline" else "front" if row.on_front else ""
+    return f' data-groups="{" ".join(groups)}"' + (f' class="{css}"' if css else "")
+
+
+def _align(number: bool) -> str:
+    return ' class="n"' if number else ""
+
+
+def _asset(name: str) -> str:
+    return files("rksearch.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _json(value: object) -> str:
+    """JSON that cannot end the script element that holds it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

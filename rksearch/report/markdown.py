@@ -1,0 +1,92 @@
+"""`README.md` of a run: what GitHub shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rksearch.front import BaselineRow
+from rksearch.ledger import History
+from rksearch.report import text
+from rksearch.report.facts import command, facts
+from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, columns
+from rksearch.report.prose import limitations, reading_sentences, run_name, space, verdict
+from rksearch.report.table import Tables
+
+
+def report_markdown(history: History, tables: Tables) -> str:
+    """Verdict, picture, tables, what was run and the command that does it again."""
+    parts = [f"# {_escape(run_name(history))}"]
+    if space(history).get("description"):
+        parts.append(_escape(str(space(history)["description"])))
+    parts.append(_escape(" ".join(verdict(history, tables))))
+    if tables.items:
+        parts.append("![Parameters and validation error of every network](front.svg)")
+    if tables.front:
+        parts += ["## The front", _front_table(tables)]
+    if tables.baselines:
+        parts += ["## Against the baselines", _comparison_note(), _baseline_table(tables.baselines)]
+    failures = [row for row in tables.trials if row.status == "failed"]
+    if failures:
+        metrics = columns(TRIAL_METRICS)
+        rows = [[_escape(m.show(row)) for m in metrics] for row in failures]
+        parts += ["## Failures", _table([m.label for m in metrics], rows, [m.is_number for m in metrics])]
+    parts += ["## What was run", _escape(" ".join(reading_sentences(history)))]
+    shown = [(label, value) for label, value in facts(history, tables) if label != "Command"]
+    parts.append("\n".join(f"- **{label}:** {_escape(value)}" for label, value in shown))
+    if notes := limitations(history, tables):
+        parts += ["## Limitations", "\n".join(f"- {_escape(note)}" for note in notes)]
+    parts += [
+        "## Again",
+        f"```sh\n{command(history)}\n```",
+        "Every file here but `ledger.jsonl` is derived from it; `rksearch report` on this directory writes them anew. "
+        "`report.html` opens in a browser without a network and has all networks, both costs and the learning curves.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_table(tables: Tables) -> str:
+    metrics = [m for m in columns(ARCH_METRICS) if m.kind != "flag" and m.field != "train_time_s"]
+    metrics.append(next(m for m in ARCH_METRICS if m.field == "beaten_by"))
+    rows = [[_escape(m.show(tables.row(row.item.arch))) for m in metrics] for row in tables.front]
+    return _table([m.label for m in metrics], rows, [m.is_number for m in metrics])
+
+
+def _comparison_note() -> str:
+    return (
+        "Each baseline beside the Runge-Kutta network of least mean validation error that has no more parameters. "
+        "A negative gap favours the Runge-Kutta network; the interval is Welch's, 95 %, over seeds."
+    )
+
+
+def _baseline_table(rows: Iterable[BaselineRow]) -> str:
+    head = ["Baseline", "Parameters", "Validation error", "Test error", "Runge-Kutta network", "Parameters"]
+    head += ["Validation error", "Gap (95 %), points", "Its error over seeds"]
+    lines = []
+    for row in rows:
+        item, rival, comparison = row.item, row.rival, row.comparison
+        lines.append(
+            [
+                item.arch,
+                text.size(item.params),
+                text.mean_sd(item.val_error_pct, item.val_error_sd_pct),
+                text.mean_sd(item.test_error_pct, item.test_error_sd_pct),
+                _escape(rival.arch) if rival else "none is as small",
+                text.size(rival.params) if rival else text.MISSING,
+                text.mean_sd(rival.val_error_pct, rival.val_error_sd_pct) if rival else text.MISSING,
+                text.gap(comparison.gap_pct, comparison.interval_pct) if comparison else text.MISSING,
+                comparison.verdict if comparison else text.MISSING,
+            ]
+        )
+    return _table(head, lines, [False, True, True, True, False, True, True, True, False])
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[bool]) -> str:
+    lines = [head, ["---:" if number else "---" for number in numeric], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escape(value: str) -> str:
+    """The text with what Markdown would take for markup made literal."""
+    for character in "\\`*<>|[]":
+        value = value.replace(character, f"\\{character}")
+    return text.one_line(value)

@@ -1,0 +1,164 @@
+"""What each column means: the one table of field, label and kind behind the page, the CSV files, hovers and axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rksearch.report import text
+
+Kind = Literal["text", "flag", "whole", "size", "pct", "seconds", "list"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One column.
+
+    Attributes:
+        field: attribute of the row, and heading in CSV files.
+        label: heading for people.
+        kind: how a value is formatted; also how it is aligned and sorted.
+        sd: attribute that holds the standard deviation, shown with the value.
+        column: whether it stands in the page's tables.
+        hover: whether it stands in the charts' hovers.
+        note: what it is, in a line.
+    """
+
+    field: str
+    label: str
+    kind: Kind
+    sd: str | None = None
+    column: bool = False
+    hover: bool = False
+    note: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether values are aligned and sorted as numbers."""
+        return self.kind not in ("text", "list")
+
+    def show(self, row: Any) -> str:
+        """The value for people."""
+        value = getattr(row, self.field)
+        if value is None or value in ((), ""):
+            return text.MISSING
+        if self.kind == "flag":
+            return "yes" if value else ""
+        if self.kind == "pct":
+            return text.mean_sd(value, getattr(row, self.sd) if self.sd else None)
+        if self.kind == "list":
+            return ", ".join(str(v) for v in value)
+        formats = {"whole": "{:,}".format, "size": text.size, "seconds": text.duration}
+        return formats.get(self.kind, str)(value)
+
+    def raw(self, row: Any) -> str:
+        """The value for programs: empty where there is none, lists joined by `_` as in names."""
+        value = getattr(row, self.field)
+        if isinstance(value, bool):
+            return _yes_no(value)
+        if isinstance(value, tuple):
+            return "_".join(str(v) for v in value)
+        if isinstance(value, float):
+            return repr(round(value, 6)) if math.isfinite(value) else "nan"
+        return "" if value is None else str(value)
+
+
+def _yes_no(value: object) -> str:
+    return "yes" if value else "no"
+
+
+ARCH_METRICS: tuple[Metric, ...] = (
+    Metric(field="arch", label="Architecture", kind="text", column=True),
+    Metric(field="family", label="Family", kind="text"),
+    Metric(field="role", label="Role", kind="text", column=True, note="baseline, known (of the paper) or candidate"),
+    Metric(field="on_front", label="Front", kind="flag", column=True, note="parameters and validation error"),
+    Metric(field="on_macs_front", label="MACs front", kind="flag", column=True, note="MACs and validation error"),
+    Metric(field="growth_rate", label="Growth rate k", kind="whole", hover=True),
+    Metric(field="m", label="Multiples m", kind="list", hover=True, note="state width in growths, per period"),
+    Metric(field="s", label="Stages s", kind="list", hover=True, note="of the Runge-Kutta method, per period"),
+    Metric(field="r", label="Time-steps r", kind="list", hover=True, note="per period"),
+    Metric(field="share", label="Shared", kind="list", hover=True, note="convolutions across time-steps, per period"),
+    Metric(field="params", label="Parameters", kind="size", column=True, hover=True, note="all, with batch norm"),
+    Metric(field="params_paper", label="Parameters (paper)", kind="size", note="without batch norm"),
+    Metric(field="macs", label="MACs", kind="size", column=True, hover=True, note="convolution and linear, one image"),
+    Metric(field="fvcore_flops", label="fvcore flops", kind="size", note="multiply-adds in fvcore's convention"),
+    Metric(field="seeds", label="Seeds", kind="whole", column=True, hover=True, note="complete trainings"),
+    Metric(
+        field="val_error_pct",
+        label="Validation error",
+        kind="pct",
+        sd="val_error_sd_pct",
+        column=True,
+        hover=True,
+        note="last epoch; mean ± sample standard deviation over seeds",
+    ),
+    Metric(field="val_error_sd_pct", label="Validation error, sd", kind="pct"),
+    Metric(
+        field="test_error_pct",
+        label="Test error",
+        kind="pct",
+        sd="test_error_sd_pct",
+        column=True,
+        hover=True,
+        note="read after the search, for the front and the baselines",
+    ),
+    Metric(field="test_error_sd_pct", label="Test error, sd", kind="pct"),
+    Metric(field="test_seeds", label="Test seeds", kind="whole"),
+    Metric(field="train_time_s", label="Training time", kind="seconds", column=True, note="mean of one training"),
+    Metric(field="beaten_by", label="Dominated by", kind="list", note="baselines no larger and no worse"),
+)
+
+TRIAL_METRICS: tuple[Metric, ...] = (
+    Metric(field="trial", label="Trial", kind="text"),
+    Metric(field="arch", label="Architecture", kind="text", column=True),
+    Metric(field="family", label="Family", kind="text"),
+    Metric(field="role", label="Role", kind="text", column=True),
+    Metric(field="replicate", label="Replicate", kind="whole", column=True),
+    Metric(field="seed", label="Seed", kind="whole"),
+    Metric(field="status", label="Status", kind="text"),
+    Metric(field="failure", label="Failure", kind="text", column=True),
+    Metric(field="message", label="Reason", kind="text", column=True),
+    Metric(field="epochs", label="Epochs", kind="whole", column=True),
+    Metric(field="val_error_pct", label="Validation error", kind="pct"),
+    Metric(field="val_loss", label="Validation loss", kind="text"),
+    Metric(field="train_error_pct", label="Training error", kind="pct"),
+    Metric(field="train_loss", label="Training loss", kind="text"),
+    Metric(field="test_error_pct", label="Test error", kind="pct"),
+    Metric(field="test_loss", label="Test loss", kind="text"),
+    Metric(field="params", label="Parameters", kind="size"),
+    Metric(field="params_paper", label="Parameters (paper)", kind="size"),
+    Metric(field="macs", label="MACs", kind="size"),
+    Metric(field="fvcore_flops", label="fvcore flops", kind="size"),
+    Metric(field="witness_agrees", label="Witness agrees", kind="flag"),
+    Metric(field="train_time_s", label="Training time", kind="seconds"),
+    Metric(field="wall_time_s", label="Wall time", kind="seconds"),
+    Metric(field="device", label="Device", kind="text"),
+    Metric(field="precision", label="Precision", kind="text"),
+    Metric(field="threads", label="Threads", kind="whole"),
+    Metric(field="train_images", label="Training images", kind="whole"),
+    Metric(field="val_images", label="Validation images", kind="whole"),
+    Metric(field="split", label="Split", kind="text"),
+)
+
+
+def arch_metric(field: str) -> Metric:
+    """The metric of an architecture that is stored in this field."""
+    return next(m for m in ARCH_METRICS if m.field == field)
+
+
+def columns(metrics: Iterable[Metric]) -> list[Metric]:
+    """Those that stand in the page's tables."""
+    return [m for m in metrics if m.column]
+
+
+def csv_text(metrics: Sequence[Metric], rows: Iterable[Any]) -> str:
+    """The rows as CSV with a heading line, raw numbers, and line feeds on every system."""
+    lines = [[m.field for m in metrics], *([m.raw(row) for m in metrics] for row in rows)]
+    return "".join(",".join(_csv_field(value) for value in line) + "\n" for line in lines)
+
+
+def _csv_field(value: str) -> str:
+    quoted = value.replace('"', '""')
+    return f'"{quoted}"' if any(c in value for c in ',"\n\r') else value

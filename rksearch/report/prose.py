@@ -1,0 +1,177 @@
+"""What a run means in plain words, written from its data: the verdict and the limitations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rksearch.front import BaselineRow
+from rksearch.ledger import History
+from rksearch.report import text
+from rksearch.report.table import Tables
+
+
+def run_name(history: History) -> str:
+    """The name under which the run was recorded; that of its space where it has none."""
+    run = history.run or {}
+    return str(run.get("name") or run.get("space", {}).get("name") or "unnamed run")
+
+
+def plan(history: History) -> dict[str, Any]:
+    """What the run was asked to do; empty before that is recorded."""
+    return (history.run or {}).get("plan", {})
+
+
+def space(history: History) -> dict[str, Any]:
+    """The summary of the search space; empty before it is recorded."""
+    return (history.run or {}).get("space", {})
+
+
+def verdict(history: History, tables: Tables) -> list[str]:
+    """What was found, one sentence per entry, the most important first."""
+    if not tables.front:
+        return [_nothing_yet(history, tables), *_state_sentence(history)]
+    return [
+        _front_sentence(tables),
+        *_baseline_sentences(tables),
+        *_seed_sentence(tables),
+        *_state_sentence(history),
+    ]
+
+
+def _nothing_yet(history: History, tables: Tables) -> str:
+    failed = len(history.failed)
+    if failed and not tables.items:
+        return f"No training has succeeded: {text.count(failed, 'training')} failed, so there is no front to show."
+    if tables.items:
+        return "Only baselines have been trained so far, so there is no front of Runge-Kutta networks to show yet."
+    return "No network has been trained to the end yet, so there is no front to show."
+
+
+def _front_sentence(tables: Tables) -> str:
+    searched = sum(not item.is_baseline for item in tables.items)
+    small, large = tables.front[0].item, tables.front[-1].item
+    if len(tables.front) == 1:
+        return (
+            f"Of {text.count(searched, 'Runge-Kutta network')} trained, one stands alone on the front: {small.arch}, "
+            f"with {text.size(small.params)} parameters and {text.pct(small.val_error_pct)} validation error."
+        )
+    return (
+        f"Of {text.count(searched, 'Runge-Kutta network')} trained, {len(tables.front)} form the front: from "
+        f"{text.size(small.params)} parameters at {text.pct(small.val_error_pct)} validation error to "
+        f"{text.size(large.params)} at {text.pct(large.val_error_pct)}."
+    )
+
+
+def _baseline_sentences(tables: Tables) -> list[str]:
+    rows = tables.baselines
+    if not rows:
+        return ["No baseline has been trained to the end, so the front stands without comparison."]
+    paired = [row for row in rows if row.comparison is not None]
+    sentences = []
+    if paired:
+        better = [row for row in paired if row.comparison and row.comparison.gap_pct < 0]
+        sentences.append(
+            f"At no more parameters, a Runge-Kutta network has the lower mean validation error than {len(better)} of "
+            f"{text.count(len(rows), 'baseline')}; the seeds support {_support(paired)}."
+        )
+    missing = [row.item.arch for row in rows if row.comparison is None]
+    if missing:
+        sentences.append(f"No trained Runge-Kutta network is as small as {text.listing(missing)}.")
+    beaten = [row for row in tables.front if row.beaten_by]
+    if beaten:
+        by = sorted({name for row in beaten for name in row.beaten_by})
+        sentences.append(
+            f"{len(beaten)} of the {len(tables.front)} networks on the front {'is' if len(beaten) == 1 else 'are'} "
+            f"dominated by a baseline ({text.listing(by)}), which is no larger and no worse on average."
+        )
+    else:
+        sentences.append("No baseline dominates a network on the front.")
+    return sentences
+
+
+def _support(paired: list[BaselineRow]) -> str:
+    lower = [row.item.arch for row in paired if row.comparison and row.comparison.verdict == "lower"]
+    higher = [row.item.arch for row in paired if row.comparison and row.comparison.verdict == "higher"]
+    if not lower and not higher:
+        return "none of these differences (the 95 % intervals include zero, or there are too few seeds for one)"
+    parts = [f"a lower error than {text.listing(lower)}"] if lower else []
+    parts += [f"a higher error than {text.listing(higher)}"] if higher else []
+    rest = len(paired) - len(lower) - len(higher)
+    tail = f", and leave {rest} undecided" if rest else ""
+    return f"{text.listing(parts)} (95 % Welch intervals){tail}"
+
+
+def _seed_sentence(tables: Tables) -> list[str]:
+    single = sum(row.item.seeds == 1 for row in tables.front)
+    if not single:
+        least = min(row.item.seeds for row in tables.front)
+        return [f"Every network on the front was trained with at least {text.count(least, 'seed')}."]
+    if single == len(tables.front):
+        return ["Every point of the front rests on a single seed, so the order of near neighbours may be chance."]
+    rests = "network on the front rests" if single == 1 else "networks on the front rest"
+    return [f"{single} {rests} on a single seed, so the order against near neighbours may be chance."]
+
+
+def _state_sentence(history: History) -> list[str]:
+    if history.state == "finished":
+        return []
+    how = {
+        "interrupted": "The run was interrupted and can be resumed",
+        "failed": f"The run ended with an error ({text.one_line(history.message or 'no reason was recorded')})",
+    }.get(history.state, "The run has not finished")
+    return [f"{how}; everything here is provisional."]
+
+
+def reading_sentences(history: History) -> list[str]:
+    """How the test set was used."""
+    tested = {test["trial"] for test in history.tests}
+    if not tested:
+        return ["The search used the validation error only; the test set has not been read."]
+    archs = {test["arch"] for test in history.tests}
+    once = "once for each" if len(tested) == len(history.tests) else f"{len(history.tests)} times in all"
+    sentences = [
+        "The search used the validation error only. The test set was read after the search, for the candidates of the "
+        f"front and for the baselines: {text.count(len(tested), 'training')} of "
+        f"{text.count(len(archs), 'architecture')}, {once}."
+    ]
+    if history.finished_after_test:
+        number = len(history.finished_after_test)
+        sentences.append(
+            f"{text.count(number, 'training')} finished after the first reading, because the run was extended; "
+            "no choice looked at a test error."
+        )
+    return sentences
+
+
+def limitations(history: History, tables: Tables) -> list[str]:
+    """What a reader should not conclude from this run."""
+    notes = []
+    asked = plan(history)
+    recipe = asked.get("recipe", {})
+    if asked.get("train_images"):
+        notes.append(
+            f"Networks were trained on a stratified subset of {asked['train_images']:,} training images: errors are "
+            "higher than with all of them, and the order of architectures may differ."
+        )
+    if recipe.get("epochs") and recipe["epochs"] < 100:
+        notes.append(
+            f"Training lasted {text.count(recipe['epochs'], 'epoch')}. Networks that learn slowly are at a "
+            "disadvantage against what a full training would show."
+        )
+    images = sorted({row.val_images for row in tables.trials if row.val_images})
+    if images:
+        notes.append(
+            f"One validation image is {100 / images[0]:.2f} percentage points of error ({images[0]:,} images). The "
+            "spreads shown come from seeds alone; all networks share the same validation images, whose choice adds "
+            "to the uncertainty."
+        )
+    if any(item.seeds > 1 for item in tables.items):
+        notes.append(
+            "Intervals rest on few seeds, assume normal spread and are not corrected for the number of comparisons."
+        )
+    if tables.front:
+        notes.append(
+            "The front picks the lowest validation errors out of many, so these are optimistic; test errors, where "
+            "they were read, are not picked."
+        )
+    return notes

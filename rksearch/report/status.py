@@ -1,0 +1,128 @@
+"""How far a run has come, for scripts and for people; reads nothing but the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rksearch.errors import RunError
+from rksearch.front import ArchSummary, best_per_band, rk_front, summarise
+from rksearch.ledger import FILE_NAME, History, Ledger
+from rksearch.report import text
+from rksearch.report.prose import plan, run_name, space
+
+ROLES = ("baseline", "known", "candidate")
+
+
+def read_run(run_dir: Path) -> History:
+    """What the ledger in this directory says.
+
+    Raises:
+        RunError: there is no ledger.
+    """
+    if not (Path(run_dir) / FILE_NAME).is_file():
+        raise RunError(f"a run directory holds {FILE_NAME}, but {run_dir} has none; give the --out of an earlier run")
+    return Ledger(run_dir).read()
+
+
+def status(run_dir: Path) -> dict[str, Any]:
+    """The state of a run as plain values for JSON.
+
+    Keys: `run`, `space`, `state` (`running` also after a kill that left no word), `message`, `last_time`, `done`,
+    `failed`, `running` (trainings), `planned` (architectures to train at least once, from the plan: candidates, the
+    paper's configurations and baselines), `finished` (architectures of the plan's kinds with a finished training),
+    `roles` (per role `planned`, `finished`, `failed`), `elapsed_s` (of all sessions), `work_time_s` (sum over trials),
+    `test_readings`, `front` and `best_per_band` (see `_entry`), `damaged_lines`.
+
+    Raises:
+        RunError: there is no ledger.
+    """
+    history = read_run(run_dir)
+    items = summarise(history)
+    roles = {role: _role(history, role) for role in ROLES}
+    return {
+        "run": run_name(history),
+        "space": space(history).get("name"),
+        "state": history.state,
+        "message": history.message,
+        "last_time": history.last_time,
+        "done": len(history.trials) - len(history.failed),
+        "failed": len(history.failed),
+        "running": len(history.running),
+        "running_trials": list(history.running),
+        "planned": sum(role["planned"] for role in roles.values()),
+        "finished": sum(role["finished"] for role in roles.values()),
+        "roles": roles,
+        "elapsed_s": round(sum(s.duration_s for s in history.sessions), 3),
+        "work_time_s": round(sum(history.wall_time_s.values()), 3),
+        "test_readings": len(history.tests),
+        "front": [_entry(item) for item in rk_front(items)],
+        "best_per_band": [
+            {"low": low, "high": high, **_entry(item)} for (low, high), item in best_per_band(items).items()
+        ],
+        "damaged_lines": history.damaged,
+    }
+
+
+def format_status(state: dict[str, Any]) -> str:
+    """The same for people, over several lines."""
+    lines = [
+        f"{state['run']}: {state['state']}"
+        + (f" ({text.one_line(state['message'])})" if state["message"] else "")
+        + (f", last record {state['last_time']}" if state["last_time"] else ""),
+        f"architectures {state['finished']} of {state['planned']} planned; trainings {state['done']} done, "
+        f"{state['running']} running, {state['failed']} failed",
+    ]
+    for role, counts in state["roles"].items():
+        if counts["planned"] or counts["finished"]:
+            lines.append(f"  {role:<10} {counts['finished']} of {counts['planned']}, {counts['failed']} failed")
+    lines.append(
+        f"elapsed {text.duration(state['elapsed_s'])}, work {text.duration(state['work_time_s'])}, "
+        f"test set read {text.count(state['test_readings'], 'time')}"
+    )
+    if state["running_trials"]:
+        lines.append(f"running: {', '.join(state['running_trials'])}")
+    if state["damaged_lines"]:
+        lines.append(f"{text.count(state['damaged_lines'], 'damaged line')} of the ledger skipped")
+    lines += _listing("front (parameters, MACs, validation error, seeds):", state["front"])
+    bands = [
+        {**entry, "band": f"{text.tick(entry['low'])}–{text.tick(entry['high'])}"} for entry in state["best_per_band"]
+    ]
+    lines += _listing("best per size:", bands)
+    return "\n".join(lines)
+
+
+def _role(history: History, role: str) -> dict[str, int]:
+    asked = plan(history)
+    named = {"baseline": "baselines", "known": "known"}.get(role)
+    planned = len(asked.get(named) or ()) if named else int(asked.get("trials") or 0)
+    mine = [(spec, result) for spec, result in history.trials.values() if spec.role == role]
+    return {
+        "planned": planned,
+        "finished": len({spec.arch for spec, _ in mine}),
+        "failed": sum(result.status == "failed" for _, result in mine),
+    }
+
+
+def _entry(item: ArchSummary) -> dict[str, Any]:
+    return {
+        "name": item.arch,
+        "params": item.params,
+        "macs": item.macs,
+        "val_error_pct": item.val_error_pct,
+        "val_error_sd_pct": item.val_error_sd_pct,
+        "seeds": item.seeds,
+    }
+
+
+def _listing(heading: str, entries: list[dict[str, Any]]) -> list[str]:
+    if not entries:
+        return []
+    bands, names = (max(len(entry.get(key, "")) for entry in entries) for key in ("band", "name"))
+    return [heading] + [
+        f"  {entry.get('band', ''):<{bands}}{'  ' if bands else ''}{entry['name']:<{names}}"
+        f"  {text.size(entry['params']):>6}  {text.size(entry['macs']):>6}"
+        f"  {text.mean_sd(entry['val_error_pct'], entry['val_error_sd_pct']):>16}"
+        f"  {text.count(entry['seeds'], 'seed')}"
+        for entry in entries
+    ]

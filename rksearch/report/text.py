@@ -1,0 +1,76 @@
+"""Numbers and lists as people read them; tables store raw numbers and only reports call these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MISSING = "–"
+
+
+def size(value: float) -> str:
+    """Three significant digits with a unit prefix: `999`, `12.3k`, `0.77M` is `769k`."""
+    for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        # 999,950 is a million when rounded to three digits, not 1000k.
+        if value >= factor * 0.9995:
+            scaled = value / factor
+            digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+            return f"{scaled:.{digits}f}{suffix}"
+    return f"{value:.0f}"
+
+
+def tick(value: float) -> str:
+    """An axis label: like `size`, without trailing zeros."""
+    text = size(value)
+    number, suffix = (text[:-1], text[-1]) if text[-1].isalpha() else (text, "")
+    return (number.rstrip("0").rstrip(".") if "." in number else number) + suffix
+
+
+def pct(value: float) -> str:
+    """An error with two decimals and its unit."""
+    return f"{value:.2f} %"
+
+
+def mean_sd(mean: float | None, sd: float | None) -> str:
+    """`12.34 ± 0.12 %`; without the spread where there is none."""
+    if mean is None:
+        return MISSING
+    return pct(mean) if sd is None else f"{mean:.2f} ± {sd:.2f} %"
+
+
+def points(value: float) -> str:
+    """A signed difference of errors, in percentage points."""
+    # Adding zero turns the -0.00 of a rounded negative into 0.00.
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """`1 seed`, `2 seeds`, `1,200 images`."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def listing(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space made one space."""
+    return " ".join(text.split())
+
+
+def gap(value: float, bounds: tuple[float, float] | None) -> str:
+    """`−1.34 (−3.10 to +0.42)`, in percentage points; without the interval where there is none."""
+    return points(value) + (f" ({points(bounds[0])} to {points(bounds[1])})" if bounds else "")

@@ -1,0 +1,108 @@
+"""Writes every derived file of a run directory from its ledger alone.
+
+The same ledger gives the same bytes: nothing here reads a clock, draws a random id or looks at the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rksearch.errors import RunError
+from rksearch.ledger import History
+from rksearch.report.html import report_html
+from rksearch.report.markdown import report_markdown
+from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, csv_text
+from rksearch.report.prose import plan, run_name, space
+from rksearch.report.status import read_run
+from rksearch.report.svg import front_svg
+from rksearch.report.table import tables
+
+
+def write_report(run_dir: Path) -> list[Path]:
+    """Regenerate all derived files; each is replaced whole or not at all.
+
+    Returns:
+        The files written: page, CSV tables, README, picture, and what was asked, where it ran, what the space holds.
+
+    Raises:
+        RunError: the directory holds no ledger, or cannot be written.
+        LedgerError: the ledger cannot be read.
+    """
+    history = read_run(run_dir)
+    paths = []
+    for name, content in derived_files(history).items():
+        path = Path(run_dir) / name
+        try:
+            write_atomically(path, content.encode())
+        except OSError as error:
+            raise RunError(
+                f"the report must be writable, but {path} is not ({error.strerror}); "
+                "free some space or correct the permissions, then run `rksearch report` on the directory"
+            ) from error
+        paths.append(path)
+    return paths
+
+
+def derived_files(history: History) -> dict[str, str]:
+    """Content of every derived file, by name."""
+    derived = tables(history)
+    picture = front_svg(derived.items, run_name(history))
+    on_front = [derived.row(row.item.arch) for row in derived.front]
+    return {
+        "run.yaml": _run_yaml(history),
+        "environment.json": _json([_session(history, i) for i in range(len(history.sessions))]),
+        "space.json": _json(space(history)),
+        "trials.csv": csv_text(TRIAL_METRICS, derived.trials),
+        "front.csv": csv_text(ARCH_METRICS, on_front),
+        "front.svg": picture,
+        "README.md": report_markdown(history, derived),
+        "report.html": report_html(history, derived, picture),
+    }
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file so that a reader, or a crash, finds the old content or the new and nothing between.
+
+    Raises:
+        OSError: it cannot be written; the old file is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _session(history: History, index: int) -> dict[str, Any]:
+    session = history.sessions[index]
+    return {
+        "start": session.start,
+        "last": session.last,
+        "environment": session.environment,
+        "options": session.options,
+    }
+
+
+def _run_yaml(history: History) -> str:
+    """What was asked: the plan, and the options of each launch."""
+    asked = {
+        "name": run_name(history),
+        "space": space(history).get("name"),
+        "space_sha256": space(history).get("sha256"),
+        "plan": plan(history),
+        "launches": [{"time": s.start, "options": s.options} for s in history.sessions],
+    }
+    return yaml.safe_dump(asked, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
