@@ -1,0 +1,5 @@
+"""`python -m rksearch`."""
+
+from rksearch.cli import main
+
+main()

@@ -1,0 +1,173 @@
+"""`rksearch describe` and `rksearch train`: one architecture at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rksearch.cli.options import execution_options, json_option
+from rksearch.datasets import Dataset, dataset
+from rksearch.errors import RksearchError
+from rksearch.spec import ArchSpec, RKNet, parse
+
+if TYPE_CHECKING:
+    from rksearch.cost import Cost
+
+dataset_option = click.option(
+    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set that decides image size, classes."
+)
+
+
+@click.command()
+@click.argument("name")
+@dataset_option
+@json_option
+def describe(name: str, dataset_name: str, as_json: bool) -> None:
+    """Print the layers, shapes and costs of architecture NAME, and what the built model and fvcore count."""
+    from rksearch.cost import cost
+
+    spec, data = parse(name), dataset(dataset_name)
+    counted = cost(spec, data)
+    witnessed = _witness(spec, data, counted)
+    if as_json:
+        click.echo(json.dumps(_description(spec, data, counted, witnessed), indent=2))
+    else:
+        _print_layers(spec, data)
+        _print_costs(counted, witnessed)
+    if not witnessed["agree"]:
+        raise RksearchError(
+            f"the arithmetic and the built model must agree, but {spec} has {counted} and {witnessed}; report this"
+        )
+
+
+def _witness(spec: ArchSpec, data: Dataset, counted: Cost) -> dict[str, Any]:
+    from rksearch.measure import witness
+    from rksearch.models import build
+
+    return witness(build(spec, data), data, counted)
+
+
+def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: dict[str, Any]) -> dict[str, Any]:
+    periods = spec.periods if isinstance(spec, RKNet) else ()
+    return {
+        "name": str(spec),
+        "family": spec.family,
+        "growth_rate": getattr(spec, "growth_rate", None),
+        "periods": [{"m": p.m, "s": p.s, "r": p.r, "share": p.share} for p in periods],
+        "dataset": data.name,
+        **counted._asdict(),
+        "witness": witnessed,
+    }
+
+
+def _print_layers(spec: ArchSpec, data: Dataset) -> None:
+    from rksearch.cost import row_cost
+    from rksearch.layout import layout
+
+    rows = layout(spec, data).rows
+    width = max(len(row.path) for row in rows)
+    click.echo(f"{spec}  ({spec.family}, {data.name})\n")
+    click.echo(f"{'layer':{width}}  {'kind':11}  {'in':>14}  {'out':>14}  {'params':>10}  {'MACs':>13}")
+    for row in rows:
+        c = row_cost(row)
+        shape_in = f"{row.in_channels}x{row.in_size.height}x{row.in_size.width}"
+        shape_out = f"{row.out_channels}x{row.out_size.height}x{row.out_size.width}"
+        kind = f"conv{row.kernel}x{row.kernel}" if row.kind == "conv" else row.kind
+        note = "" if row.owns_weights else f"  weights of {row.weight}"
+        click.echo(
+            f"{row.path:{width}}  {kind:11}  {shape_in:>14}  {shape_out:>14}  {c.params:>10,}  {c.macs:>13,}{note}"
+        )
+
+
+def _print_costs(counted: Cost, witnessed: dict[str, Any]) -> None:
+    fvcore = witnessed["fvcore_flops"]
+    lines = [
+        ("params", counted.params, "all parameters", f"built model: {witnessed['params']:,}"),
+        ("params_paper", counted.params_paper, "without batch norm, as the RKNet paper counts", ""),
+        ("macs", counted.macs, "multiply-adds of convolutions and linear layers, one image", ""),
+        (
+            "fvcore_flops",
+            counted.fvcore_flops,
+            "by fvcore's convention: with batch norm and global pooling",
+            f"fvcore: {fvcore:,}" if fvcore is not None else "fvcore: not installed",
+        ),
+    ]
+    click.echo()
+    for name, value, meaning, seen in lines:
+        click.echo(f"{name:13} {value:>15,}  {meaning}{'; ' + seen if seen else ''}")
+    click.echo(f"{'witnesses':13} {'agree' if witnessed['agree'] else 'DISAGREE':>15}")
+
+
+@click.command()
+@click.argument("name")
+@dataset_option
+@click.option("--recipe", "recipe_name", default="paper", show_default=True, help="Training recipe: paper or short.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images. [default: the recipe's]")
+@click.option("--train-images", type=click.IntRange(min=1), help="Train on a stratified subset. [default: all]")
+@click.option("--seed", "replicate", type=click.IntRange(min=0), default=0, show_default=True, help="Replicate number.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+@click.option("--test", "read_test", is_flag=True, help="Read the test set once at the end.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("work"),
+    show_default=True,
+    help="Where checkpoints go; the same command goes on from the last one.",
+)
+@execution_options
+def train(
+    name: str,
+    dataset_name: str,
+    recipe_name: str,
+    epochs: int | None,
+    train_images: int | None,
+    replicate: int,
+    threads: int | None,
+    read_test: bool,
+    out: Path,
+    data_dir: Path,
+    no_download: bool,
+    device: str,
+    precision: str,
+) -> None:
+    """Train architecture NAME alone, without Ray, and print its curve."""
+    import os
+
+    from rksearch.recipe import recipe
+    from rksearch.records import Epoch, Execution, TrialSpec
+
+    chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
+    arch, data = str(parse(name)), dataset(dataset_name)
+    spec = TrialSpec(
+        arch=arch, dataset=data.name, recipe=chosen, train_images=train_images, replicate=replicate, role="candidate"
+    )
+    execution = Execution(
+        work_dir=str(out.absolute()),
+        data_dir=str(data_dir.absolute()),
+        device=device,
+        precision=precision,
+        threads=threads or os.cpu_count() or 1,
+        download=not no_download,
+    )
+    from rksearch.trial import run_trial, test_trial
+
+    def show(epoch: Epoch) -> None:
+        click.echo(
+            f"epoch {epoch.epoch:>3}/{chosen.epochs}  lr {epoch.lr:.4f}  train loss {epoch.train_loss:.4f}  "
+            f"train error {epoch.train_error_pct:6.2f} %  val error {epoch.val_error_pct:6.2f} %  "
+            f"{epoch.train_time_s:.1f} s"
+        )
+
+    result = run_trial(spec, execution, show)
+    if result.status == "failed":
+        raise RksearchError(f"{spec.id} failed ({result.failure}): {result.message}")
+    click.echo(
+        f"{spec.id}: val error {result.epochs[-1].val_error_pct:.2f} % after {len(result.epochs)} epochs, "
+        f"{result.params:,} params, {result.macs:,} MACs, {result.precision} on {result.device}"
+    )
+    if read_test:
+        tested = test_trial(spec, execution)
+        click.echo(f"test error {tested.test_error_pct:.2f} % on {tested.test_images:,} images")

@@ -1,0 +1,54 @@
+"""The `rksearch` command: its subcommands, and how errors reach the user."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from rksearch import __version__
+from rksearch.cli.architecture import describe, train
+from rksearch.cli.runs import report, resume, run, status
+from rksearch.cli.space import space
+from rksearch.errors import RksearchError
+
+EXIT_INTERRUPTED = 130
+"""As shells have it for a program that ctrl-C ended."""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: rksearch run --space quickstart",
+)
+@click.version_option(__version__, prog_name="rksearch")
+def cli() -> None:
+    """Search and benchmark Runge-Kutta convolutional networks.
+
+    A run trains networks of a search space beside DenseNet and ResNet baselines, all by one recipe, and reports the
+    Pareto front of error against size.
+    """
+
+
+for command in (run, resume, status, report, space, describe, train):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; errors are one line on standard error, exit code 2 for bad input and 1 for other causes."""
+    try:
+        code = cli.main(prog_name="rksearch", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except RksearchError as error:
+        click.echo(f"rksearch: {' '.join(str(error).split())}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("rksearch: interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; nothing more can be said, and Python must not try when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

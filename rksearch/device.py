@@ -1,0 +1,51 @@
+"""From what a user asks for (`auto`, `cuda`, `bf16`) to what this machine has."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from rksearch.errors import DeviceError
+
+Precision = Literal["fp32", "bf16"]
+"""`bf16`: matrix products and convolutions in bfloat16 by autocast, weights and optimiser in float32."""
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device that `auto` (CUDA where there is one), `cpu` or `cuda` stands for on this machine.
+
+    Raises:
+        DeviceError: another word, or CUDA where torch sees none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f"the device must be auto, cpu or cuda, but got {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("device 'cuda' was asked for, but torch sees no CUDA device here; use cpu or auto")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def resolve_precision(precision: str, device: torch.device) -> Precision:
+    """The precision that `auto` (bf16 where the device computes it natively), `fp32` or `bf16` stands for.
+
+    Raises:
+        DeviceError: another word, or bf16 on a device that would only emulate it.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise DeviceError(f"the precision must be auto, fp32 or bf16, but got {precision!r}")
+    native = has_native_bf16(device)
+    if precision == "bf16" and not native:
+        raise DeviceError(f"precision 'bf16' was asked for, but this {device.type} lacks bf16; use fp32 or auto")
+    return "bf16" if native and precision != "fp32" else "fp32"
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether `device` computes bfloat16 products in hardware: CUDA from Ampere on, x86 with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if not torch.backends.mkldnn.is_available():
+        return False  # without oneDNN, torch's own bfloat16 kernels are slower than float32
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))

@@ -1,0 +1,150 @@
+"""What a person sees while a run goes on: one table that redraws itself, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rksearch.front import best_per_band, summarise
+from rksearch.search.run_state import RunState
+
+
+class View(Protocol):
+    """Shows a run's state; `refresh` is called often and must be cheap when nothing has changed."""
+
+    def refresh(self) -> None:
+        """Something may have changed."""
+
+    def close(self) -> None:
+        """The run has ended."""
+
+
+def view(state: RunState, console: Console, slots: int) -> View:
+    """The live table in a terminal, plain lines elsewhere."""
+    return LiveTable(state, console, slots) if console.is_terminal else PlainLines(state, console, slots)
+
+
+class Clock:
+    """Elapsed time of this session, and an estimate of what remains."""
+
+    def __init__(self, state: RunState, slots: int) -> None:
+        self._state = state
+        self._slots = slots
+        self._began_s = time.monotonic()
+        self._before = len(state.history.trials)
+
+    def elapsed_s(self) -> float:
+        """Seconds since the session began."""
+        return time.monotonic() - self._began_s
+
+    def remaining_s(self) -> float | None:
+        """Remaining trainings times the mean time of those finished in this session; None before the first."""
+        times = list(self._state.history.wall_time_s.values())[self._before :]
+        if not times:
+            return None
+        left = self._state.agenda.remaining_trainings(self._state.history)
+        return left * (sum(times) / len(times)) / self._slots
+
+
+def clock_text(seconds: float | None) -> str:
+    """`1:02:03`, or `?` when unknown."""
+    if seconds is None:
+        return "?"
+    minutes, s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{s:02}"
+
+
+def counts_text(state: RunState, clock: Clock) -> str:
+    """`12 done, 2 running, 0 failed, 9 to go; elapsed 0:01:02, about 0:00:40 left`."""
+    history = state.history
+    failed = len(history.failed)
+    left = max(0, state.agenda.remaining_trainings(history) - len(state.running))
+    return (
+        f"{len(history.trials) - failed} done, {len(state.running)} running, {failed} failed, {left} to go; "
+        f"elapsed {clock_text(clock.elapsed_s())}, about {clock_text(clock.remaining_s())} left"
+    )
+
+
+class PlainLines:
+    """One line for every finished trial and every reading of the test set."""
+
+    def __init__(self, state: RunState, console: Console, slots: int) -> None:
+        self._state = state
+        self._console = console
+        self._clock = Clock(state, slots)
+        self._trials = len(state.history.trials)
+        self._tests = len(state.history.tests)
+
+    def refresh(self) -> None:
+        """Print what has finished since the last call."""
+        history = self._state.history
+        for spec, result in list(history.trials.values())[self._trials :]:
+            what = (
+                f"val error {result.epochs[-1].val_error_pct:.2f} %"
+                if result.status == "complete"
+                else f"failed ({result.failure}): {result.message}"
+            )
+            self._line(f"{spec.id}: {what}  [{counts_text(self._state, self._clock)}]")
+        for test in history.tests[self._tests :]:
+            self._line(f"{test['trial']}: test error {test['result']['test_error_pct']:.2f} %")
+        self._trials, self._tests = len(history.trials), len(history.tests)
+
+    def close(self) -> None:
+        """Print what came last."""
+        self.refresh()
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveTable:
+    """Counts, times, running trials and the best architecture in each size band, redrawn in place."""
+
+    def __init__(self, state: RunState, console: Console, slots: int) -> None:
+        self._state = state
+        self._clock = Clock(state, slots)
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=False)
+        self._live.start()
+
+    def refresh(self) -> None:
+        """Nothing to do: the table redraws itself twice a second."""
+
+    def close(self) -> None:
+        """Draw the table once more and leave it on the screen."""
+        self._live.stop()
+
+    def _render(self) -> Group:
+        return Group(
+            Text(counts_text(self._state, self._clock), style="bold"), self._running_table(), self._best_table()
+        )
+
+    def _running_table(self) -> Table:
+        table = Table("running", "epoch", "val error %", box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for task in list(self._state.running.values()):
+            epoch = self._state.progress.get(task.id)
+            total = task.trial.recipe.epochs
+            table.add_row(
+                Text(task.id, no_wrap=True, overflow="ellipsis"),
+                f"{epoch.epoch}/{total}" if epoch else f"-/{total}" if task.action == "train" else "",
+                f"{epoch.val_error_pct:.2f}" if epoch else "",
+            )
+        return table
+
+    def _best_table(self) -> Table:
+        table = Table(
+            "params", "best RKNet so far", "val error %", "seeds", box=None, padding=(0, 2, 0, 0), header_style="dim"
+        )
+        for (low, high), best in best_per_band(summarise(self._state.history)).items():
+            table.add_row(
+                f"{low:,} - {high:,}",
+                Text(best.arch, no_wrap=True, overflow="ellipsis"),
+                f"{best.val_error_pct:.2f}",
+                str(best.seeds),
+            )
+        return table

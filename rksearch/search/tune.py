@@ -1,0 +1,122 @@
+"""Ray Tune runs the tasks: the function that a worker executes, and the adapters between Tune and `RunState`.
+
+Tune is a scheduler here and nothing else. Its own directory is scratch, and it never sees a checkpoint: a trial resumes
+by itself from its own directory, so Tune may start it anew as often as it likes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from rksearch.errors import RksearchError
+from rksearch.records import Epoch, Execution
+from rksearch.search.agenda import Task
+from rksearch.search.run_state import RunState
+
+
+def perform(config: Mapping[str, Any]) -> None:
+    """A worker's work on one task; reports each epoch, and at last the outcome as JSON under `outcome`."""
+    task = Task.from_json(config["task"])
+    execution = Execution(**config["execution"])
+
+    def on_epoch(epoch: Epoch) -> None:
+        tune.report({"epoch_json": json.dumps(asdict(epoch))})
+
+    tune.report({"outcome": json.dumps(outcome_of(task, execution, on_epoch))})
+
+
+def outcome_of(task: Task, execution: Execution, on_epoch: Callable[[Epoch], None] | None = None) -> dict[str, Any]:
+    """Do the task.
+
+    Returns:
+        `result` (a `TrialResult` or `TestResult` as JSON), or `abort` with the reason when no task of this run can go
+        on: a full disk, missing data, an impossible device.
+    """
+    from rksearch import trial  # here, not above: the driver does not need torch
+
+    try:
+        if task.action == "test":
+            return {"result": trial.test_trial(task.trial, execution).to_json()}
+        return {"result": trial.run_trial(task.trial, execution, on_epoch).to_json()}
+    except RksearchError as error:
+        # Not the network's fault (that would be a failed result): every other task would meet it too.
+        return {"abort": str(error)}
+
+
+class Unpickled:
+    """Lives in the driver alone. Tune pickles what it is given for a later restore, which is not how a run resumes."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class LedgerSearcher(Unpickled, Searcher):
+    """Gives Tune the run's next task, and the run what became of it."""
+
+    def __init__(self, state: RunState, execution: Execution) -> None:
+        super().__init__(metric=None, mode=None)
+        self.state = state
+        self.execution = asdict(execution)
+        self.tasks: dict[str, Task] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next task as a Tune configuration; None to be asked again; FINISHED when all is done."""
+        task = self.state.next()
+        if task is None:
+            return Searcher.FINISHED if self.state.done else None
+        self.tasks[trial_id] = task
+        return {"task": task.to_json(), "execution": self.execution}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial ended: with an outcome, or because its worker died once too often."""
+        task = self.tasks.pop(trial_id)
+        if result and "outcome" in result:
+            self.state.on_end(task, json.loads(result["outcome"]))
+        elif error:
+            self.state.on_end(
+                task, {"message": "its worker process died repeatedly; see the logs in the work directory"}
+            )
+        # Otherwise Tune is being interrupted: the task is simply not finished.
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the truth."""
+
+
+class Progress(Unpickled, tune.Callback):
+    """Tells the run's state of starts and epochs, and calls `refresh` whenever something may have changed."""
+
+    def __init__(self, searcher: LedgerSearcher, refresh: Callable[[], None]) -> None:
+        self._searcher = searcher
+        self._refresh = refresh
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A worker has taken a task."""
+        if task := self._searcher.tasks.get(trial.trial_id):
+            self._searcher.state.on_start(task)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A worker has finished an epoch."""
+        task = self._searcher.tasks.get(trial.trial_id)
+        if task and "epoch_json" in result:
+            self._searcher.state.on_epoch(task, Epoch(**json.loads(result["epoch_json"])))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune's loop has gone round."""
+        self._refresh()
+
+
+def task_label(trial: Trial) -> str:
+    """How Tune names a trial and its scratch directory."""
+    return Task.from_json(trial.config["task"]).id.replace(":", "-")
