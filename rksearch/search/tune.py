@@ -81,7 +81,7 @@ class LedgerSearcher(Unpickled, Searcher):
             self.state.on_end(task, json.loads(result["outcome"]))
         elif error:
             self.state.on_end(
-                task, {"message": "its worker process died repeatedly; see the logs in the work directory"}
+                task, {"message": "its worker process died repeatedly; see its logs"}
             )
         # Otherwise Tune is being interrupted: the task is simply not finished.
 
