@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from rksearch.errors import CheckpointError
+from rksearch.files import sync_directory
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class CheckpointStore:
             if newest.exists():
                 os.replace(newest, self._directory / PREVIOUS)
             os.replace(temporary, newest)
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
 
     def newest_first(self) -> Iterator[Saved]:
         """Every checkpoint that is whole and of this identity. The others are set aside."""
@@ -146,11 +147,3 @@ def _one_line_error(directory: Path) -> Iterator[None]:
             f"a checkpoint must be written to {directory}, but that failed ({error.strerror or error}); "
             "make room or make it writable, then resume: the checkpoints before are intact"
         ) from error
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from rksearch.datasets import Dataset
 from rksearch.errors import DataError
-from rksearch.locks import file_lock
+from rksearch.files import file_lock
 
 logger = logging.getLogger(__name__)
 

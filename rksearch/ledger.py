@@ -8,6 +8,7 @@ infinities) are written as null and read back as NaN in epochs.
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import json
 import math
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rksearch.errors import LedgerError, RksearchError
+from rksearch.files import sync_directory
 from rksearch.records import TrialResult, TrialSpec
 
 FILE_NAME = "ledger.jsonl"
@@ -60,7 +62,7 @@ class History:
     """Everything a ledger says, in the order in which it was said.
 
     Attributes:
-        run: the `run` record: `space` and `plan`; None before it is written.
+        run: the last `run` record: `space` and `plan`; None before it is written.
         sessions: launches of the driver.
         trials: finished trials by id. Of several records for one trial the first counts.
         wall_time_s: by trial id, from start to end as the driver saw it.
@@ -111,7 +113,7 @@ class Ledger:
         self._clock = clock
 
     def write_run(self, *, name: str, space: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
-        """What is to be done, once, as the first record; `name` is the run's name in reports."""
+        """What is to be done, first of all, and again when it changes; `name` is the run's name in reports."""
         self.append("run", schema=SCHEMA, name=name, space=dict(space), plan=dict(plan))
 
     def write_session(self, *, environment: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -154,7 +156,7 @@ class Ledger:
             with _locked(self.path) as descriptor:
                 _append_whole(descriptor, line)
             if new:
-                _sync_directory(self.path.parent)
+                sync_directory(self.path.parent)
         except OSError as error:
             raise LedgerError(
                 f"the ledger must be writable, but {self.path} is not ({error.strerror or error}); "
@@ -167,18 +169,47 @@ class Ledger:
         Raises:
             LedgerError: the file exists but cannot be read.
         """
+        return self.follow().refresh()
+
+    def follow(self) -> Follower:
+        """A reader that, asked again, reads only what has been appended since."""
+        return Follower(self.path)
+
+
+class Follower:
+    """Reads a ledger that grows; see `Ledger.follow`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._reader = _Reader()
+
+    def refresh(self) -> History:
+        """Everything that has been recorded by now.
+
+        Raises:
+            LedgerError: the file exists but cannot be read.
+        """
         try:
-            content = self.path.read_bytes()
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                content = file.read()
         except FileNotFoundError:
-            return History()
+            content = b""
         except OSError as error:
             raise LedgerError(
-                f"the ledger must be readable, but {self.path} is not ({error.strerror}); correct its permissions"
+                f"the ledger must be readable, but {self._path} is not ({error.strerror}); correct its permissions"
             ) from error
-        reader = _Reader()
-        for line in content.split(b"\n"):
+        whole, newline, tail = content.rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        for line in whole.split(b"\n"):
             if line.strip():
-                reader.take(line)
+                self._reader.take(line)
+        if not tail.strip():
+            return self._reader.history()
+        # A last line without its end may be whole, torn, or still being written: read it, but not for good.
+        reader = copy.deepcopy(self._reader)
+        reader.take(tail)
         return reader.history()
 
 
@@ -223,8 +254,8 @@ class _Reader:
         return History(
             run=self.run,
             sessions=tuple(self.sessions),
-            trials=self.trials,
-            wall_time_s=self.wall_time_s,
+            trials=dict(self.trials),
+            wall_time_s=dict(self.wall_time_s),
             started=tuple(self.started),
             running=() if self.end else tuple(self.running),
             tests=tuple(self.tests),
@@ -239,7 +270,8 @@ class _Reader:
     def _on_run(self, record: dict[str, Any]) -> None:
         if not isinstance(record["space"], dict) or not isinstance(record["plan"], dict):
             raise TypeError("space and plan must be objects")
-        self.run = self.run or record
+        # A resumed run may have raised its number of candidates: the last plan counts.
+        self.run = record
 
     def _on_session(self, record: dict[str, Any]) -> None:
         time, environment, options = record["time"], dict(record["environment"]), dict(record["options"])
@@ -330,12 +362,3 @@ def _append_whole(descriptor: int, line: bytes) -> None:
     except OSError:
         os.ftruncate(descriptor, size)
         raise
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the name of a new file in this directory durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

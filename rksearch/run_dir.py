@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rksearch.errors import RunError
+from rksearch.files import file_lock, is_locked
 from rksearch.ledger import FILE_NAME
-from rksearch.locks import file_lock
 
 
 class RunDir:
@@ -60,8 +60,17 @@ class RunDir:
                 f"the run directory must be writable, but {self.path} is not ({error.strerror}); choose another --out"
             ) from None
         busy = RunError(f"one driver at a time may work on a run, but another one is at work on {self.path}")
-        with file_lock(self.work / "driver.lock", wait_s=0, busy=busy):
+        with file_lock(self._lock, wait_s=0, busy=busy):
             yield
+
+    @property
+    def driven(self) -> bool:
+        """Whether a driver is at work on this run now, on this machine."""
+        return is_locked(self._lock)
+
+    @property
+    def _lock(self) -> Path:
+        return self.work / "driver.lock"
 
     def clear_tune(self) -> None:
         """Remove Tune's scratch of earlier sessions."""

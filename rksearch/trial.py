@@ -18,7 +18,7 @@ from rksearch.data import Images, Split, load_images, split
 from rksearch.datasets import Dataset, dataset
 from rksearch.device import Precision, resolve_device, resolve_precision
 from rksearch.errors import RunError, TrialFailed
-from rksearch.locks import file_lock
+from rksearch.files import file_lock
 from rksearch.measure import witness
 from rksearch.models import build
 from rksearch.records import Epoch, Execution, TestResult, TrialResult, TrialSpec

@@ -20,6 +20,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rksearch.errors import RunError
+from rksearch.files import write_atomically
 from rksearch.front import rk_front, summarise
 from rksearch.ledger import FILE_NAME, Ledger
 from rksearch.report import axes, format_status, status, text, write_report
@@ -28,7 +29,6 @@ from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, csv_text
 from rksearch.report.prose import limitations, reading_sentences, verdict
 from rksearch.report.svg import front_svg
 from rksearch.report.table import ArchRow, TrialRow, tables
-from rksearch.report.write import write_atomically
 from tests.ledgers import BASELINES, KNOWN, begin, candidates, complete, failed, full_run, plan_record, trial
 
 FILES = {

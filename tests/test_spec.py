@@ -24,10 +24,9 @@ def test_names_are_unique(a, b):
 def test_whatever_parses_is_canonical(text):
     try:
         spec = parse(text)
-    except SpecError as error:
-        assert "\n" not in str(error).replace(repr(text), "")
-    else:
-        assert str(spec) == text
+    except SpecError:
+        return
+    assert str(spec) == text
 
 
 @given(archs(), st.data())

@@ -21,7 +21,7 @@ from rksearch.data import load_images
 from rksearch.datasets import DATASETS
 from rksearch.device import has_native_bf16
 from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, TrialFailed
-from rksearch.locks import file_lock
+from rksearch.files import file_lock
 from rksearch.models import build
 from rksearch.recipe import Recipe
 from rksearch.records import Epoch, Execution, TestResult, TrialResult, TrialSpec

@@ -6,13 +6,13 @@ The same ledger gives the same bytes: nothing here reads a clock, draws a random
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rksearch.errors import RunError
+from rksearch.files import write_atomically
 from rksearch.ledger import History
 from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
@@ -63,23 +63,6 @@ def derived_files(history: History) -> dict[str, str]:
         "README.md": report_markdown(history, derived),
         "report.html": report_html(history, derived, picture),
     }
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that a reader, or a crash, finds the old content or the new and nothing between.
-
-    Raises:
-        OSError: it cannot be written; the old file is then untouched.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _session(history: History, index: int) -> dict[str, Any]:

@@ -82,8 +82,8 @@ class Agenda:
         for trial in self._first_trainings():
             if trial.id not in history.trials and trial.id not in busy:
                 return Task("train", trial)
-        if trial := self._new_candidate():
-            return Task("train", trial)
+        if candidate := self._new_candidate():
+            return Task("train", candidate)
         for trial in self._replicates(self._settings.baselines):
             if trial.id not in history.trials and trial.id not in busy:
                 return Task("train", trial)

@@ -234,7 +234,7 @@ def _resources_per_trial(available: dict[str, float], resources: Resources) -> t
         there = available.get(kind.upper(), 0)
         if amount > there:
             raise RunError(
-                f"a trial may ask for at most what there is, but --{kind}s-per-trial is {amount:g} and Ray has {there:g}"
+                f"a trial can have at most what Ray has, but --{kind}s-per-trial is {amount:g} and Ray has {there:g}"
             )
         if amount:
             slots.append(int(there / amount))

@@ -43,7 +43,7 @@ class OptunaProposer:
         )
         self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
         self._waiting: dict[str, optuna.trial.Trial] = {}
-        startup = math.ceil(trials * STARTUP_SHARE)
+        startup = min(math.ceil(trials * STARTUP_SHARE), len(space))
         self._startup = [str(s) for s in space.sample_stratified(startup, random.Random(seed))][proposed:]
 
     def propose(self, taken: set[str]) -> str | None:

@@ -33,7 +33,8 @@ class RunState:
     ) -> None:
         self.ledger = ledger
         self.settings = settings
-        self.history: History = ledger.read()
+        self._follower = ledger.follow()
+        self.history: History = self._follower.refresh()
         self.agenda = Agenda(settings, proposer, self.history)
         self.running: dict[str, Task] = {}
         self.progress: dict[str, Epoch] = {}
@@ -90,7 +91,7 @@ class RunState:
             self.ledger.write_trial(task.trial, result, wall_time_s=wall_time_s)
             if task.trial.replicate == 0:
                 self._proposer.tell(task.trial.arch, _final_error(result))
-        self.history = self.ledger.read()
+        self.history = self._follower.refresh()
 
 
 def _final_error(result: TrialResult) -> float | None:

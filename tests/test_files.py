@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.errors import RunError
-from rksearch.locks import file_lock
+from rksearch.files import file_lock
 
 
 def hold(path: Path, ready: Connection) -> None:

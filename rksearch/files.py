@@ -1,0 +1,85 @@
+"""Files that survive crashes and are shared between processes: locks, durable names, atomic replacement."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rksearch.errors import RksearchError
+
+_POLL_S = 0.05
+
+
+@contextmanager
+def file_lock(path: Path, *, wait_s: float, busy: RksearchError) -> Iterator[None]:
+    """Hold the exclusive lock `path` (created when missing, left behind empty) for the length of a `with` block.
+
+    The system releases it when its holder ends, for whatever reason.
+
+    Args:
+        path: the lock file; its directory must exist.
+        wait_s: how long to wait for another holder, in seconds.
+        busy: what to raise when the wait was in vain.
+
+    Raises:
+        OSError: the file cannot be created.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        deadline = time.monotonic() + wait_s
+        while not _acquired(handle):
+            if time.monotonic() >= deadline:
+                raise busy
+            time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(handle)  # releases the lock
+
+
+def _acquired(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the lock `path` now."""
+    if not path.exists():
+        return False
+    handle = os.open(path, os.O_RDWR)
+    try:
+        return not _acquired(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names of new and renamed files in this directory durable."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file so that a reader, or a crash, finds the old content or the new and nothing between.
+
+    Raises:
+        OSError: it cannot be written; the old file is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
