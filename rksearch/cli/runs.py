@@ -115,8 +115,12 @@ def status(directory: Path, as_json: bool) -> None:
     from rksearch.report.status import status as status_of
     from rksearch.run_dir import RunDir
 
-    RunDir(directory).require_ledger()
+    run_dir = RunDir(directory)
+    run_dir.require_ledger()
     found = status_of(directory)
+    if found["state"] == "running" and not run_dir.driven:
+        # A driver that was killed could not say so; the lock that the system took from it does.
+        found["state"] = "killed"
     click.echo(json.dumps(found, indent=2) if as_json else format_status(found))
 
 
