@@ -59,7 +59,7 @@ def test_stopped_dead_at_any_moment_and_resumed_it_ends_as_if_never_stopped(tmp_
     whole, _ = new_state(tmp_path_factory.mktemp("whole"))
     work(whole, slots)
     directory = tmp_path_factory.mktemp("stopped")
-    finished = set()
+    finished: set[str] = set()
     for stop in stops:
         state, _ = new_state(directory)
         work(state, slots, stop_after=stop)
