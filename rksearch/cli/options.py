@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,8 +46,42 @@ def execution_options(command: F) -> F:
     return _apply(command, options)
 
 
-def session_options(command: F) -> F:
-    """What one launch of a run may use."""
+def session_options(command: Callable[..., int]) -> Callable[..., int]:
+    """What one launch of a run may use.
+
+    The command receives it all as `resources`, and the names of the options that the user gave as `chosen`.
+    """
+
+    @functools.wraps(command)
+    def with_resources(
+        *,
+        data_dir: Path,
+        no_download: bool,
+        device: str,
+        precision: str,
+        cpus_per_trial: float,
+        gpus_per_trial: float | None,
+        address: str | None,
+        verbose: bool,
+        **rest: Any,
+    ) -> int:
+        from rksearch.search.driver import Resources
+
+        resources = Resources(
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            address=address,
+            data_dir=data_dir,
+            download=not no_download,
+            device=device,
+            precision=precision,
+            verbose=verbose,
+        )
+        context = click.get_current_context()
+        sources = {key: context.get_parameter_source(key) for key in context.params}
+        chosen = frozenset(key for key, source in sources.items() if source is not ParameterSource.DEFAULT)
+        return command(resources=resources, chosen=chosen, **rest)
+
     options = (
         click.option(
             "--cpus-per-trial",
@@ -66,7 +101,7 @@ def session_options(command: F) -> F:
         ),
         click.option("--verbose", is_flag=True, help="Show Ray's and the workers' own messages."),
     )
-    return _apply(execution_options(command), options)
+    return _apply(execution_options(with_resources), options)
 
 
 def _apply(command: F, options: tuple[Callable[[Any], Any], ...]) -> F:

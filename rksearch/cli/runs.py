@@ -40,14 +40,8 @@ def run(
     epochs: int | None,
     seeds: int | None,
     sampler_seed: int,
-    data_dir: Path,
-    no_download: bool,
-    device: str,
-    precision: str,
-    cpus_per_trial: float,
-    gpus_per_trial: float | None,
-    address: str | None,
-    verbose: bool,
+    resources: Resources,
+    chosen: frozenset[str],
 ) -> int:
     """Search a space: train its networks and the baselines, and report the Pareto front.
 
@@ -68,7 +62,6 @@ def run(
         sampler_seed=sampler_seed,
     )
     run_dir = RunDir(out or next_free(Path("reports"), space.name))
-    resources = _resources(data_dir, no_download, device, precision, cpus_per_trial, gpus_per_trial, address, verbose)
     from rksearch.search.driver import start
 
     console = _console()
@@ -85,25 +78,16 @@ def run(
 @run_dir_argument
 @click.option("--trials", type=click.IntRange(min=0), help="Another number of candidates. [default: as before]")
 @session_options
-def resume(
-    directory: Path,
-    trials: int | None,
-    data_dir: Path,
-    no_download: bool,
-    device: str,
-    precision: str,
-    cpus_per_trial: float,
-    gpus_per_trial: float | None,
-    address: str | None,
-    verbose: bool,
-) -> int:
-    """Go on with the run in DIRECTORY: finished trials stay, interrupted ones continue from their last epoch."""
+def resume(directory: Path, trials: int | None, resources: Resources, chosen: frozenset[str]) -> int:
+    """Go on with the run in DIRECTORY: finished trials stay, interrupted ones continue from their last epoch.
+
+    Options that are not given are as they were in the run's last session.
+    """
     from rksearch.run_dir import RunDir
     from rksearch.search import driver
 
     run_dir = RunDir(directory)
-    resources = _resources(data_dir, no_download, device, precision, cpus_per_trial, gpus_per_trial, address, verbose)
-    return _conclude(run_dir, driver.resume(run_dir, resources, _console(), trials))
+    return _conclude(run_dir, driver.resume(run_dir, resources, chosen, _console(), trials))
 
 
 @click.command()
@@ -134,30 +118,6 @@ def report(directory: Path) -> None:
     RunDir(directory).require_ledger()
     for path in write_report(directory):
         click.echo(_short(path))
-
-
-def _resources(
-    data_dir: Path,
-    no_download: bool,
-    device: str,
-    precision: str,
-    cpus_per_trial: float,
-    gpus_per_trial: float | None,
-    address: str | None,
-    verbose: bool,
-) -> Resources:
-    from rksearch.search.driver import Resources
-
-    return Resources(
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-        address=address,
-        data_dir=data_dir,
-        download=not no_download,
-        device=device,
-        precision=precision,
-        verbose=verbose,
-    )
 
 
 def _conclude(run_dir: RunDir, ending: Ending) -> int:

@@ -65,6 +65,9 @@ class Resources:
     verbose: bool = False
 
 
+REMEMBERED = ("cpus_per_trial", "gpus_per_trial", "data_dir", "download", "device", "precision")
+"""Options of a session that the next one takes over unless told otherwise."""
+
 Ending = Literal["finished", "interrupted"]
 
 
@@ -85,8 +88,17 @@ def start(space: Space, settings: Settings, run_dir: RunDir, resources: Resource
         return _run(space, settings, ledger, run_dir, resources, console)
 
 
-def resume(run_dir: RunDir, resources: Resources, console: Console, trials: int | None = None) -> Ending:
-    """Go on with the run that a directory holds; `trials` raises or lowers the number of candidates.
+def resume(
+    run_dir: RunDir, resources: Resources, chosen: frozenset[str], console: Console, trials: int | None = None
+) -> Ending:
+    """Go on with the run that a directory holds.
+
+    Args:
+        run_dir: where it is.
+        resources: what this session may use.
+        chosen: fields of `resources` that count; the others are as in the run's last session.
+        console: where to show progress.
+        trials: another number of candidates; None for the one it had.
 
     Raises:
         RunError: the directory holds no run.
@@ -98,7 +110,20 @@ def resume(run_dir: RunDir, resources: Resources, console: Console, trials: int 
         raise RunError(f"a ledger begins with its run, but that of {run_dir.path} is damaged; start a new run")
     settings = Settings.from_json(found.run["plan"])
     space = parse_space(found.run["space"]["yaml"], name=found.run["space"]["name"])
-    return start(space, replace(settings, trials=trials or settings.trials), run_dir, resources, console)
+    settings = replace(settings, trials=settings.trials if trials is None else trials)
+    if found.sessions:
+        resources = _as_before(resources, chosen, found.sessions[-1].options)
+    return start(space, settings, run_dir, resources, console)
+
+
+def _as_before(resources: Resources, chosen: frozenset[str], options: dict[str, Any]) -> Resources:
+    """Where the user says nothing, a run goes on as it was; but never on a cluster that may be gone, nor aloud."""
+    kept = {key: options[key] for key in REMEMBERED if key in options}
+    if "data_dir" in kept:
+        kept["data_dir"] = Path(kept["data_dir"])
+    if "no_download" in chosen:
+        chosen |= {"download"}
+    return replace(resources, **{key: value for key, value in kept.items() if key not in chosen})
 
 
 def _require_same(begun: dict[str, Any], space: Space, settings: Settings, run_dir: RunDir) -> None:

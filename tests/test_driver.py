@@ -1,0 +1,48 @@
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from rksearch.errors import RunError
+from rksearch.search.driver import Resources, _as_before, _resources_per_trial
+
+
+def options(resources):
+    """As the ledger's session record holds them."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(resources).items()}
+
+
+def test_a_resumed_run_takes_over_what_the_user_does_not_say():
+    before = Resources(cpus_per_trial=2, gpus_per_trial=0.5, data_dir=Path("images"), download=False, device="cpu")
+    assert _as_before(Resources(), frozenset(), options(before)) == before
+    changed = _as_before(Resources(data_dir=Path("elsewhere")), frozenset({"data_dir"}), options(before))
+    assert changed == replace(before, data_dir=Path("elsewhere"))
+
+
+def test_an_address_and_noise_are_not_taken_over():
+    before = Resources(address="10.0.0.1:6379", verbose=True)
+    resumed = _as_before(Resources(), frozenset(), options(before))
+    assert (resumed.address, resumed.verbose) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected", "slots"),
+    [
+        (Resources(), {"cpu": 1.0, "gpu": 1.0}, 2),
+        (Resources(gpus_per_trial=0.25), {"cpu": 1.0, "gpu": 0.25}, 8),
+        (Resources(gpus_per_trial=0, cpus_per_trial=4), {"cpu": 4, "gpu": 0}, 2),
+        (Resources(device="cpu"), {"cpu": 1.0, "gpu": 0.0}, 8),
+    ],
+)
+def test_what_a_trial_reserves_and_how_many_fit(asked, expected, slots):
+    assert _resources_per_trial({"CPU": 8.0, "GPU": 2.0}, asked) == (expected, slots)
+
+
+def test_without_a_gpu_trials_ask_for_none():
+    assert _resources_per_trial({"CPU": 2.0}, Resources()) == ({"cpu": 1.0, "gpu": 0.0}, 2)
+
+
+@pytest.mark.parametrize("asked", [Resources(cpus_per_trial=9), Resources(gpus_per_trial=3)])
+def test_more_than_there_is_is_an_error(asked):
+    with pytest.raises(RunError, match="per-trial is"):
+        _resources_per_trial({"CPU": 8.0, "GPU": 2.0}, asked)
