@@ -103,7 +103,7 @@ def plan_record() -> dict[str, Any]:
         "train_images": 10_000,
         "baselines": list(BASELINES),
         "known": list(KNOWN),
-        "sampler": "TPE (multi-objective)",
+        "sampler": {"name": "tpe", "seed": 0},
     }
 
 

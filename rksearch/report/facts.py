@@ -103,7 +103,9 @@ def _search(history: History) -> str:
     asked = plan(history)
     if "trials" not in asked:
         return ""
-    return f"{text.count(asked['trials'], 'candidate')}, proposed by {asked.get('sampler') or 'an unnamed sampler'}"
+    sampler = asked.get("sampler") or {}
+    by = f"Optuna's {sampler['name'].upper()} sampler with seed {sampler['seed']}" if sampler else "an unnamed sampler"
+    return f"{text.count(asked['trials'], 'candidate')}, proposed by {by}"
 
 
 def _space(summary: dict[str, Any]) -> str:
