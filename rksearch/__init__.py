@@ -21,6 +21,8 @@ from rksearch.spec import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
 __version__ = "0.1.0"
@@ -40,6 +42,7 @@ __all__ = [
     "Steps",
     "create",
     "list_models",
+    "load",
     "parse",
 ]
 
@@ -70,3 +73,14 @@ def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, im
 
     spec = parse(name) if isinstance(name, str) else name
     return build(spec, image_shape(channels=in_channels, size=image_size, classes=num_classes))
+
+
+def load(directory: str | Path) -> nn.Module:
+    """The network that `rksearch export` wrote, in eval mode; see `rksearch.export.load`. Nothing is unpickled.
+
+    Raises:
+        ExportError: files are missing or damaged.
+    """
+    from rksearch.export import load as load_export
+
+    return load_export(directory)

@@ -80,7 +80,9 @@ class LedgerSearcher(Unpickled, Searcher):
         if result and "outcome" in result:
             self.state.on_end(task, json.loads(result["outcome"]))
         elif error:
-            self.state.on_end(task, {"message": "its worker process died repeatedly; see its logs"})
+            self.state.on_end(
+                task, {"message": "its worker process died repeatedly; see its logs"}
+            )
         # Otherwise Tune is being interrupted: the task is simply not finished.
 
     def save(self, checkpoint_path: str) -> None:
