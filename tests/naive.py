@@ -121,7 +121,7 @@ def rknet(x: Tensor, w: Weights, k: int, periods: list[tuple[int, Steps]], bottl
         def slope(z: Tensor, weight: Callable[[int], Tensor]) -> Tensor:
             growths: list[Tensor] = []
             for j in range(m):
-                growths.append(layer(torch.cat([z, *growths], 1), lambda c, j=j: weight(2 * j + c)))
+                growths.append(layer(torch.cat([z, *growths], 1), shifted(weight, 2 * j)))
             return torch.cat(growths, 1)
 
         return slope
@@ -137,7 +137,7 @@ def rknet(x: Tensor, w: Weights, k: int, periods: list[tuple[int, Steps]], bottl
                 for j in range(steps.s * m):
                     at = (0 if steps.share else step, j)
                     seen = torch.cat([y, *growths], 1)
-                    growths.append(layer(seen, lambda c, at=at, weights=weights: weights((*at, c))))
+                    growths.append(layer(seen, of(weights, at)))
                 for g in range(steps.s):
                     y = y + torch.cat(growths[g * m : (g + 1) * m], 1)
         if i + 1 < len(periods):
@@ -156,6 +156,14 @@ def kept(w: Weights) -> Callable[[tuple[int, ...]], Tensor]:
         return known[key]
 
     return get
+
+
+def of(weights: Callable[[tuple[int, ...]], Tensor], key: tuple[int, ...]) -> Callable[[int], Tensor]:
+    return lambda n: weights((*key, n))
+
+
+def shifted(weight: Callable[[int], Tensor], by: int) -> Callable[[int], Tensor]:
+    return lambda n: weight(by + n)
 
 
 def solve(y: Tensor, w: Weights, steps: Steps, stage: Stage) -> Tensor:
@@ -188,7 +196,7 @@ def solve(y: Tensor, w: Weights, steps: Steps, stage: Stage) -> Tensor:
                     if k is not None:
                         z = z + h * a[i][j] * k
                 at = (0 if steps.share else step, 0 if solver.tie else i)
-                new[i] = stage(z, lambda n, at=at: weights((*at, n)))
+                new[i] = stage(z, of(weights, at))
             ks = new
         for weight, k in zip(b, ks, strict=True):
             assert k is not None
@@ -214,7 +222,7 @@ def residual_rknet(x: Tensor, w: Weights, periods: list[Steps]) -> Tensor:
             slopes: list[Tensor] = []
             for n in range(steps.s):
                 at = (0 if steps.share else step, n)
-                slopes.append(stage(torch.cat([y, *slopes], 1), lambda c, at=at, weights=weights: weights((*at, c))))
+                slopes.append(stage(torch.cat([y, *slopes], 1), of(weights, at)))
             y = y + sum(slopes)
     return classify(y, w)
 
