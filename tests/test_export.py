@@ -10,9 +10,14 @@ from rksearch import export as exporting
 from rksearch.cli.main import cli
 from rksearch.datasets import dataset
 from rksearch.errors import ExportError
+from rksearch.ledger import Ledger
 from rksearch.measure import count_params
 from rksearch.models import build
+from rksearch.recipe import recipe
+from rksearch.records import Execution, TrialSpec
+from rksearch.run_dir import RunDir
 from rksearch.spec import parse
+from rksearch.trial import finished_weights, run_trial
 
 DIGITS = dataset("digits")
 NAMES = (
@@ -107,3 +112,19 @@ def test_tensors_in_other_formats_are_not_read(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / exporting.WEIGHTS)
     with pytest.raises(ExportError):
         rksearch.load(tmp_path)
+
+
+def test_the_command_exports_a_finished_trial_with_its_weights(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    spec = TrialSpec(arch="RKNet-Res-1x2s", dataset="digits", recipe=recipe("short", epochs=1), train_images=40)
+    execution = Execution(work_dir=str(RunDir(run).work), data_dir=str(tmp_path), device="cpu", precision="fp32")
+    result = run_trial(spec, execution)
+    Ledger(run).write_trial(spec, result, wall_time_s=1.0)
+    done = CliRunner().invoke(cli, ["export", f"{run}:{spec.id}", "--to", str(out)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    trained = finished_weights(spec, RunDir(run).work)
+    loaded = rksearch.load(out).state_dict()
+    assert all(torch.equal(loaded[key], trained[key]) for key in trained)
+    assert spec.id in (out / exporting.CARD).read_text()
+    lost = CliRunner().invoke(cli, ["export", f"{run}:{spec.id}x", "--to", str(out)])
+    assert f"did you mean '{spec.id}'" in str(lost.exception)
