@@ -47,7 +47,14 @@ def reference(spec, model, x, training):
             logits = naive.residual_rknet(x, w, [naive_steps(p) for p in spec.periods])
         case RKCNN():
             logits = naive.rkcnn(
-                x, w, spec.variant, spec.periods, spec.updates, spec.dropout_pct / 100, spec.multiscale, spec.attention
+                x,
+                w,
+                spec.variant,
+                list(spec.periods),
+                spec.updates,
+                spec.dropout_pct / 100,
+                spec.multiscale,
+                spec.attention,
             )
         case DenseNet() | ImageNetDenseNet():
             logits = naive.densenet(x, w, list(spec.blocks), spec.bottleneck)

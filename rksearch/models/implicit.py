@@ -146,10 +146,13 @@ class CliqueBlock(nn.Module):
 class CliqueTransition(Transition):
     """avgpool2(conv1x1(relu(bn(stage II)))): what the block read is left behind."""
 
+    def __init__(self, parts: Parts, path: str) -> None:
+        super().__init__(parts, path)
+        self.width = parts[f"{path}.norm"].get_parameter("weight").numel()
+
     def forward(self, x: Tensor) -> Tensor:
         """A block's (N, C + L * k, H, W) to (N, L * k, H / 2, W / 2)."""
-        layers = self.norm.num_features
-        return super().forward(x[:, x.shape[1] - layers :])
+        return super().forward(x[:, x.shape[1] - self.width :])
 
 
 class MultiScaleHead(nn.Module):
