@@ -4,14 +4,54 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rksearch.spec import ArchSpec, DenseNet, Period, ResNet, RKNet, parse
+from rksearch.spec import (
+    RKCNN,
+    ArchSpec,
+    CliqueNet,
+    DenseNet,
+    ImageNetDenseNet,
+    Period,
+    PreActResNet,
+    ResidualRKNet,
+    ResNet,
+    RKNet,
+    Solver,
+    Steps,
+    parse,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
 __version__ = "0.1.0"
 
-__all__ = ["ArchSpec", "DenseNet", "Period", "RKNet", "ResNet", "create", "parse"]
+__all__ = [
+    "RKCNN",
+    "ArchSpec",
+    "CliqueNet",
+    "DenseNet",
+    "ImageNetDenseNet",
+    "Period",
+    "PreActResNet",
+    "RKNet",
+    "ResNet",
+    "ResidualRKNet",
+    "Solver",
+    "Steps",
+    "create",
+    "list_models",
+    "load",
+    "parse",
+]
+
+
+def list_models(pattern: str = "*", *, family: str | None = None) -> list[str]:
+    """Names that `create` builds, by shell wildcards and family; see `rksearch.families.list_models`."""
+    from rksearch import families
+
+    return families.list_models(pattern, family=family)
 
 
 def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> nn.Module:
@@ -33,3 +73,14 @@ def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, im
 
     spec = parse(name) if isinstance(name, str) else name
     return build(spec, image_shape(channels=in_channels, size=image_size, classes=num_classes))
+
+
+def load(directory: str | Path) -> nn.Module:
+    """The network that `rksearch export` wrote, in eval mode; see `rksearch.export.load`. Nothing is unpickled.
+
+    Raises:
+        ExportError: files are missing or damaged.
+    """
+    from rksearch.export import load as load_export
+
+    return load_export(directory)

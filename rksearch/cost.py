@@ -1,17 +1,18 @@
 """Exact costs from arithmetic alone.
 
-`cost` sums over the rows of a layout and is the definition. For whole search spaces the same sums of an RKNet are also
-given in closed form, as polynomials over numpy arrays: a network costs the sum of its parts (`stem_cost`,
-`period_cost`, `transition_cost`, `head_cost`), so a table per part prices every combination. The tests hold the two
-against each other, against the built modules and against fvcore.
+`cost` sums over the rows of a layout and is the definition. For whole search spaces the same sums of an RKNet whose
+periods have no solver are also given in closed form, as polynomials over numpy arrays: a network costs the sum of its
+parts (`stem_cost`, `period_cost`, `transition_cost`, `head_cost`), so a table per part prices every combination. The
+tests hold the two against each other, against the built modules and against fvcore.
 
 What is counted
 ---------------
-params        every weight and bias, batch norm included.
+params        every weight and bias, batch norm and learned coefficients of a method included.
 params_paper  convolution and linear weights and the linear bias: the Param column of the RKNet paper.
 macs          multiply-adds of convolutions and linear layers for one image; shared weights count at every use.
 fvcore_flops  what fvcore reports for the network in eval mode: `macs`, 2 per batch-norm input element, and 1 per
-              input element of the global pooling. It leaves additions, ReLUs, concatenations and average pooling out.
+              input element of a global pooling. It leaves additions, multiplications (by coefficients, by attention),
+              ReLUs, sigmoids, concatenations and all other pooling out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.datasets import Dataset
-from rksearch.layout import BOTTLENECK, Layout, Row, layout
+from rksearch.layout import BOTTLENECK, Layout, Row, image_size, is_large, layout
 from rksearch.spec import ArchSpec
 
 Array = npt.NDArray[np.int64]
@@ -63,10 +64,12 @@ def row_cost(row: Row) -> Cost:
             weights = row.in_channels * row.out_channels
             return Cost(weights + row.out_channels, weights + row.out_channels, weights, weights)
         case "norm":
-            return Cost(2 * row.in_channels, 0, 0, 2 * row.in_channels * area)
+            return Cost(2 * row.in_channels if row.owns_weights else 0, 0, 0, 2 * row.in_channels * area)
         case "global_pool":
             return Cost(0, 0, 0, row.in_channels * row.in_size.area)
-        case "avgpool":
+        case "coefficients":
+            return Cost(row.numbers, 0, 0, 0)
+        case "avgpool" | "maxpool":
             return Cost(0, 0, 0, 0)
 
 
@@ -87,13 +90,19 @@ def cost(spec: ArchSpec, data: Dataset) -> Cost:
 
 def areas(data: Dataset, periods: int) -> list[int]:
     """Pixels of a feature map in each period: every transition halves height and width, rounding down."""
-    return [(data.height >> i) * (data.width >> i) for i in range(periods)]
+    first = image_size(data)
+    if is_large(data):
+        first = first.halved_up().halved_up()
+    return [(first.height >> i) * (first.width >> i) for i in range(periods)]
 
 
 def stem_cost(data: Dataset, k: Count, m: Count) -> Part:
-    """conv3x3 from the image to the m * k channels of the first state."""
+    """conv3x3 from the image to the m * k channels of the first state; conv7x7/2 and a norm for large images."""
+    if is_large(data):
+        weights = 49 * data.channels * m * k
+        return Part(weights + 2 * m * k, weights, weights * image_size(data).halved_up().area)
     weights = 9 * data.channels * m * k
-    return Part(weights, weights, weights * (data.height * data.width))
+    return Part(weights, weights, weights * image_size(data).area)
 
 
 def period_cost(bottleneck: bool, k: Count, m: Count, s: Count, r: Count, share: Count, area: int) -> Part:

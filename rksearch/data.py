@@ -73,6 +73,11 @@ def load_images(dataset: Dataset, data_dir: Path, *, download: bool = True) -> I
     """
     if dataset.name == "digits":
         return _load_digits(dataset)
+    if not dataset.name.startswith("cifar"):
+        raise DataError(
+            f"rksearch loads digits, cifar10 and cifar100, but got {dataset.name}; choose one of these: for "
+            f"{dataset.name}, networks can be built and counted and not trained"
+        )
     return _load_cifar(dataset, data_dir, download=download)
 
 

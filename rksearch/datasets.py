@@ -69,6 +69,20 @@ DATASETS: dict[str, Dataset] = {
             source="CIFAR-100 (Krizhevsky 2009), 50,000 training and 10,000 test images, through torchvision",
         ),
         Dataset(
+            name="imagenet",
+            channels=3,
+            height=224,
+            width=224,
+            classes=1000,
+            mean=(123.675, 116.28, 103.53),
+            std=(58.395, 57.12, 57.375),
+            crop_padding=0,
+            flip=True,
+            val_fraction=0.02,
+            source="ImageNet ILSVRC 2012, 1,281,167 training images, cropped to 224 x 224; known here for building and "
+            "counting only, because the images may not be redistributed",
+        ),
+        Dataset(
             name="digits",
             channels=1,
             height=8,

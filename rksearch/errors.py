@@ -53,6 +53,12 @@ class CheckpointError(RksearchError):
     exit_code = 1
 
 
+class ExportError(RksearchError):
+    """An exported network cannot be written, read or trusted."""
+
+    exit_code = 1
+
+
 class TrialFailed(RksearchError):
     """Training one architecture cannot go on (a non-finite loss, for one); `kind` is a stable short label."""
 

@@ -82,6 +82,27 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
     return TestResult(test_error_pct=error_pct, test_loss=loss, test_images=len(test))
 
 
+def finished_weights(spec: TrialSpec, work_dir: Path) -> Mapping[str, Any]:
+    """The state of the network after the last epoch of a finished trial.
+
+    Raises:
+        RunError: its checkpoint is not there.
+    """
+    missing = RunError(
+        f"a finished trial's checkpoint must lie in {trial_dir(work_dir, spec.id)}, but there is none; "
+        "train it there, or export where the run was made"
+    )
+    if not trial_dir(work_dir, spec.id).is_dir():
+        raise missing
+    with _locked(spec, Execution(work_dir=str(work_dir), data_dir="")) as directory:
+        for saved in CheckpointStore(directory, _identity(spec)).newest_first():
+            if "result" in saved.state:
+                weights: Mapping[str, Any] = saved.state["model"]
+                return weights
+            break
+    raise missing
+
+
 def trial_dir(work_dir: Path, trial_id: str) -> Path:
     """Where a trial keeps its checkpoints, notes and errors."""
     return work_dir / "trials" / trial_id

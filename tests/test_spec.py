@@ -1,26 +1,44 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rksearch.errors import SpecError
-from rksearch.spec import MAX_CONV_LAYERS, DenseNet, Period, ResNet, RKNet, parse
-from tests.strategies import archs
+from rksearch.spec import (
+    MAX_CONV_LAYERS,
+    RKCNN,
+    CliqueNet,
+    DenseNet,
+    ImageNetDenseNet,
+    Period,
+    PreActResNet,
+    ResidualRKNet,
+    ResNet,
+    RKNet,
+    Solver,
+    Steps,
+    parse,
+)
+from rksearch.tableau import TABLEAUX
+from tests.strategies import all_specs, solvers
 
 
-@given(archs(most=12))
+@settings(deadline=None)
+@given(all_specs(most=12))
 def test_every_name_round_trips(spec):
     assert parse(str(spec)) == spec
     assert str(parse(str(spec))) == str(spec)
 
 
-@given(archs(most=6), archs(most=6))
+@settings(deadline=None)
+@given(all_specs(most=3), all_specs(most=3))
 def test_names_are_unique(a, b):
     assert (str(a) == str(b)) == (a == b)
 
 
-@given(st.text(alphabet="RKNetDsBC-kmx_0123456789 ", max_size=40) | st.text(max_size=10))
+@settings(deadline=None)
+@given(st.text(alphabet="RKNetDsBC-kmx_0123456789@+.hrk4learn ", max_size=40) | st.text(max_size=10))
 def test_whatever_parses_is_canonical(text):
     try:
         spec = parse(text)
@@ -29,11 +47,12 @@ def test_whatever_parses_is_canonical(text):
     assert str(spec) == text
 
 
-@given(archs(), st.data())
+@settings(deadline=None)
+@given(all_specs(most=4), st.data())
 def test_one_changed_character_never_yields_the_same_spec(spec, data):
     name = str(spec)
     at = data.draw(st.integers(0, len(name) - 1))
-    other = name[:at] + data.draw(st.sampled_from("0123456789sxkm_-BCR")) + name[at + 1 :]
+    other = name[:at] + data.draw(st.sampled_from("0123456789sxkm_-BCR@+.htIE")) + name[at + 1 :]
     try:
         parsed = parse(other)
     except SpecError:
@@ -73,6 +92,30 @@ def test_the_names_of_the_documentation():
         ("", "starts with"),
         ("ResNet-20\n", "expected the end"),
         ("RKNet-k1-m9999-99x99", f"{MAX_CONV_LAYERS:,}"),
+        ("DenseNet-122", "of depth 121, 169, 201, 161"),
+        ("DenseNet-121-x", "expected '-k'"),
+        ("PreActResNet-21", "6n + 2"),
+        ("PreActResNet-B-20x", "expected the end"),
+        ("CliqueNet-k36-T13", "the nearest is 12"),
+        ("RKCNN-X-k8-2x1", "the variant E, I or R"),
+        ("RKCNN-I-k8-1x1", "at least two stages"),
+        ("RKCNN-E-k8-2x1-up3", "no sweeps"),
+        ("RKCNN-E-k8-2x1-att", "need a second period"),
+        ("RKCNN-I-k8-2x1-up1", "leave `-up1` out"),
+        ("RKNet-Res-3x2@rk4", "write 4x2@rk4"),
+        ("RKNet-Res-4x2@bosh3", "write 3x2@bosh3"),
+        ("RKNet-Res-4x2@rk5", "did you mean 'rk4'"),
+        ("RKNet-Res-4x2@", "name of a tableau"),
+        ("RKNet-Res-1x2@euler+tie", "at least two stages"),
+        ("RKNet-Res-4x2@rk4+h1", "h = 1 is the default"),
+        ("RKNet-Res-4x2@rk4+h0.50", "at most three decimals"),
+        ("RKNet-Res-4x2@rk4+h0", "at most three decimals"),
+        ("RKNet-Res-4x2@rk4+h0.5+tie", "in the order +train +tie"),
+        ("RKNet-Res-4x2@rk4+sweeps3", "explicit and needs no sweeps"),
+        ("RKNet-Res-2x2@gauss2+sweeps1", "at least 2 sweeps"),
+        ("RKNet-Res-2x2@gauss2+sweeps2", "are the default"),
+        ("RKNet-Res-4x2@rk4+train+hlearn", "absorb it"),
+        ("RKNet-Res-4x2+tie", "expected the end"),
     ],
 )
 def test_malformed_names_say_what_is_wrong_and_where(name, says):
@@ -101,3 +144,45 @@ def test_specs_are_values():
     assert hash(a) == hash(b)
     with pytest.raises(dataclasses.FrozenInstanceError):
         a.depth = 32  # type: ignore[attr-defined]
+
+
+def test_the_names_of_the_further_families():
+    assert parse("RKNet-Res-1x3s_4x2@rk4") == ResidualRKNet(
+        periods=(Steps(s=1, r=3, share=True), Steps(s=4, r=2, solver=Solver(tableau="rk4")))
+    )
+    assert parse("RKNet-BC-k12-m2-4x2s@rk4+train+tie+h0.5").periods == (  # type: ignore[attr-defined]
+        Period(m=2, s=4, r=2, share=True, solver=Solver(tableau="rk4", trainable=True, tie=True, h=0.5)),
+    )
+    assert parse("RKNet-Res-2x1@gauss2+sweeps4+h0.25learn").periods[0].solver == Solver(  # type: ignore[attr-defined]
+        tableau="gauss2", sweeps=4, h=0.25, learn_h=True
+    )
+    assert parse("RKCNN-I-k80-5x1_5x2-neck2-up3-drop20-att-ms") == RKCNN(
+        variant="I",
+        growth_rate=80,
+        periods=((5, 1), (5, 2)),
+        neck=2,
+        updates=3,
+        dropout_pct=20,
+        attention=True,
+        multiscale=True,
+    )
+    assert parse("DenseNet-161") == ImageNetDenseNet(depth=161)
+    assert parse("PreActResNet-B-1001") == PreActResNet(depth=1001, bottleneck=True)
+    assert parse("CliqueNet-k36-T12") == CliqueNet(growth_rate=36, layers=12)
+
+
+@settings(deadline=None)
+@given(solvers())
+def test_solvers_say_how_much_they_compute_and_learn(solver):
+    t = TABLEAUX[solver.tableau]
+    s = solver.method.stages
+    assert s == t.stages - (1 if t.fsal else 0)
+    assert solver.evaluations == (s if t.explicit else s * solver.sweeps)
+    free = s * (s - 1) // 2 if t.explicit else s * s
+    assert solver.learned_numbers == (free + s) * solver.trainable + solver.learn_h
+
+
+@pytest.mark.parametrize("h", [0, -1.0, 0.0001, 1000.0, float("nan"), float("inf"), True, 1 / 3])
+def test_step_sizes_can_be_written(h):
+    with pytest.raises(SpecError, match="step size h must be a number"):
+        Solver(tableau="rk4", h=h)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 from rksearch.cli.options import execution_options, json_option
 from rksearch.datasets import Dataset, dataset
 from rksearch.errors import RksearchError
-from rksearch.spec import ArchSpec, RKNet, parse
+from rksearch.spec import ArchSpec, Period, ResidualRKNet, RKNet, Steps, parse
 
 if TYPE_CHECKING:
     from rksearch.cost import Cost
@@ -25,17 +26,23 @@ dataset_option = click.option(
 @click.argument("name")
 @dataset_option
 @json_option
-def describe(name: str, dataset_name: str, as_json: bool) -> None:
+@click.option(
+    "--draw", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Also draw it, as an SVG file."
+)
+def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) -> None:
     """Print the layers, shapes and costs of architecture NAME, and what the built model and fvcore count."""
     from rksearch.cost import cost
 
     spec, data = parse(name), dataset(dataset_name)
+    if picture is not None:
+        _draw(spec, data, picture)
     counted = cost(spec, data)
     witnessed = _witness(spec, data, counted)
     if as_json:
         click.echo(json.dumps(_description(spec, data, counted, witnessed), indent=2))
     else:
         _print_layers(spec, data)
+        _print_methods(spec)
         _print_costs(counted, witnessed)
     if not witnessed["agree"]:
         raise RksearchError(
@@ -51,16 +58,43 @@ def _witness(spec: ArchSpec, data: Dataset, counted: Cost) -> dict[str, Any]:
 
 
 def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: dict[str, Any]) -> dict[str, Any]:
-    periods = spec.periods if isinstance(spec, RKNet) else ()
+    periods = spec.periods if isinstance(spec, RKNet | ResidualRKNet) else ()
     return {
         "name": str(spec),
         "family": spec.family,
         "growth_rate": getattr(spec, "growth_rate", None),
-        "periods": [{"m": p.m, "s": p.s, "r": p.r, "share": p.share} for p in periods],
+        "periods": [_period_json(p) for p in periods],
         "dataset": data.name,
         **counted._asdict(),
         "witness": witnessed,
     }
+
+
+def _period_json(period: Steps) -> dict[str, Any]:
+    plain: dict[str, Any] = {"m": period.m} if isinstance(period, Period) else {}
+    plain |= {"s": period.s, "r": period.r, "share": period.share}
+    return plain if period.solver is None else {**plain, "solver": asdict(period.solver)}
+
+
+def _draw(spec: ArchSpec, data: Dataset, path: Path) -> None:
+    from rksearch.drawing import draw
+
+    try:
+        path.write_text(draw(spec, data), encoding="utf-8")
+    except OSError as error:
+        raise RksearchError(
+            f"the drawing cannot be written to {path} ({error.strerror}); choose another file"
+        ) from error
+
+
+def _print_methods(spec: ArchSpec) -> None:
+    """The tableau of every period that has one."""
+    from rksearch.drawing import method_lines
+
+    periods = spec.periods if isinstance(spec, RKNet | ResidualRKNet) else ()
+    for i, period in enumerate(periods, 1):
+        if period.solver is not None:
+            click.echo(f"\nperiod{i}: " + "\n         ".join(method_lines(period)))
 
 
 def _print_layers(spec: ArchSpec, data: Dataset) -> None:
@@ -72,6 +106,9 @@ def _print_layers(spec: ArchSpec, data: Dataset) -> None:
     click.echo(f"{spec}  ({spec.family}, {data.name})\n")
     click.echo(f"{'layer':{width}}  {'kind':11}  {'in':>14}  {'out':>14}  {'params':>10}  {'MACs':>13}")
     for row in rows:
+        if row.kind == "coefficients":
+            click.echo(f"{row.path:{width}}  {row.kind:11}  {'':>14}  {'':>14}  {row.numbers:>10,}")
+            continue
         c = row_cost(row)
         shape_in = f"{row.in_channels}x{row.in_size.height}x{row.in_size.width}"
         shape_out = f"{row.out_channels}x{row.out_size.height}x{row.out_size.width}"

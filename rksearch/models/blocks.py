@@ -1,4 +1,4 @@
-"""The blocks of each family: a formula, its modules and nothing else.
+"""The blocks that most families have: a formula, its modules and nothing else.
 
 All take and return feature maps of shape (N, C, H, W). Submodules are registered in the order of the forward pass, so
 that two implementations can be given the same weights by walking both.
@@ -71,6 +71,22 @@ class TimeStep(nn.Sequential):
         return state
 
 
+class DenseStage(nn.Sequential):
+    """f(z) of a method with explicit coefficients: m layers, each reading concat(z, the growths before it)."""
+
+    def __init__(self, parts: Parts, path: str) -> None:
+        super().__init__()
+        for name, child in parts.children(path, "layer"):
+            self.add_module(name, DenseLayer(parts, child))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """What the stage sees, (N, m * k, H, W), to its slope: the m growths, (N, m * k, H, W)."""
+        seen = z
+        for layer in self:
+            seen = torch.cat([seen, layer(seen)], 1)
+        return seen[:, z.shape[1] :]
+
+
 class Period(nn.Sequential):
     """r time-steps in a row."""
 
@@ -94,36 +110,8 @@ class Transition(nn.Module):
         return self.pool(self.conv(F.relu(self.norm(x))))
 
 
-class BasicBlock(nn.Module):
-    """relu(shortcut(x) + bn(conv3x3(relu(bn(conv3x3(x)))))) , the shortcut without parameters (ResNet, option A)."""
-
-    def __init__(self, parts: Parts, path: str) -> None:
-        super().__init__()
-        self.conv1 = parts[f"{path}.conv1"]
-        self.norm1 = parts[f"{path}.norm1"]
-        self.conv2 = parts[f"{path}.conv2"]
-        self.norm2 = parts[f"{path}.norm2"]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H', W'); where the widths differ, the shortcut subsamples and pads with zeros."""
-        branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
-        more_channels = branch.shape[1] - x.shape[1]
-        if more_channels:
-            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, more_channels))
-        return F.relu(x + branch)
-
-
-class Group(nn.Sequential):
-    """The basic blocks of one width."""
-
-    def __init__(self, parts: Parts, path: str) -> None:
-        super().__init__()
-        for name, child in parts.children(path, "block"):
-            self.add_module(name, BasicBlock(parts, child))
-
-
 class Stem(nn.Module):
-    """conv3x3, and relu(bn()) after it where the family has that (ResNet)."""
+    """conv3x3, relu(bn()) after it where the family has that (ResNet); maxpool(relu(bn(conv7x7))) for large images."""
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
@@ -131,11 +119,16 @@ class Stem(nn.Module):
         self.normalised = parts.has("stem.norm")
         if self.normalised:
             self.norm = parts["stem.norm"]
+        self.pooled = parts.has("stem.pool")
+        if self.pooled:
+            self.pool = parts["stem.pool"]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image (N, C, H, W) to the first state (N, C', H, W)."""
+        """Image (N, C, H, W) to the first state (N, C', H, W), or (N, C', H / 4, W / 4) for large images."""
         x = self.conv(image)
-        return F.relu(self.norm(x)) if self.normalised else x
+        if self.normalised:
+            x = F.relu(self.norm(x))
+        return self.pool(x) if self.pooled else x
 
 
 class Head(nn.Module):

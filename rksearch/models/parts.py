@@ -20,10 +20,14 @@ def leaf(row: Row) -> nn.Module:
             return nn.BatchNorm2d(row.in_channels)
         case "avgpool":
             return nn.AvgPool2d(row.kernel, row.stride)
+        case "maxpool":
+            return nn.MaxPool2d(row.kernel, row.stride, padding=row.kernel // 2)
         case "global_pool":
             return nn.AdaptiveAvgPool2d(1)
         case "linear":
             return nn.Linear(row.in_channels, row.out_channels)
+        case "coefficients":
+            raise AssertionError(f"{row.path} holds numbers of a method and is no layer; see rksearch.models.methods")
 
 
 class Parts:
@@ -31,7 +35,7 @@ class Parts:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._owned = {row.path: leaf(row) for row in layout.rows if row.owns_weights}
+        self._owned = {row.path: leaf(row) for row in layout.rows if row.owns_weights and row.kind != "coefficients"}
         self._owner = {row.path: row.weight for row in layout.rows}
 
     def __getitem__(self, path: str) -> nn.Module:
