@@ -9,6 +9,7 @@ import click
 
 from rksearch import __version__
 from rksearch.cli.architecture import describe, train
+from rksearch.cli.bench import bench
 from rksearch.cli.runs import report, resume, run, status
 from rksearch.cli.space import space
 from rksearch.errors import RksearchError
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (run, resume, status, report, space, describe, train):
+for command in (run, resume, status, report, space, describe, train, bench):
     cli.add_command(command)
 
 
