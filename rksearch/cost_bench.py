@@ -17,9 +17,9 @@ from rksearch.spec import Period, RKNet
 
 GROWTH_RATE = 12
 PERIODS = 3
-MULTIPLES = (2, 12)
-STAGES = (1, 4)
-TIME_STEPS = (1, 4)
+MULTIPLES = (2, 8)
+STAGES = (1, 2)
+TIME_STEPS = (1, 3)
 """Networks of the size of the paper's: growth multiples, stages and time-steps are drawn from these ranges."""
 
 CHUNK = 1 << 15
