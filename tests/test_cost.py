@@ -129,6 +129,7 @@ def test_too_many_periods_for_the_image_is_an_error():
         cost(spec, image_shape(channels=1, size=8, classes=2))
 
 
+@settings(max_examples=40, deadline=None)
 @given(rknets(most=9, most_periods=4))
 def test_one_network_in_closed_form_equals_the_sum_over_rows(spec):
     data = image_shape(channels=3, size=37, classes=11)
