@@ -17,6 +17,7 @@ fvcore_flops  what fvcore reports for the network in eval mode: `macs`, 2 per ba
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -133,3 +134,25 @@ def head_cost(data: Dataset, k: Count, m: Count) -> Part:
     """BN, global average pooling, linear with bias."""
     weights = m * k * data.classes
     return Part(weights + data.classes + 2 * m * k, weights + data.classes, weights)
+
+
+def network_cost(
+    data: Dataset,
+    bottleneck: bool,
+    k: Count,
+    m: Sequence[Count],
+    s: Sequence[Count],
+    r: Sequence[Count],
+    share: Sequence[Count],
+) -> Part:
+    """A whole RKNet in closed form; m, s, r and share (0 or 1) have an entry per period.
+
+    Entries are numbers for one network, or arrays of one length for as many networks at once.
+    """
+    pixels = areas(data, len(m))
+    total = stem_cost(data, k, m[0]).plus(head_cost(data, k, m[-1]))
+    for period, area in zip(zip(m, s, r, share, strict=True), pixels, strict=True):
+        total = total.plus(period_cost(bottleneck, k, *period, area))
+    for m_in, m_out, area in zip(m, m[1:], pixels, strict=False):
+        total = total.plus(transition_cost(k, m_in, m_out, area))
+    return total

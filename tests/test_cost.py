@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rksearch.cost import areas, cost, head_cost, period_cost, stem_cost, transition_cost
+from rksearch.cost import areas, cost, head_cost, network_cost, period_cost, stem_cost, transition_cost
 from rksearch.datasets import dataset, image_shape
 from rksearch.errors import SpecError
 from rksearch.layout import layout
@@ -154,3 +154,17 @@ def test_too_many_periods_for_the_image_is_an_error():
     assert cost(spec, image_shape(channels=1, size=16, classes=2)).params > 0
     with pytest.raises(SpecError, match=r"transition4\.pool cannot halve 1 x 1"):
         cost(spec, image_shape(channels=1, size=8, classes=2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(rknets(most=9, most_periods=4))
+def test_one_network_in_closed_form_equals_the_sum_over_rows(spec):
+    data = image_shape(channels=3, size=37, classes=11)
+    m, s, r, share = ([getattr(p, name) for p in spec.periods] for name in ("m", "s", "r", "share"))
+    one = network_cost(data, spec.bottleneck, spec.growth_rate, m, s, r, share)
+    counted = cost(spec, data)
+    assert tuple(one) == (counted.params, counted.params_paper, counted.macs)
+    twice = network_cost(
+        data, spec.bottleneck, spec.growth_rate, *([np.array([v, v]) for v in field] for field in (m, s, r, share))
+    )
+    assert [np.broadcast_to(column, 2).tolist() for column in twice] == [[v, v] for v in one]

@@ -9,6 +9,7 @@ import click
 
 from rksearch import __version__
 from rksearch.cli.architecture import describe, train
+from rksearch.cli.bench import bench
 from rksearch.cli.catalogue import families, paper
 from rksearch.cli.export import export
 from rksearch.cli.runs import report, resume, run, status
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (run, resume, status, report, space, describe, train, export, families, paper):
+for command in (run, resume, status, report, space, describe, train, export, families, paper, bench):
     cli.add_command(command)
 
 

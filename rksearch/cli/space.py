@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from rksearch.cli.options import json_option
+from rksearch.errors import RunError
 
 
 @click.group()
@@ -31,12 +33,19 @@ def list_spaces(as_json: bool) -> None:
 
 @space.command()
 @click.argument("name")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with pictures to this file."
+)
 @json_option
-def show(name: str, as_json: bool) -> None:
+def show(name: str, html: Path | None, as_json: bool) -> None:
     """Show the size of space NAME (or of a YAML file), what its budgets reject, and its extremes."""
     from rksearch.space import describe_space, load_space
 
     found = load_space(name)
+    if html is not None:
+        from rksearch.space.page import space_page
+
+        _write(html, space_page(found))
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else describe_space(found))
 
 
@@ -57,3 +66,34 @@ def sample(name: str, count: int, seed: int, as_json: bool) -> None:
         return
     for spec, c in members:
         click.echo(f"{c.params:>12,} params {c.macs:>15,} MACs  {spec}")
+
+
+@space.command()
+@click.argument("name")
+@click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .parquet file.")
+def export(name: str, path: Path) -> None:
+    """Write all architectures of space NAME, in the order of their names, with params, macs and depth."""
+    from rksearch.space import load_space
+    from rksearch.space.export import write_parquet
+
+    if path.suffix != ".parquet":
+        raise RunError(f"the file must end in .parquet, but got {str(path)!r}; name it {path.with_suffix('.parquet')}")
+    found = load_space(name)
+    try:
+        write_parquet(found, path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    click.echo(f"{len(found):,} architectures in {path}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"cannot write {path}: {error.strerror or error}; choose a directory that exists and can be written"
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeVar
 
 import yaml
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 _TAG = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9_]*)")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMG])")
+_UNITS = {"k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 _LONGEST_SNIPPET = 60
 """Characters of the file that an error repeats."""
 
@@ -148,6 +151,29 @@ class Entry:
         if value < low or (high is not None and value > high):
             raise self.error(rule, f"choose a number {bounds}")
         return value
+
+    @property
+    def names_architecture(self) -> bool:
+        """Whether the value is a word that begins as the names of architectures do, rather than a number."""
+        return isinstance(self.node, yaml.ScalarNode) and bool(re.match(r"[A-Z][A-Za-z]+-", self._scalar()))
+
+    def quantity(self, low: int, high: int) -> int:
+        """A whole number within the bounds, with or without a unit: `800_000`, `800k`, `0.8M`, `1.5G`.
+
+        Raises:
+            SpaceError: another type, an unknown unit, no whole number, or out of bounds.
+        """
+        written = _QUANTITY.fullmatch(self._scalar()) if self._plain("int", "float", "str") else None
+        if not written:
+            if self._plain("int"):
+                return self.integer(low, high)
+            raise self.error(
+                "must be a whole number, with k, M or G where wanted", "write it as in 800_000, 800k, 0.8M or 1.5G"
+            )
+        value = Decimal(written.group(1)) * _UNITS[written.group(2)]
+        if value != int(value) or not low <= value <= high:
+            raise self.error(f"must be a whole number from {low:,} to {high:,}", "choose such a number")
+        return int(value)
 
     def number(self) -> float:
         """A finite number, in decimal or exponent notation.

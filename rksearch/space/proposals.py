@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,8 @@ import numpy.typing as npt
 
 from rksearch.errors import SpaceError, nearest
 from rksearch.space.definition import PeriodChoices, SpaceDefinition
-from rksearch.space.feasible import Feasible, chunks
-from rksearch.space.grid import Grid
-from rksearch.spec import Period, RKNet
+from rksearch.space.family import FAMILIES, family
+from rksearch.spec import ArchSpec, Period
 
 FIELDS = ("m", "s", "r", "share")
 """What is decided for each period, in the order of the decisions."""
@@ -32,19 +32,20 @@ def dimensions(definition: SpaceDefinition) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-def to_choices(definition: SpaceDefinition, spec: RKNet) -> dict[str, Any]:
+def to_choices(definition: SpaceDefinition, spec: ArchSpec) -> dict[str, Any]:
     """The decisions that make `spec`, which the choices of the space spell.
 
     Where sharing decides nothing (r = 1), the first listed value stands for all.
     """
-    decisions: dict[str, Any] = {"family": spec.family, "k": spec.growth_rate}
-    for i, (period, choices) in enumerate(zip(spec.periods, definition.periods, strict=True), 1):
+    own, k, periods = _parts(spec)
+    decisions: dict[str, Any] = {"family": own, "k": k}
+    for i, (period, choices) in enumerate(zip(periods, definition.periods, strict=True), 1):
         share = period.share if period.share in choices.share else choices.share[0]
         decisions |= {f"m{i}": period.m, f"s{i}": period.s, f"r{i}": period.r, f"share{i}": share}
     return decisions
 
 
-def from_choices(definition: SpaceDefinition, decisions: Mapping[str, Any]) -> RKNet:
+def from_choices(definition: SpaceDefinition, decisions: Mapping[str, Any]) -> ArchSpec:
     """The canonical network that the decisions make, whether or not it is within budget.
 
     Raises:
@@ -65,88 +66,87 @@ def from_choices(definition: SpaceDefinition, decisions: Mapping[str, Any]) -> R
     for i, choices in enumerate(definition.periods, 1):
         s, r, share = choices.canonical(*(decisions[f"{name}{i}"] for name in ("s", "r", "share")))
         periods.append(Period(m=decisions[f"m{i}"], s=s, r=r, share=share))
-    return RKNet(growth_rate=decisions["k"], periods=tuple(periods), bottleneck=decisions["family"] == "dense_bc")
+    return family(decisions["family"]).make(decisions["k"], tuple(periods))
 
 
-def snap(definition: SpaceDefinition, spec: RKNet) -> RKNet:
+def snap(definition: SpaceDefinition, spec: ArchSpec) -> ArchSpec:
     """`spec` with every value replaced by the nearest one that the choices list; of two equally near, the lower.
 
     Raises:
-        SpaceError: another number of periods than the space has.
+        SpaceError: no network of a family that spaces know, or another number of periods than the space has.
     """
-    if len(spec.periods) != len(definition.periods):
+    own, k, periods = _parts(spec)
+    if len(periods) != len(definition.periods):
         raise SpaceError(
             f"{definition.name}: an architecture of this space has {len(definition.periods)} periods, "
-            f"but {spec} has {len(spec.periods)}"
+            f"but {spec} has {len(periods)}"
         )
-    family = spec.family if spec.family in definition.families else definition.families[0]
-    return RKNet(
-        growth_rate=_nearest_value(spec.growth_rate, definition.growth_rates),
-        periods=tuple(
-            _snap_period(period, choices) for period, choices in zip(spec.periods, definition.periods, strict=True)
-        ),
-        bottleneck=family == "dense_bc",
+    return family(own if own in definition.families else definition.families[0]).make(
+        _nearest_value(k, definition.growth_rates),
+        tuple(_snap_period(period, choices) for period, choices in zip(periods, definition.periods, strict=True)),
     )
 
 
-def nearest_feasible(
-    definition: SpaceDefinition, grid: Grid, feasible: Feasible, spec: RKNet, excluded: Sequence[int]
-) -> int | None:
-    """Position of the feasible candidate nearest to `spec`, leaving out the `excluded` positions; None if none is left.
+def _parts(spec: ArchSpec) -> tuple[str, int, tuple[Period, ...]]:
+    """Family, growth rate and periods.
 
-    The distance is the number of steps on the lists of choices, summed over the decisions. Among equally distant ones
-    the nearest in parameters wins, then the lowest position.
+    Raises:
+        SpaceError: an architecture of no family that has them.
     """
-    target = snap(definition, spec)
-    position = grid.position(target)
-    if position is None:
-        raise AssertionError(f"snapping left the choices: {target}")
-    if position not in set(excluded) and feasible.rank(position) is not None:
-        return position
-    here = np.array([position], dtype=np.int32)
-    target_params = grid.costs(here)[0][0]
-    steps = _steps(definition, grid, target)
-    left_out = np.array(sorted(set(excluded)), dtype=np.int32)
-    best: tuple[int, int, int] | None = None
-    for start, stop in chunks(len(feasible)):
-        positions = np.setdiff1d(feasible.positions[start:stop], left_out, assume_unique=True)
-        if not positions.size:
-            continue
-        digits = grid.digits(positions)
-        distance = sum((table[digit] for table, digit in zip(steps, digits, strict=True)), np.int32(0))
-        closest = int(np.min(distance))
-        if best is not None and closest > best[0]:
-            continue
-        tied = positions[distance == closest]
-        gap = np.abs(grid.costs(tied)[0] - target_params)
-        at = int(np.argmin(gap))
-        found = (closest, int(gap[at]), int(tied[at]))
-        best = found if best is None else min(best, found)
-    return best[2] if best else None
+    for name in FAMILIES:
+        if read := family(name).read(spec):
+            return name, *read
+    raise SpaceError(
+        f"only a Runge-Kutta network can be proposed, but got {spec}; the families are {', '.join(FAMILIES)}"
+    )
 
 
-def _steps(definition: SpaceDefinition, grid: Grid, target: RKNet) -> list[npt.NDArray[np.int32]]:
-    """For each digit, the distance of each of its values from the target's."""
+def steps(definition: SpaceDefinition, target: ArchSpec) -> Steps:
+    """How many steps on the lists of choices lead from `target`, which the choices spell, to other choices."""
+    own, k, periods = _parts(target)
 
-    def away(values: Sequence[Any], value: Any) -> list[int]:
-        return [abs(i - values.index(value)) for i in range(len(values))]
+    def away(values: Sequence[Any], value: Any) -> dict[Any, int]:
+        return {other: abs(i - values.index(value)) for i, other in enumerate(values)}
 
-    tables = [away(grid.families, target.family), away(grid.growth_rates, target.growth_rate)]
-    for period, choices, options in zip(target.periods, definition.periods, grid.options, strict=True):
-        of = {
-            name: dict(zip(values, away(values, getattr(period, name)), strict=True))
-            for name in ("m", "s", "r")
-            if (values := getattr(choices, name))
-        }
-        # Sharing is a step only between networks in which it decides something.
-        tables.append(
+    tables = []
+    for period, choices in zip(periods, definition.periods, strict=True):
+        of = {name: away(getattr(choices, name), getattr(period, name)) for name in ("m", "s", "r")}
+        tables.append((period, of))
+    return Steps(away(definition.families, own), away(definition.growth_rates, k), tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Distances from one network: of families, of growth rates, and of the options of each period."""
+
+    families: dict[str, int]
+    growth_rates: dict[int, int]
+    _periods: list[tuple[Period, dict[str, dict[int, int]]]]
+
+    def options(self, i: int, options: Sequence[Period]) -> npt.NDArray[np.int64]:
+        """Of each option of period i."""
+        target, of = self._periods[i]
+        return np.array(
             [
                 sum(of[name][getattr(option, name)] for name in of)
-                + (option.share != period.share and option.r > 1 and period.r > 1)
+                # Sharing is a step only between networks in which it decides something.
+                + (option.share != target.share and option.r > 1 and target.r > 1)
                 for option in options
-            ]
+            ],
+            dtype=np.int64,
         )
-    return [np.array(table, dtype=np.int32) for table in tables]
+
+
+def neighbours(definition: SpaceDefinition, spec: ArchSpec) -> list[ArchSpec]:
+    """The networks that one other choice makes of `spec`, which the choices spell; budgets are not looked at."""
+    decisions = to_choices(definition, spec)
+    found = {
+        from_choices(definition, {**decisions, key: value}): None
+        for key, values in dimensions(definition).items()
+        for value in values
+    }
+    found.pop(spec, None)
+    return list(found)
 
 
 def _snap_period(period: Period, choices: PeriodChoices) -> Period:

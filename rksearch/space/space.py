@@ -5,48 +5,40 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from rksearch import cost
-from rksearch.errors import SpaceError, SpecError
-from rksearch.space import proposals
-from rksearch.space.definition import SpaceDefinition, read_definition
+from rksearch.errors import SpaceError
+from rksearch.layout import layout
+from rksearch.space.definition import SpaceDefinition
 from rksearch.space.document import Entry
-from rksearch.space.feasible import MAX_CANDIDATES, Extremes, Feasible, chunks, scan
-from rksearch.space.grid import Grid, Integers
-from rksearch.spec import ArchSpec, RKNet, parse
-
-
-class Member(NamedTuple):
-    """An architecture and what it costs."""
-
-    name: str
-    params: int
-    macs: int
+from rksearch.space.members import Member, Priced, members_of
+from rksearch.space.reading import depth_of, read_definition
+from rksearch.spec import ArchSpec, parse
 
 
 class Space:
     """The feasible canonical architectures of a definition, with indices 0 to `len(space) - 1`.
 
-    Equivalent networks count once (sharing with one time-step is not sharing), and every member is within the
-    budgets. The order is that of the choices: family, k, then per period m, s, r, share; the last varies fastest.
+    Equivalent networks count once (sharing with one time-step is not sharing), and every member obeys the constraints
+    and is within the budgets. Indices are fixed by the definition and have no other meaning; iterating goes by name.
 
     Attributes:
         definition: what the file says (choices, budgets, recipe, baselines, seeds, ...).
-        raw_size: combinations of choices as listed, equivalent ones included.
-        canonical_size: different networks among them.
+        raw_size: combinations of choices as listed, equivalent and forbidden ones included.
+        canonical_size: different networks among them that obey the constraints.
+
+    Raises:
+        SpaceError: the space is too large to be counted.
     """
 
     def __init__(self, definition: SpaceDefinition) -> None:
         self.definition = definition
         self.raw_size = definition.raw_size
-        self.canonical_size = canonical_size(definition)
-        self._grid = Grid(definition)
-        self._feasible: Feasible = scan(self._grid, definition.params, definition.macs)
+        self._members = members_of(definition)
+        self.canonical_size = self._members.canonical_size
 
     @property
     def name(self) -> str:
@@ -55,22 +47,34 @@ class Space:
 
     @property
     def rejected(self) -> dict[str, int]:
-        """Candidates that break each end of each budget: `too_few_params`, `too_many_params`, `..._macs`.
+        """Candidates that break each end of each budget: `too_few_params`, ..., `too_many_macs`, `too_shallow`, ...
 
         One that breaks two budgets is counted at both, so the sum may exceed `canonical_size - len(space)`.
         """
-        return dict(self._feasible.rejected)
+        return dict(self._members.rejected)
+
+    @property
+    def histogram(self) -> tuple[list[int], list[int]]:
+        """Edges e0 < e1 < ... in params, tenths of decades, and how many members lie in (e0, e1], (e1, e2], ...
+
+        Exact for every member. The first and the last window end where the members do.
+        """
+        return self._members.bins
 
     def __len__(self) -> int:
-        return len(self._feasible)
+        return self._members.total
 
-    def __iter__(self) -> Iterator[RKNet]:
-        return (self._grid.spec(int(position)) for position in self._feasible.positions)
+    def __iter__(self) -> Iterator[ArchSpec]:
+        return (parse(priced.name) for priced in self._members.by_name())
+
+    def by_name(self) -> Iterator[Priced]:
+        """Names, params, macs and depth of all members in the order of their names (as text), in constant memory."""
+        return self._members.by_name()
 
     def __contains__(self, spec: object) -> bool:
-        return isinstance(spec, ArchSpec) and self._rank(spec) is not None
+        return isinstance(spec, ArchSpec) and self._members.contains(spec)
 
-    def at(self, index: int) -> RKNet:
+    def at(self, index: int) -> ArchSpec:
         """The member with this index.
 
         Raises:
@@ -78,7 +82,7 @@ class Space:
         """
         if not 0 <= index < len(self):
             raise SpaceError(f"{self.name}: an index must be from 0 to {len(self) - 1:,}, but got {index}")
-        return self._grid.spec(int(self._feasible.positions[index]))
+        return self._members.at(index)
 
     def index(self, spec: ArchSpec) -> int:
         """The index of a member; inverse of `at`.
@@ -86,56 +90,51 @@ class Space:
         Raises:
             SpaceError: not a member; the message says whether choices or budgets exclude it.
         """
-        rank = self._rank(spec)
-        if rank is not None:
-            return rank
-        if self._grid.position(spec) is None:
-            raise SpaceError(f"{self.name}: {spec} is not among the choices of this space")
-        counts = cost.cost(spec, self.definition.dataset)
+        index = self._members.index(spec)
+        if index is not None:
+            return index
+        self._check_choice(spec)
+        net = layout(spec, self.definition.dataset)
+        counts = cost.layout_cost(net)
         raise SpaceError(
-            f"{self.name}: {spec} is over or under budget: params {counts.params:,} must be {self.definition.params} "
-            f"and MACs {counts.macs:,} must be {self.definition.macs}"
+            f"{self.name}: {spec} is over or under budget: params {counts.params:,} must be {self.definition.params}, "
+            f"MACs {counts.macs:,} must be {self.definition.macs} and depth {depth_of(net)} must be "
+            f"{self.definition.depth}"
         )
-
-    @cached_property
-    def costs(self) -> tuple[Integers, Integers]:
-        """Parameters and multiply-adds of all members, in the order of their indices."""
-        positions = self._feasible.positions
-        params, macs = np.empty(len(self), np.int64), np.empty(len(self), np.int64)
-        for start, stop in chunks(len(self)):
-            params[start:stop], macs[start:stop] = self._grid.costs(positions[start:stop])
-        return params, macs
 
     @property
     def smallest(self) -> Member:
         """The member with the fewest parameters (of several, with the fewest MACs)."""
-        return self._member(self._feasible.members.fewest_params)
+        return self._members.extreme("fewest_params")
 
     @property
     def largest(self) -> Member:
         """The member with the most parameters (of several, with the most MACs)."""
-        return self._member(self._feasible.members.most_params)
+        return self._members.extreme("most_params")
 
     @property
     def fewest_macs(self) -> Member:
         """The member with the fewest multiply-adds (of several, with the fewest parameters)."""
-        return self._member(self._feasible.members.fewest_macs)
+        return self._members.extreme("fewest_macs")
 
     @property
     def most_macs(self) -> Member:
         """The member with the most multiply-adds (of several, with the most parameters)."""
-        return self._member(self._feasible.members.most_macs)
+        return self._members.extreme("most_macs")
 
-    def sample(self, n: int, seed: int) -> list[RKNet]:
+    def sample(self, n: int, seed: int) -> list[ArchSpec]:
         """n different members, every set of n equally likely; the same ones for the same seed.
 
         Raises:
             SpaceError: n is negative, or more than the space has.
         """
         self._check_sample(n)
-        return [self.at(i) for i in random.Random(seed).sample(range(len(self)), n)]
+        chosen = random.Random(seed).sample(range(len(self)), n)
+        # Neighbouring indices share work, so they are looked up in order.
+        found = {i: self.at(i) for i in sorted(chosen)}
+        return [found[i] for i in chosen]
 
-    def sample_stratified(self, n: int, rng: random.Random) -> list[RKNet]:
+    def sample_stratified(self, n: int, rng: random.Random) -> list[ArchSpec]:
         """n different members spread evenly over log(params), in random order.
 
         The range of log(params) is cut into n strata of equal width. Every stratum gives one member, uniformly chosen;
@@ -145,27 +144,31 @@ class Space:
             SpaceError: n is negative, or more than the space has.
         """
         self._check_sample(n)
-        strata = self._strata(n) if n else []
-        takes = [0] * len(strata)
+        if not n:
+            return []
+        low, high = self.smallest.params, self.largest.params
+        inner = np.floor(np.exp(np.linspace(np.log(low), np.log(high), n + 1)[1:-1])).astype(np.int64)
+        strata = self._members.windows(np.array([low - 1, *np.clip(inner, low - 1, high), high], dtype=np.int64))
+        takes = [0] * n
         left = n
         while left:
-            open_strata = [i for i, stratum in enumerate(strata) if takes[i] < len(stratum)]
+            open_strata = [i for i, size in enumerate(strata.histogram) if takes[i] < size]
             # Where a round cannot serve all strata, chance decides: no size band is preferred.
             served = rng.sample(open_strata, min(left, len(open_strata)))
             for i in served:
                 takes[i] += 1
             left -= len(served)
         chosen = [
-            int(stratum[i])
-            for stratum, take in zip(strata, takes, strict=True)
-            for i in rng.sample(range(len(stratum)), take)
+            strata.spec_in_window(i, rank)
+            for i, take in enumerate(takes)
+            for rank in rng.sample(range(strata.histogram[i]), take)
         ]
         rng.shuffle(chosen)
-        return [self.at(i) for i in chosen]
+        return chosen
 
     def dimensions(self) -> dict[str, tuple[Any, ...]]:
         """Every decision with its possible values: `family`, `k`, and per period `m1`, `s1`, `r1`, `share1`, ..."""
-        return proposals.dimensions(self.definition)
+        return self._members.dimensions()
 
     def choices(self, spec: ArchSpec) -> dict[str, Any]:
         """The decisions that make `spec`, one per dimension; `from_choices` is the inverse.
@@ -173,37 +176,42 @@ class Space:
         Raises:
             SpaceError: the choices do not spell `spec` (being over budget is no obstacle).
         """
-        if not isinstance(spec, RKNet) or self._grid.position(spec) is None:
-            raise SpaceError(f"{self.name}: {spec} is not among the choices of this space")
-        return proposals.to_choices(self.definition, spec)
+        self._check_choice(spec)
+        return self._members.choices(spec)
 
-    def from_choices(self, decisions: Mapping[str, Any]) -> RKNet:
+    def from_choices(self, decisions: Mapping[str, Any]) -> ArchSpec:
         """The canonical network that the decisions make, whether or not it is within budget.
 
         Raises:
             SpaceError: a decision is missing or unknown, or its value is not one of the choices.
         """
-        return proposals.from_choices(self.definition, decisions)
+        return self._members.from_choices(decisions)
 
-    def nearest(self, proposal: ArchSpec | Mapping[str, Any], exclude: Iterable[str] = ()) -> RKNet | None:
+    def neighbours(self, spec: ArchSpec) -> list[ArchSpec]:
+        """The members that one changed decision makes of `spec`, in the order of the decisions.
+
+        Raises:
+            SpaceError: the choices do not spell `spec` (being over budget is no obstacle).
+        """
+        self._check_choice(spec)
+        return [other for other in self._members.neighbours(spec) if other in self]
+
+    def nearest(self, proposal: ArchSpec | Mapping[str, Any], exclude: Iterable[str] = ()) -> ArchSpec | None:
         """The member nearest to a proposal whose name is not excluded; None when all are excluded.
 
         The distance is the number of steps on the ascending lists of choices, summed over the decisions; ties go to
-        the nearest in parameters, then to the lower index.
+        the nearest in parameters, then to the first name.
 
         Raises:
             SpaceError: the proposal is no RKNet, has another number of periods, or is no valid set of decisions.
         """
         spec = proposal if isinstance(proposal, ArchSpec) else self.from_choices(proposal)
-        if not isinstance(spec, RKNet):
-            raise SpaceError(f"{self.name}: only an RKNet can be proposed, but got {spec}")
-        excluded = [p for p in map(self._position_of_name, exclude) if p is not None]
-        position = proposals.nearest_feasible(self.definition, self._grid, self._feasible, spec, excluded)
-        return None if position is None else self._grid.spec(position)
+        return self._members.nearest(spec, frozenset(exclude))
 
     def to_json(self) -> dict[str, Any]:
         """What the space is and holds, as plain values for JSON."""
         definition = self.definition
+        edges, counts = self.histogram
         return {
             "name": definition.name,
             "description": definition.description,
@@ -213,14 +221,18 @@ class Space:
             "periods": [
                 {"m": list(p.m), "s": list(p.s), "r": list(p.r), "share": list(p.share)} for p in definition.periods
             ],
+            "constraints": [constraint.text for constraint in definition.constraints],
+            "architectures": [str(spec) for spec in definition.architectures],
             "budgets": {
                 "params": [definition.params.low, definition.params.high],
                 "macs": [definition.macs.low, definition.macs.high],
+                "depth": [definition.depth.low, definition.depth.high],
             },
             "raw_size": self.raw_size,
             "canonical_size": self.canonical_size,
             "feasible": len(self),
             "rejected": self.rejected,
+            "histogram": {"params_edges": edges, "counts": counts},
             "smallest": self.smallest._asdict(),
             "largest": self.largest._asdict(),
             "fewest_macs": self.fewest_macs._asdict(),
@@ -235,56 +247,21 @@ class Space:
             "yaml": definition.yaml,
         }
 
-    def _rank(self, spec: ArchSpec) -> int | None:
-        position = self._grid.position(spec)
-        return None if position is None else self._feasible.rank(position)
-
-    def _position_of_name(self, name: str) -> int | None:
-        try:
-            return self._grid.position(parse(name))
-        except SpecError:
-            # A name that is no architecture's excludes no architecture.
-            return None
-
-    def _member(self, position: int) -> Member:
-        params, macs = self._grid.costs(np.array([position], dtype=np.int32))
-        return Member(str(self._grid.spec(position)), int(params[0]), int(macs[0]))
-
-    def _candidate_range(self) -> str:
+    def candidate_range(self) -> str:
         """In words, between which sizes the choices lie, whatever the budgets."""
-        ends: Extremes = self._feasible.candidates
-        small, large, light, heavy = (
-            self._member(p) for p in (ends.fewest_params, ends.most_params, ends.fewest_macs, ends.most_macs)
-        )
+        low, high = (end.tolist() for end in self._members.candidate_range())
         return (
-            f"the choices go from {small.params:,} params ({small.name}) to {large.params:,} ({large.name}) "
-            f"and from {light.macs:,} MACs ({light.name}) to {heavy.macs:,} ({heavy.name})"
+            f"the choices go from {low[0]:,} to {high[0]:,} params, from {low[1]:,} to {high[1]:,} MACs and from "
+            f"{low[2]:,} to {high[2]:,} layers of depth"
         )
+
+    def _check_choice(self, spec: ArchSpec) -> None:
+        if not self._members.is_choice(spec):
+            raise SpaceError(f"{self.name}: {spec} is not among the choices of this space")
 
     def _check_sample(self, n: int) -> None:
         if not 0 <= n <= len(self):
             raise SpaceError(f"{self.name}: a sample can have 0 to {len(self):,} architectures, but got {n}")
-
-    @cached_property
-    def _by_params(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Indices in the order of parameters, and log(params) in that order."""
-        params = self.costs[0]
-        order = np.argsort(params, kind="stable")
-        return order, np.log(params[order])
-
-    def _strata(self, count: int) -> list[npt.NDArray[np.int64]]:
-        """Indices of the members in each of `count` strata of equal width in log(params)."""
-        order, logs = self._by_params
-        edges = np.linspace(logs[0], logs[-1], count + 1)[1:-1]
-        return np.split(order, np.searchsorted(logs, edges, side="right"))
-
-
-def canonical_size(definition: SpaceDefinition) -> int:
-    """Different networks among the combinations of choices."""
-    size = len(definition.families) * len(definition.growth_rates)
-    for period in definition.periods:
-        size *= len(period.m) * len(period.methods())
-    return size
 
 
 def parse_space(text: str, *, name: str, file: str | None = None) -> Space:
@@ -294,13 +271,9 @@ def parse_space(text: str, *, name: str, file: str | None = None) -> Space:
         SpaceError: a rule of the file format is broken, nothing is feasible, or the space is too large.
     """
     definition, entries = read_definition(text, name=name, file=file or f"{name}.yaml")
-    candidates = canonical_size(definition)
-    if candidates > MAX_CANDIDATES:
-        raise entries["periods"].complaint(
-            f"a space may have at most {MAX_CANDIDATES:,} different candidates, but these choices give {candidates:,}",
-            "list fewer values",
-        )
     space = Space(definition)
+    if not space.canonical_size:
+        raise entries["constraints"].complaint("the constraints exclude all choices", "remove one")
     if not len(space):
         raise _empty(space, entries)
     if "trials" not in entries:
@@ -318,13 +291,15 @@ def _empty(space: Space, entries: Mapping[str, Entry]) -> SpaceError:
     alone = {
         "params": rejected["too_few_params"] + rejected["too_many_params"],
         "macs": rejected["too_few_macs"] + rejected["too_many_macs"],
+        "depth": rejected["too_shallow"] + rejected["too_deep"],
     }
     impossible = [key for key, count in alone.items() if count == space.canonical_size]
     culprit = (
         f"the budget on {' and the one on '.join(impossible)} alone excludes" if impossible else "together they exclude"
     )
-    return entries["budgets"].complaint(
-        f"no candidate has {definition.params} params and {definition.macs} MACs: {culprit} "
-        f"all {space.canonical_size:,} candidates; {space._candidate_range()}",
+    where = entries.get("budgets") or entries.get("periods") or entries["architectures"]
+    return where.complaint(
+        f"no candidate has {definition.params} params, {definition.macs} MACs and {definition.depth} depth: {culprit} "
+        f"all {space.canonical_size:,} candidates; {space.candidate_range()}",
         "widen the budgets or the choices",
     )

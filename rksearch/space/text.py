@@ -4,36 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rksearch.space.space import Member, Space
+from rksearch.space.definition import SpaceDefinition
+from rksearch.space.members import Member
+from rksearch.space.space import Space
 
 REJECTION_WORDS = {
     "too_few_params": "too few params",
     "too_many_params": "too many params",
     "too_few_macs": "too few MACs",
     "too_many_macs": "too many MACs",
+    "too_shallow": "too shallow",
+    "too_deep": "too deep",
 }
+
+
+HISTOGRAM_WIDTH = 40
+"""Characters of the longest bar."""
 
 
 def describe_space(space: Space) -> str:
     """Choices, size, what the budgets leave, extremes, and how candidates are trained: about 30 lines."""
     definition = space.definition
     lines = [f"{space.name}: {definition.description}" if definition.description else space.name, ""]
-    lines += _table(
-        [
-            ("data set", definition.dataset.name),
-            ("families", ", ".join(definition.families)),
-            ("growth rate k", _listed(definition.growth_rates)),
-        ]
-        + [
-            (
-                f"period {i}",
-                f"m {_listed(p.m)} | s {_listed(p.s)} | r {_listed(p.r)} | "
-                f"share {', '.join('yes' if share else 'no' for share in p.share)}",
-            )
-            for i, p in enumerate(definition.periods, 1)
-        ]
-    )
+    lines += _table([("data set", definition.dataset.name), *_choices(definition)])
     lines += ["", *_table(_sizes(space)), "", *_table(_extremes(space)), ""]
+    lines += ["  feasible, by params:", *_table(_histogram(space)), ""]
     recipe = definition.recipe
     images = (
         "all training images" if definition.train_images is None else f"{definition.train_images:,} training images"
@@ -50,6 +45,31 @@ def describe_space(space: Space) -> str:
     return "\n".join(lines)
 
 
+def _choices(definition: SpaceDefinition) -> list[tuple[str, str]]:
+    if definition.architectures:
+        return [("architectures", f"{len(definition.architectures)} listed")]
+    rows = [("families", ", ".join(definition.families)), ("growth rate k", _listed(definition.growth_rates))]
+    rows += [
+        (
+            f"period {i}",
+            f"m {_listed(p.m)} | s {_listed(p.s)} | r {_listed(p.r)} | "
+            f"share {', '.join('yes' if share else 'no' for share in p.share)}",
+        )
+        for i, p in enumerate(definition.periods, 1)
+    ]
+    return rows + [("constraint", constraint.text) for constraint in definition.constraints]
+
+
+def _histogram(space: Space) -> list[tuple[str, str]]:
+    """A bar per tenth of a decade of params."""
+    edges, counts = space.histogram
+    most, digits = max(counts), len(f"{edges[-1]:,}")
+    return [
+        (f"to {edge:>{digits},} params", f"{'#' * -(-HISTOGRAM_WIDTH * count // most):{HISTOGRAM_WIDTH}}  {count:,}")
+        for edge, count in zip(edges[1:], counts, strict=True)
+    ]
+
+
 def _sizes(space: Space) -> list[tuple[str, str]]:
     definition = space.definition
     out = space.canonical_size - len(space)
@@ -58,6 +78,7 @@ def _sizes(space: Space) -> list[tuple[str, str]]:
         ("different networks", f"{space.canonical_size:,} (with r = 1 sharing changes nothing)"),
         ("budget on params", str(definition.params)),
         ("budget on MACs", str(definition.macs)),
+        ("budget on depth", str(definition.depth)),
         ("feasible", f"{len(space):,} ({100 * len(space) / space.canonical_size:.1f} % of the different networks)"),
         ("rejected", f"{out:,}" + (", of which (one may break two budgets):" if out else "")),
     ]

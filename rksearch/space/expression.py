@@ -1,0 +1,148 @@
+"""Constraints of a space file, such as `m1 <= m2` or `share1 implies r1 >= 4`.
+
+A constraint compares whole numbers made from the decisions of one period or of two neighbouring ones, and the growth
+rate k, by + - * // and brackets; comparisons are joined by `and`, `or`, `not` and `implies` (at most one). It is
+evaluated over arrays, never as Python code.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rksearch.errors import SpaceError, nearest
+
+_VARIABLE = re.compile(r"(m|s|r|share)([1-9][0-9]*)")
+
+_ARITHMETIC: dict[type[ast.operator], Any] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.FloorDiv: np.floor_divide,
+}
+
+_COMPARISONS: dict[type[ast.cmpop], Any] = {
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+}
+
+LARGEST_NUMBER = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A parsed constraint.
+
+    Attributes:
+        text: as the file has it.
+        variables: names that occur, sorted, `k` left out.
+        periods: numbers of the periods that occur, counted from 0, sorted.
+    """
+
+    text: str
+    variables: tuple[str, ...]
+    periods: tuple[int, ...]
+    _tree: ast.expr
+
+    def holds(self, values: Mapping[str, Any]) -> Any:
+        """Whether the constraint holds, element by element, for arrays (that broadcast) by variable."""
+        return np.asarray(_evaluate(self._tree, values), dtype=bool)
+
+
+def read_expression(text: str, periods: int) -> Expression:
+    """The constraint that `text` states on networks with so many periods.
+
+    Raises:
+        SpaceError: it is no such constraint; the message says what is wrong, without file and line.
+    """
+    sides = re.split(r"\bimplies\b", text)
+    if len(sides) > 2:
+        raise SpaceError("at most one `implies` may stand in a constraint; write two constraints")
+    source = text if len(sides) == 1 else f"not ({sides[0].strip()}) or ({sides[1].strip()})"
+    try:
+        tree = ast.parse(source.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise SpaceError("a constraint must be a comparison such as m1 <= m2 or s1 * r1 <= 8") from None
+    if not _is_truth(tree):
+        raise SpaceError("a constraint must be true or false, as m1 <= m2 is, and numbers must stand within it")
+    names = sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {"k"})
+    known = [f"{name}{i}" for i in range(1, periods + 1) for name in ("m", "s", "r", "share")]
+    for name in names:
+        if name not in known:
+            raise SpaceError(f"the decisions are k, {', '.join(known)}, but got {name!r}{nearest(name, known)}")
+    touched = tuple(sorted({int(match.group(2)) - 1 for match in map(_VARIABLE.fullmatch, names) if match}))
+    if not touched:
+        raise SpaceError("a constraint must name a decision of a period, such as m1")
+    if touched[-1] - touched[0] > 1:
+        raise SpaceError(
+            "a constraint may tie one period or two neighbours; tie distant periods through those between them "
+            "(s1 == s2 and s2 == s3)"
+        )
+    return Expression(text, tuple(names), touched, tree)
+
+
+def _is_truth(node: ast.expr) -> bool:
+    """Whether the node is a truth value made as allowed; a `share` is one by itself."""
+    match node:
+        case ast.BoolOp(values=values):
+            return all(map(_is_truth, values))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return _is_truth(operand)
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            return all(type(op) in _COMPARISONS for op in ops) and all(map(_is_number, [left, *others]))
+        case ast.Name(id=name):
+            return name.startswith("share")
+        case _:
+            return False
+
+
+def _is_number(node: ast.expr) -> bool:
+    match node:
+        case ast.Constant(value=value):
+            return type(value) is int and 0 <= value <= LARGEST_NUMBER
+        case ast.Name():
+            return True
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _is_number(operand)
+        case ast.BinOp(left=left, op=ast.FloorDiv(), right=right):
+            # A divisor that is written out cannot be zero unseen.
+            return _is_number(left) and isinstance(right, ast.Constant) and _is_number(right) and right.value != 0
+        case ast.BinOp(left=left, op=op, right=right):
+            return type(op) in _ARITHMETIC and _is_number(left) and _is_number(right)
+        case _:
+            return False
+
+
+def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            return values[name]
+        case ast.UnaryOp(op=op, operand=operand):
+            value = _evaluate(operand, values)
+            return np.logical_not(value) if isinstance(op, ast.Not) else np.negative(value)
+        case ast.BinOp(left=left, op=op, right=right):
+            return _ARITHMETIC[type(op)](_evaluate(left, values), _evaluate(right, values))
+        case ast.BoolOp(op=op, values=parts):
+            join = np.logical_and if isinstance(op, ast.And) else np.logical_or
+            result = _evaluate(parts[0], values)
+            for part in parts[1:]:
+                result = join(result, _evaluate(part, values))
+            return result
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            terms = [_evaluate(term, values) for term in (left, *others)]
+            result = True
+            for op, a, b in zip(ops, terms, terms[1:], strict=False):
+                result = np.logical_and(result, _COMPARISONS[type(op)](a, b))
+            return result
+    raise AssertionError(f"an expression was not checked: {ast.dump(node)}")
