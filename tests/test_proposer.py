@@ -68,7 +68,7 @@ def test_the_study_learns_from_what_was_trained():
         if i >= 50:
             late.append(spec)
     share = sum(spec.growth_rate == 6 for spec in late) / len(late)
-    of_space = sum(spec.growth_rate == 6 for spec in space.sample(500, seed=0)) / 500
+    of_space = sum("-k6-" in str(spec) for spec in space.sample(500, seed=0)) / 500
     assert share > of_space + 0.2
 
 

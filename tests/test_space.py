@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from itertools import pairwise, product
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -174,7 +175,8 @@ def check_decisions(space, every, kept, rng):
 
 def steps(space: Space, target, name: str) -> int:
     """Steps on the lists of choices between two networks."""
-    other, values = parse(name), space.dimensions()
+    other: Any = parse(name)
+    values = space.dimensions()
     total = int(target.family != other.family) if len(values["family"]) > 1 else 0
     total += abs(values["k"].index(target.growth_rate) - values["k"].index(other.growth_rate))
     for i, (p, q) in enumerate(zip(target.periods, other.periods, strict=True), 1):

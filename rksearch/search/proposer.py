@@ -15,7 +15,7 @@ import optuna
 
 from rksearch.cost import cost
 from rksearch.space import Space
-from rksearch.spec import RKNet, parse
+from rksearch.spec import parse
 
 STARTUP_SHARE = 1 / 3
 """Share of the candidates that is spread evenly over sizes before the sampler takes over."""
@@ -51,7 +51,7 @@ class OptunaProposer:
         while self._startup:
             arch = self._startup.pop(0)
             if arch not in taken:
-                self._waiting[arch] = self._enqueue(self._space.choices(_rknet(arch)))
+                self._waiting[arch] = self._enqueue(self._space.choices(parse(arch)))
                 return arch
         trial = self._study.ask(self._distributions)
         spec = self._space.nearest(trial.params, exclude=taken)
@@ -69,7 +69,7 @@ class OptunaProposer:
     def tell(self, arch: str, val_error_pct: float | None) -> None:
         """Learn from a first training; architectures outside of the space (baselines, for one) teach nothing."""
         spec = parse(arch)
-        if not isinstance(spec, RKNet) or spec not in self._space:
+        if spec not in self._space:
             return
         trial = self._waiting.pop(arch, None) or self._enqueue(self._space.choices(spec))
         if val_error_pct is None or not math.isfinite(val_error_pct):
@@ -81,9 +81,3 @@ class OptunaProposer:
     def _enqueue(self, choices: dict[str, Any]) -> optuna.trial.Trial:
         self._study.enqueue_trial(choices)
         return self._study.ask(self._distributions)
-
-
-def _rknet(arch: str) -> RKNet:
-    spec = parse(arch)
-    assert isinstance(spec, RKNet), "a space holds RKNets"
-    return spec

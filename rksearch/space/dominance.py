@@ -13,7 +13,7 @@ exact, in 64-bit integers.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -100,13 +100,14 @@ class Ranks:
 
     def _below(self, first: Integers, limit: Integers) -> Integers:
         total = np.zeros(len(first), dtype=np.int64)
-        at, start, left = first, np.int64(0), np.minimum(limit, self.size - 1)
+        at, left = first, np.minimum(limit, self.size - 1)
+        start: Any = np.int64(0)
         for child, table in self.tables:
             digit, left = np.divmod(left, child)
             before = start // self.fan_out
             cell = at * (self.fan_out + 1) + digit
             smaller = table[cell]
-            total += smaller - digit * before
+            total = total + smaller - digit * before
             start = start + digit * child
             at = start + table[cell + 1] - smaller - before
         return np.where(limit >= self.size, first, total)

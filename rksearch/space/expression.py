@@ -142,7 +142,7 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
         case ast.Compare(left=left, ops=ops, comparators=others):
             terms = [_evaluate(term, values) for term in (left, *others)]
             result = True
-            for op, a, b in zip(ops, terms, terms[1:], strict=False):
-                result = np.logical_and(result, _COMPARISONS[type(op)](a, b))
+            for comparison, a, b in zip(ops, terms, terms[1:], strict=False):
+                result = np.logical_and(result, _COMPARISONS[type(comparison)](a, b))
             return result
     raise AssertionError(f"an expression was not checked: {ast.dump(node)}")

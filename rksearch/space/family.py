@@ -24,7 +24,9 @@ STEM_AND_LINEAR = 2
 class Family(Protocol):
     """A family of networks whose periods have m, s, r and share, and whose costs are sums of parts."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As space files have it."""
 
     def prefix(self, k: int) -> str:
         """What all names with growth rate k begin with; the growth multiples and the methods follow."""
