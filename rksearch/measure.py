@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import warnings
 from typing import Any
 
 import torch
@@ -25,7 +26,10 @@ def count_fvcore_flops(model: nn.Module, data: Dataset) -> int | None:
     """
     if importlib.util.find_spec("fvcore") is None:
         return None
-    from fvcore.nn import FlopCountAnalysis
+    with warnings.catch_warnings():
+        # fvcore still scripts a function of its own when it is imported, of which torch warns its users.
+        warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.*", category=FutureWarning)
+        from fvcore.nn import FlopCountAnalysis
 
     was_training = model.training
     model.eval()
