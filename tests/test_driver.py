@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.errors import RunError
-from rksearch.search.driver import Resources, _as_before, _resources_per_trial
+from rksearch.search.driver import Resources, _as_before, _has_ray_token, _resources_per_trial
 
 
 def options(resources):
@@ -46,3 +46,16 @@ def test_without_a_gpu_trials_ask_for_none():
 def test_more_than_there_is_is_an_error(asked):
     with pytest.raises(RunError, match="per-trial is"):
         _resources_per_trial({"CPU": 8.0, "GPU": 2.0}, asked)
+
+
+@pytest.mark.parametrize("place", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "file", None])
+def test_a_token_is_found_where_ray_looks_for_it(tmp_path, monkeypatch, place):
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if place == "file":
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("token")
+    elif place:
+        monkeypatch.setenv(place, "somewhere")
+    assert _has_ray_token() == (place is not None)

@@ -188,6 +188,9 @@ def _tune(state: RunState, execution: Execution, run_dir: RunDir, resources: Res
     """Let Ray Tune perform every task of the run."""
     for key, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
+    if resources.address and _has_ray_token():
+        # `ray start` guards a cluster wherever it finds a token, but joining one takes no notice of it by itself.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
     from ray import tune
 
@@ -221,6 +224,13 @@ def _tune(state: RunState, execution: Execution, run_dir: RunDir, resources: Res
         finally:
             shown.close()
     run_dir.clear_tune()
+
+
+def _has_ray_token() -> bool:
+    """Whether this user has a token for Ray clusters, in one of the three places where Ray looks for it."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return True
+    return (Path.home() / ".ray" / "auth_token").is_file()
 
 
 @contextlib.contextmanager
