@@ -31,7 +31,7 @@ class RunDir:
     @property
     def has_ledger(self) -> bool:
         """Whether a run was ever started here."""
-        return (self.path / FILE_NAME).exists()
+        return (self.path / FILE_NAME).is_file()
 
     def require_ledger(self) -> None:
         """Make sure that a run was started here.
@@ -41,8 +41,7 @@ class RunDir:
         """
         if not self.has_ledger:
             raise RunError(
-                f"a run directory holds a {FILE_NAME}, but {self.path} does not; "
-                "give the directory that `rksearch run` printed"
+                f"a run directory holds {FILE_NAME}, but {self.path} has none; give the --out of an earlier run"
             )
 
     @contextmanager

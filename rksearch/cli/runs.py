@@ -99,10 +99,8 @@ def status(directory: Path, as_json: bool) -> None:
     from rksearch.report.status import status as status_of
     from rksearch.run_dir import RunDir
 
-    run_dir = RunDir(directory)
-    run_dir.require_ledger()
     found = status_of(directory)
-    if found["state"] == "running" and not run_dir.driven:
+    if found["state"] == "running" and not RunDir(directory).driven:
         # A driver that was killed could not say so; the lock that the system took from it does.
         found["state"] = "killed"
     click.echo(json.dumps(found, indent=2) if as_json else format_status(found))
@@ -113,9 +111,7 @@ def status(directory: Path, as_json: bool) -> None:
 def report(directory: Path) -> None:
     """Write the report of the run in DIRECTORY anew from its ledger, finished or not."""
     from rksearch.report import write_report
-    from rksearch.run_dir import RunDir
 
-    RunDir(directory).require_ledger()
     for path in write_report(directory):
         click.echo(_short(path))
 

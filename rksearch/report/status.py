@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rksearch.errors import RunError
 from rksearch.front import ArchSummary, best_per_band, rk_front, summarise
-from rksearch.ledger import FILE_NAME, History, Ledger
+from rksearch.ledger import History, Ledger
 from rksearch.report import text
 from rksearch.report.prose import plan, run_name, space
+from rksearch.run_dir import RunDir
 
 ROLES = ("baseline", "known", "candidate")
 
@@ -20,8 +20,7 @@ def read_run(run_dir: Path) -> History:
     Raises:
         RunError: there is no ledger.
     """
-    if not (Path(run_dir) / FILE_NAME).is_file():
-        raise RunError(f"a run directory holds {FILE_NAME}, but {run_dir} has none; give the --out of an earlier run")
+    RunDir(Path(run_dir)).require_ledger()
     return Ledger(run_dir).read()
 
 
