@@ -323,6 +323,8 @@ def test_shipped_spaces_hold_what_they_promise():
         assert len(definition.baselines) >= 3
         if definition.architectures:
             assert definition.trials == len(space), "a list is trained whole"
+        elif definition.trials == len(space):
+            assert definition.search_seeds >= 3, "a table of every member needs several seeds"
         else:
             assert len(space) > 10 * definition.trials >= 120
         assert definition.final_seeds >= 2
