@@ -12,10 +12,16 @@ from typing import Any, ClassVar, Literal
 
 from rksearch.recipe import Recipe
 
-Role = Literal["baseline", "known", "candidate"]
-"""Why an architecture is trained: as a baseline, as a configuration of the paper, or because the search chose it."""
+Role = Literal["baseline", "known", "candidate", "control", "final"]
+"""Why an architecture is trained: as a baseline, as a configuration of the paper, because the search chose it, in the
+random control arm, or on training and validation images together to be read against the test set."""
 
-Status = Literal["complete", "failed"]
+Status = Literal["complete", "failed", "pruned", "paused"]
+"""`pruned`: stopped for good by racing; `paused`: at an epoch from which it may go on. Neither is a final error."""
+
+
+OWN_SEEDS = ("control", "final")
+"""Roles whose trainings are independent of all others of the same architecture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +34,7 @@ class TrialSpec:
         recipe: how it is trained.
         train_images: size of the stratified subset that is trained on; None for all training images.
         replicate: 0 for the first training of an architecture, 1, 2, ... for repetitions with other seeds.
-        role: why it is trained.
+        role: why it is trained. One of role `final` also trains on the validation images.
     """
 
     arch: str
@@ -40,14 +46,13 @@ class TrialSpec:
 
     @property
     def id(self) -> str:
-        """Unique within a run: `ResNet-20@0`."""
-        return f"{self.arch}@{self.replicate}"
+        """Unique within a run: `ResNet-20@0`; `ResNet-20@control0` and `ResNet-20@final0` are trainings of their own."""
+        return f"{self.arch}@{self.role if self.role in OWN_SEEDS else ''}{self.replicate}"
 
     @property
     def seed(self) -> int:
-        """A function of architecture and replicate alone, never of the order of arrival."""
-        digest = hashlib.sha256(f"{self.arch}@{self.replicate}".encode()).digest()
-        return int.from_bytes(digest[:4], "big")
+        """A function of architecture and replicate alone (of the id, that is), never of the order of arrival."""
+        return int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:4], "big")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; `from_json` is the inverse."""
@@ -84,6 +89,7 @@ class Execution:
         precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`.
         threads: CPU threads of this trial.
         download: whether a missing data set may be downloaded.
+        deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
     """
 
     work_dir: str
@@ -92,6 +98,7 @@ class Execution:
     precision: str = "auto"
     threads: int = 1
     download: bool = True
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +127,7 @@ class TrialResult:
     """What a finished trial found.
 
     Attributes:
-        status: `complete` after the full number of epochs, else `failed`.
+        status: `complete` after the full number of epochs, else how it ended or stands; see `Status`.
         failure: stable label of the reason when failed (`non_finite_loss`, `out_of_memory`, `error`, ...), else None.
         message: the reason in one line when failed, else None.
         epochs: every epoch that ran, resumed ones included.

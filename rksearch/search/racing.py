@@ -1,0 +1,141 @@
+"""Racing: trials pause at rungs, and of those that are about as large only the better share goes on.
+
+A small network is never compared with a large one: the comparison is within bands of parameters, so that racing does
+not bend the front. A pause costs nothing (the checkpoint is there), nothing waits for anything: whenever a slot is
+free, the best trial that may go on goes on, else a new one begins.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from rksearch.errors import SpaceError
+from rksearch.records import Epoch
+
+Rank = Literal["val_error", "train_loss_sum"]
+"""By the validation error at the rung, or by the sum of the training losses of all epochs up to it (Ru et al. 2021)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Racing:
+    """When trials pause, and which go on.
+
+    Attributes:
+        rungs: epochs at which a trial pauses, rising.
+        keep: share of each band that goes on from a rung.
+        bands: how many bands of equal width in log-parameters.
+        rank: what trials are ranked by.
+
+    Raises:
+        SpaceError: a value breaks a rule.
+    """
+
+    rungs: tuple[int, ...]
+    keep: float
+    bands: int
+    rank: Rank
+
+    def __post_init__(self) -> None:
+        rules: list[tuple[bool, str, object]] = [
+            (bool(self.rungs) and self.rungs[0] >= 1, "rungs must be epochs from 1 on", self.rungs),
+            (list(self.rungs) == sorted(set(self.rungs)), "rungs must rise", self.rungs),
+            (0 < self.keep < 1, "keep must lie between 0 and 1", self.keep),
+            (self.bands >= 1, "bands must be at least 1", self.bands),
+            (self.rank in get_args(Rank), f"rank must be one of {', '.join(get_args(Rank))}", self.rank),
+        ]
+        for holds, rule, value in rules:
+            if not holds:
+                raise SpaceError(f"racing: {rule}, but got {value!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_json` is the inverse."""
+        return {"rungs": list(self.rungs), "keep": self.keep, "bands": self.bands, "rank": self.rank}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Racing:
+        """The racing that `to_json` wrote."""
+        return cls(rungs=tuple(record["rungs"]), keep=record["keep"], bands=record["bands"], rank=record["rank"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Racer:
+    """A trial as racing sees it.
+
+    Attributes:
+        arch: its architecture.
+        params: its size.
+        epochs: what it has run.
+        waits: whether it stands at a rung and could go on (false for one that runs, is finished or has failed).
+    """
+
+    arch: str
+    params: int
+    epochs: Sequence[Epoch]
+    waits: bool
+
+
+def score(epochs: Sequence[Epoch], rung: int, rank: Rank) -> float:
+    """What a trial is ranked by at `rung`, the less the better; infinite where it never got there."""
+    if len(epochs) < rung:
+        return math.inf
+    if rank == "val_error":
+        value = epochs[rung - 1].val_error_pct
+    else:
+        value = math.fsum(epoch.train_loss for epoch in epochs[:rung])
+    return value if math.isfinite(value) else math.inf
+
+
+class Race:
+    """The rules of one race.
+
+    Args:
+        racing: rungs, share and ranking.
+        smallest, largest: parameters of the smallest and of the largest network that may take part; the bands divide
+            the range between.
+    """
+
+    def __init__(self, racing: Racing, *, smallest: int, largest: int) -> None:
+        self.racing = racing
+        low, high = math.log(smallest), math.log(max(largest, smallest + 1))
+        width = (high - low) / racing.bands
+        self._edges = [low + width * i for i in range(1, racing.bands)]
+
+    def band(self, params: int) -> int:
+        """Which band a size belongs to, from 0 for the smallest; sizes outside of the range join the outermost."""
+        return bisect_right(self._edges, math.log(params))
+
+    def promoted(self, racers: Iterable[Racer], *, closing: bool) -> list[str]:
+        """The waiting trials that may go on, the most advanced and then the best of its group first.
+
+        Args:
+            racers: all trials of the race so far.
+            closing: no further trial will reach the first rung. Then every band that has any trial at a rung lets at
+                least one go on, where before it waits until there are enough to choose from.
+        """
+        everyone = list(racers)
+        below: list[str] = []
+        for rung in self.racing.rungs:
+            # While trials may still come up from below, the last word on this rung is not spoken.
+            here = self._promoted_at(rung, everyone, last_word=closing and not below)
+            below = here + below
+        return below
+
+    def _promoted_at(self, rung: int, racers: Iterable[Racer], *, last_word: bool) -> list[str]:
+        groups: dict[int, list[tuple[float, int, str, bool]]] = {}
+        for racer in racers:
+            if len(racer.epochs) >= rung:
+                place = (score(racer.epochs, rung, self.racing.rank), racer.params, racer.arch)
+                waits_here = racer.waits and len(racer.epochs) == rung
+                groups.setdefault(self.band(racer.params), []).append((*place, waits_here))
+        chosen: list[tuple[int, str]] = []
+        for group in groups.values():
+            group.sort()
+            share = len(group) * self.racing.keep
+            # A share such as 1/3 of 3 must not be lost to rounding.
+            count = max(1, math.ceil(share - 1e-9)) if last_word else math.floor(share + 1e-9)
+            chosen += [(place, arch) for place, (_, _, arch, waits) in enumerate(group[:count]) if waits]
+        return [arch for _, arch in sorted(chosen)]

@@ -1,0 +1,1 @@
+"""How the search chooses architectures; `make` knows every sampler by name."""
