@@ -317,9 +317,9 @@ class _Reader:
 
 def _incomplete(result: TrialResult) -> str | None:
     """What a result that calls itself complete lacks."""
-    if result.status not in ("complete", "failed"):
+    if result.status not in ("complete", "failed", "pruned"):
         return "a known status"
-    if result.status == "failed":
+    if result.status != "complete":
         return None
     if not result.epochs or not math.isfinite(result.epochs[-1].val_error_pct):
         return "a finite validation error"

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Literal
 
 from rksearch.recipe import Recipe
 
-Role = Literal["baseline", "known", "candidate"]
-"""Why an architecture is trained: as a baseline, as a configuration of the paper, or because the search chose it."""
+Role = Literal["baseline", "known", "candidate", "control", "final"]
+"""Why an architecture is trained: as a baseline, as a configuration of the paper, because the search chose it, because
+chance did (the control arm), or, chosen already, once more on training and validation images together."""
 
-Status = Literal["complete", "failed"]
+Status = Literal["complete", "failed", "pruned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ class TrialResult:
     """What a finished trial found.
 
     Attributes:
-        status: `complete` after the full number of epochs, else `failed`.
+        status: `complete` after the full number of epochs, `pruned` when racing stopped it before, else `failed`.
         failure: stable label of the reason when failed (`non_finite_loss`, `out_of_memory`, `error`, ...), else None.
         message: the reason in one line when failed, else None.
         epochs: every epoch that ran, resumed ones included.

@@ -14,7 +14,8 @@ from rksearch.report import text
 from rksearch.report.charts import curves_figure, front_figure
 from rksearch.report.facts import facts
 from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, Metric, columns
-from rksearch.report.prose import limitations, reading_sentences, run_name, space, verdict
+from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, run_name, space, verdict
+from rksearch.report.racing import racing
 from rksearch.report.table import ArchRow, Tables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
@@ -90,7 +91,7 @@ def _key_figures(history: History, tables: Tables) -> str:
     complete = sum(row.status == "complete" for row in tables.trials)
     figures = [
         ("Runge-Kutta networks", f"{searched}", f"beside {text.count(len(tables.items) - searched, 'baseline')}"),
-        ("Complete trainings", f"{complete}", f"{len(history.failed)} failed, {len(history.running)} running"),
+        ("Complete trainings", f"{complete}", _others(history)),
         ("On the front", f"{len(tables.front)}", f"{beaten} dominated by a baseline"),
         (
             "Lowest validation error",
@@ -100,8 +101,19 @@ def _key_figures(history: History, tables: Tables) -> str:
         ("Readings of the test set", f"{len(history.tests)}", "after the search" if history.tests else "none so far"),
         ("Work", text.duration(sum(history.wall_time_s.values())), "of trials, which may overlap"),
     ]
+    if tables.hypervolume and tables.hypervolume.band:
+        low, high = tables.hypervolume.band
+        value = f"{tables.hypervolume.expected:.2f}"
+        figures.insert(4, ("Hypervolume", value, f"90 % band {low:.2f} to {high:.2f}"))
     cells = (f"<div><dt>{label}</dt><dd>{value}<small>{note}</small></dd></div>" for label, value, note in figures)
     return f'<dl class="figures">{"".join(cells)}</dl>'
+
+
+def _others(history: History) -> str:
+    """What became of the trainings that are not complete."""
+    counts = [(racing(history).pruned, "pruned"), (len(history.failed), "failed"), (len(history.running), "running")]
+    shown = [f"{number} {what}" for number, what in counts if number or what != "pruned"]
+    return ", ".join(shown)
 
 
 def _charts(tables: Tables, picture: str) -> list[str]:
@@ -137,8 +149,23 @@ def _front_section(tables: Tables) -> str:
     return _section(
         "The front",
         '<p class="lead">Networks that no other Runge-Kutta network beats in both parameters and mean validation '
-        f"error.{_other_front(tables.front, tables.macs_front)}</p>{_table(metrics, rows)}",
+        f"error.{_other_front(tables.front, tables.macs_front)} {_membership_note(tables)}</p>{_table(metrics, rows)}"
+        f'<p class="lead after">{_hypervolumes(tables)}</p>',
     )
+
+
+def _membership_note(tables: Tables) -> str:
+    if not tables.draws.spread_known:
+        return "No network has two seeds that differ, so nothing can be said of chance."
+    return (
+        "The validation errors shown are the lowest of many and so partly luck; the expected error allows for that. "
+        "P(front) is the probability of being on the front of true errors."
+    )
+
+
+def _hypervolumes(tables: Tables) -> str:
+    both = ((tables.hypervolume, "parameters"), (tables.macs_hypervolume, "MACs"))
+    return " ".join(escape(hypervolume_sentence(found, cost)) for found, cost in both if found)
 
 
 def _other_front(front: Sequence[FrontRow], macs_front: Sequence[FrontRow]) -> str:
@@ -166,8 +193,9 @@ def _baseline_section(tables: Tables) -> str:
     return _section(
         "Against the baselines",
         '<p class="lead">Each baseline beside the Runge-Kutta network of least mean validation error that costs no '
-        "more. A negative gap favours the Runge-Kutta network; “lower” and “higher” mean that Welch’s 95 % interval "
-        f"over seeds leaves out zero.</p>{''.join(parts)}",
+        "more. A negative gap favours the Runge-Kutta network. Its 95 % interval compares both in the same draws of "
+        "the true errors and allows for the network having been picked as the best of many, so that it need not lie "
+        f"around the gap; “lower” and “higher” mean that it leaves out zero.</p>{''.join(parts)}",
     )
 
 
@@ -195,6 +223,8 @@ def _all_section(tables: Tables) -> str:
         return ""
     groups = [("", "all"), ("front", "on the front"), ("macs", "on the front of MACs"), ("baseline", "baselines")]
     groups += [("known", "configurations of the paper"), ("candidate", "candidates")]
+    if any(row.role == "control" for row in tables.archs):
+        groups.append(("control", "the control arm"))
     options = "".join(f'<option value="{value}">{label}</option>' for value, label in groups)
     controls = (
         '<div class="controls"><input type="search" id="filter" placeholder="Filter, for example BC k8" '
