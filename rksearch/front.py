@@ -17,9 +17,7 @@ from rksearch.spec import parse
 from rksearch.stats import mean, sample_sd
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from rksearch.uncertainty import Draws
+    from rksearch.uncertainty import Array, Draws
 
 T = TypeVar("T")
 
@@ -203,7 +201,7 @@ def compare(a: ArchSummary, b: ArchSummary, draws: Draws) -> Comparison:
     return Comparison(gap_pct=gap, interval_pct=(low, high), verdict=verdict)
 
 
-def interval(values: npt.ArrayLike, confidence: float) -> tuple[float, float]:
+def interval(values: Array, confidence: float) -> tuple[float, float]:
     """The ends between which the middle `confidence` of the values lies."""
     import numpy as np
 
