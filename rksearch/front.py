@@ -209,6 +209,20 @@ def interval(values: Array, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def front_range(errors_pct: Array, confidence: float) -> tuple[list[float], list[float]]:
+    """Between which errors the least error up to each column lies in the middle `confidence` of the rows.
+
+    Args:
+        errors_pct: (draws, architectures), by rising cost.
+        confidence: share of the draws.
+    """
+    import numpy as np
+
+    least = np.minimum.accumulate(errors_pct, axis=1)
+    low, high = np.quantile(least, ((1 - confidence) / 2, (1 + confidence) / 2), axis=0)
+    return low.tolist(), high.tolist()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRow:
     """An architecture on the front.

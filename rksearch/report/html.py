@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from rksearch.front import BaselineRow, FrontRow
 from rksearch.ledger import History
 from rksearch.report import text
-from rksearch.report.charts import curves_figure, front_figure
+from rksearch.report.charts import axis, curves_figure, front_figure, progress_figure, shared_layout
+from rksearch.report.choices import answered, choices_html, effects_figure
 from rksearch.report.facts import facts
 from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, Metric, columns
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, run_name, space, verdict
@@ -22,13 +23,14 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 """The page forbids itself every request, so that it opens the same everywhere."""
 
 
-def report_html(history: History, tables: Tables, picture: str) -> str:
+def report_html(history: History, tables: Tables, picture: str, importances: Mapping[str, float] | None = None) -> str:
     """The whole page.
 
     Args:
         history: what was recorded.
         tables: what follows from it.
         picture: the static SVG of the front, for readers without scripts.
+        importances: of each choice, by name, the share of the variance that it explains.
     """
     from plotly.offline import get_plotlyjs  # 5 MB of text: read only where a page is written
 
@@ -39,6 +41,7 @@ def report_html(history: History, tables: Tables, picture: str) -> str:
         *(_charts(tables, picture) if tables.items else []),
         _front_section(tables),
         _baseline_section(tables),
+        _section("What the choices do", choices_html(tables.effects, importances)) if tables.front else "",
         _all_section(tables),
         _failures(tables),
         _what_was_run(history, tables),
@@ -67,11 +70,21 @@ def report_html(history: History, tables: Tables, picture: str) -> str:
 
 
 def _figures(tables: Tables) -> dict[str, Any]:
-    return {
+    figures = {
         "params": front_figure(tables, "params"),
         "macs": front_figure(tables, "macs"),
         "curves": curves_figure(tables),
     }
+    if _shows_progress(tables):
+        figures["progress"] = progress_figure(tables)
+    if answered(tables.effects):
+        figures["effects"] = effects_figure(tables.effects, shared_layout(), axis)
+    return figures
+
+
+def _shows_progress(tables: Tables) -> bool:
+    """Whether any arm has a line to draw."""
+    return any(len(arm.epochs) > 1 for arm in tables.progress)
 
 
 def _header(history: History, tables: Tables, name: str) -> str:
@@ -120,7 +133,11 @@ def _charts(tables: Tables, picture: str) -> list[str]:
     lead = (
         "Lower left is better. The line falls along the best mean error at each cost; bars are ± one sample standard "
     )
-    lead += "deviation over seeds, where there are at least two. Point at a mark for its design."
+    lead += (
+        "deviation over seeds, where there are at least two; the band holds 90 % of the fronts that the seeds leave "
+    )
+    lead += "possible, and the paler a mark on the front, the less sure is its place there. "
+    lead += "Point at a mark for its design."
     return [
         _section(
             "Parameters and validation error",
@@ -137,7 +154,19 @@ def _charts(tables: Tables, picture: str) -> list[str]:
             "(violet), baselines dashed. Where there is room for a legend, click in it to show or hide curves.</p>"
             '<div class="chart" id="curves"></div>',
         ),
+        *([_progress_section(tables)] if _shows_progress(tables) else []),
     ]
+
+
+def _progress_section(tables: Tables) -> str:
+    lead = (
+        "Hypervolume of what had been found, against the epochs spent on first trainings, pruned ones included. All is "
+        "judged by what is known at the end, with its 90 % band"
+    )
+    lead += "." if tables.draws.spread_known else "; the band rests on a guess, for no network has two seeds."
+    return _section(
+        "Progress", f'<p class="lead">{lead}</p><div class="chart" id="progress" style="height:360px"></div>'
+    )
 
 
 def _front_section(tables: Tables) -> str:

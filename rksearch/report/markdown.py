@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from rksearch.front import BaselineRow
 from rksearch.ledger import History
 from rksearch.report import text
+from rksearch.report.choices import choices_markdown
 from rksearch.report.facts import command, facts
 from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, columns
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, run_name, space, verdict
@@ -27,6 +28,8 @@ def report_markdown(history: History, tables: Tables) -> str:
             parts.append(_escape(hypervolume_sentence(tables.hypervolume, "parameters")))
     if tables.baselines:
         parts += ["## Against the baselines", _comparison_note(), _baseline_table(tables.baselines)]
+    if tables.front:
+        parts += ["## What the choices do", *choices_markdown(tables.effects, _escape)]
     failures = [row for row in tables.trials if row.status == "failed"]
     if failures:
         metrics = columns(TRIAL_METRICS)

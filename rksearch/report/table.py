@@ -12,10 +12,12 @@ from rksearch.datasets import DATASETS
 from rksearch.front import ArchSummary, BaselineRow, Cost, FrontRow, HypervolumeBand, Reference
 from rksearch.ledger import History
 from rksearch.records import Epoch, TrialResult, TrialSpec
+from rksearch.report.progress import Progress, progress
 from rksearch.spec import DenseNet, RKNet, parse
 from rksearch.stats import mean
 
 if TYPE_CHECKING:
+    from rksearch.effects import Effect
     from rksearch.uncertainty import Draws
 
 
@@ -111,6 +113,8 @@ class Tables:
         baselines, macs_baselines: the baselines against the fronts.
         hypervolume, macs_hypervolume: of the two fronts; None without a searched architecture.
         draws: joint draws of all true errors, behind every probability, interval and band.
+        effects: what the choices of design do to the error.
+        progress: how the hypervolume (of parameters) grew with the epochs spent.
         curves: by architecture, validation error after each epoch, mean over seeds.
     """
 
@@ -124,6 +128,8 @@ class Tables:
     hypervolume: HypervolumeBand | None
     macs_hypervolume: HypervolumeBand | None
     draws: Draws
+    effects: tuple[Effect, ...]
+    progress: tuple[Progress, ...]
     curves: dict[str, tuple[float, ...]]
 
     def row(self, arch: str) -> ArchRow:
@@ -133,7 +139,8 @@ class Tables:
 
 def tables(history: History) -> Tables:
     """Everything the report shows, derived from what was recorded."""
-    from rksearch.uncertainty import draw, front_shares  # numpy: not needed to read a ledger
+    from rksearch.effects import effects  # numpy: not needed to read a ledger
+    from rksearch.uncertainty import draw, front_shares
 
     items = front.summarise(history)
     draws = draw(items)
@@ -142,9 +149,9 @@ def tables(history: History) -> Tables:
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
     expected = dict(zip(draws.archs, draws.errors_pct.mean(axis=0).tolist(), strict=True)) if draws.spread_known else {}
     rows = [_arch_row(item, on_params, on_macs, shares, expected) for item in items]
+    corners = [reference(history, items, cost) for cost in costs]
     volumes = [
-        front.hypervolume_band(items, draws, reference(history, items, cost), cost=cost) if items else None
-        for cost in costs
+        front.hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)
     ]
     return Tables(
         items=tuple(items),
@@ -157,6 +164,8 @@ def tables(history: History) -> Tables:
         hypervolume=volumes[0],
         macs_hypervolume=volumes[1],
         draws=draws,
+        effects=tuple(effects(items)),
+        progress=tuple(progress(history, items, draws, corners[0], front.by_params)),
         curves={item.arch: _curve([history.trials[t][1].epochs for t in item.trial_ids]) for item in items},
     )
 
@@ -171,7 +180,7 @@ def reference(history: History, items: Sequence[ArchSummary], cost: Cost) -> Ref
     known = (space.get(entry) or {}).get(field)
     dataset = DATASETS.get(space.get("dataset", ""))
     return Reference(
-        cost=float(known or max(cost(i) for i in items)),
+        cost=float(known or max((cost(i) for i in items), default=1)),
         error_pct=100 * (1 - 1 / dataset.classes) if dataset else 100.0,
     )
 
