@@ -1,9 +1,10 @@
-"""Means, spreads and intervals over a few seeds, in pure Python."""
+"""Means, spreads and Student's quantiles, in pure Python."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 
 def mean(values: Sequence[float]) -> float:
@@ -25,6 +26,7 @@ def sample_sd(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
 
 
+@cache  # the same few degrees of freedom are asked for over and over
 def student_quantile(confidence: float, degrees: float) -> float:
     """The t for which a Student variable lies in [-t, t] with probability `confidence`.
 
@@ -56,30 +58,3 @@ def student_quantile(confidence: float, degrees: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if coverage(middle) < confidence else (low, middle)
     return math.sqrt(degrees) * math.tan((low + high) / 2)
-
-
-def welch_interval(
-    difference: float, sd_a: float, n_a: int, sd_b: float, n_b: int, *, confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """Confidence interval of a difference of two means whose spreads may differ (Welch 1947).
-
-    Args:
-        difference: mean of a minus mean of b.
-        sd_a, sd_b: sample standard deviations.
-        n_a, n_b: how many values each rests on.
-        confidence: probability that such intervals cover the true difference.
-
-    Returns:
-        (low, high), or None where the spread cannot be estimated: fewer than two values on a side, or no spread at all.
-    """
-    if n_a < 2 or n_b < 2:
-        return None
-    var_a, var_b = sd_a**2 / n_a, sd_b**2 / n_b
-    if var_a + var_b == 0:
-        return None
-    # As shares, so that tiny variances do not underflow when squared.
-    share_a, share_b = var_a / (var_a + var_b), var_b / (var_a + var_b)
-    degrees = 1 / (share_a**2 / (n_a - 1) + share_b**2 / (n_b - 1))
-    # Rounding may leave the least possible value, 1, a hair below itself.
-    reach = student_quantile(confidence, max(1.0, degrees)) * math.sqrt(var_a + var_b)
-    return difference - reach, difference + reach

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import statistics
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats  # type: ignore[import-untyped]
 
-from rksearch.stats import mean, sample_sd, student_quantile, welch_interval
+from rksearch.stats import mean, sample_sd, student_quantile
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -47,25 +46,3 @@ def test_student_quantile_equals_scipy(degrees: float, confidence: float) -> Non
 def test_student_quantile_rejects_what_it_cannot_do(confidence: float, degrees: float) -> None:
     with pytest.raises(ValueError, match="confidence"):
         student_quantile(confidence, degrees)
-
-
-@given(VALUES, VALUES)
-def test_welch_interval_equals_scipy(a: list[float], b: list[float]) -> None:
-    sd_a, sd_b = statistics.stdev(a), statistics.stdev(b)
-    interval = welch_interval(mean(a) - mean(b), sd_a, len(a), sd_b, len(b))
-    if sd_a < 1e-3 or sd_b < 1e-3:
-        return  # scipy loses precision there
-    expected = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    assert interval is not None
-    assert interval == pytest.approx((expected.low, expected.high), rel=1e-5, abs=1e-6)
-
-
-@given(st.floats(1e-300, 1e-150), st.integers(2, 5))
-def test_tiny_spreads_do_not_break_the_interval(sd: float, n: int) -> None:
-    interval = welch_interval(1.0, sd, n, 0.0, n)
-    assert interval is None or all(math.isfinite(end) for end in interval)
-
-
-def test_no_interval_without_spread() -> None:
-    assert welch_interval(1.0, 0.0, 2, 0.0, 2) is None
-    assert welch_interval(1.0, 0.5, 1, 0.5, 3) is None
