@@ -111,9 +111,7 @@ def _again(compute: Callable[..., Tensor], owner: nn.Module, *inputs: Tensor) ->
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _statistics_untouched(owner)
 
-    found: Tensor = checkpoint(
-        compute, *inputs, use_reentrant=False, context_fn=contexts, preserve_rng_state=False
-    )
+    found: Tensor = checkpoint(compute, *inputs, use_reentrant=False, context_fn=contexts, preserve_rng_state=False)
     return found
 
 

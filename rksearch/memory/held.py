@@ -1,35 +1,13 @@
-"""Memory of a training step, from arithmetic alone: what autograd keeps for the backward pass, and the peak.
-
-What is kept, by row of the layout, in elements per image
------------------------------------------------------------
-norm         its input (a concatenation, a sum or a convolution's output) and the activation behind it, which is also
-             the input of the next convolution; mean and inverse deviation of every channel (float32, once per batch).
-conv         its input only where that is nothing that a norm keeps already: a concatenation or a sum of slopes in the
-             residual families. Under bf16 autocast also the images and the weights, rounded.
-avgpool      its input; maxpool the place of every maximum (int64).
-linear       its input. The loss keeps the log-probabilities (float32) and the labels (int64).
-coefficients learned ones keep the slopes that they multiply; a slope of a dense stage is a slice of the stage's
-             last concatenation, all of which stays.
-
-Concatenations copy, so a dense layer keeps all channels before it anew: memory is quadratic in the layers of a block or
-time-step. `recompute` (see `rksearch.models.recompute`) keeps every growth once instead, and the input of each
-transition, residual block or stage; the rest is computed again in the backward pass, one layer at a time.
-
-The peak lies in the backward pass: what the rows before still hold, what the present row works with (`WORKING_MAPS`),
-the gradients of the weights behind it, besides weights and momentum. The arithmetic is that of eager mode; compiled
-steps and captured graphs may hold more or less.
-"""
+"""What every row of a layout holds in memory, in elements of feature maps; see the package's text."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from rksearch.cost import row_cost
-from rksearch.datasets import Dataset
-from rksearch.layout import Layout, Row, layout
+from rksearch.layout import Layout, Row
 from rksearch.spec import (
     RKCNN,
     ArchSpec,
@@ -41,11 +19,6 @@ from rksearch.spec import (
     RKNet,
     Solver,
 )
-
-Precision = Literal["fp32", "bf16"]
-
-ELEMENT_BYTES = {"fp32": 4, "bf16": 2}
-"""Bytes of an element of a feature map: bf16 autocast keeps all feature maps in bfloat16."""
 
 FLOAT_BYTES = 4
 INDEX_BYTES = 8
@@ -68,6 +41,9 @@ class Held:
         unit: path of the module that recomputation treats as a whole, None for what is never recomputed.
         boundary: with recomputation, elements per image that are kept nevertheless.
         again: elements per image that exist while the row's unit is recomputed, besides all boundaries.
+        slope: elements per image that learned coefficients of a method keep of the row's output, counted in `elements`
+            already where the output is kept for no other reason.
+        shares_input: whether the row reads what another row keeps, recomputed or not.
     """
 
     row: Row
@@ -80,148 +56,6 @@ class Held:
     again: int = 0
     slope: int = 0
     shares_input: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Footprint:
-    """Predicted bytes of a training, by what they are for.
-
-    Attributes:
-        weights: parameters and running statistics, float32.
-        momentum: of the optimiser, as large as the parameters.
-        gradients: of all parameters, when the backward pass has ended.
-        batch: float32 images and labels.
-        activations: what the forward pass keeps for the backward pass, weights rounded by autocast included.
-        step_peak: most that exists at once in a training step.
-        evaluation_peak: most that exists at once while a batch is evaluated, gradients of the last step included.
-    """
-
-    weights: int
-    momentum: int
-    gradients: int
-    batch: int
-    activations: int
-    step_peak: int
-    evaluation_peak: int
-
-    @property
-    def peak(self) -> int:
-        """Most that exists at once."""
-        return max(self.step_peak, self.evaluation_peak)
-
-
-def activation_bytes(
-    spec: ArchSpec, data: Dataset, batch_size: int = 1, precision: Precision = "fp32", *, recompute: bool = False
-) -> int:
-    """Bytes that a training's forward pass keeps for the backward pass, beside weights and the batch itself.
-
-    Raises:
-        SpecError: the images are too small for the network.
-    """
-    return _kept_bytes(held(layout(spec, data)), batch_size, precision, recompute)
-
-
-def footprint(
-    spec: ArchSpec,
-    data: Dataset,
-    batch_size: int,
-    precision: Precision,
-    *,
-    recompute: bool = False,
-    eval_batch_size: int = 0,
-) -> Footprint:
-    """Everything that training `spec` holds in memory besides the data set.
-
-    Args:
-        spec: the network.
-        data: shape of its images.
-        batch_size: images in a training step.
-        precision: `fp32`, or `bf16` autocast over float32 weights.
-        recompute: whether activations are computed again in the backward pass.
-        eval_batch_size: images evaluated at a time; 0 leaves the evaluation out.
-
-    Raises:
-        SpecError: the images are too small for the network.
-    """
-    rows = held(layout(spec, data))
-    params = FLOAT_BYTES * sum(row_cost(item.row).params for item in rows)
-    statistics = sum(2 * FLOAT_BYTES * item.row.in_channels + INDEX_BYTES for item in rows if _owns_statistics(item.row))
-    pixels = FLOAT_BYTES * data.channels * data.height * data.width
-    weights = params + statistics
-    batch = batch_size * (pixels + INDEX_BYTES)
-    copies = _weight_copies(rows, precision)
-    most = max(item.working for item in rows) * ELEMENT_BYTES[precision]
-    return Footprint(
-        weights=weights,
-        momentum=params,
-        gradients=params,
-        batch=batch,
-        activations=_kept_bytes(rows, batch_size, precision, recompute),
-        step_peak=weights + params + batch + copies + _highest(rows, batch_size, precision, recompute),
-        evaluation_peak=weights + 2 * params + copies + eval_batch_size * (pixels + INDEX_BYTES + most)
-        if eval_batch_size
-        else 0,
-    )
-
-
-def _owns_statistics(row: Row) -> bool:
-    return row.kind == "norm" and row.owns_weights
-
-
-def _weight_copies(rows: Iterable[Held], precision: Precision) -> int:
-    """Bytes of the weights that autocast rounds once and keeps until the step's end."""
-    if precision == "fp32":
-        return 0
-    weights = [i.row for i in rows if i.row.owns_weights and i.row.kind in ("conv", "linear")]
-    return ELEMENT_BYTES[precision] * sum(row.in_channels * row.out_channels * row.kernel**2 for row in weights)
-
-
-def _loss_bytes(rows: Sequence[Held]) -> int:
-    """Log-probabilities per image."""
-    return FLOAT_BYTES * rows[-1].row.out_channels
-
-
-def _image_copy(rows: Sequence[Held], precision: Precision) -> int:
-    """Bytes per image of the batch as autocast rounds it."""
-    stem = rows[0].row
-    return 0 if precision == "fp32" else ELEMENT_BYTES[precision] * stem.in_channels * stem.in_size.area
-
-
-def _kept_bytes(rows: Sequence[Held], batch_size: int, precision: Precision, recompute: bool) -> int:
-    size = ELEMENT_BYTES[precision]
-    whole = batch_size * (_image_copy(rows, precision) + _loss_bytes(rows))
-    whole += _weight_copies((item for item in rows if not (recompute and item.unit)), precision)
-    for item in rows:
-        if recompute and item.unit is not None:
-            whole += batch_size * size * item.boundary
-        else:
-            whole += batch_size * (size * item.elements + item.index_bytes) + item.batch_bytes
-    return whole
-
-
-def _highest(rows: Sequence[Held], batch_size: int, precision: Precision, recompute: bool) -> int:
-    """Most bytes of activations and gradients at once, over all rows of the backward pass.
-
-    A unit that is recomputed holds all its own activations again while the rows behind it hold none any more.
-    """
-    size = ELEMENT_BYTES[precision]
-    before = batch_size * (_image_copy(rows, precision) + _loss_bytes(rows))
-    gradients = FLOAT_BYTES * sum(row_cost(item.row).params for item in rows)
-    highest = before + gradients
-    for _, group in itertools.groupby(rows, key=lambda item: item.unit or item.row.path):
-        members = list(group)
-        again = recompute and members[0].unit is not None
-        if again:
-            before += batch_size * size * sum(item.boundary for item in members)
-        inner = before
-        for item in members:
-            elements = item.again if again else item.elements
-            inner += batch_size * (size * elements + item.index_bytes) + item.batch_bytes
-            gradients -= FLOAT_BYTES * row_cost(item.row).params
-            highest = max(highest, inner + batch_size * size * item.working + gradients)
-        if not again:
-            before = inner
-    return highest
 
 
 def held(net: Layout) -> list[Held]:
@@ -327,6 +161,8 @@ def _solved(items: list[Held], prefix: str, solver: Solver) -> list[Held]:
         members = list(group)
         dense = members[0].row.kind == "norm"
         source = _input(members[0].row)
+        # Gradients of the state and of all slopes wait while one stage is differentiated.
+        members = [replace(item, working=item.working + solver.method.stages * source) for item in members]
         if stage.first_of_step:
             # The activation at the end of the stem is always kept there, that of a transition unless it is recomputed.
             state_is_kept = not dense and stage.step == 1
@@ -379,10 +215,8 @@ def _keeps_slope(solver: Solver, stage: _Stage) -> bool:
         return False
     method, j = solver.method, stage.number - 1
     within = [method.a[i][j] for i in range(stage.number if method.explicit else 0, method.stages)]
-    if method.explicit:
-        factors = [*within, method.b[j]]
-    else:
-        factors = [method.b[j]] if stage.sweep == solver.sweeps else within
+    last = method.explicit or stage.sweep == solver.sweeps
+    factors = [*(within if method.explicit or not last else []), *([method.b[j]] if last else [])]
     return any(solver.trainable or factor for factor in factors)
 
 
