@@ -1,17 +1,20 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rksearch.cost import cost
+from rksearch.cost import cost, network_activations
 from rksearch.datasets import dataset, image_shape
 from rksearch.device import Precision
+from rksearch.errors import TrialFailed
 from rksearch.measured_memory import StepMemory, measure_step
-from rksearch.memory import activation_bytes, footprint
+from rksearch.memory import ELEMENT_BYTES, MemoryPlan, activation_bytes, fits, footprint, plan_memory
 from rksearch.models import build
 from rksearch.models.recompute import recompute
+from rksearch.recipe import recipe
 from rksearch.spec import ArchSpec, parse
-from tests.strategies import archs
+from tests.strategies import archs, rknets
 
 CIFAR10 = dataset("cifar10")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
@@ -106,3 +109,49 @@ def test_the_footprint_adds_up():
     again = footprint(spec, CIFAR10, 64, "bf16", recompute=True, eval_batch_size=256)
     assert again.step_peak < found.step_peak / 5
     assert again.evaluation_peak == found.evaluation_peak
+
+
+@settings(max_examples=60, deadline=None)
+@given(rknets(most=6), st.sampled_from([16, 37, 130]), st.sampled_from(PRECISIONS))
+def test_the_closed_form_is_what_an_image_adds(spec, size, precision):
+    data = image_shape(channels=3, size=size, classes=7)
+    m, s, r = zip(*((p.m, p.s, p.r) for p in spec.periods), strict=True)
+    elements = network_activations(data, spec.bottleneck, spec.growth_rate, m, s, r)
+    per_image = activation_bytes(spec, data, 2, precision) - activation_bytes(spec, data, 1, precision)
+    loss = 4 * data.classes
+    image_copy = 0 if precision == "fp32" else 2 * 3 * size**2
+    indices = 0
+    if size >= 128:
+        indices = 8 * spec.periods[0].m * spec.growth_rate * (-(-size // 4)) ** 2
+    assert per_image == elements * ELEMENT_BYTES[precision] + loss + image_copy + indices
+
+
+def test_the_closed_form_broadcasts():
+    m = [np.array([1, 2, 3]), np.array([2, 2, 2])]
+    one = np.array([1, 1, 2])
+    found = network_activations(CIFAR10, True, 8, m, [one, one], [one, one])
+    alone = [
+        network_activations(CIFAR10, True, 8, [int(a), 2], [int(o), int(o)], [int(o), int(o)])
+        for a, o in zip(m[0], one, strict=True)
+    ]
+    assert list(np.asarray(found)) == alone
+
+
+def test_a_plan_recomputes_only_where_it_must_and_refuses_what_cannot_fit():
+    spec, chosen = parse("DenseNet-BC-100-k12"), recipe("paper")
+    plain = footprint(spec, CIFAR10, 64, "fp32", eval_batch_size=256).peak
+    again = footprint(spec, CIFAR10, 64, "fp32", eval_batch_size=256, recompute=True).peak
+
+    def plan(available: float) -> MemoryPlan:
+        return plan_memory(spec, CIFAR10, chosen, "fp32", int(available), eval_batch_size=256)
+
+    assert plan(1.15 * plain + 1) == MemoryPlan(recompute=False, predicted_peak_bytes=plain)
+    assert plan(1.15 * plain - 1) == MemoryPlan(recompute=True, predicted_peak_bytes=again)
+    with pytest.raises(TrialFailed, match=r"DenseNet-BC-100-k12 needs .* MiB .* even when") as caught:
+        plan(1.15 * again - 1)
+    assert caught.value.kind == "does_not_fit"
+    resident = plan_memory(spec, CIFAR10, chosen, "fp32", 10**12, eval_batch_size=256, images=1000)
+    assert resident.predicted_peak_bytes == plain + 1000 * (3072 + 8)
+    step = footprint(spec, CIFAR10, 64, "fp32").peak
+    assert fits(spec, CIFAR10, chosen, "fp32", int(1.15 * step) + 1)
+    assert not fits(spec, CIFAR10, chosen, "fp32", int(1.15 * step) - 1)

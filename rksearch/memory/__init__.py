@@ -22,5 +22,17 @@ steps and captured graphs may hold more or less.
 
 from rksearch.memory.footprint import ELEMENT_BYTES, Footprint, Precision, activation_bytes, footprint
 from rksearch.memory.held import Held, held
+from rksearch.memory.plan import MemoryPlan, fits, plan_memory
 
-__all__ = ["ELEMENT_BYTES", "Footprint", "Held", "Precision", "activation_bytes", "footprint", "held"]
+__all__ = [
+    "ELEMENT_BYTES",
+    "Footprint",
+    "Held",
+    "MemoryPlan",
+    "Precision",
+    "activation_bytes",
+    "fits",
+    "footprint",
+    "held",
+    "plan_memory",
+]
