@@ -1,6 +1,6 @@
 """Whether bf16 trains as well as fp32: the same trainings in both, compared in pairs.
 
-A pair has one seed: the same first weights, the same order and augmentation of the images, and nothing but the precision
+A pair has one seed: the same first weights, the same order and augmentation of the images; nothing but the precision
 differs. Two questions are asked of the differences of the final validation errors, bf16 minus fp32:
 
 - Is there a significant difference? A paired t-test at the 5 % level: the 95 % interval of the mean excludes zero.

@@ -29,9 +29,9 @@ PLANS: dict[str, dict[str, Any]] = {
         "margin_pct": 1.0,
     },
     "cifar10": {
-        "archs": ["RKNet-BC-k8-m2_3_3-1x2_1x1_1x1"],
-        "epochs": 4,
-        "train_images": 5000,
+        "archs": ["RKNet-k8-m2_2_3-1x1_1x1_1x1"],
+        "epochs": 5,
+        "train_images": 2000,
         "margin_pct": 2.0,
     },
 }
