@@ -4,7 +4,7 @@ import math
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats  # type: ignore[import-untyped]
 
@@ -74,6 +74,7 @@ def test_no_interval_without_spread() -> None:
 PAIRS = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=9)
 
 
+@settings(deadline=None)
 @given(PAIRS, st.floats(0.1, 20))
 def test_paired_comparison_decides_as_the_librarys_tests(pairs: list[tuple[float, float]], margin: float) -> None:
     a, b = [x for x, _ in pairs], [y for _, y in pairs]
