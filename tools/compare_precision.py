@@ -23,7 +23,7 @@ from rksearch.records import Execution
 
 PLANS: dict[str, dict[str, Any]] = {
     "digits": {
-        "archs": ["RKNet-BC-k6-m2_3-1x2_1x1", "DenseNet-BC-16-k8", "ResNet-8"],
+        "archs": ["RKNet-BC-k6-m2_3-1x2_1x1"],
         "epochs": 20,
         "train_images": None,
         "margin_pct": 1.0,
