@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 
@@ -58,3 +59,72 @@ def student_quantile(confidence: float, degrees: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if coverage(middle) < confidence else (low, middle)
     return math.sqrt(degrees) * math.tan((low + high) / 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedComparison:
+    """Differences a - b of pairs, and what can be concluded about their mean.
+
+    Attributes:
+        pairs: how many.
+        mean_difference: of a - b.
+        sd_difference: sample standard deviation of the differences.
+        interval_95: confidence interval of the mean difference, by Student's t; a paired t-test at the 5 % level finds
+            a difference where it excludes zero.
+        interval_90: the same at 90 %; two one-sided tests at the 5 % level find a and b equivalent where it lies within
+            (-margin, margin).
+        margin: largest difference that is held to be none.
+        detectable: smallest true difference that the t-test finds with probability 80 %, given the spread seen, by the
+            usual approximation (t of the level plus t of the power, times the standard error).
+    """
+
+    pairs: int
+    mean_difference: float
+    sd_difference: float
+    interval_95: tuple[float, float]
+    interval_90: tuple[float, float]
+    margin: float
+    detectable: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the paired t-test finds a difference."""
+        low, high = self.interval_95
+        return low > 0 or high < 0
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether two one-sided tests exclude every difference as large as the margin."""
+        low, high = self.interval_90
+        return -self.margin < low and high < self.margin
+
+
+def paired_comparison(a: Sequence[float], b: Sequence[float], *, margin: float) -> PairedComparison:
+    """Compare pairs of values by their differences.
+
+    Raises:
+        ValueError: fewer than two pairs, values without a partner, or a margin that is not above 0.
+    """
+    if len(a) != len(b) or len(a) < 2 or margin <= 0:
+        raise ValueError(
+            f"a comparison needs two or more pairs and a margin above 0, but got {len(a)} and {len(b)} values, {margin}"
+        )
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    centre, spread = mean(differences), sample_sd(differences) or 0.0
+    error, degrees = spread / math.sqrt(len(differences)), len(differences) - 1
+
+    def interval(confidence: float) -> tuple[float, float]:
+        reach = student_quantile(confidence, degrees) * error
+        return centre - reach, centre + reach
+
+    # A one-sided 80 % point is where a two-sided interval of 60 % ends.
+    detectable = (student_quantile(0.95, degrees) + student_quantile(0.6, degrees)) * error
+    return PairedComparison(
+        pairs=len(differences),
+        mean_difference=centre,
+        sd_difference=spread,
+        interval_95=interval(0.95),
+        interval_90=interval(0.90),
+        margin=margin,
+        detectable=detectable,
+    )

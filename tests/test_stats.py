@@ -3,11 +3,11 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats  # type: ignore[import-untyped]
 
-from rksearch.stats import mean, sample_sd, student_quantile
+from rksearch.stats import mean, paired_comparison, sample_sd, student_quantile
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -46,3 +46,43 @@ def test_student_quantile_equals_scipy(degrees: float, confidence: float) -> Non
 def test_student_quantile_rejects_what_it_cannot_do(confidence: float, degrees: float) -> None:
     with pytest.raises(ValueError, match="confidence"):
         student_quantile(confidence, degrees)
+
+
+PAIRS = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=9)
+
+
+@settings(deadline=None)
+@given(PAIRS, st.floats(0.1, 20))
+def test_paired_comparison_decides_as_the_librarys_tests(pairs: list[tuple[float, float]], margin: float) -> None:
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    differences = [x - y for x, y in pairs]
+    found = paired_comparison(a, b, margin=margin)
+    assert found.pairs == len(pairs)
+    assert found.mean_difference == pytest.approx(statistics.fmean(differences), abs=1e-9)
+    if found.sd_difference < 1e-6:
+        return  # the library's p-values are undefined
+    p = scipy_stats.ttest_rel(a, b).pvalue
+    if abs(p - 0.05) > 1e-3:
+        assert found.significant == (p < 0.05)
+    below = scipy_stats.ttest_1samp(differences, margin, alternative="less").pvalue
+    above = scipy_stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+    if abs(max(below, above) - 0.05) > 1e-3:
+        assert found.equivalent == (max(below, above) < 0.05)
+
+
+@pytest.mark.parametrize("pairs", [4, 5, 10, 30])
+def test_the_detectable_difference_has_a_power_of_about_80_percent(pairs: int) -> None:
+    values = [float(i % 2) for i in range(pairs)]
+    found = paired_comparison(values, [0.0] * pairs, margin=1.0)
+    degrees = pairs - 1
+    noncentral = found.detectable / (found.sd_difference / math.sqrt(pairs))
+    critical = scipy_stats.t.ppf(0.975, degrees)
+    assert scipy_stats.nct.sf(critical, degrees, noncentral) == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "margin"), [([1.0], [1.0], 1.0), ([1.0, 2.0], [1.0], 1.0), ([1.0, 2.0], [1.0, 2.0], 0.0)]
+)
+def test_a_comparison_needs_pairs_and_a_margin(a: list[float], b: list[float], margin: float) -> None:
+    with pytest.raises(ValueError, match="needs two or more pairs and a margin above 0"):
+        paired_comparison(a, b, margin=margin)
