@@ -15,5 +15,5 @@ SAMPLERS: dict[str, str] = {
 RANKS = ("val_error", "train_loss_sum")
 """What racing may rank trials by."""
 
-OBJECTIVE_NAMES = ("val_error_pct", "params", "macs")
+OBJECTIVE_NAMES = ("val_error_pct", "params", "macs", "activation_bytes", "latency_ms")
 """What a search can make small; see `rksearch.objectives`."""
