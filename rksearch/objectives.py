@@ -27,13 +27,11 @@ class Objective:
 
     Attributes:
         name: with its unit where it has one.
-        label: for people.
         known: its value before any training, from the architecture.
         measured: its value from a finished training.
     """
 
     name: str
-    label: str
     known: Callable[[ArchSpec, Dataset], float] | None = None
     measured: Callable[[TrialResult], float] | None = None
 
@@ -60,11 +58,11 @@ def _activation_bytes(spec: ArchSpec, data: Dataset) -> float:
 OBJECTIVES: dict[str, Objective] = {
     o.name: o
     for o in (
-        Objective(name=ERROR, label="validation error", measured=_last_error),
-        Objective(name="params", label="parameters", known=lambda spec, data: float(cost(spec, data).params)),
-        Objective(name="macs", label="MACs", known=lambda spec, data: float(cost(spec, data).macs)),
-        Objective(name="activation_bytes", label="activation memory of an image", known=_activation_bytes),
-        Objective(name=LATENCY, label="latency of an image", measured=_latency),
+        Objective(name=ERROR, measured=_last_error),
+        Objective(name="params", known=lambda spec, data: float(cost(spec, data).params)),
+        Objective(name="macs", known=lambda spec, data: float(cost(spec, data).macs)),
+        Objective(name="activation_bytes", known=_activation_bytes),
+        Objective(name=LATENCY, measured=_latency),
     )
 }
 

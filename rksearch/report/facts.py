@@ -7,11 +7,11 @@ from typing import Any
 
 from rksearch.datasets import DATASETS
 from rksearch.ledger import History
-from rksearch.objectives import OBJECTIVES
 from rksearch.report import text
 from rksearch.report.prose import plan, run_name, space
 from rksearch.report.racing import racing, racing_plan, racing_sentence
 from rksearch.report.table import Tables
+from rksearch.vocabulary import OBJECTIVES
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
 """Whose versions are shown, in this order."""
@@ -123,7 +123,7 @@ def _search(history: History) -> str:
     sampler = asked.get("sampler") or {}
     name = SAMPLERS.get(sampler.get("name", ""), sampler.get("name"))
     by = f"{name} with seed {sampler['seed']}" if sampler else "an unnamed sampler"
-    objectives = [OBJECTIVES[name].label if name in OBJECTIVES else name for name in asked.get("objectives") or ()]
+    objectives = [OBJECTIVES.get(name, name) for name in asked.get("objectives") or ()]
     aims = f", for {text.listing(objectives)}" if objectives else ""
     return f"{text.count(asked['trials'], 'candidate')}, proposed by {by}{aims}"
 

@@ -13,7 +13,7 @@ from rksearch.recipe import RECIPES, Recipe
 from rksearch.space.family import FAMILIES
 from rksearch.space.reading import BUDGETS, CHOICES, MAX_COUNT, OPTIONAL, REQUIRED
 from rksearch.spec import MAX_NUMBER
-from rksearch.vocabulary import OBJECTIVE_NAMES, RANKS, SAMPLERS
+from rksearch.vocabulary import OBJECTIVES, RANKS, SAMPLERS
 
 Schema = dict[str, Any]
 
@@ -94,7 +94,7 @@ def _search() -> Schema:
             "rank": _say({"enum": list(RANKS)}, "what trials are ranked by"),
         }
     )
-    objectives = {**_list({"enum": list(OBJECTIVE_NAMES)}), "minItems": 2, "maxItems": 3}
+    objectives = {**_list({"enum": list(OBJECTIVES)}), "minItems": 2, "maxItems": 3}
     return _object(
         {
             "sampler": _say({"enum": list(SAMPLERS)}, "who chooses candidates"),
