@@ -22,7 +22,7 @@ from rksearch.space.chain import Chain, within_period
 from rksearch.space.definition import Budget, SpaceDefinition
 from rksearch.space.dominance import LEAF_PAIRS, Integers
 from rksearch.space.extremes import AXES, least_sums, outermost
-from rksearch.space.family import family
+from rksearch.space.family import NO_GROWTH, family
 from rksearch.space.order import names, rows_by_name
 from rksearch.space.reading import MAX_COUNT, depth_of
 from rksearch.spec import MAX_CONV_LAYERS, ArchSpec, parse
@@ -292,13 +292,15 @@ class ChosenMembers:
 
 def _chains(definition: SpaceDefinition) -> Iterator[Chain]:
     for name in definition.families:
-        for k in definition.growth_rates:
+        kind = family(name)
+        # A rule on k or m says nothing about networks that have neither.
+        rules = [c for c in definition.constraints if kind.grows or not c.of_growth]
+        for k in definition.growth_rates if kind.grows else (NO_GROWTH,):
             options = [
-                within_period(choices.options(), i, k, definition.constraints)
-                for i, choices in enumerate(definition.periods)
+                within_period(kind.options(choices), i, k, rules) for i, choices in enumerate(definition.periods)
             ]
             if all(options):
-                chain = Chain(definition.dataset, family(name), k, options, definition.constraints)
+                chain = Chain(definition.dataset, kind, k, options, rules)
                 if chain.size:
                     yield chain
 
@@ -307,13 +309,13 @@ def _name_of(unit: Unit, query: int, point: int) -> str:
     return str(unit.chain.spec(unit.digits(query, point)))
 
 
-def _unit_steps(unit: Unit, steps: proposals.Steps) -> tuple[Integers, Integers]:
+def _unit_steps(unit: Unit, steps: proposals.Distances) -> tuple[Integers, Integers]:
     """Steps to each query (with those of family and growth rate) and to each point of a unit."""
     chain = unit.chain
     tables = [steps.options(i, own) for i, own in enumerate(chain.options)]
     split = len(unit.points.digits) if unit.turned else len(unit.queries.digits)
     first, second = tables[:split], tables[split:]
-    base = steps.families[chain.family.name] + steps.growth_rates[chain.k]
+    base = steps.to(chain.family.name, chain.k)
 
     def total(parts: list[Integers], digits: Any, size: int) -> Integers:
         return sum((table[row] for table, row in zip(parts, digits, strict=True)), np.zeros(size, np.int64))
