@@ -60,7 +60,7 @@ def twins(one: str, other: str) -> tuple[nn.Module, nn.Module]:
     assert shapes[0] == shapes[1]
     with torch.no_grad():
         for p, q in zip(ordered(a), ordered(b), strict=True):
-            p += 0.3 * torch.randn(p.shape, generator=generator, dtype=torch.float64)
+            p.add_(torch.randn(p.shape, generator=generator, dtype=torch.float64), alpha=0.3)
             q.copy_(p.reshape(q.shape))
     return a, b
 

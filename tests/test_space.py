@@ -68,7 +68,7 @@ def brute_force(document):
         methods = "_".join(period_name(s, r, share, method or "learned") for _, s, r, share, method in periods)
         ms = "_".join(str(m) for m, *_ in periods)
         start = {"dense": f"k{k}-m{ms}-", "dense_bc": f"BC-k{k}-m{ms}-", "residual": "Res-"}[family]
-        spec = parse(f"RKNet-{start}{methods}")
+        spec: Any = parse(f"RKNet-{start}{methods}")
         rules = [CONSTRAINTS[c] for c in document.get("constraints", []) if family != "residual" or c not in OF_GROWTH]
         if str(spec) not in found and all(rule(spec.periods) for rule in rules):
             counts = cost(spec, data)
