@@ -15,7 +15,18 @@ from rksearch.cost import cost
 from rksearch.datasets import DATASETS
 from rksearch.errors import SpaceError
 from rksearch.layout import layout
-from rksearch.space import Space, census, describe_space, dominance, load_space, members, parse_space, shipped_spaces
+from rksearch.space import (
+    Space,
+    census,
+    describe_space,
+    dominance,
+    extremes,
+    load_space,
+    members,
+    nearby,
+    parse_space,
+    shipped_spaces,
+)
 from rksearch.spec import DenseNet, Period, RKNet, parse
 
 
@@ -140,6 +151,8 @@ def test_a_space_is_what_brute_force_finds(document, leaf, rng):
         patch.setattr(dominance, "LEAF_PAIRS", leaf)
         patch.setattr(members, "LEAF_PAIRS", leaf)
         patch.setattr(census, "LOOKED_AT", max(1, leaf))
+        patch.setattr(extremes, "LISTED", leaf)
+        patch.setattr(nearby, "LISTED", leaf)
         if not every:
             with pytest.raises(SpaceError, match="the constraints exclude all choices"):
                 parse_space(text, name="random")

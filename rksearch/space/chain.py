@@ -119,6 +119,16 @@ class Chain:
         meet = all(link.allowed[a, b] for link, (a, b) in zip(self.links, pairwise(states), strict=True))
         return digits if meet else None
 
+    def costs_of(self, digits: Sequence[int]) -> Integers:
+        """Params, macs and depth of the network with these options."""
+        states = [int(state[d]) for state, d in zip(self.state, digits, strict=True)]
+        total = np.zeros(3, np.int64)
+        for costs, d in zip(self.costs, digits, strict=True):
+            total += [int(own[d]) for own in costs]
+        for link, (a, b) in zip(self.links, pairwise(states), strict=True):
+            total += link.costs[:, a, b]
+        return total
+
     @cached_property
     def size(self) -> int:
         """How many networks."""

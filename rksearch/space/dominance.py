@@ -122,11 +122,16 @@ def count_sums(queries: Triples, points: Triples, limits: Limits) -> Integers:
     if not queries.size or not points.size:
         return np.zeros((queries.size, windows), dtype=np.int64)
     points = points.take(np.argsort(points.params, kind="stable"))
+    # Ascending queries look into the trees at neighbouring places, which is several times as fast.
+    order = np.argsort(queries.params, kind="stable")
+    queries = queries.take(order)
     upto = np.zeros((queries.size, windows + 1), dtype=np.int64)
     _by_depth(queries, points, limits, np.arange(queries.size), limits.depth[1], 1, upto)
     if limits.depth[0] > queries.depth.min() + points.depth.min():
         _by_depth(queries, points, limits, np.arange(queries.size), limits.depth[0] - 1, -1, upto)
-    return np.diff(upto, axis=1)
+    counts = np.empty((queries.size, windows), dtype=np.int64)
+    counts[order] = np.diff(upto, axis=1)
+    return counts
 
 
 def _by_depth(
@@ -188,7 +193,8 @@ def _below(ranks: Integers, prefixes: Integers, limit: Integers) -> Integers:
     size = len(ranks)
     found = np.where((limit == size)[:, None], prefixes, 0)
     found = np.where(prefixes == size, limit[:, None], found)
-    open_query, open_edge = np.nonzero((prefixes > 0) & (prefixes < size) & ((limit > 0) & (limit < size))[:, None])
+    is_open = (prefixes > 0) & (prefixes < size) & ((limit > 0) & (limit < size))[:, None]
+    open_edge, open_query = np.nonzero(is_open.T)  # edge by edge, so that places ascend
     if len(open_query):
         found[open_query, open_edge] = Ranks(ranks).below(prefixes[open_query, open_edge], limit[open_query])
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +133,7 @@ def _bare(period: Steps) -> Steps:
     return Steps(s=period.s, r=period.r, share=period.share, solver=period.solver)
 
 
-def steps(definition: SpaceDefinition, target: ArchSpec) -> Distances:
+def distances(definition: SpaceDefinition, target: ArchSpec) -> Distances:
     """How many steps on the lists of choices lead from `target`, which the choices spell, to other choices."""
     kind, k, periods = _parts(target)
     return Distances(definition, kind, k, periods)
@@ -159,22 +159,38 @@ class Distances:
         rates = self.definition.growth_rates
         return own + abs(rates.index(k) - rates.index(self.k))
 
-    def options(self, i: int, options: Sequence[Steps]) -> npt.NDArray[np.int64]:
+    def options(self, i: int, options: Places) -> npt.NDArray[np.int64]:
         """To each option of period i."""
-        choices, target = self.definition.periods[i], self.periods[i]
-        s, r, share, method = choices.decisions[_bare(target)]
+        own = Places.of(self.definition.periods[i], self.periods[i : i + 1])
+        total = np.abs(options.r - own.r) + (options.method != own.method)
+        total += np.where((options.m >= 0) & (own.m >= 0), np.abs(options.m - own.m), 0)
+        total += np.where(options.learned & own.learned, np.abs(options.s - own.s), 0)
+        # Sharing is a step only between networks in which it decides something.
+        return np.asarray(total + ((options.share != own.share) & options.several & own.several))
 
-        def apart(option: Steps) -> int:
-            other_s, other_r, other_share, other_method = choices.decisions[_bare(option)]
-            total = abs(choices.r.index(r) - choices.r.index(other_r)) + (method != other_method)
-            if isinstance(option, Period) and isinstance(target, Period):
-                total += abs(choices.m.index(option.m) - choices.m.index(target.m))
-            if method == other_method == LEARNED:
-                total += abs(choices.s.index(s) - choices.s.index(other_s))
-            # Sharing is a step only between networks in which it decides something.
-            return total + (share != other_share and r > 1 and other_r > 1)
 
-        return np.array([apart(option) for option in options], dtype=np.int64)
+class Places(NamedTuple):
+    """Of some options of a period, where their decisions stand in the lists of choices; -1 where there is no list."""
+
+    m: npt.NDArray[np.int64]
+    s: npt.NDArray[np.int64]
+    r: npt.NDArray[np.int64]
+    share: npt.NDArray[np.int64]
+    method: npt.NDArray[np.int64]
+    learned: npt.NDArray[np.bool_]
+    several: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, choices: PeriodChoices, options: Sequence[Steps]) -> Places:
+        """Of options that the choices make; `several` says whether there is more than one time-step to share."""
+        rows = []
+        for option in options:
+            s, r, share, method = choices.decisions[_bare(option)]
+            m = choices.m.index(option.m) if isinstance(option, Period) else -1
+            row = (m, choices.s.index(s) if choices.s else -1, choices.r.index(r), share)
+            rows.append((*row, choices.method.index(method), method == LEARNED, r > 1))
+        m, s, r, share, method, learned, several = np.array(rows, dtype=np.int64).T
+        return cls(m, s, r, share, method, learned.astype(bool), several.astype(bool))
 
 
 def neighbours(definition: SpaceDefinition, spec: ArchSpec) -> list[ArchSpec]:
