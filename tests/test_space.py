@@ -25,6 +25,7 @@ from rksearch.space import (
     members,
     nearby,
     parse_space,
+    proposals,
     shipped_spaces,
 )
 from rksearch.spec import DenseNet, Period, RKNet, parse
@@ -220,8 +221,9 @@ def check_decisions(space, every, kept, rng):
 
 def steps(space: Space, target, name: str) -> int:
     """Steps on the lists of choices between two networks; what decides nothing in one of them is no step."""
-    other = parse(name)
-    values, own, theirs = space.dimensions(), space.choices(target), space.choices(other)
+    # A proposal may break a constraint, which `space.choices` refuses.
+    values, own = space.dimensions(), proposals.to_choices(space.definition, target)
+    theirs = space.choices(parse(name))
     total = 0
     for key in values:
         field, _, period = key.rstrip("0123456789"), "", key[len(key.rstrip("0123456789")) :]

@@ -72,20 +72,24 @@ class Ranks:
             self.fan_out += 1
         padded = self.fan_out**levels
         sequence = np.concatenate([ranks, np.arange(self.size, padded)]).astype(np.int64)
-        digits = np.arange(self.fan_out + 1)
         positions = np.arange(padded)
+        self.width = padded + 1
         self.tables: list[tuple[int, npt.NDArray[np.int32]]] = []
         for level in range(levels):
             child = self.fan_out ** (levels - 1 - level)
             digit = (sequence // child) % self.fan_out
-            table = np.zeros((padded + 1, self.fan_out + 1), dtype=np.int32)
-            np.cumsum(digit[:, None] < digits, axis=0, dtype=np.int32, out=table[1:])
-            self.tables.append((child, table.ravel()))
+            small = digit.astype(np.uint8)
+            # A row for every digit c: how many digits before each position are smaller than c.
+            table = np.zeros((self.fan_out + 1, self.width), dtype=np.int32)
+            for c in range(1, self.fan_out):
+                np.cumsum(small < c, dtype=np.int32, out=table[c, 1:])
+            table[self.fan_out, 1:] = positions + 1
+            flat = table.ravel()
+            self.tables.append((child, flat))
             if level < levels - 1:
                 start = sequence // (child * self.fan_out) * (child * self.fan_out)
-                at = positions * (self.fan_out + 1) + digit
-                flat = table.ravel()
-                moved = start + digit * child + flat[at + 1] - flat[at] - start // self.fan_out
+                at = digit * self.width + positions
+                moved = start + digit * child + flat[at + self.width] - flat[at] - start // self.fan_out
                 following = np.empty_like(sequence)
                 following[moved] = sequence
                 sequence = following
@@ -105,11 +109,11 @@ class Ranks:
         for child, table in self.tables:
             digit, left = np.divmod(left, child)
             before = start // self.fan_out
-            cell = at * (self.fan_out + 1) + digit
+            cell = digit * self.width + at
             smaller = table[cell]
             total = total + smaller - digit * before
             start = start + digit * child
-            at = start + table[cell + 1] - smaller - before
+            at = start + table[cell + self.width] - smaller - before
         return np.where(limit >= self.size, first, total)
 
 

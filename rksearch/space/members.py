@@ -87,6 +87,9 @@ class Members(Protocol):
     def by_name(self) -> Iterator[Priced]:
         """All members in the order of their names, streamed."""
 
+    def costs(self) -> Iterator[Integers]:
+        """Params, macs and depth of all members, some at a time: arrays (3, n)."""
+
     def extreme(self, which: str) -> Member:
         """`fewest_params`, `most_params`, `fewest_macs` or `most_macs`; there must be a member."""
 
@@ -217,6 +220,12 @@ class ChosenMembers:
         for chain, box in zip(self._chains, self._boxes, strict=True):
             for rows, costs in rows_by_name(chain, box):
                 yield from map(Priced, names(chain, rows), *costs.tolist())
+
+    def costs(self) -> Iterator[Integers]:
+        """Costs of all members, some at a time."""
+        for chain, box in zip(self._chains, self._boxes, strict=True):
+            for _, costs in rows_by_name(chain, box):
+                yield costs
 
     def extreme(self, which: str) -> Member:
         """The outermost member in one count; ties go to the other count, then to the first name."""
@@ -465,6 +474,10 @@ class ListedMembers:
     def by_name(self) -> Iterator[Priced]:
         """All members in the order of their names."""
         return iter(self._members)
+
+    def costs(self) -> Iterator[Integers]:
+        """Costs of all members at once."""
+        yield np.array([p[1:] for p in self._members], dtype=np.int64).T
 
     def extreme(self, which: str) -> Member:
         """The outermost member in one count; ties go to the other count, then to the first name."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rksearch import cost
 from rksearch.errors import SpaceError
@@ -71,6 +72,10 @@ class Space:
     def by_name(self) -> Iterator[Priced]:
         """Names, params, macs and depth of all members in the order of their names (as text), in constant memory."""
         return self._members.by_name()
+
+    def costs(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Params, macs and depth of all members, some at a time: arrays (3, n), in constant memory."""
+        return self._members.costs()
 
     def __contains__(self, spec: object) -> bool:
         return isinstance(spec, ArchSpec) and self._members.contains(spec)
