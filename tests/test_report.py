@@ -444,7 +444,7 @@ def test_racing_is_told_and_its_trainings_stand_on_no_front(raced: Path) -> None
     stopped = {spec.arch for spec, result in history.trials.values() if result.status == "pruned"}
     epochs = [len(result.epochs) for _, result in history.trials.values() if result.status == "pruned"]
     told = dict(facts(history, tables(history)))
-    assert told["Racing"].startswith("after 2 and 4 epochs the best 50% within each of 3 bands of size go on")
+    assert told["Racing"].startswith("after 2 and 4 epochs the best 50 % within each of 3 bands of size go on")
     saved = sum(8 - e for e in epochs)
     assert f"{len(epochs)} trainings pruned (" in told["Racing"]
     assert f"which saved {saved} of " in told["Racing"]

@@ -92,7 +92,9 @@ def format_status(state: dict[str, Any]) -> str:
     if state["epochs_saved"]:
         share = state["epochs_saved"] / (state["epochs_run"] + state["epochs_saved"])
         rungs = ", ".join(f"{number} after {epochs}" for epochs, number in state["pruned_by_epochs"].items())
-        lines.append(f"racing saved {state['epochs_saved']:,} epochs, {share:.0%} (epochs at which stopped: {rungs})")
+        lines.append(
+            f"racing saved {state['epochs_saved']:,} epochs, {text.share(share)} (epochs at which stopped: {rungs})"
+        )
     if state["running_trials"]:
         lines.append(f"running: {', '.join(state['running_trials'])}")
     if state["damaged_lines"]:
