@@ -476,6 +476,9 @@ def test_a_training_with_the_validation_images_has_a_test_error_alone(raced: Pat
     row = tables(history).row(final["arch"])
     assert row.val_error_pct > 10
     assert (row.test_error_pct, row.test_seeds) == (17.0, 1)
+    told = reading_sentences(history)
+    assert told[1] == "1 of these trainings was made anew, on training and validation images together."
+    assert len(told) == 2
 
 
 def test_progress_counts_every_epoch_of_an_arm_once_and_never_falls(raced: Path) -> None:
