@@ -456,6 +456,8 @@ def test_racing_is_told_and_its_trainings_stand_on_no_front(raced: Path) -> None
     assert (state["pruned"], state["epochs_saved"], sum(state["pruned_by_epochs"].values())) == (6, saved, 6)
     assert f"racing saved {saved} epochs" in format_status(state)
     assert "6 pruned" in format_status(state)
+    assert "racing: after 2 and 4 epochs the best 50 %" in format_status(state)
+    assert "search: 24 candidates, proposed by Optuna's NSGA-II sampler" in format_status(state)
 
 
 def test_sampler_objectives_further_seeds_and_control_are_told(raced: Path) -> None:

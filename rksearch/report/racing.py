@@ -45,7 +45,8 @@ def racing_plan(asked: dict[str, Any] | None) -> str:
     rungs = text.listing([str(rung) for rung in asked["rungs"]])
     bands = asked["bands"]
     where = f"within each of {bands} bands of size" if bands > 1 else "among all"
-    return f"after {rungs} epochs the best {text.share(asked['keep'])} {where} go on, ranked by {asked['rank']}"
+    rank = asked["rank"].replace("_", " ")
+    return f"after {rungs} epochs the best {text.share(asked['keep'])} {where} go on, ranked by {rank}"
 
 
 def racing_sentence(found: Racing) -> str:
