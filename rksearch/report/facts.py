@@ -45,7 +45,7 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
         ("Split", _split(tables)),
         ("Recipe", _recipe(plan(history).get("recipe", {}))),
         ("Seeds", _seeds(history)),
-        ("Search", _search(history)),
+        ("Search", search(history)),
         ("Racing", _racing(history)),
         ("Control", _control(history)),
         ("Search space", _space(space(history))),
@@ -116,7 +116,8 @@ def _seeds(history: History) -> str:
     return f"{asked}{where}; {how}"
 
 
-def _search(history: History) -> str:
+def search(history: History) -> str:
+    """How many candidates, who proposes them and to what aim; empty before that is recorded."""
     asked = plan(history)
     if "trials" not in asked:
         return ""
