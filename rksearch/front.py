@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rksearch.ledger import History
-from rksearch.records import OWN_SEEDS, Role, TrialResult, TrialSpec
+from rksearch.records import Role, TrialResult, TrialSpec
 from rksearch.spec import parse
 from rksearch.stats import mean, sample_sd
 
@@ -35,8 +35,8 @@ class ArchSummary:
     Attributes:
         arch: canonical name.
         family: machine name of the family.
-        role: the first of `baseline`, `known` and `candidate` that any of its trials has.
-        seeds: complete trainings, those of the control arm and for the test set left out.
+        role: the first of `baseline`, `known`, `candidate` and `control` that any of its trials has.
+        seeds: complete trainings, those for the test set left out.
         val_error_pct: mean over seeds of the last epoch's validation error.
         val_error_sd_pct: sample standard deviation over seeds; None for one seed.
         params, params_paper, macs, fvcore_flops: closed-form counts.
@@ -66,6 +66,11 @@ class ArchSummary:
     val_errors_pct: tuple[float, ...]
 
     @property
+    def is_searched(self) -> bool:
+        """Whether it may stand on the front: neither a baseline nor of the control arm alone."""
+        return self.role in ("known", "candidate")
+
+    @property
     def is_baseline(self) -> bool:
         """Whether it is compared with, rather than searched."""
         return self.role == "baseline"
@@ -84,18 +89,18 @@ def by_macs(item: ArchSummary) -> float:
     return item.macs
 
 
-RANKED_ROLES: tuple[Role, ...] = ("baseline", "known", "candidate")
+RANKED_ROLES: tuple[Role, ...] = ("baseline", "known", "candidate", "control")
 """Whoever has several roles has the first of these."""
 
 
 def summarise(history: History) -> list[ArchSummary]:
     """One summary per architecture with at least one complete trial, in the order of first completion.
 
-    The control arm and trainings for the test set are left out: they are no part of what the search has found.
+    A network of the control arm that the search has trained as well has the seeds of both.
     """
     groups: dict[str, list[tuple[TrialSpec, TrialResult]]] = {}
     for spec, result in history.trials.values():
-        if result.status == "complete" and spec.role not in OWN_SEEDS:
+        if result.status == "complete" and spec.role != "final":
             groups.setdefault(spec.arch, []).append((spec, result))
     readings: dict[str, float] = {}
     for test in history.tests:
@@ -156,8 +161,8 @@ def pareto(items: Iterable[T], *, cost: Callable[[T], float], error: Callable[[T
 
 
 def rk_front(items: Iterable[ArchSummary], *, cost: Cost = by_params) -> list[ArchSummary]:
-    """The front of cost and mean validation error among the architectures that are not baselines."""
-    return pareto((i for i in items if not i.is_baseline), cost=cost, error=lambda i: i.val_error_pct)
+    """The front of cost and mean validation error among what the search has found and the paper's configurations."""
+    return pareto((i for i in items if i.is_searched), cost=cost, error=lambda i: i.val_error_pct)
 
 
 def membership(items: Sequence[ArchSummary], *, cost: Cost = by_params, resamples: int = 1000) -> dict[str, float]:
@@ -310,12 +315,12 @@ class HypervolumeBand:
 def hypervolume_band(
     items: Sequence[ArchSummary], draws: Draws, reference: Reference, *, cost: Cost = by_params
 ) -> HypervolumeBand | None:
-    """The hypervolume of the architectures that are not baselines; None where there are none."""
+    """The hypervolume of the architectures that may stand on the front; None where there are none."""
     import numpy as np
 
     from rksearch.uncertainty import hypervolume
 
-    searched = [i for i in items if not i.is_baseline]
+    searched = [i for i in items if i.is_searched]
     if not searched:
         return None
     costs = [cost(i) for i in searched]
@@ -346,7 +351,7 @@ def best_per_band(items: Iterable[ArchSummary]) -> dict[tuple[int, int], ArchSum
     """The searched architecture of least mean error in each size band that has one, by rising size."""
     best: dict[tuple[int, int], ArchSummary] = {}
     for item in items:
-        if item.is_baseline:
+        if not item.is_searched:
             continue
         band = size_band(item.params)
         if band not in best or item.val_error_pct < best[band].val_error_pct:

@@ -158,8 +158,8 @@ def hypervolume(errors_pct: Array, costs: npt.ArrayLike, reference: Reference) -
 
 
 def front_shares(draws: Draws, items: Sequence[ArchSummary], cost: Cost) -> dict[str, float]:
-    """For each of `items` that is not a baseline, the share of draws in which it is on the front of them."""
-    searched = [i for i in items if not i.is_baseline]
+    """For each of `items` that may stand on the front, the share of draws in which it is on the front of them."""
+    searched = [i for i in items if i.is_searched]
     shares = on_front(draws.of(searched), [cost(i) for i in searched]).mean(axis=0)
     return {i.arch: float(share) for i, share in zip(searched, shares, strict=True)}
 

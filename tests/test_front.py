@@ -79,7 +79,7 @@ def test_only_full_trainings_with_a_validation_error_count(tmp_path: Path) -> No
     unseen = replace(complete(1.0), epochs=tuple(replace(e, val_error_pct=1.0) for e in complete(1.0).epochs))
     ledger.write_trial(trial(rk, 7, "final"), unseen, wall_time_s=1.0)
     (only,) = summarise(ledger.read())
-    assert (only.arch, only.role, only.seeds, only.val_errors_pct) == (rk, "candidate", 1, (30.0,))
+    assert (only.arch, only.role, only.seeds, only.val_errors_pct) == (rk, "candidate", 2, (30.0, 20.0))
 
 
 def test_an_architecture_of_the_paper_stays_known_when_the_search_repeats_it(tmp_path: Path) -> None:

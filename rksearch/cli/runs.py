@@ -198,21 +198,26 @@ def status(directory: Path, as_json: bool) -> None:
 @run_dir_argument
 def report(directory: Path) -> None:
     """Write the report of the run in DIRECTORY anew from its ledger, finished or not."""
-    from rksearch.report import write_report
-
-    for path in write_report(directory):
+    for path in _write_report(directory):
         click.echo(_short(path))
+
+
+def _write_report(directory: Path) -> list[Path]:
+    from rksearch.report import write_report
+    from rksearch.report.status import read_run
+    from rksearch.search.importance import importances
+
+    return write_report(directory, importances(read_run(directory)))
 
 
 def _conclude(run_dir: RunDir, ending: Ending) -> int:
     """Write the report, say where it is, and give the exit code."""
     from rksearch.cli.main import EXIT_FAILURES, EXIT_INTERRUPTED
     from rksearch.ledger import Ledger
-    from rksearch.report import write_report
     from rksearch.report.status import format_status
     from rksearch.report.status import status as status_of
 
-    write_report(run_dir.path)
+    _write_report(run_dir.path)
     click.echo()
     click.echo(format_status(status_of(run_dir.path)))
     click.echo(f"\nreport: {_short(run_dir.path / 'report.html')}")

@@ -98,7 +98,7 @@ def _header(history: History, tables: Tables, name: str) -> str:
 
 
 def _key_figures(history: History, tables: Tables) -> str:
-    searched = sum(not item.is_baseline for item in tables.items)
+    searched = sum(item.is_searched for item in tables.items)
     best = tables.front[-1].item if tables.front else None
     beaten = sum(bool(row.beaten_by) for row in tables.front)
     complete = sum(row.status == "complete" for row in tables.trials)
@@ -252,6 +252,8 @@ def _all_section(tables: Tables) -> str:
         return ""
     groups = [("", "all"), ("front", "on the front"), ("macs", "on the front of MACs"), ("baseline", "baselines")]
     groups += [("known", "configurations of the paper"), ("candidate", "candidates")]
+    if any(row.role == "control" for row in tables.archs):
+        groups.append(("control", "the control arm"))
     options = "".join(f'<option value="{value}">{label}</option>' for value, label in groups)
     controls = (
         '<div class="controls"><input type="search" id="filter" placeholder="Filter, for example BC k8" '

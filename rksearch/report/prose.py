@@ -51,7 +51,7 @@ def _nothing_yet(history: History, tables: Tables) -> str:
 
 
 def _front_sentence(tables: Tables) -> str:
-    searched = sum(not item.is_baseline for item in tables.items)
+    searched = sum(item.is_searched for item in tables.items)
     small, large = tables.front[0].item, tables.front[-1].item
     if len(tables.front) == 1:
         return (
