@@ -34,6 +34,7 @@ class ArchSummary:
         val_error_pct: mean over seeds of the last epoch's validation error.
         val_error_sd_pct: sample standard deviation over seeds; None for one seed.
         params, params_paper, macs, fvcore_flops: closed-form counts.
+        val_errors_pct: the last epoch's validation error of each complete training, by replicate.
         test_error_pct, test_error_sd_pct, test_seeds: the same on the test set, over the trainings it was read for; of
             several readings for one training the first counts.
         train_time_s: mean time of one training, validation left out.
@@ -55,6 +56,7 @@ class ArchSummary:
     test_seeds: int
     train_time_s: float
     trial_ids: tuple[str, ...]
+    val_errors_pct: tuple[float, ...]
 
     @property
     def is_baseline(self) -> bool:
@@ -110,6 +112,7 @@ def _summary(arch: str, pairs: list[tuple[TrialSpec, TrialResult]], readings: di
         test_seeds=len(tests),
         train_time_s=mean([math.fsum(e.train_time_s for e in result.epochs) for _, result in pairs]),
         trial_ids=tuple(spec.id for spec, _ in pairs),
+        val_errors_pct=tuple(errors),
     )
 
 
@@ -135,6 +138,17 @@ def pareto(items: Iterable[T], *, cost: Callable[[T], float], error: Callable[[T
 def rk_front(items: Iterable[ArchSummary], *, cost: Cost = by_params) -> list[ArchSummary]:
     """The front of cost and mean validation error among the architectures that are not baselines."""
     return pareto((i for i in items if not i.is_baseline), cost=cost, error=lambda i: i.val_error_pct)
+
+
+def membership(items: Sequence[ArchSummary], *, cost: Cost = by_params, resamples: int = 1000) -> dict[str, float]:
+    """For each architecture that is not a baseline, the probability that it is on the front of true errors.
+
+    The share of draws of the model in `rksearch.uncertainty` in which it is; the same items give the same shares in
+    whatever order they come. Where no architecture has two seeds yet, the spread between seeds is a guess.
+    """
+    from rksearch.uncertainty import draw, front_shares  # numpy: not needed to read a ledger
+
+    return front_shares(draw(items, resamples=resamples), items, cost)
 
 
 def dominates(a: ArchSummary, b: ArchSummary, *, cost: Cost = by_params) -> bool:

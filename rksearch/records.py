@@ -46,7 +46,7 @@ class TrialSpec:
 
     @property
     def id(self) -> str:
-        """Unique within a run: `ResNet-20@0`; `ResNet-20@control0` and `ResNet-20@final0` are trainings of their own."""
+        """Unique within a run: `ResNet-20@0`; `ResNet-20@control0`, `ResNet-20@final0` are others."""
         return f"{self.arch}@{self.role if self.role in OWN_SEEDS else ''}{self.replicate}"
 
     @property

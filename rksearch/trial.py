@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from rksearch.errors import RunError, TrialFailed
 from rksearch.files import file_lock
 from rksearch.measure import witness
 from rksearch.models import build
-from rksearch.records import Epoch, Execution, TestResult, TrialResult, TrialSpec
+from rksearch.records import OWN_SEEDS, Epoch, Execution, TestResult, TrialResult, TrialSpec
 from rksearch.spec import ArchSpec, parse
 from rksearch.train import Trainer, as_trial_failure, evaluate, seed_everything
 
@@ -35,7 +37,8 @@ def run_trial(
     spec: TrialSpec,
     execution: Execution,
     on_epoch: Callable[[Epoch], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    *,
+    until: int | None = None,
 ) -> TrialResult:
     """Train `spec` to its end, from its last checkpoint when there is one; a finished trial returns at once.
 
@@ -46,27 +49,29 @@ def run_trial(
         spec: what to train.
         execution: where and with what means.
         on_epoch: called after every newly trained epoch, once its checkpoint is safe. What it raises goes through.
-        should_stop: asked before every epoch; on true the result is `failed` with failure `stopped`, and the next call
-            goes on from there.
+        until: epoch after which to pause; None to train to the end. A paused trial (this, or `execution.deadline_s` has
+            passed) has the status `paused`, and the next call goes on from there.
 
     Raises:
         RksearchError: the fault is not the network's, so that every trial would meet it or a repetition may succeed:
             a bad name, no data, no such device, a full disk, a trial that another process is running.
     """
     with _locked(spec, execution) as directory:
-        result, _ = _train(spec, execution, directory, on_epoch, should_stop)
+        result, _ = _train(spec, execution, directory, on_epoch, until)
     return result
 
 
 def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
     """Read the test set once, with the weights of the last epoch; trains first when the trial is not finished.
 
+    No deadline counts here: a reading is the last thing that is done with a trial.
+
     Raises:
         TrialFailed: the training failed.
         RksearchError: as `run_trial`.
     """
     with _locked(spec, execution) as directory:
-        result, weights = _train(spec, execution, directory)
+        result, weights = _train(spec, replace(execution, deadline_s=None), directory)
         if result.status != "complete":
             raise TrialFailed(str(result.failure), f"{spec.id} cannot be tested: {result.message}")
         facts = dataset(spec.dataset)
@@ -129,8 +134,12 @@ def _locked(spec: TrialSpec, execution: Execution) -> Iterator[Path]:
 
 
 def _identity(spec: TrialSpec) -> dict[str, Any]:
-    """What a checkpoint must share with a trial to be its own: all but the reason for which it is trained."""
-    return {key: value for key, value in spec.to_json().items() if key != "role"}
+    """What a checkpoint must share with a trial to be its own: all but the reason for which it is trained.
+
+    The id tells trainings apart that differ in their seeds or images by their role.
+    """
+    same = {key: value for key, value in spec.to_json().items() if key != "role"}
+    return {**same, "id": spec.id} if spec.role in OWN_SEEDS else same
 
 
 def _train(
@@ -138,7 +147,7 @@ def _train(
     execution: Execution,
     directory: Path,
     on_epoch: Callable[[Epoch], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    until: int | None = None,
 ) -> tuple[TrialResult, Mapping[str, Any]]:
     """The result, and the weights that stand behind it (none after a failure)."""
     torch.set_num_threads(execution.threads)
@@ -152,7 +161,7 @@ def _train(
     device = resolve_device(execution.device)
     precision = resolve_precision(execution.precision, device)
     images = load_images(facts, Path(execution.data_dir), download=execution.download)
-    parts = split(facts, images, spec.train_images)
+    parts = _split(spec, facts, images)
     known: dict[str, Any] = {
         **counts._asdict(),
         "device": _device_name(device),
@@ -168,9 +177,8 @@ def _train(
             known["witness"] = witness(build(arch, facts), facts, counts)
         trainer = _resume(store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision))
         while not trainer.done:
-            if should_stop is not None and should_stop():
-                message = f"stopped after epoch {len(trainer.epochs)} of {spec.recipe.epochs}"
-                return _failed("stopped", message, trainer, known), {}
+            if _must_pause(len(trainer.epochs), until, execution.deadline_s):
+                return TrialResult(status="paused", epochs=tuple(trainer.epochs), **known), {}
             epoch = trainer.run_epoch()
             store.save(_checkpoint(trainer, known))
             if on_epoch is not None:
@@ -179,6 +187,10 @@ def _train(
         _write_traceback(directory)
         return _failed(failure.kind, str(failure), trainer, known), {}
     return _completed(trainer, known), trainer.model.state_dict()
+
+
+def _must_pause(epochs: int, until: int | None, deadline_s: float | None) -> bool:
+    return (until is not None and epochs >= until) or (deadline_s is not None and time.time() >= deadline_s)
 
 
 def _checkpoint(trainer: Trainer, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,6 +219,14 @@ def _write_traceback(directory: Path) -> None:
         ) from error
 
 
+def _split(spec: TrialSpec, facts: Dataset, images: Images) -> Split:
+    """The images to train on and to validate on: all of them to train on in a final training."""
+    parts = split(facts, images, spec.train_images)
+    if spec.role != "final":
+        return parts
+    return replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
+
+
 def _new_trainer(
     spec: TrialSpec,
     arch: ArchSpec,
@@ -221,7 +241,9 @@ def _new_trainer(
         seed_everything(spec.seed)
         model = build(arch, facts)
         train = DeviceImages(images.train_images[parts.train], images.train_labels[parts.train], facts, device)
-        val = DeviceImages(images.train_images[parts.val], images.train_labels[parts.val], facts, device)
+        val = None
+        if len(parts.val):
+            val = DeviceImages(images.train_images[parts.val], images.train_labels[parts.val], facts, device)
         recipe = spec.recipe
         batches = TrainBatches(train, facts, batch_size=recipe.batch_size, augment=recipe.augment, seed=spec.seed)
         return Trainer(model, batches, val, recipe, precision)

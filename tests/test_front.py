@@ -19,31 +19,15 @@ from rksearch.front import (
     size_band,
     summarise,
 )
-from tests.ledgers import begin, complete, failed, trial
+from rksearch.records import Role
+from tests.ledgers import begin, complete, failed, summary, trial
 
 # Few distinct values, so that ties are common.
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=14)
 
 
-def item(name: str, params: int, error: float, *, role: str = "candidate", seeds: int = 1, sd: float | None = None,
-         macs: int | None = None) -> ArchSummary:  # fmt: skip
-    return ArchSummary(
-        arch=name,
-        family="resnet",
-        role=role,  # type: ignore[arg-type]
-        seeds=seeds,
-        val_error_pct=error,
-        val_error_sd_pct=sd,
-        params=params,
-        params_paper=params,
-        macs=params if macs is None else macs,
-        fvcore_flops=params,
-        test_error_pct=None,
-        test_error_sd_pct=None,
-        test_seeds=0,
-        train_time_s=1.0,
-        trial_ids=(),
-    )
+def item(name: str, params: int, error: float, *, role: Role = "candidate", macs: int | None = None) -> ArchSummary:
+    return summary(name, params, [error], role=role, macs=params if macs is None else macs)
 
 
 @given(POINTS)
@@ -116,7 +100,7 @@ def test_the_front_of_macs_is_another_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gap", "sd", "seeds", "verdict"),
+    ("gap", "spread", "seeds", "verdict"),
     [
         (-5.0, 0.5, 3, "lower"),
         (5.0, 0.5, 3, "higher"),
@@ -125,12 +109,15 @@ def test_the_front_of_macs_is_another_one() -> None:
         (-5.0, 0.0, 2, "not distinguishable"),
     ],
 )
-def test_a_difference_counts_only_when_the_seeds_support_it(gap: float, sd: float, seeds: int, verdict: str) -> None:
-    spread = sd if seeds > 1 else None
-    a, b = item("a", 1, 20.0 + gap, seeds=seeds, sd=spread), item("b", 1, 20.0, seeds=seeds, sd=spread)
+def test_a_difference_counts_only_when_the_seeds_support_it(
+    gap: float, spread: float, seeds: int, verdict: str
+) -> None:
+    offsets = {1: (0.0,), 2: (-spread, spread), 3: (-spread, 0.0, spread)}[seeds]
+    a, b = summary("a", 1, [20.0 + gap + o for o in offsets]), summary("b", 1, [20.0 + o for o in offsets])
     found = compare(a, b)
-    assert (found.gap_pct, found.verdict) == (gap, verdict)
-    assert (found.interval_pct is None) == (seeds == 1 or sd == 0)
+    assert found.gap_pct == pytest.approx(gap)
+    assert found.verdict == verdict
+    assert (found.interval_pct is None) == (seeds == 1 or spread == 0)
 
 
 @given(st.integers(1, 10**9))

@@ -108,21 +108,21 @@ class Race:
         """Which band a size belongs to, from 0 for the smallest; sizes outside of the range join the outermost."""
         return bisect_right(self._edges, math.log(params))
 
-    def promoted(self, racers: Iterable[Racer], *, closing: bool) -> list[str]:
+    def promoted(self, racers: Iterable[Racer], *, expected: float) -> list[str]:
         """The waiting trials that may go on, the most advanced and then the best of its group first.
 
         Args:
             racers: all trials of the race so far.
-            closing: no further trial will reach the first rung. Then every band that has any trial at a rung lets at
-                least one go on, where before it waits until there are enough to choose from.
+            expected: the lowest rung at which trials may still arrive: 0 while there are new trials to come, infinity
+                when none is under way to any rung. Below it the last word is spoken: there every band that has any
+                trial lets at least one go on, where before it waits until there are enough to choose from.
         """
         everyone = list(racers)
-        below: list[str] = []
+        found: list[str] = []
         for rung in self.racing.rungs:
-            # While trials may still come up from below, the last word on this rung is not spoken.
-            here = self._promoted_at(rung, everyone, last_word=closing and not below)
-            below = here + below
-        return below
+            # Whoever goes on from here will still arrive further up.
+            found = self._promoted_at(rung, everyone, last_word=rung < expected and not found) + found
+        return found
 
     def _promoted_at(self, rung: int, racers: Iterable[Racer], *, last_word: bool) -> list[str]:
         groups: dict[int, list[tuple[float, int, str, bool]]] = {}

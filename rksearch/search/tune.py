@@ -17,8 +17,8 @@ from ray.tune.search import Searcher
 
 from rksearch.errors import RksearchError
 from rksearch.records import Epoch, Execution
-from rksearch.search.agenda import Task
 from rksearch.search.run_state import RunState
+from rksearch.search.tasks import Task
 
 
 def perform(config: Mapping[str, Any]) -> None:
@@ -44,7 +44,7 @@ def outcome_of(task: Task, execution: Execution, on_epoch: Callable[[Epoch], Non
     try:
         if task.action == "test":
             return {"result": trial.test_trial(task.trial, execution).to_json()}
-        return {"result": trial.run_trial(task.trial, execution, on_epoch).to_json()}
+        return {"result": trial.run_trial(task.trial, execution, on_epoch, until=task.until).to_json()}
     except RksearchError as error:
         # Not the network's fault (that would be a failed result): every other task would meet it too.
         return {"abort": str(error)}

@@ -9,6 +9,7 @@ from math import prod
 from rksearch.datasets import Dataset
 from rksearch.recipe import Recipe
 from rksearch.space.expression import Expression
+from rksearch.space.plan import SearchPlan
 from rksearch.spec import ArchSpec, Period
 
 
@@ -80,6 +81,7 @@ class SpaceDefinition:
         trials: how many candidates a run trains unless told otherwise.
         search_seeds: trainings of every architecture during the search, each with its own seed.
         final_seeds: trainings of what stands on the front at the end, those of the search included.
+        search: who chooses candidates, for what, and which are stopped early.
         yaml: the file's text.
     """
 
@@ -101,6 +103,7 @@ class SpaceDefinition:
     trials: int
     search_seeds: int
     final_seeds: int
+    search: SearchPlan
     yaml: str
 
     @property

@@ -16,6 +16,7 @@ from rksearch.space.definition import Budget, PeriodChoices, SpaceDefinition
 from rksearch.space.document import Entry, read_document
 from rksearch.space.expression import Expression, read_expression
 from rksearch.space.family import FAMILIES
+from rksearch.space.plan import SearchPlan, read_plan
 from rksearch.spec import MAX_NUMBER, ArchSpec, DenseNet, parse
 
 DEFAULT_TRIALS = 24
@@ -41,6 +42,7 @@ OPTIONAL = (
     "known",
     "trials",
     "seeds",
+    "search",
 )
 
 BUDGETS = ("params", "macs", "depth")
@@ -83,6 +85,7 @@ def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition
         trials=optional("trials", lambda e: e.integer(1, MAX_NUMBER), DEFAULT_TRIALS),
         search_seeds=search_seeds,
         final_seeds=final_seeds,
+        search=optional("search", read_plan, SearchPlan()),
         yaml=text,
     )
     return definition, entries

@@ -13,6 +13,7 @@ from rksearch.recipe import RECIPES, Recipe
 from rksearch.space.family import FAMILIES
 from rksearch.space.reading import BUDGETS, CHOICES, MAX_COUNT, OPTIONAL, REQUIRED
 from rksearch.spec import MAX_NUMBER
+from rksearch.vocabulary import OBJECTIVE_NAMES, RANKS, SAMPLERS
 
 Schema = dict[str, Any]
 
@@ -79,7 +80,32 @@ def _properties() -> dict[str, Schema]:
         "seeds": _say(
             _object({"search": POSITIVE, "final": POSITIVE}, ("search", "final")), "trainings of each network"
         ),
+        "search": _say(_search(), "who chooses candidates, for what, and which are stopped early"),
     }
+
+
+def _search() -> Schema:
+    share: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    racing = _object(
+        {
+            "rungs": _say(_list(share), "shares of the epochs after which trials pause"),
+            "keep": _say(share, "share of each band that goes on from a rung"),
+            "bands": _say({**POSITIVE, "maximum": 100}, "bands of size within which trials are compared"),
+            "rank": _say({"enum": list(RANKS)}, "what trials are ranked by"),
+        }
+    )
+    objectives = {**_list({"enum": list(OBJECTIVE_NAMES)}), "minItems": 2, "maxItems": 3}
+    return _object(
+        {
+            "sampler": _say({"enum": list(SAMPLERS)}, "who chooses candidates"),
+            "objectives": _say(objectives, "what is made small: val_error_pct and one or two costs"),
+            "racing": _say({"anyOf": [{"type": "boolean"}, racing]}, "false to train every candidate to the end"),
+            "replicates": _say(
+                {"type": "integer", "minimum": 0, "maximum": 1_000_000},
+                "further trainings where membership in the front is uncertain",
+            ),
+        }
+    )
 
 
 def _period() -> Schema:
