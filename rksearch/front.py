@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from rksearch.ledger import History
-from rksearch.records import Role, TrialResult, TrialSpec
+from rksearch.records import OWN_SEEDS, Role, TrialResult, TrialSpec
 from rksearch.spec import parse
 from rksearch.stats import mean, sample_sd, welch_interval
 
@@ -78,10 +78,13 @@ def by_macs(item: ArchSummary) -> float:
 
 
 def summarise(history: History) -> list[ArchSummary]:
-    """One summary per architecture with at least one complete trial, in the order of first completion."""
+    """One summary per architecture with at least one complete trial, in the order of first completion.
+
+    The control arm and trainings for the test set are left out: they are no part of what the search has found.
+    """
     groups: dict[str, list[tuple[TrialSpec, TrialResult]]] = {}
     for spec, result in history.trials.values():
-        if result.status == "complete":
+        if result.status == "complete" and spec.role not in OWN_SEEDS:
             groups.setdefault(spec.arch, []).append((spec, result))
     readings: dict[str, float] = {}
     for test in history.tests:

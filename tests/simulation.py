@@ -1,6 +1,7 @@
 """Runs without Ray and without training: a sampler and outcomes that are functions of the architecture's name."""
 
 import hashlib
+import math
 from collections.abc import Set
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def new_state(
 def error_pct(trial: TrialSpec, epoch: int) -> float:
     """A validation error that falls with size and with training, and is shaken by the seed."""
     digest = hashlib.sha256(f"error {trial.id} {epoch}".encode()).digest()
-    return 60 - 10 * len(str(params_of(trial.arch))) + 30 / epoch + digest[0] / 32
+    return 110 - 20 * math.log10(params_of(trial.arch)) + 10 / epoch + digest[0] / 32
 
 
 def fails(trial: TrialSpec) -> bool:

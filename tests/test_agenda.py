@@ -200,8 +200,11 @@ def test_replicates_go_where_membership_is_most_uncertain(tmp_path):
     work(state)
     before = summarise(state.history)
     state, _ = new_state(tmp_path, trials=16, final_seeds=2, replicates=5)
+    # Trainings of architectures that have left the front since count as such already.
+    front = [item.arch for item in state.agenda.front(state.history)]
+    spare = sum(i.seeds - 1 for i in before if i.arch not in front and not i.is_baseline)
     handed = work(state, slots=1)
-    assert len(handed) == 5
+    assert 1 <= len(handed) == 5 - spare
     first = handed[0].trial
     p = {cost: membership(before, cost=cost) for cost in (by_params, by_macs)}
     seeds = {item.arch: item.seeds for item in before}
