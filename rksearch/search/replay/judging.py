@@ -1,8 +1,8 @@
 """How good what a strategy found is: the hypervolume of its front, by the truth and by what the strategy saw.
 
 The hypervolume is the area that a front dominates, up to a reference point, with log10 of the parameters across and the
-validation error up. The reference is the corner of the worst: the most parameters and the greatest mean error of the
-table. Areas are given as shares of that of the table's own front, by mean errors over all seeds.
+validation error up. The reference is the costliest network of the space, and guessing, as in the reports of runs. Areas
+are given as shares of that of the table's own front, by mean errors over all seeds.
 
 *Honest*: the strategy names its front by the errors that it saw, one training each, and is judged by the mean errors,
 over all tabulated seeds, of the networks on it. This is the headline, because it is what the user gets: a lucky seed
@@ -61,8 +61,11 @@ class Judge:
             for member in table.members.values()
             if member.val_error_pct is not None
         }
-        xs, ys = zip(*self._truth.values(), strict=True)
-        self.reference: Point = (max(xs), max(ys))
+        space = table.space
+        self.reference: Point = (
+            math.log10(space.largest.params),
+            100 * (1 - 1 / space.definition.dataset.classes),
+        )
         self.area = hypervolume(self._truth.values(), self.reference)
 
     @property

@@ -2,66 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from rksearch.ledger import History
+from rksearch.ledger import Follower, History, Ledger
 from rksearch.records import TrialResult, TrialSpec
 
 
-class MemoryLedger:
-    """Keeps what `rksearch.ledger.Ledger` would write, for one run that nobody else reads.
+class MemoryLedger(Ledger):
+    """Keeps the records that a run makes of its trials; others change nothing that a search asks for.
 
     The history that it gives is a view: it grows with the next record.
     """
 
     def __init__(self) -> None:
+        super().__init__(Path())
         self._trials: dict[str, tuple[TrialSpec, TrialResult]] = {}
         self._paused: dict[str, tuple[TrialSpec, TrialResult]] = {}
         self._retried: dict[str, str] = {}
         self._wall_time_s: dict[str, float] = {}
         self._started: dict[str, None] = {}
-        self._tests: list[dict[str, Any]] = []
 
-    def write_start(self, trial: str) -> None:
-        """A trial was handed to a worker."""
-        self._started[trial] = None
+    def append(self, event: str, **values: Any) -> None:
+        """Keep one record."""
+        match event:
+            case "start":
+                self._started[values["trial"]] = None
+            case "retry":
+                self._retried[values["trial"]] = values["reason"]
+            case "pause" | "trial":
+                key = values["trial"]
+                pair = (TrialSpec.from_json(values["spec"]), TrialResult.from_json(values["result"]))
+                self._paused.pop(key, None)
+                (self._paused if event == "pause" else self._trials)[key] = pair
+                self._wall_time_s[key] = self._wall_time_s.get(key, 0.0) + values["wall_time_s"]
 
-    def write_pause(
-        self, spec: TrialSpec, result: TrialResult, *, wall_time_s: float, cpus: float = 0.0, gpus: float = 0.0
-    ) -> None:
-        """A trial has paused and may go on."""
-        self._paused[spec.id] = (spec, result)
-        self._wall_time_s[spec.id] = self._wall_time_s.get(spec.id, 0.0) + wall_time_s
+    def follow(self) -> Follower:
+        """A reader that knows every record at once."""
+        return _View(self)
 
-    def write_trial(
-        self, spec: TrialSpec, result: TrialResult, *, wall_time_s: float, cpus: float = 0.0, gpus: float = 0.0
-    ) -> None:
-        """A finished trial; final."""
-        self._paused.pop(spec.id, None)
-        self._trials[spec.id] = (spec, result)
-        self._wall_time_s[spec.id] = self._wall_time_s.get(spec.id, 0.0) + wall_time_s
-
-    def write_retry(self, trial: str, reason: str) -> None:
-        """A trial that will be tried once more."""
-        self._retried[trial] = reason
-
-    def write_test(self, spec: TrialSpec, result: Mapping[str, Any]) -> None:
-        """A reading of the test set."""
-        self._tests.append({"trial": spec.id, "arch": spec.arch, "replicate": spec.replicate, "result": dict(result)})
-
-    def follow(self) -> MemoryLedger:
-        """Itself: it always knows everything."""
-        return self
-
-    def refresh(self) -> History:
-        """Everything that was written."""
+    def read(self) -> History:
+        """Everything that was kept."""
         return History(
             trials=self._trials,
             paused=self._paused,
             retried=self._retried,
             wall_time_s=self._wall_time_s,
             started=tuple(self._started),
-            tests=tuple(self._tests),
             state="running",
         )
+
+
+class _View(Follower):
+    def __init__(self, ledger: MemoryLedger) -> None:
+        super().__init__(ledger.path)
+        self._ledger = ledger
+
+    def refresh(self) -> History:
+        return self._ledger.read()

@@ -8,12 +8,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 
+from rksearch.errors import RunError
 from rksearch.search.racing import Racing
 from rksearch.search.replay.judging import Judge, Replay, judged
 from rksearch.search.replay.simulation import Clock, play
 from rksearch.search.replay.strategies import STRATEGIES, Setup
 from rksearch.search.replay.table import Table
-
+from rksearch.search.settings import race_of
+from rksearch.space import RacingPlan
 
 CHUNK = 5
 """Repetitions that a process plays before it reports: the table travels with each request."""
@@ -34,6 +36,33 @@ class Conditions:
     slots: int
     budget_epochs: int
     racing: Racing
+
+
+def conditions_of(table: Table, *, slots: int, trainings: int | None = None) -> Conditions:
+    """The conditions of a comparison, with racing as the table's space has it.
+
+    Args:
+        table: what is searched.
+        slots: virtual workers.
+        trainings: the budget, in full trainings; None for half of the members.
+
+    Raises:
+        RunError: the trainings are too short for racing.
+    """
+    budget = trainings if trainings is not None else max(1, len(table.members) // 2)
+    plan = table.space.definition.search.racing or RacingPlan()
+    racing = race_of(plan, table.epochs)
+    if racing is None:
+        raise RunError(
+            f"trainings must have epochs enough to pause in, but those of {table.name} have {table.epochs}; take "
+            "another table"
+        )
+    return Conditions(
+        table=table,
+        slots=slots,
+        budget_epochs=budget * table.epochs,
+        racing=racing,
+    )
 
 
 def replay(conditions: Conditions, strategy: str, repetition: int) -> Replay:
@@ -80,9 +109,7 @@ def replay_all(
     return [found[strategy, repetition] for strategy in strategies for repetition in range(repetitions)]
 
 
-def _played(
-    conditions: Conditions, chunks: Sequence[tuple[str, tuple[int, ...]]], jobs: int
-) -> Iterator[Replay]:
+def _played(conditions: Conditions, chunks: Sequence[tuple[str, tuple[int, ...]]], jobs: int) -> Iterator[Replay]:
     if jobs == 1:
         for strategy, repetitions in chunks:
             for repetition in repetitions:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rksearch.records import Epoch, TrialResult
-from rksearch.search.replay.memory import MemoryLedger
-from rksearch.search.replay.simulation import Clock, Work
+from rksearch.search.replay.simulation import Work
 from rksearch.search.replay.table import Table
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
@@ -35,9 +34,7 @@ class SearchPlayer:
         self._tasks[task.id] = task
         self._state.on_start(task)
         paused = self._state.history.paused.get(task.trial.id)
-        training = self._table.training(
-            task.trial.arch, repetition=self._repetition, replicate=task.trial.replicate
-        )
+        training = self._table.training(task.trial.arch, repetition=self._repetition, replicate=task.trial.replicate)
         done = len(paused[1].epochs) if paused else 0
         return Work(key=task.id, arch=task.trial.arch, training=training, first=done + 1, last=task.epochs)
 

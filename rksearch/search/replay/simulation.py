@@ -22,6 +22,7 @@ class Clock:
     time_s: float = 0.0
 
     def __call__(self) -> float:
+        """The time, in seconds since the beginning."""
         return self.time_s
 
 
@@ -58,7 +59,7 @@ class Player(Protocol):
         """An epoch has ended; whether the work shall go on."""
 
     def on_end(self, work: Work) -> TrialResult | None:
-        """The work has ended; what is now known of the training when it is over for good, else None."""
+        """The work has ended; what is now known of its training, or None when that is of no use."""
 
 
 @dataclass(frozen=True, slots=True)

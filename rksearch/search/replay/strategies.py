@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rksearch.errors import RunError, nearest
 from rksearch.ledger import History
 from rksearch.objectives import DEFAULT
 from rksearch.recipe import Recipe
@@ -101,12 +102,8 @@ def search_player(setup: Setup, *, sampler: str, racing: Racing | None) -> Searc
         sampler_seed=setup.repetition,
         racing=racing,
     )
-    chooser = make(
-        sampler, table.space, objectives=settings.objectives, trials=trials, seed=setup.repetition
-    )
-    race = (
-        Race(racing, smallest=table.space.smallest.params, largest=table.space.largest.params) if racing else None
-    )
+    chooser = make(sampler, table.space, objectives=settings.objectives, trials=trials, seed=setup.repetition)
+    race = Race(racing, smallest=table.space.smallest.params, largest=table.space.largest.params) if racing else None
 
     def agenda(history: History) -> SearchAgenda:
         return SearchAgenda(settings, chooser, history, race=race)
@@ -152,3 +149,22 @@ def _all() -> dict[str, Strategy]:
 
 
 STRATEGIES = _all()
+
+
+def chosen_strategies(names: str | None) -> list[str]:
+    """The strategies of a comparison, random search first.
+
+    Args:
+        names: with commas between; None for all.
+
+    Raises:
+        RunError: there is no strategy of such a name.
+    """
+    asked = [name.strip() for name in names.split(",")] if names else list(STRATEGIES)
+    for name in asked:
+        if name not in STRATEGIES:
+            raise RunError(
+                f"the strategies are {', '.join(STRATEGIES)}, but got {name!r}{nearest(name, STRATEGIES)}; name some "
+                "of them with commas between"
+            )
+    return list(dict.fromkeys([REFERENCE, *asked]))
