@@ -263,7 +263,7 @@ def test_out_of_memory_is_tried_once_more_alone(tmp_path):
     state.on_end(first, {"result": failed})
     assert first.id not in state.history.trials
     # Also after a restart of the driver.
-    state, sampler = new_state(tmp_path)
+    state, _ = new_state(tmp_path)
     again = state.next()
     assert (again.trial, again.alone) == (first.trial, True)
     state.on_end(again, {"result": failed})

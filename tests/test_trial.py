@@ -1,4 +1,5 @@
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -94,11 +95,16 @@ def test_stopped_after_epoch_3_and_resumed_equals_uninterrupted(tmp_path: Path, 
     expected = run_trial(SPEC, execution(tmp_path / "a", precision=precision))
     told: list[Epoch] = []
     there = execution(tmp_path / "b", precision=precision)
-    stopped = run_trial(SPEC, there, told.append, lambda: len(told) == 3)
-    assert (stopped.status, stopped.failure, stopped.message) == ("failed", "stopped", "stopped after epoch 3 of 4")
+    paused = run_trial(SPEC, there, told.append, until=1)
+    assert (paused.status, paused.epochs) == ("paused", tuple(told[:1]))
+    assert run_trial(SPEC, there, told.append, until=1) == paused, "it has got there already"
+    stopped = run_trial(SPEC, there, told.append, until=3)
+    assert (stopped.status, stopped.failure) == ("paused", None)
     assert stopped.epochs == tuple(told)
+    assert (stopped.params, stopped.witness) == (expected.params, expected.witness)
+    assert run_trial(SPEC, replace(there, deadline_s=time.time() - 1), told.append) == stopped
     torch.manual_seed(1)  # what else happens in the process must not matter
-    resumed = run_trial(SPEC, there, told.append)
+    resumed = run_trial(SPEC, there, told.append, until=9)
     assert comparable(resumed) == comparable(expected)
     assert resumed.epochs == tuple(told)
     original = weights(tmp_path / "a")
@@ -127,7 +133,7 @@ def test_damaged_checkpoints_cost_time_and_change_nothing(
     tmp_path: Path, whole: tuple[Path, TrialResult], harm: Callable[[Path], None], epochs_again: list[int]
 ) -> None:
     told: list[Epoch] = []
-    run_trial(SPEC, execution(tmp_path), told.append, lambda: len(told) == 3)
+    run_trial(SPEC, execution(tmp_path), told.append, until=3)
     harm(trial_dir(tmp_path, SPEC.id))
     again: list[int] = []
     result = run_trial(SPEC, execution(tmp_path), lambda epoch: again.append(epoch.epoch))
@@ -156,7 +162,7 @@ def test_a_checkpoint_that_does_not_fit_the_network_is_not_used(
     with monkeypatch.context() as patch:  # as if an older version had built the network otherwise
         patch.setattr(trial_module, "build", lambda arch, facts: build(parse("ResNet-8"), facts))
         told: list[Epoch] = []
-        run_trial(SPEC, execution(tmp_path), told.append, lambda: len(told) == 2)
+        run_trial(SPEC, execution(tmp_path), told.append, until=2)
     result = run_trial(SPEC, execution(tmp_path))
     assert comparable(result) == comparable(whole[1])
     assert "does not fit the network" in (trial_dir(tmp_path, SPEC.id) / "notes.txt").read_text()
@@ -293,3 +299,15 @@ def test_nothing_of_the_search_is_imported() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def test_a_final_training_also_has_the_validation_images_and_other_seeds(tmp_path: Path) -> None:
+    spec = replace(SPEC, role="final", recipe=replace(SPEC.recipe, epochs=1))
+    result = run_trial(spec, execution(tmp_path))
+    assert result.status == "complete"
+    usual = run_trial(replace(spec, role="candidate"), execution(tmp_path))
+    assert result.images == {"train": sum(usual.images.values()), "val": 0}
+    assert math.isnan(result.epochs[-1].val_error_pct)
+    assert spec.seed != SPEC.seed
+    reading = trial_module.test_trial(spec, execution(tmp_path))
+    assert 0 <= reading.test_error_pct <= 100

@@ -126,8 +126,8 @@ class SearchAgenda:
                 return self._train(trial, history, until=self._next_rung(epochs))
         if task := self._promotion(history, running, expected=0):
             return task
-        if phase == "search" and (arch := self._new_candidate()):
-            return self._train(self._trial(arch, 0), history, until=self._next_rung(0))
+        if phase == "search" and (new := self._new_candidate()):
+            return self._train(self._trial(new, 0), history, until=self._next_rung(0))
         # From here on no new trial comes.
         expected = min((task.until for task in running.values() if task.until is not None), default=math.inf)
         if task := self._promotion(history, running, expected=expected):
@@ -189,11 +189,11 @@ class SearchAgenda:
                 return self._train(trial, history)
         if len(self._controls) * full >= self._search_epochs(history, running):
             return None
-        arch = self._control_sampler.propose({*self._first, *self._controls})
-        if arch is None:
+        new = self._control_sampler.propose({*self._first, *self._controls})
+        if new is None:
             return None
-        self._controls.append(arch)
-        return self._train(self._trial(arch, 0, role="control"), history)
+        self._controls.append(new)
+        return self._train(self._trial(new, 0, role="control"), history)
 
     def _search_epochs(self, history: History, running: Mapping[str, Task]) -> int:
         """Epochs that the search has spent on first trainings of its candidates, the running ones included."""

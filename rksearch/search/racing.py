@@ -11,13 +11,11 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from rksearch.errors import SpaceError
 from rksearch.records import Epoch
-
-Rank = Literal["val_error", "train_loss_sum"]
-"""By the validation error at the rung, or by the sum of the training losses of all epochs up to it (Ru et al. 2021)."""
+from rksearch.vocabulary import RANKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +26,8 @@ class Racing:
         rungs: epochs at which a trial pauses, rising.
         keep: share of each band that goes on from a rung.
         bands: how many bands of equal width in log-parameters.
-        rank: what trials are ranked by.
+        rank: what trials are ranked by: `val_error`, the validation error at the rung, or `train_loss_sum`, the sum of
+            the training losses of all epochs up to it (Ru et al. 2021).
 
     Raises:
         SpaceError: a value breaks a rule.
@@ -37,7 +36,7 @@ class Racing:
     rungs: tuple[int, ...]
     keep: float
     bands: int
-    rank: Rank
+    rank: str
 
     def __post_init__(self) -> None:
         rules: list[tuple[bool, str, object]] = [
@@ -45,7 +44,7 @@ class Racing:
             (list(self.rungs) == sorted(set(self.rungs)), "rungs must rise", self.rungs),
             (0 < self.keep < 1, "keep must lie between 0 and 1", self.keep),
             (self.bands >= 1, "bands must be at least 1", self.bands),
-            (self.rank in get_args(Rank), f"rank must be one of {', '.join(get_args(Rank))}", self.rank),
+            (self.rank in RANKS, f"rank must be one of {', '.join(RANKS)}", self.rank),
         ]
         for holds, rule, value in rules:
             if not holds:
@@ -78,7 +77,7 @@ class Racer:
     waits: bool
 
 
-def score(epochs: Sequence[Epoch], rung: int, rank: Rank) -> float:
+def score(epochs: Sequence[Epoch], rung: int, rank: str) -> float:
     """What a trial is ranked by at `rung`, the less the better; infinite where it never got there."""
     if len(epochs) < rung:
         return math.inf

@@ -1,0 +1,146 @@
+"""A Gaussian process with a length for each kind of feature and a noise for each observation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+STEPS = 40
+"""Of gradient ascent in a fit."""
+
+FITTED = 160
+"""Observations that hyperparameters are fitted to at most."""
+
+SQRT5 = 5**0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """Logarithms of hyperparameters are normal a priori."""
+
+    mean: float
+    sd: float
+
+
+LENGTH, AMPLITUDE, SLOPE, NOISE = Prior(1.0, 0.8), Prior(-0.7, 0.7), Prior(-0.5, 1.0), Prior(-2.0, 1.0)
+
+
+class Process:
+    """y(x) = linear trend in the first kind of features + smooth function (Matern 5/2) + noise.
+
+    Targets are standardised inside. Hyperparameters are those of greatest posterior density, found by gradient ascent
+    from where the fit before ended.
+
+    Args:
+        groups: for each feature the number of its kind.
+    """
+
+    def __init__(self, groups: npt.NDArray[np.int64]) -> None:
+        self._groups = groups
+        kinds = int(groups.max()) + 1 if len(groups) else 0
+        priors = [*[LENGTH] * kinds, AMPLITUDE, SLOPE, NOISE]
+        self._means, self._sds = (np.array([getattr(p, f) for p in priors]) for f in ("mean", "sd"))
+        self._theta = self._means.copy()
+        self._kinds = kinds
+
+    @property
+    def noise_sd(self) -> float:
+        """Standard deviation of replicates, in units of the targets."""
+        return float(np.exp(self._theta[-1]) * self._scale)
+
+    def fit(self, x: Floats, y: Floats, extra: Floats) -> None:
+        """Find hyperparameters.
+
+        Args:
+            x: (observations, features).
+            y: targets.
+            extra: variance of each target besides the noise that all have in common.
+        """
+        self._standardise(y)
+        if len(y) > FITTED:
+            which = np.linspace(0, len(y) - 1, FITTED).astype(np.int64)
+            x, y, extra = x[which], y[which], extra[which]
+        z, own = (y - self._centre) / self._scale, extra / self._scale**2
+        squares = [
+            ((x[:, None, self._groups == g] - x[None, :, self._groups == g]) ** 2).sum(axis=2)
+            for g in range(self._kinds)
+        ]
+        linear = self._linear(x, x)
+        theta = self._theta.copy()
+        best, best_value = theta.copy(), -np.inf
+        step = np.full(len(theta), 0.15)
+        before = np.zeros(len(theta))
+        for _ in range(STEPS):
+            value, slope = self._posterior(theta, squares, linear, z, own)
+            if value > best_value:
+                best, best_value = theta.copy(), value
+            # Each number goes its own pace, faster while its slope keeps its sign (Rprop).
+            step = np.clip(step * np.where(slope * before > 0, 1.3, np.where(slope * before < 0, 0.5, 1)), 1e-3, 0.5)
+            before = slope
+            theta = np.clip(theta + np.sign(slope) * step, self._means - 3 * self._sds, self._means + 3 * self._sds)
+        self._theta = best
+
+    def condition(self, x: Floats, y: Floats, extra: Floats) -> None:
+        """Learn from observations, with the hyperparameters as they are."""
+        self._standardise(y)
+        self._x = x
+        covariance = self._kernel(x, x)
+        covariance[np.diag_indices(len(x))] += np.exp(2 * self._theta[-1]) + extra / self._scale**2 + 1e-8
+        self._inverse_root = np.linalg.inv(np.linalg.cholesky(covariance))
+        self._weights = self._inverse_root.T @ (self._inverse_root @ ((y - self._centre) / self._scale))
+
+    def predict(self, x: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the function, without noise."""
+        cross = self._kernel(x, self._x)
+        mean = cross @ self._weights
+        own = np.exp(2 * self._theta[-3]) + np.exp(2 * self._theta[-2]) * self._linear_diagonal(x)
+        variance = own - ((cross @ self._inverse_root.T) ** 2).sum(axis=1)
+        return mean * self._scale + self._centre, np.sqrt(np.maximum(variance, 1e-10)) * self._scale
+
+    def _standardise(self, y: Floats) -> None:
+        self._centre = float(y.mean())
+        self._scale = max(float(y.std()), 1e-6)
+
+    def _linear(self, a: Floats, b: Floats) -> Floats:
+        first = self._groups == 0
+        return np.asarray(a[:, first] @ b[:, first].T)
+
+    def _linear_diagonal(self, x: Floats) -> Floats:
+        return np.asarray((x[:, self._groups == 0] ** 2).sum(axis=1))
+
+    def _kernel(self, a: Floats, b: Floats) -> Floats:
+        lengths = np.exp(self._theta[: self._kinds])[self._groups]
+        p, q = a / lengths, b / lengths
+        square = np.maximum((p**2).sum(axis=1)[:, None] + (q**2).sum(axis=1)[None, :] - 2 * p @ q.T, 0)
+        root = SQRT5 * np.sqrt(square)
+        smooth = (1 + root + root**2 / 3) * np.exp(-root)
+        return np.asarray(np.exp(2 * self._theta[-3]) * smooth + np.exp(2 * self._theta[-2]) * self._linear(a, b))
+
+    def _posterior(
+        self, theta: Floats, squares: list[Floats], linear: Floats, z: Floats, extra: Floats
+    ) -> tuple[float, Floats]:
+        """Logarithm of the posterior density, up to a constant, and its slope."""
+        weights = np.exp(-2 * theta[: self._kinds])
+        square = sum((w * s for w, s in zip(weights, squares, strict=True)), np.zeros((len(z), len(z))))
+        root = SQRT5 * np.sqrt(square)
+        decay = np.exp(-root)
+        amplitude, slope, noise = np.exp(2 * theta[-3:])
+        smooth = amplitude * (1 + root + root**2 / 3) * decay
+        covariance = smooth + slope * linear
+        covariance[np.diag_indices(len(z))] += noise + extra + 1e-8
+        root_inverse = np.linalg.inv(np.linalg.cholesky(covariance))
+        inverse = root_inverse.T @ root_inverse
+        solved = inverse @ z
+        value = -0.5 * z @ solved + np.log(np.diag(root_inverse)).sum()
+        # d value / d K = (solved solved' - inverse) / 2
+        outer = 0.5 * (np.outer(solved, solved) - inverse)
+        shared = outer * (amplitude * 5 / 3 * (1 + root) * decay)
+        slopes = [float((shared * s).sum() * w) for w, s in zip(weights, squares, strict=True)]
+        slopes += [float(2 * (outer * smooth).sum()), float(2 * slope * (outer * linear).sum())]
+        slopes += [float(2 * noise * np.trace(outer))]
+        off = (theta - self._means) / self._sds
+        return float(value - 0.5 * (off**2).sum()), np.array(slopes) - off / self._sds

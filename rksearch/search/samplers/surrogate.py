@@ -1,0 +1,170 @@
+"""What the default sampler believes: errors of members, the front they make, and what another member would add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rksearch.objectives import ERROR, OBJECTIVES
+from rksearch.records import Epoch
+from rksearch.search.samplers.candidates import Candidates, Listing
+from rksearch.search.samplers.improvement import expected_improvement
+from rksearch.search.samplers.ladder import final_errors
+from rksearch.search.samplers.process import Process
+from rksearch.space import Space
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+MODELLED = 224
+"""Trainings that are modelled at most: the nearest to the front, and others evenly."""
+
+FRONT = 16
+"""Members of the front whose neighbours are candidates at most, and that cut the space of several costs at most."""
+
+REFIT = 1.1
+"""Hyperparameters are fitted anew when the observations have grown by this factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A training as the model sees it.
+
+    Attributes:
+        epochs: those that ran.
+        values: of the objectives.
+        eligible: whether it is or may still become complete.
+    """
+
+    epochs: tuple[Epoch, ...]
+    values: tuple[float, ...]
+    eligible: bool
+
+
+class Surrogate:
+    """A model of the error, and of every objective that is not known before training.
+
+    Args:
+        space: whose members are modelled.
+        listing: of that space.
+        objectives: names, in the order of the values of what is seen.
+
+    Attributes:
+        front: rows of the members on the front of the model's means.
+    """
+
+    def __init__(self, space: Space, listing: Listing, objectives: Sequence[str]) -> None:
+        self._listing = listing
+        self._objectives = tuple(objectives)
+        self._error = self._objectives.index(ERROR)
+        self._costs = [i for i in range(len(self._objectives)) if i != self._error]
+        self._models = {i: Process(listing.groups) for i in range(len(self._objectives)) if not self._priced(i)}
+        ends = {"params": float(space.largest.params), "macs": float(space.most_macs.macs)}
+        self._most = {i: np.log10(ends[self._objectives[i]]) for i in self._costs if self._priced(i)}
+        self._fitted_at = 0
+        self.front: Rows = np.zeros((0, 0), dtype=np.int64)
+
+    def _priced(self, i: int) -> bool:
+        """Whether the closed forms know an objective."""
+        return self._objectives[i] in ("params", "macs") and OBJECTIVES[self._objectives[i]].known is not None
+
+    def learn(self, seen: Mapping[str, tuple[Rows, Seen]], running: Sequence[Rows]) -> None:
+        """Learn all anew from trainings, and expect those that are running."""
+        targets = final_errors({arch: own.epochs for arch, (_, own) in seen.items()})
+        everything = self._listing.candidates(np.stack([row for row, _ in seen.values()]))
+        y = np.array([t.value for t in targets.values()])
+        extra = np.array([t.variance for t in targets.values()])
+        values = np.array([own.values for _, own in seen.values()])
+        eligible = np.array([own.eligible for _, own in seen.values()])
+        logs = np.log(np.maximum(values, 1e-9))
+        logs[:, self._error] = y
+        costs = (
+            np.stack([self._known(i, everything, logs[:, i]) for i in self._costs], axis=1)
+            if self._costs
+            else (np.zeros((len(y), 0)))
+        )
+        kept = _nearest_to_front(costs, y)
+        x = everything.features[kept]
+        refit = len(y) >= REFIT * self._fitted_at
+        for i, model in self._models.items():
+            doubt = extra[kept] if i == self._error else np.zeros(len(kept))
+            if refit:
+                model.fit(x, logs[kept, i], doubt)
+            model.condition(x, logs[kept, i], doubt)
+        self._fitted_at = len(y) if refit else self._fitted_at
+        members = everything.take(np.flatnonzero(eligible))
+        if running:
+            expected = self._listing.candidates(np.stack(running))
+            members = Candidates(
+                np.concatenate([members.rows, expected.rows]),
+                {k: np.concatenate([v, expected.costs[k]]) for k, v in members.costs.items()},
+                np.concatenate([members.features, expected.features]),
+            )
+            for i, model in self._models.items():
+                doubt = extra[kept] if i == self._error else np.zeros(len(kept))
+                believed = model.predict(expected.features)[0]
+                model.condition(
+                    np.concatenate([x, expected.features]),
+                    np.concatenate([logs[kept, i], believed]),
+                    np.concatenate([doubt, np.zeros(len(believed))]),
+                )
+        if not len(members):
+            members = everything
+        errors = np.exp(self._models[self._error].predict(members.features)[0])
+        self._worst = np.array([*(self._end(i, logs[:, i]) for i in self._costs), float(errors.max()) * 1.1])
+        own_costs = self._cost_columns(members)
+        front = _front(own_costs, errors)
+        if len(front) > FRONT and len(self._costs) > 1:
+            front = front[np.linspace(0, len(front) - 1, FRONT).astype(np.int64)]
+        self._front_costs, self._front_errors = own_costs[front], errors[front]
+        few = front if len(front) <= FRONT else front[np.linspace(0, len(front) - 1, FRONT).astype(np.int64)]
+        self.front = members.rows[few]
+
+    def gains(self, candidates: Candidates) -> Floats:
+        """Expected gain in hypervolume of each candidate."""
+        mean, sd = self._models[self._error].predict(candidates.features)
+        return expected_improvement(
+            self._cost_columns(candidates), mean, sd, self._front_costs, self._front_errors, self._worst
+        )
+
+    def _cost_columns(self, candidates: Candidates) -> Floats:
+        """Logarithms to base 10 of the costs, as known or as expected."""
+        columns = [
+            np.log10(candidates.costs[self._objectives[i]])
+            if i not in self._models
+            else self._models[i].predict(candidates.features)[0] / np.log(10)
+            for i in self._costs
+        ]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(candidates), 0))
+
+    def _known(self, i: int, candidates: Candidates, seen: Floats) -> Floats:
+        return np.log(candidates.costs[self._objectives[i]]) if i not in self._models else seen
+
+    def _end(self, i: int, seen: Floats) -> float:
+        return float(self._most.get(i, seen.max() / np.log(10))) + 0.01
+
+
+def _nearest_to_front(costs: Floats, y: Floats) -> npt.NDArray[np.int64]:
+    """Which trainings are modelled: all, or half of them the nearest to the front and half evenly from the others."""
+    if len(y) <= MODELLED:
+        return np.arange(len(y))
+    affords = (costs[None, :, :] <= costs[:, None, :]).all(axis=2)
+    best = np.where(affords, y[None, :], np.inf).min(axis=1)
+    order = np.argsort(y - best, kind="stable")
+    near, far = order[: MODELLED // 2], np.sort(order[MODELLED // 2 :])
+    even = far[np.linspace(0, len(far) - 1, MODELLED - len(near)).astype(np.int64)]
+    return np.sort(np.concatenate([near, even]))
+
+
+def _front(costs: Floats, errors: Floats) -> npt.NDArray[np.int64]:
+    """Places of those that nothing dominates, by rising cost."""
+    points = np.concatenate([costs, errors[:, None]], axis=1)
+    order = np.lexsort(points.T[::-1])
+    found: list[int] = []
+    for i in order.tolist():
+        if not found or not (points[found] <= points[i]).all(axis=1).any():
+            found.append(i)
+    return np.array(found, dtype=np.int64)
