@@ -78,7 +78,8 @@ def verdict(found: Comparison) -> str:
     if mine is None:
         return f"The default ({DEFAULT_STRATEGY}) was not among the strategies."
     reached = (
-        f"reaches random search's median final hypervolume with {_share(mine.epochs.median)} of its epochs in the median"
+        f"reaches random search's median final hypervolume with {_share(mine.epochs.median)} of its epochs in the "
+        "median"
         if math.isfinite(mine.epochs.median)
         else "does not reach random search's median final hypervolume in half of the repetitions"
     )
@@ -111,9 +112,9 @@ def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
         f"error up, to the corner of the space's largest network ({round(10 ** judge.reference[0]):,} parameters) and "
         f"of guessing ({judge.reference[1]:g} %). It is given as a share of the area of the table's own front "
         f"({text.count(len(judge.front), 'network')} by mean error over all seeds).",
-        "A strategy names its front by what it saw, one training of each network, and is judged by the mean errors over "
-        "all tabulated seeds of the networks on it. A lucky seed wins nothing, and loses where it crowds out a better "
-        "network. The last column instead believes what was seen; it favours whoever trains many noisy networks, "
+        "A strategy names its front by what it saw, one training of each network, and is judged by the mean errors "
+        "over all tabulated seeds of the networks on it. A lucky seed wins nothing, and loses where it crowds out a "
+        "better network. The last column instead believes what was seen; it favours whoever trains many noisy networks, "
         "which is why it is not the headline. Because one training tells only so much, the whole table seen once is "
         "itself worth less than 100 %.",
         "## What was replayed",
@@ -130,8 +131,8 @@ def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
         "- **Ours:** `random` to `frontier` run the code of `rksearch run` (run state, agenda, race, sampler) over a "
         "ledger in memory and a virtual clock",
         "- **Stock Ray:** `OptunaSearch` (default sampler, one categorical choice per decision) and `ASHAScheduler` "
-        "(defaults; `max_t` the epochs of a training), called as Tune's controller calls them. Where stock use leaves a "
-        "choice the kinder one is taken: a configuration that spells no network costs nothing, one proposed again is "
+        "(defaults; `max_t` the epochs of a training), called as Tune's controller calls them. Where stock use leaves "
+        "a choice the kinder one is taken: a configuration that spells no network costs nothing, one proposed again is "
         "trained with another seed, and only trainings that ran to the end count, although Tune lists stopped ones "
         "beside them",
         "## Strategies",
