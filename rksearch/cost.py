@@ -156,3 +156,24 @@ def network_cost(
     for m_in, m_out, area in zip(m, m[1:], pixels, strict=False):
         total = total.plus(transition_cost(k, m_in, m_out, area))
     return total
+
+
+def network_activations(
+    data: Dataset, bottleneck: bool, k: Count, m: Sequence[Count], s: Sequence[Count], r: Sequence[Count]
+) -> Count:
+    """Elements of feature maps that training keeps per image, in closed form; arguments as for `network_cost`.
+
+    Every norm keeps its input and the activation behind it, every pooling of a transition its input, the linear layer
+    its input; sharing weights changes nothing. See `rksearch.memory` for bytes, and for what a batch adds.
+    """
+    pixels = areas(data, len(m))
+    total: Count = cast(Count, 2 * m[-1] * k * pixels[-1] + m[-1] * k)
+    if is_large(data):
+        total = cast(Count, total + 2 * m[0] * k * image_size(data).halved_up().area)
+    for m_i, s_i, r_i, area in zip(m, s, r, pixels, strict=True):
+        n = s_i * m_i
+        channels = k * (n * m_i + n * (n - 1) // 2) + (n * BOTTLENECK * k if bottleneck else 0)
+        total = cast(Count, total + 2 * channels * r_i * area)
+    for m_in, m_out, area in zip(m, m[1:], pixels, strict=False):
+        total = cast(Count, total + (2 * m_in + m_out) * k * area)
+    return total

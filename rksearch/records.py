@@ -90,6 +90,7 @@ class Execution:
         threads: CPU threads of this trial.
         download: whether a missing data set may be downloaded.
         deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
+        memory_bytes: most memory that the trial may take; None for what is free on the device when it starts.
     """
 
     work_dir: str
@@ -99,6 +100,7 @@ class Execution:
     threads: int = 1
     download: bool = True
     deadline_s: float | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,10 @@ class TrialResult:
         device, precision, threads: what it ran on.
         images: how many images were used: `train`, `val`.
         split: first 16 hex digits of the SHA-256 of the split's indices.
+        memory: `predicted_peak_bytes` of the training, and whether it had to `recompute` activations to fit (see
+            `rksearch.memory`); None where it was not predicted.
+        latency_ms: of inference by batch size, `{"1": {"median_ms": ..., "iqr_ms": ..., ...}}` (see
+            `rksearch.latency`); None where it was not measured.
     """
 
     status: Status
@@ -153,6 +159,8 @@ class TrialResult:
     threads: int = 0
     images: dict[str, int] = field(default_factory=dict)
     split: str = ""
+    memory: dict[str, Any] | None = None
+    latency_ms: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; `from_json` is the inverse."""

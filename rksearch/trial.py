@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 import traceback
@@ -13,16 +14,18 @@ from typing import Any
 
 import torch
 
-from rksearch.batches import DeviceImages, TrainBatches
+from rksearch.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches
 from rksearch.checkpoint import CheckpointStore
 from rksearch.cost import cost
 from rksearch.data import Images, Split, load_images, split
 from rksearch.datasets import Dataset, dataset
-from rksearch.device import Precision, resolve_device, resolve_precision
+from rksearch.device import Precision, free_memory_bytes, resolve_device, resolve_precision
 from rksearch.errors import RunError, TrialFailed
 from rksearch.files import file_lock
 from rksearch.measure import witness
+from rksearch.memory import MemoryPlan, plan_memory
 from rksearch.models import build
+from rksearch.models.recompute import recompute
 from rksearch.records import OWN_SEEDS, Epoch, Execution, TestResult, TrialResult, TrialSpec
 from rksearch.spec import ArchSpec, parse
 from rksearch.train import Trainer, as_trial_failure, evaluate, seed_everything
@@ -58,6 +61,8 @@ def run_trial(
     """
     with _locked(spec, execution) as directory:
         result, _ = _train(spec, execution, directory, on_epoch, until)
+    if result.failure == "out_of_memory":
+        _free_memory()
     return result
 
 
@@ -175,7 +180,13 @@ def _train(
         with as_trial_failure("building the network"):
             seed_everything(spec.seed)
             known["witness"] = witness(build(arch, facts), facts, counts)
-        trainer = _resume(store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision))
+        available = execution.memory_bytes if execution.memory_bytes is not None else free_memory_bytes(device)
+        count = len(parts.train) + len(parts.val)
+        plan = plan_memory(
+            arch, facts, spec.recipe, precision, available, eval_batch_size=EVAL_BATCH_SIZE, images=count
+        )
+        known["memory"] = plan.to_json()
+        trainer = _resume(store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision, plan))
         while not trainer.done:
             if _must_pause(len(trainer.epochs), until, execution.deadline_s):
                 return TrialResult(status="paused", epochs=tuple(trainer.epochs), **known), {}
@@ -235,11 +246,15 @@ def _new_trainer(
     parts: Split,
     device: torch.device,
     precision: Precision,
+    plan: MemoryPlan,
 ) -> Trainer:
     """A training at its very start, the same one for the same spec."""
     with as_trial_failure("preparing the training"):
         seed_everything(spec.seed)
         model = build(arch, facts)
+        if plan.recompute:
+            logger.info("%s recomputes activations to fit in memory", spec.id)
+            recompute(model)
         train = DeviceImages(images.train_images[parts.train], images.train_labels[parts.train], facts, device)
         val = None
         if len(parts.val):
@@ -262,6 +277,13 @@ def _resume(store: CheckpointStore, start: Callable[[], Trainer]) -> Trainer:
         logger.info("going on after epoch %d from %s", len(trainer.epochs), saved.file)
         return trainer
     return start()
+
+
+def _free_memory() -> None:
+    """Give back what a failed training held, so that the next one in this process has it."""
+    gc.collect()  # exceptions and frames refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _device_name(device: torch.device) -> str:

@@ -30,7 +30,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.front import ArchSummary, Cost
+from rksearch.front import ArchSummary, Cost, Reference
 
 Array = npt.NDArray[np.float64]
 
@@ -42,9 +42,6 @@ PRIOR_SD = 0.1
 
 PRIOR_DEGREES = 0.01
 """Degrees of freedom that `PRIOR_SD` counts for; one architecture with two seeds has 1."""
-
-MAX_LEVEL_SD = 1.0
-"""Of the logarithm of sigma^2, however few seeds there are: 1 is a factor of 1.6 in sigma either way."""
 
 SLOPE_SD = 0.3
 """How far the slope of log sigma^2 in z is expected to lie from 0; where few levels are seen it stays near 0."""
@@ -63,7 +60,7 @@ class Draws:
     Attributes:
         archs: canonical names, sorted.
         errors_pct: (draws, architectures): the expected error of a training, in percent.
-        spread_known: whether any architecture has two seeds; if none has, the spread is a guess (`PRIOR_SD`).
+        spread_known: whether any architecture has seeds that differ; if none has, the spread is a guess (`PRIOR_SD`).
     """
 
     archs: tuple[str, ...]
@@ -108,20 +105,20 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> Draws:
     centres = np.add.reduceat(logs, starts) / seeds
     sums = np.add.reduceat((logs - np.repeat(centres, seeds)) ** 2, starts)
     generator = np.random.default_rng(_seed(items))
-    variance, level_sd = _spread(z, sums, seeds - 1)
+    variance, total = _spread(z, sums, seeds - 1)
     # The log-odds of a mean are too low on average where errors are rare (Jensen's inequality, to second order).
     z = z + variance / seeds * (1 - 2 * error_of(z) / 100) / 2
     noise = variance / seeds
     drawn = np.empty((resamples, len(items)))
     searched = np.array([not i.is_baseline for i in items])
     if not searched.all():
-        level = np.exp(level_sd * generator.standard_normal((resamples, 1)))
+        level = _level(generator.standard_normal((resamples, 1)), total)
         own = np.sqrt(noise[~searched] * level)
         drawn[:, ~searched] = z[~searched] + own * generator.standard_normal(own.shape)
     if searched.any():
         design = _design([i for i in items if not i.is_baseline])
-        drawn[:, searched] = _towards_trend(z[searched], noise[searched], level_sd, design, resamples, generator)
-    return Draws(archs, error_of(drawn), spread_known=bool((seeds > 1).any()))
+        drawn[:, searched] = _towards_trend(z[searched], noise[searched], total, design, resamples, generator)
+    return Draws(archs, error_of(drawn), spread_known=bool(sums.sum() > 1e-12))
 
 
 def on_front(errors_pct: Array, costs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -141,6 +138,22 @@ def on_front(errors_pct: Array, costs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     return (errors_pct == least[:, level_of]) & (errors_pct < cheaper[:, level_of])
 
 
+def hypervolume(errors_pct: Array, costs: npt.ArrayLike, reference: Reference) -> Array:
+    """Of each row of errors, the area between its front and the reference point, in percent times decades of cost.
+
+    Args:
+        errors_pct: (draws, architectures).
+        costs: (architectures,); whatever costs more than the reference adds nothing.
+        reference: the upper right corner.
+    """
+    logs = np.log10(np.asarray(costs, dtype=float))
+    order = np.argsort(logs, kind="stable")
+    ends = np.minimum(logs[order], math.log10(reference.cost))
+    widths = np.diff(ends, append=math.log10(reference.cost))
+    least = np.minimum.accumulate(errors_pct[:, order], axis=1)
+    return np.maximum(reference.error_pct - least, 0) @ widths
+
+
 def front_shares(draws: Draws, items: Sequence[ArchSummary], cost: Cost) -> dict[str, float]:
     """For each of `items` that is not a baseline, the share of draws in which it is on the front of them."""
     searched = [i for i in items if not i.is_baseline]
@@ -154,7 +167,7 @@ def _seed(items: Sequence[ArchSummary]) -> int:
 
 
 def _spread(z: Array, squares: Array, degrees: Array) -> tuple[Array, float]:
-    """Variance between seeds of each architecture, and the standard deviation of the logarithm of its level.
+    """Variance between seeds of each architecture, and the degrees of freedom that its level rests on.
 
     A sum of squares is sigma^2 times a chi-squared variable; log sigma^2 is linear in z. The posterior's mode, by
     Fisher scoring.
@@ -177,7 +190,17 @@ def _spread(z: Array, squares: Array, degrees: Array) -> tuple[Array, float]:
         level, slope = level + float(np.clip(step_level, -1, 1)), slope + float(np.clip(step_slope, -0.3, 0.3))
         if abs(step_level) + abs(step_slope) < 1e-9:
             break
-    return np.exp(level + slope * x), min(MAX_LEVEL_SD, math.sqrt(2 / total))
+    return np.exp(level + slope * x), total
+
+
+def _level(normal: Array, degrees: float) -> Array:
+    """Factors on sigma^2 that are inverse chi-squared over their degrees, made from standard normals.
+
+    By the cube-root approximation of Wilson and Hilferty; few degrees give the heavy tails that Student's t has.
+    """
+    degrees = max(1.0, degrees)
+    cube_root = 1 - 2 / (9 * degrees) + normal * math.sqrt(2 / (9 * degrees))
+    return np.maximum(cube_root, 0.25) ** -3.0
 
 
 def _design(items: Sequence[ArchSummary]) -> Array:
@@ -191,13 +214,12 @@ def _design(items: Sequence[ArchSummary]) -> Array:
 
 
 def _towards_trend(
-    z: Array, noise: Array, level_sd: float, design: Array, resamples: int, generator: np.random.Generator
+    z: Array, noise: Array, total: float, design: Array, resamples: int, generator: np.random.Generator
 ) -> Array:
     """Draws of theta (draws, architectures), each between what was seen and the trend."""
     centre, scale = z.mean(), max(float(z.std()), 0.1)
     taus = 3 * scale * (np.arange(TAUS) + 0.5) / TAUS
-    normal = NormalDist(0, level_sd)
-    levels = np.exp([normal.inv_cdf((i + 0.5) / LEVELS) for i in range(LEVELS)])
+    levels = _level(np.array([NormalDist().inv_cdf((i + 0.5) / LEVELS) for i in range(LEVELS)]), total)
     level, tau2 = (grid.ravel() for grid in np.meshgrid(levels, taus**2, indexing="ij"))
 
     weight = 1 / (noise * level[:, None] + tau2[:, None])

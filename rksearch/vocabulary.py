@@ -1,14 +1,14 @@
 """Words that users choose by, where help texts and schemas can have them without importing what they stand for."""
 
-SAMPLERS = {
-    "frontier": "models the error alone, for costs are known, and proposes what should push the front furthest",
-    "tpe": "Optuna's multivariate tree-structured Parzen estimator",
+SAMPLERS: dict[str, str] = {
+    "frontier": "models the error alone, since costs are known, and adds most to the front (the default)",
+    "tpe": "Optuna's multivariate tree-structured Parzen estimators",
     "nsga2": "Optuna's NSGA-II, a genetic algorithm",
-    "gp": "Optuna's Gaussian processes",
-    "evolution": "one other choice in a network of the front",
-    "random": "uniform over all architectures",
-    "stratified": "spread evenly over sizes",
-    "grid": "every architecture, in the order of their names",
+    "gp": "Optuna's Gaussian processes of every objective, with expected hypervolume improvement",
+    "evolution": "one changed choice in a member of the front of the youngest architectures",
+    "random": "every architecture is equally likely",
+    "stratified": "spread evenly over the logarithm of the parameters",
+    "grid": "in the order of the space's indices",
 }
 """Names of the samplers, and what each does."""
 

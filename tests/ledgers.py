@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,12 @@ def failed(
 ) -> TrialResult:
     """A result of a training that could not go on."""
     return TrialResult(status="failed", failure=failure, message=message, params=61_234, macs=7_000_000)
+
+
+def pruned(val_error_pct: float, *, params: int = 50_000, epochs: int = 2) -> TrialResult:
+    """A result of a training that racing stopped after some epochs of eight."""
+    whole = complete(val_error_pct, params=params)
+    return replace(whole, status="pruned", epochs=whole.epochs[:epochs])
 
 
 def space_record() -> dict[str, Any]:

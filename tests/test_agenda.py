@@ -256,7 +256,7 @@ class RefineOnly(Budget):
 
 
 def test_out_of_memory_is_tried_once_more_alone(tmp_path):
-    state, sampler = new_state(tmp_path)
+    state, _ = new_state(tmp_path)
     failed = TrialResult(status="failed", failure="out_of_memory", message="out of memory").to_json()
     first = state.next()
     assert not first.alone

@@ -37,6 +37,7 @@ FILES = {
     "space.json",
     "trials.csv",
     "front.csv",
+    "effects.csv",
     "front.svg",
     "README.md",
     "report.html",
@@ -199,7 +200,7 @@ def test_the_page_is_well_formed_and_asks_the_network_for_nothing(run_dir: Path)
 def test_charts_show_every_architecture_once_and_the_front_in_order(run_dir: Path) -> None:
     figures = figures_of(page_without_plotly(run_dir))
     items = summarise(Ledger(run_dir).read())
-    assert list(figures) == ["curves", "macs", "params"]
+    assert list(figures) == ["curves", "effects", "macs", "params", "progress"]
     for field in ("params", "macs"):
         marked = [t for t in figures[field]["data"] if t.get("hovertext")]
         hovers = [h for t in marked for h in t["hovertext"]]
@@ -207,7 +208,7 @@ def test_charts_show_every_architecture_once_and_the_front_in_order(run_dir: Pat
         points = [p for t in marked for p in zip(t["x"], t["y"], strict=True)]
         expected = [(getattr(i, field), round(i.val_error_pct, 4)) for i in items]
         assert sorted(points) == sorted(expected)
-        step = figures[field]["data"][0]
+        step = next(t for t in figures[field]["data"] if t["mode"] == "lines" and t["line"].get("color") == "--front")
         assert step["x"] == sorted(step["x"])
         assert step["y"] == sorted(step["y"], reverse=True)
     by_name = {t["name"]: t for t in figures["params"]["data"] if "name" in t}
@@ -334,7 +335,7 @@ def test_the_verdict_says_who_wins_and_what_the_seeds_support(tmp_path: Path) ->
     found = " ".join(verdict(history, tables(history)))
     assert "Of 2 Runge-Kutta networks trained, 2 form the front: from 900 parameters at 10.10 %" in found
     assert "lower mean validation error than 1 of 2 baselines" in found
-    assert "a lower error than ResNet-8 (95 % Welch intervals), and leave 1 undecided" in found
+    assert "a lower error than ResNet-8 and a higher error than ResNet-14 (95 % intervals)" in found
     assert "1 of the 2 networks on the front is dominated by a baseline (ResNet-14)" in found
     assert "1 network on the front rests on a single seed" in found
     assert "provisional" not in found

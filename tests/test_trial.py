@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,15 @@ from rksearch import trial as trial_module
 from rksearch.checkpoint import NEWEST, PREVIOUS
 from rksearch.cost import cost
 from rksearch.data import load_images
-from rksearch.datasets import DATASETS
+from rksearch.datasets import DATASETS, Dataset
 from rksearch.device import has_native_bf16
 from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, TrialFailed
 from rksearch.files import file_lock
+from rksearch.memory import footprint, plan_memory
 from rksearch.models import build
 from rksearch.recipe import Recipe
 from rksearch.records import Epoch, Execution, TestResult, TrialResult, TrialSpec
-from rksearch.spec import parse
+from rksearch.spec import ArchSpec, parse
 from rksearch.trial import run_trial, trial_dir
 
 RECIPE = Recipe(name="short", epochs=4, batch_size=32, lr=0.05, schedule="cosine", warmup=0.1)
@@ -203,6 +205,69 @@ def test_an_exception_of_the_network_is_a_failure(tmp_path: Path, monkeypatch: p
     result = run_trial(SPEC, execution(tmp_path))
     assert (result.failure, result.message) == ("error", "ZeroDivisionError while training epoch 1: broken network")
     assert "in forward" in (trial_dir(tmp_path, SPEC.id) / "error.txt").read_text()
+
+
+def test_a_trial_recomputes_what_would_not_fit_and_finds_the_same(
+    tmp_path: Path, whole: tuple[Path, TrialResult]
+) -> None:
+    arch, facts = parse(SPEC.arch), DATASETS["digits"]
+    peaks = [
+        footprint(arch, facts, SPEC.recipe.batch_size, "fp32", recompute=again, eval_batch_size=0).step_peak
+        for again in (False, True)
+    ]
+    assert peaks[1] < peaks[0]
+    # Of so small a network an evaluated batch is larger than a training step, whichever way that is taken.
+    whole_peak = plan_memory(arch, facts, replace(SPEC.recipe, batch_size=256), "fp32", 2**40).predicted_peak_bytes
+    spec = replace(SPEC, recipe=replace(SPEC.recipe, batch_size=256), train_images=300)
+    plain = run_trial(spec, execution(tmp_path / "plain"))
+    assert plain.memory is not None
+    assert plain.memory["recompute"] is False
+    assert plain.memory["predicted_peak_bytes"] > whole_peak
+    little = int(1.15 * plain.memory["predicted_peak_bytes"]) - 1
+    again = run_trial(spec, execution(tmp_path / "again", memory_bytes=little))
+    assert again.memory is not None
+    assert again.memory["recompute"] is True
+    assert {**comparable(again), "memory": None} == {**comparable(plain), "memory": None}
+
+
+def test_a_trial_that_cannot_fit_is_refused(tmp_path: Path) -> None:
+    result = run_trial(SPEC, execution(tmp_path, memory_bytes=2**16))
+    assert (result.status, result.failure) == ("failed", "does_not_fit")
+    assert "use a smaller batch or network, or fewer trials at a time" in str(result.message)
+    assert "\n" not in str(result.message)
+    assert result.epochs == ()
+
+
+class Greedy(nn.Module):
+    """Runs out of memory in its first step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_out_of_memory_is_a_failure_that_holds_nothing_and_can_be_tried_again(
+    tmp_path: Path, whole: tuple[Path, TrialResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[nn.Module]] = []
+
+    def greedy(arch: ArchSpec, facts: Dataset) -> nn.Module:
+        model = Greedy()
+        made.append(weakref.ref(model))
+        return model
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_module, "build", greedy)
+        patch.setattr(trial_module, "witness", lambda model, facts, counts: {})
+        result = run_trial(SPEC, execution(tmp_path))
+    assert (result.status, result.failure) == ("failed", "out_of_memory")
+    assert "fewer trials at a time" in str(result.message)
+    assert made
+    assert all(model() is None for model in made)
+    assert comparable(run_trial(SPEC, execution(tmp_path))) == comparable(whole[1])
 
 
 def test_what_the_callback_raises_goes_through_and_the_epoch_is_safe(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_any_architectures_have_draws_that_do_not_depend_on_their_order(
     assert np.isfinite(found.errors_pct).all()
     assert found.errors_pct.min(initial=0) >= 0
     assert found.errors_pct.max(initial=0) <= 100
-    assert found.spread_known == any(len(errors) > 1 for _, errors in points)
+    assert found.spread_known <= any(len(set(errors)) > 1 for _, errors in points)
     shares = membership(items, resamples=40)
     assert set(shares) == {i.arch for i in items if not i.is_baseline}
     shuffle.shuffle(items)

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import click
 
+from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.options import json_option
 
 
 @click.group()
 def bench() -> None:
     """Measure how fast rksearch's own parts are."""
+
+
+bench.add_command(bench_latency)
 
 
 @bench.command("cost")

@@ -23,6 +23,11 @@
         // Long names cover a small chart; they remain in the hovers and the table.
         layout.annotations = [];
         if (id === "curves") layout.showlegend = false;
+        if (id === "effects") {
+          // Long labels leave no room for the marks: fold them.
+          layout.yaxis.ticktext = layout.yaxis.ticktext.map((t) => t.replace(/, | (?=\d+ to|no to|yes to)/g, "<br>"));
+          layout.yaxis.tickfont = { size: 10 };
+        }
         if (layout.xaxis.tickvals) {
           layout.xaxis.ticktext = layout.xaxis.ticktext.map((t, i) => (i % 2 ? "" : t));
         }
