@@ -12,27 +12,16 @@ rewards trying many noisy networks, and may exceed 1.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rksearch.front import pareto
+import numpy as np
+
+from rksearch.front import Reference, pareto
 from rksearch.search.replay.simulation import Finished, Played
 from rksearch.search.replay.table import Table
 from rksearch.stats import mean
-
-Point = tuple[float, float]
-
-
-def hypervolume(points: Iterable[Point], reference: Point) -> float:
-    """Area that `points` (both coordinates to be small) dominate within the box below and left of `reference`."""
-    area, low = 0.0, reference[1]
-    inside = sorted(p for p in points if p[0] < reference[0] and p[1] < reference[1])
-    for x, y in inside:
-        if y < low:
-            area += (reference[0] - x) * (low - y)
-            low = y
-    return area
+from rksearch.uncertainty import hypervolume
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +46,15 @@ class Judge:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._truth = {
-            member.arch: (math.log10(member.params), member.val_error_pct)
+            member.arch: (member.params, member.val_error_pct)
             for member in table.members.values()
             if member.val_error_pct is not None
         }
         space = table.space
-        self.reference: Point = (
-            math.log10(space.largest.params),
-            100 * (1 - 1 / space.definition.dataset.classes),
+        self.reference = Reference(
+            cost=space.largest.params, error_pct=100 * (1 - 1 / space.definition.dataset.classes)
         )
-        self.area = hypervolume(self._truth.values(), self.reference)
+        self.area = self._area(self._truth.values())
 
     @property
     def front(self) -> list[str]:
@@ -93,8 +81,15 @@ class Judge:
     def _front_of(self, errors: Mapping[str, float]) -> list[str]:
         return pareto(errors, cost=lambda arch: self._truth[arch][0], error=lambda arch: errors[arch])
 
-    def _share(self, points: Iterable[Point]) -> float:
-        return hypervolume(points, self.reference) / self.area
+    def _share(self, points: Iterable[tuple[float, float]]) -> float:
+        return self._area(points) / self.area
+
+    def _area(self, points: Iterable[tuple[float, float]]) -> float:
+        pairs = list(points)
+        if not pairs:
+            return 0.0
+        costs, errors = zip(*pairs, strict=True)
+        return float(hypervolume(np.array([errors]), costs, self.reference)[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

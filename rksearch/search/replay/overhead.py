@@ -12,7 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,12 +23,15 @@ from rksearch.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.racing import Race, Racing
 from rksearch.search.run_state import RunState
-from rksearch.search.samplers import DEFAULT_SAMPLER, make
+from rksearch.search.samplers import make
 from rksearch.search.settings import Settings, race_of
-from rksearch.space import Space, load_space
+from rksearch.space import SearchPlan, Space, load_space
 from rksearch.spec import parse
 
 SPACE = "cifar10_dense"
+EPOCHS = 30
+"""Of a full training."""
+
 FINISHED = (500, 1000, 2000)
 SAMPLE = 50
 """Proposals that are timed at each number of finished trials."""
@@ -116,22 +119,21 @@ def overhead_text(found: list[Overhead]) -> str:
 
 def _state(space: Space, trials: int, directory: Path) -> RunState:
     definition = space.definition
-    racing: Racing | None = (
-        race_of(definition.search.racing, definition.recipe.epochs) if definition.search.racing else None
-    )
+    recipe = replace(definition.recipe, epochs=EPOCHS)
+    racing: Racing | None = race_of(definition.search.racing, EPOCHS) if definition.search.racing else None
     settings = Settings(
         dataset=definition.dataset.name,
-        recipe=definition.recipe,
+        recipe=recipe,
         train_images=definition.train_images,
         baselines=(),
         known=(),
         trials=trials,
         search_seeds=1,
         final_seeds=1,
-        sampler=DEFAULT_SAMPLER,
+        sampler=SearchPlan().sampler,
         racing=racing,
     )
-    sampler = make(DEFAULT_SAMPLER, space, objectives=settings.objectives, trials=trials, seed=0)
+    sampler = make(SearchPlan().sampler, space, objectives=settings.objectives, trials=trials, seed=0)
     race = Race(racing, smallest=space.smallest.params, largest=space.largest.params) if racing else None
 
     def agenda(history: History) -> SearchAgenda:

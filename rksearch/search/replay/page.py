@@ -50,7 +50,7 @@ def to_json(found: Comparison, environment: Mapping[str, Any]) -> dict[str, Any]
             "epochs": table.epochs,
             "front": judge.front,
             "area": judge.area,
-            "reference": {"params": round(10 ** judge.reference[0]), "val_error_pct": judge.reference[1]},
+            "reference": {"params": judge.reference.cost, "val_error_pct": judge.reference.error_pct},
         },
         "repetitions": found.repetitions,
         "slots": found.conditions.slots,
@@ -109,14 +109,14 @@ def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
         "in the same repetition, which meets the same trainings.",
         "## How it is judged",
         f"The hypervolume is the area that a front dominates, with log10 of the parameters across and the validation "
-        f"error up, to the corner of the space's largest network ({round(10 ** judge.reference[0]):,} parameters) and "
-        f"of guessing ({judge.reference[1]:g} %). It is given as a share of the area of the table's own front "
+        f"error up, to the corner of the space's largest network ({judge.reference.cost:,} parameters) and "
+        f"of guessing ({judge.reference.error_pct:g} %). It is given as a share of the area of the table's own front "
         f"({text.count(len(judge.front), 'network')} by mean error over all seeds).",
         "A strategy names its front by what it saw, one training of each network, and is judged by the mean errors "
-        "over all tabulated seeds of the networks on it. A lucky seed wins nothing, and loses where it crowds out a "
-        "better network. The last column instead believes what was seen; it favours whoever trains many noisy networks, "
-        "which is why it is not the headline. Because one training tells only so much, the whole table seen once is "
-        "itself worth less than 100 %.",
+        "over all tabulated seeds of the networks on it. A lucky seed wins nothing, and loses where it crowds "
+        "out a better network. The last column instead believes what was seen; it favours whoever trains many noisy "
+        "networks, which is why it is not the headline. Because one training tells only so much, the whole table seen "
+        "once is itself worth less than 100 %.",
         "## What was replayed",
         f"- **Table:** {table.name}: {text.count(len(table.members), 'network')} of the space {table.space.name}, "
         f"{table.seeds} trainings of {table.epochs} epochs each, from the run's ledger",
