@@ -42,7 +42,8 @@ class ArchSummary:
         params, params_paper, macs, fvcore_flops: closed-form counts.
         val_errors_pct: the last epoch's validation error of each complete training, by replicate.
         test_error_pct, test_error_sd_pct, test_seeds: the same on the test set, over the trainings it was read for; of
-            several readings for one training the first counts.
+            several readings for one training the first counts. Trainings of role `final` saw more images, so that
+            where there are any they alone count.
         train_time_s: mean time of one training, validation left out.
         trial_ids: ids of the complete trials, by replicate.
     """
@@ -99,15 +100,21 @@ def summarise(history: History) -> list[ArchSummary]:
     readings: dict[str, float] = {}
     for test in history.tests:
         readings.setdefault(test["trial"], float(test["result"]["test_error_pct"]))
-    return [_summary(arch, pairs, readings) for arch, pairs in groups.items()]
+    final: dict[str, list[float]] = {}
+    for spec, _ in history.trials.values():
+        if spec.role == "final" and spec.id in readings:
+            final.setdefault(spec.arch, []).append(readings[spec.id])
+    return [_summary(arch, pairs, readings, final.get(arch, [])) for arch, pairs in groups.items()]
 
 
-def _summary(arch: str, pairs: list[tuple[TrialSpec, TrialResult]], readings: dict[str, float]) -> ArchSummary:
+def _summary(
+    arch: str, pairs: list[tuple[TrialSpec, TrialResult]], readings: dict[str, float], final: list[float]
+) -> ArchSummary:
     pairs = sorted(pairs, key=lambda pair: pair[0].replicate)
     roles = {spec.role for spec, _ in pairs}
     first = pairs[0][1]
     errors = [result.epochs[-1].val_error_pct for _, result in pairs]
-    tests = [readings[spec.id] for spec, _ in pairs if spec.id in readings]
+    tests = final or [readings[spec.id] for spec, _ in pairs if spec.id in readings]
     role = next(role for role in RANKED_ROLES if role in roles)
     return ArchSummary(
         arch=arch,

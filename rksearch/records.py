@@ -89,6 +89,7 @@ class Execution:
         precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`.
         threads: CPU threads of this trial.
         download: whether a missing data set may be downloaded.
+        latency: whether to measure how long inference takes, before the last epoch.
         deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
         memory_bytes: most memory that the trial may take; None for what is free on the device when it starts.
     """
@@ -99,6 +100,7 @@ class Execution:
     precision: str = "auto"
     threads: int = 1
     download: bool = True
+    latency: bool = False
     deadline_s: float | None = None
     memory_bytes: int | None = None
 

@@ -22,6 +22,7 @@ from rksearch.datasets import Dataset, dataset
 from rksearch.device import Precision, free_memory_bytes, resolve_device, resolve_precision
 from rksearch.errors import RunError, TrialFailed
 from rksearch.files import file_lock
+from rksearch.latency import latency_ms, measure_latency
 from rksearch.measure import witness
 from rksearch.memory import MemoryPlan, plan_memory
 from rksearch.models import build
@@ -190,6 +191,8 @@ def _train(
         while not trainer.done:
             if _must_pause(len(trainer.epochs), until, execution.deadline_s):
                 return TrialResult(status="paused", epochs=tuple(trainer.epochs), **known), {}
+            if execution.latency and len(trainer.epochs) == spec.recipe.epochs - 1:
+                known["latency_ms"] = _latency(spec, execution)
             epoch = trainer.run_epoch()
             store.save(_checkpoint(trainer, known))
             if on_epoch is not None:
@@ -198,6 +201,17 @@ def _train(
         _write_traceback(directory)
         return _failed(failure.kind, str(failure), trainer, known), {}
     return _completed(trainer, known), trainer.model.state_dict()
+
+
+def _latency(spec: TrialSpec, execution: Execution) -> dict[str, Any]:
+    found = measure_latency(
+        spec.arch,
+        spec.dataset,
+        device=execution.device,
+        precision=execution.precision,
+        threads=execution.threads,
+    )
+    return latency_ms(found)
 
 
 def _must_pause(epochs: int, until: int | None, deadline_s: float | None) -> bool:

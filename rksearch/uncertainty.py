@@ -67,6 +67,11 @@ class Draws:
     errors_pct: Array
     spread_known: bool
 
+    @property
+    def medians_pct(self) -> list[float]:
+        """The median of each architecture's draws."""
+        return np.median(self.errors_pct, axis=0).tolist()
+
     def of(self, items: Sequence[ArchSummary]) -> Array:
         """The draws of these architectures' errors, in this order: (draws, len(items))."""
         column = {arch: i for i, arch in enumerate(self.archs)}
@@ -106,8 +111,6 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> Draws:
     sums = np.add.reduceat((logs - np.repeat(centres, seeds)) ** 2, starts)
     generator = np.random.default_rng(_seed(items))
     variance, total = _spread(z, sums, seeds - 1)
-    # The log-odds of a mean are too low on average where errors are rare (Jensen's inequality, to second order).
-    z = z + variance / seeds * (1 - 2 * error_of(z) / 100) / 2
     noise = variance / seeds
     drawn = np.empty((resamples, len(items)))
     searched = np.array([not i.is_baseline for i in items])

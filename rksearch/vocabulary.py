@@ -15,5 +15,11 @@ SAMPLERS: dict[str, str] = {
 RANKS = ("val_error", "train_loss_sum")
 """What racing may rank trials by."""
 
-OBJECTIVE_NAMES = ("val_error_pct", "params", "macs")
+OBJECTIVES = {
+    "val_error_pct": "validation error",
+    "params": "parameters",
+    "macs": "MACs",
+    "activation_bytes": "activation memory of an image",
+    "latency_ms": "latency of an image",
+}
 """What a search can make small; see `rksearch.objectives`."""

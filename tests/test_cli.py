@@ -75,6 +75,7 @@ def test_help_and_spaces_answer_in_under_a_second_of_computing(args):
     "imports",
     [
         "import rksearch, rksearch.layout, rksearch.cost, rksearch.space, rksearch.front, rksearch.ledger",
+        "import rksearch.memory, rksearch.latency, rksearch.stats",
         "import rksearch.report, rksearch.cli.main, rksearch.search.agenda, rksearch.search.run_state",
         "import rksearch.space as s; s.describe_space(s.load_space('quickstart'))",
     ],

@@ -31,7 +31,7 @@ def _one_thread():
 
 def measured(spec: ArchSpec, data, batch_size: int, precision: Precision, again: bool) -> StepMemory:
     torch.manual_seed(0)
-    model = build(spec, data).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build(spec, data).to(memory_format=torch.channels_last)
     return measure_step(recompute(model) if again else model, data, batch_size, precision)
 
 

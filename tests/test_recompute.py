@@ -19,7 +19,7 @@ DATA = image_shape(channels=3, size=16, classes=7)
 def train(spec: ArchSpec, again: bool, precision: str = "fp32", steps: int = 2) -> tuple[list[float], dict[str, Any]]:
     """Losses of a few steps, and the state after them: weights, running statistics, counts of batches."""
     torch.manual_seed(0)
-    model = build(spec, DATA).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build(spec, DATA).to(memory_format=torch.channels_last)
     if again:
         assert recompute(model) is model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)

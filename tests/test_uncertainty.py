@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rksearch.front import ArchSummary, by_macs, by_params, membership, pareto
-from rksearch.uncertainty import draw, error_of, log_odds, on_front
+from rksearch.front import ArchSummary, Reference, by_macs, by_params, membership, pareto
+from rksearch.uncertainty import draw, error_of, hypervolume, log_odds, on_front
 from tests.ledgers import summary
 
 QUANTILES = np.array([statistics.NormalDist().inv_cdf((k + 0.5) / 99) for k in range(99)])
@@ -127,7 +127,8 @@ def world(rng: random.Random, number: int) -> tuple[list[ArchSummary], list[floa
 
 def test_simulated_searches_find_the_probabilities_calibrated() -> None:
     rng = random.Random(17)
-    inside, claimed, happened = [], [], []
+    inside, claimed, happened, areas = [], [], [], []
+    corner = Reference(cost=10**5, error_pct=90)
     for _ in range(25):
         items, truth = world(rng, 40)
         draws = draw(items, resamples=200).of(items)
@@ -136,7 +137,12 @@ def test_simulated_searches_find_the_probabilities_calibrated() -> None:
         sizes = [i.params for i in items]
         claimed += list(on_front(draws, sizes).mean(axis=0))
         happened += list(on_front(np.array([truth]), sizes)[0])
+        true_area = hypervolume(np.array([truth]), sizes, corner)[0]
+        areas.append((hypervolume(draws, sizes, corner) < true_area).mean())
     assert np.mean(inside) == pytest.approx(0.9, abs=0.03)
+    # Ranks of the true hypervolumes among the draws: neither extreme nor all on one side.
+    assert np.mean([0.05 <= rank <= 0.95 for rank in areas]) >= 0.75
+    assert 0.3 < np.mean(areas) < 0.7
     probability, member = np.array(claimed), np.array(happened)
     assert probability.mean() == pytest.approx(member.mean(), abs=0.015)
     for low, high in ((0, 0.1), (0.1, 0.3), (0.3, 0.7), (0.7, 1.01)):

@@ -59,7 +59,7 @@ def main() -> None:
     )
     began, found = time.perf_counter(), {}
     for arch in plan["archs"]:
-        pairs = []
+        pairs: list[tuple[float, float]] = []
         for pair in compare_precision(
             arch, asked.dataset, chosen, execution, seeds=asked.seeds, train_images=plan["train_images"]
         ):

@@ -11,7 +11,7 @@ import click
 
 from rksearch.cli.options import budget_options, json_option, run_dir_argument, session_options
 from rksearch.errors import SpaceError
-from rksearch.vocabulary import OBJECTIVE_NAMES, SAMPLERS
+from rksearch.vocabulary import OBJECTIVES, SAMPLERS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "--objective",
     "objectives",
     multiple=True,
-    type=click.Choice(OBJECTIVE_NAMES),
+    type=click.Choice(list(OBJECTIVES)),
     help="What to make small; two or three times. [default: the space's]",
 )
 @click.option("--racing/--no-racing", default=None, help="Whether to stop candidates early. [default: the space's]")

@@ -145,7 +145,7 @@ def _highest(rows: Sequence[Held], batch_size: int, precision: Precision, recomp
     """
     size = ELEMENT_BYTES[precision]
     lasting = [item for item in rows if not (recompute and item.unit)]
-    before = batch_size * (_image_copy(rows, precision) + _loss_bytes(rows)) + _weight_copies(lasting, precision)
+    before = batch_size * (_image_copy(rows, precision) + _loss_bytes(rows))
     gradients = FLOAT_BYTES * sum(row_cost(item.row).params for item in rows)
     highest = before + gradients
     for _, group in itertools.groupby(rows, key=lambda item: item.unit or item.row.path):
@@ -153,7 +153,8 @@ def _highest(rows: Sequence[Held], batch_size: int, precision: Precision, recomp
         again = recompute and members[0].unit is not None
         if again:
             before += batch_size * size * sum(item.boundary for item in members)
-        inner = before + (_weight_copies(members, precision) if again else 0)
+        # A rounded weight goes when the last row that uses it, the first of the forward pass, has been differentiated.
+        inner = before + _weight_copies(members, precision)
         for item in members:
             elements = item.again if again else item.elements
             inner += batch_size * (size * elements + item.index_bytes) + item.batch_bytes

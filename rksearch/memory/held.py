@@ -86,7 +86,8 @@ def _generic(row: Row) -> Held:
             statistics = 2 * FLOAT_BYTES * row.in_channels
             return Held(row=row, elements=2 * maps_in, batch_bytes=statistics, working=WORKING_MAPS * maps_in)
         case "conv":
-            return Held(row=row, elements=0, working=maps_in + maps_out)
+            # Beside a strided convolution lies a shortcut, whose gradient is spread over the map with zeros between.
+            return Held(row=row, elements=0, working=(3 if row.stride > 1 else 1) * maps_in + maps_out)
         case "avgpool":
             return Held(row=row, elements=maps_in, working=maps_in + maps_out)
         case "maxpool":

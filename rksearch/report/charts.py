@@ -44,7 +44,15 @@ def front_figure(tables: Tables, cost_field: str) -> Figure:
     traces = [
         *_band(tables, cost, 10 ** x_range[1]),
         _step_line(axes.staircase(front, cost, 10 ** x_range[1])),
-        _points(tables, groups["other"], cost, "Other Runge-Kutta networks", "--muted", 8, "circle"),
+        _points(
+            tables,
+            groups["other"],
+            cost,
+            "Other Runge-Kutta networks",
+            "--muted",
+            8 if len(items) <= 100 else 6,
+            "circle",
+        ),
         _points(tables, groups["base"], cost, "Baselines", "--base", 11, "square"),
         _points(tables, groups["front"], cost, "Runge-Kutta front", "--front", 11, "circle"),
     ]
@@ -115,7 +123,8 @@ def _points(
         "error_y": {
             "type": "data",
             "array": [_number(i.val_error_sd_pct or 0.0) for i in items],
-            "visible": any(i.val_error_sd_pct for i in items),
+            # Of hundreds of networks behind the front, bars would hide everything else.
+            "visible": any(i.val_error_sd_pct for i in items) and (colour != "--muted" or len(items) <= 60),
             "color": colour,
             "thickness": 1.4,
             "width": 4,

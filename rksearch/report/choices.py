@@ -71,12 +71,12 @@ def summary(effects: Sequence[Effect]) -> str:
         )
     parts = []
     for answer in ("fewer errors", "more errors"):
-        told = [f"{e.change} (× {e.odds_ratio:.2f})" for e in equal if e.answer == answer]
+        told = [f"{e.change} (×\u00a0{e.odds_ratio:.2f})" for e in equal if e.answer == answer]
         if told:
-            parts.append(f"{answer} with {'; '.join(told)}")
+            parts.append(f"{answer}: {'; '.join(told)}.")
     rest = sum(e.answer == "not distinguishable" for e in equal)
-    undecided = f"{rest} of {text.count(len(equal), 'choice')} not distinguishable from doing nothing"
-    return f"At equal parameters: {'. '.join([*parts, undecided])}."
+    parts.append(f"{rest} of {text.count(len(equal), 'choice')}: not distinguishable from doing nothing.")
+    return f"At equal parameters, {' '.join(p[0].upper() + p[1:] if i else p for i, p in enumerate(parts))}"
 
 
 def choices_html(effects: Sequence[Effect], importances: Mapping[str, float] | None) -> str:

@@ -11,6 +11,7 @@ from rksearch.report import text
 from rksearch.report.prose import plan, run_name, space
 from rksearch.report.racing import racing, racing_plan, racing_sentence
 from rksearch.report.table import Tables
+from rksearch.vocabulary import OBJECTIVES
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
 """Whose versions are shown, in this order."""
@@ -25,15 +26,6 @@ SAMPLERS = {
     "grid": "a grid",
 }
 """Samplers in words; one that is not here is shown by its name."""
-
-OBJECTIVES = {
-    "val_error_pct": "validation error",
-    "params": "parameters",
-    "macs": "MACs",
-    "latency_ms": "latency",
-    "activation_bytes": "activation memory",
-}
-"""Objectives in words."""
 
 
 def command(history: History) -> str:
@@ -53,7 +45,7 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
         ("Split", _split(tables)),
         ("Recipe", _recipe(plan(history).get("recipe", {}))),
         ("Seeds", _seeds(history)),
-        ("Search", _search(history)),
+        ("Search", search(history)),
         ("Racing", _racing(history)),
         ("Control", _control(history)),
         ("Search space", _space(space(history))),
@@ -124,7 +116,8 @@ def _seeds(history: History) -> str:
     return f"{asked}{where}; {how}"
 
 
-def _search(history: History) -> str:
+def search(history: History) -> str:
+    """How many candidates, who proposes them and to what aim; empty before that is recorded."""
     asked = plan(history)
     if "trials" not in asked:
         return ""

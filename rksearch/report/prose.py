@@ -171,8 +171,13 @@ def reading_sentences(history: History) -> list[str]:
         f"front and for the baselines: {text.count(len(tested), 'training')} of "
         f"{text.count(len(archs), 'architecture')}, {once}."
     ]
-    if history.finished_after_test:
-        number = len(history.finished_after_test)
+    final = {key for key, (spec, _) in history.trials.items() if spec.role == "final"}
+    if final & tested:
+        sentences.append(
+            f"{text.count(len(final & tested), 'of these trainings was', 'of these trainings were')} made anew, on "
+            "training and validation images together."
+        )
+    if number := len(set(history.finished_after_test) - final):
         sentences.append(
             f"{text.count(number, 'training')} finished after the first reading, because the run was extended; "
             "no choice looked at a test error."

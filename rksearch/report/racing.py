@@ -45,7 +45,8 @@ def racing_plan(asked: dict[str, Any] | None) -> str:
     rungs = text.listing([str(rung) for rung in asked["rungs"]])
     bands = asked["bands"]
     where = f"within each of {bands} bands of size" if bands > 1 else "among all"
-    return f"after {rungs} epochs the best {asked['keep']:.0%} {where} go on, ranked by {asked['rank']}"
+    rank = asked["rank"].replace("_", " ")
+    return f"after {rungs} epochs the best {text.share(asked['keep'])} {where} go on, ranked by {rank}"
 
 
 def racing_sentence(found: Racing) -> str:
@@ -56,5 +57,5 @@ def racing_sentence(found: Racing) -> str:
     whole = found.epochs_run + found.epochs_saved
     return (
         f"{text.count(found.pruned, 'training')} pruned ({rungs}), which saved {found.epochs_saved:,} of {whole:,} "
-        f"epochs ({found.epochs_saved / whole:.0%})"
+        f"epochs ({text.share(found.epochs_saved / whole)})"
     )

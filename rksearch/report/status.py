@@ -8,8 +8,9 @@ from typing import Any
 from rksearch.front import ArchSummary, best_per_band, membership, rk_front, summarise
 from rksearch.ledger import History, Ledger
 from rksearch.report import text
+from rksearch.report.facts import search
 from rksearch.report.prose import plan, run_name, space
-from rksearch.report.racing import racing
+from rksearch.report.racing import racing, racing_plan
 from rksearch.run_dir import RunDir
 
 ROLES = ("baseline", "known", "candidate", "control")
@@ -29,12 +30,13 @@ def status(run_dir: Path) -> dict[str, Any]:
     """The state of a run as plain values for JSON.
 
     Keys: `run`, `space`, `state` (`running` also after a kill that left no word), `message`, `last_time`, `done`
-    (complete), `failed`, `pruned`, `running` (trainings), `pruned_by_epochs`, `epochs_run`, `epochs_saved` (by
-    racing), `planned` (architectures to train at least once, from the plan: candidates, the
-    paper's configurations and baselines), `finished` (architectures of the plan's kinds with a finished training),
-    `roles` (per role `planned`, `finished`, `failed`), `elapsed_s` (of all sessions), `work_time_s` (sum over trials),
-    `test_readings`, `front` and `best_per_band` (see `_entry`; those of the front also have `p_front`, the probability
-    of being on the front of true errors, null where the spread between seeds is not known), `damaged_lines`.
+    (complete), `failed`, `pruned`, `running` (trainings), `pruned_by_epochs`, `epochs_run`, `epochs_saved` (by racing),
+    `planned` (architectures to train at least once, from the plan: candidates, the paper's configurations and
+    baselines), `finished` (architectures of the plan's kinds with a finished training), `roles` (per role `planned`,
+    `finished`, `failed`), `search` and `racing` (the rules, in words), `elapsed_s` (of all sessions), `work_time_s`
+    (sum over trials), `test_readings`, `front` and `best_per_band` (see `_entry`; those of the front also have
+    `p_front`, the probability of being on the front of true errors, null where the spread between seeds is not known),
+    `damaged_lines`.
 
     Raises:
         RunError: there is no ledger.
@@ -62,6 +64,8 @@ def status(run_dir: Path) -> dict[str, Any]:
         "planned": sum(role["planned"] for role in roles.values()),
         "finished": sum(role["finished"] for role in roles.values()),
         "roles": roles,
+        "search": search(history),
+        "racing": racing_plan(plan(history).get("racing")),
         "elapsed_s": round(sum(s.duration_s for s in history.sessions), 3),
         "work_time_s": round(sum(history.wall_time_s.values()), 3),
         "test_readings": len(history.tests),
@@ -85,6 +89,7 @@ def format_status(state: dict[str, Any]) -> str:
     for role, counts in state["roles"].items():
         if counts["planned"] or counts["finished"]:
             lines.append(f"  {role:<10} {counts['finished']} of {counts['planned']}, {counts['failed']} failed")
+    lines += [f"{key}: {state[key]}" for key in ("search", "racing") if state[key]]
     lines.append(
         f"elapsed {text.duration(state['elapsed_s'])}, work {text.duration(state['work_time_s'])}, "
         f"test set read {text.count(state['test_readings'], 'time')}"
@@ -92,7 +97,9 @@ def format_status(state: dict[str, Any]) -> str:
     if state["epochs_saved"]:
         share = state["epochs_saved"] / (state["epochs_run"] + state["epochs_saved"])
         rungs = ", ".join(f"{number} after {epochs}" for epochs, number in state["pruned_by_epochs"].items())
-        lines.append(f"racing saved {state['epochs_saved']:,} epochs, {share:.0%} (epochs at which stopped: {rungs})")
+        lines.append(
+            f"racing saved {state['epochs_saved']:,} epochs, {text.share(share)} (epochs at which stopped: {rungs})"
+        )
     if state["running_trials"]:
         lines.append(f"running: {', '.join(state['running_trials'])}")
     if state["damaged_lines"]:

@@ -34,7 +34,8 @@ class ArchRow:
         m, s, r, share: per period; empty for baselines.
         params, params_paper, macs, fvcore_flops: counts.
         seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors.
-        expected_error_pct: the mean of the draws of its true error, which allow for luck; None as for `p_front`.
+        expected_error_pct: the median of the draws of its true error, which allow for luck; None where the spread is
+            not known.
         train_time_s: mean of one training.
         beaten_by: baselines that dominate it in parameters and mean error; for those on the front alone.
     """
@@ -147,7 +148,7 @@ def tables(history: History) -> Tables:
     costs = (front.by_params, front.by_macs)
     on_params, on_macs = (tuple(front.front_rows(items, cost=cost)) for cost in costs)
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
-    expected = dict(zip(draws.archs, draws.errors_pct.mean(axis=0).tolist(), strict=True)) if draws.spread_known else {}
+    expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
     rows = [_arch_row(item, on_params, on_macs, shares, expected) for item in items]
     corners = [reference(history, items, cost) for cost in costs]
     volumes = [
@@ -238,8 +239,9 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         failure=result.failure,
         message=result.message,
         epochs=len(result.epochs),
-        val_error_pct=last.val_error_pct if last else None,
-        val_loss=last.val_loss if last else None,
+        # What was trained on the validation images too has no validation error.
+        val_error_pct=last.val_error_pct if last and spec.role != "final" else None,
+        val_loss=last.val_loss if last and spec.role != "final" else None,
         train_error_pct=last.train_error_pct if last else None,
         train_loss=last.train_loss if last else None,
         test_error_pct=test.get("test_error_pct"),

@@ -12,6 +12,7 @@ from rich.console import Console
 from rksearch.environment import environment
 from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
 from rksearch.ledger import History, Ledger
+from rksearch.objectives import LATENCY
 from rksearch.records import Execution
 from rksearch.run_dir import RunDir
 from rksearch.search.agenda import SearchAgenda
@@ -214,6 +215,7 @@ def _perform(
         precision=resources.precision,
         threads=max(1, math.floor(resources.cpus_per_trial)),
         download=resources.download,
+        latency=LATENCY in settings.objectives,
         deadline_s=resources.until_s,
     )
     try:

@@ -10,6 +10,7 @@ from rksearch.front import by_macs, by_params, rk_front, summarise
 from rksearch.ledger import Ledger
 from rksearch.objectives import objective
 from rksearch.run_dir import RunDir
+from rksearch.search.run_state import values_of
 from rksearch.search.settings import Settings
 from rksearch.space import Space
 from rksearch.spec import parse
@@ -28,7 +29,7 @@ def imported(directories: Sequence[Path], space: Space, settings: Settings) -> t
     """
     start: dict[str, None] = {}
     observations: list[dict[str, Any]] = []
-    measured = [objective(name).measured for name in settings.objectives]
+    objectives = [objective(name) for name in settings.objectives]
     for directory in directories:
         run_dir = RunDir(directory)
         run_dir.require_ledger()
@@ -44,6 +45,6 @@ def imported(directories: Sequence[Path], space: Space, settings: Settings) -> t
             )
             first = spec.replicate == 0 and spec.role in ("known", "candidate") and result.status == "complete"
             if same and first and parse(spec.arch) in space:
-                values = [read(result) for read in measured]
+                values = list(values_of(spec, result, objectives))
                 observations.append({"arch": spec.arch, "values": values, "run": run_dir.path.name})
     return list(start), observations

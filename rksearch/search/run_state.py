@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from rksearch.datasets import dataset
 from rksearch.errors import RunAborted
 from rksearch.ledger import History, Ledger
-from rksearch.objectives import objective
+from rksearch.objectives import Objective, objective
 from rksearch.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.search.budget import Budget
 from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.search.tasks import Agenda, Task
+from rksearch.spec import parse
 
 OUT_OF_MEMORY = "out_of_memory"
 
@@ -131,7 +133,7 @@ class RunState:
             return
         values = None
         if result.status != "failed" and result.epochs:
-            values = tuple(o.measured(result) for o in self._objectives)
+            values = values_of(spec, result, self._objectives)
         self._sampler.observe(Observation(arch=spec.arch, status=result.status, epochs=result.epochs, values=values))
 
     def _running_work(self) -> dict[str, float]:
@@ -143,6 +145,12 @@ class RunState:
                 for kind, amount in self.reserved(self.running[task_id]).items():
                     work[kind] = work.get(kind, 0.0) + amount * (now - began)
         return work
+
+
+def values_of(spec: TrialSpec, result: TrialResult, objectives: Iterable[Objective]) -> tuple[float, ...]:
+    """The objectives of a training that has run some epochs; NaN for one that was not measured yet."""
+    arch, data = parse(spec.arch), dataset(spec.dataset)
+    return tuple(o.value(arch, data, result) for o in objectives)
 
 
 def _died(message: str) -> TrialResult:

@@ -8,7 +8,7 @@ from typing import Any
 from rksearch.errors import SpaceError
 from rksearch.objectives import DEFAULT, ERROR
 from rksearch.space.document import Entry
-from rksearch.vocabulary import OBJECTIVE_NAMES, RANKS, SAMPLERS
+from rksearch.vocabulary import OBJECTIVES, RANKS, SAMPLERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def read_plan(entry: Entry) -> SearchPlan:
     if item := entries.get("sampler"):
         found["sampler"] = item.one_of(SAMPLERS)
     if item := entries.get("objectives"):
-        names = item.choices(lambda e: e.one_of(OBJECTIVE_NAMES))
+        names = item.choices(lambda e: e.one_of(OBJECTIVES))
         try:
             found["objectives"] = checked_objectives(names)
         except SpaceError as error:

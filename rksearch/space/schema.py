@@ -10,10 +10,12 @@ from typing import Any
 
 from rksearch.datasets import DATASETS
 from rksearch.recipe import RECIPES, Recipe
+from rksearch.space.definition import LEARNED
 from rksearch.space.family import FAMILIES
 from rksearch.space.reading import BUDGETS, CHOICES, MAX_COUNT, OPTIONAL, REQUIRED
 from rksearch.spec import MAX_NUMBER
-from rksearch.vocabulary import OBJECTIVE_NAMES, RANKS, SAMPLERS
+from rksearch.tableau import TABLEAUX
+from rksearch.vocabulary import OBJECTIVES, RANKS, SAMPLERS
 
 Schema = dict[str, Any]
 
@@ -28,7 +30,16 @@ def schema() -> Schema:
         "title": "rksearch search space",
         **_object({key: properties[key] for key in (*REQUIRED, *OPTIONAL)}, REQUIRED),
         "oneOf": [
-            {"required": list(CHOICES), "not": {"required": ["architectures"]}},
+            {
+                "required": ["periods"],
+                "not": {"required": ["architectures"]},
+                "if": {"properties": {"families": {"const": ["residual"]}}, "required": ["families"]},
+                "then": {"not": {"required": ["growth_rate"]}},
+                "else": {
+                    "required": ["growth_rate"],
+                    "properties": {"periods": {"items": {"required": ["m"]}}},
+                },
+            },
             {
                 "required": ["architectures"],
                 "not": {"anyOf": [{"required": [key]} for key in (*CHOICES, "families", "constraints")]},
@@ -94,7 +105,7 @@ def _search() -> Schema:
             "rank": _say({"enum": list(RANKS)}, "what trials are ranked by"),
         }
     )
-    objectives = {**_list({"enum": list(OBJECTIVE_NAMES)}), "minItems": 2, "maxItems": 3}
+    objectives = {**_list({"enum": list(OBJECTIVES)}), "minItems": 2, "maxItems": 3}
     return _object(
         {
             "sampler": _say({"enum": list(SAMPLERS)}, "who chooses candidates"),
@@ -110,15 +121,21 @@ def _search() -> Schema:
 
 def _period() -> Schema:
     rule = _object({"transition_of": {"type": "string", "pattern": "^DenseNet-"}}, ("transition_of",))
-    return _object(
+    methods: Schema = {"anyOf": [{"const": LEARNED}, {"type": "string", "pattern": f"^({'|'.join(TABLEAUX)})($|\\+)"}]}
+    period = _object(
         {
             "m": _say({"anyOf": [_list(POSITIVE), rule]}, "growth multiples, or those of a DenseNet's transitions"),
-            "s": _say(_list(POSITIVE), "stages of the method"),
+            "s": _say(_list(POSITIVE), "stages of a learned method"),
             "r": _say(_list(POSITIVE), "time-steps"),
             "share": _say(_list({"type": "boolean"}), "whether time-steps share their convolutions"),
+            "method": _say(
+                _list(methods), "learned (when left out), or tableaux with options as in names, such as rk4 or rk4+tie"
+            ),
         },
-        ("m", "s", "r"),
+        ("r",),
     )
+    learned: Schema = {"anyOf": [{"required": ["s"]}, {"required": ["method"]}]}
+    return {**period, **learned}
 
 
 def _recipe() -> Schema:
