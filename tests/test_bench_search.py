@@ -24,7 +24,7 @@ from rksearch.search.replay.replays import Conditions, conditions_of, replay
 from rksearch.search.replay.simulation import Clock, Finished, Work, play
 from rksearch.search.replay.standings import quartiles, standing
 from rksearch.search.replay.stock_ray import StockRay
-from rksearch.search.replay.strategies import STRATEGIES, Setup, chosen_strategies
+from rksearch.search.replay.strategies import SLOW, STRATEGIES, Setup, chosen_strategies
 from rksearch.search.replay.synthetic import synthetic_table
 from rksearch.search.replay.table import Table, load_table, table_of
 from rksearch.space import Space, parse_space
@@ -243,7 +243,14 @@ def test_quartiles_are_numpys(values: list[float]) -> None:
 # -- strategies
 
 
-@pytest.mark.parametrize("name", [name for name in STRATEGIES if not name.startswith("ray")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        for name in STRATEGIES
+        if not name.startswith("ray")
+    ],
+)
 def test_our_strategies_train_each_network_once_within_the_budget(name: str) -> None:
     given_ = conditions()
     setup = Setup(table=given_.table, repetition=1, budget_epochs=72, racing=given_.racing, clock=Clock())
@@ -273,7 +280,7 @@ def test_unknown_strategies_are_named() -> None:
     with pytest.raises(RunError, match="did you mean 'frontier'"):
         chosen_strategies("frontire")
     assert chosen_strategies("tpe, tpe+racing") == ["random", "tpe", "tpe+racing"]
-    assert set(chosen_strategies(None)) == set(STRATEGIES)
+    assert set(chosen_strategies(None)) == set(STRATEGIES) - set(SLOW)
 
 
 def test_stock_ray_is_driven_as_tune_drives_it() -> None:
@@ -324,8 +331,8 @@ def test_a_ledger_in_memory_tells_what_the_one_on_disk_tells(tmp_path: Path) -> 
 
 
 def test_overhead_is_measured_on_the_way() -> None:
-    found = measure_overhead(finished=(10, 60))
-    assert [item.finished for item in found] == [10, 60]
+    found = measure_overhead(space_name="quickstart", finished=(3, 6))
+    assert [item.finished for item in found] == [3, 6]
     assert all(0 < item.proposal_ms <= item.worst_ms and item.memory_mib > 10 for item in found)
 
 

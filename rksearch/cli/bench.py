@@ -79,11 +79,13 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
     help="Where the tables, the picture and the page are written.",
 )
 @click.option("--repetitions", type=click.IntRange(min=1), default=100, show_default=True, help="Of every strategy.")
-@click.option("--strategies", help="Names with commas between; random search is always among them. [default: all]")
+@click.option(
+    "--strategies", help="Names with commas between; random search is always among them. [default: all but gp]"
+)
 @click.option(
     "--trainings",
     type=click.IntRange(min=1),
-    help="What each strategy may spend, in full trainings. [default: half of the table's members]",
+    help="What each strategy may spend, in full trainings. [default: a quarter of the table's members]",
 )
 @click.option("--slots", type=click.IntRange(min=1), default=2, show_default=True, help="Virtual workers.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes. [default: one per core]")

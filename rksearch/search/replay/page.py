@@ -136,7 +136,11 @@ def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
         "trained with another seed, and only trainings that ran to the end count, although Tune lists stopped ones "
         "beside them",
         "## Strategies",
-        "\n".join(f"- `{item.strategy}`: {STRATEGIES[item.strategy].text}" for item in found.standings),
+        "\n".join(
+            f"- `{item.strategy}`: {STRATEGIES[item.strategy].text}"
+            + ("; the default" if item.strategy == DEFAULT_STRATEGY else "")
+            for item in found.standings
+        ),
         "## Again",
         f"```sh\n{' '.join(environment['command'])}\n```",
         _measured_with(environment),

@@ -44,12 +44,12 @@ def conditions_of(table: Table, *, slots: int, trainings: int | None = None) -> 
     Args:
         table: what is searched.
         slots: virtual workers.
-        trainings: the budget, in full trainings; None for half of the members.
+        trainings: the budget, in full trainings; None for a quarter of the members.
 
     Raises:
         RunError: the trainings are too short for racing.
     """
-    budget = trainings if trainings is not None else max(1, len(table.members) // 2)
+    budget = trainings if trainings is not None else max(1, len(table.members) // 4)
     plan = table.space.definition.search.racing or RacingPlan()
     racing = race_of(plan, table.epochs)
     if racing is None:

@@ -20,6 +20,7 @@ from rksearch.search.replay.table import Table
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
 from rksearch.search.settings import Settings
+from rksearch.space import SearchPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ PROPOSERS = {
     "nsga2": "Optuna's NSGA-II on error and parameters",
     "gp": "Optuna's Gaussian processes on error and parameters",
     "evolution": "one changed decision in a network of the front",
-    "frontier": "our model of the error alone, since costs are known; the default",
+    "frontier": "our model of the error alone, since costs are known",
 }
 """Our samplers by name, with what they do."""
 
@@ -72,8 +73,14 @@ STOCK = {
     "ray-optuna-error": "Ray's OptunaSearch as it comes, on the error alone",
 }
 
-DEFAULT_STRATEGY = "frontier+racing"
+DEFAULT_STRATEGY = SearchPlan().sampler + ("+racing" if SearchPlan().racing else "")
+"""What `rksearch run` does unless a space says otherwise."""
+
 REFERENCE = "random"
+"""What all are compared with."""
+
+SLOW = ("gp", "gp+racing")
+"""Strategies that take minutes a replay, and are played only when asked for."""
 
 
 def _ours(sampler: str, *, race: bool) -> Callable[[Setup], Player]:
@@ -155,12 +162,12 @@ def chosen_strategies(names: str | None) -> list[str]:
     """The strategies of a comparison, random search first.
 
     Args:
-        names: with commas between; None for all.
+        names: with commas between; None for all but the slow ones.
 
     Raises:
         RunError: there is no strategy of such a name.
     """
-    asked = [name.strip() for name in names.split(",")] if names else list(STRATEGIES)
+    asked = [name.strip() for name in names.split(",")] if names else [n for n in STRATEGIES if n not in SLOW]
     for name in asked:
         if name not in STRATEGIES:
             raise RunError(
