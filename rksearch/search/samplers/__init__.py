@@ -55,11 +55,12 @@ def make(
         return plain.make(name, space, trials=trials, seed=seed, proposed=proposed, start=start)
     from rksearch.search.samplers.start import Start
 
-    beginning = Start(space, trials=trials, seed=seed, start=start)
     if name == "frontier":
-        from rksearch.search.samplers.frontier import FrontierSampler
+        from rksearch.search.samplers.frontier import STARTING, FrontierSampler
 
+        beginning = Start(space, trials=trials, seed=seed, start=start, most=STARTING)
         return FrontierSampler(space, beginning, objectives=objectives, seed=seed, proposed=proposed)
+    beginning = Start(space, trials=trials, seed=seed, start=start)
     if name == "evolution":
         from rksearch.search.samplers.evolution import EvolutionSampler
 

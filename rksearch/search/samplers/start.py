@@ -13,7 +13,7 @@ SHARE = 1 / 3
 """Share of a search that is spread evenly over sizes before its sampler takes over."""
 
 MOST = 24
-"""More than so many teach a sampler less than what it would choose itself."""
+"""More than so many teach a sampler less than what it would choose itself, unless it says otherwise."""
 
 
 class Start:
@@ -24,10 +24,11 @@ class Start:
         trials: how many architectures the search will propose.
         seed: of the stratified sample.
         start: names of architectures to propose first; those that are not in the space are passed over.
+        most: of the stratified sample.
     """
 
-    def __init__(self, space: Space, *, trials: int, seed: int, start: Sequence[str] = ()) -> None:
-        count = min(math.ceil(trials * SHARE), MOST, len(space))
+    def __init__(self, space: Space, *, trials: int, seed: int, start: Sequence[str] = (), most: int = MOST) -> None:
+        count = min(math.ceil(trials * SHARE), most, len(space))
         self._left = [*feasible(space, start), *map(str, space.sample_stratified(count, random.Random(seed)))]
         self._left.reverse()
 
