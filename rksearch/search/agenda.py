@@ -124,14 +124,12 @@ class SearchAgenda:
             epochs = len(history.paused[trial.id][1].epochs) if trial.id in history.paused else 0
             if epochs not in rungs:  # interrupted on its way
                 return self._train(trial, history, until=self._next_rung(epochs))
-        if task := self._promotion(history, running, expected=0):
+        if task := self._promotion(history, running):
             return task
         if phase == "search" and (new := self._new_candidate()):
             return self._train(self._trial(new, 0), history, until=self._next_rung(0))
-        # From here on no new trial comes.
+        # From here on no new trial comes; those under way may still change what is the better share at their rungs.
         expected = min((task.until for task in running.values() if task.until is not None), default=math.inf)
-        if task := self._promotion(history, running, expected=expected):
-            return task
         for arch in self._candidates:
             paused = history.paused.get(f"{arch}@0")
             if paused and paused[0].id not in running and len(paused[1].epochs) < expected:
@@ -141,11 +139,11 @@ class SearchAgenda:
                 return self._train(trial, history)
         return None
 
-    def _promotion(self, history: History, running: Mapping[str, Task], *, expected: float) -> Task | None:
+    def _promotion(self, history: History, running: Mapping[str, Task]) -> Task | None:
         """The best of the trials that may go on from a rung."""
         if self._race is None:
             return None
-        promoted = self._race.promoted(self._racers(history, running), expected=expected)
+        promoted = self._race.promoted(self._racers(history, running))
         if not promoted:
             return None
         trial = self._trial(promoted[0], 0)

@@ -107,23 +107,22 @@ class Race:
         """Which band a size belongs to, from 0 for the smallest; sizes outside of the range join the outermost."""
         return bisect_right(self._edges, math.log(params))
 
-    def promoted(self, racers: Iterable[Racer], *, expected: float) -> list[str]:
+    def promoted(self, racers: Iterable[Racer]) -> list[str]:
         """The waiting trials that may go on, the most advanced and then the best of its group first.
+
+        The share is rounded up: the first trial of a band goes on at once, for there is nothing yet that it could be
+        worse than, and a search that must wait for company learns late what its trainings come to.
 
         Args:
             racers: all trials of the race so far.
-            expected: the lowest rung at which trials may still arrive: 0 while there are new trials to come, infinity
-                when none is under way to any rung. Below it the last word is spoken: there every band that has any
-                trial lets at least one go on, where before it waits until there are enough to choose from.
         """
         everyone = list(racers)
         found: list[str] = []
         for rung in self.racing.rungs:
-            # Whoever goes on from here will still arrive further up.
-            found = self._promoted_at(rung, everyone, last_word=rung < expected and not found) + found
+            found = self._promoted_at(rung, everyone) + found
         return found
 
-    def _promoted_at(self, rung: int, racers: Iterable[Racer], *, last_word: bool) -> list[str]:
+    def _promoted_at(self, rung: int, racers: Iterable[Racer]) -> list[str]:
         groups: dict[int, list[tuple[float, int, str, bool]]] = {}
         for racer in racers:
             if len(racer.epochs) >= rung:
@@ -133,8 +132,7 @@ class Race:
         chosen: list[tuple[int, str]] = []
         for group in groups.values():
             group.sort()
-            share = len(group) * self.racing.keep
-            # A share such as 1/3 of 3 must not be lost to rounding.
-            count = max(1, math.ceil(share - 1e-9)) if last_word else math.floor(share + 1e-9)
+            # A share such as 1/3 of 3 must not become 2 by rounding.
+            count = math.ceil(len(group) * self.racing.keep - 1e-9)
             chosen += [(place, arch) for place, (_, _, arch, waits) in enumerate(group[:count]) if waits]
         return [arch for _, arch in sorted(chosen)]
