@@ -90,6 +90,8 @@ class Execution:
         threads: CPU threads of this trial.
         download: whether a missing data set may be downloaded.
         deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
+        storage: URI or absolute path of the directory in which checkpoints are mirrored; None to keep them in
+            `work_dir` alone.
     """
 
     work_dir: str
@@ -99,6 +101,7 @@ class Execution:
     threads: int = 1
     download: bool = True
     deadline_s: float | None = None
+    storage: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
