@@ -121,3 +121,16 @@ def test_a_node_that_dies_loses_no_trial_and_no_epoch_but_the_one_in_progress(tm
         assert kept == [e["train_time_s"] for e in epochs]
         assert len(epochs) >= 2
     assert any(len(epochs) < 150 for epochs in saved.values())
+
+
+def test_the_cluster_file_is_one_that_ray_accepts() -> None:
+    import yaml
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    path = Path(__file__).parent.parent / "examples" / "cluster.yaml"
+    prepared = prepare_config(yaml.safe_load(path.read_text()))
+    validate_config(prepared)
+    start = prepared["head_start_ray_commands"] + prepared["worker_start_ray_commands"]
+    assert all("RAY_AUTH_MODE=token" in line for line in start if "ray start" in line)
+    # None of Ray's defaults, which would install another version of Ray.
+    assert not any("ray-wheels" in line for line in prepared["setup_commands"] + prepared["head_setup_commands"])
