@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rksearch.errors import StorageError
+from rksearch.errors import RunError, StorageError
 from rksearch.ledger import History
 
 KEPT = 2
@@ -41,14 +41,17 @@ def mirror_address(history: History, storage: str | None) -> str | None:
 
 
 def require_storage(address: str) -> None:
-    """Write something at the address and remove it.
+    """Write something at the address and remove it, before anything is started.
 
     Raises:
-        StorageError: that is not possible.
+        RunError: that is not possible.
     """
-    place = Mirror(address)
-    place.put(0, b"whether this can be written")
-    place.remove(0)
+    try:
+        place = Mirror(address)
+        place.put(0, b"whether this can be written")
+        place.remove(0)
+    except StorageError as error:
+        raise RunError(str(error)) from error
 
 
 class Mirror:

@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rksearch.checkpoint import CheckpointStore
-from rksearch.errors import StorageError
+from rksearch.errors import RunError
 from rksearch.ledger import Ledger
 from rksearch.storage import KEPT, Mirror, absolute, mirror_address, require_storage
+from tests.cli import TINY_SPACE, rksearch
 
 IDENTITY = {"arch": "ResNet-8", "seed": 1}
 
@@ -122,12 +123,22 @@ def test_wherever_it_goes_on_it_goes_on_from_the_newest_that_is_whole(
         assert max(found, default=0) == max(here + copies, default=0)
 
 
-@pytest.mark.parametrize("address", ["nonsense://bucket", "file:///proc/none/here", "s3://"])
+@pytest.mark.parametrize("address", ["nonsense://bucket", "file:///proc/none/here"])
 def test_a_storage_that_cannot_be_used_is_one_line(address: str) -> None:
-    with pytest.raises(StorageError, match="the storage must be reachable") as error:
+    with pytest.raises(RunError, match="the storage must be reachable") as error:
         require_storage(address)
     assert "\n" not in str(error.value)
     assert address in str(error.value)
+
+
+def test_a_run_with_such_a_storage_does_not_begin(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    arguments = ("run", "--space", "tiny.yaml", "--out", "run", "--storage", "nonsense://bucket")
+    done = rksearch(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "nonsense://bucket" in done.stderr
+    assert Ledger(tmp_path / "run").read().sessions == ()
 
 
 def test_a_storage_that_can_be_used_is_left_as_it_was(tmp_path: Path) -> None:
