@@ -92,6 +92,8 @@ class Execution:
         latency: whether to measure how long inference takes, before the last epoch.
         deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
         memory_bytes: most memory that the trial may take; None for what is free on the device when it starts.
+        storage: URI or absolute path of the directory in which checkpoints are mirrored; None to keep them in
+            `work_dir` alone.
     """
 
     work_dir: str
@@ -103,6 +105,7 @@ class Execution:
     latency: bool = False
     deadline_s: float | None = None
     memory_bytes: int | None = None
+    storage: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.records import OWN_SEEDS, Epoch, Execution, TestResult, TrialResult, TrialSpec
 from rksearch.spec import ArchSpec, parse
+from rksearch.storage import Mirror
 from rksearch.train import Trainer, as_trial_failure, evaluate, seed_everything
 
 logger = logging.getLogger(__name__)
@@ -93,20 +94,27 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
     return TestResult(test_error_pct=error_pct, test_loss=loss, test_images=len(test))
 
 
-def finished_weights(spec: TrialSpec, work_dir: Path) -> Mapping[str, Any]:
+def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None) -> Mapping[str, Any]:
     """The state of the network after the last epoch of a finished trial.
+
+    Args:
+        spec: of the trial.
+        work_dir: where trials have their directories.
+        storage: where their checkpoints are mirrored, if anywhere.
 
     Raises:
         RunError: its checkpoint is not there.
+        StorageError: the storage cannot be read.
     """
     missing = RunError(
         f"a finished trial's checkpoint must lie in {trial_dir(work_dir, spec.id)}, but there is none; "
         "train it there, or export where the run was made"
     )
-    if not trial_dir(work_dir, spec.id).is_dir():
+    if not trial_dir(work_dir, spec.id).is_dir() and storage is None:
         raise missing
-    with _locked(spec, Execution(work_dir=str(work_dir), data_dir="")) as directory:
-        for saved in CheckpointStore(directory, _identity(spec)).newest_first():
+    execution = Execution(work_dir=str(work_dir), data_dir="", storage=storage)
+    with _locked(spec, execution) as directory:
+        for saved in _checkpoints(spec, execution, directory).newest_first():
             if "result" in saved.state:
                 weights: Mapping[str, Any] = saved.state["model"]
                 return weights
@@ -148,6 +156,12 @@ def _identity(spec: TrialSpec) -> dict[str, Any]:
     return {**same, "id": spec.id} if spec.role in OWN_SEEDS else same
 
 
+def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> CheckpointStore:
+    """The checkpoints of a trial, here and in the storage."""
+    mirror = Mirror(f"{execution.storage}/trials/{spec.id}") if execution.storage else None
+    return CheckpointStore(directory, _identity(spec), mirror)
+
+
 def _train(
     spec: TrialSpec,
     execution: Execution,
@@ -157,7 +171,7 @@ def _train(
 ) -> tuple[TrialResult, Mapping[str, Any]]:
     """The result, and the weights that stand behind it (none after a failure)."""
     torch.set_num_threads(execution.threads)
-    store = CheckpointStore(directory, _identity(spec))
+    store = _checkpoints(spec, execution, directory)
     for saved in store.newest_first():
         if "result" in saved.state:
             return TrialResult.from_json(saved.state["result"]), saved.state["model"]

@@ -62,6 +62,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         cpus_per_trial: float,
         gpus_per_trial: float | None,
         address: str | None,
+        storage: str | None,
         verbose: bool,
         cpu_hours: float | None = None,
         gpu_hours: float | None = None,
@@ -69,11 +70,13 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         **rest: Any,
     ) -> int:
         from rksearch.search.resources import Resources
+        from rksearch.storage import absolute
 
         resources = Resources(
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             address=address,
+            storage=None if storage is None else absolute(storage),
             data_dir=data_dir,
             download=not no_download,
             device=device,
@@ -104,6 +107,12 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         ),
         click.option(
             "--address", metavar="HOST:PORT", help="Join the Ray cluster at this address (or `auto`: the local one)."
+        ),
+        click.option(
+            "--storage",
+            metavar="URI",
+            help="Also keep checkpoints here (s3://, gs://, a path, ...), so that trials of a lost machine go on "
+            "elsewhere without a shared file system.",
         ),
         click.option("--verbose", is_flag=True, help="Show Ray's and the workers' own messages."),
     )
