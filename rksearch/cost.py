@@ -1,9 +1,9 @@
 """Exact costs from arithmetic alone.
 
-`cost` sums over the rows of a layout and is the definition. For whole search spaces the same sums of an RKNet whose
-periods have no solver are also given in closed form, as polynomials over numpy arrays: a network costs the sum of its
-parts (`stem_cost`, `period_cost`, `transition_cost`, `head_cost`), so a table per part prices every combination. The
-tests hold the two against each other, against the built modules and against fvcore.
+`cost` sums over the rows of a layout and is the definition. For whole search spaces the same sums of an RKNet are also
+given in closed form, as polynomials over numpy arrays: a network costs the sum of its parts (`stem_cost`, `period_cost`
+or `solver_cost`, `transition_cost`, `head_cost`, and the same for the residual family), so a table per part prices
+every combination. The tests hold the two against each other, against the built modules and against fvcore.
 
 What is counted
 ---------------
@@ -124,6 +124,20 @@ def period_cost(bottleneck: bool, k: Count, m: Count, s: Count, r: Count, share:
     return Part(cast(Count, params), params_paper, cast(Count, macs))
 
 
+def solver_cost(
+    bottleneck: bool, k: Count, m: Count, evaluated: Count, owned: Count, numbers: Count, area: int
+) -> Part:
+    """A period whose method has coefficients of its own.
+
+    Its stages, of m layers each, are evaluated so many times in all; `owned` of these have convolutions of their own,
+    and so many `numbers` of the method learn.
+    """
+    one = period_cost(bottleneck, k, m, 1, 1, 0, area)
+    weights, norms = one.params_paper, one.params - one.params_paper
+    params = weights * owned + norms * evaluated + numbers
+    return Part(cast(Count, params), cast(Count, weights * owned), cast(Count, one.macs * evaluated))
+
+
 def transition_cost(k: Count, m_in: Count, m_out: Count, area: int) -> Part:
     """BN, conv1x1 from m_in * k to m_out * k channels at the `area` before pooling."""
     weights = m_in * k * m_out * k
@@ -134,6 +148,50 @@ def head_cost(data: Dataset, k: Count, m: Count) -> Part:
     """BN, global average pooling, linear with bias."""
     weights = m * k * data.classes
     return Part(weights + data.classes + 2 * m * k, weights + data.classes, weights)
+
+
+def residual_areas(data: Dataset, periods: int) -> list[int]:
+    """Pixels in each period of a residual network: every transition halves height and width, rounding up."""
+    size = image_size(data)
+    if is_large(data):
+        size = size.halved_up().halved_up()
+    found = []
+    for _ in range(periods):
+        found.append(size.area)
+        size = size.halved_up()
+    return found
+
+
+def residual_stem_cost(data: Dataset, width: int) -> Part:
+    """A convolution as in `stem_cost`, and always a norm."""
+    stem = stem_cost(data, width, 1)
+    return stem if is_large(data) else stem.plus(Part(2 * width, 0, 0))
+
+
+def residual_period_cost(width: int, s: Count, r: Count, share: Count, area: int) -> Part:
+    """All r time-steps of a learned method of s blocks; block i reads i * width channels."""
+    weights = 9 * width * width * (s * (s + 1) // 2 + s)
+    owned = weights * (r - share * (r - 1))
+    return Part(owned + 4 * width * s * r, owned, cast(Count, weights * r * area))
+
+
+def residual_solver_cost(width: int, evaluated: Count, owned: Count, numbers: Count, area: int) -> Part:
+    """As `solver_cost`, of blocks of two convolutions."""
+    weights = 2 * 9 * width * width
+    params = weights * owned + 4 * width * evaluated + numbers
+    return Part(cast(Count, params), weights * owned, weights * evaluated * area)
+
+
+def residual_transition_cost(width: int, area: int) -> Part:
+    """The block that doubles the channels to `width`, at the `area` after it."""
+    weights = 9 * (width // 2 * width + width * width)
+    return Part(weights + 4 * width, weights, weights * area)
+
+
+def residual_head_cost(data: Dataset, width: int) -> Part:
+    """Global average pooling and linear with bias; the blocks end in an activation, so there is no norm."""
+    weights = width * data.classes
+    return Part(weights + data.classes, weights + data.classes, weights)
 
 
 def network_cost(
@@ -155,4 +213,25 @@ def network_cost(
         total = total.plus(period_cost(bottleneck, k, *period, area))
     for m_in, m_out, area in zip(m, m[1:], pixels, strict=False):
         total = total.plus(transition_cost(k, m_in, m_out, area))
+    return total
+
+
+def network_activations(
+    data: Dataset, bottleneck: bool, k: Count, m: Sequence[Count], s: Sequence[Count], r: Sequence[Count]
+) -> Count:
+    """Elements of feature maps that training keeps per image, in closed form; arguments as for `network_cost`.
+
+    Every norm keeps its input and the activation behind it, every pooling of a transition its input, the linear layer
+    its input; sharing weights changes nothing. See `rksearch.memory` for bytes, and for what a batch adds.
+    """
+    pixels = areas(data, len(m))
+    total: Count = cast(Count, 2 * m[-1] * k * pixels[-1] + m[-1] * k)
+    if is_large(data):
+        total = cast(Count, total + 2 * m[0] * k * image_size(data).halved_up().area)
+    for m_i, s_i, r_i, area in zip(m, s, r, pixels, strict=True):
+        n = s_i * m_i
+        channels = k * (n * m_i + n * (n - 1) // 2) + (n * BOTTLENECK * k if bottleneck else 0)
+        total = cast(Count, total + 2 * channels * r_i * area)
+    for m_in, m_out, area in zip(m, m[1:], pixels, strict=False):
+        total = cast(Count, total + (2 * m_in + m_out) * k * area)
     return total

@@ -6,16 +6,8 @@ order of files nor on a random generator.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.client
-import io
-import logging
-import socket
-import tarfile
-import zlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +17,8 @@ import torch
 from torch import Tensor
 
 from rksearch.datasets import Dataset
+from rksearch.downloads import Remote, ensure
 from rksearch.errors import DataError
-from rksearch.files import file_lock
-
-logger = logging.getLogger(__name__)
-
-DOWNLOAD_WAIT_S = 3600.0
-"""How long a trial waits for another one that is downloading the same data set."""
-
-CONNECTION_TIMEOUT_S = 60.0
-"""Silence of the server after which a download is given up."""
 
 DIGITS_TEST_FRACTION = 1 / 3
 
@@ -71,14 +55,17 @@ def load_images(dataset: Dataset, data_dir: Path, *, download: bool = True) -> I
     Raises:
         DataError: files are missing or damaged and must not or cannot be downloaded.
     """
-    if dataset.name == "digits":
-        return _load_digits(dataset)
-    if not dataset.name.startswith("cifar"):
-        raise DataError(
-            f"rksearch loads digits, cifar10 and cifar100, but got {dataset.name}; choose one of these: for "
-            f"{dataset.name}, networks can be built and counted and not trained"
-        )
-    return _load_cifar(dataset, data_dir, download=download)
+    match dataset.name:
+        case "digits":
+            return _load_digits(dataset)
+        case "cifar10" | "cifar100":
+            return _load_cifar(dataset, data_dir.expanduser(), download=download)
+        case "svhn":
+            return _load_svhn(dataset, data_dir.expanduser(), download=download)
+    raise DataError(
+        f"rksearch loads digits, cifar10, cifar100 and svhn, but got {dataset.name}; choose one of these: for "
+        f"{dataset.name}, networks can be built and counted and not trained"
+    )
 
 
 def split(dataset: Dataset, images: Images, train_images: int | None = None) -> Split:
@@ -161,15 +148,18 @@ def _load_cifar(dataset: Dataset, data_dir: Path, *, download: bool) -> Images:
     from torchvision import datasets as sources  # torchvision takes a second to import
 
     source = {"cifar10": sources.CIFAR10, "cifar100": sources.CIFAR100}[dataset.name]
-    data_dir = data_dir.expanduser()
-    problem = _problem(source, data_dir)
-    if problem and not download:
-        raise DataError(
-            f"{dataset.name} needs intact files in {data_dir / source.base_folder}, but {problem}; allow the download "
-            f"or point --data-dir at the directory that holds {source.base_folder}/"
-        )
-    if problem:
-        _download(dataset, source, data_dir)
+    files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
+    remote = Remote(
+        dataset=dataset.name,
+        directory=data_dir,
+        folder=source.base_folder,
+        files=tuple((name, md5) for name, md5 in files),
+        url=source.url,
+        size="170 MB",
+        damaged=source.filename,
+        fetch=lambda: source(root=data_dir, train=True, download=True),
+    )
+    ensure(remote, download=download)
     train = source(root=data_dir, train=True, download=False)
     test = source(root=data_dir, train=False, download=False)
     return Images(
@@ -185,77 +175,48 @@ def _channels_first(pixels: Any) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
-def _problem(source: Any, data_dir: Path) -> str | None:
-    """What is wrong with the unpacked files of a torchvision CIFAR class, or None."""
-    files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
-    for name, md5 in files:
-        path = data_dir / source.base_folder / name
-        try:
-            with path.open("rb") as handle:
-                intact = hashlib.file_digest(handle, "md5").hexdigest() == md5
-        except FileNotFoundError:
-            return f"{name} is missing"
-        except OSError as error:
-            return f"{name} cannot be read ({error.strerror})"
-        if not intact:
-            return f"{name} is damaged (its checksum is wrong)"
-    return None
+def _load_svhn(dataset: Dataset, data_dir: Path, *, download: bool) -> Images:
+    """Training images are those of `train` and then those of `extra`, as is usual for this data set."""
+    from torchvision.datasets import SVHN, utils  # torchvision takes a second to import
 
+    parts = {part: tuple(SVHN.split_list[part]) for part in ("train", "extra", "test")}
 
-def _download(dataset: Dataset, source: Any, data_dir: Path) -> None:
-    """Fetch and unpack under a lock; whoever had to wait finds the files there.
+    def fetch() -> None:
+        for url, name, md5 in parts.values():
+            utils.download_url(url, data_dir, name, md5)  # leaves an intact file alone
 
-    Raises:
-        DataError: the directory cannot be written, or the download failed or is damaged.
-    """
-    instead = f"or point --data-dir at a directory that holds {source.base_folder}/"
-    lock = data_dir / f".{source.base_folder}.lock"
-    busy = DataError(
-        f"{dataset.name} is being downloaded by another process that has held {lock} for over "
-        f"{DOWNLOAD_WAIT_S / 60:.0f} minutes; end that process or wait for it"
+    remote = Remote(
+        dataset=dataset.name,
+        directory=data_dir,
+        folder="",
+        files=tuple((name, md5) for _, name, md5 in parts.values()),
+        url=parts["train"][0].rpartition("/")[0],
+        size="1.5 GB",
+        damaged="*_32x32.mat",
+        fetch=fetch,
     )
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with file_lock(lock, wait_s=DOWNLOAD_WAIT_S, busy=busy):
-            if _problem(source, data_dir) is None:
-                return
-            logger.info("downloading %s (about 170 MB) from %s to %s", dataset.name, source.url, data_dir)
-            _fetch(dataset, source, data_dir, instead)
-            problem = _problem(source, data_dir)
-    except OSError as error:
-        raise DataError(
-            f"{dataset.name} cannot be stored in {data_dir} ({error.strerror or error}); "
-            f"choose a directory that can be written, {instead}"
-        ) from error
-    if problem:
-        raise DataError(
-            f"{dataset.name} was downloaded to {data_dir}, but {problem}; "
-            f"remove {data_dir / source.filename} and try again, {instead}"
-        )
+    ensure(remote, download=download)
+    paths = {part: data_dir / name for part, (_, name, _) in parts.items()}
+    train_images, train_labels = _read_svhn(dataset, [paths["train"], paths["extra"]])
+    test_images, test_labels = _read_svhn(dataset, [paths["test"]])
+    return Images(
+        train_images=train_images, train_labels=train_labels, test_images=test_images, test_labels=test_labels
+    )
 
 
-def _fetch(dataset: Dataset, source: Any, data_dir: Path, instead: str) -> None:
-    try:
-        with (
-            _connection_timeout(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            source(root=data_dir, train=True, download=True)
-    except (OSError, RuntimeError, http.client.HTTPException, EOFError, tarfile.TarError, zlib.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{dataset.name} could not be downloaded from {source.url} to {data_dir} ({reason}); "
-            f"check the network and the disk and try again, {instead}"
-        ) from error
+def _read_svhn(dataset: Dataset, paths: list[Path]) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) and labels (N,) of MATLAB files, one after another.
 
+    All images take 1.9 GB, so they are written where they will stay, a file at a time.
+    """
+    from scipy.io import loadmat  # type: ignore[import-untyped]
 
-@contextlib.contextmanager
-def _connection_timeout() -> Iterator[None]:
-    """torchvision opens its connections without a time limit; a silent server would hang the trial for good."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECTION_TIMEOUT_S)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    # The files call the digit 0 by 10.
+    labels = [
+        torch.from_numpy(loadmat(path, variable_names=["y"])["y"].astype(np.int64).ravel() % 10) for path in paths
+    ]
+    images = torch.empty((sum(map(len, labels)), dataset.channels, dataset.height, dataset.width), dtype=torch.uint8)
+    for path, place in zip(paths, images.split([len(own) for own in labels]), strict=True):
+        pixels = loadmat(path, variable_names=["X"])["X"]  # (H, W, C, N)
+        place.copy_(torch.from_numpy(pixels).permute(3, 2, 0, 1))
+    return images, torch.cat(labels)

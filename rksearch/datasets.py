@@ -69,6 +69,21 @@ DATASETS: dict[str, Dataset] = {
             source="CIFAR-100 (Krizhevsky 2009), 50,000 training and 10,000 test images, through torchvision",
         ),
         Dataset(
+            name="svhn",
+            channels=3,
+            height=32,
+            width=32,
+            classes=10,
+            # As in the DenseNet paper, section 4.1: pixels divided by 255, no augmentation, 6,000 validation images.
+            mean=(0.0, 0.0, 0.0),
+            std=(255.0, 255.0, 255.0),
+            crop_padding=0,
+            flip=False,
+            val_fraction=0.01,
+            source="SVHN, cropped digits (Netzer et al. 2011), 73,257 + 531,131 training and 26,032 test images, "
+            "through torchvision",
+        ),
+        Dataset(
             name="imagenet",
             channels=3,
             height=224,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -49,3 +51,31 @@ def has_native_bf16(device: torch.device) -> bool:
         return False  # without oneDNN, torch's own bfloat16 kernels are slower than float32
     has = torch.cpu.get_capabilities()
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+FREE_SHARE = 0.9
+"""Of the free memory that a training may count on; the rest is for what libraries take beside torch's allocator."""
+
+
+def free_memory_bytes(device: torch.device) -> int:
+    """Memory that a training on `device` may take now: a share of what is free on the GPU, or on this machine."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        # What torch has reserved and does not use counts as taken there, but serves the next allocation here.
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(FREE_SHARE * free)
+    return int(FREE_SHARE * _free_ram_bytes())
+
+
+def _free_ram_bytes() -> int:
+    info = Path("/proc/meminfo")
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if info.exists():
+        for line in info.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                free = int(line.split()[1]) * 1024
+    # A container may be allowed less than the machine has.
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
+        free = min(free, int(most) - int(used.read_text()))
+    return max(0, free)

@@ -64,8 +64,11 @@ class History:
     Attributes:
         run: the last `run` record: `space` and `plan`; None before it is written.
         sessions: launches of the driver.
-        trials: finished trials by id. Of several records for one trial the first counts.
-        wall_time_s: by trial id, from start to end as the driver saw it.
+        trials: finished trials by id: complete, failed or pruned. Of several records for one trial the first counts.
+        paused: trials that have run some epochs and may go on, by id, with what they had when they paused last.
+        retried: ids of trials that are given a second chance, with a whole device for themselves, and why.
+        wall_time_s: by trial id, of a worker's time as the driver saw it, pauses left out.
+        cpu_s, gpu_s: worker time of all trials times the CPUs and GPUs that were reserved for them.
         started: ids of trials ever started, in the order of their first start.
         running: ids started in the last session and not finished; empty once that session has ended.
         tests: readings of the test set: `trial`, `arch`, `replicate`, `result`.
@@ -81,7 +84,11 @@ class History:
     run: dict[str, Any] | None = None
     sessions: tuple[Session, ...] = ()
     trials: Mapping[str, tuple[TrialSpec, TrialResult]] = field(default_factory=dict)
+    paused: Mapping[str, tuple[TrialSpec, TrialResult]] = field(default_factory=dict)
+    retried: Mapping[str, str] = field(default_factory=dict)
     wall_time_s: Mapping[str, float] = field(default_factory=dict)
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
     started: tuple[str, ...] = ()
     running: tuple[str, ...] = ()
     tests: tuple[dict[str, Any], ...] = ()
@@ -91,6 +98,11 @@ class History:
     last_time: str | None = None
     damaged: int = 0
     repeated: int = 0
+
+    @property
+    def pruned(self) -> dict[str, tuple[TrialSpec, TrialResult]]:
+        """The trials that racing stopped for good."""
+        return {key: pair for key, pair in self.trials.items() if pair[1].status == "pruned"}
 
     @property
     def failed(self) -> dict[str, tuple[TrialSpec, TrialResult]]:
@@ -124,15 +136,35 @@ class Ledger:
         """The trial of this id was handed to a worker."""
         self.append("start", trial=trial)
 
-    def write_trial(self, spec: TrialSpec, result: TrialResult, *, wall_time_s: float) -> None:
-        """A finished trial, complete or failed; final.
+    def write_pause(
+        self, spec: TrialSpec, result: TrialResult, *, wall_time_s: float, cpus: float = 0.0, gpus: float = 0.0
+    ) -> None:
+        """A trial that has paused and may go on; arguments as for `write_trial`."""
+        work = {"wall_time_s": wall_time_s, "cpus": cpus, "gpus": gpus}
+        self.append("pause", trial=spec.id, spec=spec.to_json(), result=result.to_json(), **work)
+
+    def write_retry(self, trial: str, reason: str) -> None:
+        """A trial that failed for want of memory, and will be tried once more with less beside it."""
+        self.append("retry", trial=trial, reason=reason)
+
+    def write_trial(
+        self, spec: TrialSpec, result: TrialResult, *, wall_time_s: float, cpus: float = 0.0, gpus: float = 0.0
+    ) -> None:
+        """A finished trial, complete, failed or pruned; final.
+
+        Args:
+            spec: what was asked.
+            result: what was found.
+            wall_time_s: since the trial last started, as the driver saw it.
+            cpus, gpus: reserved for it in that time.
 
         Raises:
             LedgerError: a complete result lacks its epochs or counts, or the disk refuses.
         """
-        if problem := _incomplete(result):
+        if problem := _incomplete(spec, result):
             raise LedgerError(f"a complete trial must have {problem}, but {spec.id} has none; report this as a bug")
-        self.append("trial", trial=spec.id, spec=spec.to_json(), result=result.to_json(), wall_time_s=wall_time_s)
+        work = {"wall_time_s": wall_time_s, "cpus": cpus, "gpus": gpus}
+        self.append("trial", trial=spec.id, spec=spec.to_json(), result=result.to_json(), **work)
 
     def write_test(self, spec: TrialSpec, result: Mapping[str, Any]) -> None:
         """A reading of the test set: `test_error_pct`, `test_loss`, `test_images`."""
@@ -220,7 +252,11 @@ class _Reader:
         self.run: dict[str, Any] | None = None
         self.sessions: list[Session] = []
         self.trials: dict[str, tuple[TrialSpec, TrialResult]] = {}
+        self.paused: dict[str, tuple[TrialSpec, TrialResult]] = {}
+        self.retried: dict[str, str] = {}
         self.wall_time_s: dict[str, float] = {}
+        self.cpu_s = 0.0
+        self.gpu_s = 0.0
         self.started: dict[str, None] = {}
         self.running: dict[str, None] = {}
         self.tests: list[dict[str, Any]] = []
@@ -255,7 +291,11 @@ class _Reader:
             run=self.run,
             sessions=tuple(self.sessions),
             trials=dict(self.trials),
+            paused=dict(self.paused),
+            retried=dict(self.retried),
             wall_time_s=dict(self.wall_time_s),
+            cpu_s=self.cpu_s,
+            gpu_s=self.gpu_s,
             started=tuple(self.started),
             running=() if self.end else tuple(self.running),
             tests=tuple(self.tests),
@@ -286,20 +326,40 @@ class _Reader:
             self.running[trial] = None
 
     def _on_trial(self, record: dict[str, Any]) -> None:
-        spec = TrialSpec.from_json(record["spec"])
-        epochs = [{key: math.nan if v is None else v for key, v in e.items()} for e in record["result"]["epochs"]]
-        result = TrialResult.from_json({**record["result"], "epochs": epochs})
-        wall_time_s = float(record["wall_time_s"])
-        if _incomplete(result):
+        spec, result = _read_trial(record)
+        if _incomplete(spec, result):
             raise ValueError("a complete trial without epochs or counts")
         if spec.id in self.trials:
             self.repeated += 1
             return
+        self._count(spec.id, record)
         self.trials[spec.id] = (spec, result)
-        self.wall_time_s[spec.id] = wall_time_s
-        self.running.pop(spec.id, None)
+        self.paused.pop(spec.id, None)
         if self.tests:
             self.after_test.append(spec.id)
+
+    def _on_pause(self, record: dict[str, Any]) -> None:
+        spec, result = _read_trial(record)
+        if result.status != "paused":
+            raise ValueError("a pause of a trial that is not paused")
+        if spec.id in self.trials:
+            self.repeated += 1
+            return
+        self._count(spec.id, record)
+        self.paused[spec.id] = (spec, result)
+
+    def _on_retry(self, record: dict[str, Any]) -> None:
+        self.retried[str(record["trial"])] = str(record["reason"])
+        self.running.pop(str(record["trial"]), None)
+
+    def _count(self, trial: str, record: Mapping[str, Any]) -> None:
+        seconds = float(record["wall_time_s"])
+        # Ledgers of version 0.1 did not say what was reserved.
+        cpus, gpus = float(record.get("cpus", 0.0)), float(record.get("gpus", 0.0))
+        self.wall_time_s[trial] = self.wall_time_s.get(trial, 0.0) + seconds
+        self.cpu_s += seconds * cpus
+        self.gpu_s += seconds * gpus
+        self.running.pop(trial, None)
 
     def _on_test(self, record: dict[str, Any]) -> None:
         float(record["result"]["test_error_pct"])
@@ -315,13 +375,20 @@ class _Reader:
         """An event of a later version: it stays in the file and means nothing here."""
 
 
-def _incomplete(result: TrialResult) -> str | None:
+def _read_trial(record: Mapping[str, Any]) -> tuple[TrialSpec, TrialResult]:
+    epochs = [{key: math.nan if v is None else v for key, v in e.items()} for e in record["result"]["epochs"]]
+    result = TrialResult.from_json({**record["result"], "epochs": epochs})
+    return TrialSpec.from_json(record["spec"]), result
+
+
+def _incomplete(spec: TrialSpec, result: TrialResult) -> str | None:
     """What a result that calls itself complete lacks."""
-    if result.status not in ("complete", "failed"):
+    if result.status not in ("complete", "failed", "pruned"):
         return "a known status"
-    if result.status == "failed":
+    if result.status != "complete":
         return None
-    if not result.epochs or not math.isfinite(result.epochs[-1].val_error_pct):
+    # A final training has no validation images left.
+    if not result.epochs or (spec.role != "final" and not math.isfinite(result.epochs[-1].val_error_pct)):
         return "a finite validation error"
     counts = (result.params, result.params_paper, result.macs, result.fvcore_flops)
     return "all counts" if any(c is None for c in counts) else None

@@ -46,7 +46,7 @@ class TrialSpec:
 
     @property
     def id(self) -> str:
-        """Unique within a run: `ResNet-20@0`; `ResNet-20@control0` and `ResNet-20@final0` are trainings of their own."""
+        """Unique within a run: `ResNet-20@0`; `ResNet-20@control0`, `ResNet-20@final0` are others."""
         return f"{self.arch}@{self.role if self.role in OWN_SEEDS else ''}{self.replicate}"
 
     @property
@@ -89,7 +89,11 @@ class Execution:
         precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`.
         threads: CPU threads of this trial.
         download: whether a missing data set may be downloaded.
+        latency: whether to measure how long inference takes, before the last epoch.
         deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
+        memory_bytes: most memory that the trial may take; None for what is free on the device when it starts.
+        storage: URI or absolute path of the directory in which checkpoints are mirrored; None to keep them in
+            `work_dir` alone.
     """
 
     work_dir: str
@@ -98,7 +102,10 @@ class Execution:
     precision: str = "auto"
     threads: int = 1
     download: bool = True
+    latency: bool = False
     deadline_s: float | None = None
+    memory_bytes: int | None = None
+    storage: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +144,10 @@ class TrialResult:
         device, precision, threads: what it ran on.
         images: how many images were used: `train`, `val`.
         split: first 16 hex digits of the SHA-256 of the split's indices.
+        memory: `predicted_peak_bytes` of the training, and whether it had to `recompute` activations to fit (see
+            `rksearch.memory`); None where it was not predicted.
+        latency_ms: of inference by batch size, `{"1": {"median_ms": ..., "iqr_ms": ..., ...}}` (see
+            `rksearch.latency`); None where it was not measured.
     """
 
     status: Status
@@ -153,6 +164,8 @@ class TrialResult:
     threads: int = 0
     images: dict[str, int] = field(default_factory=dict)
     split: str = ""
+    memory: dict[str, Any] | None = None
+    latency_ms: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; `from_json` is the inverse."""

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, csv_text
 from rksearch.report.status import read_run
 from rksearch.report.table import tables
@@ -30,6 +31,15 @@ def architectures(run_dir: str | Path) -> pandas.DataFrame:
         RunError: there is no ledger in `run_dir`.
     """
     return _frame(csv_text(ARCH_METRICS, tables(read_run(Path(run_dir))).archs))
+
+
+def effects(run_dir: str | Path) -> pandas.DataFrame:
+    """One row per choice of design and way of matching, with the columns of `effects.csv`; see `rksearch.effects`.
+
+    Raises:
+        RunError: there is no ledger in `run_dir`.
+    """
+    return _frame(csv_text(EFFECT_METRICS, tables(read_run(Path(run_dir))).effects))
 
 
 def _frame(csv: str) -> pandas.DataFrame:

@@ -66,13 +66,13 @@ class Trainer:
     Args:
         model: maps float images (N, C, H, W) to logits (N, classes); it is moved to the device of the images.
         train: the training batches.
-        val: the validation images, on the same device.
+        val: the validation images, on the same device; None to train without a validation, whose numbers are NaN then.
         recipe: how to train.
         precision: of convolutions and matrix products, in training and validation alike.
     """
 
     def __init__(
-        self, model: nn.Module, train: TrainBatches, val: DeviceImages, recipe: Recipe, precision: Precision
+        self, model: nn.Module, train: TrainBatches, val: DeviceImages | None, recipe: Recipe, precision: Precision
     ) -> None:
         self.device = train.images.device
         self.model = model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -107,9 +107,11 @@ class Trainer:
             started = time.perf_counter()
             train_loss, train_error_pct = self._pass(number)
             train_time_s = time.perf_counter() - started
-            val_loss, val_error_pct = evaluate(self.model, self._val, self.precision)
+            val_loss, val_error_pct = math.nan, math.nan
+            if self._val is not None:
+                val_loss, val_error_pct = evaluate(self.model, self._val, self.precision)
         steps = self._train.steps_per_epoch
-        if not math.isfinite(val_loss):
+        if self._val is not None and not math.isfinite(val_loss):
             raise self._diverged(val_loss, f"in the validation after epoch {number}", number * steps - 1)
         epoch = Epoch(
             epoch=number,

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rksearch.batches import DeviceImages, TrainBatches
+from rksearch.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches
 from rksearch.checkpoint import CheckpointStore
 from rksearch.cost import cost
 from rksearch.data import Images, Split, load_images, split
 from rksearch.datasets import Dataset, dataset
-from rksearch.device import Precision, resolve_device, resolve_precision
+from rksearch.device import Precision, free_memory_bytes, resolve_device, resolve_precision
 from rksearch.errors import RunError, TrialFailed
 from rksearch.files import file_lock
+from rksearch.latency import latency_ms, measure_latency
 from rksearch.measure import witness
+from rksearch.memory import MemoryPlan, plan_memory
 from rksearch.models import build
-from rksearch.records import Epoch, Execution, TestResult, TrialResult, TrialSpec
+from rksearch.models.recompute import recompute
+from rksearch.records import OWN_SEEDS, Epoch, Execution, TestResult, TrialResult, TrialSpec
 from rksearch.spec import ArchSpec, parse
+from rksearch.storage import Mirror
 from rksearch.train import Trainer, as_trial_failure, evaluate, seed_everything
 
 logger = logging.getLogger(__name__)
@@ -35,7 +42,8 @@ def run_trial(
     spec: TrialSpec,
     execution: Execution,
     on_epoch: Callable[[Epoch], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    *,
+    until: int | None = None,
 ) -> TrialResult:
     """Train `spec` to its end, from its last checkpoint when there is one; a finished trial returns at once.
 
@@ -46,27 +54,31 @@ def run_trial(
         spec: what to train.
         execution: where and with what means.
         on_epoch: called after every newly trained epoch, once its checkpoint is safe. What it raises goes through.
-        should_stop: asked before every epoch; on true the result is `failed` with failure `stopped`, and the next call
-            goes on from there.
+        until: epoch after which to pause; None to train to the end. A paused trial (this, or `execution.deadline_s` has
+            passed) has the status `paused`, and the next call goes on from there.
 
     Raises:
         RksearchError: the fault is not the network's, so that every trial would meet it or a repetition may succeed:
             a bad name, no data, no such device, a full disk, a trial that another process is running.
     """
     with _locked(spec, execution) as directory:
-        result, _ = _train(spec, execution, directory, on_epoch, should_stop)
+        result, _ = _train(spec, execution, directory, on_epoch, until)
+    if result.failure == "out_of_memory":
+        _free_memory()
     return result
 
 
 def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
     """Read the test set once, with the weights of the last epoch; trains first when the trial is not finished.
 
+    No deadline counts here: a reading is the last thing that is done with a trial.
+
     Raises:
         TrialFailed: the training failed.
         RksearchError: as `run_trial`.
     """
     with _locked(spec, execution) as directory:
-        result, weights = _train(spec, execution, directory)
+        result, weights = _train(spec, replace(execution, deadline_s=None), directory)
         if result.status != "complete":
             raise TrialFailed(str(result.failure), f"{spec.id} cannot be tested: {result.message}")
         facts = dataset(spec.dataset)
@@ -82,20 +94,27 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
     return TestResult(test_error_pct=error_pct, test_loss=loss, test_images=len(test))
 
 
-def finished_weights(spec: TrialSpec, work_dir: Path) -> Mapping[str, Any]:
+def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None) -> Mapping[str, Any]:
     """The state of the network after the last epoch of a finished trial.
+
+    Args:
+        spec: of the trial.
+        work_dir: where trials have their directories.
+        storage: where their checkpoints are mirrored, if anywhere.
 
     Raises:
         RunError: its checkpoint is not there.
+        StorageError: the storage cannot be read.
     """
     missing = RunError(
         f"a finished trial's checkpoint must lie in {trial_dir(work_dir, spec.id)}, but there is none; "
         "train it there, or export where the run was made"
     )
-    if not trial_dir(work_dir, spec.id).is_dir():
+    if not trial_dir(work_dir, spec.id).is_dir() and storage is None:
         raise missing
-    with _locked(spec, Execution(work_dir=str(work_dir), data_dir="")) as directory:
-        for saved in CheckpointStore(directory, _identity(spec)).newest_first():
+    execution = Execution(work_dir=str(work_dir), data_dir="", storage=storage)
+    with _locked(spec, execution) as directory:
+        for saved in _checkpoints(spec, execution, directory).newest_first():
             if "result" in saved.state:
                 weights: Mapping[str, Any] = saved.state["model"]
                 return weights
@@ -129,8 +148,18 @@ def _locked(spec: TrialSpec, execution: Execution) -> Iterator[Path]:
 
 
 def _identity(spec: TrialSpec) -> dict[str, Any]:
-    """What a checkpoint must share with a trial to be its own: all but the reason for which it is trained."""
-    return {key: value for key, value in spec.to_json().items() if key != "role"}
+    """What a checkpoint must share with a trial to be its own: all but the reason for which it is trained.
+
+    The id tells trainings apart that differ in their seeds or images by their role.
+    """
+    same = {key: value for key, value in spec.to_json().items() if key != "role"}
+    return {**same, "id": spec.id} if spec.role in OWN_SEEDS else same
+
+
+def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> CheckpointStore:
+    """The checkpoints of a trial, here and in the storage."""
+    mirror = Mirror(f"{execution.storage}/trials/{spec.id}") if execution.storage else None
+    return CheckpointStore(directory, _identity(spec), mirror)
 
 
 def _train(
@@ -138,11 +167,11 @@ def _train(
     execution: Execution,
     directory: Path,
     on_epoch: Callable[[Epoch], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    until: int | None = None,
 ) -> tuple[TrialResult, Mapping[str, Any]]:
     """The result, and the weights that stand behind it (none after a failure)."""
     torch.set_num_threads(execution.threads)
-    store = CheckpointStore(directory, _identity(spec))
+    store = _checkpoints(spec, execution, directory)
     for saved in store.newest_first():
         if "result" in saved.state:
             return TrialResult.from_json(saved.state["result"]), saved.state["model"]
@@ -152,7 +181,7 @@ def _train(
     device = resolve_device(execution.device)
     precision = resolve_precision(execution.precision, device)
     images = load_images(facts, Path(execution.data_dir), download=execution.download)
-    parts = split(facts, images, spec.train_images)
+    parts = _split(spec, facts, images)
     known: dict[str, Any] = {
         **counts._asdict(),
         "device": _device_name(device),
@@ -166,11 +195,18 @@ def _train(
         with as_trial_failure("building the network"):
             seed_everything(spec.seed)
             known["witness"] = witness(build(arch, facts), facts, counts)
-        trainer = _resume(store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision))
+        available = execution.memory_bytes if execution.memory_bytes is not None else free_memory_bytes(device)
+        count = len(parts.train) + len(parts.val)
+        plan = plan_memory(
+            arch, facts, spec.recipe, precision, available, eval_batch_size=EVAL_BATCH_SIZE, images=count
+        )
+        known["memory"] = plan.to_json()
+        trainer = _resume(store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision, plan))
         while not trainer.done:
-            if should_stop is not None and should_stop():
-                message = f"stopped after epoch {len(trainer.epochs)} of {spec.recipe.epochs}"
-                return _failed("stopped", message, trainer, known), {}
+            if _must_pause(len(trainer.epochs), until, execution.deadline_s):
+                return TrialResult(status="paused", epochs=tuple(trainer.epochs), **known), {}
+            if execution.latency and len(trainer.epochs) == spec.recipe.epochs - 1:
+                known["latency_ms"] = _latency(spec, execution)
             epoch = trainer.run_epoch()
             store.save(_checkpoint(trainer, known))
             if on_epoch is not None:
@@ -179,6 +215,21 @@ def _train(
         _write_traceback(directory)
         return _failed(failure.kind, str(failure), trainer, known), {}
     return _completed(trainer, known), trainer.model.state_dict()
+
+
+def _latency(spec: TrialSpec, execution: Execution) -> dict[str, Any]:
+    found = measure_latency(
+        spec.arch,
+        spec.dataset,
+        device=execution.device,
+        precision=execution.precision,
+        threads=execution.threads,
+    )
+    return latency_ms(found)
+
+
+def _must_pause(epochs: int, until: int | None, deadline_s: float | None) -> bool:
+    return (until is not None and epochs >= until) or (deadline_s is not None and time.time() >= deadline_s)
 
 
 def _checkpoint(trainer: Trainer, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,6 +258,14 @@ def _write_traceback(directory: Path) -> None:
         ) from error
 
 
+def _split(spec: TrialSpec, facts: Dataset, images: Images) -> Split:
+    """The images to train on and to validate on: all of them to train on in a final training."""
+    parts = split(facts, images, spec.train_images)
+    if spec.role != "final":
+        return parts
+    return replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
+
+
 def _new_trainer(
     spec: TrialSpec,
     arch: ArchSpec,
@@ -215,13 +274,19 @@ def _new_trainer(
     parts: Split,
     device: torch.device,
     precision: Precision,
+    plan: MemoryPlan,
 ) -> Trainer:
     """A training at its very start, the same one for the same spec."""
     with as_trial_failure("preparing the training"):
         seed_everything(spec.seed)
         model = build(arch, facts)
+        if plan.recompute:
+            logger.info("%s recomputes activations to fit in memory", spec.id)
+            recompute(model)
         train = DeviceImages(images.train_images[parts.train], images.train_labels[parts.train], facts, device)
-        val = DeviceImages(images.train_images[parts.val], images.train_labels[parts.val], facts, device)
+        val = None
+        if len(parts.val):
+            val = DeviceImages(images.train_images[parts.val], images.train_labels[parts.val], facts, device)
         recipe = spec.recipe
         batches = TrainBatches(train, facts, batch_size=recipe.batch_size, augment=recipe.augment, seed=spec.seed)
         return Trainer(model, batches, val, recipe, precision)
@@ -240,6 +305,13 @@ def _resume(store: CheckpointStore, start: Callable[[], Trainer]) -> Trainer:
         logger.info("going on after epoch %d from %s", len(trainer.epochs), saved.file)
         return trainer
     return start()
+
+
+def _free_memory() -> None:
+    """Give back what a failed training held, so that the next one in this process has it."""
+    gc.collect()  # exceptions and frames refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _device_name(device: torch.device) -> str:

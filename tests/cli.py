@@ -19,6 +19,7 @@ recipe: {name: short, epochs: 2, batch_size: 32}
 train_images: 100
 trials: 3
 seeds: {search: 1, final: 2}
+search: {racing: false, replicates: 0}
 baselines: [DenseNet-10-k2, ResNet-8]
 """
 

@@ -4,19 +4,51 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rksearch.front import rk_front, summarise
+from rksearch.front import ArchSummary, rk_front, summarise
 from rksearch.ledger import Ledger
 from rksearch.recipe import recipe
 from rksearch.records import Epoch, Role, TrialResult, TrialSpec
 from rksearch.spec import Period, RKNet
+from rksearch.stats import mean, sample_sd
 
 BASELINES = ("ResNet-8", "DenseNet-13-k8", "DenseNet-BC-22-k8", "DenseNet-BC-40-k6")
 KNOWN = ("RKNet-BC-k8-m2_4_6-1x2_1x2_1x1",)
 PARAMS = {"ResNet-8": 78_042, "DenseNet-13-k8": 26_000, "DenseNet-BC-22-k8": 31_500, "DenseNet-BC-40-k6": 52_000}
+
+
+def summary(
+    arch: str,
+    params: int,
+    errors_pct: Sequence[float],
+    *,
+    role: Role = "candidate",
+    macs: int | None = None,
+    family: str = "dense_bc",
+) -> ArchSummary:
+    """What would be known about an architecture whose trainings ended with these validation errors."""
+    return ArchSummary(
+        arch=arch,
+        family=family,
+        role=role,
+        seeds=len(errors_pct),
+        val_error_pct=mean(errors_pct),
+        val_error_sd_pct=sample_sd(errors_pct),
+        params=params,
+        params_paper=params,
+        macs=100 * params if macs is None else macs,
+        fvcore_flops=params,
+        test_error_pct=None,
+        test_error_sd_pct=None,
+        test_seeds=0,
+        train_time_s=1.0,
+        trial_ids=tuple(f"{arch}@{i}" for i in range(len(errors_pct))),
+        val_errors_pct=tuple(errors_pct),
+    )
 
 
 def ticking(start_s: int = 0, step_s: int = 7) -> Callable[[], str]:
@@ -76,6 +108,12 @@ def failed(
 ) -> TrialResult:
     """A result of a training that could not go on."""
     return TrialResult(status="failed", failure=failure, message=message, params=61_234, macs=7_000_000)
+
+
+def pruned(val_error_pct: float, *, params: int = 50_000, epochs: int = 2) -> TrialResult:
+    """A result of a training that racing stopped after some epochs of eight."""
+    whole = complete(val_error_pct, params=params)
+    return replace(whole, status="pruned", epochs=whole.epochs[:epochs])
 
 
 def space_record() -> dict[str, Any]:

@@ -1,25 +1,42 @@
-"""Runs without Ray and without training: a proposer and outcomes that are functions of the architecture's name."""
+"""Runs without Ray and without training: a sampler and outcomes that are functions of the architecture's name."""
 
 import hashlib
+import math
+from collections.abc import Set
+from pathlib import Path
 from typing import Any
 
 from rksearch.cost import cost
 from rksearch.datasets import dataset
+from rksearch.ledger import Ledger
 from rksearch.recipe import recipe
 from rksearch.records import Epoch, TrialResult, TrialSpec
-from rksearch.search.agenda import Task
+from rksearch.search.agenda import SearchAgenda
+from rksearch.search.budget import Budget
+from rksearch.search.racing import Race, Racing
 from rksearch.search.run_state import RunState
+from rksearch.search.samplers.base import Observation
 from rksearch.search.settings import Settings
+from rksearch.search.tasks import Task
 from rksearch.spec import parse
 
 BASELINES = ("ResNet-8", "DenseNet-10-k4")
 KNOWN = ("RKNet-k4-m1_2_2-1x1_1x2s_1x2s",)
+ARCHS = [
+    f"RKNet-k{k}-m1_{m}_{n}-{s}x{r}_1x1_1x1"
+    for k in (4, 6, 8)
+    for m in (1, 2)
+    for n in (2, 4)
+    for s in (1, 2)
+    for r in (1, 2)
+]
+RACING = Racing(rungs=(1, 3), keep=1 / 3, bands=2, rank="val_error")
 
 
 def settings(**changes: Any) -> Settings:
     plan: dict[str, Any] = {
         "dataset": "digits",
-        "recipe": recipe("short", epochs=2),
+        "recipe": recipe("short", epochs=9),
         "train_images": 100,
         "baselines": BASELINES,
         "known": KNOWN,
@@ -30,25 +47,49 @@ def settings(**changes: Any) -> Settings:
     return Settings(**{**plan, **changes})
 
 
-class ListProposer:
-    """Proposes from a list."""
+class ListSampler:
+    """Proposes from a list, and remembers what it is told."""
 
     def __init__(self, archs: list[str]) -> None:
         self.archs = archs
-        self.told: list[tuple[str, float | None]] = []
+        self.told: list[Observation] = []
 
-    def propose(self, taken: set[str]) -> str | None:
+    def propose(self, taken: Set[str]) -> str | None:
         return next((arch for arch in self.archs if arch not in taken), None)
 
-    def tell(self, arch: str, val_error_pct: float | None) -> None:
-        self.told.append((arch, val_error_pct))
+    def observe(self, observation: Observation) -> None:
+        self.told.append(observation)
 
 
-def error_pct(trial: TrialSpec) -> float:
-    """A validation error that falls with size and is shaken by the seed."""
-    params = cost(parse(trial.arch), dataset(trial.dataset)).params
-    digest = hashlib.sha256(f"error {trial.id}".encode()).digest()
-    return 60 - 10 * len(str(params)) + digest[0] / 32
+def params_of(arch: str) -> int:
+    return cost(parse(arch), dataset("digits")).params
+
+
+def new_state(
+    path: Path, *, archs: list[str] = ARCHS, budget: Budget | None = None, clock: Any = lambda: 0.0, **changes: Any
+) -> tuple[RunState, ListSampler]:
+    """A run's state in its driver, as it is after starting or resuming."""
+    plan = settings(**changes)
+    sampler = ListSampler(list(archs))
+    sizes = [params_of(arch) for arch in archs]
+    race = Race(plan.racing, smallest=min(sizes), largest=max(sizes)) if plan.racing else None
+    control = ListSampler(list(reversed(archs))) if plan.control else None
+    state = RunState(
+        Ledger(path),
+        lambda history: SearchAgenda(plan, sampler, history, race=race, control=control),
+        sampler,
+        objectives=plan.objectives,
+        budget=budget,
+        reserved=lambda task: {"cpu": 4.0 if task.alone else 1.0, "gpu": 0.0},
+        clock=clock,
+    )
+    return state, sampler
+
+
+def error_pct(trial: TrialSpec, epoch: int) -> float:
+    """A validation error that falls with size and with training, and is shaken by the seed."""
+    digest = hashlib.sha256(f"error {trial.id} {epoch}".encode()).digest()
+    return 110 - 20 * math.log10(params_of(trial.arch)) + 10 / epoch + digest[0] / 32
 
 
 def fails(trial: TrialSpec) -> bool:
@@ -59,7 +100,8 @@ def fails(trial: TrialSpec) -> bool:
 def outcome(task: Task) -> dict[str, Any]:
     """What a worker would have returned."""
     if task.action == "test":
-        return {"result": {"test_error_pct": error_pct(task.trial) + 0.5, "test_loss": 1.0, "test_images": 599}}
+        error = error_pct(task.trial, task.trial.recipe.epochs)
+        return {"result": {"test_error_pct": error + 0.5, "test_loss": 1.0, "test_images": 599}}
     if fails(task.trial):
         return {"result": TrialResult(status="failed", failure="non_finite_loss", message="loss is nan").to_json()}
     counted = cost(parse(task.trial.arch), dataset(task.trial.dataset))
@@ -67,15 +109,16 @@ def outcome(task: Task) -> dict[str, Any]:
         Epoch(
             epoch=n,
             lr=0.1,
-            train_loss=1.0,
+            train_loss=1.0 / n,
             train_error_pct=50.0,
             val_loss=1.0,
-            val_error_pct=error_pct(task.trial),
+            val_error_pct=error_pct(task.trial, n),
             train_time_s=1.0,
         )
-        for n in (1, 2)
+        for n in range(1, task.epochs + 1)
     )
-    return {"result": TrialResult(status="complete", epochs=epochs, **counted._asdict()).to_json()}
+    status = "complete" if len(epochs) == task.trial.recipe.epochs else "paused"
+    return {"result": TrialResult(status=status, epochs=epochs, **counted._asdict()).to_json()}
 
 
 def work(state: RunState, slots: int = 2, stop_after: int | None = None) -> list[Task]:

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -6,93 +7,101 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rksearch.errors import RunAborted
-from rksearch.front import by_macs, by_params, rk_front, summarise
+from rksearch.front import by_macs, by_params, membership, rk_front, summarise
 from rksearch.ledger import Ledger
+from rksearch.records import TrialResult
+from rksearch.search.budget import Budget
+from rksearch.search.final import FinalAgenda, finalists
+from rksearch.search.racing import Race
 from rksearch.search.run_state import RunState
 from rksearch.search.settings import Settings
-from tests.simulation import BASELINES, KNOWN, ListProposer, fails, settings, work
-
-ARCHS = [f"RKNet-k{k}-m1_{m}_2-{s}x{r}_1x1_1x1" for k in (4, 6, 8) for m in (1, 2) for s in (1, 2) for r in (1, 2)]
+from tests.simulation import ARCHS, BASELINES, KNOWN, RACING, fails, new_state, outcome, params_of, settings, work
 
 
-def new_state(path, **changes):
-    proposer = ListProposer(list(ARCHS))
-    return RunState(Ledger(path), settings(**changes), proposer, clock=lambda: 0.0), proposer
+def firsts(state):
+    return {spec.arch: result for spec, result in state.history.trials.values() if spec.id.endswith("@0")}
 
 
 def test_a_run_does_everything_once_in_the_stated_order(tmp_path):
-    state, proposer = new_state(tmp_path)
+    state, sampler = new_state(tmp_path)
     handed = work(state, slots=1)
     assert state.done
     ids = [task.id for task in handed]
     assert len(set(ids)) == len(ids)
-    first = [t.trial.arch for t in handed[: 3 + 6]]
-    assert first == [*BASELINES, *KNOWN, *ARCHS[:6]]
+    assert {task.action for task in handed} == {"train"}, "the test set is read by `final` alone"
+    assert [t.trial.arch for t in handed[: 3 + 6]] == [*BASELINES, *KNOWN, *ARCHS[:6]]
     assert [t.trial.role for t in handed[:3]] == ["baseline", "baseline", "known"]
-    assert proposer.told == [
-        (t.trial.arch, None if fails(t.trial) else state.history.trials[t.trial.id][1].epochs[-1].val_error_pct)
-        for t in handed[:9]
+    told = [(o.arch, o.status, o.values) for o in sampler.told]
+    trials = state.history.trials
+    assert told == [
+        (t.trial.arch, "failed", None)
+        if fails(t.trial)
+        else (t.trial.arch, "complete", (trials[t.id][1].epochs[-1].val_error_pct, params_of(t.trial.arch)))
+        for t in handed[2:9]
     ]
-    actions = [t.action for t in handed]
-    assert actions == sorted(actions, key=["train", "test"].index), "the test set is read after all training"
 
 
-def test_front_and_baselines_end_with_all_seeds_and_one_test_reading_each(tmp_path):
+def test_front_and_baselines_end_with_all_seeds(tmp_path):
     state, _ = new_state(tmp_path, trials=12)
     work(state)
     items = summarise(state.history)
     front = {i.arch for c in (by_params, by_macs) for i in rk_front(items, cost=c)}
     assert len(front) >= 2
     for item in items:
-        expected = 3 if item.arch in front or item.is_baseline else None
-        if expected:
-            assert item.seeds == expected
-            assert item.test_seeds == expected
-    readings = Counter(test["trial"] for test in state.history.tests)
-    assert set(readings.values()) == {1}
-    assert {t.rpartition("@")[0] for t in readings} == front | set(BASELINES)
+        if item.arch in front or item.is_baseline:
+            assert item.seeds == 3
+    assert state.history.tests == ()
 
 
-@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(stops=st.lists(st.integers(0, 9), max_size=4), slots=st.integers(1, 4))
-def test_stopped_dead_at_any_moment_and_resumed_it_ends_as_if_never_stopped(tmp_path_factory, stops, slots):
-    whole, _ = new_state(tmp_path_factory.mktemp("whole"))
+@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    stops=st.lists(st.integers(0, 9), max_size=4),
+    slots=st.integers(1, 4),
+    racing=st.sampled_from([None, RACING]),
+    control=st.booleans(),
+)
+def test_stopped_dead_at_any_moment_and_resumed_it_ends_as_if_never_stopped(
+    tmp_path_factory, stops, slots, racing, control
+):
+    plan = {"racing": racing, "control": control, "trials": 9}
+    whole, _ = new_state(tmp_path_factory.mktemp("whole"), **plan)
     work(whole, slots)
     directory = tmp_path_factory.mktemp("stopped")
     finished: set[str] = set()
     for stop in stops:
-        state, _ = new_state(directory)
+        state, _ = new_state(directory, **plan)
         work(state, slots, stop_after=stop)
         assert finished <= set(state.history.trials)
         finished = set(state.history.trials)
-    last, _ = new_state(directory)
+    last, _ = new_state(directory, **plan)
     work(last, slots)
     assert last.done
     assert last.history.repeated == 0
-    # With several slots an interruption may change which front deserved seeds in between; with one it may not.
-    firsts = {t for t in whole.history.trials if t.endswith("@0")}
-    assert {t for t in last.history.trials if t.endswith("@0")} == firsts
-    if slots == 1:
-        assert set(last.history.trials) == set(whole.history.trials)
-        assert {t["trial"] for t in last.history.tests} == {t["trial"] for t in whole.history.tests}
+    assert not last.history.paused
+    # With several slots an interruption may change who is compared with whom, and which front deserved seeds.
+    assert set(firsts(last)) == set(firsts(whole))
+    if slots == 1 and not control:
+        assert {key: pair[1] for key, pair in last.history.trials.items()} == {
+            key: pair[1] for key, pair in whole.history.trials.items()
+        }
 
 
 def test_a_candidate_chosen_before_a_kill_is_trained_after_it(tmp_path):
     state, _ = new_state(tmp_path)
     for _ in range(5):
         state.next()
-    resumed = RunState(Ledger(tmp_path), settings(), ListProposer(list(reversed(ARCHS))), clock=lambda: 0.0)
+    resumed, _ = new_state(tmp_path, archs=list(reversed(ARCHS)))
     handed = work(resumed, slots=1)
     assert [t.trial.arch for t in handed[:5]] == [*BASELINES, *KNOWN, *ARCHS[:2]]
 
 
 def test_an_exhausted_space_ends_the_search_early(tmp_path):
-    proposer = ListProposer(ARCHS[:2])
-    state = RunState(Ledger(tmp_path), settings(trials=50), proposer, clock=lambda: 0.0)
+    state, _ = new_state(tmp_path, archs=ARCHS[:2], trials=50)
     work(state)
     assert state.done
     assert state.agenda.exhausted
-    assert state.agenda.remaining_trainings(state.history) == 0
+    assert state.agenda.remaining(state.history).tasks == 0
+    assert state.agenda.remaining(state.history).epochs == 0
 
 
 def test_more_trials_go_on_with_a_finished_run(tmp_path):
@@ -102,15 +111,164 @@ def test_more_trials_go_on_with_a_finished_run(tmp_path):
     state, _ = new_state(tmp_path, trials=5)
     assert not state.done
     handed = work(state)
-    assert before.isdisjoint(t.id for t in handed if t.action == "train")
-    assert sum(t.id.endswith("@0") and t.action == "train" for t in handed) == 2
+    assert before.isdisjoint(t.id for t in handed)
+    assert sum(t.id.endswith("@0") for t in handed) == 2
 
 
 def test_several_seeds_in_the_search(tmp_path):
     state, _ = new_state(tmp_path, search_seeds=2, final_seeds=2)
     work(state)
     counts = Counter(t.rpartition("@")[0] for t in state.history.trials)
-    assert set(counts.values()) == {2}
+    complete = {arch for arch, result in firsts(state).items() if result.status == "complete"}
+    assert {arch for arch, count in counts.items() if count == 2} == complete | set(KNOWN)
+
+
+# -- racing
+
+
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(slots=st.integers(1, 5), trials=st.integers(1, 24), order=st.permutations(ARCHS))
+def test_racing_keeps_the_better_share_of_each_band(tmp_path_factory, slots, trials, order):
+    state, sampler = new_state(tmp_path_factory.mktemp("race"), racing=RACING, trials=trials, archs=order)
+    handed = work(state, slots)
+    history = state.history
+    candidates = {a: r for a, r in firsts(state).items() if a in order[:trials]}
+    assert len(candidates) == trials
+    assert not history.paused, "what does not go on is pruned in the end"
+    for result in candidates.values():
+        stops = {"complete": {9}, "pruned": {1, 3}, "failed": {0}}
+        assert len(result.epochs) in stops[result.status]
+    # Each epoch is trained once: segments of one trial follow upon one another.
+    segments: dict[str, list[int]] = {}
+    for task in handed:
+        if task.trial.role == "candidate" and not task.trial.replicate:
+            segments.setdefault(task.id, []).append(task.epochs)
+    for stops in segments.values():
+        assert stops == [1, 3, 9][: len(stops)]
+    race = Race(RACING, smallest=min(map(params_of, ARCHS)), largest=max(map(params_of, ARCHS)))
+    everyone = {**candidates, KNOWN[0]: firsts(state)[KNOWN[0]]}
+    for band in (0, 1):
+        group = {a: r for a, r in everyone.items() if race.band(params_of(a)) == band and r.status != "failed"}
+        racing = [a for a in group if a in candidates]
+        if racing:
+            for rung, stop in ((1, 3), (3, 9)):
+                reached = [a for a in group if len(group[a].epochs) >= rung]
+                on = [a for a in racing if len(group[a].epochs) >= stop]
+                # Never fewer than the last word's share allows (the known one may have taken a place), and early
+                # promotions may exceed the final share by what was best at the time.
+                assert len(on) >= -(-len(reached) // 3) - 1
+                best = min(reached, key=lambda a: (group[a].epochs[rung - 1].val_error_pct, params_of(a), a))
+                assert len(group[best].epochs) >= stop, "the best of a band always goes on"
+    statuses = {o.arch: o.status for o in sampler.told}
+    assert all(statuses[a] == r.status for a, r in candidates.items())
+
+
+def test_pruned_trials_are_in_no_front(tmp_path):
+    state, _ = new_state(tmp_path, racing=RACING, trials=20)
+    work(state)
+    stopped = {spec.arch for spec, _ in state.history.pruned.values()}
+    assert len(stopped) > 5
+    assert stopped.isdisjoint(item.arch for item in summarise(state.history))
+
+
+def test_racing_saves_epochs(tmp_path):
+    spent = {}
+    for name, racing in (("racing", RACING), ("whole", None)):
+        state, _ = new_state(tmp_path / name, racing=racing, trials=24, final_seeds=1)
+        work(state)
+        spent[name] = sum(len(r.epochs) for a, r in firsts(state).items() if a in ARCHS)
+    assert spent["racing"] < 0.5 * spent["whole"]
+
+
+# -- control, replicates
+
+
+@pytest.mark.parametrize("racing", [None, RACING])
+def test_the_control_arm_is_random_trained_to_the_end_and_costs_the_same(tmp_path, racing):
+    state, _ = new_state(tmp_path, racing=racing, trials=12, control=True)
+    work(state, slots=3)
+    control = [(s, r) for s, r in state.history.trials.values() if s.role == "control"]
+    assert [spec.arch for spec, _ in control] == list(reversed(ARCHS))[: len(control)]
+    assert {r.status for _, r in control} <= {"complete", "failed"}
+    search = sum(len(r.epochs) for s, r in state.history.trials.values() if s.id.endswith("@0") and s.arch in ARCHS)
+    assert 0 <= 9 * len(control) - search < 9 * 3, "equal to within the trainings under way"
+    assert all(not item.arch.startswith("@control") for item in summarise(state.history))
+
+
+def test_replicates_go_where_membership_is_most_uncertain(tmp_path):
+    state, _ = new_state(tmp_path, trials=16, final_seeds=2, replicates=0)
+    work(state)
+    before = summarise(state.history)
+    state, _ = new_state(tmp_path, trials=16, final_seeds=2, replicates=5)
+    # Trainings of architectures that have left the front since count as such already.
+    front = [item.arch for item in state.agenda.front(state.history)]
+    spare = sum(i.seeds - 1 for i in before if i.arch not in front and not i.is_baseline)
+    handed = work(state, slots=1)
+    assert 1 <= len(handed) == 5 - spare
+    first = handed[0].trial
+    p = {cost: membership(before, cost=cost) for cost in (by_params, by_macs)}
+    seeds = {item.arch: item.seeds for item in before}
+
+    def gain(arch):
+        return max(q.get(arch, 0) * (1 - q.get(arch, 0)) for q in p.values()) / (seeds[arch] * (seeds[arch] + 1))
+
+    assert gain(first.arch) == max(gain(item.arch) for item in before if not item.is_baseline)
+    assert all(task.trial.arch not in BASELINES for task in handed)
+
+
+def test_unlimited_replicates_end_with_the_budget(tmp_path):
+    now = [0.0]
+    budget = Budget(cpu_hours=100 / 3600)
+    state, _ = new_state(tmp_path, trials=6, replicates=None, budget=budget, clock=lambda: now[0])
+    running = []
+    while True:
+        while len(running) < 2 and (task := state.next()):
+            state.on_start(task)
+            running.append(task)
+        if not running:
+            break
+        now[0] += 2.0
+        task = running.pop(0)
+        state.on_end(task, outcome(task))
+    assert state.done
+    # Two slots, each with one CPU: the last tasks were begun before 100 CPU seconds were over.
+    assert 100 <= state.history.cpu_s <= 100 + 2 * 4
+
+
+def test_after_most_of_the_budget_no_new_candidate_begins(tmp_path):
+    state, _ = new_state(tmp_path, trials=20, racing=RACING)
+    work(state, slots=1, stop_after=12)
+    begun = {t.rpartition("@")[0] for t in state.history.started}
+    state, _ = new_state(tmp_path, trials=20, racing=RACING)
+    state.budget = RefineOnly()
+    work(state)
+    assert {t.rpartition("@")[0] for t in state.history.started} == begun
+    assert not state.history.paused
+    assert any(result.status == "complete" for arch, result in firsts(state).items() if arch in ARCHS)
+
+
+class RefineOnly(Budget):
+    def phase(self, history, running):
+        return "refine"
+
+
+# -- failures
+
+
+def test_out_of_memory_is_tried_once_more_alone(tmp_path):
+    state, _ = new_state(tmp_path)
+    failed = TrialResult(status="failed", failure="out_of_memory", message="out of memory").to_json()
+    first = state.next()
+    assert not first.alone
+    state.on_end(first, {"result": failed})
+    assert first.id not in state.history.trials
+    # Also after a restart of the driver.
+    state, _ = new_state(tmp_path)
+    again = state.next()
+    assert (again.trial, again.alone) == (first.trial, True)
+    state.on_end(again, {"result": failed})
+    assert state.history.trials[first.id][1].failure == "out_of_memory"
+    assert state.next().trial.id != first.id
 
 
 def test_an_abort_stops_the_run_and_records_nothing(tmp_path):
@@ -122,14 +280,67 @@ def test_an_abort_stops_the_run_and_records_nothing(tmp_path):
 
 
 def test_a_dead_worker_is_a_failed_trial_with_its_reason(tmp_path):
-    state, proposer = new_state(tmp_path)
+    state, sampler = new_state(tmp_path)
+    for _ in BASELINES:
+        state.next()
     task = state.next()
     state.on_end(task, {"message": "its worker process died repeatedly"})
     _, result = Ledger(tmp_path).read().trials[task.id]
     assert (result.status, result.failure) == ("failed", "worker_died")
-    assert proposer.told == [(task.trial.arch, None)]
+    assert [(o.arch, o.status, o.values) for o in sampler.told] == [(task.trial.arch, "failed", None)]
+
+
+# -- the test set
+
+
+def read_state(path, archs, fresh=0):
+    return RunState(Ledger(path), lambda history: FinalAgenda(settings(), archs, fresh=fresh), None)
+
+
+def test_final_reads_once_with_every_training_of_what_was_chosen(tmp_path):
+    state, _ = new_state(tmp_path, trials=12, control=True)
+    work(state)
+    archs = finalists(state.history)
+    items = summarise(state.history)
+    assert set(archs) == set(BASELINES) | {i.arch for c in (by_params, by_macs) for i in rk_front(items, cost=c)}
+    final = read_state(tmp_path, archs)
+    handed = work(final)
+    assert {task.action for task in handed} == {"test"}
+    expected = {i for item in items if item.arch in archs for i in item.trial_ids}
+    assert Counter(test["trial"] for test in final.history.tests) == dict.fromkeys(expected, 1)
+    assert work(read_state(tmp_path, archs)) == [], "nothing is read twice"
+
+
+def test_final_can_train_anew_with_seeds_of_its_own(tmp_path):
+    state, _ = new_state(tmp_path)
+    work(state)
+    final = read_state(tmp_path, ["ResNet-8"], fresh=2)
+    handed = work(final)
+    assert [(t.action, t.trial.id) for t in handed] == [
+        ("train", "ResNet-8@final0"),
+        ("train", "ResNet-8@final1"),
+        ("test", "ResNet-8@final0"),
+        ("test", "ResNet-8@final1"),
+    ]
+    search = {spec.seed for spec, _ in state.history.trials.values() if spec.arch == "ResNet-8"}
+    assert search.isdisjoint(t.trial.seed for t in handed)
+
+
+def test_seeds_are_functions_of_architecture_and_replicate_alone():
+    base = new_spec()
+    assert replace(base, role="known").seed == replace(base, role="baseline").seed == base.seed
+    others = {replace(base, replicate=1).seed, replace(base, role="control").seed, replace(base, role="final").seed}
+    assert len(others | {base.seed}) == 4
+
+
+def new_spec():
+    from rksearch.recipe import recipe
+    from rksearch.records import TrialSpec
+
+    return TrialSpec(arch="ResNet-8", dataset="digits", recipe=recipe("short"))
 
 
 def test_settings_round_trip_through_json():
-    plan = settings()
-    assert Settings.from_json(plan.to_json()) == plan
+    for plan in (settings(), settings(racing=RACING, control=True, replicates=None, start=ARCHS[:1])):
+        plan = replace(plan, start=tuple(plan.start))
+        assert Settings.from_json(plan.to_json()) == plan

@@ -7,6 +7,7 @@ import pytest
 
 from rksearch.cost import cost
 from rksearch.datasets import dataset
+from rksearch.memory import footprint
 from rksearch.space import load_space
 from rksearch.spec import parse
 from tests.cli import environment, rksearch, rksearch_json
@@ -74,6 +75,7 @@ def test_help_and_spaces_answer_in_under_a_second_of_computing(args):
     "imports",
     [
         "import rksearch, rksearch.layout, rksearch.cost, rksearch.space, rksearch.front, rksearch.ledger",
+        "import rksearch.memory, rksearch.latency, rksearch.stats",
         "import rksearch.report, rksearch.cli.main, rksearch.search.agenda, rksearch.search.run_state",
         "import rksearch.space as s; s.describe_space(s.load_space('quickstart'))",
     ],
@@ -103,6 +105,18 @@ def test_describe_as_json():
     counted = cost(parse(RK), dataset("cifar10"))
     assert {key: found[key] for key in counted._fields} == counted._asdict()
     assert found["witness"] == {"params": counted.params, "fvcore_flops": counted.fvcore_flops, "agree": True}
+    for item in found["memory"]:
+        predicted = footprint(
+            parse(RK), dataset("cifar10"), item["batch_size"], item["precision"], recompute=item["recompute"]
+        )
+        assert item["step_peak_bytes"] == predicted.step_peak
+        assert item["activation_bytes"] == predicted.activations
+    assert [(item["precision"], item["recompute"]) for item in found["memory"]] == [
+        ("fp32", False),
+        ("fp32", True),
+        ("bf16", False),
+        ("bf16", True),
+    ]
 
 
 def test_describe_prints_layers_and_both_witnesses():
@@ -111,6 +125,7 @@ def test_describe_prints_layers_and_both_witnesses():
     assert f"{cost(parse(RK), dataset('cifar10')).macs:,}" in text
     assert "built model:" in text
     assert "fvcore:" in text
+    assert text.count("MiB  predicted peak of a training step") == 4
     assert "agree" in text
 
 

@@ -1,9 +1,7 @@
 import hashlib
-import http.server
 import io
 import pickle
 import tarfile
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from rksearch import data as data_module
+from rksearch import downloads
 from rksearch.data import Images, load_images, split
 from rksearch.datasets import DATASETS
 from rksearch.errors import DataError
+from tests.mirror import serving
 
 DIGITS = DATASETS["digits"]
 CIFAR = DATASETS["cifar10"]
@@ -151,36 +150,19 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
             tar.addfile(info, io.BytesIO(content))
     state = Mirror(archive=buffer.getvalue(), served=buffer.getvalue(), pixels=pixels)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(state.served)))
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            state.requests.append(self.path)
-            self.do_HEAD()
-            self.wfile.write(state.served)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
-
     def md5(name: str) -> str:
         return hashlib.md5(files[name]).hexdigest()
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    state.host = f"http://127.0.0.1:{server.server_port}"
-    cifar = torchvision.datasets.CIFAR10
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(cifar, "url", f"{state.host}/cifar-10-python.tar.gz")
-    monkeypatch.setattr(cifar, "tgz_md5", hashlib.md5(state.archive).hexdigest())
-    monkeypatch.setattr(cifar, "train_list", [["data_batch_1", md5("data_batch_1")]])
-    monkeypatch.setattr(cifar, "test_list", [["test_batch", md5("test_batch")]])
-    monkeypatch.setattr(cifar, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5("batches.meta")})
-    yield state
-    server.shutdown()
-    server.server_close()
+    with serving(lambda _: state.served, state.requests) as state.host:
+        cifar = torchvision.datasets.CIFAR10
+        monkeypatch.setenv("no_proxy", "*")
+        monkeypatch.setattr(cifar, "url", f"{state.host}/cifar-10-python.tar.gz")
+        monkeypatch.setattr(cifar, "tgz_md5", hashlib.md5(state.archive).hexdigest())
+        monkeypatch.setattr(cifar, "train_list", [["data_batch_1", md5("data_batch_1")]])
+        monkeypatch.setattr(cifar, "test_list", [["test_batch", md5("test_batch")]])
+        meta = {"filename": "batches.meta", "key": "label_names", "md5": md5("batches.meta")}
+        monkeypatch.setattr(cifar, "meta", meta)
+        yield state
 
 
 def one_line(error: pytest.ExceptionInfo[DataError]) -> str:
@@ -262,9 +244,9 @@ def test_a_directory_that_cannot_be_written(mirror: Mirror, tmp_path: Path) -> N
 
 
 def test_a_download_that_never_ends_elsewhere(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "DOWNLOAD_WAIT_S", 0.1)
+    monkeypatch.setattr(downloads, "DOWNLOAD_WAIT_S", 0.1)
     lock = tmp_path / ".cifar-10-batches-py.lock"
     busy = DataError("unexpected")
-    with data_module.file_lock(lock, wait_s=0, busy=busy), pytest.raises(DataError, match="another process"):
+    with downloads.file_lock(lock, wait_s=0, busy=busy), pytest.raises(DataError, match="another process"):
         load_images(CIFAR, tmp_path)
     assert mirror.requests == []

@@ -1,27 +1,30 @@
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rksearch.errors import RunError
-from rksearch.search.driver import Resources, _as_before, _has_ray_token, _resources_per_trial
-
-
-def options(resources):
-    """As the ledger's session record holds them."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(resources).items()}
+from rksearch.search.cluster import _has_ray_token, _resources_per_trial, _whole_device
+from rksearch.search.resources import Resources, as_before
 
 
 def test_a_resumed_run_takes_over_what_the_user_does_not_say():
-    before = Resources(cpus_per_trial=2, gpus_per_trial=0.5, data_dir=Path("images"), download=False, device="cpu")
-    assert _as_before(Resources(), frozenset(), options(before)) == before
-    changed = _as_before(Resources(data_dir=Path("elsewhere")), frozenset({"data_dir"}), options(before))
+    before = Resources(
+        cpus_per_trial=2,
+        gpus_per_trial=0.5,
+        data_dir=Path("images"),
+        download=False,
+        device="cpu",
+        storage="s3://bucket/mirror",
+    )
+    assert as_before(Resources(), frozenset(), before.options()) == before
+    changed = as_before(Resources(data_dir=Path("elsewhere")), frozenset({"data_dir"}), before.options())
     assert changed == replace(before, data_dir=Path("elsewhere"))
 
 
 def test_an_address_and_noise_are_not_taken_over():
     before = Resources(address="10.0.0.1:6379", verbose=True)
-    resumed = _as_before(Resources(), frozenset(), options(before))
+    resumed = as_before(Resources(), frozenset(), before.options())
     assert (resumed.address, resumed.verbose) == (None, False)
 
 
@@ -40,6 +43,16 @@ def test_what_a_trial_reserves_and_how_many_fit(asked, expected, slots):
 
 def test_without_a_gpu_trials_ask_for_none():
     assert _resources_per_trial({"CPU": 2.0}, Resources()) == ({"cpu": 1.0, "gpu": 0.0}, 2)
+
+
+def test_a_task_that_ran_out_of_memory_reserves_a_whole_device():
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}},
+        {"Alive": True, "Resources": {"CPU": 4.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0}},
+    ]
+    assert _whole_device({"cpu": 2.0, "gpu": 0.25}, nodes) == {"cpu": 2.0, "gpu": 1.0}
+    assert _whole_device({"cpu": 1.0, "gpu": 0.0}, nodes) == {"cpu": 8.0, "gpu": 0.0}
 
 
 @pytest.mark.parametrize("asked", [Resources(cpus_per_trial=9), Resources(gpus_per_trial=3)])

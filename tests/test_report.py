@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import random
 import re
 import subprocess
 import sys
@@ -19,17 +20,34 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from rksearch.effects import Effect
 from rksearch.errors import RunError
 from rksearch.files import write_atomically
-from rksearch.front import rk_front, summarise
+from rksearch.front import membership, rk_front, summarise
 from rksearch.ledger import FILE_NAME, Ledger
+from rksearch.records import Role
 from rksearch.report import axes, format_status, status, text, write_report
+from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.facts import command, facts
-from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, csv_text
+from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, Metric, csv_text
 from rksearch.report.prose import limitations, reading_sentences, verdict
 from rksearch.report.svg import front_svg
 from rksearch.report.table import ArchRow, TrialRow, tables
-from tests.ledgers import BASELINES, KNOWN, begin, candidates, complete, failed, full_run, plan_record, trial
+from tests.ledgers import (
+    BASELINES,
+    KNOWN,
+    begin,
+    candidates,
+    complete,
+    environment_record,
+    failed,
+    full_run,
+    plan_record,
+    pruned,
+    space_record,
+    ticking,
+    trial,
+)
 
 FILES = {
     "run.yaml",
@@ -37,6 +55,7 @@ FILES = {
     "space.json",
     "trials.csv",
     "front.csv",
+    "effects.csv",
     "front.svg",
     "README.md",
     "report.html",
@@ -143,9 +162,10 @@ def test_a_report_that_cannot_be_written_keeps_the_old_one(run_dir: Path, tmp_pa
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-@pytest.mark.parametrize("row", [ArchRow, TrialRow])
-def test_every_field_of_a_row_has_one_metric(row: type) -> None:
-    metrics = ARCH_METRICS if row is ArchRow else TRIAL_METRICS
+@pytest.mark.parametrize(
+    ("row", "metrics"), [(ArchRow, ARCH_METRICS), (TrialRow, TRIAL_METRICS), (Effect, EFFECT_METRICS)]
+)
+def test_every_field_of_a_row_has_one_metric(row: type, metrics: tuple[Metric, ...]) -> None:
     assert [m.field for m in metrics] == [f.name for f in dataclasses.fields(row)]
 
 
@@ -199,7 +219,7 @@ def test_the_page_is_well_formed_and_asks_the_network_for_nothing(run_dir: Path)
 def test_charts_show_every_architecture_once_and_the_front_in_order(run_dir: Path) -> None:
     figures = figures_of(page_without_plotly(run_dir))
     items = summarise(Ledger(run_dir).read())
-    assert list(figures) == ["curves", "macs", "params"]
+    assert list(figures) == ["curves", "effects", "macs", "params", "progress"]
     for field in ("params", "macs"):
         marked = [t for t in figures[field]["data"] if t.get("hovertext")]
         hovers = [h for t in marked for h in t["hovertext"]]
@@ -207,7 +227,7 @@ def test_charts_show_every_architecture_once_and_the_front_in_order(run_dir: Pat
         points = [p for t in marked for p in zip(t["x"], t["y"], strict=True)]
         expected = [(getattr(i, field), round(i.val_error_pct, 4)) for i in items]
         assert sorted(points) == sorted(expected)
-        step = figures[field]["data"][0]
+        step = next(t for t in figures[field]["data"] if t["mode"] == "lines" and t["line"].get("color") == "--front")
         assert step["x"] == sorted(step["x"])
         assert step["y"] == sorted(step["y"], reverse=True)
     by_name = {t["name"]: t for t in figures["params"]["data"] if "name" in t}
@@ -334,7 +354,7 @@ def test_the_verdict_says_who_wins_and_what_the_seeds_support(tmp_path: Path) ->
     found = " ".join(verdict(history, tables(history)))
     assert "Of 2 Runge-Kutta networks trained, 2 form the front: from 900 parameters at 10.10 %" in found
     assert "lower mean validation error than 1 of 2 baselines" in found
-    assert "a lower error than ResNet-8 (95 % Welch intervals), and leave 1 undecided" in found
+    assert "a lower error than ResNet-8 and a higher error than ResNet-14 (95 % intervals)" in found
     assert "1 of the 2 networks on the front is dominated by a baseline (ResNet-14)" in found
     assert "1 network on the front rests on a single seed" in found
     assert "provisional" not in found
@@ -384,6 +404,150 @@ def test_files_about_the_run_come_from_the_ledger(run_dir: Path) -> None:
     assert run["launches"][0]["options"] == {"space": "cifar10_small", "trials": 24}
     assert json.loads((run_dir / "space.json").read_text())["feasible"] == 40_511
     assert json.loads((run_dir / "environment.json").read_text())[0]["environment"]["torch"] == "2.9.1"
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with racing, a control arm, further seeds and networks that were trained once more at the end."""
+    path = tmp_path_factory.mktemp("runs") / "raced"
+    ledger = Ledger(path, clock=ticking())
+    asked = {
+        **plan_record(),
+        "objectives": ["val_error_pct", "macs"],
+        "racing": {"rungs": [2, 4], "keep": 0.5, "bands": 3, "rank": "train_loss"},
+        "sampler": {"name": "nsga2", "seed": 5},
+        "replicates": 7,
+        "control": True,
+    }
+    ledger.write_run(name="raced", space=space_record(), plan=asked)
+    ledger.write_session(environment=environment_record(), options={})
+    rng = random.Random(8)
+    for i, spec in enumerate(candidates(24)):
+        error, params = 40 - i + rng.gauss(0, 1), 20_000 + 3_000 * i
+        role: Role = "control" if i % 3 == 2 else "candidate"
+        if i % 4 == 1:
+            ledger.write_trial(trial(spec.name), pruned(error, params=params, epochs=2 + i % 3), wall_time_s=2.0)
+            continue
+        for replicate in range(1 + (i % 4 == 0)):
+            done = complete(error + rng.gauss(0, 1), params=params)
+            ledger.write_trial(trial(spec.name, replicate, role), done, wall_time_s=8.0)
+    again = trial(spec.name, 50, "final")
+    ledger.write_trial(again, complete(1.0, params=params), wall_time_s=9.0)
+    ledger.write_test(again, {"test_error_pct": 17.0, "test_loss": 0.5, "test_images": 10_000})
+    ledger.write_end("finished")
+    write_report(path, importances={"stages s, period 1": 0.4, "growth rate k": 0.25})
+    return path
+
+
+def test_racing_is_told_and_its_trainings_stand_on_no_front(raced: Path) -> None:
+    history = Ledger(raced).read()
+    stopped = {spec.arch for spec, result in history.trials.values() if result.status == "pruned"}
+    epochs = [len(result.epochs) for _, result in history.trials.values() if result.status == "pruned"]
+    told = dict(facts(history, tables(history)))
+    assert told["Racing"].startswith("after 2 and 4 epochs the best 50 % within each of 3 bands of size go on")
+    saved = sum(8 - e for e in epochs)
+    assert f"{len(epochs)} trainings pruned (" in told["Racing"]
+    assert f"which saved {saved} of " in told["Racing"]
+    assert not stopped & {row["arch"] for row in rows_of(raced / "front.csv")}
+    assert not stopped & {item.arch for item in tables(history).items}
+    assert sum(row["status"] == "pruned" for row in rows_of(raced / "trials.csv")) == len(stopped)
+    assert "pruned" in (raced / "README.md").read_text()
+    state = status(raced)
+    assert (state["pruned"], state["epochs_saved"], sum(state["pruned_by_epochs"].values())) == (6, saved, 6)
+    assert f"racing saved {saved} epochs" in format_status(state)
+    assert "6 pruned" in format_status(state)
+    assert "racing: after 2 and 4 epochs the best 50 %" in format_status(state)
+    assert "search: 24 candidates, proposed by Optuna's NSGA-II sampler" in format_status(state)
+
+
+def test_sampler_objectives_further_seeds_and_control_are_told(raced: Path) -> None:
+    history = Ledger(raced).read()
+    told = dict(facts(history, tables(history)))
+    assert told["Search"] == (
+        "24 candidates, proposed by Optuna's NSGA-II sampler with seed 5, for validation error and MACs"
+    )
+    assert "7 further trainings where membership in the front is least certain" in told["Seeds"]
+    assert told["Control"].startswith("8 trainings of networks drawn at random, 64 epochs")
+    assert status(raced)["roles"]["control"] == {"planned": 24, "finished": 6, "failed": 0}
+
+
+def test_a_training_with_the_validation_images_has_a_test_error_alone(raced: Path) -> None:
+    history = Ledger(raced).read()
+    (final,) = [row for row in rows_of(raced / "trials.csv") if row["role"] == "final"]
+    assert (final["val_error_pct"], final["val_loss"], final["test_error_pct"]) == ("", "", "17.0")
+    row = tables(history).row(final["arch"])
+    assert row.val_error_pct > 10
+    assert (row.test_error_pct, row.test_seeds) == (17.0, 1)
+    told = reading_sentences(history)
+    assert told[1] == "1 of these trainings was made anew, on training and validation images together."
+    assert len(told) == 2
+
+
+def test_progress_counts_every_epoch_of_an_arm_once_and_never_falls(raced: Path) -> None:
+    history = Ledger(raced).read()
+    derived = tables(history)
+    search, control = derived.progress
+    for arm, roles in ((search, {"candidate", "known"}), (control, {"control"})):
+        trials = [(s, r) for s, r in history.trials.values() if s.role in roles and s.replicate == 0]
+        spent = 0
+        for _, result in trials:
+            spent += len(result.epochs)
+            assert (spent in arm.epochs) == (result.status == "complete")
+        for line in (arm.low, arm.middle, arm.high):
+            assert list(line) == sorted(line)
+    assert derived.hypervolume is not None
+    assert max(search.middle[-1], control.middle[-1]) <= derived.hypervolume.expected + 0.5
+    figure = figures_of(page_without_plotly(raced))["progress"]
+    assert {t["name"] for t in figure["data"] if "name" in t} == {search.arm, control.arm}
+
+
+def test_probabilities_of_the_front_stand_in_tables_and_status(run_dir: Path) -> None:
+    items = summarise(Ledger(run_dir).read())
+    shares = membership(items, resamples=2000)
+    for row in rows_of(run_dir / "front.csv"):
+        assert float(row["p_front"]) == pytest.approx(shares[row["arch"]], abs=1e-6)
+        assert float(row["expected_error_pct"]) == pytest.approx(float(row["val_error_pct"]), abs=6)
+    for entry in status(run_dir)["front"]:
+        assert entry["p_front"] == pytest.approx(shares[entry["name"]], abs=0.08)
+    readme = (run_dir / "README.md").read_text()
+    assert "P(front)" in readme
+    assert re.search(r"Hypervolume \d+\.\d\d \(90 % band \d+\.\d\d to \d+\.\d\d\)", readme)
+
+
+def test_effects_stand_in_csv_page_and_readme(run_dir: Path, raced: Path) -> None:
+    rows = rows_of(run_dir / "effects.csv")
+    assert {row["design"] for row in rows} <= {"equal parameters", "equal MACs", "all else equal"}
+    answered = [row for row in rows if row["low"]]
+    assert answered
+    assert all(float(row["low"]) <= float(row["odds_ratio"]) <= float(row["high"]) for row in answered)
+    page = page_without_plotly(run_dir)
+    assert "What the choices do" in page
+    assert 'id="effects"' in page
+    figure = figures_of(page)["effects"]
+    assert sum(len(t["x"]) for t in figure["data"]) == len(answered)
+    assert "functional ANOVA" not in page
+    assert "functional ANOVA" in page_without_plotly(raced)
+    assert "## What the choices do" in (run_dir / "README.md").read_text()
+
+
+def test_the_curves_of_hundreds_of_networks_stay_small(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    for i, spec in enumerate(candidates(300)):
+        done = complete(20.0 + i / 10, params=20_000 + i, epochs=150)
+        ledger.write_trial(trial(spec.name, epochs=150), done, wall_time_s=1.0)
+    write_report(tmp_path)
+    page = page_without_plotly(tmp_path)
+    bundle = next(t for t in figures_of(page)["curves"]["data"] if t["name"] == "299 other networks")
+    assert len(bundle["x"]) < 7_000
+    assert {1, 150} <= set(bundle["x"])
+    assert len(page) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0, "0 %"), (0.001, "< 1 %"), (0.5, "50 %"), (0.999, "> 99 %"), (1, "100 %")]
+)
+def test_shares_by_example(value: float, expected: str) -> None:
+    assert text.share(value) == expected
 
 
 def test_the_readme_shows_picture_front_and_command(run_dir: Path) -> None:

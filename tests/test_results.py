@@ -20,3 +20,10 @@ def test_tables_hold_what_the_ledger_holds(tmp_path):
     assert set(archs[archs["on_front"]]["arch"]) == {item.arch for item in rk_front(items.values())}
     rknet = archs[archs["family"] == "dense_bc"].iloc[0]
     assert rknet["m"] == "_".join(part for part in rknet["arch"].split("-m")[1].split("-")[0].split("_"))
+
+    effects = results.effects(tmp_path)
+    assert set(effects["design"]) <= {"equal parameters", "equal MACs", "all else equal"}
+    assert (effects["pairs"] > 0).all()
+    answered = effects.dropna(subset=["low", "high"])
+    assert len(answered) > 0
+    assert answered["odds_ratio"].between(answered["low"], answered["high"]).all()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,8 @@ def check_complete(run_dir: Path, space_file: Path, trials: int) -> None:
     assert len(set(seeds)) == len(seeds)
     found = rksearch_json("status", str(run_dir), "--json")
     assert found["state"] == "finished"
-    tested = {t["arch"] for t in history.tests}
-    assert all(item["name"] in tested and item["seeds"] == 2 for item in found["front"])
+    assert all(item["seeds"] == 2 for item in found["front"])
+    assert history.tests == (), "only `final` reads the test set"
 
 
 def test_run_report_resume(tmp_path, space_file):
@@ -96,6 +97,72 @@ def test_run_report_resume(tmp_path, space_file):
     assert other.returncode == 2
     assert "recipe" in other.stderr
     assert len(other.stderr.strip().splitlines()) == 1
+
+
+RACING_SPACE = TINY_SPACE.replace("epochs: 2", "epochs: 4").replace(
+    "search: {racing: false, replicates: 0}",
+    "search: {racing: {rungs: [0.25, 0.5], keep: 0.4, bands: 1}, replicates: 1, sampler: random}",
+)
+
+
+def test_racing_and_the_test_set(tmp_path, space_file):
+    space_file.write_text(RACING_SPACE)
+    run_dir = tmp_path / "run"
+    options = ("--out", str(run_dir), "--trials", "5", "--control")
+    done = rksearch("run", "--space", str(space_file), *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    history = Ledger(run_dir).read()
+    first = {s.arch: r for s, r in history.trials.values() if s.role == "candidate" and s.replicate == 0}
+    assert {len(r.epochs) for r in first.values() if r.status == "pruned"} <= {1, 2}
+    assert {len(r.epochs) for r in first.values() if r.status == "complete"} == {4}
+    assert len(history.pruned) >= 2
+    assert not history.paused
+    control = [r for s, r in history.trials.values() if s.role == "control"]
+    assert 0 <= 4 * len(control) - sum(len(r.epochs) for r in first.values()) <= 8
+    assert history.tests == ()
+
+    read = rksearch("final", str(run_dir), cwd=tmp_path)
+    assert read.returncode == 0, read.stderr
+    history = Ledger(run_dir).read()
+    found = rksearch_json("status", str(run_dir), "--json")
+    tested = Counter(t["arch"] for t in history.tests)
+    assert {item["name"] for item in found["front"]} < set(tested)
+    assert tested["ResNet-8"] == 2
+    assert rksearch("final", str(run_dir), "--arch", "ResNet-8", "--fresh", "1", cwd=tmp_path).returncode == 0
+    history = Ledger(run_dir).read()
+    assert history.tests[-1]["trial"] == "ResNet-8@final0"
+    assert len(history.tests) == sum(tested.values()) + 1
+    refused = rksearch("final", str(run_dir), "--arch", "ResNet-14", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "ResNet-14" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_budget_of_work_ends_the_run_and_more_of_it_goes_on(tmp_path, space_file):
+    run_dir = tmp_path / "run"
+    done = rksearch("run", "--space", str(space_file), "--out", str(run_dir), "--cpu-hours", "0.002", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    history = Ledger(run_dir).read()
+    assert history.state == "finished"
+    assert 0.002 * 3600 <= history.cpu_s <= 0.002 * 3600 + 60
+    more = rksearch("resume", str(run_dir), "--cpu-hours", "0.004", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert Ledger(run_dir).read().cpu_s >= 0.004 * 3600
+
+
+@pytest.mark.slow
+def test_until_a_time_of_day_trials_pause_and_go_on_later(tmp_path, space_file):
+    space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 400"))
+    run_dir = tmp_path / "run"
+    end = datetime.now() + timedelta(minutes=1, seconds=5)
+    until = end.replace(second=0, microsecond=0).isoformat()
+    done = rksearch("run", "--space", str(space_file), "--out", str(run_dir), "--until", until, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    paused = Ledger(run_dir).read().paused
+    assert paused
+    epochs = {key: len(result.epochs) for key, (_, result) in paused.items()}
+    assert all(0 < count < 400 for count in epochs.values())
 
 
 def start(space_file: Path, run_dir: Path, *more: str) -> subprocess.Popen[str]:

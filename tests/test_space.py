@@ -15,7 +15,19 @@ from rksearch.cost import cost
 from rksearch.datasets import DATASETS
 from rksearch.errors import SpaceError
 from rksearch.layout import layout
-from rksearch.space import Space, census, describe_space, dominance, load_space, members, parse_space, shipped_spaces
+from rksearch.space import (
+    Space,
+    census,
+    describe_space,
+    dominance,
+    extremes,
+    load_space,
+    members,
+    nearby,
+    parse_space,
+    proposals,
+    shipped_spaces,
+)
 from rksearch.spec import DenseNet, Period, RKNet, parse
 
 
@@ -35,19 +47,41 @@ CONSTRAINTS = {
 }
 
 
+TABLEAU_STAGES = {
+    "euler": 1,
+    "midpoint": 2,
+    "midpoint+tie": 2,
+    "heun2+train": 2,
+    "impmid": 1,
+    "bosh3": 3,
+    "ralston3": 3,
+}
+OTHER_NAMES = {"impmid": "midpoint+tie", "bosh3": "ralston3"}
+OF_GROWTH = {"m1 <= m2", "m2 == (m1 + m1 * s1 * r1) // 2 or m2 != 5"}
+
+
+def period_name(s, r, share, method):
+    """The name of a period, equivalent ones alike: written without the code under test."""
+    method = OTHER_NAMES.get(method, method)
+    if method == "euler":
+        s, method = 1, "learned"
+    s = s if method == "learned" else TABLEAU_STAGES[method]
+    return f"{s}x{r}{'s' if share and r > 1 else ''}{'' if method == 'learned' else '@' + method}"
+
+
 def brute_force(document):
     """Every (name, params, macs, depth) that is allowed, one spec at a time, and how many combinations were listed."""
     data = DATASETS[document["dataset"]]
     combinations, found = 0, {}
-    per_period = [list(product(p["m"], p["s"], p["r"], p["share"])) for p in document["periods"]]
-    rules = [CONSTRAINTS[text] for text in document.get("constraints", [])]
-    for family, k, *periods in product(document["families"], document["growth_rate"], *per_period):
+    keys = ("m", "s", "r", "share", "method")
+    per_period = [list(product(*(p.get(key, [None]) for key in keys))) for p in document["periods"]]
+    for family, k, *periods in product(document["families"], document.get("growth_rate", [None]), *per_period):
         combinations += 1
-        spec = RKNet(
-            growth_rate=k,
-            periods=tuple(Period(m=m, s=s, r=r, share=share if r > 1 else False) for m, s, r, share in periods),
-            bottleneck=family == "dense_bc",
-        )
+        methods = "_".join(period_name(s, r, share, method or "learned") for _, s, r, share, method in periods)
+        ms = "_".join(str(m) for m, *_ in periods)
+        start = {"dense": f"k{k}-m{ms}-", "dense_bc": f"BC-k{k}-m{ms}-", "residual": "Res-"}[family]
+        spec: Any = parse(f"RKNet-{start}{methods}")
+        rules = [CONSTRAINTS[c] for c in document.get("constraints", []) if family != "residual" or c not in OF_GROWTH]
         if str(spec) not in found and all(rule(spec.periods) for rule in rules):
             counts = cost(spec, data)
             found[str(spec)] = (counts.params, counts.macs, depth_of(spec, data))
@@ -86,14 +120,24 @@ def documents(draw):
         periods = [{key: values[:2] for key, values in p.items()} for p in periods]
         periods[1] |= {"m": periods[1]["m"][:1], "r": periods[1]["r"][:1]}
     rules = draw(subset(sorted(CONSTRAINTS), 2)) if len(periods) > 1 and draw(st.booleans()) else []
-    return {
+    document = {
         "dataset": draw(st.sampled_from(["digits", "cifar10"])),
-        "families": draw(subset(["dense", "dense_bc"], 2)),
+        "families": draw(subset(["dense", "dense_bc", "residual"], 2)),
         "growth_rate": draw(subset([2, 4, 12], 2)),
         "periods": periods,
         "constraints": rules,
         "budgets": budgets,
     }
+    if draw(st.booleans()):
+        solved = draw(st.sampled_from(periods))
+        solved["method"] = draw(subset(["learned", *TABLEAU_STAGES], 3))
+        if "learned" not in solved["method"]:
+            del solved["s"]
+    if document["families"] == ["residual"]:
+        del document["growth_rate"]
+        for own in periods:
+            del own["m"]
+    return document
 
 
 @settings(max_examples=25, deadline=None)
@@ -108,6 +152,8 @@ def test_a_space_is_what_brute_force_finds(document, leaf, rng):
         patch.setattr(dominance, "LEAF_PAIRS", leaf)
         patch.setattr(members, "LEAF_PAIRS", leaf)
         patch.setattr(census, "LOOKED_AT", max(1, leaf))
+        patch.setattr(extremes, "LISTED", leaf)
+        patch.setattr(nearby, "LISTED", leaf)
         if not every:
             with pytest.raises(SpaceError, match="the constraints exclude all choices"):
                 parse_space(text, name="random")
@@ -174,18 +220,30 @@ def check_decisions(space, every, kept, rng):
 
 
 def steps(space: Space, target, name: str) -> int:
-    """Steps on the lists of choices between two networks."""
-    other: Any = parse(name)
-    values = space.dimensions()
-    total = int(target.family != other.family) if len(values["family"]) > 1 else 0
-    total += abs(values["k"].index(target.growth_rate) - values["k"].index(other.growth_rate))
-    for i, (p, q) in enumerate(zip(target.periods, other.periods, strict=True), 1):
-        for field in ("m", "s", "r"):
-            total += abs(
-                values[f"{field}{i}"].index(getattr(p, field)) - values[f"{field}{i}"].index(getattr(q, field))
-            )
-        total += p.r > 1 and q.r > 1 and p.share != q.share
+    """Steps on the lists of choices between two networks; what decides nothing in one of them is no step."""
+    # A proposal may break a constraint, which `space.choices` refuses.
+    values, own = space.dimensions(), proposals.to_choices(space.definition, target)
+    theirs = space.choices(parse(name))
+    total = 0
+    for key in values:
+        field, _, period = key.rstrip("0123456789"), "", key[len(key.rstrip("0123456789")) :]
+        if own[key] == theirs[key]:
+            continue
+        both = [decided(field, period, choices) for choices in (own, theirs)]
+        if field in ("family", "method", "share"):
+            total += all(both)
+        elif all(both):
+            total += abs(values[key].index(own[key]) - values[key].index(theirs[key]))
     return total
+
+
+def decided(field: str, period: str, choices: dict[str, Any]) -> bool:
+    """Whether a decision makes a difference beside the others."""
+    if field in ("k", "m"):
+        return choices["family"] != "residual"
+    if field == "s":
+        return choices.get(f"method{period}", "learned") == "learned"
+    return field != "share" or choices[f"r{period}"] > 1
 
 
 TINY = """\

@@ -72,7 +72,7 @@ def test_numbers_of_a_recipe_may_be_written_as_people_do(number):
         (edited("[4, 8]", "[4.0]"), 3, "growth_rate: must be a whole number"),
         (edited("[4, 8]", "[true]"), 3, "growth_rate: must be a whole number"),
         (edited("m: [2, 4], s: [1]", "m: [2, 4]"), 6, "period 2: the key s is missing"),
-        (edited("s: [1], r", "s: [1], q: [1], r"), 6, "period 2: the keys are m, s, r, share, but got q"),
+        (edited("s: [1], r", "s: [1], q: [1], r"), 6, "period 2: the keys are m, s, r, share, method, but got q"),
         (edited("[1, 3], share: [false, true]", "[1, 3], share: [maybe]"), 6, "share of period 2: must be true or"),
         (edited("[1, 3], share: [false, true]", "[1, 3], share: [1]"), 6, "share of period 2: must be true or"),
         (edited("[null, 20_000]", "[20_000]"), 7, r"params of budgets: a budget has two ends, but got \[20_000\]"),

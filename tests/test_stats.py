@@ -4,11 +4,11 @@ import math
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats  # type: ignore[import-untyped]
 
-from rksearch.stats import mean, sample_sd, student_quantile, welch_interval
+from rksearch.stats import mean, paired_comparison, sample_sd, student_quantile
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -49,23 +49,41 @@ def test_student_quantile_rejects_what_it_cannot_do(confidence: float, degrees: 
         student_quantile(confidence, degrees)
 
 
-@given(VALUES, VALUES)
-def test_welch_interval_equals_scipy(a: list[float], b: list[float]) -> None:
-    sd_a, sd_b = statistics.stdev(a), statistics.stdev(b)
-    interval = welch_interval(mean(a) - mean(b), sd_a, len(a), sd_b, len(b))
-    if sd_a < 1e-3 or sd_b < 1e-3:
-        return  # scipy loses precision there
-    expected = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    assert interval is not None
-    assert interval == pytest.approx((expected.low, expected.high), rel=1e-5, abs=1e-6)
+PAIRS = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=9)
 
 
-@given(st.floats(1e-300, 1e-150), st.integers(2, 5))
-def test_tiny_spreads_do_not_break_the_interval(sd: float, n: int) -> None:
-    interval = welch_interval(1.0, sd, n, 0.0, n)
-    assert interval is None or all(math.isfinite(end) for end in interval)
+@settings(deadline=None)
+@given(PAIRS, st.floats(0.1, 20))
+def test_paired_comparison_decides_as_the_librarys_tests(pairs: list[tuple[float, float]], margin: float) -> None:
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    differences = [x - y for x, y in pairs]
+    found = paired_comparison(a, b, margin=margin)
+    assert found.pairs == len(pairs)
+    assert found.mean_difference == pytest.approx(statistics.fmean(differences), abs=1e-9)
+    if found.sd_difference < 1e-6:
+        return  # the library's p-values are undefined
+    p = scipy_stats.ttest_rel(a, b).pvalue
+    if abs(p - 0.05) > 1e-3:
+        assert found.significant == (p < 0.05)
+    below = scipy_stats.ttest_1samp(differences, margin, alternative="less").pvalue
+    above = scipy_stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+    if abs(max(below, above) - 0.05) > 1e-3:
+        assert found.equivalent == (max(below, above) < 0.05)
 
 
-def test_no_interval_without_spread() -> None:
-    assert welch_interval(1.0, 0.0, 2, 0.0, 2) is None
-    assert welch_interval(1.0, 0.5, 1, 0.5, 3) is None
+@pytest.mark.parametrize("pairs", [4, 5, 10, 30])
+def test_the_detectable_difference_has_a_power_of_about_80_percent(pairs: int) -> None:
+    values = [float(i % 2) for i in range(pairs)]
+    found = paired_comparison(values, [0.0] * pairs, margin=1.0)
+    degrees = pairs - 1
+    noncentral = found.detectable / (found.sd_difference / math.sqrt(pairs))
+    critical = scipy_stats.t.ppf(0.975, degrees)
+    assert scipy_stats.nct.sf(critical, degrees, noncentral) == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "margin"), [([1.0], [1.0], 1.0), ([1.0, 2.0], [1.0], 1.0), ([1.0, 2.0], [1.0, 2.0], 0.0)]
+)
+def test_a_comparison_needs_pairs_and_a_margin(a: list[float], b: list[float], margin: float) -> None:
+    with pytest.raises(ValueError, match="needs two or more pairs and a margin above 0"):
+        paired_comparison(a, b, margin=margin)

@@ -1,10 +1,12 @@
 import json
+import math
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,15 +20,16 @@ from rksearch import trial as trial_module
 from rksearch.checkpoint import NEWEST, PREVIOUS
 from rksearch.cost import cost
 from rksearch.data import load_images
-from rksearch.datasets import DATASETS
+from rksearch.datasets import DATASETS, Dataset
 from rksearch.device import has_native_bf16
-from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, TrialFailed
+from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, StorageError, TrialFailed
 from rksearch.files import file_lock
+from rksearch.memory import footprint, plan_memory
 from rksearch.models import build
 from rksearch.recipe import Recipe
 from rksearch.records import Epoch, Execution, TestResult, TrialResult, TrialSpec
-from rksearch.spec import parse
-from rksearch.trial import run_trial, trial_dir
+from rksearch.spec import ArchSpec, parse
+from rksearch.trial import finished_weights, run_trial, trial_dir
 
 RECIPE = Recipe(name="short", epochs=4, batch_size=32, lr=0.05, schedule="cosine", warmup=0.1)
 SPEC = TrialSpec(arch="RKNet-BC-k2-m2_2-1x2s_1x1", dataset="digits", recipe=RECIPE, train_images=100)
@@ -94,11 +97,16 @@ def test_stopped_after_epoch_3_and_resumed_equals_uninterrupted(tmp_path: Path, 
     expected = run_trial(SPEC, execution(tmp_path / "a", precision=precision))
     told: list[Epoch] = []
     there = execution(tmp_path / "b", precision=precision)
-    stopped = run_trial(SPEC, there, told.append, lambda: len(told) == 3)
-    assert (stopped.status, stopped.failure, stopped.message) == ("failed", "stopped", "stopped after epoch 3 of 4")
+    paused = run_trial(SPEC, there, told.append, until=1)
+    assert (paused.status, paused.epochs) == ("paused", tuple(told[:1]))
+    assert run_trial(SPEC, there, told.append, until=1) == paused, "it has got there already"
+    stopped = run_trial(SPEC, there, told.append, until=3)
+    assert (stopped.status, stopped.failure) == ("paused", None)
     assert stopped.epochs == tuple(told)
+    assert (stopped.params, stopped.witness) == (expected.params, expected.witness)
+    assert run_trial(SPEC, replace(there, deadline_s=time.time() - 1), told.append) == stopped
     torch.manual_seed(1)  # what else happens in the process must not matter
-    resumed = run_trial(SPEC, there, told.append)
+    resumed = run_trial(SPEC, there, told.append, until=9)
     assert comparable(resumed) == comparable(expected)
     assert resumed.epochs == tuple(told)
     original = weights(tmp_path / "a")
@@ -127,7 +135,7 @@ def test_damaged_checkpoints_cost_time_and_change_nothing(
     tmp_path: Path, whole: tuple[Path, TrialResult], harm: Callable[[Path], None], epochs_again: list[int]
 ) -> None:
     told: list[Epoch] = []
-    run_trial(SPEC, execution(tmp_path), told.append, lambda: len(told) == 3)
+    run_trial(SPEC, execution(tmp_path), told.append, until=3)
     harm(trial_dir(tmp_path, SPEC.id))
     again: list[int] = []
     result = run_trial(SPEC, execution(tmp_path), lambda epoch: again.append(epoch.epoch))
@@ -156,7 +164,7 @@ def test_a_checkpoint_that_does_not_fit_the_network_is_not_used(
     with monkeypatch.context() as patch:  # as if an older version had built the network otherwise
         patch.setattr(trial_module, "build", lambda arch, facts: build(parse("ResNet-8"), facts))
         told: list[Epoch] = []
-        run_trial(SPEC, execution(tmp_path), told.append, lambda: len(told) == 2)
+        run_trial(SPEC, execution(tmp_path), told.append, until=2)
     result = run_trial(SPEC, execution(tmp_path))
     assert comparable(result) == comparable(whole[1])
     assert "does not fit the network" in (trial_dir(tmp_path, SPEC.id) / "notes.txt").read_text()
@@ -197,6 +205,69 @@ def test_an_exception_of_the_network_is_a_failure(tmp_path: Path, monkeypatch: p
     result = run_trial(SPEC, execution(tmp_path))
     assert (result.failure, result.message) == ("error", "ZeroDivisionError while training epoch 1: broken network")
     assert "in forward" in (trial_dir(tmp_path, SPEC.id) / "error.txt").read_text()
+
+
+def test_a_trial_recomputes_what_would_not_fit_and_finds_the_same(
+    tmp_path: Path, whole: tuple[Path, TrialResult]
+) -> None:
+    arch, facts = parse(SPEC.arch), DATASETS["digits"]
+    peaks = [
+        footprint(arch, facts, SPEC.recipe.batch_size, "fp32", recompute=again, eval_batch_size=0).step_peak
+        for again in (False, True)
+    ]
+    assert peaks[1] < peaks[0]
+    # Of so small a network an evaluated batch is larger than a training step, whichever way that is taken.
+    whole_peak = plan_memory(arch, facts, replace(SPEC.recipe, batch_size=256), "fp32", 2**40).predicted_peak_bytes
+    spec = replace(SPEC, recipe=replace(SPEC.recipe, batch_size=256), train_images=300)
+    plain = run_trial(spec, execution(tmp_path / "plain"))
+    assert plain.memory is not None
+    assert plain.memory["recompute"] is False
+    assert plain.memory["predicted_peak_bytes"] > whole_peak
+    little = int(1.15 * plain.memory["predicted_peak_bytes"]) - 1
+    again = run_trial(spec, execution(tmp_path / "again", memory_bytes=little))
+    assert again.memory is not None
+    assert again.memory["recompute"] is True
+    assert {**comparable(again), "memory": None} == {**comparable(plain), "memory": None}
+
+
+def test_a_trial_that_cannot_fit_is_refused(tmp_path: Path) -> None:
+    result = run_trial(SPEC, execution(tmp_path, memory_bytes=2**16))
+    assert (result.status, result.failure) == ("failed", "does_not_fit")
+    assert "use a smaller batch or network, or fewer trials at a time" in str(result.message)
+    assert "\n" not in str(result.message)
+    assert result.epochs == ()
+
+
+class Greedy(nn.Module):
+    """Runs out of memory in its first step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_out_of_memory_is_a_failure_that_holds_nothing_and_can_be_tried_again(
+    tmp_path: Path, whole: tuple[Path, TrialResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[nn.Module]] = []
+
+    def greedy(arch: ArchSpec, facts: Dataset) -> nn.Module:
+        model = Greedy()
+        made.append(weakref.ref(model))
+        return model
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_module, "build", greedy)
+        patch.setattr(trial_module, "witness", lambda model, facts, counts: {})
+        result = run_trial(SPEC, execution(tmp_path))
+    assert (result.status, result.failure) == ("failed", "out_of_memory")
+    assert "fewer trials at a time" in str(result.message)
+    assert made
+    assert all(model() is None for model in made)
+    assert comparable(run_trial(SPEC, execution(tmp_path))) == comparable(whole[1])
 
 
 def test_what_the_callback_raises_goes_through_and_the_epoch_is_safe(tmp_path: Path) -> None:
@@ -293,3 +364,44 @@ def test_nothing_of_the_search_is_imported() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def test_a_final_training_also_has_the_validation_images_and_other_seeds(tmp_path: Path) -> None:
+    spec = replace(SPEC, role="final", recipe=replace(SPEC.recipe, epochs=1))
+    result = run_trial(spec, execution(tmp_path))
+    assert result.status == "complete"
+    usual = run_trial(replace(spec, role="candidate"), execution(tmp_path))
+    assert result.images == {"train": sum(usual.images.values()), "val": 0}
+    assert math.isnan(result.epochs[-1].val_error_pct)
+    assert spec.seed != SPEC.seed
+    reading = trial_module.test_trial(spec, execution(tmp_path))
+    assert 0 <= reading.test_error_pct <= 100
+
+
+def test_a_trial_goes_on_on_another_machine_bit_for_bit(tmp_path: Path, whole: tuple[Path, TrialResult]) -> None:
+    """Two work directories that share nothing but a storage; the first one pauses twice, the second goes on."""
+    storage = f"file://{tmp_path}/storage"
+    one, other = (execution(tmp_path / name, storage=storage) for name in ("one", "other"))
+    trained: list[int] = []
+    for where, until in ((one, 1), (other, 2), (one, 3), (other, None)):
+        result = run_trial(SPEC, where, lambda epoch: trained.append(epoch.epoch), until=until)
+    assert trained == [1, 2, 3, 4]
+    assert comparable(result) == comparable(whole[1])
+    expected = weights(whole[0])
+    assert all(torch.equal(expected[key], value) for key, value in weights(Path(other.work_dir)).items())
+    # A third one has nothing left to do, and its weights can be had without training.
+    again = run_trial(SPEC, execution(tmp_path / "third", storage=storage), lambda epoch: pytest.fail("trained again"))
+    assert comparable(again) == comparable(result)
+    found = finished_weights(SPEC, tmp_path / "fourth", storage)
+    assert all(torch.equal(expected[key], value) for key, value in found.items())
+
+
+def test_a_storage_that_is_gone_stops_the_trial_and_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "storage").write_text("a file where a directory should be")
+    where = execution(tmp_path / "one", storage=str(tmp_path / "storage"))
+    with pytest.raises(StorageError, match="what is finished is kept"):
+        run_trial(SPEC, where)
+    (tmp_path / "storage").unlink()
+    trained: list[int] = []
+    run_trial(SPEC, where, lambda epoch: trained.append(epoch.epoch), until=2)
+    assert trained in ([1, 2], [2])

@@ -44,6 +44,7 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
         _print_layers(spec, data)
         _print_methods(spec)
         _print_costs(counted, witnessed)
+        _print_memory(spec, data)
     if not witnessed["agree"]:
         raise RksearchError(
             f"the arithmetic and the built model must agree, but {spec} has {counted} and {witnessed}; report this"
@@ -67,7 +68,40 @@ def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: dict[s
         "dataset": data.name,
         **counted._asdict(),
         "witness": witnessed,
+        "memory": _memory(spec, data),
     }
+
+
+def _memory(spec: ArchSpec, data: Dataset) -> list[dict[str, Any]]:
+    """Predicted bytes of training in both precisions, with and without recomputation, at the paper's batch size."""
+    from rksearch.memory import Precision, footprint
+    from rksearch.recipe import recipe
+
+    batch_size = recipe("paper").batch_size
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    found = []
+    for precision in precisions:
+        for recompute in (False, True):
+            predicted = footprint(spec, data, batch_size, precision, recompute=recompute)
+            found.append(
+                {
+                    "precision": precision,
+                    "recompute": recompute,
+                    "batch_size": batch_size,
+                    "activation_bytes": predicted.activations,
+                    "step_peak_bytes": predicted.step_peak,
+                }
+            )
+    return found
+
+
+def _print_memory(spec: ArchSpec, data: Dataset) -> None:
+    for item in _memory(spec, data):
+        how = f"{item['precision']}, batch {item['batch_size']}{', recomputing' if item['recompute'] else ''}"
+        click.echo(
+            f"{'memory':13} {item['step_peak_bytes'] / 2**20:>11,.1f} MiB  predicted peak of a training step, "
+            f"{item['activation_bytes'] / 2**20:,.1f} MiB of it activations; {how}"
+        )
 
 
 def _period_json(period: Steps) -> dict[str, Any]:

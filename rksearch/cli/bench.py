@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
+from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.options import json_option
 
 
 @click.group()
 def bench() -> None:
     """Measure how fast rksearch's own parts are."""
+
+
+bench.add_command(bench_latency)
 
 
 @bench.command("cost")
@@ -50,3 +58,102 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
         raise RksearchError(
             f"closed form, layout, torch and fvcore must agree, but {found.mismatches} networks differ; report this"
         )
+
+
+@bench.command("search")
+@click.option(
+    "--table",
+    "table_dir",
+    type=click.Path(path_type=Path),
+    default=Path("reports/digits_table"),
+    show_default=True,
+    help="A run whose ledger holds every member of its space.",
+)
+@click.option("--made-up", "made_up", metavar="SPACE", help="Instead of a table: made-up errors for this space.")
+@click.option("--made-up-seed", type=int, default=0, show_default=True, help="The same seed makes the same errors up.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reports/search_benchmark"),
+    show_default=True,
+    help="Where the tables, the picture and the page are written.",
+)
+@click.option("--repetitions", type=click.IntRange(min=1), default=100, show_default=True, help="Of every strategy.")
+@click.option(
+    "--strategies", help="Names with commas between; random search is always among them. [default: all but gp]"
+)
+@click.option(
+    "--trainings",
+    type=click.IntRange(min=1),
+    help="What each strategy may spend, in full trainings. [default: a quarter of the table's members]",
+)
+@click.option("--slots", type=click.IntRange(min=1), default=2, show_default=True, help="Virtual workers.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes. [default: one per core]")
+@click.option("--overhead", is_flag=True, help="Instead: what a proposal costs, and how the driver's memory grows.")
+@json_option
+def bench_search(
+    table_dir: Path,
+    made_up: str | None,
+    made_up_seed: int,
+    out: Path,
+    repetitions: int,
+    strategies: str | None,
+    trainings: int | None,
+    slots: int,
+    jobs: int | None,
+    overhead: bool,
+    as_json: bool,
+) -> None:
+    """Replay search strategies on a table of real trainings: hypervolume against epochs, with and without racing.
+
+    The strategies run the search's own code on virtual workers; Ray's stock search is replayed beside them.
+    """
+    from rksearch.environment import environment
+
+    if overhead:
+        from rksearch.search.replay.overhead import measure_overhead, overhead_text
+
+        costs = measure_overhead()
+        click.echo(json.dumps([c.to_json() for c in costs], indent=2) if as_json else overhead_text(costs))
+        return
+    from rksearch.search.replay.comparison import compared
+    from rksearch.search.replay.page import standings_text, to_json, write_comparison
+    from rksearch.search.replay.replays import conditions_of, replay_all
+    from rksearch.search.replay.strategies import chosen_strategies
+    from rksearch.search.replay.synthetic import synthetic_table
+    from rksearch.search.replay.table import load_table
+    from rksearch.space import load_space
+
+    names = chosen_strategies(strategies)
+    table = synthetic_table(load_space(made_up), seed=made_up_seed) if made_up else load_table(table_dir)
+    conditions = conditions_of(table, slots=slots, trainings=trainings)
+    with _progress(len(names) * repetitions, quiet=as_json) as advance:
+        replays = replay_all(
+            conditions, names, repetitions=repetitions, jobs=jobs or _cores(), on_done=lambda _: advance()
+        )
+    found = compared(conditions, replays)
+    measured = environment()
+    paths = write_comparison(found, out, measured)
+    if as_json:
+        click.echo(json.dumps(to_json(found, measured), indent=2))
+    else:
+        click.echo(standings_text(found))
+        for path in paths:
+            click.echo(path)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A bar on standard error; yields what moves it on by one."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), "replays,", TimeRemainingColumn(), "left")
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+        task = progress.add_task("replays", total=total)
+        yield lambda: progress.advance(task)

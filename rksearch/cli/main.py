@@ -12,12 +12,15 @@ from rksearch.cli.architecture import describe, train
 from rksearch.cli.bench import bench
 from rksearch.cli.catalogue import families, paper
 from rksearch.cli.export import export
-from rksearch.cli.runs import report, resume, run, status
+from rksearch.cli.runs import final, report, resume, run, status
 from rksearch.cli.space import space
 from rksearch.errors import RksearchError
 
 EXIT_INTERRUPTED = 130
 """As shells have it for a program that ctrl-C ended."""
+
+EXIT_FAILURES = 3
+"""The run is finished, but some of its trainings failed."""
 
 
 @click.group(
@@ -33,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (run, resume, status, report, space, describe, train, export, families, paper, bench):
+for command in (run, resume, final, status, report, space, describe, train, export, families, paper, bench):
     cli.add_command(command)
 
 

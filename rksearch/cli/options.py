@@ -62,20 +62,29 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         cpus_per_trial: float,
         gpus_per_trial: float | None,
         address: str | None,
+        storage: str | None,
         verbose: bool,
+        cpu_hours: float | None = None,
+        gpu_hours: float | None = None,
+        until: str | None = None,
         **rest: Any,
     ) -> int:
-        from rksearch.search.driver import Resources
+        from rksearch.search.resources import Resources
+        from rksearch.storage import absolute
 
         resources = Resources(
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             address=address,
+            storage=None if storage is None else absolute(storage),
             data_dir=data_dir,
             download=not no_download,
             device=device,
             precision=precision,
             verbose=verbose,
+            cpu_hours=cpu_hours,
+            gpu_hours=gpu_hours,
+            until_s=_timestamp(until),
         )
         context = click.get_current_context()
         sources = {key: context.get_parameter_source(key) for key in context.params}
@@ -99,9 +108,36 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "--address", metavar="HOST:PORT", help="Join the Ray cluster at this address (or `auto`: the local one)."
         ),
+        click.option(
+            "--storage",
+            metavar="URI",
+            help="Also keep checkpoints here (s3://, gs://, a path, ...), so that trials of a lost machine go on "
+            "elsewhere without a shared file system.",
+        ),
         click.option("--verbose", is_flag=True, help="Show Ray's and the workers' own messages."),
     )
     return _apply(execution_options(with_resources), options)
+
+
+def budget_options(command: F) -> F:
+    """How long a run may take; for commands that have the session options as well."""
+    hours = click.FloatRange(min=0, min_open=True)
+    options = (
+        click.option("--cpu-hours", type=hours, help="Stop after so much work: time of each trial times its CPUs."),
+        click.option("--gpu-hours", type=hours, help="Stop after so much work: time of each trial times its GPUs."),
+        click.option("--until", metavar="TIME", help="Stop at 18:30, or at 2026-01-31T18:30; trials pause then."),
+    )
+    return _apply(command, options)
+
+
+def _timestamp(until: str | None) -> float | None:
+    if until is None:
+        return None
+    from datetime import datetime
+
+    from rksearch.search.budget import clock_time
+
+    return clock_time(until, datetime.now().astimezone()).timestamp()
 
 
 def _apply(command: F, options: tuple[Callable[[Any], Any], ...]) -> F:

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from rksearch.front import ArchSummary, Cost, by_macs, by_params
+from rksearch.front import BAND, ArchSummary, Cost, by_macs, by_params, front_range
 from rksearch.report import axes, text
 from rksearch.report.metrics import ARCH_METRICS, arch_metric
 from rksearch.report.table import ArchRow, Tables
 
 Figure = dict[str, Any]
+
+BUNDLE_POINTS = 6_000
+"""About how many points the curves of secondary interest have together."""
 
 
 def front_figure(tables: Tables, cost_field: str) -> Figure:
@@ -39,8 +42,17 @@ def front_figure(tables: Tables, cost_field: str) -> Figure:
     x_range = axes.log_range([cost(i) for i in items]) if items else (4.0, 6.0)
     y_range = axes.error_range(items, front) if items else (0.0, 100.0)
     traces = [
+        *_band(tables, cost, 10 ** x_range[1]),
         _step_line(axes.staircase(front, cost, 10 ** x_range[1])),
-        _points(tables, groups["other"], cost, "Other Runge-Kutta networks", "--muted", 8, "circle"),
+        _points(
+            tables,
+            groups["other"],
+            cost,
+            "Other Runge-Kutta networks",
+            "--muted",
+            8 if len(items) <= 100 else 6,
+            "circle",
+        ),
         _points(tables, groups["base"], cost, "Baselines", "--base", 11, "square"),
         _points(tables, groups["front"], cost, "Runge-Kutta front", "--front", 11, "circle"),
     ]
@@ -49,15 +61,15 @@ def front_figure(tables: Tables, cost_field: str) -> Figure:
     label = arch_metric(cost_field).label
     x_ticks = axes.log_ticks(*x_range)
     layout = {
-        **_layout(),
+        **shared_layout(),
         "xaxis": {
-            **_axis(f"{label} (log scale)"),
+            **axis(f"{label} (log scale)"),
             "type": "log",
             "range": _rounded(x_range),
             "tickvals": [_number(t) for t in x_ticks],
             "ticktext": [text.tick(t) for t in x_ticks],
         },
-        "yaxis": {**_axis("Validation error, %"), "range": _rounded(y_range)},
+        "yaxis": {**axis("Validation error, %"), "range": _rounded(y_range)},
         "annotations": [_name_label(i, cost, y_range[1]) for i in groups["base"]],
     }
     return {"data": [t for t in traces if t], "layout": layout}
@@ -76,9 +88,9 @@ def curves_figure(tables: Tables) -> Figure:
         traces.append(_curve(tables, arch, {"color": _shade(i, len(front)), "width": 2.25}))
     longest = max((len(c) for c in tables.curves.values()), default=1)
     layout = {
-        **_layout(),
-        "xaxis": {**_axis("Epoch"), "range": [0.5 if longest < 3 else 1, longest], "tickformat": "d", "nticks": 12},
-        "yaxis": {**_axis("Validation error, %"), "range": _rounded(_curve_range(tables, [*front, *baselines]))},
+        **shared_layout(),
+        "xaxis": {**axis("Epoch"), "range": [0.5 if longest < 3 else 1, longest], "tickformat": "d", "nticks": 12},
+        "yaxis": {**axis("Validation error, %"), "range": _rounded(_curve_range(tables, [*front, *baselines]))},
         "legend": {"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top", "font": {"size": 11.5}},
     }
     return {"data": traces, "layout": layout}
@@ -111,7 +123,8 @@ def _points(
         "error_y": {
             "type": "data",
             "array": [_number(i.val_error_sd_pct or 0.0) for i in items],
-            "visible": any(i.val_error_sd_pct for i in items),
+            # Of hundreds of networks behind the front, bars would hide everything else.
+            "visible": any(i.val_error_sd_pct for i in items) and (colour != "--muted" or len(items) <= 60),
             "color": colour,
             "thickness": 1.4,
             "width": 4,
@@ -121,12 +134,62 @@ def _points(
         "legendrank": {"--front": 1, "--muted": 2, "--base": 4}[colour],
         "marker": {
             "color": colour,
-            "opacity": 1,
+            "opacity": [_sureness(tables.row(i.arch), cost) for i in items] if colour == "--front" else 1,
             "size": [size + 2 if i.role == "known" else size for i in items],
             "symbol": ["diamond" if i.role == "known" else symbol for i in items],
             "line": {"color": "--card", "width": 1.5},
         },
     }
+
+
+def _sureness(row: ArchRow, cost: Cost) -> float:
+    """Opacity of a mark on the front: pale where its place there is unsure, and never quite gone."""
+    share = row.p_front if cost is by_params else row.p_macs_front
+    return 1.0 if share is None else round(0.3 + 0.7 * share, 3)
+
+
+def _band(tables: Tables, cost: Cost, right: float) -> list[Figure]:
+    """Between which errors the front of true errors lies at each cost, in 90 % of the draws."""
+    searched = sorted((i for i in tables.items if not i.is_baseline), key=cost)
+    if not searched or not tables.draws.spread_known:
+        return []
+    low, high = front_range(tables.draws.of(searched), BAND)
+    x = [*(cost(i) for i in searched), right]
+    shared = {"type": "scatter", "mode": "lines", "x": x, "hoverinfo": "skip", "line": {"width": 0, "shape": "hv"}}
+    ends = [[_number(end) for end in (*values, values[-1])] for values in (low, high)]
+    return [
+        {**shared, "y": ends[0], "showlegend": False},
+        {**shared, "y": ends[1], "fill": "tonexty", "fillcolor": "--band", "name": "90 % band of the front",
+         "legendrank": 5},
+    ]  # fmt: skip
+
+
+def progress_figure(tables: Tables) -> Figure:
+    """Epochs spent against hypervolume, one line with its band per arm."""
+    traces = []
+    for arm, colour, band in zip(tables.progress, ("--front", "--base"), ("--band", "--base-band"), strict=False):
+        bound = {"type": "scatter", "mode": "lines", "x": list(arm.epochs), "hoverinfo": "skip", "showlegend": False}
+        bound["line"] = {"width": 0, "shape": "hv"}
+        traces += [
+            {**bound, "y": [_number(v) for v in arm.low]},
+            {**bound, "y": [_number(v) for v in arm.high], "fill": "tonexty", "fillcolor": band},
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": arm.arm,
+                "x": list(arm.epochs),
+                "y": [_number(v) for v in arm.middle],
+                "line": {"color": colour, "width": 2.25, "shape": "hv"},
+                "hovertemplate": f"<b>{escape(arm.arm)}</b><br>%{{x}} epochs: %{{y:.3f}}<extra></extra>",
+            },
+        ]
+    layout = {
+        **shared_layout(),
+        "xaxis": {**axis("Epochs spent"), "rangemode": "tozero"},
+        "yaxis": axis("Hypervolume, % × decades"),
+        "showlegend": len(tables.progress) > 1,
+    }
+    return {"data": traces, "layout": layout}
 
 
 def _step_line(corners: Sequence[tuple[float, float]]) -> Figure | None:
@@ -189,11 +252,15 @@ def _bundle(tables: Tables, archs: Sequence[str]) -> Figure:
     x: list[float | None] = []
     y: list[float | None] = []
     names: list[str] = []
+    # A few points of each are enough to see how a curve runs, and the page stays small.
+    each = max(2, BUNDLE_POINTS // len(archs))
     for arch in archs:
         errors = tables.curves[arch]
-        x += [*range(1, len(errors) + 1), None]
-        y += [*(_number(e) for e in errors), None]
-        names += [escape(arch)] * (len(errors) + 1)
+        last = len(errors) - 1
+        shown = sorted({round(i * last / (each - 1)) for i in range(each)}) if last >= each else range(last + 1)
+        x += [*(i + 1 for i in shown), None]
+        y += [*(_number(errors[i]) for i in shown), None]
+        names += [escape(arch)] * (len(shown) + 1)
     return {
         "type": "scatter",
         "mode": "lines",
@@ -223,7 +290,8 @@ def _shade(i: int, total: int) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _layout() -> Figure:
+def shared_layout() -> Figure:
+    """What all charts have in common."""
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -241,7 +309,8 @@ def _layout() -> Figure:
     }
 
 
-def _axis(title: str) -> Figure:
+def axis(title: str) -> Figure:
+    """An axis with this title, in the page's colours."""
     return {
         "title": {"text": title, "standoff": 12},
         "gridcolor": "--grid",

@@ -9,10 +9,23 @@ from rksearch.datasets import DATASETS
 from rksearch.ledger import History
 from rksearch.report import text
 from rksearch.report.prose import plan, run_name, space
+from rksearch.report.racing import racing, racing_plan, racing_sentence
 from rksearch.report.table import Tables
+from rksearch.vocabulary import OBJECTIVES
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
 """Whose versions are shown, in this order."""
+
+SAMPLERS = {
+    "tpe": "Optuna's TPE sampler",
+    "nsga2": "Optuna's NSGA-II sampler",
+    "gp": "Optuna's Gaussian-process sampler",
+    "random": "chance alone",
+    "stratified": "chance, evenly over sizes,",
+    "evolution": "evolution among neighbours",
+    "grid": "a grid",
+}
+"""Samplers in words; one that is not here is shown by its name."""
 
 
 def command(history: History) -> str:
@@ -32,7 +45,9 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
         ("Split", _split(tables)),
         ("Recipe", _recipe(plan(history).get("recipe", {}))),
         ("Seeds", _seeds(history)),
-        ("Search", _search(history)),
+        ("Search", search(history)),
+        ("Racing", _racing(history)),
+        ("Control", _control(history)),
         ("Search space", _space(space(history))),
         ("Budgets", _budgets(space(history).get("budgets") or {})),
         ("Baselines", ", ".join(plan(history).get("baselines") or ())),
@@ -96,16 +111,35 @@ def _seeds(history: History) -> str:
     if not isinstance(seeds, dict):
         return how
     asked = f"{seeds.get('search', 1)} in the search, {seeds.get('final', 1)} for the front and the baselines"
-    return f"{asked}; {how}"
+    extra = plan(history).get("replicates")
+    where = f", {text.count(extra, 'further training')} where membership in the front is least certain" if extra else ""
+    return f"{asked}{where}; {how}"
 
 
-def _search(history: History) -> str:
+def search(history: History) -> str:
+    """How many candidates, who proposes them and to what aim; empty before that is recorded."""
     asked = plan(history)
     if "trials" not in asked:
         return ""
     sampler = asked.get("sampler") or {}
-    by = f"Optuna's {sampler['name'].upper()} sampler with seed {sampler['seed']}" if sampler else "an unnamed sampler"
-    return f"{text.count(asked['trials'], 'candidate')}, proposed by {by}"
+    name = SAMPLERS.get(sampler.get("name", ""), sampler.get("name"))
+    by = f"{name} with seed {sampler['seed']}" if sampler else "an unnamed sampler"
+    objectives = [OBJECTIVES.get(name, name) for name in asked.get("objectives") or ()]
+    aims = f", for {text.listing(objectives)}" if objectives else ""
+    return f"{text.count(asked['trials'], 'candidate')}, proposed by {by}{aims}"
+
+
+def _racing(history: History) -> str:
+    parts = [racing_plan(plan(history).get("racing")), racing_sentence(racing(history))]
+    return "; ".join(part for part in parts if part)
+
+
+def _control(history: History) -> str:
+    if not plan(history).get("control"):
+        return ""
+    trials = [result for spec, result in history.trials.values() if spec.role == "control"]
+    epochs = sum(len(result.epochs) for result in trials)
+    return f"{text.count(len(trials), 'training')} of networks drawn at random, {text.count(epochs, 'epoch')} in all"
 
 
 def _space(summary: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -11,23 +11,26 @@ from typing import Any
 from rksearch.front import BaselineRow, FrontRow
 from rksearch.ledger import History
 from rksearch.report import text
-from rksearch.report.charts import curves_figure, front_figure
+from rksearch.report.charts import axis, curves_figure, front_figure, progress_figure, shared_layout
+from rksearch.report.choices import answered, choices_html, effects_figure
 from rksearch.report.facts import facts
 from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, Metric, columns
-from rksearch.report.prose import limitations, reading_sentences, run_name, space, verdict
+from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, run_name, space, verdict
+from rksearch.report.racing import racing
 from rksearch.report.table import ArchRow, Tables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 """The page forbids itself every request, so that it opens the same everywhere."""
 
 
-def report_html(history: History, tables: Tables, picture: str) -> str:
+def report_html(history: History, tables: Tables, picture: str, importances: Mapping[str, float] | None = None) -> str:
     """The whole page.
 
     Args:
         history: what was recorded.
         tables: what follows from it.
         picture: the static SVG of the front, for readers without scripts.
+        importances: of each choice, by name, the share of the variance that it explains.
     """
     from plotly.offline import get_plotlyjs  # 5 MB of text: read only where a page is written
 
@@ -38,6 +41,7 @@ def report_html(history: History, tables: Tables, picture: str) -> str:
         *(_charts(tables, picture) if tables.items else []),
         _front_section(tables),
         _baseline_section(tables),
+        _section("What the choices do", choices_html(tables.effects, importances)) if tables.front else "",
         _all_section(tables),
         _failures(tables),
         _what_was_run(history, tables),
@@ -66,11 +70,21 @@ def report_html(history: History, tables: Tables, picture: str) -> str:
 
 
 def _figures(tables: Tables) -> dict[str, Any]:
-    return {
+    figures = {
         "params": front_figure(tables, "params"),
         "macs": front_figure(tables, "macs"),
         "curves": curves_figure(tables),
     }
+    if _shows_progress(tables):
+        figures["progress"] = progress_figure(tables)
+    if answered(tables.effects):
+        figures["effects"] = effects_figure(tables.effects, shared_layout(), axis)
+    return figures
+
+
+def _shows_progress(tables: Tables) -> bool:
+    """Whether any arm has a line to draw."""
+    return any(len(arm.epochs) > 1 for arm in tables.progress)
 
 
 def _header(history: History, tables: Tables, name: str) -> str:
@@ -84,13 +98,13 @@ def _header(history: History, tables: Tables, name: str) -> str:
 
 
 def _key_figures(history: History, tables: Tables) -> str:
-    searched = sum(not item.is_baseline for item in tables.items)
+    searched = sum(item.is_searched for item in tables.items)
     best = tables.front[-1].item if tables.front else None
     beaten = sum(bool(row.beaten_by) for row in tables.front)
     complete = sum(row.status == "complete" for row in tables.trials)
     figures = [
         ("Runge-Kutta networks", f"{searched}", f"beside {text.count(len(tables.items) - searched, 'baseline')}"),
-        ("Complete trainings", f"{complete}", f"{len(history.failed)} failed, {len(history.running)} running"),
+        ("Complete trainings", f"{complete}", _others(history)),
         ("On the front", f"{len(tables.front)}", f"{beaten} dominated by a baseline"),
         (
             "Lowest validation error",
@@ -100,15 +114,30 @@ def _key_figures(history: History, tables: Tables) -> str:
         ("Readings of the test set", f"{len(history.tests)}", "after the search" if history.tests else "none so far"),
         ("Work", text.duration(sum(history.wall_time_s.values())), "of trials, which may overlap"),
     ]
+    if tables.hypervolume and tables.hypervolume.band:
+        low, high = tables.hypervolume.band
+        value = f"{tables.hypervolume.expected:.2f}"
+        figures.insert(4, ("Hypervolume", value, f"90 % band {low:.2f} to {high:.2f}"))
     cells = (f"<div><dt>{label}</dt><dd>{value}<small>{note}</small></dd></div>" for label, value, note in figures)
     return f'<dl class="figures">{"".join(cells)}</dl>'
+
+
+def _others(history: History) -> str:
+    """What became of the trainings that are not complete."""
+    counts = [(racing(history).pruned, "pruned"), (len(history.failed), "failed"), (len(history.running), "running")]
+    shown = [f"{number} {what}" for number, what in counts if number or what != "pruned"]
+    return ", ".join(shown)
 
 
 def _charts(tables: Tables, picture: str) -> list[str]:
     lead = (
         "Lower left is better. The line falls along the best mean error at each cost; bars are ± one sample standard "
     )
-    lead += "deviation over seeds, where there are at least two. Point at a mark for its design."
+    lead += (
+        "deviation over seeds, where there are at least two; the band holds 90 % of the fronts that the seeds leave "
+    )
+    lead += "possible, and the paler a mark on the front, the less sure is its place there. "
+    lead += "Point at a mark for its design."
     return [
         _section(
             "Parameters and validation error",
@@ -125,7 +154,19 @@ def _charts(tables: Tables, picture: str) -> list[str]:
             "(violet), baselines dashed. Where there is room for a legend, click in it to show or hide curves.</p>"
             '<div class="chart" id="curves"></div>',
         ),
+        *([_progress_section(tables)] if _shows_progress(tables) else []),
     ]
+
+
+def _progress_section(tables: Tables) -> str:
+    lead = (
+        "Hypervolume of what had been found, against the epochs spent on first trainings, pruned ones included. All is "
+        "judged by what is known at the end, with its 90 % band"
+    )
+    lead += "." if tables.draws.spread_known else "; the band rests on a guess, for no network has two seeds."
+    return _section(
+        "Progress", f'<p class="lead">{lead}</p><div class="chart" id="progress" style="height:360px"></div>'
+    )
 
 
 def _front_section(tables: Tables) -> str:
@@ -137,8 +178,23 @@ def _front_section(tables: Tables) -> str:
     return _section(
         "The front",
         '<p class="lead">Networks that no other Runge-Kutta network beats in both parameters and mean validation '
-        f"error.{_other_front(tables.front, tables.macs_front)}</p>{_table(metrics, rows)}",
+        f"error.{_other_front(tables.front, tables.macs_front)} {_membership_note(tables)}</p>{_table(metrics, rows)}"
+        f'<p class="lead after">{_hypervolumes(tables)}</p>',
     )
+
+
+def _membership_note(tables: Tables) -> str:
+    if not tables.draws.spread_known:
+        return "No network has two seeds that differ, so nothing can be said of chance."
+    return (
+        "The validation errors shown are the lowest of many and so partly luck; the expected error allows for that. "
+        "P(front) is the probability of being on the front of true errors."
+    )
+
+
+def _hypervolumes(tables: Tables) -> str:
+    both = ((tables.hypervolume, "parameters"), (tables.macs_hypervolume, "MACs"))
+    return " ".join(escape(hypervolume_sentence(found, cost)) for found, cost in both if found)
 
 
 def _other_front(front: Sequence[FrontRow], macs_front: Sequence[FrontRow]) -> str:
@@ -166,8 +222,9 @@ def _baseline_section(tables: Tables) -> str:
     return _section(
         "Against the baselines",
         '<p class="lead">Each baseline beside the Runge-Kutta network of least mean validation error that costs no '
-        "more. A negative gap favours the Runge-Kutta network; “lower” and “higher” mean that Welch’s 95 % interval "
-        f"over seeds leaves out zero.</p>{''.join(parts)}",
+        "more. A negative gap favours the Runge-Kutta network. Its 95 % interval compares both in the same draws of "
+        "the true errors and allows for the network having been picked as the best of many, so that it need not lie "
+        f"around the gap; “lower” and “higher” mean that it leaves out zero.</p>{''.join(parts)}",
     )
 
 
@@ -195,6 +252,8 @@ def _all_section(tables: Tables) -> str:
         return ""
     groups = [("", "all"), ("front", "on the front"), ("macs", "on the front of MACs"), ("baseline", "baselines")]
     groups += [("known", "configurations of the paper"), ("candidate", "candidates")]
+    if any(row.role == "control" for row in tables.archs):
+        groups.append(("control", "the control arm"))
     options = "".join(f'<option value="{value}">{label}</option>' for value, label in groups)
     controls = (
         '<div class="controls"><input type="search" id="filter" placeholder="Filter, for example BC k8" '

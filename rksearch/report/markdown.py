@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from rksearch.front import BaselineRow
 from rksearch.ledger import History
 from rksearch.report import text
+from rksearch.report.choices import choices_markdown
 from rksearch.report.facts import command, facts
 from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, columns
-from rksearch.report.prose import limitations, reading_sentences, run_name, space, verdict
+from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, run_name, space, verdict
 from rksearch.report.table import Tables
 
 
@@ -22,9 +23,13 @@ def report_markdown(history: History, tables: Tables) -> str:
     if tables.items:
         parts.append("![Parameters and validation error of every network](front.svg)")
     if tables.front:
-        parts += ["## The front", _front_table(tables)]
+        parts += ["## The front", _front_note(tables), _front_table(tables)]
+        if tables.hypervolume:
+            parts.append(_escape(hypervolume_sentence(tables.hypervolume, "parameters")))
     if tables.baselines:
         parts += ["## Against the baselines", _comparison_note(), _baseline_table(tables.baselines)]
+    if tables.front:
+        parts += ["## What the choices do", *choices_markdown(tables.effects, _escape)]
     failures = [row for row in tables.trials if row.status == "failed"]
     if failures:
         metrics = columns(TRIAL_METRICS)
@@ -44,6 +49,15 @@ def report_markdown(history: History, tables: Tables) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _front_note(tables: Tables) -> str:
+    if not tables.draws.spread_known:
+        return "No network has two seeds that differ, so nothing can be said of chance."
+    return (
+        "Validation errors are means over seeds, the lowest of many and so partly luck; the expected error of a "
+        "further training allows for that. P(front): the probability of being on the front of true errors."
+    )
+
+
 def _front_table(tables: Tables) -> str:
     metrics = [m for m in columns(ARCH_METRICS) if m.kind != "flag" and m.field != "train_time_s"]
     metrics.append(next(m for m in ARCH_METRICS if m.field == "beaten_by"))
@@ -54,7 +68,8 @@ def _front_table(tables: Tables) -> str:
 def _comparison_note() -> str:
     return (
         "Each baseline beside the Runge-Kutta network of least mean validation error that has no more parameters. "
-        "A negative gap favours the Runge-Kutta network; the interval is Welch's, 95 %, over seeds."
+        "A negative gap favours the Runge-Kutta network. Its 95 % interval allows for the network having been picked "
+        "as the best of many, so that it need not lie around the gap."
     )
 
 

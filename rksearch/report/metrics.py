@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from rksearch.report import text
 
-Kind = Literal["text", "flag", "whole", "size", "pct", "seconds", "list"]
+Kind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "list"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Metric:
             return text.mean_sd(value, getattr(row, self.sd) if self.sd else None)
         if self.kind == "list":
             return ", ".join(str(v) for v in value)
-        formats = {"whole": "{:,}".format, "size": text.size, "seconds": text.duration}
+        formats = {"whole": "{:,}".format, "size": text.size, "seconds": text.duration, "share": text.share}
         return formats.get(self.kind, str)(value)
 
     def raw(self, row: Any) -> str:
@@ -75,6 +75,15 @@ ARCH_METRICS: tuple[Metric, ...] = (
     Metric(field="role", label="Role", kind="text", column=True, note="baseline, known (of the paper) or candidate"),
     Metric(field="on_front", label="Front", kind="flag", column=True, note="parameters and validation error"),
     Metric(field="on_macs_front", label="MACs front", kind="flag", column=True, note="MACs and validation error"),
+    Metric(
+        field="p_front",
+        label="P(front)",
+        kind="share",
+        column=True,
+        hover=True,
+        note="probability of being on the front of parameters and true error",
+    ),
+    Metric(field="p_macs_front", label="P(MACs front)", kind="share", note="the same for the front of MACs"),
     Metric(field="growth_rate", label="Growth rate k", kind="whole", hover=True),
     Metric(field="m", label="Multiples m", kind="list", hover=True, note="state width in growths, per period"),
     Metric(field="s", label="Stages s", kind="list", hover=True, note="of the Runge-Kutta method, per period"),
@@ -95,6 +104,14 @@ ARCH_METRICS: tuple[Metric, ...] = (
         note="last epoch; mean ± sample standard deviation over seeds",
     ),
     Metric(field="val_error_sd_pct", label="Validation error, sd", kind="pct"),
+    Metric(
+        field="expected_error_pct",
+        label="Expected error",
+        kind="pct",
+        column=True,
+        hover=True,
+        note="of a further training: the validation error, drawn towards the trend as luck demands",
+    ),
     Metric(
         field="test_error_pct",
         label="Test error",

@@ -23,6 +23,12 @@
         // Long names cover a small chart; they remain in the hovers and the table.
         layout.annotations = [];
         if (id === "curves") layout.showlegend = false;
+        if (id === "effects") {
+          // Long labels leave no room for the marks: two lines of them do.
+          layout.yaxis.ticktext = layout.yaxis.ticktext.map((t) => t.replace(", period", "<br>period"));
+          layout.yaxis.tickfont = { size: 9.5 };
+          layout.xaxis.title.text = "Ratio of odds";
+        }
         if (layout.xaxis.tickvals) {
           layout.xaxis.ticktext = layout.xaxis.ticktext.map((t, i) => (i % 2 ? "" : t));
         }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rksearch.front import BaselineRow
+from rksearch.front import BaselineRow, HypervolumeBand
 from rksearch.ledger import History
 from rksearch.report import text
+from rksearch.report.racing import racing, racing_sentence
 from rksearch.report.table import Tables
 
 
@@ -34,6 +35,8 @@ def verdict(history: History, tables: Tables) -> list[str]:
         _front_sentence(tables),
         *_baseline_sentences(tables),
         *_seed_sentence(tables),
+        *_membership_sentence(tables),
+        *_racing_sentence(history),
         *_state_sentence(history),
     ]
 
@@ -48,7 +51,7 @@ def _nothing_yet(history: History, tables: Tables) -> str:
 
 
 def _front_sentence(tables: Tables) -> str:
-    searched = sum(not item.is_baseline for item in tables.items)
+    searched = sum(item.is_searched for item in tables.items)
     small, large = tables.front[0].item, tables.front[-1].item
     if len(tables.front) == 1:
         return (
@@ -98,7 +101,7 @@ def _support(paired: list[BaselineRow]) -> str:
     parts += [f"a higher error than {text.listing(higher)}"] if higher else []
     rest = len(paired) - len(lower) - len(higher)
     tail = f", and leave {rest} undecided" if rest else ""
-    return f"{text.listing(parts)} (95 % Welch intervals){tail}"
+    return f"{text.listing(parts)} (95 % intervals){tail}"
 
 
 def _seed_sentence(tables: Tables) -> list[str]:
@@ -110,6 +113,40 @@ def _seed_sentence(tables: Tables) -> list[str]:
         return ["Every point of the front rests on a single seed, so the order of near neighbours may be chance."]
     rests = "network on the front rests" if single == 1 else "networks on the front rest"
     return [f"{single} {rests} on a single seed, so the order against near neighbours may be chance."]
+
+
+def _membership_sentence(tables: Tables) -> list[str]:
+    rows = [tables.row(row.item.arch) for row in tables.front]
+    known = [row.p_front for row in rows if row.p_front is not None]
+    if not known:
+        return []
+    sure = sum(p >= 0.9 for p in known)
+    rivals = sum((row.p_front or 0) >= 0.1 and not row.on_front for row in tables.archs)
+    others = "no other has" if not rivals else f"{rivals} other{'s have' if rivals > 1 else ' has'}"
+    return [
+        f"{sure} of the {len(rows)} {'is' if sure == 1 else 'are'} on the front of true errors with a probability of "
+        f"90 % or more; {others} one of 10 % or more."
+    ]
+
+
+def _racing_sentence(history: History) -> list[str]:
+    told = racing_sentence(racing(history))
+    return [f"Racing stopped others early: {told}."] if told else []
+
+
+def hypervolume_sentence(found: HypervolumeBand, cost: str) -> str:
+    """The hypervolume, its band, and up to where it counts."""
+    where = (
+        f"between the front and {text.size(found.reference.cost)} {cost} at {found.reference.error_pct:.0f} % error, "
+        "in percent times decades"
+    )
+    if found.band is None:
+        return f"Hypervolume {found.of_means:.2f}, {where}; too few seeds for a band."
+    low, high = found.band
+    return (
+        f"Hypervolume {found.expected:.2f} (90 % band {low:.2f} to {high:.2f}), {where}; taken at face value, the mean "
+        f"errors give {found.of_means:.2f}, which counts the luck of the best among many."
+    )
 
 
 def _state_sentence(history: History) -> list[str]:
@@ -134,8 +171,13 @@ def reading_sentences(history: History) -> list[str]:
         f"front and for the baselines: {text.count(len(tested), 'training')} of "
         f"{text.count(len(archs), 'architecture')}, {once}."
     ]
-    if history.finished_after_test:
-        number = len(history.finished_after_test)
+    final = {key for key, (spec, _) in history.trials.items() if spec.role == "final"}
+    if final & tested:
+        sentences.append(
+            f"{text.count(len(final & tested), 'of these trainings was', 'of these trainings were')} made anew, on "
+            "training and validation images together."
+        )
+    if number := len(set(history.finished_after_test) - final):
         sentences.append(
             f"{text.count(number, 'training')} finished after the first reading, because the run was extended; "
             "no choice looked at a test error."
@@ -167,11 +209,13 @@ def limitations(history: History, tables: Tables) -> list[str]:
         )
     if any(item.seeds > 1 for item in tables.items):
         notes.append(
-            "Intervals rest on few seeds, assume normal spread and are not corrected for the number of comparisons."
+            "Intervals and probabilities rest on few seeds. They assume that the spread between seeds depends on the "
+            "error alone (on the log-odds scale little, if at all) and that networks scatter normally about a trend "
+            "of error over size; they are not corrected for the number of comparisons."
         )
     if tables.front:
         notes.append(
-            "The front picks the lowest validation errors out of many, so these are optimistic; test errors, where "
-            "they were read, are not picked."
+            "The front picks the lowest validation errors out of many, so these are optimistic; expected errors, "
+            "where they are shown, allow for that, and test errors, where they were read, are not picked."
         )
     return notes

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rksearch import front
-from rksearch.front import ArchSummary, BaselineRow, FrontRow
+from rksearch.datasets import DATASETS
+from rksearch.front import ArchSummary, BaselineRow, Cost, FrontRow, HypervolumeBand, Reference
 from rksearch.ledger import History
 from rksearch.records import Epoch, TrialResult, TrialSpec
+from rksearch.report.progress import Progress, progress
 from rksearch.spec import DenseNet, RKNet, parse
 from rksearch.stats import mean
+
+if TYPE_CHECKING:
+    from rksearch.effects import Effect
+    from rksearch.uncertainty import Draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +27,15 @@ class ArchRow:
 
     Attributes:
         arch, family, role: who it is, and why it was trained.
-        on_front, on_macs_front: whether it is on the front of parameters or of MACs and validation error.
+        on_front, on_macs_front: whether it is on the front of parameters or of MACs and mean validation error.
+        p_front, p_macs_front: the probability that it is on the front of true errors; None for baselines, and where the
+            spread between seeds is not known.
         growth_rate: channels k that a layer adds.
         m, s, r, share: per period; empty for baselines.
         params, params_paper, macs, fvcore_flops: counts.
         seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors.
+        expected_error_pct: the median of the draws of its true error, which allow for luck; None where the spread is
+            not known.
         train_time_s: mean of one training.
         beaten_by: baselines that dominate it in parameters and mean error; for those on the front alone.
     """
@@ -35,6 +45,8 @@ class ArchRow:
     role: str
     on_front: bool
     on_macs_front: bool
+    p_front: float | None
+    p_macs_front: float | None
     growth_rate: int | None
     m: tuple[int, ...]
     s: tuple[int, ...]
@@ -47,6 +59,7 @@ class ArchRow:
     seeds: int
     val_error_pct: float
     val_error_sd_pct: float | None
+    expected_error_pct: float | None
     test_error_pct: float | None
     test_error_sd_pct: float | None
     test_seeds: int
@@ -99,6 +112,10 @@ class Tables:
         trials: finished trainings, in the order in which they finished.
         front, macs_front: the two fronts, by rising cost.
         baselines, macs_baselines: the baselines against the fronts.
+        hypervolume, macs_hypervolume: of the two fronts; None without a searched architecture.
+        draws: joint draws of all true errors, behind every probability, interval and band.
+        effects: what the choices of design do to the error.
+        progress: how the hypervolume (of parameters) grew with the epochs spent.
         curves: by architecture, validation error after each epoch, mean over seeds.
     """
 
@@ -109,6 +126,11 @@ class Tables:
     macs_front: tuple[FrontRow, ...]
     baselines: tuple[BaselineRow, ...]
     macs_baselines: tuple[BaselineRow, ...]
+    hypervolume: HypervolumeBand | None
+    macs_hypervolume: HypervolumeBand | None
+    draws: Draws
+    effects: tuple[Effect, ...]
+    progress: tuple[Progress, ...]
     curves: dict[str, tuple[float, ...]]
 
     def row(self, arch: str) -> ArchRow:
@@ -118,22 +140,59 @@ class Tables:
 
 def tables(history: History) -> Tables:
     """Everything the report shows, derived from what was recorded."""
+    from rksearch.effects import effects  # numpy: not needed to read a ledger
+    from rksearch.uncertainty import draw, front_shares
+
     items = front.summarise(history)
-    on_params, on_macs = (tuple(front.front_rows(items, cost=cost)) for cost in (front.by_params, front.by_macs))
-    rows = [_arch_row(item, on_params, on_macs) for item in items]
+    draws = draw(items)
+    costs = (front.by_params, front.by_macs)
+    on_params, on_macs = (tuple(front.front_rows(items, cost=cost)) for cost in costs)
+    shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
+    expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
+    rows = [_arch_row(item, on_params, on_macs, shares, expected) for item in items]
+    corners = [reference(history, items, cost) for cost in costs]
+    volumes = [
+        front.hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)
+    ]
     return Tables(
         items=tuple(items),
         archs=tuple(sorted(rows, key=lambda row: (row.params, row.arch))),
         trials=tuple(_trial_row(spec, result, history) for spec, result in history.trials.values()),
         front=on_params,
         macs_front=on_macs,
-        baselines=tuple(front.baseline_rows(items)),
-        macs_baselines=tuple(front.baseline_rows(items, cost=front.by_macs)),
+        baselines=tuple(front.baseline_rows(items, draws)),
+        macs_baselines=tuple(front.baseline_rows(items, draws, cost=front.by_macs)),
+        hypervolume=volumes[0],
+        macs_hypervolume=volumes[1],
+        draws=draws,
+        effects=tuple(effects(items)),
+        progress=tuple(progress(history, items, draws, corners[0], front.by_params)),
         curves={item.arch: _curve([history.trials[t][1].epochs for t in item.trial_ids]) for item in items},
     )
 
 
-def _arch_row(item: ArchSummary, on_params: Sequence[FrontRow], on_macs: Sequence[FrontRow]) -> ArchRow:
+def reference(history: History, items: Sequence[ArchSummary], cost: Cost) -> Reference:
+    """The corner for hypervolumes: the costliest network of the space, and guessing.
+
+    Runs of one space therefore have the same corner; where the space is not recorded, the costliest network trained.
+    """
+    space = (history.run or {}).get("space", {})
+    entry, field = ("largest", "params") if cost is front.by_params else ("most_macs", "macs")
+    known = (space.get(entry) or {}).get(field)
+    dataset = DATASETS.get(space.get("dataset", ""))
+    return Reference(
+        cost=float(known or max((cost(i) for i in items), default=1)),
+        error_pct=100 * (1 - 1 / dataset.classes) if dataset else 100.0,
+    )
+
+
+def _arch_row(
+    item: ArchSummary,
+    on_params: Sequence[FrontRow],
+    on_macs: Sequence[FrontRow],
+    shares: Sequence[dict[str, float]],
+    expected: dict[str, float],
+) -> ArchRow:
     spec = parse(item.arch)
     periods = spec.periods if isinstance(spec, RKNet) else ()
     found = [row for row in on_params if row.item.arch == item.arch]
@@ -143,6 +202,8 @@ def _arch_row(item: ArchSummary, on_params: Sequence[FrontRow], on_macs: Sequenc
         role=item.role,
         on_front=bool(found),
         on_macs_front=any(row.item.arch == item.arch for row in on_macs),
+        p_front=shares[0].get(item.arch),
+        p_macs_front=shares[1].get(item.arch),
         growth_rate=spec.growth_rate if isinstance(spec, RKNet | DenseNet) else None,
         m=tuple(p.m for p in periods),
         s=tuple(p.s for p in periods),
@@ -155,6 +216,7 @@ def _arch_row(item: ArchSummary, on_params: Sequence[FrontRow], on_macs: Sequenc
         seeds=item.seeds,
         val_error_pct=item.val_error_pct,
         val_error_sd_pct=item.val_error_sd_pct,
+        expected_error_pct=expected.get(item.arch),
         test_error_pct=item.test_error_pct,
         test_error_sd_pct=item.test_error_sd_pct,
         test_seeds=item.test_seeds,
@@ -177,8 +239,9 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         failure=result.failure,
         message=result.message,
         epochs=len(result.epochs),
-        val_error_pct=last.val_error_pct if last else None,
-        val_loss=last.val_loss if last else None,
+        # What was trained on the validation images too has no validation error.
+        val_error_pct=last.val_error_pct if last and spec.role != "final" else None,
+        val_loss=last.val_loss if last and spec.role != "final" else None,
         train_error_pct=last.train_error_pct if last else None,
         train_loss=last.train_loss if last else None,
         test_error_pct=test.get("test_error_pct"),

@@ -37,6 +37,14 @@ def mean_sd(mean: float | None, sd: float | None) -> str:
     return pct(mean) if sd is None else f"{mean:.2f} ± {sd:.2f} %"
 
 
+def share(value: float) -> str:
+    """A probability in whole percent; `< 1 %` and `> 99 %` where rounding would make it look certain."""
+    percent = round(100 * value)
+    if percent == 0 and value > 0:
+        return "< 1 %"
+    return "> 99 %" if percent == 100 and value < 1 else f"{percent} %"
+
+
 def points(value: float) -> str:
     """A signed difference of errors, in percentage points."""
     # Adding zero turns the -0.00 of a rounded negative into 0.00.

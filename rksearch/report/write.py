@@ -6,6 +6,7 @@ The same ledger gives the same bytes: nothing here reads a clock, draws a random
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from rksearch.errors import RunError
 from rksearch.files import write_atomically
 from rksearch.ledger import History
+from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
 from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, csv_text
@@ -23,8 +25,12 @@ from rksearch.report.svg import front_svg
 from rksearch.report.table import tables
 
 
-def write_report(run_dir: Path) -> list[Path]:
+def write_report(run_dir: Path, importances: Mapping[str, float] | None = None) -> list[Path]:
     """Regenerate all derived files; each is replaced whole or not at all.
+
+    Args:
+        run_dir: the run directory.
+        importances: of each choice, by name, the share of the variance that it explains; from `search.importance`.
 
     Returns:
         The files written: page, CSV tables, README, picture, and what was asked, where it ran, what the space holds.
@@ -35,7 +41,7 @@ def write_report(run_dir: Path) -> list[Path]:
     """
     history = read_run(run_dir)
     paths = []
-    for name, content in derived_files(history).items():
+    for name, content in derived_files(history, importances).items():
         path = Path(run_dir) / name
         try:
             write_atomically(path, content.encode())
@@ -48,7 +54,7 @@ def write_report(run_dir: Path) -> list[Path]:
     return paths
 
 
-def derived_files(history: History) -> dict[str, str]:
+def derived_files(history: History, importances: Mapping[str, float] | None = None) -> dict[str, str]:
     """Content of every derived file, by name."""
     derived = tables(history)
     picture = front_svg(derived.items, run_name(history))
@@ -59,9 +65,10 @@ def derived_files(history: History) -> dict[str, str]:
         "space.json": _json(space(history)),
         "trials.csv": csv_text(TRIAL_METRICS, derived.trials),
         "front.csv": csv_text(ARCH_METRICS, on_front),
+        "effects.csv": csv_text(EFFECT_METRICS, derived.effects),
         "front.svg": picture,
         "README.md": report_markdown(history, derived),
-        "report.html": report_html(history, derived, picture),
+        "report.html": report_html(history, derived, picture, importances),
     }
 
 

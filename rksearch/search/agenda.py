@@ -1,69 +1,65 @@
-"""What to do next, decided from the ledger alone: no Ray, no Optuna, no clock.
+"""What a search does next, decided from the ledger alone: no Ray, no Optuna, no clock.
 
 Work comes in this order, so that a run that is cut short has the comparisons first:
 
-1. baselines, then the paper's known configurations;
-2. candidates that the proposer chooses, until the plan's number is reached or the space is exhausted;
-3. further seeds for the baselines, and, once no first training is left, for what then stands on the front (by
-   parameters or by MACs), until every member of the front has all its seeds;
-4. one reading of the test set for every training of front and baselines.
+1. baselines, then the paper's known configurations, all to the end;
+2. candidates that the sampler chooses, until the plan's number is reached or the space is exhausted. Where they race,
+   a trial that may go on from a rung goes before a new one; what is left behind when none is new is pruned;
+3. further seeds for the baselines, and, once the race is over, for what then stands on the front (by parameters or by
+   MACs), until every member of the front has all its seeds;
+4. further seeds, one by one, for the architecture whose membership in the front is most uncertain.
 
-An interrupted run goes on by the same rules: whatever was started and not finished is simply not done yet.
+The test set is not read: that is asked for separately, see `rksearch.search.final`. An interrupted run goes on by the
+same rules: whatever was started and not finished is simply not done yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+import math
+from collections.abc import Iterable, Iterator, Mapping
 
-from rksearch.front import ArchSummary, by_macs, by_params, rk_front, summarise
+from rksearch.front import ArchSummary, by_macs, by_params, membership, rk_front, summarise
 from rksearch.ledger import History
 from rksearch.records import Role, TrialSpec
+from rksearch.search.racing import Race, Racer
+from rksearch.search.samplers.base import Sampler
 from rksearch.search.settings import Settings
+from rksearch.search.tasks import Phase, Remaining, Task
+
+CERTAIN = 0.02
+"""Membership in the front with a probability below this, or above one minus this, is not worth another training."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A piece of work for one worker: train a trial, or read the test set with a trained one."""
+class SearchAgenda:
+    """Hands out the tasks of a search, each once, given what is finished and what is running.
 
-    action: Literal["train", "test"]
-    trial: TrialSpec
+    Args:
+        settings: the plan.
+        sampler: chooses candidates.
+        history: of the run so far; says which candidates were chosen in earlier sessions.
+        race: the rules of racing, where the plan has it.
+        control: chooses the architectures of the control arm, where the plan has one.
+    """
 
-    @property
-    def id(self) -> str:
-        """`ResNet-20@0`, or `test:ResNet-20@0`."""
-        return self.trial.id if self.action == "train" else f"test:{self.trial.id}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` is the inverse."""
-        return {"action": self.action, "trial": self.trial.to_json()}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Task:
-        """The task that `to_json` wrote."""
-        return cls(record["action"], TrialSpec.from_json(record["trial"]))
-
-
-class Proposer(Protocol):
-    """Chooses architectures."""
-
-    def propose(self, taken: set[str]) -> str | None:
-        """Name of a feasible architecture that is not in `taken`, or None when there is none left."""
-
-    def tell(self, arch: str, val_error_pct: float | None) -> None:
-        """The validation error of an architecture's first training, or None when it failed."""
-
-
-class Agenda:
-    """Hands out tasks, each once, given what is finished and what is running."""
-
-    def __init__(self, settings: Settings, proposer: Proposer, history: History) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sampler: Sampler,
+        history: History,
+        *,
+        race: Race | None = None,
+        control: Sampler | None = None,
+    ) -> None:
         self._settings = settings
-        self._proposer = proposer
-        first = (*settings.baselines, *settings.known)
-        candidates = (spec_id.rpartition("@")[0] for spec_id in history.started)
-        self._candidates = list(dict.fromkeys(arch for arch in candidates if arch not in first))
+        self._sampler = sampler
+        self._race = race
+        self._control_sampler = control
+        self._first = {*settings.baselines, *settings.known}
+        self._candidates = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.isdigit()))
+        self._candidates = [arch for arch in self._candidates if arch not in self._first]
+        # Their first trainings by id, until they are finished: all of them would be too many to look at each time.
+        self._open = {trial.id: trial for trial in (self._trial(arch, 0) for arch in self._candidates)}
+        self._controls = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.startswith("control")))
         self._exhausted = False
 
     @property
@@ -76,33 +72,41 @@ class Agenda:
         """Everything that is or will be trained so far: baselines, known, candidates, in this order."""
         return [*self._settings.baselines, *self._settings.known, *self._candidates]
 
-    def next(self, history: History, running: Mapping[str, Task]) -> Task | None:
+    def next(self, history: History, running: Mapping[str, Task], phase: Phase = "search") -> Task | None:
         """The next task, or None when nothing can be started before something that is running ends."""
-        busy = set(running)
-        for trial in self._first_trainings():
-            if trial.id not in history.trials and trial.id not in busy:
-                return Task("train", trial)
-        if candidate := self._new_candidate():
-            return Task("train", candidate)
+        if phase == "over":
+            return None
+        for trial in self._due((*self._settings.baselines, *self._settings.known), history):
+            if trial.id not in running:
+                return self._train(trial, history)
+        if task := self._control(history, running, phase):
+            return task
+        if task := self._search(history, running, phase):
+            return task
         for trial in self._replicates(self._settings.baselines):
-            if trial.id not in history.trials and trial.id not in busy:
-                return Task("train", trial)
-        if any(trial.id in busy for trial in self._first_trainings()):
+            if trial.id not in history.trials and trial.id not in running:
+                return self._train(trial, history)
+        if any(task.trial.role in ("candidate", "known") and not task.trial.replicate for task in running.values()):
             return None  # the front may still change
-        front = [item.arch for item in self.front(history)]
-        for trial in self._replicates(front):
-            if trial.id not in history.trials and trial.id not in busy:
-                return Task("train", trial)
-        if any(task.action == "train" for task in running.values()):
-            return None  # the test set is read after all training
-        return next((t for t in self._readings(history, front) if t.id not in busy), None)
+        return self._refine(history, running)
 
-    def remaining_trainings(self, history: History) -> int:
-        """Trainings that are not finished, given what stands on the front now."""
+    def remaining(self, history: History) -> Remaining:
+        """Trainings that are not finished, given what stands on the front now, and their epochs."""
+        full = self._settings.recipe.epochs
         front = [item.arch for item in self.front(history)]
-        wanted = {t.id for t in (*self._first_trainings(), *self._replicates((*self._settings.baselines, *front)))}
+        wanted = {t.id for t in self._replicates((*self._settings.baselines, *front))}
+        wanted |= {t.id for arch in self._first for t in self._seeds(arch)}
+        certain = len(wanted - set(history.trials))
         unknown = 0 if self._exhausted else max(0, self._settings.trials - len(self._candidates))
-        return len(wanted - set(history.trials)) + unknown * self._settings.search_seeds
+        begun = [arch for arch in self._candidates if f"{arch}@0" not in history.trials]
+        seeds = self._settings.search_seeds
+        extra = max(0, (self._settings.replicates or 0) - self._extra_trainings(history, front))
+        epochs = (
+            full * (certain + extra)
+            + sum(self._expected_epochs(history, arch) for arch in begun)
+            + unknown * self._expected_epochs(history, None) * seeds
+        )
+        return Remaining(certain + len(begun) + unknown * seeds + extra, epochs)
 
     def front(self, history: History) -> list[ArchSummary]:
         """The architectures on the front of parameters or of MACs, by rising parameters."""
@@ -110,41 +114,191 @@ class Agenda:
         both = {i.arch: i for cost in (by_params, by_macs) for i in rk_front(items, cost=cost)}
         return sorted(both.values(), key=lambda i: (i.params, i.arch))
 
-    def _new_candidate(self) -> TrialSpec | None:
+    # -- the search itself
+
+    def _search(self, history: History, running: Mapping[str, Task], phase: Phase) -> Task | None:
+        """A candidate that goes on, a new one, a further seed of one, or one to be written down as pruned."""
+        rungs = self._race.racing.rungs if self._race else ()
+        for trial_id in [key for key in self._open if key in history.trials]:
+            del self._open[trial_id]
+        for trial_id, trial in self._open.items():
+            if trial_id in running:
+                continue
+            epochs = len(history.paused[trial_id][1].epochs) if trial_id in history.paused else 0
+            if epochs not in rungs:  # interrupted on its way
+                return self._train(trial, history, until=self._next_rung(epochs))
+        if task := self._promotion(history, running):
+            return task
+        if phase == "search" and (new := self._new_candidate()):
+            return self._train(self._trial(new, 0), history, until=self._next_rung(0))
+        # From here on no new trial comes; those under way may still change what is the better share at their rungs.
+        expected = min((task.until for task in running.values() if task.until is not None), default=math.inf)
+        for trial_id in self._open:
+            paused = history.paused.get(trial_id)
+            if paused and paused[0].id not in running and len(paused[1].epochs) < expected:
+                return Task("prune", paused[0])
+        if self._settings.search_seeds == 1:
+            return None
+        for trial in self._due([a for a in self._candidates if self._complete(history, a)], history):
+            if trial.id not in running:
+                return self._train(trial, history)
+        return None
+
+    def _promotion(self, history: History, running: Mapping[str, Task]) -> Task | None:
+        """The best of the trials that may go on from a rung."""
+        if self._race is None:
+            return None
+        promoted = self._race.promoted(self._racers(history, running))
+        if not promoted:
+            return None
+        trial = self._trial(promoted[0], 0)
+        return self._train(trial, history, until=self._next_rung(len(history.paused[trial.id][1].epochs)))
+
+    def _racers(self, history: History, running: Mapping[str, Task]) -> Iterator[Racer]:
+        """All candidates that have reached some epoch, and the known configurations, which show what is possible."""
+        for arch in (*self._settings.known, *self._candidates):
+            trial_id = f"{arch}@0"
+            paused = history.paused.get(trial_id)
+            result = paused[1] if paused else history.trials[trial_id][1] if trial_id in history.trials else None
+            if result is not None and result.params is not None:
+                waits = paused is not None and trial_id not in running
+                yield Racer(arch=arch, params=result.params, epochs=result.epochs, waits=waits)
+
+    def _next_rung(self, epochs: int) -> int | None:
+        """Where a candidate that has run so many epochs pauses next."""
+        rungs = self._race.racing.rungs if self._race else ()
+        return next((rung for rung in rungs if rung > epochs), None)
+
+    def _new_candidate(self) -> str | None:
         if self._exhausted or len(self._candidates) >= self._settings.trials:
             return None
-        arch = self._proposer.propose(set(self.architectures))
+        arch = self._sampler.propose({*self._first, *self._candidates})
         if arch is None:
             self._exhausted = True
             return None
         self._candidates.append(arch)
-        return self._trial(arch, 0)
+        trial = self._trial(arch, 0)
+        self._open[trial.id] = trial
+        return arch
 
-    def _first_trainings(self) -> Iterator[TrialSpec]:
-        for arch in self.architectures:
-            for replicate in range(self._settings.search_seeds):
-                yield self._trial(arch, replicate)
+    # -- the control arm
 
-    def _replicates(self, archs: tuple[str, ...] | list[str]) -> Iterator[TrialSpec]:
+    def _control(self, history: History, running: Mapping[str, Task], phase: Phase) -> Task | None:
+        """A random architecture, trained to the end, while the control arm has had fewer epochs than the search."""
+        if self._control_sampler is None:
+            return None
+        full = self._settings.recipe.epochs
+        for arch in self._controls:
+            trial = self._trial(arch, 0, role="control")
+            if trial.id not in history.trials and trial.id not in running:
+                return self._train(trial, history)
+        if len(self._controls) * full >= self._search_epochs(history, running):
+            return None
+        new = self._control_sampler.propose({*self._first, *self._controls})
+        if new is None:
+            return None
+        self._controls.append(new)
+        return self._train(self._trial(new, 0, role="control"), history)
+
+    def _search_epochs(self, history: History, running: Mapping[str, Task]) -> int:
+        """Epochs that the search has spent on first trainings of its candidates, the running ones included."""
+        total = 0
+        for arch in self._candidates:
+            trial_id = f"{arch}@0"
+            if trial_id in running:
+                total += running[trial_id].epochs
+            elif pair := history.trials.get(trial_id) or history.paused.get(trial_id):
+                total += len(pair[1].epochs)
+        return total
+
+    # -- seeds
+
+    def _refine(self, history: History, running: Mapping[str, Task]) -> Task | None:
+        """A further seed for the front, and then where membership in it is most uncertain."""
+        front = [item.arch for item in self.front(history)]
+        for trial in self._replicates(front):
+            if trial.id not in history.trials and trial.id not in running:
+                return self._train(trial, history)
+        limit = self._settings.replicates
+        under_way = sum(t.action == "train" and t.trial.replicate > 0 for t in running.values())
+        if limit is not None and self._extra_trainings(history, front) + under_way >= limit:
+            return None
+        arch = self._most_uncertain(history, {task.trial.arch for task in running.values()})
+        if arch is None:
+            return None
+        replicate = 0
+        while f"{arch}@{replicate}" in history.trials:
+            replicate += 1
+        return self._train(self._trial(arch, replicate), history)
+
+    def _most_uncertain(self, history: History, busy: set[str]) -> str | None:
+        """Where one more training should tell most: undecided membership, few seeds."""
+        items = summarise(history)
+        worth: dict[str, float] = {}
+        for cost in (by_params, by_macs):
+            for arch, p in membership(items, cost=cost).items():
+                if CERTAIN < p < 1 - CERTAIN:
+                    worth[arch] = max(worth.get(arch, 0.0), p * (1 - p))
+        seeds = {item.arch: item.seeds for item in items}
+        # The variance of a mean falls by 1/n - 1/(n + 1) with one more seed.
+        gain = {a: w / (seeds[a] * (seeds[a] + 1)) for a, w in worth.items() if a not in busy}
+        return max(gain, key=lambda arch: (gain[arch], arch), default=None)
+
+    def _extra_trainings(self, history: History, front: Iterable[str]) -> int:
+        """Trainings beyond those of the search and those that every member of the front gets."""
+        done = sum(
+            spec.replicate >= self._settings.search_seeds and spec.role in ("candidate", "known")
+            for spec, _ in history.trials.values()
+        )
+        return max(0, done - len(list(self._replicates(list(front)))))
+
+    def _complete(self, history: History, arch: str) -> bool:
+        pair = history.trials.get(f"{arch}@0")
+        return pair is not None and pair[1].status == "complete"
+
+    def _due(self, archs: Iterable[str], history: History) -> Iterator[TrialSpec]:
+        """The trainings that belong to the search and are not finished."""
+        for arch in archs:
+            for trial in self._seeds(arch):
+                if trial.id not in history.trials:
+                    yield trial
+
+    def _seeds(self, arch: str) -> list[TrialSpec]:
+        return [self._trial(arch, replicate) for replicate in range(self._settings.search_seeds)]
+
+    def _replicates(self, archs: Iterable[str]) -> Iterator[TrialSpec]:
+        several = list(archs)
         for replicate in range(self._settings.search_seeds, self._settings.final_seeds):
-            for arch in archs:
+            for arch in several:
                 yield self._trial(arch, replicate)
 
-    def _readings(self, history: History, front: list[str]) -> Iterator[Task]:
-        read = {test["trial"] for test in history.tests}
-        archs = (*self._settings.baselines, *front)
-        for trial, result in history.trials.values():
-            if trial.arch in archs and result.status == "complete" and trial.id not in read:
-                yield Task("test", trial)
+    def _expected_epochs(self, history: History, arch: str | None) -> float:
+        """What a candidate's first training still costs; on the average, where it races."""
+        done = len(history.paused[f"{arch}@0"][1].epochs) if f"{arch}@0" in history.paused else 0
+        full = self._settings.recipe.epochs
+        if self._race is None:
+            return full - done
+        stops = (*self._race.racing.rungs, full)
+        spans = [stop - max(done, before) for before, stop in zip((0, *stops), stops, strict=False) if stop > done]
+        return sum(span * self._race.racing.keep**i for i, span in enumerate(spans, 1 if done else 0))
 
-    def _trial(self, arch: str, replicate: int) -> TrialSpec:
+    def _train(self, trial: TrialSpec, history: History, until: int | None = None) -> Task:
+        return Task("train", trial, until, alone=trial.id in history.retried)
+
+    def _trial(self, arch: str, replicate: int, role: Role | None = None) -> TrialSpec:
         s = self._settings
-        role: Role = "baseline" if arch in s.baselines else "known" if arch in s.known else "candidate"
+        own: Role = "baseline" if arch in s.baselines else "known" if arch in s.known else "candidate"
         return TrialSpec(
             arch=arch,
             dataset=s.dataset,
             recipe=s.recipe,
             train_images=s.train_images,
             replicate=replicate,
-            role=role,
+            role=role or own,
         )
+
+
+def _split_ids(ids: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for trial_id in ids:
+        arch, _, replicate = trial_id.rpartition("@")
+        yield arch, replicate

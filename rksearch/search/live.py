@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Protocol
 
@@ -11,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rksearch.front import best_per_band, summarise
+from rksearch.ledger import History
+from rksearch.records import TrialResult
 from rksearch.search.run_state import RunState
 
 
@@ -36,19 +39,26 @@ class Clock:
         self._state = state
         self._slots = slots
         self._began_s = time.monotonic()
-        self._before = len(state.history.trials)
+        self._epochs_before = epochs_run(state.history)
+        self._wall_time_before_s = sum(state.history.wall_time_s.values())
 
     def elapsed_s(self) -> float:
         """Seconds since the session began."""
         return time.monotonic() - self._began_s
 
     def remaining_s(self) -> float | None:
-        """Remaining trainings times the mean time of those finished in this session; None before the first."""
-        times = list(self._state.history.wall_time_s.values())[self._before :]
-        if not times:
+        """Remaining epochs times the mean time that one has taken in this session; None before the first."""
+        history = self._state.history
+        epochs = epochs_run(history) - self._epochs_before
+        if not epochs:
             return None
-        left = self._state.agenda.remaining_trainings(self._state.history)
-        return left * (sum(times) / len(times)) / self._slots
+        spent_s = sum(history.wall_time_s.values()) - self._wall_time_before_s
+        return self._state.agenda.remaining(history).epochs * spent_s / epochs / self._slots
+
+
+def epochs_run(history: History) -> int:
+    """Epochs of all trials, the paused ones included."""
+    return sum(len(result.epochs) for _, result in (*history.trials.values(), *history.paused.values()))
 
 
 def clock_text(seconds: float | None) -> str:
@@ -63,12 +73,26 @@ def clock_text(seconds: float | None) -> str:
 def counts_text(state: RunState, clock: Clock) -> str:
     """`12 done, 2 running, 0 failed, 9 to go; elapsed 0:01:02, about 0:00:40 left`."""
     history = state.history
-    failed = len(history.failed)
-    left = max(0, state.agenda.remaining_trainings(history) - len(state.running))
+    failed, stopped = len(history.failed), len(history.pruned)
+    left = max(0, state.agenda.remaining(history).tasks - len(state.running))
+    raced = f"{stopped} pruned, {len(history.paused)} paused, " if stopped or history.paused else ""
     return (
-        f"{len(history.trials) - failed} done, {len(state.running)} running, {failed} failed, {left} to go; "
+        f"{len(history.trials) - failed - stopped} done, {len(state.running)} running, {raced}{failed} failed, "
+        f"{left} to go; "
         f"elapsed {clock_text(clock.elapsed_s())}, about {clock_text(clock.remaining_s())} left"
     )
+
+
+def outcome_text(result: TrialResult) -> str:
+    """How a trial ended, in words."""
+    if result.status == "failed":
+        return f"failed ({result.failure}): {result.message}"
+    last = result.epochs[-1]
+    if result.status == "pruned":
+        return f"pruned after epoch {last.epoch} at val error {last.val_error_pct:.2f} %"
+    if math.isnan(last.val_error_pct):
+        return f"trained, train error {last.train_error_pct:.2f} %"
+    return f"val error {last.val_error_pct:.2f} %"
 
 
 class PlainLines:
@@ -85,11 +109,7 @@ class PlainLines:
         """Print what has finished since the last call."""
         history = self._state.history
         for spec, result in list(history.trials.values())[self._trials :]:
-            what = (
-                f"val error {result.epochs[-1].val_error_pct:.2f} %"
-                if result.status == "complete"
-                else f"failed ({result.failure}): {result.message}"
-            )
+            what = outcome_text(result)
             self._line(f"{spec.id}: {what}  [{counts_text(self._state, self._clock)}]")
         for test in history.tests[self._tests :]:
             self._line(f"{test['trial']}: test error {test['result']['test_error_pct']:.2f} %")
@@ -128,7 +148,7 @@ class LiveTable:
         table = Table("running", "epoch", "val error %", box=None, padding=(0, 2, 0, 0), header_style="dim")
         for task in list(self._state.running.values()):
             epoch = self._state.progress.get(task.id)
-            total = task.trial.recipe.epochs
+            total = task.epochs
             table.add_row(
                 Text(task.id, no_wrap=True, overflow="ellipsis"),
                 f"{epoch.epoch}/{total}" if epoch else f"-/{total}" if task.action == "train" else "",

@@ -11,13 +11,11 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from rksearch.errors import SpaceError
 from rksearch.records import Epoch
-
-Rank = Literal["val_error", "train_loss_sum"]
-"""By the validation error at the rung, or by the sum of the training losses of all epochs up to it (Ru et al. 2021)."""
+from rksearch.vocabulary import RANKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +26,8 @@ class Racing:
         rungs: epochs at which a trial pauses, rising.
         keep: share of each band that goes on from a rung.
         bands: how many bands of equal width in log-parameters.
-        rank: what trials are ranked by.
+        rank: what trials are ranked by: `val_error`, the validation error at the rung, or `train_loss_sum`, the sum of
+            the training losses of all epochs up to it (Ru et al. 2021).
 
     Raises:
         SpaceError: a value breaks a rule.
@@ -37,7 +36,7 @@ class Racing:
     rungs: tuple[int, ...]
     keep: float
     bands: int
-    rank: Rank
+    rank: str
 
     def __post_init__(self) -> None:
         rules: list[tuple[bool, str, object]] = [
@@ -45,7 +44,7 @@ class Racing:
             (list(self.rungs) == sorted(set(self.rungs)), "rungs must rise", self.rungs),
             (0 < self.keep < 1, "keep must lie between 0 and 1", self.keep),
             (self.bands >= 1, "bands must be at least 1", self.bands),
-            (self.rank in get_args(Rank), f"rank must be one of {', '.join(get_args(Rank))}", self.rank),
+            (self.rank in RANKS, f"rank must be one of {', '.join(RANKS)}", self.rank),
         ]
         for holds, rule, value in rules:
             if not holds:
@@ -78,7 +77,7 @@ class Racer:
     waits: bool
 
 
-def score(epochs: Sequence[Epoch], rung: int, rank: Rank) -> float:
+def score(epochs: Sequence[Epoch], rung: int, rank: str) -> float:
     """What a trial is ranked by at `rung`, the less the better; infinite where it never got there."""
     if len(epochs) < rung:
         return math.inf
@@ -108,23 +107,22 @@ class Race:
         """Which band a size belongs to, from 0 for the smallest; sizes outside of the range join the outermost."""
         return bisect_right(self._edges, math.log(params))
 
-    def promoted(self, racers: Iterable[Racer], *, closing: bool) -> list[str]:
+    def promoted(self, racers: Iterable[Racer]) -> list[str]:
         """The waiting trials that may go on, the most advanced and then the best of its group first.
+
+        The share is rounded up: the first trial of a band goes on at once, for there is nothing yet that it could be
+        worse than, and a search that must wait for company learns late what its trainings come to.
 
         Args:
             racers: all trials of the race so far.
-            closing: no further trial will reach the first rung. Then every band that has any trial at a rung lets at
-                least one go on, where before it waits until there are enough to choose from.
         """
         everyone = list(racers)
-        below: list[str] = []
+        found: list[str] = []
         for rung in self.racing.rungs:
-            # While trials may still come up from below, the last word on this rung is not spoken.
-            here = self._promoted_at(rung, everyone, last_word=closing and not below)
-            below = here + below
-        return below
+            found = self._promoted_at(rung, everyone) + found
+        return found
 
-    def _promoted_at(self, rung: int, racers: Iterable[Racer], *, last_word: bool) -> list[str]:
+    def _promoted_at(self, rung: int, racers: Iterable[Racer]) -> list[str]:
         groups: dict[int, list[tuple[float, int, str, bool]]] = {}
         for racer in racers:
             if len(racer.epochs) >= rung:
@@ -134,8 +132,7 @@ class Race:
         chosen: list[tuple[int, str]] = []
         for group in groups.values():
             group.sort()
-            share = len(group) * self.racing.keep
-            # A share such as 1/3 of 3 must not be lost to rounding.
-            count = max(1, math.ceil(share - 1e-9)) if last_word else math.floor(share + 1e-9)
+            # A share such as 1/3 of 3 must not become 2 by rounding.
+            count = math.ceil(len(group) * self.racing.keep - 1e-9)
             chosen += [(place, arch) for place, (_, _, arch, waits) in enumerate(group[:count]) if waits]
         return [arch for _, arch in sorted(chosen)]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from rksearch.datasets import dataset
 from rksearch.errors import RunAborted
 from rksearch.ledger import History, Ledger
-from rksearch.records import Epoch, TestResult, TrialResult
-from rksearch.search.agenda import Agenda, Proposer, Task
-from rksearch.search.settings import Settings
+from rksearch.objectives import Objective, objective
+from rksearch.records import Epoch, TestResult, TrialResult, TrialSpec
+from rksearch.search.budget import Budget
+from rksearch.search.samplers.base import Observation, Sampler
+from rksearch.search.tasks import Agenda, Task
+from rksearch.spec import parse
+
+OUT_OF_MEMORY = "out_of_memory"
 
 
 class RunState:
@@ -18,37 +24,49 @@ class RunState:
 
     Args:
         ledger: of the run; its history may already hold finished trials.
-        settings: what is to be done.
-        proposer: chooses candidates; is told of the finished ones at once.
+        agenda: says what to do next.
+        sampler: learns of first trainings; None where nothing is being searched.
+        objectives: what the sampler is told of each.
+        budget: of time; None without a limit.
+        reserved: CPUs and GPUs of one task.
         clock: seconds that only grow.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        settings: Settings,
-        proposer: Proposer,
+        agenda: Callable[[History], Agenda],
+        sampler: Sampler | None,
         *,
+        objectives: tuple[str, ...] = (),
+        budget: Budget | None = None,
+        reserved: Callable[[Task], Mapping[str, float]] = lambda task: {"cpu": 0.0, "gpu": 0.0},
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ledger = ledger
-        self.settings = settings
         self._follower = ledger.follow()
         self.history: History = self._follower.refresh()
-        self.agenda = Agenda(settings, proposer, self.history)
+        self.agenda = agenda(self.history)
+        self.budget = budget or Budget()
         self.running: dict[str, Task] = {}
         self.progress: dict[str, Epoch] = {}
-        self._proposer = proposer
+        self.reserved = reserved
+        self._sampler = sampler
+        self._objectives = tuple(objective(name) for name in objectives)
         self._clock = clock
         self._started_at: dict[str, float] = {}
         self._idle = False
-        for spec, result in self.history.trials.values():
-            if spec.replicate == 0:
-                self._proposer.tell(spec.arch, _final_error(result))
+        for spec, result in [*self.history.trials.values(), *self.history.paused.values()]:
+            self._observe(spec, result)
 
     def next(self) -> Task | None:
-        """The next task, marked as running; None when there is nothing to start now."""
-        task = self.agenda.next(self.history, self.running)
+        """The next task for a worker, marked as running; None when there is nothing to start now."""
+        while True:
+            phase = self.budget.phase(self.history, self._running_work() if self.budget.of_work else {})
+            task = self.agenda.next(self.history, self.running, phase)
+            if task is None or task.action != "prune":
+                break
+            self._prune(task.trial)
         self._idle = task is None
         if task is not None:
             self.running[task.id] = task
@@ -88,14 +106,51 @@ class RunState:
             self.ledger.write_test(task.trial, TestResult.from_json(outcome["result"]).to_json())
         else:
             result = TrialResult.from_json(outcome["result"]) if "result" in outcome else _died(outcome["message"])
-            self.ledger.write_trial(task.trial, result, wall_time_s=wall_time_s)
-            if task.trial.replicate == 0:
-                self._proposer.tell(task.trial.arch, _final_error(result))
+            self._trained(task, result, wall_time_s)
         self.history = self._follower.refresh()
 
+    def _trained(self, task: Task, result: TrialResult, wall_time_s: float) -> None:
+        spec = task.trial
+        if result.failure == OUT_OF_MEMORY and not task.alone:
+            self.ledger.write_retry(spec.id, str(result.message))
+            return
+        asked = self.reserved(task)
+        write = self.ledger.write_pause if result.status == "paused" else self.ledger.write_trial
+        write(spec, result, wall_time_s=wall_time_s, cpus=asked["cpu"], gpus=asked["gpu"])
+        self._observe(spec, result)
 
-def _final_error(result: TrialResult) -> float | None:
-    return result.epochs[-1].val_error_pct if result.status == "complete" else None
+    def _prune(self, spec: TrialSpec) -> None:
+        paused = self.history.paused[spec.id][1]
+        values = {name: getattr(paused, name) for name in TrialResult.__slots__}
+        result = TrialResult(**{**values, "status": "pruned"})
+        self.ledger.write_trial(spec, result, wall_time_s=0.0)
+        self.history = self._follower.refresh()
+        self._observe(spec, result)
+
+    def _observe(self, spec: TrialSpec, result: TrialResult) -> None:
+        """Let the sampler learn from the first training of an architecture."""
+        if self._sampler is None or spec.replicate or spec.role not in ("candidate", "known"):
+            return
+        values = None
+        if result.status != "failed" and result.epochs:
+            values = values_of(spec, result, self._objectives)
+        self._sampler.observe(Observation(arch=spec.arch, status=result.status, epochs=result.epochs, values=values))
+
+    def _running_work(self) -> dict[str, float]:
+        """CPU and GPU seconds that running tasks have had so far."""
+        now = self._clock()
+        work = {"cpu": 0.0, "gpu": 0.0}
+        for task_id, began in self._started_at.items():
+            if task_id in self.running:
+                for kind, amount in self.reserved(self.running[task_id]).items():
+                    work[kind] = work.get(kind, 0.0) + amount * (now - began)
+        return work
+
+
+def values_of(spec: TrialSpec, result: TrialResult, objectives: Iterable[Objective]) -> tuple[float, ...]:
+    """The objectives of a training that has run some epochs; NaN for one that was not measured yet."""
+    arch, data = parse(spec.arch), dataset(spec.dataset)
+    return tuple(o.value(arch, data, result) for o in objectives)
 
 
 def _died(message: str) -> TrialResult:

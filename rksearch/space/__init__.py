@@ -2,6 +2,7 @@
 
 from rksearch.space.definition import Budget, PeriodChoices, SpaceDefinition
 from rksearch.space.members import Member, Priced
+from rksearch.space.plan import RacingPlan, SearchPlan
 from rksearch.space.shipped import load_space, shipped_spaces
 from rksearch.space.space import Space, parse_space
 from rksearch.space.text import describe_space
@@ -11,6 +12,8 @@ __all__ = [
     "Member",
     "PeriodChoices",
     "Priced",
+    "RacingPlan",
+    "SearchPlan",
     "Space",
     "SpaceDefinition",
     "describe_space",

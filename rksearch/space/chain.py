@@ -19,8 +19,8 @@ import numpy.typing as npt
 from rksearch.datasets import Dataset
 from rksearch.space.dominance import Integers
 from rksearch.space.expression import Expression
-from rksearch.space.family import Family
-from rksearch.spec import ArchSpec, Period
+from rksearch.space.family import Family, multiples
+from rksearch.spec import ArchSpec, Steps
 
 Range = tuple[Integers, Integers]
 """Smallest and largest params, macs, depth: two arrays (3, states)."""
@@ -59,7 +59,7 @@ class Chain:
         data: Dataset,
         family: Family,
         k: int,
-        options: Sequence[tuple[Period, ...]],
+        options: Sequence[tuple[Steps, ...]],
         constraints: Sequence[Expression],
     ) -> None:
         self.family = family
@@ -103,7 +103,7 @@ class Chain:
         return self.family.make(self.k, tuple(own[d] for own, d in zip(self.options, digits, strict=True)))
 
     @cached_property
-    def _digit_of(self) -> list[dict[Period, int]]:
+    def _digit_of(self) -> list[dict[Steps, int]]:
         return [{option: i for i, option in enumerate(own)} for own in self.options]
 
     def digits(self, spec: ArchSpec) -> tuple[int, ...] | None:
@@ -118,6 +118,16 @@ class Chain:
         states = [int(state[d]) for state, d in zip(self.state, digits, strict=True)]
         meet = all(link.allowed[a, b] for link, (a, b) in zip(self.links, pairwise(states), strict=True))
         return digits if meet else None
+
+    def costs_of(self, digits: Sequence[int]) -> Integers:
+        """Params, macs and depth of the network with these options."""
+        states = [int(state[d]) for state, d in zip(self.state, digits, strict=True)]
+        total = np.zeros(3, np.int64)
+        for costs, d in zip(self.costs, digits, strict=True):
+            total += [int(own[d]) for own in costs]
+        for link, (a, b) in zip(self.links, pairwise(states), strict=True):
+            total += link.costs[:, a, b]
+        return total
 
     @cached_property
     def size(self) -> int:
@@ -168,15 +178,14 @@ class Chain:
         return (low + self.after[0][0]).min(axis=1), (high + self.after[0][1]).max(axis=1)
 
 
-def _values(options: tuple[Period, ...], i: int, k: int) -> dict[str, Any]:
+def _values(options: tuple[Steps, ...], i: int, k: int) -> dict[str, Any]:
     own: dict[str, Any] = {
-        f"{field}{i + 1}": np.array([getattr(o, field) for o in options], np.int64)
-        for field in ("m", "s", "r", "share")
+        f"{field}{i + 1}": np.array([getattr(o, field) for o in options], np.int64) for field in ("s", "r", "share")
     }
-    return {**own, "k": np.full(len(options), k)}
+    return {f"m{i + 1}": multiples(options), **own, "k": np.full(len(options), k)}
 
 
-def within_period(options: tuple[Period, ...], i: int, k: int, constraints: Sequence[Expression]) -> tuple[Period, ...]:
+def within_period(options: tuple[Steps, ...], i: int, k: int, constraints: Sequence[Expression]) -> tuple[Steps, ...]:
     """The options of period i (counted from 0) that the constraints on this period alone allow."""
     kept = np.ones(len(options), bool)
     for constraint in constraints:

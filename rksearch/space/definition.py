@@ -4,39 +4,86 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 from rksearch.datasets import Dataset
 from rksearch.recipe import Recipe
+from rksearch.space.equivalence import canonical_steps
 from rksearch.space.expression import Expression
-from rksearch.spec import ArchSpec, Period
+from rksearch.space.plan import SearchPlan
+from rksearch.spec import ArchSpec, ResidualRKNet, Solver, Steps, parse
+from rksearch.tableau import tableau
+
+LEARNED = "learned"
+"""The paper's way to integrate a period, among the choices of `method`; all others are tableaux with their options."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PeriodChoices:
-    """What one period may be: every combination of the listed values, in ascending order."""
+    """What one period may be: every combination of the listed values, in ascending order.
+
+    Attributes:
+        m: growth multiples; none where no family of the space has them.
+        s: stages of a learned method; none where no method is learned. Other methods have the stages of their tableau.
+        r, share: time-steps, and whether they share their convolutions.
+        method: how the period is integrated, `learned` first.
+    """
 
     m: tuple[int, ...]
     s: tuple[int, ...]
     r: tuple[int, ...]
     share: tuple[bool, ...] = (False,)
+    method: tuple[str, ...] = (LEARNED,)
 
     @property
     def raw_size(self) -> int:
         """Combinations as listed, equivalent ones included."""
-        return len(self.m) * len(self.s) * len(self.r) * len(self.share)
+        return prod(max(1, len(own)) for own in (self.m, self.s, self.r, self.share, self.method))
 
-    def canonical(self, s: int, r: int, share: bool) -> tuple[int, int, bool]:
-        """One representative of equivalent methods: with one time-step, sharing changes nothing."""
-        return s, r, share and r > 1
+    def steps(self, s: int, r: int, share: bool, method: str) -> Steps:
+        """What these decisions make: the representative of its equals (`rksearch.space.equivalence`)."""
+        solver = solver_of(method)
+        stages = s if solver is None else solver.method.stages
+        return canonical_steps(Steps(s=stages, r=r, share=share and r > 1, solver=solver))
 
-    def methods(self) -> tuple[tuple[int, int, bool], ...]:
-        """The different (s, r, share), ordered by s, then r, then share."""
-        return tuple(sorted({self.canonical(s, r, share) for s in self.s for r in self.r for share in self.share}))
+    @cached_property
+    def decisions(self) -> dict[Steps, tuple[int, int, bool, str]]:
+        """The different ways to integrate the period, each with (s, r, share, method) that make it.
 
-    def options(self) -> tuple[Period, ...]:
-        """The different periods: every m with every method, m varying slowest."""
-        return tuple(Period(m=m, s=s, r=r, share=share) for m in self.m for s, r, share in self.methods())
+        Of several decisions for one period the first listed stand here. Where a tableau has its own stages, s is the
+        nearest to them; 0 where there are no choices of s.
+        """
+        found: dict[Steps, tuple[int, int, bool, str]] = {}
+        for method in self.method:
+            solver = solver_of(method)
+            stages = self.s or (0,)
+            if solver is not None:
+                own = solver.method.stages
+                stages = (min(stages, key=lambda s: (abs(s - own), s)),)
+            for s in stages:
+                for r in self.r:
+                    for share in self.share:
+                        found.setdefault(self.steps(s, r, share, method), (s, r, share, method))
+        return dict(sorted(found.items(), key=lambda item: _order(item[0])))
+
+
+def solver_of(method: str) -> Solver | None:
+    """The solver of a choice of `method`, None for a learned method.
+
+    Raises:
+        SpecError: no such tableau or option.
+    """
+    if method == LEARNED:
+        return None
+    stages = tableau(method.partition("+")[0]).reduced().stages
+    spec = parse(f"RKNet-Res-{stages}x1@{method}")
+    assert isinstance(spec, ResidualRKNet)
+    return spec.periods[0].solver
+
+
+def _order(steps: Steps) -> tuple[int, int, bool, str]:
+    return steps.s, steps.r, steps.share, str(steps.solver or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +113,7 @@ class SpaceDefinition:
         name: of the space; the file's name without `.yaml`.
         description: for people.
         dataset: what the networks are for; decides input size and classes, and so every count.
-        families: dense, dense_bc or both.
+        families: dense, dense_bc, residual, or several of them.
         growth_rates: choices of k.
         periods: choices of each period, finest resolution first.
         constraints: what networks must obey besides.
@@ -80,6 +127,7 @@ class SpaceDefinition:
         trials: how many candidates a run trains unless told otherwise.
         search_seeds: trainings of every architecture during the search, each with its own seed.
         final_seeds: trainings of what stands on the front at the end, those of the search included.
+        search: who chooses candidates, for what, and which are stopped early.
         yaml: the file's text.
     """
 
@@ -101,6 +149,7 @@ class SpaceDefinition:
     trials: int
     search_seeds: int
     final_seeds: int
+    search: SearchPlan
     yaml: str
 
     @property
@@ -108,7 +157,7 @@ class SpaceDefinition:
         """Combinations of all choices as listed, equivalent and forbidden ones included."""
         if self.architectures:
             return len(self.architectures)
-        return len(self.families) * len(self.growth_rates) * prod(p.raw_size for p in self.periods)
+        return len(self.families) * max(1, len(self.growth_rates)) * prod(p.raw_size for p in self.periods)
 
     @property
     def sha256(self) -> str:

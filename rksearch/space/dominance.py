@@ -72,20 +72,24 @@ class Ranks:
             self.fan_out += 1
         padded = self.fan_out**levels
         sequence = np.concatenate([ranks, np.arange(self.size, padded)]).astype(np.int64)
-        digits = np.arange(self.fan_out + 1)
         positions = np.arange(padded)
+        self.width = padded + 1
         self.tables: list[tuple[int, npt.NDArray[np.int32]]] = []
         for level in range(levels):
             child = self.fan_out ** (levels - 1 - level)
             digit = (sequence // child) % self.fan_out
-            table = np.zeros((padded + 1, self.fan_out + 1), dtype=np.int32)
-            np.cumsum(digit[:, None] < digits, axis=0, dtype=np.int32, out=table[1:])
-            self.tables.append((child, table.ravel()))
+            small = digit.astype(np.uint8)
+            # A row for every digit c: how many digits before each position are smaller than c.
+            table = np.zeros((self.fan_out + 1, self.width), dtype=np.int32)
+            for c in range(1, self.fan_out):
+                np.cumsum(small < c, dtype=np.int32, out=table[c, 1:])
+            table[self.fan_out, 1:] = positions + 1
+            flat = table.ravel()
+            self.tables.append((child, flat))
             if level < levels - 1:
                 start = sequence // (child * self.fan_out) * (child * self.fan_out)
-                at = positions * (self.fan_out + 1) + digit
-                flat = table.ravel()
-                moved = start + digit * child + flat[at + 1] - flat[at] - start // self.fan_out
+                at = digit * self.width + positions
+                moved = start + digit * child + flat[at + self.width] - flat[at] - start // self.fan_out
                 following = np.empty_like(sequence)
                 following[moved] = sequence
                 sequence = following
@@ -105,11 +109,11 @@ class Ranks:
         for child, table in self.tables:
             digit, left = np.divmod(left, child)
             before = start // self.fan_out
-            cell = at * (self.fan_out + 1) + digit
+            cell = digit * self.width + at
             smaller = table[cell]
             total = total + smaller - digit * before
             start = start + digit * child
-            at = start + table[cell + 1] - smaller - before
+            at = start + table[cell + self.width] - smaller - before
         return np.where(limit >= self.size, first, total)
 
 
@@ -122,11 +126,16 @@ def count_sums(queries: Triples, points: Triples, limits: Limits) -> Integers:
     if not queries.size or not points.size:
         return np.zeros((queries.size, windows), dtype=np.int64)
     points = points.take(np.argsort(points.params, kind="stable"))
+    # Ascending queries look into the trees at neighbouring places, which is several times as fast.
+    order = np.argsort(queries.params, kind="stable")
+    queries = queries.take(order)
     upto = np.zeros((queries.size, windows + 1), dtype=np.int64)
     _by_depth(queries, points, limits, np.arange(queries.size), limits.depth[1], 1, upto)
     if limits.depth[0] > queries.depth.min() + points.depth.min():
         _by_depth(queries, points, limits, np.arange(queries.size), limits.depth[0] - 1, -1, upto)
-    return np.diff(upto, axis=1)
+    counts = np.empty((queries.size, windows), dtype=np.int64)
+    counts[order] = np.diff(upto, axis=1)
+    return counts
 
 
 def _by_depth(
@@ -188,7 +197,8 @@ def _below(ranks: Integers, prefixes: Integers, limit: Integers) -> Integers:
     size = len(ranks)
     found = np.where((limit == size)[:, None], prefixes, 0)
     found = np.where(prefixes == size, limit[:, None], found)
-    open_query, open_edge = np.nonzero((prefixes > 0) & (prefixes < size) & ((limit > 0) & (limit < size))[:, None])
+    is_open = (prefixes > 0) & (prefixes < size) & ((limit > 0) & (limit < size))[:, None]
+    open_edge, open_query = np.nonzero(is_open.T)  # edge by edge, so that places ascend
     if len(open_query):
         found[open_query, open_edge] = Ranks(ranks).below(prefixes[open_query, open_edge], limit[open_query])
     return found

@@ -53,6 +53,11 @@ class Expression:
     periods: tuple[int, ...]
     _tree: ast.expr
 
+    @property
+    def of_growth(self) -> bool:
+        """Whether it speaks of k or m, which not all families have."""
+        return any(isinstance(node, ast.Name) and node.id[0] in "km" for node in ast.walk(self._tree))
+
     def holds(self, values: Mapping[str, Any]) -> Any:
         """Whether the constraint holds, element by element, for arrays (that broadcast) by variable."""
         return np.asarray(_evaluate(self._tree, values), dtype=bool)

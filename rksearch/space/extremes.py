@@ -13,6 +13,9 @@ from rksearch.space.dominance import Integers, Limits, Triples, count_sums
 TRIED = 16
 """Queries that are looked at first, for a good guess at the least sum."""
 
+LISTED = 1 << 20
+"""Pairs that are looked at one by one before anything is counted."""
+
 AXES: dict[str, tuple[tuple[int, int, int], int]] = {
     "fewest_params": ((0, 1, 2), 1),
     "most_params": ((0, 1, 2), -1),
@@ -60,11 +63,55 @@ def _least(queries: Integers, points: Integers, low: Sequence[int], high: Sequen
     """The least first sum in the box, or None; `points` ascend in the first cost."""
     if not queries.shape[1] or not points.shape[1]:
         return None
-    open_ = np.flatnonzero((queries[0] + points[0, 0] <= high[0]) & (queries[0] + points[0, -1] >= low[0]))
-    if not len(open_):
+    queries = queries[:, (queries[0] + points[0, 0] <= high[0]) & (queries[0] + points[0, -1] >= low[0])]
+    if not queries.shape[1]:
         return None
+    # Most often the least sum is among the first million, which are looked at one by one.
+    reach = _reach(queries, points, low[0], high[0])
+    found = _least_listed(queries, points, low, (reach, *high[1:]))
+    if found is not None or reach == high[0]:
+        return found
+    return _least_counted(queries, points, (reach + 1, *low[1:]), high)
+
+
+def _reach(queries: Integers, points: Integers, low: int, high: int) -> int:
+    """A first sum up to `high`, about the largest, such that from `low` on at most `LISTED` pairs reach no further."""
+    first = np.searchsorted(points[0], low - queries[0], side="left")
+
+    def pairs(top: int) -> int:
+        return int(np.maximum(np.searchsorted(points[0], top - queries[0], side="right") - first, 0).sum())
+
+    if pairs(high) <= LISTED:
+        return high
+    few, many = low - 1, high
+    while many - few > 1:
+        middle = (few + many) // 2
+        count = pairs(middle)
+        if LISTED // 2 <= count <= LISTED:
+            return middle
+        few, many = (middle, many) if count <= LISTED else (few, middle)
+    return few
+
+
+def _least_listed(queries: Integers, points: Integers, low: Sequence[int], high: Sequence[int]) -> int | None:
+    """The least first sum in the box, by looking at every pair whose first sum fits."""
+    first = np.searchsorted(points[0], low[0] - queries[0], side="left")
+    count = np.maximum(np.searchsorted(points[0], high[0] - queries[0], side="right") - first, 0)
+    query = np.repeat(np.arange(queries.shape[1]), count)
+    point = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count) + first[query]
+    kept = np.ones(len(query), dtype=bool)
+    for own, other, least, most in zip(queries[1:], points[1:], low[1:], high[1:], strict=True):
+        total = own[query] + other[point]
+        kept &= (total >= least) & (total <= most)
+    sums = queries[0, query[kept]] + points[0, point[kept]]
+    return int(sums.min()) if len(sums) else None
+
+
+def _least_counted(queries: Integers, points: Integers, low: Sequence[int], high: Sequence[int]) -> int | None:
+    """The same for any number of pairs, by counting: queries that still beat the best are halved until none is left."""
+    open_ = np.arange(queries.shape[1])
     best: int | None = None
-    ahead = open_[np.argsort(queries[0, open_], kind="stable")[:TRIED]]
+    ahead = np.argsort(queries[0], kind="stable")[:TRIED]
     spread = open_[:: max(1, len(open_) // TRIED)]
     for query in (*ahead.tolist(), *spread.tolist()):
         own = _least_of(queries[:, query], points, low, (high[0] if best is None else best - 1, *high[1:]))

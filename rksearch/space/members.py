@@ -22,7 +22,8 @@ from rksearch.space.chain import Chain, within_period
 from rksearch.space.definition import Budget, SpaceDefinition
 from rksearch.space.dominance import LEAF_PAIRS, Integers
 from rksearch.space.extremes import AXES, least_sums, outermost
-from rksearch.space.family import family
+from rksearch.space.family import NO_GROWTH, family
+from rksearch.space.nearby import Shells, TooMany, nearest_of
 from rksearch.space.order import names, rows_by_name
 from rksearch.space.reading import MAX_COUNT, depth_of
 from rksearch.spec import MAX_CONV_LAYERS, ArchSpec, parse
@@ -85,6 +86,9 @@ class Members(Protocol):
 
     def by_name(self) -> Iterator[Priced]:
         """All members in the order of their names, streamed."""
+
+    def costs(self) -> Iterator[Integers]:
+        """Params, macs and depth of all members, some at a time: arrays (3, n)."""
 
     def extreme(self, which: str) -> Member:
         """`fewest_params`, `most_params`, `fewest_macs` or `most_macs`; there must be a member."""
@@ -217,6 +221,12 @@ class ChosenMembers:
             for rows, costs in rows_by_name(chain, box):
                 yield from map(Priced, names(chain, rows), *costs.tolist())
 
+    def costs(self) -> Iterator[Integers]:
+        """Costs of all members, some at a time."""
+        for chain, box in zip(self._chains, self._boxes, strict=True):
+            for _, costs in rows_by_name(chain, box):
+                yield costs
+
     def extreme(self, which: str) -> Member:
         """The outermost member in one count; ties go to the other count, then to the first name."""
         return self._extremes[which]
@@ -260,12 +270,29 @@ class ChosenMembers:
         target = proposals.snap(self._definition, spec)
         if str(target) not in excluded and self.contains(target):
             return target
-        wanted = cost.cost(target, self._definition.dataset).params
-        steps = proposals.steps(self._definition, target)
-        units = [(unit, box, _unit_steps(unit, steps)) for unit, box in self._census.units()]
-        if not units:
-            return None
-        for distance in range(max(int(a.max() + b.max()) for _, _, (a, b) in units) + 1):
+        wanted = self._params(target)
+        far = proposals.distances(self._definition, target)
+        shells = [
+            Shells(chain, box, far.to(chain.family.name, chain.k), self._steps(chain, far))
+            for chain, box in zip(self._chains, self._boxes, strict=True)
+        ]
+        farthest = max((own.farthest for own in shells), default=-1)
+        for distance in range(farthest + 1):
+            try:
+                near = [(c, own.at(distance)) for c, own in zip(self._chains, shells, strict=True)]
+            except TooMany:
+                return self._nearest_counted(far, wanted, excluded, distance)
+            found = nearest_of(near, wanted, excluded)
+            if found is not None:
+                return parse(found)
+        return None
+
+    def _nearest_counted(
+        self, far: proposals.Distances, wanted: int, excluded: frozenset[str], start: int
+    ) -> ArchSpec | None:
+        """The same from a distance on, for any number of networks: without listing them."""
+        units = [(unit, box, self._unit_steps(unit, far)) for unit, box in self._census.units()]
+        for distance in range(start, max((int(a.max() + b.max()) for _, _, (a, b) in units), default=-1) + 1):
             found: tuple[int, str] | None = None
             for unit, box, (own, other) in units:
                 for step in np.unique(own[own <= distance]).tolist():
@@ -278,52 +305,65 @@ class ChosenMembers:
                 return parse(found[1])
         return None
 
+    def _params(self, spec: ArchSpec) -> int:
+        found = self._find(spec)
+        return int(found[0].costs_of(found[1])[0]) if found else cost.cost(spec, self._definition.dataset).params
+
+    @cached_property
+    def _places(self) -> dict[Chain, list[proposals.Places]]:
+        """Of each chain's options, their places in the lists of choices."""
+        return {
+            chain: [
+                proposals.Places.of(choices, own)
+                for choices, own in zip(self._definition.periods, chain.options, strict=True)
+            ]
+            for chain in self._chains
+        }
+
+    def _steps(self, chain: Chain, far: proposals.Distances) -> list[Integers]:
+        return [far.options(i, places) for i, places in enumerate(self._places[chain])]
+
+    def _unit_steps(self, unit: Unit, far: proposals.Distances) -> tuple[Integers, Integers]:
+        """Steps to each query (with those of family and growth rate) and to each point of a unit."""
+        chain, tables = unit.chain, self._steps(unit.chain, far)
+        split = len(unit.points.digits) if unit.turned else len(unit.queries.digits)
+        first, second = (tables[split:], tables[:split]) if unit.turned else (tables[:split], tables[split:])
+
+        def total(parts: list[Integers], digits: Any, size: int) -> Integers:
+            return sum((table[row] for table, row in zip(parts, digits, strict=True)), np.zeros(size, np.int64))
+
+        return (
+            far.to(chain.family.name, chain.k) + total(first, unit.queries.digits, unit.queries.size),
+            total(second, unit.points.digits, unit.points.size),
+        )
+
     def contains(self, spec: ArchSpec) -> bool:
         """Whether a network is a member: much cheaper than its index."""
         found = self._find(spec)
         if found is None:
             return False
         chain, digits = found
-        costs = np.sum([np.stack(c)[:, [d]] for c, d in zip(chain.costs, digits, strict=True)], axis=0)
-        for i, link in enumerate(chain.links):
-            costs = costs + link.costs[:, [chain.state[i][digits[i]]], chain.state[i + 1][digits[i + 1]]]
+        costs = chain.costs_of(digits)[:, None]
         return bool(self._boxes[self._chains.index(chain)].keeps(costs)[0])
 
 
 def _chains(definition: SpaceDefinition) -> Iterator[Chain]:
     for name in definition.families:
-        for k in definition.growth_rates:
+        kind = family(name)
+        # A rule on k or m says nothing about networks that have neither.
+        rules = [c for c in definition.constraints if kind.grows or not c.of_growth]
+        for k in definition.growth_rates if kind.grows else (NO_GROWTH,):
             options = [
-                within_period(choices.options(), i, k, definition.constraints)
-                for i, choices in enumerate(definition.periods)
+                within_period(kind.options(choices), i, k, rules) for i, choices in enumerate(definition.periods)
             ]
             if all(options):
-                chain = Chain(definition.dataset, family(name), k, options, definition.constraints)
+                chain = Chain(definition.dataset, kind, k, options, rules)
                 if chain.size:
                     yield chain
 
 
 def _name_of(unit: Unit, query: int, point: int) -> str:
     return str(unit.chain.spec(unit.digits(query, point)))
-
-
-def _unit_steps(unit: Unit, steps: proposals.Steps) -> tuple[Integers, Integers]:
-    """Steps to each query (with those of family and growth rate) and to each point of a unit."""
-    chain = unit.chain
-    tables = [steps.options(i, own) for i, own in enumerate(chain.options)]
-    split = len(unit.points.digits) if unit.turned else len(unit.queries.digits)
-    first, second = tables[:split], tables[split:]
-    base = steps.families[chain.family.name] + steps.growth_rates[chain.k]
-
-    def total(parts: list[Integers], digits: Any, size: int) -> Integers:
-        return sum((table[row] for table, row in zip(parts, digits, strict=True)), np.zeros(size, np.int64))
-
-    if unit.turned:
-        first, second = second, first
-    return (
-        base + total(first, unit.queries.digits, unit.queries.size),
-        total(second, unit.points.digits, unit.points.size),
-    )
 
 
 def _nearest_params(
@@ -434,6 +474,10 @@ class ListedMembers:
     def by_name(self) -> Iterator[Priced]:
         """All members in the order of their names."""
         return iter(self._members)
+
+    def costs(self) -> Iterator[Integers]:
+        """Costs of all members at once."""
+        yield np.array([p[1:] for p in self._members], dtype=np.int64).T
 
     def extreme(self, which: str) -> Member:
         """The outermost member in one count; ties go to the other count, then to the first name."""

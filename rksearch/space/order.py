@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rksearch.space.census import Box
 from rksearch.space.chain import Chain
 from rksearch.space.dominance import Integers
+from rksearch.space.family import multiples
 
 ROWS = 1 << 15
 """Combinations that are looked at together."""
@@ -25,8 +26,8 @@ Rows = tuple[Integers, Integers]
 
 def rows_by_name(chain: Chain, box: Box) -> Iterator[Rows]:
     """The networks inside the box, some at a time, all in the order of their names."""
-    for multiples in _multiples(chain, box, ()):
-        options = [_by_method(chain, i, m) for i, m in enumerate(multiples)]
+    for growth in _multiples(chain, box, ()):
+        options = [_by_method(chain, i, m) for i, m in enumerate(growth)]
         yield from _expand(chain, box, options, _remaining(chain, options), np.zeros((1, 0), np.int64), _nothing())
 
 
@@ -37,14 +38,14 @@ def _multiples(chain: Chain, box: Box, chosen: tuple[int, ...]) -> Iterator[tupl
         return
     i = len(chosen)
     end = "-" if i == chain.periods - 1 else "_"
-    for m in sorted({option.m for option in chain.options[i]}, key=lambda m: f"{m}{end}"):
+    for m in sorted(set(multiples(chain.options[i]).tolist()), key=lambda m: f"{m}{end}"):
         yield from _multiples(chain, box, (*chosen, m))
 
 
 def _by_method(chain: Chain, i: int, m: int) -> Integers:
     """Options of period i with this multiple, in the order in which names spell their methods."""
     end = "" if i == chain.periods - 1 else "_"
-    own = [j for j, option in enumerate(chain.options[i]) if option.m == m]
+    own = np.flatnonzero(multiples(chain.options[i]) == m).tolist()
     return np.array(sorted(own, key=lambda j: chain.options[i][j].method + end), dtype=np.int64)
 
 
@@ -97,12 +98,8 @@ def _expand(
 def names(chain: Chain, rows: npt.NDArray[np.int64]) -> Iterator[str]:
     """The names of networks given as rows of options."""
     prefix = chain.family.prefix(chain.k)
-    ms = [[str(option.m) for option in own] for own in chain.options]
     methods = [[option.method for option in own] for own in chain.options]
+    ms = [[str(m) for m in multiples(own).tolist()] for own in chain.options]
     for row in rows.tolist():
-        yield (
-            prefix
-            + "_".join(own[j] for own, j in zip(ms, row, strict=True))
-            + "-"
-            + "_".join(own[j] for own, j in zip(methods, row, strict=True))
-        )
+        growth = "_".join(own[j] for own, j in zip(ms, row, strict=True)) + "-" if chain.family.grows else ""
+        yield prefix + growth + "_".join(own[j] for own, j in zip(methods, row, strict=True))

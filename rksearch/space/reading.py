@@ -9,14 +9,17 @@ from typing import Any
 
 from rksearch import cost
 from rksearch.datasets import DATASETS, Dataset
-from rksearch.errors import SpaceError, SpecError
+from rksearch.errors import SpaceError, SpecError, nearest
 from rksearch.layout import Layout, layout
 from rksearch.recipe import RECIPES, Recipe, recipe
-from rksearch.space.definition import Budget, PeriodChoices, SpaceDefinition
+from rksearch.space.definition import LEARNED, Budget, PeriodChoices, SpaceDefinition, solver_of
 from rksearch.space.document import Entry, read_document
+from rksearch.space.equivalence import canonical
 from rksearch.space.expression import Expression, read_expression
-from rksearch.space.family import FAMILIES
-from rksearch.spec import MAX_NUMBER, ArchSpec, DenseNet, parse
+from rksearch.space.family import FAMILIES, family
+from rksearch.space.plan import SearchPlan, read_plan
+from rksearch.spec import MAX_NUMBER, ArchSpec, DenseNet, ResidualRKNet, parse
+from rksearch.tableau import TABLEAUX
 
 DEFAULT_TRIALS = 24
 """Candidates of a run when the file does not say."""
@@ -41,6 +44,7 @@ OPTIONAL = (
     "known",
     "trials",
     "seeds",
+    "search",
 )
 
 BUDGETS = ("params", "macs", "depth")
@@ -83,6 +87,7 @@ def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition
         trials=optional("trials", lambda e: e.integer(1, MAX_NUMBER), DEFAULT_TRIALS),
         search_seeds=search_seeds,
         final_seeds=final_seeds,
+        search=optional("search", read_plan, SearchPlan()),
         yaml=text,
     )
     return definition, entries
@@ -99,16 +104,25 @@ def _choices(
                     "a space states choices or lists architectures, not both", f"remove {key} or architectures"
                 )
         return (), (), (), ()
-    for key in CHOICES:
-        if key not in entries:
-            raise SpaceError(f"{file}:1: space file: the key {key} is missing; add `{key}: ...` (or `architectures`)")
+    if "periods" not in entries:
+        raise SpaceError(f"{file}:1: space file: the key periods is missing; add `periods: ...` (or `architectures`)")
     families: tuple[str, ...] = ("dense_bc",)
     if "families" in entries:
         families = entries["families"].choices(lambda item: item.one_of(FAMILIES))
-    growth_rates = _ascending_integers(entries["growth_rate"])
-    periods = tuple(_period_choices(item, i) for i, item in enumerate(entries["periods"].items("period")))
+    grows = any(family(name).grows for name in families)
+    if not grows and "growth_rate" in entries:
+        raise entries["growth_rate"].complaint(f"{', '.join(families)} networks have no growth rate", "remove it")
+    if grows and "growth_rate" not in entries:
+        raise SpaceError(f"{file}:1: space file: the key growth_rate is missing; add `growth_rate: ...`")
+    growth_rates = _ascending_integers(entries["growth_rate"]) if grows else ()
+    periods = tuple(_period_choices(item, i, grows) for i, item in enumerate(entries["periods"].items("period")))
     _check_resolution(entries["periods"], data, len(periods))
-    _check_magnitude(entries["periods"], data, growth_rates[-1], periods)
+    if "residual" in families and len(periods) > ResidualRKNet.MAX_PERIODS:
+        raise entries["periods"].complaint(
+            f"residual networks have at most {ResidualRKNet.MAX_PERIODS} periods, but {len(periods)} are listed",
+            "list fewer",
+        )
+    _check_magnitude(entries["periods"], data, families, growth_rates, periods)
     constraints = _constraints(entries["constraints"], len(periods)) if "constraints" in entries else ()
     return tuple(sorted(families, key=FAMILIES.index)), growth_rates, periods, constraints
 
@@ -126,9 +140,15 @@ def _constraints(entry: Entry, periods: int) -> tuple[Expression, ...]:
 def _listed_architectures(entries: dict[str, Entry], data: Dataset) -> tuple[ArchSpec, ...]:
     if "architectures" not in entries:
         return ()
-    found = _architectures(entries["architectures"], data)
+    entry = entries["architectures"]
+    found = _architectures(entry, data)
     if not found:
-        raise entries["architectures"].error("must list at least one architecture", "add one")
+        raise entry.error("must list at least one architecture", "add one")
+    usual: dict[ArchSpec, ArchSpec] = {}
+    for item, spec in zip(entry.items(), found, strict=True):
+        first = usual.setdefault(canonical(spec), spec)
+        if first != spec:
+            raise item.complaint(f"{spec} is the same network as {first}", "remove one")
     return tuple(sorted(found, key=str))
 
 
@@ -136,16 +156,47 @@ def _ascending_integers(entry: Entry) -> tuple[int, ...]:
     return tuple(sorted(entry.choices(lambda item: item.integer(1, MAX_NUMBER))))
 
 
-def _period_choices(entry: Entry, index: int) -> PeriodChoices:
-    entries = entry.mapping(required=("m", "s", "r"), optional=("share",))
+def _period_choices(entry: Entry, index: int, grows: bool) -> PeriodChoices:
+    entries = entry.mapping(required=(), optional=("m", "s", "r", "share", "method"))
+    methods = _methods(entries["method"]) if "method" in entries else (LEARNED,)
+    for key, wanted, reason in (
+        ("m", grows, "residual networks have no growth multiples"),
+        ("r", True, ""),
+        ("s", LEARNED in methods, "s is chosen for learned methods alone; the others have the stages of their tableau"),
+    ):
+        if wanted and key not in entries:
+            raise entry.complaint(f"the key {key} is missing", f"add `{key}: ...`")
+        if not wanted and key in entries:
+            raise entries[key].complaint(reason, f"remove {key}")
     share = entries["share"].choices(Entry.boolean) if "share" in entries else (False,)
-    m = entries["m"]
+    m = entries.get("m")
+    multiples = () if m is None else (_transition_rule(m, index),) if m.is_mapping else _ascending_integers(m)
     return PeriodChoices(
-        m=(_transition_rule(m, index),) if m.is_mapping else _ascending_integers(m),
-        s=_ascending_integers(entries["s"]),
+        m=multiples,
+        s=_ascending_integers(entries["s"]) if "s" in entries else (),
         r=_ascending_integers(entries["r"]),
         share=tuple(sorted(share)),
+        method=methods,
     )
+
+
+def _methods(entry: Entry) -> tuple[str, ...]:
+    """Ways to integrate a period: `learned`, or a tableau with its options as in names."""
+
+    def read(item: Entry) -> str:
+        method = item.text()
+        try:
+            solver = solver_of(method)
+        except SpecError as error:
+            hint = nearest(method, (LEARNED, *TABLEAUX))
+            raise item.complaint(
+                f"{error}", f"write {LEARNED}, or a tableau with its options as in names, such as rk4 or rk4+tie{hint}"
+            ) from None
+        if solver is not None and str(solver) != f"@{method}":
+            raise item.error(f"a method is written in one way, {str(solver)[1:]}", "write it so")
+        return method
+
+    return tuple(sorted(entry.choices(read), key=lambda method: method != LEARNED))
 
 
 def _transition_rule(entry: Entry, index: int) -> int:
@@ -179,25 +230,53 @@ def _check_resolution(entry: Entry, data: Dataset, periods: int) -> None:
         )
 
 
-def _check_magnitude(entry: Entry, data: Dataset, k: int, periods: tuple[PeriodChoices, ...]) -> None:
+def _check_magnitude(
+    entry: Entry, data: Dataset, families: tuple[str, ...], rates: tuple[int, ...], periods: tuple[PeriodChoices, ...]
+) -> None:
     """Whether the largest combination of choices can be counted; every smaller one can be then."""
-    largest = [(p.m[-1], p.s[-1], p.r[-1]) for p in periods]
-    # Python's integers do not overflow: this is the exact count of the largest network without sharing, in the family
-    # and with the counts that are larger (bottleneck layers cost more than plain ones or less, depending on m).
+    # Python's integers do not overflow: this is no less than the exact count of the largest network.
+    largest = 0
+    if rates:
+        # Bottleneck layers cost more than plain ones or less, depending on m.
+        largest = max(_dense_magnitude(data, bottleneck, rates[-1], periods) for bottleneck in (False, True))
+    if "residual" in families:
+        largest = max(largest, _residual_magnitude(data, periods))
+    if largest >= MAX_COUNT:
+        raise entry.complaint(
+            f"counts must stay below {MAX_COUNT:,}, but the largest choices give {largest:,}",
+            "lower the largest m, s or r, or the largest growth rate",
+        )
+
+
+def _dense_magnitude(data: Dataset, bottleneck: bool, k: int, periods: tuple[PeriodChoices, ...]) -> int:
     pixels = cost.areas(data, len(periods))
-    for bottleneck in (False, True):
-        parts = [cost.stem_cost(data, k, largest[0][0]), cost.head_cost(data, k, largest[-1][0])]
-        parts += [cost.period_cost(bottleneck, k, *msr, 0, area) for msr, area in zip(largest, pixels, strict=True)]
-        parts += [
-            cost.transition_cost(k, a[0], b[0], area)
-            for (a, b), area in zip(pairwise(largest), pixels[:-1], strict=True)
-        ]
-        count = max(sum(part.params for part in parts), sum(part.macs for part in parts))
-        if count >= MAX_COUNT:
-            raise entry.complaint(
-                f"counts must stay below {MAX_COUNT:,}, but the largest choices give {int(count):,}",
-                "lower the largest m, s or r, or the largest growth rate",
-            )
+    ms = [p.m[-1] for p in periods]
+    parts = [cost.stem_cost(data, k, ms[0]), cost.head_cost(data, k, ms[-1])]
+    for p, area in zip(periods, pixels, strict=True):
+        if p.s:
+            parts.append(cost.period_cost(bottleneck, k, p.m[-1], p.s[-1], p.r[-1], 0, area))
+        stages = _evaluations(p) * p.r[-1]
+        parts.append(cost.solver_cost(bottleneck, k, p.m[-1], stages, stages, stages**2, area))
+    parts += [cost.transition_cost(k, a, b, area) for (a, b), area in zip(pairwise(ms), pixels[:-1], strict=True)]
+    return int(max(sum(part.params for part in parts), sum(part.macs for part in parts)))
+
+
+def _residual_magnitude(data: Dataset, periods: tuple[PeriodChoices, ...]) -> int:
+    parts = []
+    for i, (p, area) in enumerate(zip(periods, cost.residual_areas(data, len(periods)), strict=True)):
+        width, stages = ResidualRKNet.FIRST_WIDTH << i, _evaluations(p) * p.r[-1]
+        parts.append(cost.residual_transition_cost(width, area))
+        parts.append(cost.residual_solver_cost(width, stages, stages, stages**2, area))
+        if p.s:
+            parts.append(cost.residual_period_cost(width, p.s[-1], p.r[-1], 0, area))
+    parts += [cost.residual_stem_cost(data, width), cost.residual_head_cost(data, width)]
+    return int(max(sum(part.params for part in parts), sum(part.macs for part in parts)))
+
+
+def _evaluations(choices: PeriodChoices) -> int:
+    """The most evaluations of a stage function in a time-step of the period's tableaux."""
+    solvers = [solver_of(method) for method in choices.method]
+    return max((solver.evaluations for solver in solvers if solver), default=0)
 
 
 def _budgets(entry: Entry, data: Dataset) -> tuple[Budget, ...]:

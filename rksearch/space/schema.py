@@ -10,9 +10,12 @@ from typing import Any
 
 from rksearch.datasets import DATASETS
 from rksearch.recipe import RECIPES, Recipe
+from rksearch.space.definition import LEARNED
 from rksearch.space.family import FAMILIES
 from rksearch.space.reading import BUDGETS, CHOICES, MAX_COUNT, OPTIONAL, REQUIRED
 from rksearch.spec import MAX_NUMBER
+from rksearch.tableau import TABLEAUX
+from rksearch.vocabulary import OBJECTIVES, RANKS, SAMPLERS
 
 Schema = dict[str, Any]
 
@@ -27,7 +30,16 @@ def schema() -> Schema:
         "title": "rksearch search space",
         **_object({key: properties[key] for key in (*REQUIRED, *OPTIONAL)}, REQUIRED),
         "oneOf": [
-            {"required": list(CHOICES), "not": {"required": ["architectures"]}},
+            {
+                "required": ["periods"],
+                "not": {"required": ["architectures"]},
+                "if": {"properties": {"families": {"const": ["residual"]}}, "required": ["families"]},
+                "then": {"not": {"required": ["growth_rate"]}},
+                "else": {
+                    "required": ["growth_rate"],
+                    "properties": {"periods": {"items": {"required": ["m"]}}},
+                },
+            },
             {
                 "required": ["architectures"],
                 "not": {"anyOf": [{"required": [key]} for key in (*CHOICES, "families", "constraints")]},
@@ -79,20 +91,51 @@ def _properties() -> dict[str, Schema]:
         "seeds": _say(
             _object({"search": POSITIVE, "final": POSITIVE}, ("search", "final")), "trainings of each network"
         ),
+        "search": _say(_search(), "who chooses candidates, for what, and which are stopped early"),
     }
+
+
+def _search() -> Schema:
+    share: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    racing = _object(
+        {
+            "rungs": _say(_list(share), "shares of the epochs after which trials pause"),
+            "keep": _say(share, "share of each band that goes on from a rung"),
+            "bands": _say({**POSITIVE, "maximum": 100}, "bands of size within which trials are compared"),
+            "rank": _say({"enum": list(RANKS)}, "what trials are ranked by"),
+        }
+    )
+    objectives = {**_list({"enum": list(OBJECTIVES)}), "minItems": 2, "maxItems": 3}
+    return _object(
+        {
+            "sampler": _say({"enum": list(SAMPLERS)}, "who chooses candidates"),
+            "objectives": _say(objectives, "what is made small: val_error_pct and one or two costs"),
+            "racing": _say({"anyOf": [{"type": "boolean"}, racing]}, "false to train every candidate to the end"),
+            "replicates": _say(
+                {"type": "integer", "minimum": 0, "maximum": 1_000_000},
+                "further trainings where membership in the front is uncertain",
+            ),
+        }
+    )
 
 
 def _period() -> Schema:
     rule = _object({"transition_of": {"type": "string", "pattern": "^DenseNet-"}}, ("transition_of",))
-    return _object(
+    methods: Schema = {"anyOf": [{"const": LEARNED}, {"type": "string", "pattern": f"^({'|'.join(TABLEAUX)})($|\\+)"}]}
+    period = _object(
         {
             "m": _say({"anyOf": [_list(POSITIVE), rule]}, "growth multiples, or those of a DenseNet's transitions"),
-            "s": _say(_list(POSITIVE), "stages of the method"),
+            "s": _say(_list(POSITIVE), "stages of a learned method"),
             "r": _say(_list(POSITIVE), "time-steps"),
             "share": _say(_list({"type": "boolean"}), "whether time-steps share their convolutions"),
+            "method": _say(
+                _list(methods), "learned (when left out), or tableaux with options as in names, such as rk4 or rk4+tie"
+            ),
         },
-        ("m", "s", "r"),
+        ("r",),
     )
+    learned: Schema = {"anyOf": [{"required": ["s"]}, {"required": ["method"]}]}
+    return {**period, **learned}
 
 
 def _recipe() -> Schema:

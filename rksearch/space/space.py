@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rksearch import cost
 from rksearch.errors import SpaceError
 from rksearch.layout import layout
 from rksearch.space.definition import SpaceDefinition
 from rksearch.space.document import Entry
+from rksearch.space.equivalence import canonical
 from rksearch.space.members import Member, Priced, members_of
 from rksearch.space.reading import depth_of, read_definition
 from rksearch.spec import ArchSpec, parse
@@ -22,7 +24,7 @@ from rksearch.spec import ArchSpec, parse
 class Space:
     """The feasible canonical architectures of a definition, with indices 0 to `len(space) - 1`.
 
-    Equivalent networks count once (sharing with one time-step is not sharing), and every member obeys the constraints
+    Equivalent networks count once (see `rksearch.space.equivalence`), and every member obeys the constraints
     and is within the budgets. Indices are fixed by the definition and have no other meaning; iterating goes by name.
 
     Attributes:
@@ -70,6 +72,10 @@ class Space:
     def by_name(self) -> Iterator[Priced]:
         """Names, params, macs and depth of all members in the order of their names (as text), in constant memory."""
         return self._members.by_name()
+
+    def costs(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Params, macs and depth of all members, some at a time: arrays (3, n), in constant memory."""
+        return self._members.costs()
 
     def __contains__(self, spec: object) -> bool:
         return isinstance(spec, ArchSpec) and self._members.contains(spec)
@@ -219,7 +225,8 @@ class Space:
             "families": list(definition.families),
             "growth_rate": list(definition.growth_rates),
             "periods": [
-                {"m": list(p.m), "s": list(p.s), "r": list(p.r), "share": list(p.share)} for p in definition.periods
+                {name: list(getattr(p, name)) for name in ("m", "s", "r", "share", "method")}
+                for p in definition.periods
             ],
             "constraints": [constraint.text for constraint in definition.constraints],
             "architectures": [str(spec) for spec in definition.architectures],
@@ -257,6 +264,9 @@ class Space:
 
     def _check_choice(self, spec: ArchSpec) -> None:
         if not self._members.is_choice(spec):
+            usual = canonical(spec)
+            if usual != spec and self._members.is_choice(usual):
+                raise SpaceError(f"{self.name}: {spec} is the same network as {usual}; write {usual}")
             raise SpaceError(f"{self.name}: {spec} is not among the choices of this space")
 
     def _check_sample(self, n: int) -> None:

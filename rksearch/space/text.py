@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rksearch.space.definition import SpaceDefinition
+from rksearch.space.definition import LEARNED, SpaceDefinition
 from rksearch.space.members import Member
 from rksearch.space.space import Space
 
@@ -49,14 +49,11 @@ def _choices(definition: SpaceDefinition) -> list[tuple[str, str]]:
     if definition.architectures:
         return [("architectures", f"{len(definition.architectures)} listed")]
     rows = [("families", ", ".join(definition.families)), ("growth rate k", _listed(definition.growth_rates))]
-    rows += [
-        (
-            f"period {i}",
-            f"m {_listed(p.m)} | s {_listed(p.s)} | r {_listed(p.r)} | "
-            f"share {', '.join('yes' if share else 'no' for share in p.share)}",
-        )
-        for i, p in enumerate(definition.periods, 1)
-    ]
+    for i, p in enumerate(definition.periods, 1):
+        parts = [f"{name} {_listed(values)}" for name, values in (("m", p.m), ("s", p.s), ("r", p.r)) if values]
+        parts.append(f"share {', '.join('yes' if share else 'no' for share in p.share)}")
+        parts += [f"method {_listed(p.method)}"] if p.method != (LEARNED,) else []
+        rows.append((f"period {i}", " | ".join(parts)))
     return rows + [("constraint", constraint.text) for constraint in definition.constraints]
 
 
@@ -75,7 +72,7 @@ def _sizes(space: Space) -> list[tuple[str, str]]:
     out = space.canonical_size - len(space)
     rows = [
         ("combinations", f"{space.raw_size:,}"),
-        ("different networks", f"{space.canonical_size:,} (with r = 1 sharing changes nothing)"),
+        ("different networks", f"{space.canonical_size:,} (equivalent ones counted once)"),
         ("budget on params", str(definition.params)),
         ("budget on MACs", str(definition.macs)),
         ("budget on depth", str(definition.depth)),

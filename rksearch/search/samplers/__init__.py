@@ -8,22 +8,9 @@ from rksearch.errors import SpaceError, nearest
 from rksearch.objectives import ERROR, objective
 from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.space import Space
+from rksearch.vocabulary import SAMPLERS
 
-SAMPLERS: dict[str, str] = {
-    "frontier": "models the error alone, since costs are known, and adds most to the front (the default)",
-    "tpe": "Optuna's multivariate tree-structured Parzen estimators",
-    "nsga2": "Optuna's NSGA-II, a genetic algorithm",
-    "gp": "Optuna's Gaussian processes of every objective, with expected hypervolume improvement",
-    "evolution": "one changed choice in a member of the front of the youngest architectures",
-    "random": "every architecture is equally likely",
-    "stratified": "spread evenly over the logarithm of the parameters",
-    "grid": "in the order of the space's indices",
-}
-"""Names and what they do."""
-
-DEFAULT_SAMPLER = "frontier"
-
-__all__ = ["DEFAULT_SAMPLER", "SAMPLERS", "Observation", "Sampler", "make"]
+__all__ = ["SAMPLERS", "Observation", "Sampler", "make"]
 
 
 def make(

@@ -1,0 +1,56 @@
+"""`rksearch bench latency`: how long inference takes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from rksearch.cli.options import json_option
+
+
+@click.command("latency")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--dataset", "dataset_name", default="cifar10", show_default=True, help="Decides image size, classes.")
+@click.option(
+    "--batch-size",
+    "batch_sizes",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 256),
+    show_default=True,
+    help="Images in a pass; may be given several times.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+@json_option
+def bench_latency(
+    names: tuple[str, ...],
+    dataset_name: str,
+    batch_sizes: tuple[int, ...],
+    threads: int,
+    device: str,
+    precision: str,
+    as_json: bool,
+) -> None:
+    """Time inference of the architectures NAME, each in a fresh process: median and interquartile range."""
+    from rksearch.environment import environment
+    from rksearch.latency import measure_latency
+    from rksearch.spec import parse
+
+    archs = [str(parse(name)) for name in names]
+    measured: list[dict[str, Any]] = []
+    for arch in archs:
+        for item in measure_latency(
+            arch, dataset_name, device=device, precision=precision, batch_sizes=batch_sizes, threads=threads
+        ):
+            measured.append({"arch": arch, "dataset": dataset_name, **item.to_json()})
+            if not as_json:
+                click.echo(
+                    f"{arch}  batch {item.batch_size}: median {item.median_ms:,.3f} ms, IQR {item.iqr_ms:,.3f} ms "
+                    f"({item.repetitions} passes, {item.precision} on {item.device}, {item.threads} threads)"
+                )
+    if as_json:
+        click.echo(json.dumps({"environment": environment(), "latency": measured}, indent=2))

@@ -1,0 +1,98 @@
+"""What a training step takes of memory as torch itself counts it: a witness of the arithmetic in `rksearch.memory`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from rksearch.datasets import Dataset
+from rksearch.device import Precision
+from rksearch.train import autocast
+
+
+class StepMemory(NamedTuple):
+    """Bytes of one training step.
+
+    Attributes:
+        kept: storages that autograd saves for the backward pass; weights, buffers and the batch are left out.
+        peak: most that was allocated at once by torch in the step, weights, momentum and batch included.
+    """
+
+    kept: int
+    peak: int
+
+
+def measure_step(model: nn.Module, data: Dataset, batch_size: int, precision: Precision) -> StepMemory:
+    """Take training steps on random images of `data`, on the device where `model` is, and count.
+
+    Memory that libraries take by themselves (oneDNN's scratch pads, cuDNN's workspaces outside of torch's allocator) is
+    not counted. The model's weights change.
+    """
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch_size, data.channels, data.height, data.width, generator=generator)
+    images = images.to(device=device, memory_format=torch.channels_last)
+    labels = torch.randint(0, data.classes, (batch_size,), generator=generator).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, fused=True)
+    model.train()
+
+    def loss() -> Tensor:
+        with autocast(device, precision):
+            logits = model(images)
+        return F.cross_entropy(logits.float(), labels)
+
+    def step() -> None:
+        value = loss()
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+
+    step()  # the optimiser allocates its momentum
+    optimizer.zero_grad(set_to_none=True)
+    own = [*model.parameters(), *model.buffers(), *(state["momentum_buffer"] for state in optimizer.state.values())]
+    static = sum(tensor.untyped_storage().nbytes() for tensor in (*own, images, labels))
+    kept = _kept_bytes(loss, {tensor.untyped_storage().data_ptr() for tensor in (*own, images, labels)})
+    return StepMemory(kept, static + (_cuda_peak(step, device) if device.type == "cuda" else _cpu_peak(step)))
+
+
+def _kept_bytes(loss: Callable[[], Tensor], known: set[int]) -> int:
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        # Single numbers, as the weight of a loss, are no feature maps.
+        if tensor.dim() and place not in known:
+            kept[place] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        value = loss()
+    found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    del value
+    return found
+
+
+def _cpu_peak(step: Callable[[], None]) -> int:
+    """Most bytes that torch's CPU allocator holds during `step` beyond what it held before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        step()
+    changes = [e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = highest = 0
+    for change in sorted(changes, key=lambda e: e.start_ns()):
+        held += change.nbytes()
+        highest = max(highest, held)
+    return highest
+
+
+def _cuda_peak(step: Callable[[], None], device: torch.device) -> int:
+    torch.cuda.synchronize(device)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    step()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before

@@ -1,0 +1,76 @@
+"""How much time a run may take: work done by its workers, or a time of day."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rksearch.errors import RunError
+from rksearch.ledger import History
+from rksearch.search.tasks import Phase
+
+SEARCH_SHARE = 0.8
+"""Of a budget of time: after it no new candidate begins, so that the rest goes to racing's last rungs and to seeds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Limits of a run's time; None for no limit.
+
+    Attributes:
+        cpu_hours, gpu_hours: work of all sessions of the run: worker time times what each worker reserves. Downtime of
+            the driver does not count.
+        until_s: time (seconds since 1970) at which this session ends.
+        began_s: when this session began.
+    """
+
+    cpu_hours: float | None = None
+    gpu_hours: float | None = None
+    until_s: float | None = None
+    began_s: float = field(default_factory=time.time)
+
+    @property
+    def of_work(self) -> bool:
+        """Whether work is limited, so that `phase` needs to know of it."""
+        return self.cpu_hours is not None or self.gpu_hours is not None
+
+    def phase(self, history: History, running: Mapping[str, float]) -> Phase:
+        """What may still be started.
+
+        Args:
+            history: of the run, for the work that is done.
+            running: `cpu` and `gpu` seconds of the tasks under way; may be empty where work is not limited.
+        """
+        used = 0.0
+        if self.cpu_hours is not None:
+            used = max(used, (history.cpu_s + running["cpu"]) / 3600 / self.cpu_hours)
+        if self.gpu_hours is not None:
+            used = max(used, (history.gpu_s + running["gpu"]) / 3600 / self.gpu_hours)
+        if self.until_s is not None:
+            used = max(used, (time.time() - self.began_s) / max(1.0, self.until_s - self.began_s))
+        if used >= 1:
+            return "over"
+        return "search" if used < SEARCH_SHARE else "refine"
+
+
+def clock_time(text: str, now: datetime) -> datetime:
+    """The next time at which the clock shows `text`: `18:30`, or a date and time such as `2026-01-31T18:30`.
+
+    Raises:
+        RunError: it is no time, or it is over.
+    """
+    rule = f"--until must be a time to come, such as 18:30 or 2026-01-31T18:30, but got {text!r}"
+    try:
+        if "-" not in text:
+            hour = datetime.strptime(text, "%H:%M").time()
+            day = datetime.combine(now.date(), hour, tzinfo=now.tzinfo)
+            return day if day > now else day + timedelta(days=1)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise RunError(f"{rule}; write it so") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+    if moment <= now:
+        raise RunError(f"{rule}, which is over; give a later one")
+    return moment

@@ -1,0 +1,210 @@
+"""Ray: started on this machine or joined, how many tasks fit on it, and Tune's loop over them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from rksearch.errors import RunError
+from rksearch.records import Execution
+from rksearch.run_dir import RunDir
+from rksearch.search.live import view
+from rksearch.search.resources import Resources
+from rksearch.search.run_state import RunState
+from rksearch.search.tasks import Task
+
+if TYPE_CHECKING:
+    from rksearch.search.tune import Work
+
+WORKER_RESTARTS = 2
+"""How often a trial whose worker died is given to another worker, which resumes from the trial's last epoch."""
+
+_RECOUNT_S = 2.0
+
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Without this, Ray would pack the working directory and build a second environment when started by `uv run`.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # A trial that asks for no GPU must not see one.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # The newer output prints a banner even when asked for silence.
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+"""Set before Ray is imported; a value that the user has set already is respected."""
+
+
+def perform_all(
+    state: RunState,
+    execution: Execution,
+    run_dir: RunDir,
+    resources: Resources,
+    console: Console,
+    work: Work | None = None,
+) -> None:
+    """Let Ray Tune perform every task of the run.
+
+    Args:
+        state: of the run.
+        execution: where and with what means a worker does a task.
+        run_dir: of the run.
+        resources: what each task reserves, and of which Ray.
+        console: where to show progress.
+        work: what a worker does with a task; None to train or test, as the task says.
+
+    Raises:
+        RunError: Ray is not reachable, or has less than one task reserves.
+    """
+    for key, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    if resources.address and _has_ray_token():
+        # `ray start` guards a cluster wherever it finds a token, but joining one takes no notice of it by itself.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+    from ray import tune
+
+    from rksearch.search.slots import AT_ONCE, FullSlots
+    from rksearch.search.tune import LedgerSearcher, Progress, outcome_of, performer, task_label
+
+    with _ray(resources, console):
+        available = ray.cluster_resources()
+        asked, slots = _resources_per_trial(available, resources)
+        whole = _whole_device(asked, ray.nodes())
+
+        def reserved(task: Task) -> dict[str, float]:
+            return whole if task.alone else asked
+
+        state.reserved = reserved
+        counted = _SlotCount(asked, slots)
+        searcher = LedgerSearcher(state, execution, counted)
+        # At most so many trials wait for a worker; the searcher keeps back all but one that would only wait for a slot.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
+        shown = view(state, console, slots)
+        run_dir.clear_tune()
+        tuner = tune.Tuner(
+            tune.with_resources(performer(work or outcome_of), lambda config: reserved(Task.from_json(config["task"]))),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=FullSlots(counted),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=task_label,
+                trial_dirname_creator=task_label,
+            ),
+            run_config=tune.RunConfig(
+                name="session",
+                storage_path=str(run_dir.tune),
+                failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
+                callbacks=[Progress(searcher, shown.refresh)],
+                verbose=3 if resources.verbose else 0,
+            ),
+        )
+        try:
+            with _stop_signals():
+                tuner.fit()
+        finally:
+            shown.close()
+    run_dir.clear_tune()
+
+
+def _has_ray_token() -> bool:
+    """Whether this user has a token for Ray clusters, in one of the three places where Ray looks for it."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return True
+    return (Path.home() / ".ray" / "auth_token").is_file()
+
+
+@contextlib.contextmanager
+def _ray(resources: Resources, console: Console) -> Iterator[None]:
+    """Ray, started on this machine or joined at an address; whatever was started is stopped again."""
+    import ray
+
+    try:
+        context = ray.init(
+            address=resources.address or "local",
+            include_dashboard=True if resources.address is None else None,
+            dashboard_host="127.0.0.1",
+            log_to_driver=resources.verbose,
+            logging_level="INFO" if resources.verbose else "ERROR",
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"the Ray cluster at {resources.address}" if resources.address else "Ray on this machine"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise RunError(f"{where} must be reachable, but {reason}; check --address") from None
+    try:
+        url = context.dashboard_url
+        console.print(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running", highlight=False)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _resources_per_trial(available: dict[str, float], resources: Resources) -> tuple[dict[str, float], int]:
+    """What a trial reserves, and how many fit at once."""
+    gpus = resources.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if available.get("GPU", 0) >= 1 and resources.device != "cpu" else 0.0
+    asked = {"cpu": resources.cpus_per_trial, "gpu": gpus}
+    for kind, amount in asked.items():
+        there = available.get(kind.upper(), 0)
+        if amount > there:
+            raise RunError(
+                f"a trial can have at most what Ray has, but --{kind}s-per-trial is {amount:g} and Ray has {there:g}"
+            )
+    return asked, _slots(available, asked)
+
+
+def _slots(available: dict[str, float], asked: dict[str, float]) -> int:
+    # In floating point 0.3 / 0.1 is less than 3.
+    fit = [int(available.get(kind.upper(), 0) / amount + 1e-6) for kind, amount in asked.items() if amount]
+    return max(1, min(fit, default=1))
+
+
+class _SlotCount:
+    """How many trials fit on the cluster now: its nodes come and go."""
+
+    def __init__(self, asked: dict[str, float], slots: int) -> None:
+        self._asked = asked
+        self._slots = slots
+        self._asked_at_s = time.monotonic()
+
+    def __call__(self) -> int:
+        """The number, at most a few seconds old."""
+        import ray
+
+        if time.monotonic() - self._asked_at_s > _RECOUNT_S:
+            self._slots = _slots(ray.cluster_resources(), self._asked)
+            self._asked_at_s = time.monotonic()
+        return self._slots
+
+
+def _whole_device(asked: dict[str, float], nodes: list[dict[str, Any]]) -> dict[str, float]:
+    """What a task reserves that must share its device with no other: a whole GPU, or all CPUs of a machine."""
+    if asked["gpu"]:
+        return {**asked, "gpu": max(1.0, asked["gpu"])}
+    return {**asked, "cpu": max(node["Resources"].get("CPU", asked["cpu"]) for node in nodes if node["Alive"])}
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[None]:
+    """Let a termination or a closed terminal end the run as ctrl-C does: Tune stops, nothing finished is lost."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    caught = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,80 @@
+"""Reading the test set: an explicit last step on chosen architectures, each reading recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rksearch.front import by_macs, by_params, rk_front, summarise
+from rksearch.ledger import History
+from rksearch.records import TrialSpec
+from rksearch.search.settings import Settings
+from rksearch.search.tasks import Phase, Remaining, Task
+
+
+class FinalAgenda:
+    """Reads the test set once with each chosen training that was not read before.
+
+    Args:
+        settings: of the run.
+        archs: canonical names of the chosen architectures.
+        fresh: how often each is trained anew for it, on training and validation images together and with seeds of its
+            own; 0 to read with the trainings of the search.
+    """
+
+    def __init__(self, settings: Settings, archs: Sequence[str], *, fresh: int) -> None:
+        self._settings = settings
+        self._archs = tuple(archs)
+        self._fresh = fresh
+
+    def next(self, history: History, running: Mapping[str, Task], phase: Phase = "search") -> Task | None:
+        """The next training or reading, or None when nothing can be started before something running ends."""
+        if phase == "over":
+            return None
+        for trial in self._fresh_trainings():
+            if trial.id not in history.trials and trial.id not in running:
+                return Task("train", trial, alone=trial.id in history.retried)
+        return next((task for task in self._readings(history) if task.id not in running), None)
+
+    def remaining(self, history: History) -> Remaining:
+        """Trainings and readings that are not done."""
+        missing = [t for t in self._fresh_trainings() if t.id not in history.trials]
+        epochs = len(missing) * self._settings.recipe.epochs
+        # Each missing training will be read once as well.
+        return Remaining(2 * len(missing) + len(self._readings(history)), float(epochs))
+
+    def _fresh_trainings(self) -> list[TrialSpec]:
+        s = self._settings
+        return [
+            TrialSpec(
+                arch=arch,
+                dataset=s.dataset,
+                recipe=s.recipe,
+                train_images=s.train_images,
+                replicate=replicate,
+                role="final",
+            )
+            for replicate in range(self._fresh)
+            for arch in self._archs
+        ]
+
+    def _readings(self, history: History) -> list[Task]:
+        read = {test["trial"] for test in history.tests}
+        wanted = {trial.id for trial in self._fresh_trainings()}
+        found = []
+        for trial, result in history.trials.values():
+            chosen = trial.id in wanted if self._fresh else trial.arch in self._archs and _of_the_search(trial)
+            if chosen and result.status == "complete" and trial.id not in read:
+                found.append(Task("test", trial))
+        return found
+
+
+def _of_the_search(trial: TrialSpec) -> bool:
+    return trial.role not in ("control", "final")
+
+
+def finalists(history: History) -> list[str]:
+    """The architectures that are read unless others are chosen: baselines, and the fronts of parameters and of MACs."""
+    items = summarise(history)
+    front = [item for cost in (by_params, by_macs) for item in rk_front(items, cost=cost)]
+    baselines = [item for item in items if item.is_baseline]
+    return list(dict.fromkeys(item.arch for item in (*baselines, *front)))

@@ -1,0 +1,50 @@
+"""What a run can begin with that other runs have found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rksearch.front import by_macs, by_params, rk_front, summarise
+from rksearch.ledger import Ledger
+from rksearch.objectives import objective
+from rksearch.run_dir import RunDir
+from rksearch.search.run_state import values_of
+from rksearch.search.settings import Settings
+from rksearch.space import Space
+from rksearch.spec import parse
+
+
+def imported(directories: Sequence[Path], space: Space, settings: Settings) -> tuple[list[str], list[dict[str, Any]]]:
+    """What the runs in `directories` teach about `space`.
+
+    Returns:
+        The architectures on their fronts that the space holds, to be proposed first; and, of the runs that trained by
+        the same recipe on the same images, the objectives of every first training that the space holds, for the
+        sampler: `arch`, `values` and the name of the `run`. Nothing of them counts as a result of this run.
+
+    Raises:
+        RunError: a directory holds no run.
+    """
+    start: dict[str, None] = {}
+    observations: list[dict[str, Any]] = []
+    objectives = [objective(name) for name in settings.objectives]
+    for directory in directories:
+        run_dir = RunDir(directory)
+        run_dir.require_ledger()
+        history = Ledger(run_dir.path).read()
+        items = summarise(history)
+        front = [item.arch for cost in (by_params, by_macs) for item in rk_front(items, cost=cost)]
+        start |= dict.fromkeys(arch for arch in front if parse(arch) in space)
+        for spec, result in history.trials.values():
+            same = (spec.dataset, spec.recipe, spec.train_images) == (
+                settings.dataset,
+                settings.recipe,
+                settings.train_images,
+            )
+            first = spec.replicate == 0 and spec.role in ("known", "candidate") and result.status == "complete"
+            if same and first and parse(spec.arch) in space:
+                values = list(values_of(spec, result, objectives))
+                observations.append({"arch": spec.arch, "values": values, "run": run_dir.path.name})
+    return list(start), observations

@@ -1,0 +1,1 @@
+"""Search strategies replayed on a tabulated benchmark: real trainings, virtual time, the search's own code."""

@@ -1,0 +1,177 @@
+"""The strategies that are compared, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rksearch.errors import RunError, nearest
+from rksearch.ledger import History
+from rksearch.objectives import DEFAULT
+from rksearch.recipe import Recipe
+from rksearch.search.agenda import SearchAgenda
+from rksearch.search.racing import Race, Racing
+from rksearch.search.replay.memory import MemoryLedger
+from rksearch.search.replay.search_player import SearchPlayer
+from rksearch.search.replay.simulation import Clock, Player
+from rksearch.search.replay.stock_ray import StockRay
+from rksearch.search.replay.table import Table
+from rksearch.search.run_state import RunState
+from rksearch.search.samplers import make
+from rksearch.search.settings import Settings
+from rksearch.space import SearchPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What one repetition gives a strategy.
+
+    Attributes:
+        table: what is searched.
+        repetition: number that all chance derives from.
+        budget_epochs: what may be spent.
+        racing: how strategies with racing race.
+        clock: virtual time.
+    """
+
+    table: Table
+    repetition: int
+    budget_epochs: int
+    racing: Racing
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """A way to search.
+
+    Attributes:
+        name: in tables and on the command line; what follows a `+` says how trainings are stopped early.
+        text: what it is, in words.
+        player: makes one that has not begun.
+    """
+
+    name: str
+    text: str
+    player: Callable[[Setup], Player]
+
+
+PROPOSERS = {
+    "random": "uniform over the architectures that are left",
+    "stratified": "spread evenly over log-parameters",
+    "tpe": "Optuna's multivariate TPE on error and parameters",
+    "nsga2": "Optuna's NSGA-II on error and parameters",
+    "gp": "Optuna's Gaussian processes on error and parameters",
+    "evolution": "one changed decision in a network of the front",
+    "frontier": "our model of the error alone, since costs are known",
+}
+"""Our samplers by name, with what they do."""
+
+STOCK = {
+    "ray-optuna": "Ray's OptunaSearch as it comes, on error and parameters",
+    "ray-optuna-error": "Ray's OptunaSearch as it comes, on the error alone",
+}
+
+DEFAULT_STRATEGY = SearchPlan().sampler + ("+racing" if SearchPlan().racing else "")
+"""What `rksearch run` does unless a space says otherwise."""
+
+REFERENCE = "random"
+"""What all are compared with."""
+
+SLOW = ("gp", "gp+racing")
+"""Strategies that take minutes a replay, and are played only when asked for."""
+
+
+def _ours(sampler: str, *, race: bool) -> Callable[[Setup], Player]:
+    def player(setup: Setup) -> Player:
+        return search_player(setup, sampler=sampler, racing=setup.racing if race else None)
+
+    return player
+
+
+def search_player(setup: Setup, *, sampler: str, racing: Racing | None) -> SearchPlayer:
+    """The run that `rksearch run` would make of the table's space, without baselines and further seeds."""
+    table = setup.table
+    recipe = Recipe.from_json(table.plan["recipe"])
+    trials = min(len(table.members), math.ceil(setup.budget_epochs / expected_epochs(table.epochs, racing)))
+    settings = Settings(
+        dataset=table.space.definition.dataset.name,
+        recipe=recipe,
+        train_images=table.plan["train_images"],
+        baselines=(),
+        known=(),
+        trials=trials,
+        search_seeds=1,
+        final_seeds=1,
+        objectives=DEFAULT,
+        sampler=sampler,
+        sampler_seed=setup.repetition,
+        racing=racing,
+    )
+    chooser = make(sampler, table.space, objectives=settings.objectives, trials=trials, seed=setup.repetition)
+    race = Race(racing, smallest=table.space.smallest.params, largest=table.space.largest.params) if racing else None
+
+    def agenda(history: History) -> SearchAgenda:
+        return SearchAgenda(settings, chooser, history, race=race)
+
+    state = RunState(MemoryLedger(), agenda, chooser, objectives=settings.objectives, clock=setup.clock)
+    return SearchPlayer(state, table, repetition=setup.repetition)
+
+
+def expected_epochs(full: int, racing: Racing | None) -> float:
+    """What a candidate costs on the average."""
+    if racing is None:
+        return full
+    stops = [*racing.rungs, full]
+    spans = [stop - before for before, stop in zip([0, *stops], stops, strict=False)]
+    return math.fsum(span * racing.keep**i for i, span in enumerate(spans))
+
+
+def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
+    def player(setup: Setup) -> Player:
+        # Stopped trials cost little: what ends the search is the budget, not the number of trials.
+        return StockRay(
+            setup.table,
+            repetition=setup.repetition,
+            two_objectives=two_objectives,
+            asha=asha,
+            trials=setup.budget_epochs,
+        )
+
+    return player
+
+
+def _all() -> dict[str, Strategy]:
+    found = []
+    for name, text in PROPOSERS.items():
+        found.append(Strategy(name=name, text=text, player=_ours(name, race=False)))
+        found.append(Strategy(name=f"{name}+racing", text=f"{text}; racing", player=_ours(name, race=True)))
+    for name, text in STOCK.items():
+        two = name == "ray-optuna"
+        found.append(Strategy(name=name, text=text, player=_stock(two_objectives=two, asha=False)))
+        text = f"{text}; Ray's ASHAScheduler on the error"
+        found.append(Strategy(name=f"{name}+asha", text=text, player=_stock(two_objectives=two, asha=True)))
+    return {strategy.name: strategy for strategy in found}
+
+
+STRATEGIES = _all()
+
+
+def chosen_strategies(names: str | None) -> list[str]:
+    """The strategies of a comparison, random search first.
+
+    Args:
+        names: with commas between; None for all but the slow ones.
+
+    Raises:
+        RunError: there is no strategy of such a name.
+    """
+    asked = [name.strip() for name in names.split(",")] if names else [n for n in STRATEGIES if n not in SLOW]
+    for name in asked:
+        if name not in STRATEGIES:
+            raise RunError(
+                f"the strategies are {', '.join(STRATEGIES)}, but got {name!r}{nearest(name, STRATEGIES)}; name some "
+                "of them with commas between"
+            )
+    return list(dict.fromkeys([REFERENCE, *asked]))

@@ -1,0 +1,72 @@
+"""What one session of a run may use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a session may use.
+
+    Attributes:
+        cpus_per_trial, gpus_per_trial: reserved for each trial; fractions let trials share a GPU. None for GPUs: one
+            where the machine or cluster has any, else none.
+        address: of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
+        data_dir: where data sets lie or are downloaded to.
+        download: whether a missing data set may be downloaded.
+        device, precision: see `rksearch.records.Execution`.
+        storage: URI or absolute path beneath which the run mirrors its checkpoints; None for no mirror.
+        cpu_hours, gpu_hours: see `rksearch.search.budget.Budget`; None for no limit.
+        until_s: time (seconds since 1970) at which the session ends; None for no limit.
+        verbose: whether Ray's and the workers' own messages are shown.
+    """
+
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float | None = None
+    address: str | None = None
+    data_dir: Path = Path("data")
+    download: bool = True
+    device: str = "auto"
+    precision: str = "auto"
+    storage: str | None = None
+    cpu_hours: float | None = None
+    gpu_hours: float | None = None
+    until_s: float | None = None
+    verbose: bool = False
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a budget of time."""
+        return any(limit is not None for limit in (self.cpu_hours, self.gpu_hours, self.until_s))
+
+    def options(self) -> dict[str, Any]:
+        """Plain values for the ledger's session record."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+
+REMEMBERED = (
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "data_dir",
+    "download",
+    "device",
+    "precision",
+    "storage",
+    "cpu_hours",
+    "gpu_hours",
+)
+"""Options of a session that the next one takes over unless told otherwise."""
+
+
+def as_before(resources: Resources, chosen: frozenset[str], options: Mapping[str, Any]) -> Resources:
+    """Where the user says nothing, a run goes on as it was; but never on a cluster that may be gone, nor aloud."""
+    kept = {key: options[key] for key in REMEMBERED if key in options}
+    if "data_dir" in kept:
+        kept["data_dir"] = Path(kept["data_dir"])
+    if "no_download" in chosen:
+        chosen |= {"download"}
+    return replace(resources, **{key: value for key, value in kept.items() if key not in chosen})

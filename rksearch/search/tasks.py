@@ -1,0 +1,73 @@
+"""The pieces of work that a run is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from rksearch.ledger import History
+from rksearch.records import TrialSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A piece of work: train a trial, read the test set with a trained one, or write a trial down as pruned.
+
+    Attributes:
+        action: what is to be done; `prune` takes no worker.
+        trial: with which trial.
+        until: epoch after which a training pauses; None to train to the end.
+        alone: whether it wants a whole device, because it ran out of memory beside others.
+    """
+
+    action: Literal["train", "test", "prune"]
+    trial: TrialSpec
+    until: int | None = None
+    alone: bool = False
+
+    @property
+    def id(self) -> str:
+        """`ResNet-20@0`, or `test:ResNet-20@0`."""
+        return self.trial.id if self.action == "train" else f"{self.action}:{self.trial.id}"
+
+    @property
+    def epochs(self) -> int:
+        """The epoch up to which a training is wanted."""
+        return self.until or self.trial.recipe.epochs
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` is the inverse."""
+        return {"action": self.action, "trial": self.trial.to_json(), "until": self.until, "alone": self.alone}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Task:
+        """The task that `to_json` wrote."""
+        return cls(record["action"], TrialSpec.from_json(record["trial"]), record["until"], record["alone"])
+
+
+Phase = Literal["search", "refine", "over"]
+"""What the budget of time allows: new candidates, only what follows them, or nothing more."""
+
+
+class Agenda(Protocol):
+    """Decides what to do next."""
+
+    def next(self, history: History, running: Mapping[str, Task], phase: Phase) -> Task | None:
+        """The next task, each handed out once, or None when nothing can be started before something running ends."""
+
+    def remaining(self, history: History) -> Remaining:
+        """What is still to be done, as far as one can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Work ahead, running work included.
+
+    Attributes:
+        tasks: trainings, or readings of the test set.
+        epochs: of training; with racing an estimate.
+    """
+
+    tasks: int
+    epochs: float
