@@ -49,3 +49,8 @@ def has_native_bf16(device: torch.device) -> bool:
         return False  # without oneDNN, torch's own bfloat16 kernels are slower than float32
     has = torch.cpu.get_capabilities()
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a network of float32 weights computes in `precision`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -83,6 +83,8 @@ class Execution:
         device: `auto` (CUDA where there is one), `cpu` or `cuda`.
         precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`.
         threads: CPU threads of this trial.
+        compile: `auto` (where that is expected to save more time than it costs, see `rksearch.engine.compiling`), `on`
+            or `off`. A trial that is gone on with stays as it began.
         download: whether a missing data set may be downloaded.
     """
 
@@ -91,6 +93,7 @@ class Execution:
     device: str = "auto"
     precision: str = "auto"
     threads: int = 1
+    compile: str = "auto"
     download: bool = True
 
 
@@ -128,6 +131,8 @@ class TrialResult:
         witness: counts taken from the built model: `params` (torch), `fvcore_flops` (fvcore; None where it is not
             installed), and `agree`.
         device, precision, threads: what it ran on.
+        compiled: whether its training steps were compiled; None where that is not known.
+        compile_reason: why they were or were not, in words.
         images: how many images were used: `train`, `val`.
         split: first 16 hex digits of the SHA-256 of the split's indices.
     """
@@ -144,6 +149,8 @@ class TrialResult:
     device: str = ""
     precision: str = ""
     threads: int = 0
+    compiled: bool | None = None
+    compile_reason: str = ""
     images: dict[str, int] = field(default_factory=dict)
     split: str = ""
 

@@ -11,14 +11,16 @@ from typing import Any
 
 import torch
 
-from rksearch.batches import DeviceImages, TrainBatches
+from rksearch.batches import DeviceImages, TrainBatches, batch_bounds, full_batch_images
 from rksearch.checkpoint import CheckpointStore
 from rksearch.cost import cost
 from rksearch.data import Images, Split, load_images, split
 from rksearch.datasets import Dataset, dataset
 from rksearch.device import Precision, resolve_device, resolve_precision
+from rksearch.engine.compiling import Choice, choose
 from rksearch.errors import RunError, TrialFailed
 from rksearch.files import file_lock
+from rksearch.layout import layout
 from rksearch.measure import witness
 from rksearch.models import build
 from rksearch.records import Epoch, Execution, TestResult, TrialResult, TrialSpec
@@ -161,12 +163,22 @@ def _train(
         "images": {"train": len(parts.train), "val": len(parts.val)},
         "split": parts.digest[:16],
     }
+    bounds = batch_bounds(len(parts.train), spec.recipe.batch_size)
+    choice = choose(
+        execution.compile,
+        layout(arch, facts),
+        device,
+        images=spec.recipe.epochs * full_batch_images(bounds),
+        threads=execution.threads,
+    )
     trainer: Trainer | None = None
     try:
         with as_trial_failure("building the network"):
             seed_everything(spec.seed)
             known["witness"] = witness(build(arch, facts), facts, counts)
-        trainer = _resume(store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision))
+        trainer = _resume(store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision, choice))
+        known |= {"compiled": trainer.choice.compiled, "compile_reason": trainer.choice.reason}
+        logger.info("%s is %s", spec.id, trainer.choice.reason)
         while not trainer.done:
             if should_stop is not None and should_stop():
                 message = f"stopped after epoch {len(trainer.epochs)} of {spec.recipe.epochs}"
@@ -215,6 +227,7 @@ def _new_trainer(
     parts: Split,
     device: torch.device,
     precision: Precision,
+    choice: Choice,
 ) -> Trainer:
     """A training at its very start, the same one for the same spec."""
     with as_trial_failure("preparing the training"):
@@ -224,7 +237,7 @@ def _new_trainer(
         val = DeviceImages(images.train_images[parts.val], images.train_labels[parts.val], facts, device)
         recipe = spec.recipe
         batches = TrainBatches(train, facts, batch_size=recipe.batch_size, augment=recipe.augment, seed=spec.seed)
-        return Trainer(model, batches, val, recipe, precision)
+        return Trainer(model, batches, val, recipe, precision, choice=choice)
 
 
 def _resume(store: CheckpointStore, start: Callable[[], Trainer]) -> Trainer:

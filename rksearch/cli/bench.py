@@ -6,12 +6,16 @@ import json
 
 import click
 
+from rksearch.cli.bench_train import bench_training
 from rksearch.cli.options import json_option
 
 
 @click.group()
 def bench() -> None:
     """Measure how fast rksearch's own parts are."""
+
+
+bench.add_command(bench_training)
 
 
 @bench.command("cost")
