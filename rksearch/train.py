@@ -129,10 +129,9 @@ class Trainer:
         """
         number = len(self.epochs) + 1
         with as_trial_failure(f"training epoch {number}"):
-            self.model.train()
-            self._prepare()
+            self.prepare()
             started = time.perf_counter()
-            train_loss, train_error_pct = self._pass(number)
+            train_loss, train_error_pct = self.train_pass(number)
             train_time_s = time.perf_counter() - started
             val_loss, val_error_pct = evaluate(self.model, self._val, self.precision)
         steps = self._train.steps_per_epoch
@@ -150,8 +149,12 @@ class Trainer:
         self.epochs.append(epoch)
         return epoch
 
-    def _prepare(self) -> None:
-        """Compile and record what the training needs; where compiling fails, go on without it and say so."""
+    def prepare(self) -> None:
+        """Compile and record what the training needs; where compiling fails, go on without it and say so.
+
+        Has no effect when that is done; `run_epoch` does it first.
+        """
+        self.model.train()
         try:
             self._programs.prepare(self._sizes)
         except RuntimeError as error:
@@ -163,8 +166,15 @@ class Trainer:
             self._programs = self._new_programs()
             self._programs.prepare(self._sizes)
 
-    def _pass(self, number: int) -> tuple[float, float]:
-        """Train over all batches of epoch `number`; mean loss and error in percent."""
+    def train_pass(self, number: int) -> tuple[float, float]:
+        """Train over all batches as in epoch `number`; mean loss and error in percent.
+
+        A part of `run_epoch`, which validates and keeps the history too.
+
+        Raises:
+            TrialFailed: the loss is no longer finite.
+        """
+        self.model.train()
         steps = self._train.steps_per_epoch
         rates = [self.recipe.lr_at((number - 1) * steps + i, steps) for i in range(steps)]
         self._step.begin(self._train.draw(), rates)

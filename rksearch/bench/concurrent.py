@@ -127,14 +127,15 @@ def _work(name: str, threads: int, source: Source, settings: Settings, barrier: 
     torch.set_num_threads(threads)
     images = (settings.steps or STEPS) * settings.batch_size
     trainer = ours(parse(name), source, settings, images, EAGER)
-    trainer.run_epoch()
+    trainer.prepare()
+    trainer.train_pass(1)
     rates = []
     for _ in range(settings.rounds):
         barrier.wait(READY_WITHIN_S)
         start = time.perf_counter()
         epochs = 0
         while time.perf_counter() - start < WINDOW_S:
-            trainer.run_epoch()
+            trainer.train_pass(1)
             epochs += 1
         rates.append(epochs * images / (time.perf_counter() - start))
     told.put(rates)

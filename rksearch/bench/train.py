@@ -6,11 +6,16 @@ judged are the ratios within a round.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
+import os
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +30,7 @@ from rksearch.cost import cost
 from rksearch.datasets import Dataset
 from rksearch.device import Precision
 from rksearch.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.engine.programs import Recorder
 from rksearch.errors import DeviceError
 from rksearch.layout import layout
 from rksearch.models import build
@@ -55,6 +61,8 @@ class Settings:
         steps: of a contestant in a round; None for as many as the plain loop takes in a few seconds.
         workers: processes of the plain loop's data loader.
         compiled: whether ours is also measured compiled.
+        cpu_time: whether to judge by the processor time of this process instead of the wall's: on a CPU that others use
+            too it is by far the steadier, and honest with one thread, which never waits for another.
         seed: of weights and random images.
     """
 
@@ -65,7 +73,13 @@ class Settings:
     steps: int | None = None
     workers: int = 0
     compiled: bool = False
+    cpu_time: bool = False
     seed: int = 0
+
+    def now_s(self) -> float:
+        """Seconds on the clock that is judged by, once the device has done all that was asked of it."""
+        synchronise(self.device)
+        return time.process_time() if self.cpu_time else time.perf_counter()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +174,11 @@ def bench_train(
         raise DeviceError(f"compiling was asked for, but {lacking}; install what is missing or leave compiling out")
     ceilings = measure_ceilings(settings.device, settings.precision)
     found = []
-    for spec in specs:
-        found.append(bench_network(spec, source, settings, ceilings))
-        if on_done is not None:
-            on_done(found[-1])
+    with cold_compiler():
+        for spec in specs:
+            found.append(bench_network(spec, source, settings, ceilings))
+            if on_done is not None:
+                on_done(found[-1])
     return {
         "settings": {**asdict(settings), "device": str(settings.device), "threads": torch.get_num_threads()},
         "dataset": source.data.name,
@@ -173,25 +188,41 @@ def bench_train(
     }
 
 
+@contextmanager
+def cold_compiler() -> Iterator[None]:
+    """Let nothing that was compiled before shorten compiling; the files are removed afterwards."""
+    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    with tempfile.TemporaryDirectory(prefix="rksearch-", ignore_cleanup_errors=True) as directory:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = directory
+        try:
+            yield
+        finally:
+            del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+            if before is not None:
+                os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
+
+
 def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: Ceilings) -> NetworkBench:
     """Measure one network."""
     steps = settings.steps or _plain_steps(spec, source, settings)
     images = steps * settings.batch_size
-    plain = _plain(spec, source, settings, images)
+    loop = plain(spec, source, settings, images)
     trainers = {"ours": ours(spec, source, settings, images, EAGER)}
     if settings.compiled:
         trainers["compiled"] = ours(spec, source, settings, images, Choice(compiled=True, reason="measured"))
     rounds: dict[str, list[float]] = {}
     memory: dict[str, int | None] = {}
-    contestants: dict[str, Callable[[], float]] = {"plain": lambda: _plain_epoch_s(plain)}
-    contestants |= {name: _epoch_of(trainer) for name, trainer in trainers.items()}
+    contestants: dict[str, Callable[[], object]] = {"plain": loop.epoch}
+    contestants |= {name: functools.partial(trainer.train_pass, 1) for name, trainer in trainers.items()}
+    for trainer in trainers.values():
+        trainer.prepare()
     for name, contestant in contestants.items():
-        contestant()  # the first round of each chooses algorithms, and compiles
+        contestant()  # the first round of each chooses algorithms and fills caches
         logger.info("%s: %s is warm", spec, name)
     for _ in range(settings.rounds):
         for name, contestant in contestants.items():
             with peak_memory(settings.device) as peak:
-                rounds.setdefault(name, []).append(contestant())
+                rounds.setdefault(name, []).append(_epoch_s(contestant, settings))
             memory[name] = peak.bytes
     net = layout(spec, source.data)
     bound = roofline(net, settings.batch_size, ceilings)
@@ -213,7 +244,7 @@ def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: 
         macs=counts.macs,
         steps=steps,
         sides=sides,
-        pipeline_images_per_s=_pipelines(plain, source, settings, images),
+        pipeline_images_per_s=_pipelines(loop, source, settings, images),
         roofline=asdict(bound),
         pays_from_images=_pays_from(sides),
     )
@@ -225,53 +256,52 @@ def _recipe(settings: Settings) -> Recipe:
 
 def _plain_steps(spec: ArchSpec, source: Source, settings: Settings) -> int:
     """Steps that the plain loop takes in `ROUND_S`, by a short trial."""
-    loop = _plain(spec, source, settings, 2 * settings.batch_size)
-    _plain_epoch_s(loop)
-    return min(MOST_STEPS, max(3, math.ceil(2 * ROUND_S / _plain_epoch_s(loop))))
+    loop = plain(spec, source, settings, 2 * settings.batch_size)
+    loop.epoch()
+    return min(MOST_STEPS, max(3, math.ceil(2 * ROUND_S / _epoch_s(loop.epoch, settings))))
 
 
-def _plain(spec: ArchSpec, source: Source, settings: Settings, images: int) -> PlainLoop:
+def plain(spec: ArchSpec, source: Source, settings: Settings, images: int) -> PlainLoop:
+    """The other side, over as many images an epoch."""
     seed_everything(settings.seed)
     pixels, labels = source.take(images)
     model = build(spec, source.data)
     return PlainLoop(model, pixels, labels, source.data, _recipe(settings), settings.device, settings.workers)
 
 
-def _plain_epoch_s(loop: PlainLoop) -> float:
-    synchronise(loop.device)
-    start = time.perf_counter()
-    loop.epoch()
-    synchronise(loop.device)
-    return time.perf_counter() - start
+def _epoch_s(epoch: Callable[[], object], settings: Settings) -> float:
+    start = settings.now_s()
+    epoch()
+    return settings.now_s() - start
 
 
-def ours(spec: ArchSpec, source: Source, settings: Settings, images: int, choice: Choice) -> Trainer:
+def ours(
+    spec: ArchSpec,
+    source: Source,
+    settings: Settings,
+    images: int,
+    choice: Choice,
+    record: Recorder | None = None,
+) -> Trainer:
     """Our side: a training of `images` images an epoch, and as good as none to validate on."""
     seed_everything(settings.seed)
     train = DeviceImages(*source.take(images), source.data, settings.device)
     val = DeviceImages(*source.take(2), source.data, settings.device)
     batches = TrainBatches(train, source.data, batch_size=settings.batch_size, augment=True, seed=settings.seed)
-    return Trainer(build(spec, source.data), batches, val, _recipe(settings), settings.precision, choice=choice)
+    return Trainer(
+        build(spec, source.data), batches, val, _recipe(settings), settings.precision, choice=choice, record=record
+    )
 
 
-def _epoch_of(trainer: Trainer) -> Callable[[], float]:
-    return lambda: trainer.run_epoch().train_time_s
-
-
-def _pipelines(plain: PlainLoop, source: Source, settings: Settings, images: int) -> dict[str, Spread]:
+def _pipelines(loop: PlainLoop, source: Source, settings: Settings, images: int) -> dict[str, Spread]:
     """Images a second that each side's data pipeline delivers when nothing is trained."""
     train = DeviceImages(*source.take(images), source.data, settings.device)
     batches = TrainBatches(train, source.data, batch_size=settings.batch_size, augment=True, seed=settings.seed)
-    sources: dict[str, Callable[[], Any]] = {"plain": plain.batches, "ours": batches.epoch}
+    sources: dict[str, Callable[[], Any]] = {"plain": loop.batches, "ours": batches.epoch}
     rates: dict[str, list[float]] = {}
     for _ in range(settings.rounds):
         for name, deliver in sources.items():
-            synchronise(settings.device)
-            start = time.perf_counter()
-            for _ in deliver():
-                pass
-            synchronise(settings.device)
-            rates.setdefault(name, []).append(images / (time.perf_counter() - start))
+            rates.setdefault(name, []).append(images / _epoch_s(lambda deliver=deliver: deque(deliver(), 0), settings))
     return {name: _spread(values) for name, values in rates.items()}
 
 

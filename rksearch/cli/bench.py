@@ -6,7 +6,7 @@ import json
 
 import click
 
-from rksearch.cli.bench_train import bench_training
+from rksearch.cli.bench_train import bench_every_lever, bench_training
 from rksearch.cli.options import json_option
 
 
@@ -16,6 +16,7 @@ def bench() -> None:
 
 
 bench.add_command(bench_training)
+bench.add_command(bench_every_lever)
 
 
 @bench.command("cost")

@@ -25,6 +25,12 @@ batch_option = click.option(
     "--batch-size", type=click.IntRange(min=2), default=64, show_default=True, help="Images in a step."
 )
 
+cpu_time_option = click.option(
+    "--cpu-time",
+    is_flag=True,
+    help="Judge by processor time: for one CPU thread on a machine that is busy otherwise.",
+)
+
 
 @click.command("train")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
@@ -46,6 +52,7 @@ batch_option = click.option(
     type=click.IntRange(min=0),
     help="Processes of the plain loop's DataLoader. [default: 2 on a GPU; 0 on a CPU, whose cores they would take]",
 )
+@cpu_time_option
 @click.option(
     "--concurrent",
     metavar="N,N,...",
@@ -66,6 +73,7 @@ def bench_training(
     steps: int | None,
     threads: int | None,
     workers: int | None,
+    cpu_time: bool,
     concurrent: str | None,
     seed: int,
     as_json: bool,
@@ -84,7 +92,7 @@ def bench_training(
         precision,
         compile_,
         threads,
-        {"batch_size": batch_size, "rounds": rounds, "steps": steps, "seed": seed},
+        {"batch_size": batch_size, "rounds": rounds, "steps": steps, "seed": seed, "cpu_time": cpu_time},
         workers,
     )
     chosen = names or NAMES
@@ -95,6 +103,58 @@ def bench_training(
 
         found = bench_train(chosen, source, settings, None if as_json else _show)
     _hand_over(found, as_json, path)
+
+
+@click.command("levers")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--dataset", "dataset_name", default="cifar10", show_default=True, help="Shapes and augmentation.")
+@device_option
+@precision_option
+@compile_option("auto")
+@batch_option
+@rounds_option
+@threads_option
+@cpu_time_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random images.")
+@json_option
+@to_option
+def bench_every_lever(
+    names: tuple[str, ...],
+    dataset_name: str,
+    device: str,
+    precision: str,
+    compile_: str,
+    batch_size: int,
+    rounds: int,
+    threads: int | None,
+    cpu_time: bool,
+    seed: int,
+    as_json: bool,
+    path: Path | None,
+) -> None:
+    """Measure every means to train faster alone, on architectures NAME... and on a dense block."""
+    from rksearch.bench.levers import Lever, bench_levers
+    from rksearch.bench.train import NAMES
+
+    source, settings = _prepare(
+        dataset_name,
+        None,
+        device,
+        precision,
+        compile_,
+        threads,
+        {"batch_size": batch_size, "rounds": rounds, "seed": seed, "cpu_time": cpu_time},
+        0,
+    )
+
+    def show(lever: Lever) -> None:
+        found = lever.measured
+        click.echo(
+            f"{lever.lever:42} {lever.subject:36} predicted {lever.predicted:.2f}x, measured {found.median:.2f}x "
+            f"({found.low:.2f} to {found.high:.2f})"
+        )
+
+    _hand_over(bench_levers(names or NAMES, source, settings, None if as_json else show), as_json, path)
 
 
 def _prepare(
@@ -120,6 +180,8 @@ def _prepare(
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
     there = resolve_device(device)
+    if numbers["cpu_time"] and (there.type != "cpu" or torch.get_num_threads() != 1):
+        raise click.UsageError("--cpu-time is honest on a CPU with one thread only; add --device cpu --threads 1")
     data = dataset(dataset_name)
     images = None
     if data_dir is not None:
