@@ -22,17 +22,19 @@ import torch
 
 from rksearch.errors import CheckpointError
 from rksearch.files import sync_directory
+from rksearch.storage import Mirror
 
 logger = logging.getLogger(__name__)
 
 NEWEST = "checkpoint.pt"
 PREVIOUS = "previous.pt"
+_MIRRORED = "mirrored after epoch "
 _MAGIC = b"rksearch checkpoint 1 "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A checkpoint that was read whole: its file name and what had been saved."""
+    """A checkpoint that was read whole: what `reject` calls it (a file or a mirrored epoch), and what it holds."""
 
     file: str
     state: dict[str, Any]
@@ -46,10 +48,13 @@ class CheckpointStore:
     Args:
         directory: an existing directory that is the trial's alone.
         identity: says whose checkpoints these are; those of another identity are not used. Plain values for JSON.
+        mirror: holds copies beyond this machine, and is asked for what is not here. The states must then have
+            `epochs`, a list that grows from one to the next.
     """
 
-    def __init__(self, directory: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path, identity: Mapping[str, Any], mirror: Mirror | None = None) -> None:
         self._directory = directory
+        self._mirror = mirror
         self._identity = json.dumps(identity, sort_keys=True)
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -57,6 +62,7 @@ class CheckpointStore:
 
         Raises:
             CheckpointError: it could not be written, because the disk is full, for one; the old ones are untouched.
+            StorageError: it is safe here, but could not be mirrored.
         """
         buffer = io.BytesIO()
         torch.save({"identity": self._identity, "state": dict(state)}, buffer)
@@ -77,9 +83,25 @@ class CheckpointStore:
                 os.replace(newest, self._directory / PREVIOUS)
             os.replace(temporary, newest)
             sync_directory(self._directory)
+        if self._mirror:
+            self._mirror.put(_age(state), _header(payload) + payload)
 
     def newest_first(self) -> Iterator[Saved]:
-        """Every checkpoint that is whole and of this identity. The others are set aside."""
+        """Every checkpoint that is whole and of this identity. The others are set aside.
+
+        Raises:
+            CheckpointError: one that cannot be used cannot be set aside.
+            StorageError: the mirror cannot be read.
+        """
+        copies = self._mirror.epochs() if self._mirror else []
+        for saved in self._local():
+            while copies and copies[0] > _age(saved.state):
+                yield from self._mirrored(copies.pop(0))
+            yield saved
+        for epoch in copies:
+            yield from self._mirrored(epoch)
+
+    def _local(self) -> Iterator[Saved]:
         for file in (NEWEST, PREVIOUS):
             try:
                 content = (self._directory / file).read_bytes()
@@ -88,29 +110,53 @@ class CheckpointStore:
             except OSError as error:
                 self.reject(file, f"cannot be read ({error.strerror})")
                 continue
-            try:
-                record = _decode(content)
-            except ValueError as error:
-                self.reject(file, f"is damaged ({error})")
-                continue
-            if record["identity"] != self._identity:
-                self.reject(file, "belongs to another trial or recipe")
-                continue
-            yield Saved(file=file, state=record["state"])
+            if saved := self._accepted(file, content):
+                yield saved
+
+    def _mirrored(self, epoch: int) -> Iterator[Saved]:
+        """The mirror's copy after this epoch, if it is of use."""
+        assert self._mirror is not None
+        content = self._mirror.get(epoch)
+        if content is not None and (saved := self._accepted(f"{_MIRRORED}{epoch}", content)):
+            yield saved
+
+    def _accepted(self, file: str, content: bytes) -> Saved | None:
+        """The checkpoint in `content`; None, and it is set aside, when it is not whole or not of this identity."""
+        try:
+            record = _decode(content)
+        except ValueError as error:
+            self.reject(file, f"is damaged ({error})")
+            return None
+        if record["identity"] != self._identity:
+            self.reject(file, "belongs to another trial or recipe")
+            return None
+        return Saved(file=file, state=record["state"])
 
     def reject(self, file: str, reason: str) -> None:
         """Set aside the checkpoint `file`, because of which nothing may be lost or overwritten, and say so.
 
         Raises:
             CheckpointError: it cannot be renamed.
+            StorageError: it is a copy in the mirror, which cannot be written.
         """
-        path = self._directory / file
-        note = f"{path} {reason}; it is set aside and an earlier state, or none, is used instead"
+        if self._mirror and file.startswith(_MIRRORED):
+            epoch = int(file.removeprefix(_MIRRORED))
+            self._mirror.set_aside(epoch)
+            what = f"the copy after epoch {epoch} in {self._mirror.address}"
+        else:
+            path = self._directory / file
+            with _one_line_error(self._directory):
+                os.replace(path, path.with_name(file + ".unusable"))
+            what = str(path)
+        note = f"{what} {reason}; it is set aside and an earlier state, or none, is used instead"
         logger.warning(note)
-        with _one_line_error(self._directory):
-            os.replace(path, path.with_name(file + ".unusable"))
-            with (self._directory / "notes.txt").open("a", encoding="utf-8") as notes:
-                notes.write(note + "\n")
+        with _one_line_error(self._directory), (self._directory / "notes.txt").open("a", encoding="utf-8") as notes:
+            notes.write(note + "\n")
+
+
+def _age(state: Mapping[str, Any]) -> int:
+    """How many epochs are in a state that is mirrored."""
+    return len(state["epochs"])
 
 
 def _header(payload: bytes | memoryview) -> bytes:

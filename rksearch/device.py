@@ -79,3 +79,8 @@ def _free_ram_bytes() -> int:
     if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
         free = min(free, int(most) - int(used.read_text()))
     return max(0, free)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a network of float32 weights computes in `precision`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

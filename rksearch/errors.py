@@ -53,6 +53,12 @@ class CheckpointError(RksearchError):
     exit_code = 1
 
 
+class StorageError(RksearchError):
+    """The storage that mirrors checkpoints cannot be reached, read or written."""
+
+    exit_code = 1
+
+
 class ExportError(RksearchError):
     """An exported network cannot be written, read or trusted."""
 

@@ -14,21 +14,24 @@ from typing import Any
 
 import torch
 
-from rksearch.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches
+from rksearch.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches, batch_bounds, full_batch_images
 from rksearch.checkpoint import CheckpointStore
 from rksearch.cost import cost
 from rksearch.data import Images, Split, load_images, split
 from rksearch.datasets import Dataset, dataset
 from rksearch.device import Precision, free_memory_bytes, resolve_device, resolve_precision
+from rksearch.engine.compiling import Choice, choose
 from rksearch.errors import RunError, TrialFailed
 from rksearch.files import file_lock
 from rksearch.latency import latency_ms, measure_latency
+from rksearch.layout import layout
 from rksearch.measure import witness
 from rksearch.memory import MemoryPlan, plan_memory
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.records import OWN_SEEDS, Epoch, Execution, TestResult, TrialResult, TrialSpec
 from rksearch.spec import ArchSpec, parse
+from rksearch.storage import Mirror
 from rksearch.train import Trainer, as_trial_failure, evaluate, seed_everything
 
 logger = logging.getLogger(__name__)
@@ -93,20 +96,27 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
     return TestResult(test_error_pct=error_pct, test_loss=loss, test_images=len(test))
 
 
-def finished_weights(spec: TrialSpec, work_dir: Path) -> Mapping[str, Any]:
+def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None) -> Mapping[str, Any]:
     """The state of the network after the last epoch of a finished trial.
+
+    Args:
+        spec: of the trial.
+        work_dir: where trials have their directories.
+        storage: where their checkpoints are mirrored, if anywhere.
 
     Raises:
         RunError: its checkpoint is not there.
+        StorageError: the storage cannot be read.
     """
     missing = RunError(
         f"a finished trial's checkpoint must lie in {trial_dir(work_dir, spec.id)}, but there is none; "
         "train it there, or export where the run was made"
     )
-    if not trial_dir(work_dir, spec.id).is_dir():
+    if not trial_dir(work_dir, spec.id).is_dir() and storage is None:
         raise missing
-    with _locked(spec, Execution(work_dir=str(work_dir), data_dir="")) as directory:
-        for saved in CheckpointStore(directory, _identity(spec)).newest_first():
+    execution = Execution(work_dir=str(work_dir), data_dir="", storage=storage)
+    with _locked(spec, execution) as directory:
+        for saved in _checkpoints(spec, execution, directory).newest_first():
             if "result" in saved.state:
                 weights: Mapping[str, Any] = saved.state["model"]
                 return weights
@@ -148,6 +158,12 @@ def _identity(spec: TrialSpec) -> dict[str, Any]:
     return {**same, "id": spec.id} if spec.role in OWN_SEEDS else same
 
 
+def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> CheckpointStore:
+    """The checkpoints of a trial, here and in the storage."""
+    mirror = Mirror(f"{execution.storage}/trials/{spec.id}") if execution.storage else None
+    return CheckpointStore(directory, _identity(spec), mirror)
+
+
 def _train(
     spec: TrialSpec,
     execution: Execution,
@@ -157,7 +173,7 @@ def _train(
 ) -> tuple[TrialResult, Mapping[str, Any]]:
     """The result, and the weights that stand behind it (none after a failure)."""
     torch.set_num_threads(execution.threads)
-    store = CheckpointStore(directory, _identity(spec))
+    store = _checkpoints(spec, execution, directory)
     for saved in store.newest_first():
         if "result" in saved.state:
             return TrialResult.from_json(saved.state["result"]), saved.state["model"]
@@ -176,6 +192,14 @@ def _train(
         "images": {"train": len(parts.train), "val": len(parts.val)},
         "split": parts.digest[:16],
     }
+    bounds = batch_bounds(len(parts.train), spec.recipe.batch_size)
+    choice = choose(
+        execution.compile,
+        layout(arch, facts),
+        device,
+        images=spec.recipe.epochs * full_batch_images(bounds),
+        threads=execution.threads,
+    )
     trainer: Trainer | None = None
     try:
         with as_trial_failure("building the network"):
@@ -187,7 +211,13 @@ def _train(
             arch, facts, spec.recipe, precision, available, eval_batch_size=EVAL_BATCH_SIZE, images=count
         )
         known["memory"] = plan.to_json()
-        trainer = _resume(store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision, plan))
+        if plan.recompute:
+            choice = Choice(compiled=False, reason="not compiled: its activations are recomputed to fit in memory")
+        trainer = _resume(
+            store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision, plan, choice)
+        )
+        known |= {"compiled": trainer.choice.compiled, "compile_reason": trainer.choice.reason}
+        logger.info("%s is %s", spec.id, trainer.choice.reason)
         while not trainer.done:
             if _must_pause(len(trainer.epochs), until, execution.deadline_s):
                 return TrialResult(status="paused", epochs=tuple(trainer.epochs), **known), {}
@@ -261,6 +291,7 @@ def _new_trainer(
     device: torch.device,
     precision: Precision,
     plan: MemoryPlan,
+    choice: Choice,
 ) -> Trainer:
     """A training at its very start, the same one for the same spec."""
     with as_trial_failure("preparing the training"):
@@ -275,7 +306,7 @@ def _new_trainer(
             val = DeviceImages(images.train_images[parts.val], images.train_labels[parts.val], facts, device)
         recipe = spec.recipe
         batches = TrainBatches(train, facts, batch_size=recipe.batch_size, augment=recipe.augment, seed=spec.seed)
-        return Trainer(model, batches, val, recipe, precision)
+        return Trainer(model, batches, val, recipe, precision, choice=choice)
 
 
 def _resume(store: CheckpointStore, start: Callable[[], Trainer]) -> Trainer:

@@ -9,7 +9,14 @@ from rksearch.search.resources import Resources, as_before
 
 
 def test_a_resumed_run_takes_over_what_the_user_does_not_say():
-    before = Resources(cpus_per_trial=2, gpus_per_trial=0.5, data_dir=Path("images"), download=False, device="cpu")
+    before = Resources(
+        cpus_per_trial=2,
+        gpus_per_trial=0.5,
+        data_dir=Path("images"),
+        download=False,
+        device="cpu",
+        storage="s3://bucket/mirror",
+    )
     assert as_before(Resources(), frozenset(), before.options()) == before
     changed = as_before(Resources(data_dir=Path("elsewhere")), frozenset({"data_dir"}), before.options())
     assert changed == replace(before, data_dir=Path("elsewhere"))

@@ -250,11 +250,14 @@ def test_random_is_uniform():
 @pytest.mark.parametrize("name", MODELLING)
 def test_every_search_starts_spread_over_sizes(name):
     space = load_space("quickstart")
-    sampler = make(name, space, objectives=("val_error_pct", "params"), trials=24, seed=0)
-    sizes = sorted(math.log(cost(parse(arch), space.definition.dataset).params) for arch in search(sampler, space, 8))
+    sampler = make(name, space, objectives=("val_error_pct", "params"), trials=30, seed=0)
+    # A third of the search, but our own model takes over after 8.
+    count = 8 if name == "frontier" else 10
+    begun = search(sampler, space, count)
+    sizes = [math.log(cost(parse(arch), space.definition.dataset).params) for arch in begun]
     low, high = math.log(space.smallest.params), math.log(space.largest.params)
-    strata = [int((size - low) / (high - low) * 8 - 1e-9) for size in sizes]
-    assert len(set(strata)) >= 7
+    strata = {int((size - low) / (high - low) * count - 1e-9) for size in sizes}
+    assert len(strata) >= count - 1
 
 
 @pytest.mark.parametrize("name", MODELLING)

@@ -22,14 +22,14 @@ from rksearch.cost import cost
 from rksearch.data import load_images
 from rksearch.datasets import DATASETS, Dataset
 from rksearch.device import has_native_bf16
-from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, TrialFailed
+from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, StorageError, TrialFailed
 from rksearch.files import file_lock
 from rksearch.memory import footprint, plan_memory
 from rksearch.models import build
 from rksearch.recipe import Recipe
 from rksearch.records import Epoch, Execution, TestResult, TrialResult, TrialSpec
 from rksearch.spec import ArchSpec, parse
-from rksearch.trial import run_trial, trial_dir
+from rksearch.trial import finished_weights, run_trial, trial_dir
 
 RECIPE = Recipe(name="short", epochs=4, batch_size=32, lr=0.05, schedule="cosine", warmup=0.1)
 SPEC = TrialSpec(arch="RKNet-BC-k2-m2_2-1x2s_1x1", dataset="digits", recipe=RECIPE, train_images=100)
@@ -376,3 +376,32 @@ def test_a_final_training_also_has_the_validation_images_and_other_seeds(tmp_pat
     assert spec.seed != SPEC.seed
     reading = trial_module.test_trial(spec, execution(tmp_path))
     assert 0 <= reading.test_error_pct <= 100
+
+
+def test_a_trial_goes_on_on_another_machine_bit_for_bit(tmp_path: Path, whole: tuple[Path, TrialResult]) -> None:
+    """Two work directories that share nothing but a storage; the first one pauses twice, the second goes on."""
+    storage = f"file://{tmp_path}/storage"
+    one, other = (execution(tmp_path / name, storage=storage) for name in ("one", "other"))
+    trained: list[int] = []
+    for where, until in ((one, 1), (other, 2), (one, 3), (other, None)):
+        result = run_trial(SPEC, where, lambda epoch: trained.append(epoch.epoch), until=until)
+    assert trained == [1, 2, 3, 4]
+    assert comparable(result) == comparable(whole[1])
+    expected = weights(whole[0])
+    assert all(torch.equal(expected[key], value) for key, value in weights(Path(other.work_dir)).items())
+    # A third one has nothing left to do, and its weights can be had without training.
+    again = run_trial(SPEC, execution(tmp_path / "third", storage=storage), lambda epoch: pytest.fail("trained again"))
+    assert comparable(again) == comparable(result)
+    found = finished_weights(SPEC, tmp_path / "fourth", storage)
+    assert all(torch.equal(expected[key], value) for key, value in found.items())
+
+
+def test_a_storage_that_is_gone_stops_the_trial_and_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "storage").write_text("a file where a directory should be")
+    where = execution(tmp_path / "one", storage=str(tmp_path / "storage"))
+    with pytest.raises(StorageError, match="what is finished is kept"):
+        run_trial(SPEC, where)
+    (tmp_path / "storage").unlink()
+    trained: list[int] = []
+    run_trial(SPEC, where, lambda epoch: trained.append(epoch.epoch), until=2)
+    assert trained in ([1, 2], [2])

@@ -46,7 +46,7 @@ def export(what: str, directory: Path, dataset_name: str, seed: int, program: bo
     model = build(spec, data)
     origin = f"as initialised with seed {seed}, not trained"
     if chosen:
-        model.load_state_dict(finished_weights(chosen, RunDir(Path(run)).work))
+        model.load_state_dict(finished_weights(chosen, RunDir(Path(run)).work, _mirrored(Path(run))))
         origin = f"last epoch of trial {chosen.id}, {chosen.recipe.epochs} epochs on {chosen.dataset}"
     exporting.export(model, spec, data, directory, origin=origin)
     click.echo(f"{spec}: {exporting.WEIGHTS}, {exporting.SPEC} and {exporting.CARD} are in {directory}")
@@ -56,6 +56,15 @@ def export(what: str, directory: Path, dataset_name: str, seed: int, program: bo
     if onnx:
         difference = exporting.export_onnx(model, data, directory / exporting.ONNX)
         click.echo(f"{exporting.ONNX}: logits agree, largest difference {difference:.1e}")
+
+
+def _mirrored(run: Path) -> str | None:
+    """Where the run mirrored its checkpoints in its last session, if anywhere."""
+    from rksearch.ledger import Ledger
+    from rksearch.storage import mirror_address
+
+    history = Ledger(run).read()
+    return mirror_address(history, history.sessions[-1].options.get("storage") if history.sessions else None)
 
 
 def _trial(run: Path, trial: str) -> TrialSpec:

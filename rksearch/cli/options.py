@@ -17,6 +17,37 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 run_dir_argument = click.argument("directory", type=click.Path(path_type=Path))
 
 
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: CUDA where there is one.",
+)
+
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 autocast where the device computes it natively.",
+)
+
+
+def compile_option(default: str) -> Callable[[F], F]:
+    """`--compile`, or `--compile on|auto|off`, received as `compile_`."""
+    return click.option(
+        "--compile",
+        "compile_",
+        type=click.Choice(["auto", "on", "off"]),
+        default=default,
+        show_default=True,
+        is_flag=False,
+        flag_value="on",
+        help="Fuse each network's own kernels before it is trained (alone: on); auto: where that is worth its time.",
+    )
+
+
 def execution_options(command: F) -> F:
     """Where data lies and what a training runs on."""
     options = (
@@ -28,20 +59,8 @@ def execution_options(command: F) -> F:
             help="Where data sets lie, or are downloaded to.",
         ),
         click.option("--no-download", is_flag=True, help="Fail where a data set is missing, rather than download it."),
-        click.option(
-            "--device",
-            type=click.Choice(["auto", "cpu", "cuda"]),
-            default="auto",
-            show_default=True,
-            help="auto: CUDA where there is one.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "fp32", "bf16"]),
-            default="auto",
-            show_default=True,
-            help="auto: bf16 autocast where the device computes it natively.",
-        ),
+        device_option,
+        precision_option,
     )
     return _apply(command, options)
 
@@ -62,6 +81,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         cpus_per_trial: float,
         gpus_per_trial: float | None,
         address: str | None,
+        storage: str | None,
         verbose: bool,
         cpu_hours: float | None = None,
         gpu_hours: float | None = None,
@@ -69,11 +89,13 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         **rest: Any,
     ) -> int:
         from rksearch.search.resources import Resources
+        from rksearch.storage import absolute
 
         resources = Resources(
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             address=address,
+            storage=None if storage is None else absolute(storage),
             data_dir=data_dir,
             download=not no_download,
             device=device,
@@ -104,6 +126,12 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         ),
         click.option(
             "--address", metavar="HOST:PORT", help="Join the Ray cluster at this address (or `auto`: the local one)."
+        ),
+        click.option(
+            "--storage",
+            metavar="URI",
+            help="Also keep checkpoints here (s3://, gs://, a path, ...), so that trials of a lost machine go on "
+            "elsewhere without a shared file system.",
         ),
         click.option("--verbose", is_flag=True, help="Show Ray's and the workers' own messages."),
     )

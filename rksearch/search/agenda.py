@@ -57,6 +57,8 @@ class SearchAgenda:
         self._first = {*settings.baselines, *settings.known}
         self._candidates = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.isdigit()))
         self._candidates = [arch for arch in self._candidates if arch not in self._first]
+        # Their first trainings by id, until they are finished: all of them would be too many to look at each time.
+        self._open = {trial.id: trial for trial in (self._trial(arch, 0) for arch in self._candidates)}
         self._controls = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.startswith("control")))
         self._exhausted = False
 
@@ -117,11 +119,12 @@ class SearchAgenda:
     def _search(self, history: History, running: Mapping[str, Task], phase: Phase) -> Task | None:
         """A candidate that goes on, a new one, a further seed of one, or one to be written down as pruned."""
         rungs = self._race.racing.rungs if self._race else ()
-        for arch in self._candidates:
-            trial = self._trial(arch, 0)
-            if trial.id in history.trials or trial.id in running:
+        for trial_id in [key for key in self._open if key in history.trials]:
+            del self._open[trial_id]
+        for trial_id, trial in self._open.items():
+            if trial_id in running:
                 continue
-            epochs = len(history.paused[trial.id][1].epochs) if trial.id in history.paused else 0
+            epochs = len(history.paused[trial_id][1].epochs) if trial_id in history.paused else 0
             if epochs not in rungs:  # interrupted on its way
                 return self._train(trial, history, until=self._next_rung(epochs))
         if task := self._promotion(history, running):
@@ -130,10 +133,12 @@ class SearchAgenda:
             return self._train(self._trial(new, 0), history, until=self._next_rung(0))
         # From here on no new trial comes; those under way may still change what is the better share at their rungs.
         expected = min((task.until for task in running.values() if task.until is not None), default=math.inf)
-        for arch in self._candidates:
-            paused = history.paused.get(f"{arch}@0")
+        for trial_id in self._open:
+            paused = history.paused.get(trial_id)
             if paused and paused[0].id not in running and len(paused[1].epochs) < expected:
                 return Task("prune", paused[0])
+        if self._settings.search_seeds == 1:
+            return None
         for trial in self._due([a for a in self._candidates if self._complete(history, a)], history):
             if trial.id not in running:
                 return self._train(trial, history)
@@ -172,6 +177,8 @@ class SearchAgenda:
             self._exhausted = True
             return None
         self._candidates.append(arch)
+        trial = self._trial(arch, 0)
+        self._open[trial.id] = trial
         return arch
 
     # -- the control arm

@@ -31,12 +31,17 @@ class Budget:
     until_s: float | None = None
     began_s: float = field(default_factory=time.time)
 
+    @property
+    def of_work(self) -> bool:
+        """Whether work is limited, so that `phase` needs to know of it."""
+        return self.cpu_hours is not None or self.gpu_hours is not None
+
     def phase(self, history: History, running: Mapping[str, float]) -> Phase:
         """What may still be started.
 
         Args:
             history: of the run, for the work that is done.
-            running: `cpu` and `gpu` seconds of the tasks under way.
+            running: `cpu` and `gpu` seconds of the tasks under way; may be empty where work is not limited.
         """
         used = 0.0
         if self.cpu_hours is not None:

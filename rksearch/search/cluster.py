@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,8 +21,13 @@ from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 
+if TYPE_CHECKING:
+    from rksearch.search.tune import Work
+
 WORKER_RESTARTS = 2
 """How often a trial whose worker died is given to another worker, which resumes from the trial's last epoch."""
+
+_RECOUNT_S = 2.0
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -37,8 +43,23 @@ RAY_ENVIRONMENT = {
 """Set before Ray is imported; a value that the user has set already is respected."""
 
 
-def perform_all(state: RunState, execution: Execution, run_dir: RunDir, resources: Resources, console: Console) -> None:
+def perform_all(
+    state: RunState,
+    execution: Execution,
+    run_dir: RunDir,
+    resources: Resources,
+    console: Console,
+    work: Work | None = None,
+) -> None:
     """Let Ray Tune perform every task of the run.
+
+    Args:
+        state: of the run.
+        execution: where and with what means a worker does a task.
+        run_dir: of the run.
+        resources: what each task reserves, and of which Ray.
+        console: where to show progress.
+        work: what a worker does with a task; None to train or test, as the task says.
 
     Raises:
         RunError: Ray is not reachable, or has less than one task reserves.
@@ -51,7 +72,8 @@ def perform_all(state: RunState, execution: Execution, run_dir: RunDir, resource
     import ray
     from ray import tune
 
-    from rksearch.search.tune import LedgerSearcher, Progress, perform, task_label
+    from rksearch.search.slots import AT_ONCE, FullSlots
+    from rksearch.search.tune import LedgerSearcher, Progress, outcome_of, performer, task_label
 
     with _ray(resources, console):
         available = ray.cluster_resources()
@@ -62,13 +84,17 @@ def perform_all(state: RunState, execution: Execution, run_dir: RunDir, resource
             return whole if task.alone else asked
 
         state.reserved = reserved
-        searcher = LedgerSearcher(state, execution)
+        counted = _SlotCount(asked, slots)
+        searcher = LedgerSearcher(state, execution, counted)
+        # At most so many trials wait for a worker; the searcher keeps back all but one that would only wait for a slot.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
         shown = view(state, console, slots)
         run_dir.clear_tune()
         tuner = tune.Tuner(
-            tune.with_resources(perform, lambda config: reserved(Task.from_json(config["task"]))),
+            tune.with_resources(performer(work or outcome_of), lambda config: reserved(Task.from_json(config["task"]))),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=FullSlots(counted),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=task_label,
@@ -128,16 +154,37 @@ def _resources_per_trial(available: dict[str, float], resources: Resources) -> t
     if gpus is None:
         gpus = 1.0 if available.get("GPU", 0) >= 1 and resources.device != "cpu" else 0.0
     asked = {"cpu": resources.cpus_per_trial, "gpu": gpus}
-    slots = []
     for kind, amount in asked.items():
         there = available.get(kind.upper(), 0)
         if amount > there:
             raise RunError(
                 f"a trial can have at most what Ray has, but --{kind}s-per-trial is {amount:g} and Ray has {there:g}"
             )
-        if amount:
-            slots.append(int(there / amount))
-    return asked, max(1, min(slots, default=1))
+    return asked, _slots(available, asked)
+
+
+def _slots(available: dict[str, float], asked: dict[str, float]) -> int:
+    # In floating point 0.3 / 0.1 is less than 3.
+    fit = [int(available.get(kind.upper(), 0) / amount + 1e-6) for kind, amount in asked.items() if amount]
+    return max(1, min(fit, default=1))
+
+
+class _SlotCount:
+    """How many trials fit on the cluster now: its nodes come and go."""
+
+    def __init__(self, asked: dict[str, float], slots: int) -> None:
+        self._asked = asked
+        self._slots = slots
+        self._asked_at_s = time.monotonic()
+
+    def __call__(self) -> int:
+        """The number, at most a few seconds old."""
+        import ray
+
+        if time.monotonic() - self._asked_at_s > _RECOUNT_S:
+            self._slots = _slots(ray.cluster_resources(), self._asked)
+            self._asked_at_s = time.monotonic()
+        return self._slots
 
 
 def _whole_device(asked: dict[str, float], nodes: list[dict[str, Any]]) -> dict[str, float]:

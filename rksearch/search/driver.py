@@ -27,6 +27,7 @@ from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.search.settings import Settings
 from rksearch.search.tasks import Agenda
 from rksearch.space import Space, parse_space
+from rksearch.storage import mirror_address, require_storage
 
 Ending = Literal["finished", "interrupted"]
 
@@ -207,6 +208,8 @@ def _perform(
     data_dir = resources.data_dir.absolute()
     # Before anything is started: a missing or damaged data set is one line here, not a failure of every trial.
     load_images(dataset(settings.dataset), data_dir, download=resources.download)
+    if resources.storage:
+        require_storage(resources.storage)
     ledger.write_session(environment=environment(), options=resources.options())
     execution = Execution(
         work_dir=str(run_dir.work),
@@ -217,6 +220,7 @@ def _perform(
         download=resources.download,
         latency=LATENCY in settings.objectives,
         deadline_s=resources.until_s,
+        storage=mirror_address(ledger.read(), resources.storage),
     )
     try:
         perform_all(state, execution, run_dir, resources, console)

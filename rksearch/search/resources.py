@@ -19,6 +19,7 @@ class Resources:
         data_dir: where data sets lie or are downloaded to.
         download: whether a missing data set may be downloaded.
         device, precision: see `rksearch.records.Execution`.
+        storage: URI or absolute path beneath which the run mirrors its checkpoints; None for no mirror.
         cpu_hours, gpu_hours: see `rksearch.search.budget.Budget`; None for no limit.
         until_s: time (seconds since 1970) at which the session ends; None for no limit.
         verbose: whether Ray's and the workers' own messages are shown.
@@ -31,6 +32,7 @@ class Resources:
     download: bool = True
     device: str = "auto"
     precision: str = "auto"
+    storage: str | None = None
     cpu_hours: float | None = None
     gpu_hours: float | None = None
     until_s: float | None = None
@@ -53,6 +55,7 @@ REMEMBERED = (
     "download",
     "device",
     "precision",
+    "storage",
     "cpu_hours",
     "gpu_hours",
 )

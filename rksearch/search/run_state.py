@@ -62,7 +62,7 @@ class RunState:
     def next(self) -> Task | None:
         """The next task for a worker, marked as running; None when there is nothing to start now."""
         while True:
-            phase = self.budget.phase(self.history, self._running_work())
+            phase = self.budget.phase(self.history, self._running_work() if self.budget.of_work else {})
             task = self.agenda.next(self.history, self.running, phase)
             if task is None or task.action != "prune":
                 break

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -21,7 +21,25 @@ from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 
 
-def perform(config: Mapping[str, Any]) -> None:
+class Work(Protocol):
+    """What a worker does with a task; see `outcome_of`."""
+
+    def __call__(
+        self, task: Task, execution: Execution, on_epoch: Callable[[Epoch], None] | None = None
+    ) -> dict[str, Any]:
+        """Do the task and say what came of it."""
+
+
+def performer(work: Work) -> Callable[[Mapping[str, Any]], None]:
+    """The function that Tune sends to the workers."""
+
+    def perform(config: Mapping[str, Any]) -> None:
+        _perform(config, work)
+
+    return perform
+
+
+def _perform(config: Mapping[str, Any], work: Work) -> None:
     """A worker's work on one task; reports each epoch, and at last the outcome as JSON under `outcome`."""
     task = Task.from_json(config["task"])
     execution = Execution(**config["execution"])
@@ -29,7 +47,7 @@ def perform(config: Mapping[str, Any]) -> None:
     def on_epoch(epoch: Epoch) -> None:
         tune.report({"epoch_json": json.dumps(asdict(epoch))})
 
-    tune.report({"outcome": json.dumps(outcome_of(task, execution, on_epoch))})
+    tune.report({"outcome": json.dumps(work(task, execution, on_epoch))})
 
 
 def outcome_of(task: Task, execution: Execution, on_epoch: Callable[[Epoch], None] | None = None) -> dict[str, Any]:
@@ -58,16 +76,26 @@ class Unpickled:
 
 
 class LedgerSearcher(Unpickled, Searcher):
-    """Gives Tune the run's next task, and the run what became of it."""
+    """Gives Tune the run's next task, and the run what became of it.
 
-    def __init__(self, state: RunState, execution: Execution) -> None:
+    Args:
+        state: of the run.
+        execution: where and with what means tasks are done.
+        slots: how many tasks fit at once, now. One more may wait, so that a slot that becomes free is taken at once and
+            a cluster that can grow knows that it should; more would be chosen without knowing what is found meanwhile.
+    """
+
+    def __init__(self, state: RunState, execution: Execution, slots: Callable[[], int]) -> None:
         super().__init__(metric=None, mode=None)
+        self._slots = slots
         self.state = state
         self.execution = asdict(execution)
         self.tasks: dict[str, Task] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next task as a Tune configuration; None to be asked again; FINISHED when all is done."""
+        if len(self.state.running) > self._slots():
+            return None
         task = self.state.next()
         if task is None:
             return Searcher.FINISHED if self.state.done else None
@@ -108,6 +136,9 @@ class Progress(Unpickled, tune.Callback):
         """A worker has finished an epoch."""
         task = self._searcher.tasks.get(trial.trial_id)
         if task and "epoch_json" in result:
+            # Deaths count only since the last epoch: a long trial may outlive any number of nodes, and one that kills
+            # its worker at the same place again and again still ends.
+            trial.run_metadata.num_failures = 0
             self._searcher.state.on_epoch(task, Epoch(**json.loads(result["epoch_json"])))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:

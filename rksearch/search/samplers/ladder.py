@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from rksearch.records import Epoch
 
+Floats = npt.NDArray[np.float64]
+
 PRIOR_PAIRS = 4.0
-"""A rung begins as worth so many pairs of trainings whose errors keep their distance (slope 1)."""
+"""A rung begins as worth so many pairs of trainings whose errors keep their distance."""
 
 PRIOR_SD = 0.2
 """How far logarithms of errors scatter from a rung to the next, until pairs of trainings tell."""
@@ -34,9 +37,9 @@ class Target:
 def final_errors(curves: Mapping[str, Sequence[Epoch]]) -> dict[str, Target]:
     """Where trainings end, by regression from one rung to the next.
 
-    A rung is an epoch at which some training stands. Of those that went on from it, the logarithm of the error at the
-    next rung is regressed on that at this one. That only the better ones went on does not bias this: they were chosen
-    by what is regressed on.
+    A rung is an epoch at which some training stands. Of those that went on from it, the logarithms of the validation
+    error and of the mean training loss so far (the steadier of the two) are regressed on the same two at this rung.
+    That only the better ones went on does not bias this: they were chosen by what is regressed on.
 
     Args:
         curves: epochs of each training, at least one each, with finite errors at their ends.
@@ -45,34 +48,36 @@ def final_errors(curves: Mapping[str, Sequence[Epoch]]) -> dict[str, Target]:
         For each training, in the same order.
     """
     rungs = sorted({len(epochs) for epochs in curves.values()})
-    found = {arch: Target(level(epochs, len(epochs)), 0.0) for arch, epochs in curves.items()}
+    state = {arch: _standing(epochs, len(epochs)) for arch, epochs in curves.items()}
+    doubt = {arch: np.zeros((2, 2)) for arch in curves}
     for low, high in pairwise(rungs):
         above = [epochs for epochs in curves.values() if len(epochs) >= high]
-        x = np.array([level(epochs, low) for epochs in above])
-        y = np.array([level(epochs, high) for epochs in above])
-        seen = np.isfinite(x) & np.isfinite(y)
-        x, y = x[seen], y[seen]
-        slope, offset, variance = _line(x, y)
+        x = np.array([_standing(epochs, low) for epochs in above])
+        y = np.array([_standing(epochs, high) for epochs in above])
+        seen = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
+        slopes, offset, variance = _line(x[seen], y[seen])
         for arch, epochs in curves.items():
             if len(epochs) <= low:
-                own = found[arch]
-                found[arch] = Target(offset + slope * own.value, slope**2 * own.variance + variance)
-    return found
+                state[arch] = offset + slopes.T @ state[arch]
+                doubt[arch] = slopes.T @ doubt[arch] @ slopes + variance
+    return {arch: Target(float(state[arch][0]), float(doubt[arch][0, 0])) for arch in curves}
 
 
-def level(epochs: Sequence[Epoch], at: int) -> float:
-    """Logarithm of the validation error after epoch `at`."""
-    return math.log(max(epochs[at - 1].val_error_pct, 1e-3))
+def _standing(epochs: Sequence[Epoch], at: int) -> Floats:
+    """Logarithms of the validation error after epoch `at` and of the mean training loss up to it."""
+    error = math.log(max(epochs[at - 1].val_error_pct, 1e-3))
+    loss = math.fsum(epoch.train_loss for epoch in epochs[:at]) / at
+    return np.array([error, math.log(loss) if math.isfinite(loss) and loss > 0 else error])
 
 
-def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """Slope, offset and variance around the line of y over x, drawn towards slope 1."""
+def _line(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
+    """Slopes, offsets and covariance around the plane of y over x, drawn towards no change but by an offset."""
     if not len(x):
-        return 1.0, 0.0, PRIOR_SD**2
-    centre = x.mean()
-    spread = ((x - centre) ** 2).sum()
-    change = y - x
-    slope = 1 + ((x - centre) * (change - change.mean())).sum() / (spread + PRIOR_PAIRS * PRIOR_SD**2)
-    offset = y.mean() - slope * centre
-    rest = ((y - offset - slope * x) ** 2).sum()
-    return float(slope), float(offset), float((rest + PRIOR_PAIRS * PRIOR_SD**2) / (len(x) + PRIOR_PAIRS))
+        return np.eye(2), np.zeros(2), PRIOR_SD**2 * np.eye(2)
+    middle, change = x.mean(axis=0), y - x
+    off = x - middle
+    ridge = PRIOR_PAIRS * PRIOR_SD**2 * np.eye(2)
+    slopes = np.eye(2) + np.linalg.solve(off.T @ off + ridge, off.T @ (change - change.mean(axis=0)))
+    offset = y.mean(axis=0) - middle @ slopes
+    rest = y - offset - x @ slopes
+    return slopes, offset, (rest.T @ rest + PRIOR_PAIRS * PRIOR_SD**2 * np.eye(2)) / (len(x) + PRIOR_PAIRS)

@@ -64,6 +64,8 @@ class Surrogate:
         self._models = {i: Process(listing.groups) for i in range(len(self._objectives)) if not self._priced(i)}
         ends = {"params": float(space.largest.params), "macs": float(space.most_macs.macs)}
         self._most = {i: np.log10(ends[self._objectives[i]]) for i in self._costs if self._priced(i)}
+        # The corner of the hypervolume of reports: guessing, at the cost of the costliest member.
+        self._guessing = 100 * (1 - 1 / space.definition.dataset.classes)
         self._fitted_at = 0
         self.front: Rows = np.zeros((0, 0), dtype=np.int64)
 
@@ -114,7 +116,7 @@ class Surrogate:
         if not len(members):
             members = everything
         errors = np.exp(self._models[self._error].predict(members.features)[0])
-        self._worst = np.array([*(self._end(i, logs[:, i]) for i in self._costs), float(errors.max()) * 1.1])
+        self._worst = np.array([*(self._end(i, logs[:, i]) for i in self._costs), self._guessing])
         own_costs = self._cost_columns(members)
         front = _front(own_costs, errors)
         if len(front) > FRONT and len(self._costs) > 1:

@@ -1,0 +1,46 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from rksearch.errors import RunError
+from rksearch.search.overhead import sleep_run
+from rksearch.search.slots import chosen
+
+
+@given(waiting=st.integers(0, 6), running=st.integers(0, 5), slots=st.integers(1, 5))
+def test_a_free_worker_goes_to_a_trial_for_which_no_other_starts(waiting: int, running: int, slots: int) -> None:
+    trials: list[Any] = [SimpleNamespace(number=i) for i in range(waiting)]
+    trial = chosen(trials, slots=slots, running=running)
+    # Written out: one slot belongs to the free worker, and the others that are left start those that came first.
+    left = max(0, slots - running - 1)
+    without_worker = trials[left:]
+    if without_worker:
+        assert trial is without_worker[0]
+    elif trials:
+        assert trial is trials[-1]
+    else:
+        assert trial is None
+
+
+def test_trials_that_cannot_fill_the_slots_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="multiple of the slots, but got 3 trials and 2 slots"):
+        sleep_run(tmp_path, trials=3, trial_s=1, slots=2, console=Console(quiet=True))
+
+
+@pytest.mark.slow
+def test_two_slots_of_ten_second_trials_are_busy(tmp_path: Path) -> None:
+    found = sleep_run(tmp_path, trials=12, trial_s=10, slots=2, console=Console(quiet=True))
+    assert found.trials == 12
+    assert found.busy_pct >= 95, found
+
+
+@pytest.mark.slow
+def test_trials_shorter_than_the_start_of_a_worker_fill_all_slots(tmp_path: Path) -> None:
+    found = sleep_run(tmp_path, trials=24, trial_s=1, slots=2, console=Console(quiet=True))
+    # One slot alone would need 24 s.
+    assert found.span_s < 20, found
