@@ -1,3 +1,4 @@
+import importlib
 import math
 import random
 import statistics
@@ -12,6 +13,7 @@ from rksearch.cost import cost
 from rksearch.errors import SpaceError
 from rksearch.records import Epoch, Status
 from rksearch.search.samplers import SAMPLERS, Observation, Sampler, make
+from rksearch.search.samplers.study import StudySampler
 from rksearch.space import Space, load_space, parse_space
 from rksearch.spec import parse
 
@@ -287,6 +289,17 @@ def test_architectures_outside_of_the_space_teach_nothing(name):
     sampler.observe(observation(space, "ResNet-20", 5.0))
     sampler.observe(observation(space, "RKNet-k64-m9-1x1", 5.0))
     assert sampler.propose(set()) is not None
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2"])
+def test_a_study_that_begins_anew_goes_on(name, monkeypatch):
+    module = importlib.import_module(f"rksearch.search.samplers.{name}")
+    monkeypatch.setattr(module, "MODELLED", 10)
+    space = parse_space(TIED, name="tied")
+    sampler = make(name, space, objectives=("val_error_pct", "params"), trials=70, seed=0)
+    assert len(search(sampler, space, 70)) == 70
+    assert isinstance(sampler, StudySampler)
+    assert sampler.studies > 1
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 
 from rksearch.search.samplers.start import Start
 from rksearch.search.samplers.study import StudySampler
@@ -50,8 +49,8 @@ class Nsga2Sampler(StudySampler):
         self._population = max(SMALLEST, min(LARGEST, trials // GENERATIONS))
         super().__init__(space, start, objectives=objectives, seed=seed, proposed=proposed, most=MODELLED)
 
-    def _add(self, state: TrialState, choices: dict[str, Any], values: Sequence[float] | None = None) -> int:
-        number = super()._add(state, choices, values)
+    def _add(self, choices: dict[str, Any]) -> int:
+        number = super()._add(choices)
         # Without a generation it would never be in a population.
         self._study.sampler.get_trial_generation(self._study, self._study.get_trials(deepcopy=False)[number])
         return number

@@ -37,6 +37,9 @@ class StudySampler(ABC):
         proposed: how many were proposed before.
         most: so many complete trainings are modelled at most; beyond, the study begins anew with the better half of
             them (by layers of the front) and the latest.
+
+    Attributes:
+        studies: how many were begun.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class StudySampler(ABC):
         # Trials that were asked for in an earlier session are not asked for again, so neither are their numbers.
         self._seed = seed + proposed
         self._most = most
-        self._studies = 0
+        self.studies = 0
         self._distributions: dict[str, BaseDistribution] = {
             key: CategoricalDistribution(values) for key, values in space.dimensions().items()
         }
@@ -108,18 +111,17 @@ class StudySampler(ABC):
         return [v if i == self._error else math.log10(max(v, 1e-9)) for i, v in enumerate(values)]
 
     def _enqueue(self, arch: str) -> int:
-        return self._add(TrialState.RUNNING, self._space.choices(parse(arch)))
+        return self._add(self._space.choices(parse(arch)))
 
-    def _add(self, state: TrialState, choices: dict[str, Any], values: Sequence[float] | None = None) -> int:
-        """A trial that Optuna did not ask for: asking would cost its sampler's whole effort."""
-        self._study.add_trial(
-            create_trial(state=state, params=choices, distributions=self._distributions, values=values)
-        )
+    def _add(self, choices: dict[str, Any]) -> int:
+        """A running trial that Optuna did not ask for: asking would cost its sampler's whole effort."""
+        trial = create_trial(state=TrialState.RUNNING, params=choices, distributions=self._distributions)
+        self._study.add_trial(trial)
         return int(self._study.get_trials(deepcopy=False)[-1].number)
 
     def _new_study(self) -> optuna.Study:
-        sampler = self.sampler(self._seed + 1_000_003 * self._studies)
-        self._studies += 1
+        sampler = self.sampler(self._seed + 1_000_003 * self.studies)
+        self.studies += 1
         return optuna.create_study(directions=self._directions, sampler=sampler)
 
     def _forget(self) -> None:
@@ -133,7 +135,7 @@ class StudySampler(ABC):
         kept = [older[i] for i in sorted(best)] + kept
         self._study = self._new_study()
         for trial in kept:
-            self._add(TrialState.COMPLETE, trial.params, trial.values)
+            self._study.tell(self._add(trial.params), trial.values)
         self._running = {arch: self._enqueue(arch) for arch in self._running}
 
 
