@@ -154,7 +154,7 @@ def assert_same_curve_to_rounding(name: str, choice: Choice) -> None:
     assert exact[-1] < 0.98 * exact[0]  # it learns, so the steps do matter
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS[:2]), NETWORKS[2]])
 def test_loss_curves_of_the_plain_loop_and_ours_agree_step_by_step(name: str) -> None:
     assert_same_curve_to_rounding(name, EAGER)
 

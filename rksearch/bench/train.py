@@ -172,7 +172,7 @@ def bench_train(
     lacking = missing_compiler(settings.device) if settings.compiled else None
     if lacking:
         raise DeviceError(f"compiling was asked for, but {lacking}; install what is missing or leave compiling out")
-    ceilings = measure_ceilings(settings.device, settings.precision)
+    ceilings = measure_ceilings(settings.device, settings.precision, settings.now_s)
     found = []
     with cold_compiler():
         for spec in specs:
