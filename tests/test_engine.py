@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ from rksearch.errors import DeviceError
 from rksearch.layout import layout
 from rksearch.models import build
 from rksearch.recipe import Recipe
+from rksearch.records import Epoch, Execution, TrialResult, TrialSpec
 from rksearch.spec import parse
 from rksearch.train import Trainer, seed_everything
+from rksearch.trial import run_trial
 from tests.recorded import Recorder
 
 CPU = torch.device("cpu")
@@ -151,7 +154,7 @@ def assert_same_curve_to_rounding(name: str, choice: Choice) -> None:
     assert exact[-1] < 0.98 * exact[0]  # it learns, so the steps do matter
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS[:2]), NETWORKS[2]])
 def test_loss_curves_of_the_plain_loop_and_ours_agree_step_by_step(name: str) -> None:
     assert_same_curve_to_rounding(name, EAGER)
 
@@ -245,3 +248,37 @@ def test_without_a_compiler_nothing_is_compiled_and_the_reason_is_told(
     found = chosen(wanted)
     assert not found.compiled
     assert found.reason == "not compiled: there is no C++ compiler (g++ or clang++) on the PATH"
+
+
+SPEC = TrialSpec(
+    arch=NETWORKS[0],
+    dataset="digits",
+    recipe=Recipe(name="short", epochs=3, batch_size=32, lr=0.05, schedule="cosine", warmup=0.1),
+    train_images=100,
+)
+
+
+def execution(work_dir: Path, wanted: str) -> Execution:
+    return Execution(work_dir=str(work_dir), data_dir=str(work_dir), precision="fp32", device="cpu", compile=wanted)
+
+
+def numbers(result: TrialResult) -> list[Epoch]:
+    return [replace(epoch, train_time_s=0) for epoch in result.epochs]
+
+
+def test_a_trial_records_whether_it_was_compiled_and_why(tmp_path: Path) -> None:
+    result = run_trial(SPEC, execution(tmp_path, "off"))
+    assert (result.compiled, result.compile_reason) == (False, "not compiled, as asked")
+    assert TrialResult.from_json(result.to_json()) == result
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_compiled_trial_goes_on_compiled_whatever_is_asked_then(tmp_path: Path) -> None:
+    whole = run_trial(SPEC, execution(tmp_path / "whole", "on"))
+    told: list[Epoch] = []
+    run_trial(SPEC, execution(tmp_path / "parts", "on"), told.append, lambda: len(told) == 2)
+    resumed = run_trial(SPEC, execution(tmp_path / "parts", "off"))
+    assert whole.compiled is resumed.compiled is True
+    assert whole.compile_reason == resumed.compile_reason == "compiled, as asked"
+    assert numbers(resumed) == numbers(whole)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from rksearch.datasets import Dataset
 from rksearch.device import autocast
 from rksearch.models import build
-from rksearch.models.blocks import DenseBlock, DenseLayer
+from rksearch.models.blocks import DenseBlock
 from rksearch.spec import parse
 from rksearch.train import seed_everything
 
@@ -80,6 +80,11 @@ def _work(data: Dataset, settings: Settings, make: Callable[[DenseBlock], Callab
     return run
 
 
+def _layers(block: DenseBlock) -> list[Any]:
+    """Its layers, whose parts torch's own types do not tell."""
+    return list(block.children())
+
+
 class InPlace(nn.Module):
     """Every ReLU overwrites the batch norm's result."""
 
@@ -89,7 +94,7 @@ class InPlace(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `DenseBlock`."""
-        for layer in self.block:
+        for layer in _layers(self.block):
             y = F.relu(layer.norm1(x), inplace=True)
             y = layer.conv2(F.relu(layer.norm2(layer.conv1(y)), inplace=True))
             x = torch.cat([x, y], 1)
@@ -113,8 +118,8 @@ class _IntoBuffer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: DenseBlock, *parameters: Tensor) -> Tensor:
-        layers: list[DenseLayer] = [layer for layer in block if isinstance(layer, DenseLayer)]
-        growths = [layer.conv2.weight.shape[0] for layer in layers]  # type: ignore[union-attr]
+        layers = _layers(block)
+        growths = [layer.conv2.weight.shape[0] for layer in layers]
         count, width, height, breadth = x.shape
         buffer = torch.empty((count, width + sum(growths), height, breadth), dtype=x.dtype, device=x.device).to(
             memory_format=torch.channels_last
@@ -134,7 +139,7 @@ class _IntoBuffer(torch.autograd.Function):
         return buffer
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         total = gradient.clone(memory_format=torch.channels_last)
         found: list[Tensor] = []
         for seen, out, parameters, width in reversed(ctx.tapes):
@@ -155,7 +160,7 @@ class SharedStatistics(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """As `DenseBlock`, in training mode; running statistics are not kept up, which costs next to nothing."""
         means, inverse = _statistics(x)
-        for layer in self.block:
+        for layer in _layers(self.block):
             scale = layer.norm1.weight * inverse
             shift = layer.norm1.bias - means * scale
             y = F.relu(x * scale.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None])

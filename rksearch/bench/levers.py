@@ -135,7 +135,7 @@ def _step_of(
     batch = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
     images, labels = next(batch.batches(settings.batch_size))
     if channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     else:
         images = images.contiguous()
     optimizer = torch.optim.SGD(

@@ -172,7 +172,7 @@ def bench_train(
     lacking = missing_compiler(settings.device) if settings.compiled else None
     if lacking:
         raise DeviceError(f"compiling was asked for, but {lacking}; install what is missing or leave compiling out")
-    ceilings = measure_ceilings(settings.device, settings.precision)
+    ceilings = measure_ceilings(settings.device, settings.precision, settings.now_s)
     found = []
     with cold_compiler():
         for spec in specs:
@@ -297,12 +297,16 @@ def _pipelines(loop: PlainLoop, source: Source, settings: Settings, images: int)
     """Images a second that each side's data pipeline delivers when nothing is trained."""
     train = DeviceImages(*source.take(images), source.data, settings.device)
     batches = TrainBatches(train, source.data, batch_size=settings.batch_size, augment=True, seed=settings.seed)
-    sources: dict[str, Callable[[], Any]] = {"plain": loop.batches, "ours": batches.epoch}
+    sources: dict[str, Callable[[], Iterator[Any]]] = {"plain": loop.batches, "ours": batches.epoch}
     rates: dict[str, list[float]] = {}
     for _ in range(settings.rounds):
         for name, deliver in sources.items():
-            rates.setdefault(name, []).append(images / _epoch_s(lambda deliver=deliver: deque(deliver(), 0), settings))
+            rates.setdefault(name, []).append(images / _epoch_s(functools.partial(_exhaust, deliver), settings))
     return {name: _spread(values) for name, values in rates.items()}
+
+
+def _exhaust(deliver: Callable[[], Iterator[Any]]) -> None:
+    deque(deliver(), maxlen=0)
 
 
 def _pays_from(sides: dict[str, Side]) -> int | None:
