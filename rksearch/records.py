@@ -93,7 +93,8 @@ class Execution:
         download: whether a missing data set may be downloaded.
         latency: whether to measure how long inference takes, before the last epoch.
         deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
-        memory_bytes: most memory that the trial may take; None for what is free on the device when it starts.
+        memory_bytes: most memory that the trial may take; None for its share, as far as that is free at its start.
+        memory_share: of the device's memory, GPU or machine, that trials beside it leave.
         storage: URI or absolute path of the directory in which checkpoints are mirrored; None to keep them in
             `work_dir` alone.
     """
@@ -108,6 +109,7 @@ class Execution:
     latency: bool = False
     deadline_s: float | None = None
     memory_bytes: int | None = None
+    memory_share: float = 1.0
     storage: str | None = None
 
 

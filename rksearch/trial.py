@@ -205,7 +205,9 @@ def _train(
         with as_trial_failure("building the network"):
             seed_everything(spec.seed)
             known["witness"] = witness(build(arch, facts), facts, counts)
-        available = execution.memory_bytes if execution.memory_bytes is not None else free_memory_bytes(device)
+        available = execution.memory_bytes
+        if available is None:
+            available = free_memory_bytes(device, share=execution.memory_share)
         count = len(parts.train) + len(parts.val)
         plan = plan_memory(
             arch, facts, spec.recipe, precision, available, eval_batch_size=EVAL_BATCH_SIZE, images=count

@@ -277,7 +277,7 @@ def test_a_trial_records_whether_it_was_compiled_and_why(tmp_path: Path) -> None
 def test_a_compiled_trial_goes_on_compiled_whatever_is_asked_then(tmp_path: Path) -> None:
     whole = run_trial(SPEC, execution(tmp_path / "whole", "on"))
     told: list[Epoch] = []
-    run_trial(SPEC, execution(tmp_path / "parts", "on"), told.append, lambda: len(told) == 2)
+    run_trial(SPEC, execution(tmp_path / "parts", "on"), told.append, until=2)
     resumed = run_trial(SPEC, execution(tmp_path / "parts", "off"))
     assert whole.compiled is resumed.compiled is True
     assert whole.compile_reason == resumed.compile_reason == "compiled, as asked"

@@ -78,6 +78,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         no_download: bool,
         device: str,
         precision: str,
+        compile_: str,
         cpus_per_trial: float,
         gpus_per_trial: float | None,
         address: str | None,
@@ -100,6 +101,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
             download=not no_download,
             device=device,
             precision=precision,
+            compile=compile_,
             verbose=verbose,
             cpu_hours=cpu_hours,
             gpu_hours=gpu_hours,
@@ -107,7 +109,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         )
         context = click.get_current_context()
         sources = {key: context.get_parameter_source(key) for key in context.params}
-        chosen = frozenset(key for key, source in sources.items() if source is not ParameterSource.DEFAULT)
+        chosen = frozenset(key.rstrip("_") for key, source in sources.items() if source is not ParameterSource.DEFAULT)
         return command(resources=resources, chosen=chosen, **rest)
 
     options = (
@@ -135,7 +137,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         ),
         click.option("--verbose", is_flag=True, help="Show Ray's and the workers' own messages."),
     )
-    return _apply(execution_options(with_resources), options)
+    return _apply(execution_options(compile_option("auto")(with_resources)), options)
 
 
 def budget_options(command: F) -> F:
