@@ -7,7 +7,8 @@ and is a function of that generator's state, whatever the device.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +77,11 @@ class Draws:
     dx: Tensor
     flip: Tensor
 
+    def to(self, device: torch.device) -> Draws:
+        """The same numbers on `device`."""
+        order, dy, dx, flip = (t.to(device) for t in (self.order, self.dy, self.dx, self.flip))
+        return Draws(order=order, dy=dy, dx=dx, flip=flip)
+
 
 class TrainBatches:
     """Shuffled, augmented batches of a training set; `generator` holds the state of all its randomness.
@@ -119,14 +125,18 @@ class TrainBatches:
 
     def apply(self, draws: Draws) -> Iterator[Batch]:
         """The batches that `draws` describes."""
-        order, dy, dx, flip = (t.to(self.images.device) for t in (draws.order, draws.dy, draws.dx, draws.flip))
+        there = draws.to(self.images.device)
         for start, stop in self.bounds:
-            part = slice(start, stop)
-            index = order[part]
-            pixels = self.images.normalised(index)
-            if self._padding or self._flip:
-                pixels = _crop(pixels, dy[part], dx[part], flip[part], self._padding)
-            yield pixels.permute(0, 3, 1, 2), self.images.labels(index)
+            yield self.at(torch.arange(start, stop, device=self.images.device), there)
+
+    def at(self, places: Tensor, draws: Draws) -> Batch:
+        """The images that stand at `places` (B,) in the order of `draws`; all of it on the images' device."""
+        index = draws.order.index_select(0, places)
+        pixels = self.images.normalised(index)
+        if self._padding or self._flip:
+            dy, dx, flip = (t.index_select(0, places) for t in (draws.dy, draws.dx, draws.flip))
+            pixels = _crop(pixels, dy, dx, flip, self._padding)
+        return pixels.permute(0, 3, 1, 2), self.images.labels(index)
 
 
 def _crop(pixels: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, padding: int) -> Tensor:
@@ -157,6 +167,12 @@ def batch_bounds(images: int, batch_size: int) -> list[tuple[int, int]]:
     if len(starts) > 1 and images - starts[-1] == 1:
         starts.pop()
     return list(zip(starts, [*starts[1:], images], strict=True))
+
+
+def full_batch_images(bounds: Sequence[tuple[int, int]]) -> int:
+    """Images of an epoch that come in batches of its commonest size."""
+    size, count = Counter(stop - start for start, stop in bounds).most_common(1)[0]
+    return size * count
 
 
 def _stream_seed(seed: int, purpose: str) -> int:

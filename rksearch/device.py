@@ -57,19 +57,36 @@ FREE_SHARE = 0.9
 """Of the free memory that a training may count on; the rest is for what libraries take beside torch's allocator."""
 
 
-def free_memory_bytes(device: torch.device) -> int:
-    """Memory that a training on `device` may take now: a share of what is free on the GPU, or on this machine."""
+def free_memory_bytes(device: torch.device, *, share: float = 1.0) -> int:
+    """Memory that a training on `device` may take now: most of what is free on the GPU, or on this machine.
+
+    Args:
+        device: where it trains.
+        share: of the device's whole memory that it may take at most; the rest is for trainings beside it, which may not
+            have taken theirs yet.
+    """
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
+        free, total = torch.cuda.mem_get_info(device)
         # What torch has reserved and does not use counts as taken there, but serves the next allocation here.
         free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(FREE_SHARE * free)
-    return int(FREE_SHARE * _free_ram_bytes())
+    else:
+        total = _ram_bytes()
+        free = _free_ram_bytes(total)
+    return int(FREE_SHARE * min(free, share * total))
 
 
-def _free_ram_bytes() -> int:
+def _ram_bytes() -> int:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    # A container may be allowed less than the machine has.
+    if limit.exists() and (most := limit.read_text().strip()) != "max":
+        total = min(total, int(most))
+    return total
+
+
+def _free_ram_bytes(total: int) -> int:
     info = Path("/proc/meminfo")
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = total
     if info.exists():
         for line in info.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -79,3 +96,8 @@ def _free_ram_bytes() -> int:
     if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
         free = min(free, int(most) - int(used.read_text()))
     return max(0, free)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a network of float32 weights computes in `precision`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

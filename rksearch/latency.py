@@ -123,9 +123,8 @@ def _measure(asked: dict[str, Any]) -> list[dict[str, Any]]:
     """What the fresh process does."""
     import torch
 
-    from rksearch.device import resolve_device, resolve_precision
+    from rksearch.device import autocast, resolve_device, resolve_precision
     from rksearch.models import build
-    from rksearch.train import autocast
 
     torch.set_num_threads(asked["threads"])
     device = resolve_device(asked["device"])

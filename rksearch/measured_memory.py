@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from rksearch.datasets import Dataset
-from rksearch.device import Precision
-from rksearch.train import autocast
+from rksearch.device import Precision, autocast
 
 
 class StepMemory(NamedTuple):

@@ -88,10 +88,13 @@ class Execution:
         device: `auto` (CUDA where there is one), `cpu` or `cuda`.
         precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`.
         threads: CPU threads of this trial.
+        compile: `auto` (where that is expected to save more time than it costs, see `rksearch.engine.compiling`), `on`
+            or `off`. A trial that is gone on with stays as it began.
         download: whether a missing data set may be downloaded.
         latency: whether to measure how long inference takes, before the last epoch.
         deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
-        memory_bytes: most memory that the trial may take; None for what is free on the device when it starts.
+        memory_bytes: most memory that the trial may take; None for its share, as far as that is free at its start.
+        memory_share: of the device's memory, GPU or machine, that trials beside it leave.
         storage: URI or absolute path of the directory in which checkpoints are mirrored; None to keep them in
             `work_dir` alone.
     """
@@ -101,10 +104,12 @@ class Execution:
     device: str = "auto"
     precision: str = "auto"
     threads: int = 1
+    compile: str = "auto"
     download: bool = True
     latency: bool = False
     deadline_s: float | None = None
     memory_bytes: int | None = None
+    memory_share: float = 1.0
     storage: str | None = None
 
 
@@ -142,6 +147,8 @@ class TrialResult:
         witness: counts taken from the built model: `params` (torch), `fvcore_flops` (fvcore; None where it is not
             installed), and `agree`.
         device, precision, threads: what it ran on.
+        compiled: whether its training steps were compiled; None where that is not known.
+        compile_reason: why they were or were not, in words.
         images: how many images were used: `train`, `val`.
         split: first 16 hex digits of the SHA-256 of the split's indices.
         memory: `predicted_peak_bytes` of the training, and whether it had to `recompute` activations to fit (see
@@ -162,6 +169,8 @@ class TrialResult:
     device: str = ""
     precision: str = ""
     threads: int = 0
+    compiled: bool | None = None
+    compile_reason: str = ""
     images: dict[str, int] = field(default_factory=dict)
     split: str = ""
     memory: dict[str, Any] | None = None

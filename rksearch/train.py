@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -14,10 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rksearch.batches import DeviceImages, TrainBatches
-from rksearch.device import Precision
+from rksearch.device import Precision, autocast
+from rksearch.engine.compiling import EAGER, Choice
+from rksearch.engine.programs import CudaGraphs, Programs, Recorder
+from rksearch.engine.step import TrainStep
 from rksearch.errors import RksearchError, TrialFailed
 from rksearch.recipe import Recipe
 from rksearch.records import Epoch
+
+logger = logging.getLogger(__name__)
 
 
 def seed_everything(seed: int) -> None:
@@ -69,27 +75,46 @@ class Trainer:
         val: the validation images, on the same device; None to train without a validation, whose numbers are NaN then.
         recipe: how to train.
         precision: of convolutions and matrix products, in training and validation alike.
+        choice: whether the training steps are compiled. A saved state brings its own.
+        record: makes a replay of a step; None records CUDA graphs on a GPU and nothing on a CPU.
+
+    Attributes:
+        epochs: those that have run, restored ones included.
+        step_losses: mean loss of every step of the epoch that ran last here.
     """
 
     def __init__(
-        self, model: nn.Module, train: TrainBatches, val: DeviceImages | None, recipe: Recipe, precision: Precision
+        self,
+        model: nn.Module,
+        train: TrainBatches,
+        val: DeviceImages | None,
+        recipe: Recipe,
+        precision: Precision,
+        *,
+        choice: Choice = EAGER,
+        record: Recorder | None = None,
     ) -> None:
         self.device = train.images.device
         self.model = model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = precision
         self.recipe = recipe
         self.epochs: list[Epoch] = []
+        self.step_losses: list[float] = []
+        self.choice = choice
         self._train = train
         self._val = val
-        # Fused, because a loop over hundreds of small tensors costs a small net several percent of its time.
-        self._optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
+        self._record = CudaGraphs() if record is None and self.device.type == "cuda" else record
+        self._sizes = [stop - start for start, stop in train.bounds]
+        self._step = TrainStep(self.model, train, recipe, precision)
+        self._programs = self._new_programs()
+
+    def _new_programs(self) -> Programs:
+        return Programs(self._step, self.model, self._sizes, compiled=self.choice.compiled, record=self._record)
+
+    @property
+    def prepare_time_s(self) -> float:
+        """Seconds spent on compiling and recording, which no epoch's time contains."""
+        return self._programs.prepare_time_s
 
     @property
     def done(self) -> bool:
@@ -104,8 +129,9 @@ class Trainer:
         """
         number = len(self.epochs) + 1
         with as_trial_failure(f"training epoch {number}"):
+            self.prepare()
             started = time.perf_counter()
-            train_loss, train_error_pct = self._pass(number)
+            train_loss, train_error_pct = self.train_pass(number)
             train_time_s = time.perf_counter() - started
             val_loss, val_error_pct = math.nan, math.nan
             if self._val is not None:
@@ -125,32 +151,49 @@ class Trainer:
         self.epochs.append(epoch)
         return epoch
 
-    def _pass(self, number: int) -> tuple[float, float]:
-        """Train over all batches of epoch `number`; mean loss and error in percent."""
+    def prepare(self) -> None:
+        """Compile and record what the training needs; where one of these fails, go on without it and say so.
+
+        Has no effect when that is done; `run_epoch` does it first.
+        """
+        self.model.train()
+        try:
+            self._programs.prepare(self._sizes)
+        except RuntimeError as error:
+            if _is_out_of_memory(error) or not (self.choice.compiled or self._record):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            if self.choice.compiled:
+                self.choice = Choice(compiled=False, reason=f"not compiled, because that failed ({reason})")
+                logger.warning("the training steps are %s", self.choice.reason)
+            else:
+                self._record = None
+                logger.warning("the training steps are not recorded as a graph, because that failed (%s)", reason)
+            self._programs = self._new_programs()
+            self.prepare()
+
+    def train_pass(self, number: int) -> tuple[float, float]:
+        """Train over all batches as in epoch `number`; mean loss and error in percent.
+
+        A part of `run_epoch`, which validates and keeps the history too.
+
+        Raises:
+            TrialFailed: the loss is no longer finite.
+        """
         self.model.train()
         steps = self._train.steps_per_epoch
-        losses = torch.zeros(steps, device=self.device)
-        wrong = torch.zeros((), dtype=torch.int64, device=self.device)
-        for i, (images, labels) in enumerate(self._train.epoch()):
-            for group in self._optimizer.param_groups:
-                group["lr"] = self.recipe.lr_at((number - 1) * steps + i, steps)
-            with autocast(self.device, self.precision):
-                logits = self.model(images)
-            loss = F.cross_entropy(logits.float(), labels)
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self._optimizer.step()
-            losses[i] = loss.detach()
-            wrong += (logits.detach().argmax(1) != labels).sum()
+        rates = [self.recipe.lr_at((number - 1) * steps + i, steps) for i in range(steps)]
+        self._step.begin(self._train.draw(), rates)
+        for size in self._sizes:
+            self._programs.run(size)
         # The only time in the pass that the host waits for the device.
-        step_losses = losses.tolist()
-        for i, value in enumerate(step_losses):
+        self.step_losses = self._step.losses.tolist()
+        for i, value in enumerate(self.step_losses):
             if not math.isfinite(value):
                 raise self._diverged(value, f"at step {i + 1} of {steps} of epoch {number}", (number - 1) * steps + i)
         count = len(self._train.images)
-        sizes = [stop - start for start, stop in self._train.bounds]
-        mean_loss = math.fsum(value * size for value, size in zip(step_losses, sizes, strict=True)) / count
-        return mean_loss, 100 * int(wrong) / count
+        mean_loss = math.fsum(value * size for value, size in zip(self.step_losses, self._sizes, strict=True)) / count
+        return mean_loss, 100 * int(self._step.wrong) / count
 
     def _diverged(self, loss: float, where: str, step: int) -> TrialFailed:
         lr = self.recipe.lr_at(step, self._train.steps_per_epoch)
@@ -162,12 +205,15 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch depends on: plain values and tensors, see `load_state_dict`."""
+        cuda = {"cuda_generator": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
         return {
             "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self._step.optimizer.state_dict(),
             "generator": self._train.generator.get_state(),
             "torch_generator": torch.get_rng_state(),
+            **cuda,
             "epochs": [asdict(epoch) for epoch in self.epochs],
+            "choice": asdict(self.choice),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -178,15 +224,15 @@ class Trainer:
                 `state_dict`.
         """
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._step.load_optimizer(state["optimizer"])
         self._train.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_generator"])
+        if "cuda_generator" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_generator"], self.device)
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which a network of float32 weights computes in `precision`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+        # Compiled or not is part of the numbers, to rounding: a training goes on as it began.
+        self.choice = Choice(**state["choice"]) if "choice" in state else EAGER
+        self._programs = self._new_programs()
 
 
 def evaluate(model: nn.Module, images: DeviceImages, precision: Precision) -> tuple[float, float]:

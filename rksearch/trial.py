@@ -14,15 +14,17 @@ from typing import Any
 
 import torch
 
-from rksearch.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches
+from rksearch.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches, batch_bounds, full_batch_images
 from rksearch.checkpoint import CheckpointStore
 from rksearch.cost import cost
 from rksearch.data import Images, Split, load_images, split
 from rksearch.datasets import Dataset, dataset
 from rksearch.device import Precision, free_memory_bytes, resolve_device, resolve_precision
+from rksearch.engine.compiling import Choice, choose
 from rksearch.errors import RunError, TrialFailed
 from rksearch.files import file_lock
 from rksearch.latency import latency_ms, measure_latency
+from rksearch.layout import layout
 from rksearch.measure import witness
 from rksearch.memory import MemoryPlan, plan_memory
 from rksearch.models import build
@@ -190,18 +192,34 @@ def _train(
         "images": {"train": len(parts.train), "val": len(parts.val)},
         "split": parts.digest[:16],
     }
+    bounds = batch_bounds(len(parts.train), spec.recipe.batch_size)
+    choice = choose(
+        execution.compile,
+        layout(arch, facts),
+        device,
+        images=spec.recipe.epochs * full_batch_images(bounds),
+        threads=execution.threads,
+    )
     trainer: Trainer | None = None
     try:
         with as_trial_failure("building the network"):
             seed_everything(spec.seed)
             known["witness"] = witness(build(arch, facts), facts, counts)
-        available = execution.memory_bytes if execution.memory_bytes is not None else free_memory_bytes(device)
+        available = execution.memory_bytes
+        if available is None:
+            available = free_memory_bytes(device, share=execution.memory_share)
         count = len(parts.train) + len(parts.val)
         plan = plan_memory(
             arch, facts, spec.recipe, precision, available, eval_batch_size=EVAL_BATCH_SIZE, images=count
         )
         known["memory"] = plan.to_json()
-        trainer = _resume(store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision, plan))
+        if plan.recompute:
+            choice = Choice(compiled=False, reason="not compiled: its activations are recomputed to fit in memory")
+        trainer = _resume(
+            store, lambda: _new_trainer(spec, arch, facts, images, parts, device, precision, plan, choice)
+        )
+        known |= {"compiled": trainer.choice.compiled, "compile_reason": trainer.choice.reason}
+        logger.info("%s is %s", spec.id, trainer.choice.reason)
         while not trainer.done:
             if _must_pause(len(trainer.epochs), until, execution.deadline_s):
                 return TrialResult(status="paused", epochs=tuple(trainer.epochs), **known), {}
@@ -275,6 +293,7 @@ def _new_trainer(
     device: torch.device,
     precision: Precision,
     plan: MemoryPlan,
+    choice: Choice,
 ) -> Trainer:
     """A training at its very start, the same one for the same spec."""
     with as_trial_failure("preparing the training"):
@@ -289,7 +308,7 @@ def _new_trainer(
             val = DeviceImages(images.train_images[parts.val], images.train_labels[parts.val], facts, device)
         recipe = spec.recipe
         batches = TrainBatches(train, facts, batch_size=recipe.batch_size, augment=recipe.augment, seed=spec.seed)
-        return Trainer(model, batches, val, recipe, precision)
+        return Trainer(model, batches, val, recipe, precision, choice=choice)
 
 
 def _resume(store: CheckpointStore, start: Callable[[], Trainer]) -> Trainer:

@@ -10,7 +10,7 @@ from rksearch.cost import cost
 from rksearch.datasets import dataset
 from rksearch.ledger import Ledger
 from rksearch.recipe import recipe
-from rksearch.records import Epoch, TrialResult, TrialSpec
+from rksearch.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
 from rksearch.search.racing import Race, Racing
@@ -117,7 +117,7 @@ def outcome(task: Task) -> dict[str, Any]:
         )
         for n in range(1, task.epochs + 1)
     )
-    status = "complete" if len(epochs) == task.trial.recipe.epochs else "paused"
+    status: Status = "complete" if len(epochs) == task.trial.recipe.epochs else "paused"
     return {"result": TrialResult(status=status, epochs=epochs, **counted._asdict()).to_json()}
 
 
@@ -136,3 +136,9 @@ def work(state: RunState, slots: int = 2, stop_after: int | None = None) -> list
         state.on_end(queue[0], outcome(queue.pop(0)))
         ended += 1
     return handed
+
+
+def must(task: Task | None) -> Task:
+    """The task, where there has to be one."""
+    assert task is not None
+    return task

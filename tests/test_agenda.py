@@ -10,12 +10,14 @@ from rksearch.errors import RunAborted
 from rksearch.front import by_macs, by_params, membership, rk_front, summarise
 from rksearch.ledger import Ledger
 from rksearch.records import TrialResult
+from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.racing import Race
 from rksearch.search.run_state import RunState
 from rksearch.search.settings import Settings
-from tests.simulation import ARCHS, BASELINES, KNOWN, RACING, fails, new_state, outcome, params_of, settings, work
+from rksearch.search.tasks import Task
+from tests.simulation import ARCHS, BASELINES, KNOWN, RACING, fails, must, new_state, outcome, params_of, settings, work
 
 
 def firsts(state):
@@ -99,6 +101,7 @@ def test_an_exhausted_space_ends_the_search_early(tmp_path):
     state, _ = new_state(tmp_path, archs=ARCHS[:2], trials=50)
     work(state)
     assert state.done
+    assert isinstance(state.agenda, SearchAgenda)
     assert state.agenda.exhausted
     assert state.agenda.remaining(state.history).tasks == 0
     assert state.agenda.remaining(state.history).epochs == 0
@@ -143,8 +146,8 @@ def test_racing_keeps_the_better_share_of_each_band(tmp_path_factory, slots, tri
     for task in handed:
         if task.trial.role == "candidate" and not task.trial.replicate:
             segments.setdefault(task.id, []).append(task.epochs)
-    for stops in segments.values():
-        assert stops == [1, 3, 9][: len(stops)]
+    for ends in segments.values():
+        assert ends == [1, 3, 9][: len(ends)]
     race = Race(RACING, smallest=min(map(params_of, ARCHS)), largest=max(map(params_of, ARCHS)))
     everyone = {**candidates, KNOWN[0]: firsts(state)[KNOWN[0]]}
     for band in (0, 1):
@@ -201,6 +204,7 @@ def test_replicates_go_where_membership_is_most_uncertain(tmp_path):
     before = summarise(state.history)
     state, _ = new_state(tmp_path, trials=16, final_seeds=2, replicates=5)
     # Trainings of architectures that have left the front since count as such already.
+    assert isinstance(state.agenda, SearchAgenda)
     front = [item.arch for item in state.agenda.front(state.history)]
     spare = sum(i.seeds - 1 for i in before if i.arch not in front and not i.is_baseline)
     handed = work(state, slots=1)
@@ -220,7 +224,7 @@ def test_unlimited_replicates_end_with_the_budget(tmp_path):
     now = [0.0]
     budget = Budget(cpu_hours=100 / 3600)
     state, _ = new_state(tmp_path, trials=6, replicates=None, budget=budget, clock=lambda: now[0])
-    running = []
+    running: list[Task] = []
     while True:
         while len(running) < 2 and (task := state.next()):
             state.on_start(task)
@@ -258,22 +262,22 @@ class RefineOnly(Budget):
 def test_out_of_memory_is_tried_once_more_alone(tmp_path):
     state, _ = new_state(tmp_path)
     failed = TrialResult(status="failed", failure="out_of_memory", message="out of memory").to_json()
-    first = state.next()
+    first = must(state.next())
     assert not first.alone
     state.on_end(first, {"result": failed})
     assert first.id not in state.history.trials
     # Also after a restart of the driver.
     state, _ = new_state(tmp_path)
-    again = state.next()
+    again = must(state.next())
     assert (again.trial, again.alone) == (first.trial, True)
     state.on_end(again, {"result": failed})
     assert state.history.trials[first.id][1].failure == "out_of_memory"
-    assert state.next().trial.id != first.id
+    assert must(state.next()).trial.id != first.id
 
 
 def test_an_abort_stops_the_run_and_records_nothing(tmp_path):
     state, _ = new_state(tmp_path)
-    task = state.next()
+    task = must(state.next())
     with pytest.raises(RunAborted, match="disk is full"):
         state.on_end(task, {"abort": "the disk is full"})
     assert task.id not in Ledger(tmp_path).read().trials
@@ -283,7 +287,7 @@ def test_a_dead_worker_is_a_failed_trial_with_its_reason(tmp_path):
     state, sampler = new_state(tmp_path)
     for _ in BASELINES:
         state.next()
-    task = state.next()
+    task = must(state.next())
     state.on_end(task, {"message": "its worker process died repeatedly"})
     _, result = Ledger(tmp_path).read().trials[task.id]
     assert (result.status, result.failure) == ("failed", "worker_died")

@@ -73,7 +73,7 @@ def thousand_at_work(path: Path, monkeypatch: pytest.MonkeyPatch, racing: Racing
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("racing", "ends", "limit_ms"), [(None, 3000, 20.0), (RACING, 1500, 50.0)])
+@pytest.mark.parametrize(("racing", "ends", "limit_ms"), [(None, 3000, 20.0), (RACING, 1500, 100.0)])
 def test_with_a_thousand_trials_at_a_time_the_driver_answers_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, racing: Racing | None, ends: int, limit_ms: float
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rksearch.cli.options import execution_options, json_option
+from rksearch.cli.options import compile_option, execution_options, json_option
 from rksearch.datasets import Dataset, dataset
 from rksearch.errors import RksearchError
 from rksearch.spec import ArchSpec, Period, ResidualRKNet, RKNet, Steps, parse
@@ -188,6 +188,7 @@ def _print_costs(counted: Cost, witnessed: dict[str, Any]) -> None:
     show_default=True,
     help="Where checkpoints go; the same command goes on from the last one.",
 )
+@compile_option("auto")
 @execution_options
 def train(
     name: str,
@@ -199,6 +200,7 @@ def train(
     threads: int | None,
     read_test: bool,
     out: Path,
+    compile_: str,
     data_dir: Path,
     no_download: bool,
     device: str,
@@ -221,6 +223,7 @@ def train(
         device=device,
         precision=precision,
         threads=threads or os.cpu_count() or 1,
+        compile=compile_,
         download=not no_download,
     )
     from rksearch.trial import run_trial, test_trial
@@ -233,6 +236,8 @@ def train(
         )
 
     result = run_trial(spec, execution, show)
+    if result.compile_reason:
+        click.echo(f"the training steps were {result.compile_reason}")
     if result.status == "failed":
         raise RksearchError(f"{spec.id} failed ({result.failure}): {result.message}")
     click.echo(

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from rksearch.cli.bench_latency import bench_latency
+from rksearch.cli.bench_train import bench_every_lever, bench_training
 from rksearch.cli.options import json_option
 
 
@@ -20,6 +21,8 @@ def bench() -> None:
 
 
 bench.add_command(bench_latency)
+bench.add_command(bench_training)
+bench.add_command(bench_every_lever)
 
 
 @bench.command("cost")

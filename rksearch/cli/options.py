@@ -17,6 +17,37 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 run_dir_argument = click.argument("directory", type=click.Path(path_type=Path))
 
 
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: CUDA where there is one.",
+)
+
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 autocast where the device computes it natively.",
+)
+
+
+def compile_option(default: str) -> Callable[[F], F]:
+    """`--compile`, or `--compile on|auto|off`, received as `compile_`."""
+    return click.option(
+        "--compile",
+        "compile_",
+        type=click.Choice(["auto", "on", "off"]),
+        default=default,
+        show_default=True,
+        is_flag=False,
+        flag_value="on",
+        help="Fuse each network's own kernels before it is trained (alone: on); auto: where that is worth its time.",
+    )
+
+
 def execution_options(command: F) -> F:
     """Where data lies and what a training runs on."""
     options = (
@@ -28,20 +59,8 @@ def execution_options(command: F) -> F:
             help="Where data sets lie, or are downloaded to.",
         ),
         click.option("--no-download", is_flag=True, help="Fail where a data set is missing, rather than download it."),
-        click.option(
-            "--device",
-            type=click.Choice(["auto", "cpu", "cuda"]),
-            default="auto",
-            show_default=True,
-            help="auto: CUDA where there is one.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "fp32", "bf16"]),
-            default="auto",
-            show_default=True,
-            help="auto: bf16 autocast where the device computes it natively.",
-        ),
+        device_option,
+        precision_option,
     )
     return _apply(command, options)
 
@@ -59,6 +78,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         no_download: bool,
         device: str,
         precision: str,
+        compile_: str,
         cpus_per_trial: float,
         gpus_per_trial: float | None,
         address: str | None,
@@ -81,6 +101,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
             download=not no_download,
             device=device,
             precision=precision,
+            compile=compile_,
             verbose=verbose,
             cpu_hours=cpu_hours,
             gpu_hours=gpu_hours,
@@ -88,7 +109,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         )
         context = click.get_current_context()
         sources = {key: context.get_parameter_source(key) for key in context.params}
-        chosen = frozenset(key for key, source in sources.items() if source is not ParameterSource.DEFAULT)
+        chosen = frozenset(key.rstrip("_") for key, source in sources.items() if source is not ParameterSource.DEFAULT)
         return command(resources=resources, chosen=chosen, **rest)
 
     options = (
@@ -116,7 +137,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         ),
         click.option("--verbose", is_flag=True, help="Show Ray's and the workers' own messages."),
     )
-    return _apply(execution_options(with_resources), options)
+    return _apply(execution_options(compile_option("auto")(with_resources)), options)
 
 
 def budget_options(command: F) -> F:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,9 @@ def perform_all(
 
         state.reserved = reserved
         counted = _SlotCount(asked, slots)
-        searcher = LedgerSearcher(state, execution, counted)
+        # What a task reserves of the device that it may run out of; the largest machine leaves a task the least.
+        share = asked["gpu"] or asked["cpu"] / whole["cpu"]
+        searcher = LedgerSearcher(state, replace(execution, memory_share=min(1.0, share)), counted)
         # At most so many trials wait for a worker; the searcher keeps back all but one that would only wait for a slot.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
         shown = view(state, console, slots)

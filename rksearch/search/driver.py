@@ -216,6 +216,7 @@ def _perform(
         data_dir=str(data_dir),
         device=resources.device,
         precision=resources.precision,
+        compile=resources.compile,
         threads=max(1, math.floor(resources.cpus_per_trial)),
         download=resources.download,
         latency=LATENCY in settings.objectives,

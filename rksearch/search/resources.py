@@ -18,7 +18,7 @@ class Resources:
         address: of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
         data_dir: where data sets lie or are downloaded to.
         download: whether a missing data set may be downloaded.
-        device, precision: see `rksearch.records.Execution`.
+        device, precision, compile: see `rksearch.records.Execution`.
         storage: URI or absolute path beneath which the run mirrors its checkpoints; None for no mirror.
         cpu_hours, gpu_hours: see `rksearch.search.budget.Budget`; None for no limit.
         until_s: time (seconds since 1970) at which the session ends; None for no limit.
@@ -32,6 +32,7 @@ class Resources:
     download: bool = True
     device: str = "auto"
     precision: str = "auto"
+    compile: str = "auto"
     storage: str | None = None
     cpu_hours: float | None = None
     gpu_hours: float | None = None
@@ -55,6 +56,7 @@ REMEMBERED = (
     "download",
     "device",
     "precision",
+    "compile",
     "storage",
     "cpu_hours",
     "gpu_hours",

@@ -100,7 +100,8 @@ class LedgerSearcher(Unpickled, Searcher):
         if task is None:
             return Searcher.FINISHED if self.state.done else None
         self.tasks[trial_id] = task
-        return {"task": task.to_json(), "execution": self.execution}
+        alone = {"memory_share": 1.0} if task.alone else {}
+        return {"task": task.to_json(), "execution": {**self.execution, **alone}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: with an outcome, or because its worker died once too often."""

@@ -1,0 +1,141 @@
+"""Summed throughput of several trainings at a time, each in a process of its own, as a run has them on one device."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from rksearch.bench.train import Settings, Source, Spread, ours
+from rksearch.engine.compiling import EAGER
+from rksearch.errors import RksearchError
+from rksearch.spec import parse
+
+STEPS = 20
+"""Steps of an epoch where none are given."""
+
+WINDOW_S = 10.0
+"""How long all trainings run beside each other in one round; whole epochs are counted."""
+
+READY_WITHIN_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """So many trainings at a time.
+
+    Attributes:
+        name: architecture.
+        processes: how many.
+        threads: CPU threads of each.
+        images_per_s: of all together, over the rounds.
+        times_one: images_per_s over that of the first count measured.
+    """
+
+    name: str
+    processes: int
+    threads: int
+    images_per_s: Spread
+    times_one: float
+
+
+def bench_concurrent(
+    names: Sequence[str],
+    counts: Sequence[int],
+    source: Source,
+    settings: Settings,
+    on_done: Callable[[Concurrency], None] | None = None,
+) -> dict[str, Any]:
+    """Measure every network with every number of processes; plain values for JSON.
+
+    The threads of the machine are divided among the processes, at least one for each.
+
+    Raises:
+        RksearchError: a process died, for example because memory ran out.
+        SpecError: a name that cannot be parsed.
+    """
+    threads = torch.get_num_threads()
+    found: list[Concurrency] = []
+    for name in [str(parse(name)) for name in names]:
+        first: float | None = None
+        for count in counts:
+            share = max(1, threads // count)
+            rates = _rates(name, count, share, source, settings)
+            first = first or statistics.median(rates)
+            spread = Spread(median=statistics.median(rates), low=min(rates), high=max(rates))
+            found.append(
+                Concurrency(
+                    name=name, processes=count, threads=share, images_per_s=spread, times_one=spread.median / first
+                )
+            )
+            if on_done is not None:
+                on_done(found[-1])
+    return {
+        "settings": {**asdict(settings), "device": str(settings.device), "threads": threads},
+        "dataset": source.data.name,
+        "synthetic_images": source.synthetic,
+        "concurrent": [asdict(one) for one in found],
+    }
+
+
+def _rates(name: str, count: int, threads: int, source: Source, settings: Settings) -> list[float]:
+    """Images a second of `count` processes together, one number for each round."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(count)
+    told: Any = context.Queue()
+    workers = [
+        context.Process(target=_work, args=(name, threads, source, settings, barrier, told), daemon=True)
+        for _ in range(count)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        reports = [_report(told, workers, settings) for _ in workers]
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+    return [sum(rates) for rates in zip(*reports, strict=True)]
+
+
+def _report(told: Any, workers: Sequence[Any], settings: Settings) -> list[float]:
+    """What one of the processes measured."""
+    give_up = time.monotonic() + READY_WITHIN_S + 3 * WINDOW_S * settings.rounds
+    while time.monotonic() < give_up:
+        try:
+            report: list[float] = told.get(timeout=1)
+        except queue.Empty:
+            died = [worker.exitcode for worker in workers if worker.exitcode]
+            if died:
+                raise RksearchError(
+                    f"every training must run to its end, but one of {len(workers)} at a time ended with exit code "
+                    f"{died[0]}; see its message above, or measure fewer at a time"
+                ) from None
+        else:
+            return report
+    raise RksearchError(f"{len(workers)} trainings at a time did not end in time; measure fewer at a time")
+
+
+def _work(name: str, threads: int, source: Source, settings: Settings, barrier: Any, told: Any) -> None:
+    """Train until the window of each round is over; tells images a second per round."""
+    torch.set_num_threads(threads)
+    images = (settings.steps or STEPS) * settings.batch_size
+    trainer = ours(parse(name), source, settings, images, EAGER)
+    trainer.prepare()
+    trainer.train_pass(1)
+    rates = []
+    for _ in range(settings.rounds):
+        barrier.wait(READY_WITHIN_S)
+        start = time.perf_counter()
+        epochs = 0
+        while time.perf_counter() - start < WINDOW_S:
+            trainer.train_pass(1)
+            epochs += 1
+        rates.append(epochs * images / (time.perf_counter() - start))
+    told.put(rates)

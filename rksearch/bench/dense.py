@@ -1,0 +1,177 @@
+"""One dense block in several guises, for measuring what each of them is worth. None but the first is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rksearch.datasets import Dataset
+from rksearch.device import autocast
+from rksearch.models import build
+from rksearch.models.blocks import DenseBlock
+from rksearch.spec import parse
+from rksearch.train import seed_everything
+
+if TYPE_CHECKING:
+    from rksearch.bench.train import Settings
+
+NETWORK = "DenseNet-BC-40-k12"
+"""Its first block has 6 layers over 24 channels at full resolution."""
+
+PASSES = {
+    "as it is": 21,
+    "prealloc": 19,
+    "statistics": 20,
+    "in place": 21,
+    "fused": 11,
+}
+"""Times that a value of a layer's input crosses the memory, forward and backward: concatenation 2, batch norm 3 + 5,
+ReLU 2 + 3, sum of gradients 3, convolution 3. Without copies: -2. With statistics taken once: -1. In place: the same,
+in less memory. All between two convolutions in one: batch norm with ReLU 8, convolution 3."""
+
+BlockPair = tuple[str, float, str, Callable[[], object], Callable[[], object]]
+
+
+def block_pairs(data: Dataset, settings: Settings, compiled: bool) -> Iterator[BlockPair]:
+    """(lever, predicted, because, without, within) for every guise of the block."""
+    because = f"bytes: an input crosses the memory {PASSES['as it is']} times, with the lever {{}} times"
+
+    def pair(lever: str, key: str, block: Callable[[DenseBlock], Callable[[Tensor], Tensor]]) -> BlockPair:
+        without, within = (_work(data, settings, make) for make in (lambda given: given, block))
+        return lever, PASSES["as it is"] / PASSES[key], because.format(PASSES[key]), without, within
+
+    yield pair("ReLU in place", "in place", InPlace)
+    yield pair("preallocated concatenation", "prealloc", Preallocated)
+    yield pair("statistics once per feature", "statistics", SharedStatistics)
+    if compiled:
+        yield pair("fused concat-BN-ReLU-1x1 (compiled block)", "fused", _compiled)
+
+
+def _compiled(block: DenseBlock) -> Callable[[Tensor], Tensor]:
+    return torch.compile(block, dynamic=False)
+
+
+def dense_block(data: Dataset) -> DenseBlock:
+    """The block, in training mode."""
+    seed_everything(0)
+    block = build(parse(NETWORK), data).get_submodule("block1").train()
+    assert isinstance(block, DenseBlock)
+    return block
+
+
+def _work(data: Dataset, settings: Settings, make: Callable[[DenseBlock], Callable[[Tensor], Tensor]]) -> Any:
+    """Forward and backward of the block on one batch of feature maps, channels last."""
+    block = dense_block(data).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    forward = make(block)
+    bf16 = settings.precision == "bf16"
+    x = torch.randn(settings.batch_size, 24, data.height, data.width, device=settings.device)
+    x = x.to(torch.bfloat16 if bf16 else torch.float32, memory_format=torch.channels_last).requires_grad_()
+
+    def run() -> None:
+        block.zero_grad()
+        with autocast(settings.device, settings.precision):
+            out = forward(x)
+        out.backward(torch.ones_like(out))
+
+    return run
+
+
+def _layers(block: DenseBlock) -> list[Any]:
+    """Its layers, whose parts torch's own types do not tell."""
+    return list(block.children())
+
+
+class InPlace(nn.Module):
+    """Every ReLU overwrites the batch norm's result."""
+
+    def __init__(self, block: DenseBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `DenseBlock`."""
+        for layer in _layers(self.block):
+            y = F.relu(layer.norm1(x), inplace=True)
+            y = layer.conv2(F.relu(layer.norm2(layer.conv1(y)), inplace=True))
+            x = torch.cat([x, y], 1)
+        return x
+
+
+class Preallocated(nn.Module):
+    """Layers write their growth into one buffer; gradients are summed into one buffer as well."""
+
+    def __init__(self, block: DenseBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `DenseBlock`."""
+        return _IntoBuffer.apply(x, self.block, *self.block.parameters())
+
+
+class _IntoBuffer(torch.autograd.Function):
+    """The block with its own backward pass, because autograd forbids to write into what was read."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, block: DenseBlock, *parameters: Tensor) -> Tensor:
+        layers = _layers(block)
+        growths = [layer.conv2.weight.shape[0] for layer in layers]
+        count, width, height, breadth = x.shape
+        buffer = torch.empty((count, width + sum(growths), height, breadth), dtype=x.dtype, device=x.device).to(
+            memory_format=torch.channels_last
+        )
+        buffer[:, :width] = x
+        tapes = []
+        for layer, growth in zip(layers, growths, strict=True):
+            # `data` starts a count of versions of its own: the columns read here are never written again.
+            seen = buffer.data[:, :width].requires_grad_()
+            with torch.enable_grad():
+                out = layer(seen)
+            buffer.data[:, width : width + growth] = out.detach()
+            tapes.append((seen, out, list(layer.parameters()), width))
+            width += growth
+        ctx.tapes = tapes
+        ctx.inputs = x.shape[1]
+        return buffer
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        total = gradient.clone(memory_format=torch.channels_last)
+        found: list[Tensor] = []
+        for seen, out, parameters, width in reversed(ctx.tapes):
+            mine = total[:, width : width + out.shape[1]]
+            by_input, *by_parameters = torch.autograd.grad(out, [seen, *parameters], mine)
+            total[:, :width] += by_input
+            found = by_parameters + found
+        return total[:, : ctx.inputs], None, *found
+
+
+class SharedStatistics(nn.Module):
+    """Mean and variance of a feature are computed when it is made; every later batch norm scales by them."""
+
+    def __init__(self, block: DenseBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `DenseBlock`, in training mode; running statistics are not kept up, which costs next to nothing."""
+        means, inverse = _statistics(x)
+        for layer in _layers(self.block):
+            scale = layer.norm1.weight * inverse
+            shift = layer.norm1.bias - means * scale
+            y = F.relu(x * scale.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None])
+            y = layer.conv2(F.relu(layer.norm2(layer.conv1(y))))
+            x = torch.cat([x, y], 1)
+            mean, inv = _statistics(y)
+            means, inverse = torch.cat([means, mean]), torch.cat([inverse, inv])
+        return x
+
+
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and 1 / sqrt(variance + epsilon) by channel, in float32."""
+    variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+    return mean, torch.rsqrt(variance + 1e-5)

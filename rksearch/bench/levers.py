@@ -1,0 +1,287 @@
+"""What each means to train faster is worth, measured alone: with it and without it, in alternated rounds.
+
+Whole networks take a training step with and without a lever. What concerns the inside of a dense block is measured on
+one block of DenseNet-BC, forward and backward: see `rksearch.bench.dense`. Predictions come from the bytes that must
+cross the memory, in the units of `rksearch.bench.roofline`, or are rules of thumb that say so.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+from torch.nn import functional as F
+
+from rksearch.batches import DeviceImages, TrainBatches
+from rksearch.bench.dense import block_pairs
+from rksearch.bench.train import Settings, Source, Spread, cold_compiler, ours, plain
+from rksearch.device import autocast
+from rksearch.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.models import build
+from rksearch.spec import ArchSpec, parse
+from rksearch.train import seed_everything
+
+SEEDS = 4
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The same work without and with a lever.
+
+    Attributes:
+        lever: its name.
+        subject: what it is tried on.
+        predicted: how many times as fast it should be.
+        because: where the prediction comes from.
+        without, within: the work; both are called equally often.
+    """
+
+    lever: str
+    subject: str
+    predicted: float
+    because: str
+    without: Work
+    within: Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lever:
+    """What was measured of a pair: how many times as fast the work is with the lever, round by round."""
+
+    lever: str
+    subject: str
+    predicted: float
+    because: str
+    measured: Spread
+
+
+def bench_levers(
+    names: Sequence[str], source: Source, settings: Settings, on_done: Callable[[Lever], None] | None = None
+) -> dict[str, Any]:
+    """Try every lever on every network, and those inside a dense block on a block; plain values for JSON.
+
+    Compiling is tried where `settings.compiled` says so and a compiler is installed.
+
+    Raises:
+        SpecError: a name that cannot be parsed.
+    """
+    compiled = settings.compiled and missing_compiler(settings.device) is None
+    found: list[Lever] = []
+    with cold_compiler():
+        for pair in _pairs([parse(name) for name in names], source, settings, compiled):
+            found.append(_measure(pair, settings))
+            if on_done is not None:
+                on_done(found[-1])
+    return {
+        "settings": {**asdict(settings), "device": str(settings.device), "threads": torch.get_num_threads()},
+        "dataset": source.data.name,
+        "synthetic_images": source.synthetic,
+        "levers": [asdict(lever) for lever in found],
+    }
+
+
+def _pairs(specs: Sequence[ArchSpec], source: Source, settings: Settings, compiled: bool) -> Iterator[Pair]:
+    for spec in specs:
+        yield _layout_pair(spec, source, settings)
+        if settings.precision == "bf16":
+            yield _bf16_pair(spec, source, settings)
+        yield _resident_pair(spec, source, settings)
+        yield _optimiser_pair(spec, source, settings)
+        yield _seeds_pair(spec, source, settings)
+        if compiled:
+            yield _compiled_pair(spec, source, settings)
+        if settings.device.type == "cuda":
+            yield _graph_pair(spec, source, settings)
+    for lever, predicted, because, without, within in block_pairs(source.data, settings, compiled):
+        yield Pair(
+            lever=lever, subject="dense block", predicted=predicted, because=because, without=without, within=within
+        )
+
+
+def _measure(pair: Pair, settings: Settings) -> Lever:
+    """Rounds of one call each, after a warm-up of both."""
+    works = (pair.without, pair.within)
+    for work in works:
+        work()
+    ratios = []
+    for _ in range(settings.rounds):
+        times = []
+        for work in works:
+            start = settings.now_s()
+            work()
+            times.append(settings.now_s() - start)
+        ratios.append(times[0] / times[1])
+    return Lever(
+        lever=pair.lever,
+        subject=pair.subject,
+        predicted=pair.predicted,
+        because=pair.because,
+        measured=Spread(median=statistics.median(ratios), low=min(ratios), high=max(ratios)),
+    )
+
+
+def _step_of(
+    spec: ArchSpec, source: Source, settings: Settings, *, channels_last: bool, bf16: bool, fused: bool | None = None
+) -> Work:
+    """A training step on one batch that stays the same, and nothing else."""
+    seed_everything(settings.seed)
+    model = build(spec, source.data).to(settings.device)
+    batch = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
+    images, labels = next(batch.batches(settings.batch_size))
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    else:
+        images = images.contiguous()
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=fused
+    )
+
+    def step() -> None:
+        with autocast(settings.device, "bf16" if bf16 else "fp32"):
+            logits = model(images)
+        optimizer.zero_grad()
+        F.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def _layout_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    return Pair(
+        lever="channels last",
+        subject=str(spec),
+        predicted=1.2,
+        because="rule of thumb: no reordering around the libraries' convolutions",
+        without=_step_of(spec, source, settings, channels_last=False, bf16=False),
+        within=_step_of(spec, source, settings, channels_last=True, bf16=False),
+    )
+
+
+def _bf16_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    return Pair(
+        lever="bf16",
+        subject=str(spec),
+        predicted=2.0,
+        because="half the bytes, and convolutions several times as fast",
+        without=_step_of(spec, source, settings, channels_last=True, bf16=False),
+        within=_step_of(spec, source, settings, channels_last=True, bf16=True),
+    )
+
+
+def _optimiser_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    bf16 = settings.precision == "bf16"
+    return Pair(
+        lever="fused optimiser",
+        subject=str(spec),
+        predicted=1.03,
+        because="rule of thumb: a loop over many small tensors costs a few percent of a small step",
+        without=_step_of(spec, source, settings, channels_last=True, bf16=bf16),
+        within=_step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=True),
+    )
+
+
+def _resident_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    """Our step fed by a data loader, and by images that live on the device."""
+    step = _step_of(spec, source, settings, channels_last=True, bf16=settings.precision == "bf16")
+    loader = plain(spec, source, settings, settings.batch_size)
+    train = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
+    batches = TrainBatches(train, source.data, batch_size=settings.batch_size, augment=True, seed=settings.seed)
+
+    def without() -> None:
+        for _ in loader.batches():
+            step()
+
+    def within() -> None:
+        for _ in batches.epoch():
+            step()
+
+    return Pair(
+        lever="resident data",
+        subject=str(spec),
+        predicted=1.05,
+        because="rule of thumb: pictures one by one cost about a tenth of a millisecond each",
+        without=without,
+        within=within,
+    )
+
+
+def _epoch(spec: ArchSpec, source: Source, settings: Settings, choice: Choice) -> Work:
+    trainer = ours(spec, source, settings, 2 * settings.batch_size, choice)
+    trainer.prepare()
+    return lambda: trainer.train_pass(1)
+
+
+def _compiled_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    return Pair(
+        lever="compile",
+        subject=str(spec),
+        predicted=1.5,
+        because="rule of thumb: everything between convolutions in fewer passes, see the dense block",
+        without=_epoch(spec, source, settings, EAGER),
+        within=_epoch(spec, source, settings, Choice(compiled=True, reason="measured")),
+    )
+
+
+def _graph_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    """Steps launched kernel by kernel, and replayed as a CUDA graph."""
+
+    def unrecorded(warm_up: Callable[[], None], body: Callable[[], None]) -> Callable[[], None]:
+        return body
+
+    slow = ours(spec, source, settings, 2 * settings.batch_size, EAGER, record=unrecorded)
+    slow.prepare()
+    return Pair(
+        lever="CUDA graph",
+        subject=str(spec),
+        predicted=2.0,
+        because="rule of thumb: at batch 64 launching kernels takes longer than they run",
+        without=lambda: slow.train_pass(1),
+        within=_epoch(spec, source, settings, EAGER),
+    )
+
+
+def _seeds_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    """Gradients of several networks of one architecture: one after the other, and batched by `torch.func`."""
+    models = []
+    for seed in range(SEEDS):
+        seed_everything(seed)
+        models.append(build(spec, source.data).to(settings.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+    train = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
+    images, labels = next(train.batches(settings.batch_size))
+    precision = settings.precision
+
+    def one_by_one() -> None:
+        for model in models:
+            with autocast(settings.device, precision):
+                logits = model(images)
+            model.zero_grad()
+            F.cross_entropy(logits.float(), labels).backward()
+
+    return Pair(
+        lever=f"{SEEDS} seeds batched",
+        subject=str(spec),
+        predicted=1.0 if settings.device.type == "cpu" else 2.0,
+        because="the same work in fewer, larger operations: worth it where launching them is what takes time",
+        without=one_by_one,
+        within=batched_gradients(models, images, labels, settings),
+    )
+
+
+def batched_gradients(models: Sequence[nn.Module], images: Any, labels: Any, settings: Settings) -> Work:
+    """Work that returns the gradients by parameter, (networks, ...), of all `models` on the same batch at once."""
+    parameters, buffers = stack_module_state(list(models))
+    skeleton = models[0]
+
+    def loss_of(weights: Any, state: Any) -> Any:
+        with autocast(settings.device, settings.precision):
+            logits = functional_call(skeleton, (weights, state), (images,))
+        return F.cross_entropy(logits.float(), labels)
+
+    together = vmap(grad_and_value(loss_of))
+    return lambda: together(parameters, buffers)[0]

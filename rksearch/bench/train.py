@@ -1,0 +1,322 @@
+"""Training throughput: a plain loop and ours side by side in one process, in alternated rounds.
+
+A machine that others use changes its speed from minute to minute, so a round runs every contestant once, and what is
+judged are the ratios within a round.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rksearch.batches import DeviceImages, TrainBatches
+from rksearch.bench.memory import peak_memory
+from rksearch.bench.plain import PlainLoop
+from rksearch.bench.roofline import Ceilings, measure_ceilings, roofline, synchronise
+from rksearch.cost import cost
+from rksearch.datasets import Dataset
+from rksearch.device import Precision
+from rksearch.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.engine.programs import Recorder
+from rksearch.errors import DeviceError
+from rksearch.layout import layout
+from rksearch.models import build
+from rksearch.recipe import Recipe
+from rksearch.spec import ArchSpec, parse
+from rksearch.train import Trainer, seed_everything
+
+logger = logging.getLogger(__name__)
+
+NAMES = ("RKNet-BC-k8-m2_4_6-1x2s_1x1_1x1", "DenseNet-BC-100-k12", "ResNet-20")
+"""A narrow RKNet of 19 million multiply-adds, the paper's yardstick, and the smallest ResNet for CIFAR."""
+
+ROUND_S = 3.0
+"""About how long the plain loop's part of a round takes where the number of steps is not given."""
+
+MOST_STEPS = 200
+LEARNING_RATE = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        device, precision: of our side; the plain loop computes in float32.
+        batch_size: images in a step.
+        rounds: how often every contestant runs.
+        steps: of a contestant in a round; None for as many as the plain loop takes in a few seconds.
+        workers: processes of the plain loop's data loader.
+        compiled: whether ours is also measured compiled.
+        cpu_time: whether to judge by the processor time of this process instead of the wall's: on a CPU that others use
+            too it is by far the steadier, and honest with one thread, which never waits for another.
+        seed: of weights and random images.
+    """
+
+    device: torch.device
+    precision: Precision
+    batch_size: int = 64
+    rounds: int = 5
+    steps: int | None = None
+    workers: int = 0
+    compiled: bool = False
+    cpu_time: bool = False
+    seed: int = 0
+
+    def now_s(self) -> float:
+        """Seconds on the clock that is judged by, once the device has done all that was asked of it."""
+        synchronise(self.device)
+        return time.process_time() if self.cpu_time else time.perf_counter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Median, lowest and highest over the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """What was measured of one contestant.
+
+    Attributes:
+        images_per_s: of training.
+        times_plain: how many times as fast as the plain loop in the same round; 1 for the plain loop itself.
+        prepare_s: compiling and recording before the first step, which no other figure contains.
+        peak_mem_bytes: most memory during a round, see `rksearch.bench.memory`.
+        share_of_bound: the roofline's time for a step over the median time of a step.
+    """
+
+    images_per_s: Spread
+    times_plain: Spread
+    prepare_s: float
+    peak_mem_bytes: int | None
+    share_of_bound: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkBench:
+    """One network.
+
+    Attributes:
+        name: canonical name of the architecture.
+        params, macs: of the network, see `rksearch.cost`.
+        steps: of a contestant in a round.
+        sides: `plain`, `ours` and, if asked for, `compiled`.
+        pipeline_images_per_s: of the data pipelines alone, `plain` and `ours`.
+        roofline: bounds on a step.
+        pays_from_images: how many images a training must process for compiling to have paid; None where it was not
+            measured or never pays.
+    """
+
+    name: str
+    params: int
+    macs: int
+    steps: int
+    sides: dict[str, Side]
+    pipeline_images_per_s: dict[str, Spread]
+    roofline: dict[str, float]
+    pays_from_images: int | None
+
+
+class Source:
+    """Images for a measurement: real ones, or random pixels, which take the same time."""
+
+    def __init__(self, data: Dataset, images: tuple[Tensor, Tensor] | None, seed: int) -> None:
+        self.data, self._images, self._seed = data, images, seed
+        self.synthetic = images is None
+
+    def take(self, count: int) -> tuple[Tensor, Tensor]:
+        """uint8 images (count, C, H, W) and labels (count,); real ones are repeated where there are too few."""
+        if self._images is not None:
+            places = torch.arange(count) % len(self._images[1])
+            return self._images[0][places], self._images[1][places]
+        generator = torch.Generator().manual_seed(self._seed)
+        shape = (count, self.data.channels, self.data.height, self.data.width)
+        pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        return pixels, torch.randint(0, self.data.classes, (count,), generator=generator)
+
+
+def bench_train(
+    names: tuple[str, ...], source: Source, settings: Settings, on_done: Callable[[NetworkBench], None] | None = None
+) -> dict[str, Any]:
+    """Measure every network; plain values for JSON.
+
+    Args:
+        names: architectures.
+        source: what to train on.
+        settings: how to measure.
+        on_done: called with each network's figures as soon as they are there.
+
+    Raises:
+        DeviceError: `settings.compiled` where nothing can be compiled.
+        SpecError: a name that cannot be parsed.
+    """
+    specs = [parse(name) for name in names]
+    lacking = missing_compiler(settings.device) if settings.compiled else None
+    if lacking:
+        raise DeviceError(f"compiling was asked for, but {lacking}; install what is missing or leave compiling out")
+    ceilings = measure_ceilings(settings.device, settings.precision, settings.now_s)
+    found = []
+    with cold_compiler():
+        for spec in specs:
+            found.append(bench_network(spec, source, settings, ceilings))
+            if on_done is not None:
+                on_done(found[-1])
+    return {
+        "settings": {**asdict(settings), "device": str(settings.device), "threads": torch.get_num_threads()},
+        "dataset": source.data.name,
+        "synthetic_images": source.synthetic,
+        "ceilings": asdict(ceilings),
+        "networks": [asdict(bench) for bench in found],
+    }
+
+
+@contextmanager
+def cold_compiler() -> Iterator[None]:
+    """Let nothing that was compiled before shorten compiling; the files are removed afterwards."""
+    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    with tempfile.TemporaryDirectory(prefix="rksearch-", ignore_cleanup_errors=True) as directory:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = directory
+        try:
+            yield
+        finally:
+            del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+            if before is not None:
+                os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
+
+
+def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: Ceilings) -> NetworkBench:
+    """Measure one network."""
+    steps = settings.steps or _plain_steps(spec, source, settings)
+    images = steps * settings.batch_size
+    loop = plain(spec, source, settings, images)
+    trainers = {"ours": ours(spec, source, settings, images, EAGER)}
+    if settings.compiled:
+        trainers["compiled"] = ours(spec, source, settings, images, Choice(compiled=True, reason="measured"))
+    rounds: dict[str, list[float]] = {}
+    memory: dict[str, int | None] = {}
+    contestants: dict[str, Callable[[], object]] = {"plain": loop.epoch}
+    contestants |= {name: functools.partial(trainer.train_pass, 1) for name, trainer in trainers.items()}
+    for trainer in trainers.values():
+        trainer.prepare()
+    for name, contestant in contestants.items():
+        contestant()  # the first round of each chooses algorithms and fills caches
+        logger.info("%s: %s is warm", spec, name)
+    for _ in range(settings.rounds):
+        for name, contestant in contestants.items():
+            with peak_memory(settings.device) as peak:
+                rounds.setdefault(name, []).append(_epoch_s(contestant, settings))
+            memory[name] = peak.bytes
+    net = layout(spec, source.data)
+    bound = roofline(net, settings.batch_size, ceilings)
+    prepare = {"plain": 0.0, **{name: trainer.prepare_time_s for name, trainer in trainers.items()}}
+    sides = {
+        name: Side(
+            images_per_s=_spread([images / t for t in times]),
+            times_plain=_spread([p / t for p, t in zip(rounds["plain"], times, strict=True)]),
+            prepare_s=prepare[name],
+            peak_mem_bytes=memory[name],
+            share_of_bound=bound.bound_s * steps / statistics.median(times),
+        )
+        for name, times in rounds.items()
+    }
+    counts = cost(spec, source.data)
+    return NetworkBench(
+        name=str(spec),
+        params=counts.params,
+        macs=counts.macs,
+        steps=steps,
+        sides=sides,
+        pipeline_images_per_s=_pipelines(loop, source, settings, images),
+        roofline=asdict(bound),
+        pays_from_images=_pays_from(sides),
+    )
+
+
+def _recipe(settings: Settings) -> Recipe:
+    return Recipe(name="bench", epochs=10**6, batch_size=settings.batch_size, lr=LEARNING_RATE)
+
+
+def _plain_steps(spec: ArchSpec, source: Source, settings: Settings) -> int:
+    """Steps that the plain loop takes in `ROUND_S`, by a short trial."""
+    loop = plain(spec, source, settings, 2 * settings.batch_size)
+    loop.epoch()
+    return min(MOST_STEPS, max(3, math.ceil(2 * ROUND_S / _epoch_s(loop.epoch, settings))))
+
+
+def plain(spec: ArchSpec, source: Source, settings: Settings, images: int) -> PlainLoop:
+    """The other side, over as many images an epoch."""
+    seed_everything(settings.seed)
+    pixels, labels = source.take(images)
+    model = build(spec, source.data)
+    return PlainLoop(model, pixels, labels, source.data, _recipe(settings), settings.device, settings.workers)
+
+
+def _epoch_s(epoch: Callable[[], object], settings: Settings) -> float:
+    start = settings.now_s()
+    epoch()
+    return settings.now_s() - start
+
+
+def ours(
+    spec: ArchSpec,
+    source: Source,
+    settings: Settings,
+    images: int,
+    choice: Choice,
+    record: Recorder | None = None,
+) -> Trainer:
+    """Our side: a training of `images` images an epoch, and as good as none to validate on."""
+    seed_everything(settings.seed)
+    train = DeviceImages(*source.take(images), source.data, settings.device)
+    val = DeviceImages(*source.take(2), source.data, settings.device)
+    batches = TrainBatches(train, source.data, batch_size=settings.batch_size, augment=True, seed=settings.seed)
+    return Trainer(
+        build(spec, source.data), batches, val, _recipe(settings), settings.precision, choice=choice, record=record
+    )
+
+
+def _pipelines(loop: PlainLoop, source: Source, settings: Settings, images: int) -> dict[str, Spread]:
+    """Images a second that each side's data pipeline delivers when nothing is trained."""
+    train = DeviceImages(*source.take(images), source.data, settings.device)
+    batches = TrainBatches(train, source.data, batch_size=settings.batch_size, augment=True, seed=settings.seed)
+    sources: dict[str, Callable[[], Iterator[Any]]] = {"plain": loop.batches, "ours": batches.epoch}
+    rates: dict[str, list[float]] = {}
+    for _ in range(settings.rounds):
+        for name, deliver in sources.items():
+            rates.setdefault(name, []).append(images / _epoch_s(functools.partial(_exhaust, deliver), settings))
+    return {name: _spread(values) for name, values in rates.items()}
+
+
+def _exhaust(deliver: Callable[[], Iterator[Any]]) -> None:
+    deque(deliver(), maxlen=0)
+
+
+def _pays_from(sides: dict[str, Side]) -> int | None:
+    """Images after which compiling has earned its time; None where it saves nothing."""
+    if "compiled" not in sides:
+        return None
+    ours, compiled = sides["ours"], sides["compiled"]
+    saved_s = 1 / ours.images_per_s.median - 1 / compiled.images_per_s.median
+    return math.ceil((compiled.prepare_s - ours.prepare_s) / saved_s) if saved_s > 0 else None
+
+
+def _spread(values: list[float]) -> Spread:
+    return Spread(median=statistics.median(values), low=min(values), high=max(values))

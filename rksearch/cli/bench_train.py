@@ -1,0 +1,258 @@
+"""`rksearch bench train` and `bench levers`: how fast training is, and what each means is worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rksearch.cli.options import compile_option, device_option, json_option, precision_option
+from rksearch.errors import RksearchError
+
+if TYPE_CHECKING:
+    from rksearch.bench.train import NetworkBench, Settings, Source
+
+to_option = click.option(
+    "--to", "path", type=click.Path(path_type=Path, dir_okay=False), help="Also write all figures, as JSON."
+)
+threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+rounds_option = click.option(
+    "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Alternated measurements."
+)
+batch_option = click.option(
+    "--batch-size", type=click.IntRange(min=2), default=64, show_default=True, help="Images in a step."
+)
+
+cpu_time_option = click.option(
+    "--cpu-time",
+    is_flag=True,
+    help="Judge by processor time: for one CPU thread on a machine that is busy otherwise.",
+)
+
+
+@click.command("train")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--dataset", "dataset_name", default="cifar10", show_default=True, help="Shapes and augmentation.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Train on the real images that lie here. [default: random pixels, which take the same time]",
+)
+@device_option
+@precision_option
+@compile_option("off")
+@batch_option
+@rounds_option
+@click.option("--steps", type=click.IntRange(min=1), help="Steps in a round. [default: about 3 s of the plain loop]")
+@threads_option
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes of the plain loop's DataLoader. [default: 2 on a GPU; 0 on a CPU, whose cores they would take]",
+)
+@cpu_time_option
+@click.option(
+    "--concurrent",
+    metavar="N,N,...",
+    help="Instead: the summed throughput of so many trainings at a time, ours, each in a process of its own.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random images.")
+@json_option
+@to_option
+def bench_training(
+    names: tuple[str, ...],
+    dataset_name: str,
+    data_dir: Path | None,
+    device: str,
+    precision: str,
+    compile_: str,
+    batch_size: int,
+    rounds: int,
+    steps: int | None,
+    threads: int | None,
+    workers: int | None,
+    cpu_time: bool,
+    concurrent: str | None,
+    seed: int,
+    as_json: bool,
+    path: Path | None,
+) -> None:
+    """Train architectures NAME... by a plain PyTorch loop and by ours, in turns, and compare.
+
+    By default a narrow RKNet, DenseNet-BC-100-k12 and ResNet-20.
+    """
+    from rksearch.bench.train import NAMES
+
+    source, settings = _prepare(
+        dataset_name,
+        data_dir,
+        device,
+        precision,
+        compile_,
+        threads,
+        {"batch_size": batch_size, "rounds": rounds, "steps": steps, "seed": seed, "cpu_time": cpu_time},
+        workers,
+    )
+    chosen = names or NAMES
+    if concurrent is not None:
+        found = _concurrent(chosen, concurrent, source, settings, quiet=as_json)
+    else:
+        from rksearch.bench.train import bench_train
+
+        found = bench_train(chosen, source, settings, None if as_json else _show)
+    _hand_over(found, as_json, path)
+
+
+@click.command("levers")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--dataset", "dataset_name", default="cifar10", show_default=True, help="Shapes and augmentation.")
+@device_option
+@precision_option
+@compile_option("auto")
+@batch_option
+@rounds_option
+@threads_option
+@cpu_time_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random images.")
+@json_option
+@to_option
+def bench_every_lever(
+    names: tuple[str, ...],
+    dataset_name: str,
+    device: str,
+    precision: str,
+    compile_: str,
+    batch_size: int,
+    rounds: int,
+    threads: int | None,
+    cpu_time: bool,
+    seed: int,
+    as_json: bool,
+    path: Path | None,
+) -> None:
+    """Measure every means to train faster alone, on architectures NAME... and on a dense block."""
+    from rksearch.bench.levers import Lever, bench_levers
+    from rksearch.bench.train import NAMES
+
+    source, settings = _prepare(
+        dataset_name,
+        None,
+        device,
+        precision,
+        compile_,
+        threads,
+        {"batch_size": batch_size, "rounds": rounds, "seed": seed, "cpu_time": cpu_time},
+        0,
+    )
+
+    def show(lever: Lever) -> None:
+        found = lever.measured
+        click.echo(
+            f"{lever.lever:42} {lever.subject:36} predicted {lever.predicted:.2f}x, measured {found.median:.2f}x "
+            f"({found.low:.2f} to {found.high:.2f})"
+        )
+
+    _hand_over(bench_levers(names or NAMES, source, settings, None if as_json else show), as_json, path)
+
+
+def _prepare(
+    dataset_name: str,
+    data_dir: Path | None,
+    device: str,
+    precision: str,
+    compile_: str,
+    threads: int | None,
+    numbers: dict[str, Any],
+    workers: int | None,
+) -> tuple[Source, Settings]:
+    """What to train on, and how to measure."""
+    import os
+
+    import torch
+
+    from rksearch.bench.train import Settings, Source
+    from rksearch.data import load_images
+    from rksearch.datasets import dataset
+    from rksearch.device import resolve_device, resolve_precision
+    from rksearch.engine.compiling import missing_compiler
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    there = resolve_device(device)
+    if numbers["cpu_time"] and (there.type != "cpu" or torch.get_num_threads() != 1):
+        raise click.UsageError("--cpu-time is honest on a CPU with one thread only; add --device cpu --threads 1")
+    data = dataset(dataset_name)
+    images = None
+    if data_dir is not None:
+        loaded = load_images(data, data_dir, download=False)
+        images = (loaded.train_images, loaded.train_labels)
+    settings = Settings(
+        device=there,
+        precision=resolve_precision(precision, there),
+        workers=workers if workers is not None else (2 if there.type == "cuda" else 0),
+        compiled=compile_ == "on" or (compile_ == "auto" and missing_compiler(there) is None),
+        **numbers,
+    )
+    return Source(data, images, settings.seed), settings
+
+
+def _concurrent(
+    names: tuple[str, ...], counts: str, source: Source, settings: Settings, *, quiet: bool
+) -> dict[str, Any]:
+    """Measure several trainings at a time."""
+    from rksearch.bench.concurrent import Concurrency, bench_concurrent
+
+    try:
+        numbers = [int(count) for count in counts.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise click.BadParameter(
+            f"numbers of trainings, such as 1,2,4,8, but got {counts!r}", param_hint="--concurrent"
+        )
+    if settings.compiled:
+        raise click.UsageError("--concurrent measures trainings that are not compiled; leave --compile out")
+
+    def show(one: Concurrency) -> None:
+        rate = one.images_per_s
+        click.echo(
+            f"{one.name}  {one.processes} at a time, {one.threads} threads each: {rate.median:,.0f} images/s together "
+            f"({rate.low:,.0f} to {rate.high:,.0f})  {one.times_one:.2f}x"
+        )
+
+    return bench_concurrent(names, numbers, source, settings, None if quiet else show)
+
+
+def _show(bench: NetworkBench) -> None:
+    """One network's figures as a table."""
+    click.echo(f"{bench.name}  {bench.params:,} params, {bench.macs:,} MACs, rounds of {bench.steps} steps")
+    for name, side in bench.sides.items():
+        rate, times = side.images_per_s, side.times_plain
+        memory = f"{side.peak_mem_bytes / 2**20:,.0f} MiB at most" if side.peak_mem_bytes else "memory unknown"
+        click.echo(
+            f"  {name:9} {rate.median:>9,.0f} images/s ({rate.low:,.0f} to {rate.high:,.0f})  "
+            f"{times.median:.2f}x ({times.low:.2f} to {times.high:.2f})  {memory}  "
+            f"{100 * side.share_of_bound:.0f} % of the roofline"
+            + (f"  prepared in {side.prepare_s:.0f} s" if side.prepare_s else "")
+        )
+    data = bench.pipeline_images_per_s
+    click.echo(f"  data      {data['plain'].median:>9,.0f} images/s plain, {data['ours'].median:,.0f} ours, alone")
+    if bench.pays_from_images is not None:
+        click.echo(f"  compiling has paid after {bench.pays_from_images:,} images")
+
+
+def _hand_over(found: dict[str, Any], as_json: bool, path: Path | None) -> None:
+    """Print or write the figures, with where they come from."""
+    from rksearch.environment import environment
+
+    text = json.dumps({**found, "environment": environment()}, indent=2)
+    if as_json:
+        click.echo(text)
+    if path is not None:
+        try:
+            path.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise RksearchError(
+                f"the figures cannot be written to {path} ({error.strerror}); choose another file"
+            ) from error
