@@ -7,12 +7,14 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rksearch.cost import cost
 from rksearch.errors import SpaceError
 from rksearch.records import Epoch, Status
 from rksearch.search.samplers import SAMPLERS, Observation, Sampler, make
+from rksearch.search.samplers.candidates import listing
 from rksearch.search.samplers.study import StudySampler
 from rksearch.space import Space, load_space, parse_space
 from rksearch.spec import parse
@@ -38,6 +40,17 @@ constraints: [m1 <= m2, share1 implies s1 == 1]
 budgets: {params: [1_500, 12_000], depth: [6, 20]}
 """
 
+MIXED = """
+dataset: digits
+families: [dense, dense_bc, residual]
+growth_rate: [4, 6]
+periods:
+  - {m: [1, 2], s: [1, 2], r: [1, 2], share: [false, true], method: [learned, heun2, rk4+train]}
+  - {m: [1, 2], s: [1], r: [1, 2], method: [learned, midpoint+tie]}
+constraints: [m1 <= m2]
+budgets: {params: [null, 40_000], depth: [null, 14]}
+"""
+
 LISTED = """
 dataset: digits
 recipe: {name: short, epochs: 4}
@@ -60,6 +73,7 @@ def spaces() -> dict[str, Space]:
     return {
         "tiny": parse_space(TINY, name="tiny"),
         "tied": parse_space(TIED, name="tied"),
+        "mixed": parse_space(MIXED, name="mixed"),
         "listed": parse_space(LISTED, name="listed"),
         "quickstart": load_space("quickstart"),
     }
@@ -152,10 +166,65 @@ def simulate(name: str, space: Space, proposals: int, *, seed: int, macs: bool =
 
 
 @pytest.mark.parametrize("name", QUICK)
-@pytest.mark.parametrize("where", ["tiny", "tied", "listed"])
+@pytest.mark.parametrize("where", ["tiny", "tied", "mixed", "listed"])
 def test_small_spaces_are_proposed_completely_whatever_happens(name, where):
     space = spaces()[where]
     assert simulate(name, space, len(space) + 1, seed=3, macs=where == "tied") == len(space)
+
+
+@pytest.mark.parametrize("where", ["tiny", "tied", "mixed", "listed"])
+def test_rows_are_the_members_with_their_costs(where):
+    space = spaces()[where]
+    known = listing(space)
+    rows = known.pool(len(space), np.random.default_rng(0))
+    names = known.names(rows)
+    assert sorted(names) == sorted(map(str, space))
+    found = known.candidates(rows)
+    counted = [cost(parse(name), space.definition.dataset) for name in names]
+    assert found.costs["params"].tolist() == [c.params for c in counted]
+    assert found.costs["macs"].tolist() == [c.macs for c in counted]
+    assert found.features.shape == (len(space), len(known.groups))
+    assert np.isfinite(found.features).all()
+    for row, name in zip(rows, names, strict=True):
+        assert (known.row(name) == row).all()
+
+
+def test_members_differ_in_their_features():
+    space = spaces()["mixed"]
+    known = listing(space)
+    features = known.candidates(known.pool(len(space), np.random.default_rng(0))).features
+    assert len(np.unique(features.round(9), axis=0)) == len(space)
+
+
+@pytest.mark.parametrize("where", ["tiny", "tied", "quickstart"])
+def test_neighbours_of_rows_are_the_space_s_neighbours(where):
+    """And those to which sharing comes with a second time-step: before, it decided nothing."""
+    space = spaces()[where]
+    known = listing(space)
+    for spec in space.sample(12, seed=4):
+        found = set(known.names(known.neighbours(known.row(str(spec))[None, :])))
+        theirs = {str(other) for other in space.neighbours(spec)}
+        assert theirs <= found
+        assert str(spec) not in found
+        for name in found - theirs:
+            before: Any = spec
+            after: Any = parse(name)
+            assert after in space
+            changed = [(p, q) for p, q in zip(before.periods, after.periods, strict=True) if p != q]
+            assert len(changed) == 1
+            assert (changed[0][0].r == 1 and changed[0][1].share) or (changed[0][1].r == 1 and changed[0][0].share)
+
+
+def test_a_pool_of_a_large_space_is_spread_over_sizes():
+    space = load_space("quickstart")
+    known = listing(space)
+    rows = known.pool(400, np.random.default_rng(1))
+    assert len({row.tobytes() for row in rows}) == len(rows) == 400
+    assert all(parse(name) in space for name in known.names(rows[::20]))
+    size = np.log(known.candidates(rows).costs["params"])
+    low, high = math.log(space.smallest.params), math.log(space.largest.params)
+    tenths = np.bincount(np.minimum((10 * (size - low) / (high - low)).astype(int), 9), minlength=10)
+    assert tenths.max() < 100
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -309,7 +378,7 @@ def test_ten_thousand_proposals_without_a_fault(name):
     proposals = 0
     small = spaces()
     for seed in range(6):
-        for where in ("tied", "tiny", "listed"):
+        for where in ("tied", "mixed", "listed"):
             proposals += simulate(name, small[where], 200, seed=seed, macs=seed % 2 == 1)
     for where in ("quickstart", "cifar10_small"):
         proposals += simulate(name, load_space(where), 250, seed=7, macs=where == "quickstart")

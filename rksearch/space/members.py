@@ -145,7 +145,7 @@ class ChosenMembers:
 
     def __init__(self, definition: SpaceDefinition) -> None:
         self._definition = definition
-        self._chains = sorted(_chains(definition), key=lambda chain: chain.family.prefix(chain.k))
+        self._chains = chains_of(definition)
         work = sum(listed(chain, best_cut(chain)) for chain in self._chains)
         if work > MAX_LISTED:
             raise SpaceError(
@@ -153,16 +153,9 @@ class ChosenMembers:
                 f"and at most {MAX_LISTED:,} may; list fewer values"
             )
         self.canonical_size = sum(chain.size for chain in self._chains)
-        self._boxes = [self._box(chain) for chain in self._chains]
+        self._boxes = [box_of(definition, chain) for chain in self._chains]
         self._census = Census(list(zip(self._chains, self._boxes, strict=True)), self._bins())
         self.total = self._census.total
-
-    def _box(self, chain: Chain) -> Box:
-        definition = self._definition
-        low, high = zip(*(_ends(b) for b in (definition.params, definition.macs, definition.depth)), strict=True)
-        # Deeper networks cannot be built, whatever the budgets.
-        deepest = min(high[2], chain.family.layers_deep(MAX_CONV_LAYERS, chain.periods))
-        return Box(low, (*high[:2], deepest))
 
     def _bins(self) -> Integers:
         """Edges of tenths of decades of params, that cover all that the choices and the budgets allow."""
@@ -345,6 +338,19 @@ class ChosenMembers:
         chain, digits = found
         costs = chain.costs_of(digits)[:, None]
         return bool(self._boxes[self._chains.index(chain)].keeps(costs)[0])
+
+
+def chains_of(definition: SpaceDefinition) -> list[Chain]:
+    """What choices and constraints allow, whatever the budgets: a chain per family and growth rate, in order."""
+    return sorted(_chains(definition), key=lambda chain: chain.family.prefix(chain.k))
+
+
+def box_of(definition: SpaceDefinition, chain: Chain) -> Box:
+    """The budgets on params, macs and depth of a chain's networks."""
+    low, high = zip(*(_ends(b) for b in (definition.params, definition.macs, definition.depth)), strict=True)
+    # Deeper networks cannot be built, whatever the budgets.
+    deepest = min(high[2], chain.family.layers_deep(MAX_CONV_LAYERS, chain.periods))
+    return Box(low, (*high[:2], deepest))
 
 
 def _chains(definition: SpaceDefinition) -> Iterator[Chain]:

@@ -1,29 +1,29 @@
 """Many members of a space at once, as rows of numbers: their costs, and features for a model.
 
-A row of a space of choices is a family, k, and m, s, r, share of each period. Rows are priced by the closed forms, so
-that thousands of them cost milliseconds. A space that lists architectures is listed here too.
+Rows are priced by tables of the costs of parts, so that thousands of them cost milliseconds. A space that lists
+architectures is listed here too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rksearch import cost
 from rksearch.layout import layout
-from rksearch.space import Budget, Space, SpaceDefinition
-from rksearch.space.family import family
-from rksearch.spec import MAX_CONV_LAYERS, ArchSpec, Period, parse
+from rksearch.space import Space, SpaceDefinition
+from rksearch.space.chain import Chain
+from rksearch.space.members import box_of, chains_of
+from rksearch.spec import ArchSpec, Period, Steps, parse
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-FIELDS = ("m", "s", "r", "share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,130 +76,187 @@ def listing(space: Space) -> Listing:
 
 
 class _Chosen:
-    """Of a space of choices."""
+    """Of a space of choices: a row is the number of a chain (family and k), and an option of it for each period."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._definition = definition = space.definition
-        self._periods = len(definition.periods)
-        self._values: list[npt.NDArray[np.int64]] = [
-            np.arange(len(definition.families)),
-            np.array(definition.growth_rates),
-            *(np.array(getattr(choices, f), dtype=np.int64) for choices in definition.periods for f in FIELDS),
-        ]
+        self._chains = chains_of(space.definition)
+        self._boxes = [box_of(space.definition, chain) for chain in self._chains]
+        self._periods = len(space.definition.periods)
         self._whole: Rows | None = None
-        sizes = np.array([[m.params, m.macs] for m in (space.smallest, space.largest)], dtype=float)
-        self._middle, self._spread = np.log(sizes).mean(axis=0), np.maximum(np.ptp(np.log(sizes), axis=0) / 3.5, 0.1)
-        self.groups = self._features(np.array([[v[0] for v in self._values]]), np.ones((1, 2)))[1]
+        ends = np.log(np.array([[m.params, m.macs] for m in (space.smallest, space.largest)], dtype=float))
+        self._middle, self._spread = ends.mean(axis=0), np.maximum(np.ptp(ends, axis=0) / 3.5, 0.1)
+        self._described = _Descriptions(self._chains)
+        self.groups = self._described.groups
+        self._adjacent = [[_adjacent(own) for own in chain.options] for chain in self._chains]
+        self._same = [[self._translation(a, b) for b in self._chains] for a in self._chains]
 
     def candidates(self, rows: Rows) -> Candidates:
-        params, macs, _ = self._price(rows)
-        features, _ = self._features(rows, np.stack([params, macs], axis=1))
-        return Candidates(rows, {"params": params.astype(float), "macs": macs.astype(float)}, features)
+        params, macs, _ = (own.astype(float) for own in self._price(rows)[0])
+        size = (np.log(np.stack([params, macs], axis=1)) - self._middle) / self._spread
+        features = np.concatenate([size, self._described.of(rows)], axis=1)
+        return Candidates(rows, {"params": params, "macs": macs}, features)
 
     def row(self, arch: str) -> Rows:
         spec = parse(arch)
-        read = family(spec.family).read(spec)
-        assert read is not None, f"{arch} is no member"
-        k, periods = read
-        own = [self._definition.families.index(spec.family), k]
-        return np.array([*own, *(int(getattr(p, f)) for p in periods for f in FIELDS)], dtype=np.int64)
+        for number, chain in enumerate(self._chains):
+            digits = chain.digits(spec)
+            if digits is not None:
+                return np.array([number, *digits])
+        raise AssertionError(f"{arch} is no member")
 
     def names(self, rows: Rows) -> list[str]:
-        return [str(self._spec(row)) for row in rows.tolist()]
+        return [str(self._chains[number].spec(digits)) for number, *digits in rows.tolist()]
 
     def pool(self, count: int, rng: np.random.Generator) -> Rows:
         if len(self._space) <= count:
             if self._whole is None:
                 self._whole = np.stack([self.row(priced.name) for priced in self._space.by_name()])
             return self._whole
-        found = np.zeros((0, len(self._values)), dtype=np.int64)
+        found = np.zeros((0, 1 + self._periods), dtype=np.int64)
+        sizes = np.array([float(chain.size) for chain in self._chains])
         for _ in range(8):
-            drawn = np.stack([rng.choice(v, 4 * count) for v in self._values], axis=1)
+            number = rng.choice(len(self._chains), 4 * count, p=sizes / sizes.sum())
+            options = np.array([[len(own) for own in chain.options] for chain in self._chains])[number]
+            drawn = np.concatenate([number[:, None], rng.integers(0, options)], axis=1)
             found = _distinct(np.concatenate([found, self._members(drawn)]))
             if len(found) >= 2 * count:
                 break
-        if len(found) < count:
-            # Budgets leave little: go from members to members.
-            if not len(found):
-                found = np.stack([self.row(str(self._space.at(int(rng.integers(len(self._space))))))])
-            while len(found) < count:
-                more = _distinct(np.concatenate([found, self.neighbours(rng.permutation(found)[:64])]))
-                if len(more) == len(found):
-                    break
-                found = more
-        return found[_spread_over(np.log(self._price(found)[0]), count, rng)]
+        if not len(found):
+            # Budgets leave little: go from a member to its neighbours and theirs.
+            found = self.row(str(self._space.at(int(rng.integers(len(self._space))))))[None, :]
+        while len(found) < count:
+            more = _distinct(np.concatenate([found, self.neighbours(rng.permutation(found)[:64])]))
+            if len(more) == len(found):
+                break
+            found = more
+        return found[_spread_over(np.log(self._price(found)[0][0]), count, rng)]
 
     def neighbours(self, rows: Rows) -> Rows:
-        changed = [rows[:0]]
-        for column, values in enumerate(self._values):
-            for value in values.tolist():
-                other = rows.copy()
-                other[:, column] = value
-                changed.append(other)
-        return _distinct(self._members(np.concatenate(changed)))
+        found = [rows[:0]]
+        for row in rows:
+            number = int(row[0])
+            for i, adjacent in enumerate(self._adjacent[number]):
+                others = np.flatnonzero(adjacent[row[1 + i]])
+                changed = np.repeat(row[None, :], len(others), axis=0)
+                changed[:, 1 + i] = others
+                found.append(changed)
+            for other, tables in enumerate(self._same[number]):
+                if tables is not None:
+                    found.append(np.array([[other, *(table[d] for table, d in zip(tables, row[1:], strict=True))]]))
+        every = np.concatenate(found)
+        return _distinct(self._members(every[(every >= 0).all(axis=1)]))
 
-    def _spec(self, row: Sequence[int]) -> ArchSpec:
-        periods = (row[i : i + 4] for i in range(2, len(row), 4))
-        return family(self._definition.families[row[0]]).make(
-            row[1], tuple(Period(m=m, s=s, r=r, share=bool(share)) for m, s, r, share in periods)
-        )
+    def _translation(self, a: Chain, b: Chain) -> list[Rows] | None:
+        """For each period the number that each option of a has in b, -1 for none; None for b too far away."""
+        if a is b or (a.family.name != b.family.name and a.k != b.k):
+            return None
+        places = [{option: i for i, option in enumerate(own)} for own in b.options]
+        return [np.array([p.get(o, -1) for o in own]) for p, own in zip(places, a.options, strict=True)]
 
-    def _columns(self, rows: Rows) -> dict[str, list[Rows]]:
-        return {f: [rows[:, 2 + 4 * i + j] for i in range(self._periods)] for j, f in enumerate(FIELDS)}
-
-    def _price(self, rows: Rows) -> tuple[Rows, Rows, Rows]:
-        """Params, macs and depth."""
-        counts = np.zeros((3, len(rows)), dtype=np.int64)
-        for number, name in enumerate(self._definition.families):
+    def _price(self, rows: Rows) -> tuple[Rows, Mask]:
+        """Params, macs and depth, and whether the constraints between neighbouring periods hold."""
+        counts, allowed = np.zeros((3, len(rows)), dtype=np.int64), np.ones(len(rows), dtype=bool)
+        for number, chain in enumerate(self._chains):
             own = np.flatnonzero(rows[:, 0] == number)
-            if len(own):
-                of = self._columns(rows[own])
-                bottleneck = name == "dense_bc"
-                part = cost.network_cost(self._definition.dataset, bottleneck, rows[own, 1], *(of[f] for f in FIELDS))
-                counts[0, own], counts[1, own] = part.params, part.macs
-                # Depth is linear in the layers.
-                none, one = (family(name).layers_deep(layers, self._periods) for layers in (0, 1))
-                counts[2, own] = none + (one - none) * self._layers(rows[own])
-        return counts[0], counts[1], counts[2]
-
-    def _layers(self, rows: Rows) -> Rows:
-        of = self._columns(rows)
-        return np.sum([m * s * r for m, s, r in zip(of["m"], of["s"], of["r"], strict=True)], axis=0)
+            digits = rows[own, 1:].T
+            states = [state[d] for state, d in zip(chain.state, digits, strict=True)]
+            for costs, d in zip(chain.costs, digits, strict=True):
+                counts[:, own] += np.stack(costs)[:, d]
+            for link, (a, b) in zip(chain.links, pairwise(states), strict=True):
+                counts[:, own] += link.costs[:, a, b]
+                allowed[own] &= link.allowed[a, b]
+        return counts, allowed
 
     def _members(self, rows: Rows) -> Rows:
-        """The canonical forms of those that are in the space."""
-        rows = rows.copy()
-        for i, choices in enumerate(self._definition.periods):
-            r, share = rows[:, 4 + 4 * i], rows[:, 5 + 4 * i]
-            # With one time-step sharing decides nothing; with more, it must be one of the choices.
-            listed = np.isin(share, np.array(choices.share, dtype=np.int64))
-            rows[:, 5 + 4 * i] = np.where(r == 1, 0, np.where(listed, share, int(choices.share[0])))
-        rows = rows[self._layers(rows) <= MAX_CONV_LAYERS]
-        kept = np.ones(len(rows), dtype=bool)
-        of = self._columns(rows)
-        values = {f"{f}{i + 1}": of[f][i] for f in FIELDS for i in range(self._periods)} | {"k": rows[:, 1]}
-        for constraint in self._definition.constraints:
-            kept &= constraint.holds(values)
-        budgets = (self._definition.params, self._definition.macs, self._definition.depth)
-        for counts, budget in zip(self._price(rows), budgets, strict=True):
-            kept &= _within(counts, budget)
+        """Those that are in the space."""
+        counts, kept = self._price(rows)
+        for number, box in enumerate(self._boxes):
+            own = rows[:, 0] == number
+            kept[own] &= box.keeps(counts[:, own])
         return rows[kept]
 
-    def _features(self, rows: Rows, costs: npt.NDArray[Any]) -> tuple[Floats, Rows]:
-        of = self._columns(rows)
-        kinds: list[list[Floats]] = [
-            list(((np.log(costs) - self._middle) / self._spread).T),
-            [_log_scaled(rows[:, 1], self._values[1])],
-            *(
-                [_log_scaled(of[f][i], self._values[2 + 4 * i + j]) for i in range(self._periods)]
-                for j, f in enumerate(("m", "s", "r"))
-            ),
-            [np.where(of["r"][i] > 1, 2.0 * of["share"][i] - 1, 0.0) for i in range(self._periods)],
-            [2.0 * (rows[:, 0] == number) for number in range(1, len(self._definition.families))],
+
+class _Descriptions:
+    """Features of the decisions: what options are, scaled to reach from -1 to 1, and which chain they belong to."""
+
+    def __init__(self, chains: Sequence[Chain]) -> None:
+        periods = range(len(chains[0].options))
+        raw = [[_columns(chain.options[i]) for i in periods] for chain in chains]
+        kinds: list[int] = []
+        self._options: list[list[Floats]] = [[] for _ in chains]
+        for i in periods:
+            keys = sorted({key for own in raw for key in own[i]})
+            whole = [
+                np.stack([own[i].get(key, np.zeros(len(chain.options[i]))) for key in keys], axis=1)
+                for chain, own in zip(chains, raw, strict=True)
+            ]
+            scaled, useful = _scaled(whole)
+            for found, own in zip(self._options, scaled, strict=True):
+                found.append(own)
+            kinds += [OF_COLUMN[key.split()[0]] for key, kept in zip(keys, useful, strict=True) if kept]
+        families = sorted({chain.family.name for chain in chains})
+        wholes = [
+            np.array([[math.log(max(chain.k, 1)), *(float(chain.family.name == name) for name in families[1:])]])
+            for chain in chains
         ]
-        groups = [number for number, kind in enumerate(kinds) for _ in kind]
-        return np.stack([column for kind in kinds for column in kind], axis=1), np.array(groups)
+        scaled, useful = _scaled(wholes)
+        self._chain = np.concatenate(scaled)
+        kinds += [kind for kind, kept in zip([1, *[2] * len(families[1:])], useful, strict=True) if kept]
+        self.groups = np.unique([0, 0, *kinds], return_inverse=True)[1]
+
+    def of(self, rows: Rows) -> Floats:
+        """Of each row."""
+        found = np.zeros((len(rows), len(self.groups) - 2))
+        for number, options in enumerate(self._options):
+            own = np.flatnonzero(rows[:, 0] == number)
+            parts = [table[rows[own, 1 + i]] for i, table in enumerate(options)]
+            found[own] = np.concatenate([*parts, np.repeat(self._chain[number][None, :], len(own), axis=0)], axis=1)
+        return found
+
+
+OF_COLUMN = {"m": 3, "s": 4, "r": 5, "share": 6, "solver": 7, "trainable": 7, "tie": 7, "h": 7}
+"""Kinds of features: 0 are costs, 1 is k, 2 the family."""
+
+
+def _columns(options: Sequence[Steps]) -> dict[str, Floats]:
+    """What options of a period are, as numbers."""
+    solvers = [option.solver for option in options]
+    found = {
+        "m": np.array([math.log(option.m) if isinstance(option, Period) else 0.0 for option in options]),
+        "s": np.array([math.log(option.evaluations) for option in options]),
+        "r": np.array([math.log(option.r) for option in options]),
+        # Between shared and not shared: nothing to share.
+        "share": np.array([2.0 * option.share - 1 if option.r > 1 else 0.0 for option in options]),
+        "trainable": np.array([float(s is not None and (s.trainable or s.learn_h)) for s in solvers]),
+        "tie": np.array([float(s is not None and s.tie) for s in solvers]),
+        "h": np.array([math.log(s.h) if s is not None else 0.0 for s in solvers]),
+    }
+    for name in sorted({s.tableau for s in solvers if s is not None}):
+        found[f"solver {name}"] = np.array([float(s is not None and s.tableau == name) for s in solvers])
+    return found
+
+
+def _scaled(tables: Sequence[Floats]) -> tuple[list[Floats], Mask]:
+    """Columns over all tables from -1 to 1, and which of them say anything; the others are left out."""
+    whole = np.concatenate(tables)
+    low, high = whole.min(axis=0), whole.max(axis=0)
+    useful = high > low
+    return [2 * (own - low)[:, useful] / (high - low)[useful] - 1 for own in tables], useful
+
+
+def _adjacent(options: Sequence[Steps]) -> Mask:
+    """Which options differ in one decision: of m, method (with its stages), r and share."""
+    methods = {key: i for i, key in enumerate(dict.fromkeys((o.s, str(o.solver)) for o in options))}
+    m = np.array([o.m if isinstance(o, Period) else 0 for o in options])
+    method = np.array([methods[o.s, str(o.solver)] for o in options])
+    r, share = np.array([o.r for o in options]), np.array([o.share for o in options])
+    apart = np.zeros((len(options), len(options)), dtype=np.int64)
+    for own in (m, method, r):
+        apart += own[:, None] != own[None, :]
+    # Sharing is a decision only between options in which it decides something.
+    apart += (share[:, None] != share[None, :]) & (r[:, None] > 1) & (r[None, :] > 1)
+    return np.asarray(apart == 1)
 
 
 class _Listed:
@@ -269,17 +326,6 @@ def _distinct(rows: Rows) -> Rows:
     # Numbers of 64 bits sort much faster than rows do, and a false match would only leave a candidate out.
     factors = np.random.default_rng(0).integers(1, 2**62, rows.shape[1], dtype=np.int64) | 1
     return rows[np.sort(np.unique((rows * factors).sum(axis=1), return_index=True)[1])]
-
-
-def _within(counts: Rows, budget: Budget) -> Mask:
-    low = counts >= (0 if budget.low is None else budget.low)
-    return low & (counts <= budget.high) if budget.high is not None else low
-
-
-def _log_scaled(column: Rows, choices: Rows) -> Floats:
-    """Logarithms from -1 to 1 over the choices."""
-    low, high = np.log(choices.min()), np.log(choices.max())
-    return (2 * (np.log(column) - low) / (high - low) - 1) if high > low else np.zeros(len(column))
 
 
 def _spread_over(size: Floats, count: int, rng: np.random.Generator) -> Rows:

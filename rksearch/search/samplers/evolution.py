@@ -41,6 +41,7 @@ class EvolutionSampler:
         self._start = start
         self._rng = random.Random(f"evolution {seed} {proposed}")
         self._strangers = RandomSampler(space, seed=seed)
+        self._known: dict[str, list[str]] = {}
         self._population: deque[tuple[str, tuple[float, ...]]] = deque(maxlen=POPULATION)
 
     def propose(self, taken: Set[str]) -> str | None:
@@ -48,8 +49,7 @@ class EvolutionSampler:
         if arch := self._start.next(taken):
             return arch
         for _ in range(PARENTS if self._population else 0):
-            children = [str(spec) for spec in self._space.neighbours(parse(self._parent()))]
-            free = [arch for arch in children if arch not in taken]
+            free = [arch for arch in self._children(self._parent()) if arch not in taken]
             if free:
                 return self._rng.choice(free)
         return self._strangers.propose(taken)
@@ -61,6 +61,13 @@ class EvolutionSampler:
             return
         if parse(observation.arch) in self._space:
             self._population.append((observation.arch, values))
+
+    def _children(self, parent: str) -> list[str]:
+        if parent not in self._known:
+            if len(self._known) >= POPULATION:
+                self._known.clear()
+            self._known[parent] = [str(spec) for spec in self._space.neighbours(parse(parent))]
+        return self._known[parent]
 
     def _parent(self) -> str:
         met = self._rng.sample(list(self._population), min(TOURNAMENT, len(self._population)))

@@ -8,19 +8,24 @@ from collections.abc import Sequence, Set
 import numpy as np
 import numpy.typing as npt
 
+from rksearch.objectives import ERROR
 from rksearch.search.samplers.base import Observation
 from rksearch.search.samplers.candidates import Listing, listing
+from rksearch.search.samplers.ladder import curve
 from rksearch.search.samplers.plain import RandomSampler
 from rksearch.search.samplers.start import Start
-from rksearch.search.samplers.surrogate import Seen, Surrogate
+from rksearch.search.samplers.surrogate import Seen, Surrogate, nearest_to_front
 from rksearch.space import Space
 from rksearch.spec import parse
 
-POOL = 1200
+POOL = 800
 """Members whose gain is computed at each proposal, besides the neighbours of the front."""
 
 STARTING = 8
 """So many are spread over sizes first at most: in replays the model soon chose better, with 24 it began too late."""
+
+REMEMBERED = 400
+"""So many trainings are kept when there are half as many more: what is far from the front says little in the end."""
 
 FEWEST = 4
 """Trainings before which nothing is modelled."""
@@ -77,7 +82,17 @@ class FrontierSampler:
         if observation.status == "failed" or values is None or not epochs:
             return
         if all(map(math.isfinite, values)) and math.isfinite(epochs[-1].val_error_pct):
-            self._seen[arch] = Seen(epochs, values, eligible=observation.status != "pruned")
+            self._seen[arch] = Seen(curve(epochs), values, eligible=observation.status != "pruned")
+        if len(self._seen) >= 3 * REMEMBERED // 2:
+            self._forget()
+
+    def _forget(self) -> None:
+        names = list(self._seen)
+        error = self._objectives.index(ERROR)
+        values = np.array([seen.values for seen in self._seen.values()])
+        costs = np.delete(values, error, axis=1)
+        kept = nearest_to_front(costs, np.log(np.maximum(values[:, error], 1e-3)), REMEMBERED)
+        self._seen = {names[i]: self._seen[names[i]] for i in kept.tolist()}
 
     def _best(self, taken: Set[str]) -> str | None:
         if self._made is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,7 +33,7 @@ class Target:
     variance: float
 
 
-def final_errors(curves: Mapping[str, Sequence[Epoch]]) -> dict[str, Target]:
+def final_errors(curves: Mapping[str, Floats]) -> dict[str, Target]:
     """Where trainings end, by regression from one rung to the next.
 
     A rung is an epoch at which some training stands. Of those that went on from it, the logarithms of the validation
@@ -42,18 +41,18 @@ def final_errors(curves: Mapping[str, Sequence[Epoch]]) -> dict[str, Target]:
     That only the better ones went on does not bias this: they were chosen by what is regressed on.
 
     Args:
-        curves: epochs of each training, at least one each, with finite errors at their ends.
+        curves: of each training, as `curve` makes them, finite at their ends.
 
     Returns:
         For each training, in the same order.
     """
     rungs = sorted({len(epochs) for epochs in curves.values()})
-    state = {arch: _standing(epochs, len(epochs)) for arch, epochs in curves.items()}
+    state = {arch: epochs[-1] for arch, epochs in curves.items()}
     doubt = {arch: np.zeros((2, 2)) for arch in curves}
     for low, high in pairwise(rungs):
         above = [epochs for epochs in curves.values() if len(epochs) >= high]
-        x = np.array([_standing(epochs, low) for epochs in above])
-        y = np.array([_standing(epochs, high) for epochs in above])
+        x = np.array([epochs[low - 1] for epochs in above])
+        y = np.array([epochs[high - 1] for epochs in above])
         seen = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
         slopes, offset, variance = _line(x[seen], y[seen])
         for arch, epochs in curves.items():
@@ -63,11 +62,12 @@ def final_errors(curves: Mapping[str, Sequence[Epoch]]) -> dict[str, Target]:
     return {arch: Target(float(state[arch][0]), float(doubt[arch][0, 0])) for arch in curves}
 
 
-def _standing(epochs: Sequence[Epoch], at: int) -> Floats:
-    """Logarithms of the validation error after epoch `at` and of the mean training loss up to it."""
-    error = math.log(max(epochs[at - 1].val_error_pct, 1e-3))
-    loss = math.fsum(epoch.train_loss for epoch in epochs[:at]) / at
-    return np.array([error, math.log(loss) if math.isfinite(loss) and loss > 0 else error])
+def curve(epochs: Sequence[Epoch]) -> Floats:
+    """Logarithms of the validation error after each epoch and of the mean training loss up to it: (epochs, 2)."""
+    errors = np.log(np.maximum([epoch.val_error_pct for epoch in epochs], 1e-3))
+    losses = np.cumsum([epoch.train_loss for epoch in epochs]) / np.arange(1, len(epochs) + 1)
+    told = np.isfinite(losses) & (losses > 0)
+    return np.stack([errors, np.where(told, np.log(np.where(told, losses, 1.0)), errors)], axis=1)
 
 
 def _line(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:

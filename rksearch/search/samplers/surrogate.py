@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.objectives import ERROR, OBJECTIVES
-from rksearch.records import Epoch
 from rksearch.search.samplers.candidates import Candidates, Listing
 from rksearch.search.samplers.improvement import expected_improvement
 from rksearch.search.samplers.ladder import final_errors
@@ -19,7 +18,7 @@ from rksearch.space import Space
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-MODELLED = 224
+MODELLED = 192
 """Trainings that are modelled at most: the nearest to the front, and others evenly."""
 
 FRONT = 16
@@ -34,12 +33,12 @@ class Seen:
     """A training as the model sees it.
 
     Attributes:
-        epochs: those that ran.
+        curve: see `ladder.curve`.
         values: of the objectives.
         eligible: whether it is or may still become complete.
     """
 
-    epochs: tuple[Epoch, ...]
+    curve: Floats
     values: tuple[float, ...]
     eligible: bool
 
@@ -75,7 +74,7 @@ class Surrogate:
 
     def learn(self, seen: Mapping[str, tuple[Rows, Seen]], running: Sequence[Rows]) -> None:
         """Learn all anew from trainings, and expect those that are running."""
-        targets = final_errors({arch: own.epochs for arch, (_, own) in seen.items()})
+        targets = final_errors({arch: own.curve for arch, (_, own) in seen.items()})
         everything = self._listing.candidates(np.stack([row for row, _ in seen.values()]))
         y = np.array([t.value for t in targets.values()])
         extra = np.array([t.variance for t in targets.values()])
@@ -88,7 +87,7 @@ class Surrogate:
             if self._costs
             else (np.zeros((len(y), 0)))
         )
-        kept = _nearest_to_front(costs, y)
+        kept = nearest_to_front(costs, y, MODELLED)
         x = everything.features[kept]
         refit = len(y) >= REFIT * self._fitted_at
         for i, model in self._models.items():
@@ -149,15 +148,21 @@ class Surrogate:
         return float(self._most.get(i, seen.max() / np.log(10))) + 0.01
 
 
-def _nearest_to_front(costs: Floats, y: Floats) -> npt.NDArray[np.int64]:
-    """Which trainings are modelled: all, or half of them the nearest to the front and half evenly from the others."""
-    if len(y) <= MODELLED:
+def nearest_to_front(costs: Floats, y: Floats, most: int) -> npt.NDArray[np.int64]:
+    """Which trainings are worth keeping: half of them the nearest to the front and half evenly from the others.
+
+    Args:
+        costs: (trainings, costs).
+        y: logarithms of errors.
+        most: so many; all where there are no more.
+    """
+    if len(y) <= most:
         return np.arange(len(y))
     affords = (costs[None, :, :] <= costs[:, None, :]).all(axis=2)
     best = np.where(affords, y[None, :], np.inf).min(axis=1)
     order = np.argsort(y - best, kind="stable")
-    near, far = order[: MODELLED // 2], np.sort(order[MODELLED // 2 :])
-    even = far[np.linspace(0, len(far) - 1, MODELLED - len(near)).astype(np.int64)]
+    near, far = order[: most // 2], np.sort(order[most // 2 :])
+    even = far[np.linspace(0, len(far) - 1, most - len(near)).astype(np.int64)]
     return np.sort(np.concatenate([near, even]))
 
 
@@ -165,6 +170,9 @@ def _front(costs: Floats, errors: Floats) -> npt.NDArray[np.int64]:
     """Places of those that nothing dominates, by rising cost."""
     points = np.concatenate([costs, errors[:, None]], axis=1)
     order = np.lexsort(points.T[::-1])
+    if points.shape[1] == 2:
+        best = np.minimum.accumulate(errors[order])
+        return order[np.r_[True, errors[order][1:] < best[:-1]]]
     found: list[int] = []
     for i in order.tolist():
         if not found or not (points[found] <= points[i]).all(axis=1).any():
