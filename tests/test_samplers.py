@@ -322,8 +322,8 @@ def test_random_is_uniform():
 def test_every_search_starts_spread_over_sizes(name):
     space = load_space("quickstart")
     sampler = make(name, space, objectives=("val_error_pct", "params"), trials=30, seed=0)
-    # A third of the search, but our own model takes over after 8.
-    count = 8 if name == "frontier" else 10
+    # A third of the search, but our own model takes over after 5.
+    count = 5 if name == "frontier" else 10
     begun = search(sampler, space, count)
     sizes = [math.log(cost(parse(arch), space.definition.dataset).params) for arch in begun]
     low, high = math.log(space.smallest.params), math.log(space.largest.params)

@@ -12,8 +12,8 @@ from rksearch.objectives import ERROR
 from rksearch.search.samplers.base import Observation
 from rksearch.search.samplers.candidates import Listing, listing
 from rksearch.search.samplers.ladder import curve
-from rksearch.search.samplers.plain import RandomSampler
-from rksearch.search.samplers.start import Start
+from rksearch.search.samplers.plain import RandomSampler, StratifiedSampler
+from rksearch.search.samplers.start import MOST, Start
 from rksearch.search.samplers.surrogate import Seen, Surrogate, nearest_to_front
 from rksearch.space import Space
 from rksearch.spec import parse
@@ -21,8 +21,9 @@ from rksearch.spec import parse
 POOL = 800
 """Members whose gain is computed at each proposal, besides the neighbours of the front."""
 
-STARTING = 8
-"""So many are spread over sizes first at most: in replays the model soon chose better, with 24 it began too late."""
+STARTING = 5
+"""So many are spread over sizes first at most. Replays on one measured and two made-up tables of 240 networks reached
+random search's final hypervolume after 13 to 15 % of its epochs with 5, 18 % with 8, 40 % with 24."""
 
 REMEMBERED = 400
 """So many trainings are kept when there are half as many more: what is far from the front says little in the end."""
@@ -54,6 +55,7 @@ class FrontierSampler:
         self._start = start
         self._objectives = tuple(objectives)
         self._strangers = RandomSampler(space, seed=seed)
+        self._spread = StratifiedSampler(space, trials=MOST, seed=seed + proposed)
         self._rng = np.random.default_rng([seed, proposed])
         self._made: tuple[Listing, Surrogate] | None = None
         self._seen: dict[str, Seen] = {}
@@ -65,8 +67,9 @@ class FrontierSampler:
     def propose(self, taken: Set[str]) -> str | None:
         """The candidate that is expected to add most to the front."""
         arch = self._start.next(taken)
-        if arch is None and len(self._seen) >= FEWEST:
-            arch = self._best(taken)
+        if arch is None:
+            # Many may run before anything is known.
+            arch = self._best(taken) if len(self._seen) >= FEWEST else self._spread.propose(taken)
         return self._strangers.propose(taken) if arch is None else arch
 
     def observe(self, observation: Observation) -> None:
