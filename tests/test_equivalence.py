@@ -81,6 +81,24 @@ def test_equivalent_names_compute_and_learn_the_same(one: str, other: str, head:
     assert learned[0] == learned[1], "numbers of a method start alike"
 
 
+@pytest.mark.parametrize("period", ["1x1", "2x1", "4x1@rk4"])
+@pytest.mark.parametrize("head", HEADS)
+def test_sharing_changes_nothing_with_one_time_step(head: str, period: str) -> None:
+    """Names refuse to share with r = 1, so the network that they refuse is made behind their back, and built."""
+    plain = parse(head.format(period))
+    shared = parse(head.format(period))
+    # Periods are frozen and check themselves when they are made: this is the one way to a network without a name.
+    for own in shared.periods:  # type: ignore[attr-defined]
+        object.__setattr__(own, "share", True)
+    assert plain != shared
+    assert cost(plain, DIGITS) == cost(shared, DIGITS)
+    a, b = build(plain, DIGITS).double(), build(shared, DIGITS).double()
+    b.load_state_dict(a.state_dict())
+    (outputs, gradients), (outputs_b, gradients_b) = run(a), run(b)
+    assert torch.equal(outputs, outputs_b)
+    assert all(torch.equal(g, h) for g, h in zip(gradients, gradients_b, strict=True))
+
+
 @pytest.mark.parametrize(
     "method",
     [
