@@ -17,8 +17,8 @@ MODELLED = 64
 class GpSampler(StudySampler):
     """Optuna's Gaussian process of every objective, with the logarithm of the expected hypervolume improvement.
 
-    Architectures that are running count by what the model expects of them. Pruned trainings teach it nothing. A proposal
-    takes seconds, most of them to climb the expected improvement: for trainings that take many times as long.
+    Architectures that are running count by what the model expects of them. Pruned trainings teach it nothing. A
+    proposal takes seconds, most of them to climb the expected improvement: for trainings that take much longer.
 
     Args:
         space: what may be proposed.
