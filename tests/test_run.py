@@ -152,17 +152,18 @@ def test_a_budget_of_work_ends_the_run_and_more_of_it_goes_on(tmp_path, space_fi
 
 
 @pytest.mark.slow
-def test_until_a_time_of_day_trials_pause_and_go_on_later(tmp_path, space_file):
-    space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 400"))
+def test_at_a_time_of_day_trials_pause_where_they_are(tmp_path, space_file):
+    space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 2000"))
     run_dir = tmp_path / "run"
-    end = datetime.now() + timedelta(minutes=1, seconds=5)
-    until = end.replace(second=0, microsecond=0).isoformat()
+    # Between one and two minutes from now: Ray starts and several epochs run before.
+    until = (datetime.now() + timedelta(minutes=2)).replace(second=0, microsecond=0).isoformat()
     done = rksearch("run", "--space", str(space_file), "--out", str(run_dir), "--until", until, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    paused = Ledger(run_dir).read().paused
-    assert paused
-    epochs = {key: len(result.epochs) for key, (_, result) in paused.items()}
-    assert all(0 < count < 400 for count in epochs.values())
+    history = Ledger(run_dir).read()
+    epochs = [len(result.epochs) for _, result in history.paused.values()]
+    assert epochs
+    assert 0 < max(epochs) < 2000
+    assert not history.trials
 
 
 def start(space_file: Path, run_dir: Path, *more: str) -> subprocess.Popen[str]:
