@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from rksearch.front import ArchSummary, by_macs, by_params, membership, rk_front, summarise
 from rksearch.ledger import History
 from rksearch.records import Role, TrialSpec
-from rksearch.search.racing import Race, Racer
+from rksearch.search.racing import Race, Racer, expected_epochs
 from rksearch.search.samplers.base import Sampler
 from rksearch.search.settings import Settings
 from rksearch.search.tasks import Phase, Remaining, Task
@@ -79,7 +79,7 @@ class SearchAgenda:
         for trial in self._due((*self._settings.baselines, *self._settings.known), history):
             if trial.id not in running:
                 return self._train(trial, history)
-        if task := self._control(history, running, phase):
+        if task := self._control(history, running):
             return task
         if task := self._search(history, running, phase):
             return task
@@ -183,7 +183,7 @@ class SearchAgenda:
 
     # -- the control arm
 
-    def _control(self, history: History, running: Mapping[str, Task], phase: Phase) -> Task | None:
+    def _control(self, history: History, running: Mapping[str, Task]) -> Task | None:
         """A random architecture, trained to the end, while the control arm has had fewer epochs than the search."""
         if self._control_sampler is None:
             return None
@@ -275,12 +275,7 @@ class SearchAgenda:
     def _expected_epochs(self, history: History, arch: str | None) -> float:
         """What a candidate's first training still costs; on the average, where it races."""
         done = len(history.paused[f"{arch}@0"][1].epochs) if f"{arch}@0" in history.paused else 0
-        full = self._settings.recipe.epochs
-        if self._race is None:
-            return full - done
-        stops = (*self._race.racing.rungs, full)
-        spans = [stop - max(done, before) for before, stop in zip((0, *stops), stops, strict=False) if stop > done]
-        return sum(span * self._race.racing.keep**i for i, span in enumerate(spans, 1 if done else 0))
+        return expected_epochs(self._settings.racing, self._settings.recipe.epochs, done=done)
 
     def _train(self, trial: TrialSpec, history: History, until: int | None = None) -> Task:
         return Task("train", trial, until, alone=trial.id in history.retried)

@@ -88,6 +88,18 @@ def score(epochs: Sequence[Epoch], rung: int, rank: str) -> float:
     return value if math.isfinite(value) else math.inf
 
 
+def expected_epochs(racing: Racing | None, full: int, *, done: int = 0) -> float:
+    """What a training of `full` epochs still costs after `done` of them: on the average, where it races.
+
+    Who stands at a rung has yet to be kept; who is still on the way to the first one runs there for certain.
+    """
+    if racing is None:
+        return full - done
+    stops = (*racing.rungs, full)
+    spans = [stop - max(done, before) for before, stop in zip((0, *stops), stops, strict=False) if stop > done]
+    return math.fsum(span * racing.keep**i for i, span in enumerate(spans, 1 if done else 0))
+
+
 class Race:
     """The rules of one race.
 

@@ -11,7 +11,7 @@ from rksearch.ledger import History
 from rksearch.objectives import DEFAULT
 from rksearch.recipe import Recipe
 from rksearch.search.agenda import SearchAgenda
-from rksearch.search.racing import Race, Racing
+from rksearch.search.racing import Race, Racing, expected_epochs
 from rksearch.search.replay.memory import MemoryLedger
 from rksearch.search.replay.search_player import SearchPlayer
 from rksearch.search.replay.simulation import Clock, Player
@@ -94,7 +94,7 @@ def search_player(setup: Setup, *, sampler: str, racing: Racing | None) -> Searc
     """The run that `rksearch run` would make of the table's space, without baselines and further seeds."""
     table = setup.table
     recipe = Recipe.from_json(table.plan["recipe"])
-    trials = min(len(table.members), math.ceil(setup.budget_epochs / expected_epochs(table.epochs, racing)))
+    trials = min(len(table.members), math.ceil(setup.budget_epochs / expected_epochs(racing, table.epochs)))
     settings = Settings(
         dataset=table.space.definition.dataset.name,
         recipe=recipe,
@@ -117,15 +117,6 @@ def search_player(setup: Setup, *, sampler: str, racing: Racing | None) -> Searc
 
     state = RunState(MemoryLedger(), agenda, chooser, objectives=settings.objectives, clock=setup.clock)
     return SearchPlayer(state, table, repetition=setup.repetition)
-
-
-def expected_epochs(full: int, racing: Racing | None) -> float:
-    """What a candidate costs on the average."""
-    if racing is None:
-        return full
-    stops = [*racing.rungs, full]
-    spans = [stop - before for before, stop in zip([0, *stops], stops, strict=False)]
-    return math.fsum(span * racing.keep**i for i, span in enumerate(spans))
 
 
 def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
