@@ -178,8 +178,8 @@ def _solved(items: list[Held], prefix: str, solver: Solver) -> list[Held]:
         elif not dense:
             members[0] = _more(members[0], source)
         if dense and _keeps_slope(solver, stage):
-            # The slope is a slice of all that the stage has concatenated: its input, and as much again.
-            members[-1] = replace(_more(members[-1], 2 * source), slope=2 * source)
+            # The slope is a tensor of its own, or the stage's only growth, which nothing else keeps.
+            members[-1] = replace(_more(members[-1], source), slope=source)
         elif _keeps_slope(solver, stage):
             members[-1] = replace(members[-1], slope=source)
         changed += members

@@ -6,6 +6,8 @@ that two implementations can be given the same weights by walking both.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,14 +63,7 @@ class TimeStep(nn.Sequential):
 
     def forward(self, y: Tensor) -> Tensor:
         """State (N, m * k, H, W) to the next state of the same shape."""
-        seen = y
-        for layer in self:
-            seen = torch.cat([seen, layer(seen)], 1)
-        # The state comes first in `seen`, then the stages, all of one width.
-        state, *slopes = seen.chunk(self.stages + 1, 1)
-        for slope in slopes:
-            state = state + slope
-        return state
+        return next_state(y, grow(self, y), self.stages)
 
 
 class DenseStage(nn.Sequential):
@@ -81,10 +76,7 @@ class DenseStage(nn.Sequential):
 
     def forward(self, z: Tensor) -> Tensor:
         """What the stage sees, (N, m * k, H, W), to its slope: the m growths, (N, m * k, H, W)."""
-        seen = z
-        for layer in self:
-            seen = torch.cat([seen, layer(seen)], 1)
-        return seen[:, z.shape[1] :]
+        return side_by_side(grow(self, z))
 
 
 class Period(nn.Sequential):
@@ -94,6 +86,30 @@ class Period(nn.Sequential):
         super().__init__()
         for name, child in parts.children(path, "step"):
             self.add_module(name, TimeStep(parts, child, stages))
+
+
+def grow(layers: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
+    """The growths (N, k, H, W) of layers that each read concat(x, the growths before it)."""
+    growths: list[Tensor] = []
+    for layer in layers:
+        if growths:
+            x = torch.cat([x, growths[-1]], 1)
+        growths.append(layer(x))
+    return growths
+
+
+def next_state(y: Tensor, growths: Sequence[Tensor], stages: int) -> Tensor:
+    """y + sum_i h b_i k_i, all (N, m * k, H, W), from the m growths of each stage."""
+    width = len(growths) // stages
+    for first in range(0, len(growths), width):
+        # Not as parts of one concatenation: adding parts of a few channels takes several times as long.
+        y = y + side_by_side(growths[first : first + width])
+    return y
+
+
+def side_by_side(growths: Sequence[Tensor]) -> Tensor:
+    """Their concatenation along the channels."""
+    return torch.cat(list(growths), 1) if len(growths) > 1 else growths[0]
 
 
 class Transition(nn.Module):

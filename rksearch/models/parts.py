@@ -7,6 +7,7 @@ import math
 from torch import nn
 
 from rksearch.layout import Layout, Row
+from rksearch.models.norm import BatchNorm
 
 
 def leaf(row: Row) -> nn.Module:
@@ -17,7 +18,7 @@ def leaf(row: Row) -> nn.Module:
                 row.in_channels, row.out_channels, row.kernel, row.stride, padding=row.kernel // 2, bias=False
             )
         case "norm":
-            return nn.BatchNorm2d(row.in_channels)
+            return BatchNorm(row.in_channels)
         case "avgpool":
             return nn.AvgPool2d(row.kernel, row.stride)
         case "maxpool":

@@ -12,14 +12,14 @@ ones twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rksearch.models.blocks import DenseBlock, DenseLayer, DenseStage, TimeStep, Transition
+from rksearch.models.blocks import DenseBlock, DenseLayer, DenseStage, TimeStep, Transition, next_state, side_by_side
 from rksearch.models.implicit import CliqueLayer, RKCNNTransition
 from rksearch.models.residual import BasicBlock, PreActBlock, ResidualStage
 
@@ -63,38 +63,36 @@ class GrownAgain(nn.Module):
         super().__init__()
         _adopt(self, module)
         self._read = _reader(module)
+        self._reads_all = isinstance(module, DenseBlock)
 
     def forward(self, x: Tensor) -> Tensor:
         """What the module itself returns."""
         growths: list[Tensor] = []
+        seen = [x]
         for layer in self.children():
-            growths.append(_again(_of_concatenation(layer), layer, x, *growths))
-        return self._read(x, torch.cat([x, *growths], 1))
+            growth = _again(_of_concatenation(layer), layer, *seen)
+            if not growths and not self._reads_all:
+                seen = [x.view_as(x)]
+            growths.append(growth)
+            # Gradients must be summed in the module's own order. Where what is returned is no part of what the layers
+            # read, a view gathers the gradients from the layers before those from outside are added.
+            seen.append(growth if self._reads_all else growth.view_as(growth))
+        return self._read(x, growths)
 
 
 def _of_concatenation(layer: nn.Module) -> Callable[..., Tensor]:
     return lambda *inputs: layer(torch.cat(inputs, 1) if len(inputs) > 1 else inputs[0])
 
 
-def _reader(module: DenseBlock | TimeStep | DenseStage) -> Callable[[Tensor, Tensor], Tensor]:
-    """From the input and all that has been concatenated to what the module returns, by the module's own operations.
-
-    Other operations of the same value, as on growths that never were one tensor, would round gradients otherwise.
-    """
+def _reader(module: DenseBlock | TimeStep | DenseStage) -> Callable[[Tensor, list[Tensor]], Tensor]:
+    """From the input and the growths to what the module returns, by the module's own operations."""
     match module:
         case TimeStep(stages=stages):
-            return lambda x, seen: _sum(seen.chunk(stages + 1, 1))
+            return lambda x, growths: next_state(x, growths, stages)
         case DenseStage():
-            return lambda x, seen: seen[:, x.shape[1] :]
+            return lambda x, growths: side_by_side(growths)
         case _:
-            return lambda x, seen: seen
-
-
-def _sum(terms: Sequence[Tensor]) -> Tensor:
-    total, *rest = terms
-    for term in rest:
-        total = total + term
-    return total
+            return lambda x, growths: torch.cat([x, *growths], 1)
 
 
 def _adopt(parent: nn.Module, module: nn.Module) -> None:

@@ -1,0 +1,181 @@
+"""The batch norm that takes pixels together, against the definition in double precision."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from rksearch.datasets import dataset
+from rksearch.measured_memory import measure_step
+from rksearch.memory import activation_bytes
+from rksearch.models import build
+from rksearch.models.norm import BatchNorm
+from rksearch.models.recompute import recompute
+from rksearch.spec import parse
+
+CIFAR10 = dataset("cifar10")
+NARROW = "RKNet-k12-m1_2-2x2_1x1"
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def is_grouped(y: torch.Tensor) -> bool:
+    return type(y.grad_fn).__name__ == "_GroupedBackward"
+
+
+def norm(channels: int, generator: torch.Generator) -> BatchNorm:
+    module = BatchNorm(channels)
+    with torch.no_grad():
+        module.weight.copy_(torch.rand(channels, generator=generator) * 2 - 0.5)
+        module.bias.copy_(torch.randn(channels, generator=generator))
+    return module
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.integers(1, 128).filter(lambda c: c % 16),
+    st.sampled_from([(16, 32, 32), (64, 16, 16)]),
+    st.sampled_from([torch.float32, torch.bfloat16]),
+    st.integers(0, 99),
+)
+def test_it_is_the_batch_norm_of_the_definition(channels, shape, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    count, height, width = shape
+    module = norm(channels, generator)
+    offset = torch.randn(channels, 1, 1, generator=generator) * 3
+    x = torch.randn(count, channels, height, width, generator=generator) * 2 + offset
+    x = channels_last(x.to(dtype)).requires_grad_()
+    up = channels_last(torch.randn(x.shape, generator=generator).to(dtype))
+    y = module(x)
+    if channels > 1:
+        assert is_grouped(y)
+    y.backward(up)
+    assert x.grad is not None
+    assert module.weight.grad is not None
+    assert module.bias.grad is not None
+    assert module.running_mean is not None
+    assert module.running_var is not None
+    assert module.num_batches_tracked is not None
+
+    z = x.detach().double()
+    dims = (0, 2, 3)
+    pixels = z.numel() // channels
+    mean = z.sum(dims, keepdim=True) / pixels
+    variance = ((z - mean) ** 2).sum(dims, keepdim=True) / pixels
+    inverse = (variance + module.eps) ** -0.5
+    standard = (z - mean) * inverse
+    weight, bias = (p.detach().double()[:, None, None] for p in (module.weight, module.bias))
+    g = up.double()
+    by_weight, by_bias = (g * standard).sum(dims), g.sum(dims)
+    by_input = weight * inverse * (g - g.mean(dims, keepdim=True) - standard * (g * standard).mean(dims, keepdim=True))
+
+    # One rounding to the type for the output, three for the gradient: of both of its terms, and of their sum.
+    unit = torch.finfo(dtype).eps
+    scale = float((weight * inverse).abs().max() * g.abs().max())
+    torch.testing.assert_close(y.double(), standard * weight + bias, rtol=unit, atol=1e-5)
+    torch.testing.assert_close(
+        x.grad.double(), by_input, rtol=2 * unit, atol=(2 * unit if unit > 1e-3 else 4e-6) * scale
+    )
+    torch.testing.assert_close(module.weight.grad.double(), by_weight, rtol=1e-3, atol=2e-4 * pixels**0.5)
+    torch.testing.assert_close(module.bias.grad.double(), by_bias, rtol=1e-3, atol=2e-4 * pixels**0.5)
+    torch.testing.assert_close(module.running_mean.double(), 0.1 * mean.flatten(), rtol=1e-4, atol=1e-5)
+    expected = 0.9 + 0.1 * variance.flatten() * pixels / (pixels - 1)
+    torch.testing.assert_close(module.running_var.double(), expected, rtol=1e-4, atol=1e-5)
+    assert module.num_batches_tracked.item() == 1
+
+
+def plain_input(channels=12, count=16, size=32):
+    return torch.randn(count, channels, size, size, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        pytest.param(plain_input(), id="channels first"),
+        pytest.param(channels_last(plain_input(channels=32)), id="a multiple of the vector"),
+        pytest.param(channels_last(plain_input(channels=132)), id="many channels"),
+        pytest.param(channels_last(plain_input(count=15)), id="few pixels"),
+        pytest.param(channels_last(plain_input(channels=1)), id="one channel"),
+    ],
+)
+def test_elsewhere_it_is_torchs_own(x):
+    ours, theirs = BatchNorm(x.shape[1]), nn.BatchNorm2d(x.shape[1])
+    y = ours(x)
+    assert not is_grouped(y)
+    assert torch.equal(y, theirs(x))
+    assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
+
+
+def test_evaluation_uses_running_statistics():
+    module = norm(12, torch.Generator().manual_seed(0))
+    x = channels_last(plain_input())
+    module(x)
+    module.eval()
+    y = module(x)
+    assert not is_grouped(y)
+    expected = F.batch_norm(x, module.running_mean, module.running_var, module.weight, module.bias)
+    assert torch.equal(y, expected)
+
+
+def networks() -> tuple[nn.Module, nn.Module]:
+    """The same weights with our batch norms and with torch's."""
+    torch.manual_seed(0)
+    ours = build(parse(NARROW), CIFAR10).to(memory_format=torch.channels_last)
+    theirs = copy.deepcopy(ours)
+    for module in theirs.modules():
+        if isinstance(module, BatchNorm):
+            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+    return ours, theirs
+
+
+def losses(model: nn.Module, steps: int) -> list[float]:
+    generator = torch.Generator().manual_seed(1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    found = []
+    for _ in range(steps):
+        images = channels_last(torch.randn(16, 3, 32, 32, generator=generator))
+        labels = torch.randint(0, 10, (16,), generator=generator)
+        loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return found
+
+
+def test_a_narrow_network_trains_as_with_torchs_norms():
+    ours, theirs = networks()
+    grouped = []
+    handles = [
+        m.register_forward_hook(lambda _, __, y: grouped.append(is_grouped(y)))
+        for m in ours.modules()
+        if isinstance(m, BatchNorm)
+    ]
+    expected, found = losses(theirs, 3), losses(ours, 3)
+    for handle in handles:
+        handle.remove()
+    assert any(grouped)
+    assert found == pytest.approx(expected, rel=1e-4)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-2, atol=1e-4)
+
+
+def test_recomputation_repeats_it_bit_for_bit_and_counts_each_batch_once():
+    ours, _ = networks()
+    again = recompute(copy.deepcopy(ours))
+    assert losses(again, 2) == losses(ours, 2)
+    for name, value in ours.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_it_keeps_what_torchs_keeps(precision):
+    ours, _ = networks()
+    found = measure_step(ours, CIFAR10, 16, precision)
+    assert found.kept == activation_bytes(parse(NARROW), CIFAR10, 16, precision)
