@@ -50,15 +50,22 @@ def test_every_guise_of_the_dense_block_computes_the_same(guise: type[nn.Module]
         assert torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max()))
 
 
-def test_batched_seeds_have_the_gradients_of_separate_networks() -> None:
-    models = [build(parse("DenseNet-BC-16-k4"), DATA).train() for _ in range(3)]
+def test_a_time_step_of_one_concatenation_is_the_same_step() -> None:
+    step = dense.time_step(DATASETS["cifar10"])
+    y = torch.randn(2, 12, 8, 8)
+    assert torch.equal(dense.OfOneConcatenation(step)(y), step(y))
+
+
+@pytest.mark.parametrize("name", ["DenseNet-BC-16-k4", "RKNet-k4-m1_1-2x2s_1x1"])
+def test_batched_seeds_have_the_gradients_of_separate_networks(name: str) -> None:
+    models = [build(parse(name), DATA).train() for _ in range(3)]
     images, labels = torch.randn(6, 3, 8, 8), torch.arange(6)
-    together = batched_gradients(models, images, labels, SETTINGS)()
+    together = batched_gradients(models, images, labels)()
     for i, model in enumerate(models):
         F.cross_entropy(model(images), labels).backward()
-        for name, parameter in model.named_parameters():
+        for path, parameter in model.named_parameters():
             assert parameter.grad is not None
-            assert torch.allclose(together[name][i], parameter.grad, rtol=1e-3, atol=1e-5), name  # type: ignore[index]
+            assert torch.allclose(together[path][i], parameter.grad, rtol=1e-3, atol=1e-5), path  # type: ignore[index]
 
 
 def test_the_roofline_adds_up_a_network_by_hand() -> None:
@@ -174,6 +181,7 @@ def test_levers_are_measured_with_their_predictions(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     levers = {lever["lever"]: lever for lever in json.loads(path.read_text())["levers"]}
     assert {"channels last", "resident data", "fused optimiser", "preallocated concatenation"} <= set(levers)
+    assert {"recomputation", "batch norm over pixels together", "stages added from growths"} <= set(levers)
     for lever in levers.values():
         assert lever["predicted"] > 0
         assert lever["measured"]["median"] > 0

@@ -112,6 +112,20 @@ def test_elsewhere_it_is_torchs_own(x):
     assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
 
 
+def test_its_output_may_be_overwritten():
+    module = norm(12, torch.Generator().manual_seed(0))
+    x = channels_last(plain_input())
+    gradients = []
+    for inplace in (False, True):
+        leaf = x.detach().clone().requires_grad_()
+        y = module(leaf)
+        assert is_grouped(y)
+        F.relu(y, inplace=inplace).square().sum().backward()
+        assert leaf.grad is not None
+        gradients.append(leaf.grad)
+    assert torch.equal(gradients[0], gradients[1])
+
+
 def test_evaluation_uses_running_statistics():
     module = norm(12, torch.Generator().manual_seed(0))
     x = channels_last(plain_input())

@@ -1,4 +1,4 @@
-"""One dense block in several guises, for measuring what each of them is worth. None but the first is in use."""
+"""A dense block and a time-step in several guises, for measuring what each of them is worth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from rksearch.datasets import Dataset
 from rksearch.device import autocast
 from rksearch.models import build
-from rksearch.models.blocks import DenseBlock
+from rksearch.models.blocks import DenseBlock, TimeStep
 from rksearch.spec import parse
 from rksearch.train import seed_everything
 
@@ -33,22 +33,43 @@ PASSES = {
 ReLU 2 + 3, sum of gradients 3, convolution 3. Without copies: -2. With statistics taken once: -1. In place: the same,
 in less memory. All between two convolutions in one: batch norm with ReLU 8, convolution 3."""
 
-BlockPair = tuple[str, float, str, Callable[[], object], Callable[[], object]]
+STEP = "RKNet-k12-m1-3x1"
+"""A network of one narrow time-step: 3 layers over 12 channels at full resolution."""
+
+BlockPair = tuple[str, str, float, str, Callable[[], object], Callable[[], object]]
 
 
 def block_pairs(data: Dataset, settings: Settings, compiled: bool) -> Iterator[BlockPair]:
-    """(lever, predicted, because, without, within) for every guise of the block."""
+    """(lever, subject, predicted, because, without, within) for every guise of the block and the time-step."""
     because = f"bytes: an input crosses the memory {PASSES['as it is']} times, with the lever {{}} times"
 
     def pair(lever: str, key: str, block: Callable[[DenseBlock], Callable[[Tensor], Tensor]]) -> BlockPair:
-        without, within = (_work(data, settings, make) for make in (lambda given: given, block))
-        return lever, PASSES["as it is"] / PASSES[key], because.format(PASSES[key]), without, within
+        given = dense_block(data)
+        without, within = (_work(given, guise, data, settings) for guise in (given, block(given)))
+        return lever, "dense block", PASSES["as it is"] / PASSES[key], because.format(PASSES[key]), without, within
 
     yield pair("ReLU in place", "in place", InPlace)
     yield pair("preallocated concatenation", "prealloc", Preallocated)
     yield pair("statistics once per feature", "statistics", SharedStatistics)
     if compiled:
         yield pair("fused concat-BN-ReLU-1x1 (compiled block)", "fused", _compiled)
+    step = time_step(data)
+    yield (
+        "stages added from growths",
+        "time-step",
+        1.1,
+        "rule of thumb: every add reads 12 channels at a time out of 48, a tenth of the step's passes",
+        _work(step, OfOneConcatenation(step), data, settings),
+        _work(step, step, data, settings),
+    )
+
+
+def time_step(data: Dataset) -> TimeStep:
+    """The time-step, in training mode."""
+    seed_everything(0)
+    step = build(parse(STEP), data).get_submodule("period1.step1").train()
+    assert isinstance(step, TimeStep)
+    return step
 
 
 def _compiled(block: DenseBlock) -> Callable[[Tensor], Tensor]:
@@ -63,16 +84,18 @@ def dense_block(data: Dataset) -> DenseBlock:
     return block
 
 
-def _work(data: Dataset, settings: Settings, make: Callable[[DenseBlock], Callable[[Tensor], Tensor]]) -> Any:
-    """Forward and backward of the block on one batch of feature maps, channels last."""
-    block = dense_block(data).to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward = make(block)
+def _work(
+    module: nn.Module, forward: Callable[[Tensor], Tensor], data: Dataset, settings: Settings
+) -> Callable[[], object]:
+    """Forward and backward of the module, in the guise `forward`, on one batch of feature maps, channels last."""
+    module.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     bf16 = settings.precision == "bf16"
-    x = torch.randn(settings.batch_size, 24, data.height, data.width, device=settings.device)
+    width = next(m.num_features for m in module.modules() if isinstance(m, nn.BatchNorm2d))
+    x = torch.randn(settings.batch_size, width, data.height, data.width, device=settings.device)
     x = x.to(torch.bfloat16 if bf16 else torch.float32, memory_format=torch.channels_last).requires_grad_()
 
     def run() -> None:
-        block.zero_grad()
+        module.zero_grad()
         with autocast(settings.device, settings.precision):
             out = forward(x)
         out.backward(torch.ones_like(out))
@@ -148,6 +171,24 @@ class _IntoBuffer(torch.autograd.Function):
             total[:, :width] += by_input
             found = by_parameters + found
         return total[:, : ctx.inputs], None, *found
+
+
+class OfOneConcatenation(nn.Module):
+    """The time-step as a sum of parts of one concatenation of the state and all growths."""
+
+    def __init__(self, step: TimeStep) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, y: Tensor) -> Tensor:
+        """As `TimeStep`."""
+        seen = y
+        for layer in self.step:
+            seen = torch.cat([seen, layer(seen)], 1)
+        state, *slopes = seen.chunk(self.step.stages + 1, 1)
+        for slope in slopes:
+            state = state + slope
+        return state
 
 
 class SharedStatistics(nn.Module):

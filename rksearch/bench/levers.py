@@ -22,7 +22,10 @@ from rksearch.bench.dense import block_pairs
 from rksearch.bench.train import Settings, Source, Spread, cold_compiler, ours, plain
 from rksearch.device import autocast
 from rksearch.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.memory import activation_bytes
 from rksearch.models import build
+from rksearch.models.norm import BatchNorm
+from rksearch.models.recompute import recompute
 from rksearch.spec import ArchSpec, parse
 from rksearch.train import seed_everything
 
@@ -93,15 +96,16 @@ def _pairs(specs: Sequence[ArchSpec], source: Source, settings: Settings, compil
             yield _bf16_pair(spec, source, settings)
         yield _resident_pair(spec, source, settings)
         yield _optimiser_pair(spec, source, settings)
+        if settings.device.type == "cpu":
+            yield _norm_pair(spec, source, settings)
+        yield _recompute_pair(spec, source, settings)
         yield _seeds_pair(spec, source, settings)
         if compiled:
             yield _compiled_pair(spec, source, settings)
         if settings.device.type == "cuda":
             yield _graph_pair(spec, source, settings)
-    for lever, predicted, because, without, within in block_pairs(source.data, settings, compiled):
-        yield Pair(
-            lever=lever, subject="dense block", predicted=predicted, because=because, without=without, within=within
-        )
+    for lever, subject, predicted, because, without, within in block_pairs(source.data, settings, compiled):
+        yield Pair(lever=lever, subject=subject, predicted=predicted, because=because, without=without, within=within)
 
 
 def _measure(pair: Pair, settings: Settings) -> Lever:
@@ -127,11 +131,20 @@ def _measure(pair: Pair, settings: Settings) -> Lever:
 
 
 def _step_of(
-    spec: ArchSpec, source: Source, settings: Settings, *, channels_last: bool, bf16: bool, fused: bool | None = None
+    spec: ArchSpec,
+    source: Source,
+    settings: Settings,
+    *,
+    channels_last: bool,
+    bf16: bool,
+    fused: bool | None = None,
+    change: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Work:
-    """A training step on one batch that stays the same, and nothing else."""
+    """A training step on one batch that stays the same, and nothing else, of the network as `change` makes it."""
     seed_everything(settings.seed)
-    model = build(spec, source.data).to(settings.device)
+    model: nn.Module = build(spec, source.data).to(settings.device)
+    if change is not None:
+        model = change(model)
     batch = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
     images, labels = next(batch.batches(settings.batch_size))
     if channels_last:
@@ -183,6 +196,41 @@ def _optimiser_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         because="rule of thumb: a loop over many small tensors costs a few percent of a small step",
         without=_step_of(spec, source, settings, channels_last=True, bf16=bf16),
         within=_step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=True),
+    )
+
+
+def _norm_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    bf16 = settings.precision == "bf16"
+    return Pair(
+        lever="batch norm over pixels together",
+        subject=str(spec),
+        predicted=1.1,
+        because="rule of thumb: norms are a third of a step, and twice as slow where channels are no multiple of 16",
+        without=_step_of(spec, source, settings, channels_last=True, bf16=bf16, change=_with_torchs_norms),
+        within=_step_of(spec, source, settings, channels_last=True, bf16=bf16),
+    )
+
+
+def _with_torchs_norms(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+    return model
+
+
+def _recompute_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    bf16 = settings.precision == "bf16"
+    usual, again = (
+        activation_bytes(spec, source.data, settings.batch_size, settings.precision, recompute=on) / 2**20
+        for on in (False, True)
+    )
+    return Pair(
+        lever="recomputation",
+        subject=str(spec),
+        predicted=0.75,
+        because=f"a second forward pass, a third more work; keeps {again:.0f} MiB instead of {usual:.0f}",
+        without=_step_of(spec, source, settings, channels_last=True, bf16=bf16),
+        within=_step_of(spec, source, settings, channels_last=True, bf16=bf16, change=recompute),
     )
 
 
@@ -247,41 +295,41 @@ def _graph_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
 
 
 def _seeds_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
-    """Gradients of several networks of one architecture: one after the other, and batched by `torch.func`."""
+    """Gradients of several networks of one architecture: one after the other, and batched by `torch.func`.
+
+    Both in float32, because `torch.func` has no batch norm of bfloat16 images by float32 weights.
+    """
     models = []
     for seed in range(SEEDS):
         seed_everything(seed)
         models.append(build(spec, source.data).to(settings.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
     train = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
     images, labels = next(train.batches(settings.batch_size))
-    precision = settings.precision
 
     def one_by_one() -> None:
         for model in models:
-            with autocast(settings.device, precision):
-                logits = model(images)
             model.zero_grad()
-            F.cross_entropy(logits.float(), labels).backward()
+            F.cross_entropy(model(images), labels).backward()
 
     return Pair(
-        lever=f"{SEEDS} seeds batched",
+        lever=f"{SEEDS} seeds batched (fp32)",
         subject=str(spec),
         predicted=1.0 if settings.device.type == "cpu" else 2.0,
         because="the same work in fewer, larger operations: worth it where launching them is what takes time",
         without=one_by_one,
-        within=batched_gradients(models, images, labels, settings),
+        within=batched_gradients(models, images, labels),
     )
 
 
-def batched_gradients(models: Sequence[nn.Module], images: Any, labels: Any, settings: Settings) -> Work:
+def batched_gradients(models: Sequence[nn.Module], images: Any, labels: Any) -> Work:
     """Work that returns the gradients by parameter, (networks, ...), of all `models` on the same batch at once."""
     parameters, buffers = stack_module_state(list(models))
     skeleton = models[0]
 
     def loss_of(weights: Any, state: Any) -> Any:
-        with autocast(settings.device, settings.precision):
-            logits = functional_call(skeleton, (weights, state), (images,))
-        return F.cross_entropy(logits.float(), labels)
+        # Weights that time-steps share belong to one module under several names; tied, they would not be put back.
+        logits = functional_call(skeleton, (weights, state), (images,), tie_weights=False)
+        return F.cross_entropy(logits, labels)
 
     together = vmap(grad_and_value(loss_of))
     return lambda: together(parameters, buffers)[0]

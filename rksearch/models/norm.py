@@ -88,11 +88,12 @@ class _Grouped(torch.autograd.Function):
         )
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square_().mean(0)
-        y = _scaled(grouped, weight, bias, mean, variance, pixels, eps)
+        y = torch.empty_like(x)  # whose view is written to, because a view that is returned must not be changed
+        _scale(grouped, weight, bias, mean, variance, pixels, eps, _group(y, pixels))
         ctx.save_for_backward(x, weight, mean, variance)
         ctx.pixels, ctx.eps = pixels, eps
         ctx.mark_non_differentiable(mean, variance)
-        return _ungroup(y, x), mean, variance
+        return y, mean, variance
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -117,16 +118,20 @@ class _Grouped(torch.autograd.Function):
         by_bias = by_bias.view(pixels, channels).sum(0)
         # And what the statistics' own gradients add: -w s (avg g + z avg(g z)), a scaling of z.
         scale = -weight * torch.rsqrt(variance + eps) / (x.numel() // channels)
-        dx.add_(_scaled(grouped, scale * by_weight, scale * by_bias, mean, variance, pixels, eps))
+        dx.add_(_scale(grouped, scale * by_weight, scale * by_bias, mean, variance, pixels, eps, torch.empty_like(dx)))
         return _ungroup(dx, x), by_weight, by_bias, None, None
 
 
-def _scaled(
-    grouped: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, pixels: int, eps: float
+def _scale(
+    grouped: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, pixels: int, eps: float, out: Tensor
 ) -> Tensor:
     """(grouped - mean) / sqrt(variance + eps) * weight + bias, whose parameters are given for one pixel, (C,)."""
     weight, bias, mean, variance = (part.repeat(pixels) for part in (weight, bias, mean, variance))
-    return torch.native_batch_norm(grouped, weight, bias, mean, variance, False, 0.0, eps)[0]
+    none = weight.new_empty(0)
+    torch.ops.aten.native_batch_norm.out(
+        grouped, weight, bias, mean, variance, False, 0.0, eps, out=out, save_mean=none, save_invstd=none
+    )
+    return out
 
 
 def _group(x: Tensor, pixels: int) -> Tensor:
