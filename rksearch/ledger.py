@@ -132,6 +132,10 @@ class Ledger:
         """A launch of the driver."""
         self.append("session", environment=dict(environment), options=dict(options))
 
+    def write_sharing(self, sharing: Mapping[str, Any]) -> None:
+        """How many trials share a GPU in this session, and by what measurement."""
+        self.append("sharing", **sharing)
+
     def write_start(self, trial: str) -> None:
         """The trial of this id was handed to a worker."""
         self.append("start", trial=trial)

@@ -51,21 +51,23 @@ def bench_concurrent(
     source: Source,
     settings: Settings,
     on_done: Callable[[Concurrency], None] | None = None,
+    *,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Measure every network with every number of processes; plain values for JSON.
 
-    The threads of the machine are divided among the processes, at least one for each.
+    Each process has `threads` threads; without that, those of this one are divided among them, at least one for each.
 
     Raises:
         RksearchError: a process died, for example because memory ran out.
         SpecError: a name that cannot be parsed.
     """
-    threads = torch.get_num_threads()
+    available = torch.get_num_threads()
     found: list[Concurrency] = []
     for name in [str(parse(name)) for name in names]:
         first: float | None = None
         for count in counts:
-            share = max(1, threads // count)
+            share = threads or max(1, available // count)
             rates = _rates(name, count, share, source, settings)
             first = first or statistics.median(rates)
             spread = Spread(median=statistics.median(rates), low=min(rates), high=max(rates))
@@ -77,7 +79,7 @@ def bench_concurrent(
             if on_done is not None:
                 on_done(found[-1])
     return {
-        "settings": {**asdict(settings), "device": str(settings.device), "threads": threads},
+        "settings": {**asdict(settings), "device": str(settings.device), "threads": available},
         "dataset": source.data.name,
         "synthetic_images": source.synthetic,
         "concurrent": [asdict(one) for one in found],

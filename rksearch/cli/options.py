@@ -124,7 +124,8 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
             "--gpus-per-trial",
             type=click.FloatRange(min=0),
             default=None,
-            help="GPUs that each trial reserves; 0.25 lets four share one. [default: 1 where there is a GPU, else 0]",
+            help="GPUs that each trial reserves; 0.25 lets four share one. [default: measured where there is a GPU, "
+            "else 0]",
         ),
         click.option(
             "--address", metavar="HOST:PORT", help="Join the Ray cluster at this address (or `auto`: the local one)."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from rksearch.errors import RunError
+from rksearch.errors import RksearchError, RunError
 from rksearch.records import Execution
 from rksearch.run_dir import RunDir
 from rksearch.search.live import view
@@ -23,6 +23,7 @@ from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 
 if TYPE_CHECKING:
+    from rksearch.search.sharing import Sharing, Training
     from rksearch.search.tune import Work
 
 WORKER_RESTARTS = 2
@@ -51,6 +52,7 @@ def perform_all(
     resources: Resources,
     console: Console,
     work: Work | None = None,
+    sample: Training | None = None,
 ) -> None:
     """Let Ray Tune perform every task of the run.
 
@@ -61,6 +63,8 @@ def perform_all(
         resources: what each task reserves, and of which Ray.
         console: where to show progress.
         work: what a worker does with a task; None to train or test, as the task says.
+        sample: a training to measure with how many trials should share a GPU, where there is one and `resources` do
+            not say; None to give each trial a whole one.
 
     Raises:
         RunError: Ray is not reachable, or has less than one task reserves.
@@ -78,6 +82,8 @@ def perform_all(
 
     with _ray(resources, console):
         available = ray.cluster_resources()
+        if sample is not None and resources.gpus_per_trial is None and _has_gpu(available, resources):
+            resources = replace(resources, gpus_per_trial=1 / _trials_per_gpu(sample, state, console))
         asked, slots = _resources_per_trial(available, resources)
         whole = _whole_device(asked, ray.nodes())
 
@@ -151,11 +157,46 @@ def _ray(resources: Resources, console: Console) -> Iterator[None]:
         ray.shutdown()
 
 
+def _has_gpu(available: dict[str, float], resources: Resources) -> bool:
+    return available.get("GPU", 0) >= 1 and resources.device != "cpu"
+
+
+def _trials_per_gpu(sample: Training, state: RunState, console: Console) -> int:
+    """Measured by a worker that has a GPU to itself, told to the user and the ledger."""
+    import ray
+
+    console.print(f"Measuring how many trials should share a GPU, with {sample.arch} ...", highlight=False)
+    found: Sharing | str = ray.get(
+        ray.remote(_measured).options(num_gpus=1, num_cpus=sample.threads, max_retries=0).remote(sample)
+    )
+    if isinstance(found, str):
+        console.print(f"It could not be measured, so each trial gets a whole GPU: {found}", highlight=False)
+        return 1
+    rates = ", ".join(f"{count}: {rate:,.0f}" for count, rate in found.images_per_s.items())
+    console.print(
+        f"Trials that share a GPU: {found.trials_per_gpu} (images/s of all by trials at a time: {rates}); "
+        "--gpus-per-trial says otherwise",
+        highlight=False,
+    )
+    state.ledger.write_sharing(found.to_json())
+    return found.trials_per_gpu
+
+
+def _measured(sample: Training) -> Sharing | str:
+    """What was measured, or why nothing was."""
+    from rksearch.search.sharing import measure
+
+    try:
+        return measure(sample)
+    except RksearchError as error:
+        return str(error)
+
+
 def _resources_per_trial(available: dict[str, float], resources: Resources) -> tuple[dict[str, float], int]:
     """What a trial reserves, and how many fit at once."""
     gpus = resources.gpus_per_trial
     if gpus is None:
-        gpus = 1.0 if available.get("GPU", 0) >= 1 and resources.device != "cpu" else 0.0
+        gpus = 1.0 if _has_gpu(available, resources) else 0.0
     asked = {"cpu": resources.cpus_per_trial, "gpu": gpus}
     for kind, amount in asked.items():
         there = available.get(kind.upper(), 0)

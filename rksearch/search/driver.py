@@ -25,6 +25,7 @@ from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
 from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.search.settings import Settings
+from rksearch.search.sharing import Training, typical
 from rksearch.search.tasks import Agenda
 from rksearch.space import Space, parse_space
 from rksearch.storage import mirror_address, require_storage
@@ -95,7 +96,7 @@ def final(
         RunError: the directory holds no run, or an architecture has no finished training to read with.
         RunAborted: the run met something that no trial could get past.
     """
-    found, _, settings = _begun(run_dir)
+    found, space, settings = _begun(run_dir)
     trained = {spec.arch for spec, result in found.trials.values() if result.status == "complete"}
     for arch in archs:
         if arch not in trained:
@@ -109,7 +110,7 @@ def final(
     ledger = Ledger(run_dir.path)
     with run_dir.driver():
         state = RunState(ledger, lambda history: FinalAgenda(settings, names, fresh=fresh), None)
-        return _perform(state, settings, ledger, run_dir, resources, console)
+        return _perform(state, settings, ledger, run_dir, resources, console, space)
 
 
 def _begun(run_dir: RunDir) -> tuple[History, Space, Settings]:
@@ -153,7 +154,7 @@ def _search(
         objectives=settings.objectives,
         budget=Budget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s),
     )
-    return _perform(state, settings, ledger, run_dir, resources, console)
+    return _perform(state, settings, ledger, run_dir, resources, console, space)
 
 
 def sampler_of(space: Space, settings: Settings, history: History) -> Sampler:
@@ -200,7 +201,13 @@ def agenda_of(space: Space, settings: Settings, sampler: Sampler) -> Callable[[H
 
 
 def _perform(
-    state: RunState, settings: Settings, ledger: Ledger, run_dir: RunDir, resources: Resources, console: Console
+    state: RunState,
+    settings: Settings,
+    ledger: Ledger,
+    run_dir: RunDir,
+    resources: Resources,
+    console: Console,
+    space: Space,
 ) -> Ending:
     from rksearch.data import load_images
     from rksearch.datasets import dataset
@@ -223,8 +230,15 @@ def _perform(
         deadline_s=resources.until_s,
         storage=mirror_address(ledger.read(), resources.storage),
     )
+    sample = Training(
+        arch=typical(space),
+        dataset=settings.dataset,
+        batch_size=settings.recipe.batch_size,
+        precision=resources.precision,
+        threads=execution.threads,
+    )
     try:
-        perform_all(state, execution, run_dir, resources, console)
+        perform_all(state, execution, run_dir, resources, console, sample=sample)
     except RksearchError as error:
         _say_end(ledger, str(error))
         raise

@@ -13,8 +13,8 @@ class Resources:
     """What a session may use.
 
     Attributes:
-        cpus_per_trial, gpus_per_trial: reserved for each trial; fractions let trials share a GPU. None for GPUs: one
-            where the machine or cluster has any, else none.
+        cpus_per_trial, gpus_per_trial: reserved for each trial; fractions let trials share a GPU. None for GPUs: as
+            many trials share one as `rksearch.search.sharing` finds best, none where there is no GPU.
         address: of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
         data_dir: where data sets lie or are downloaded to.
         download: whether a missing data set may be downloaded.
