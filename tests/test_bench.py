@@ -34,7 +34,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("guise", [dense.InPlace, dense.Preallocated, dense.SharedStatistics])
+@pytest.mark.parametrize("guise", [dense.OutOfPlace, dense.Preallocated, dense.SharedStatistics])
 def test_every_guise_of_the_dense_block_computes_the_same(guise: type[nn.Module]) -> None:
     block = dense.dense_block(DATA).double()
     x = torch.randn(4, 24, 8, 8, dtype=torch.float64, requires_grad=True)

@@ -29,8 +29,8 @@ class DenseLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the layer's growth (N, k, H, W)."""
-        x = self.conv1(F.relu(self.norm1(x)))
-        return self.conv2(F.relu(self.norm2(x))) if self.bottleneck else x
+        x = self.conv1(F.relu_(self.norm1(x)))
+        return self.conv2(F.relu_(self.norm2(x))) if self.bottleneck else x
 
 
 class DenseBlock(nn.Sequential):
@@ -123,7 +123,7 @@ class Transition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H / 2, W / 2)."""
-        return self.pool(self.conv(F.relu(self.norm(x))))
+        return self.pool(self.conv(F.relu_(self.norm(x))))
 
 
 class Stem(nn.Module):
@@ -143,7 +143,7 @@ class Stem(nn.Module):
         """Image (N, C, H, W) to the first state (N, C', H, W), or (N, C', H / 4, W / 4) for large images."""
         x = self.conv(image)
         if self.normalised:
-            x = F.relu(self.norm(x))
+            x = F.relu_(self.norm(x))
         return self.pool(x) if self.pooled else x
 
 
@@ -161,5 +161,5 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to logits (N, classes)."""
         if self.normalised:
-            x = F.relu(self.norm(x))
+            x = F.relu_(self.norm(x))
         return self.linear(self.pool(x).flatten(1))

@@ -69,7 +69,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W), every channel scaled by one number between 0 and 1 for each image."""
-        scale = torch.sigmoid(self.excite(F.relu(self.squeeze(self.pool(x).flatten(1)))))
+        scale = torch.sigmoid(self.excite(F.relu_(self.squeeze(self.pool(x).flatten(1)))))
         return x * scale[:, :, None, None]
 
 
@@ -85,7 +85,7 @@ class RKCNNTransition(Transition):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H / 2, W / 2)."""
-        x = self.conv(F.relu(self.norm(x)))
+        x = self.conv(F.relu_(self.norm(x)))
         if self.drop:
             x = F.dropout(x, self.drop, self.training)
         return self.pool(self.attention(x) if self.attends else x)
@@ -109,7 +109,7 @@ class CliqueLayer(nn.Module):
         """All inputs (N, C, H, W), in the order of `sources`, to the layer's k channels."""
         convolutions = [self.get_submodule(name) for name in self.sources]
         widths = [conv.in_channels for conv in convolutions]
-        groups = F.relu(self.norm(seen)).split(widths, 1)
+        groups = F.relu_(self.norm(seen)).split(widths, 1)
         total = convolutions[0](groups[0])
         for conv, group in zip(convolutions[1:], groups[1:], strict=True):
             total = total + conv(group)
@@ -181,7 +181,7 @@ class _Scale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C)."""
-        return self.pool(F.relu(self.norm(x))).flatten(1)
+        return self.pool(F.relu_(self.norm(x))).flatten(1)
 
 
 class MultiScale(nn.Sequential):

@@ -21,7 +21,7 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H', W')."""
-        return self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        return self.norm2(self.conv2(F.relu_(self.norm1(self.conv1(x)))))
 
 
 class BasicBlock(Branch):
@@ -30,7 +30,7 @@ class BasicBlock(Branch):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H', W'); where the widths differ, the shortcut subsamples and pads with zeros."""
         branch = super().forward(x)
-        return F.relu(shortcut(x, branch.shape[1]) + branch)
+        return F.relu_(shortcut(x, branch.shape[1]) + branch)
 
 
 class ResidualStage(Branch):
@@ -38,7 +38,7 @@ class ResidualStage(Branch):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the stage sees, (N, C', H, W), to its slope (N, C, H, W)."""
-        return F.relu(super().forward(x))
+        return F.relu_(super().forward(x))
 
 
 class ResidualStep(nn.Sequential):
@@ -91,11 +91,11 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H', W')."""
-        activated = F.relu(self.norm1(x))
+        activated = F.relu_(self.norm1(x))
         kept = self.project(activated) if self.projected else x
-        branch = self.conv2(F.relu(self.norm2(self.conv1(activated))))
+        branch = self.conv2(F.relu_(self.norm2(self.conv1(activated))))
         if self.bottleneck:
-            branch = self.conv3(F.relu(self.norm3(branch)))
+            branch = self.conv3(F.relu_(self.norm3(branch)))
         return shortcut(kept, branch.shape[1]) + branch
 
 
