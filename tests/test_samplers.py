@@ -15,7 +15,11 @@ from rksearch.errors import SpaceError
 from rksearch.records import Epoch, Status
 from rksearch.search.samplers import SAMPLERS, Observation, Sampler, make
 from rksearch.search.samplers.candidates import listing
+from rksearch.search.samplers.improvement import expected_improvement
+from rksearch.search.samplers.ladder import curve
+from rksearch.search.samplers.start import Start
 from rksearch.search.samplers.study import StudySampler
+from rksearch.search.samplers.surrogate import Seen, Surrogate
 from rksearch.space import Space, load_space, parse_space
 from rksearch.spec import parse
 
@@ -329,6 +333,66 @@ def test_every_search_starts_spread_over_sizes(name):
     low, high = math.log(space.smallest.params), math.log(space.largest.params)
     strata = {int((size - low) / (high - low) * count - 1e-9) for size in sizes}
     assert len(strata) >= count - 1
+
+
+@pytest.mark.parametrize("where", ["tiny", "tied", "listed"])
+@pytest.mark.parametrize("trials", [1, 30])
+def test_the_default_begins_with_the_smallest_member(where, trials):
+    """Only equals in parameters can dominate it; but where parameters are no objective it is like any other."""
+    space = spaces()[where]
+    trials = min(trials, len(space))
+    begun = [
+        make("frontier", space, objectives=objectives, trials=trials, seed=seed).propose(set())
+        for objectives in (("val_error_pct", "params"), ("val_error_pct", "macs"))
+        for seed in range(12)
+    ]
+    fewest = min(cost(spec, space.definition.dataset).params for spec in space)
+    sizes = [cost(parse(str(arch)), space.definition.dataset).params for arch in begun]
+    assert set(sizes[:12]) == {fewest}
+    assert set(sizes[12:]) != {fewest}
+
+
+def test_the_start_stays_as_long_with_the_smallest_and_repeats_nothing():
+    space = spaces()["tied"]
+    for seed in range(20):
+        start = Start(space, trials=30, seed=seed, most=5, smallest=True)
+        taken: set[str] = set()
+        while (arch := start.next(taken)) is not None:
+            taken.add(arch)
+        assert len(taken) == 5
+    assert Start(space, trials=0, seed=0, smallest=True).next(set()) is None
+
+
+def test_a_training_that_tells_nothing_new_gains_less():
+    """A gain is what one noisy training may do to the mean: with noise the gains fall, most where much is known."""
+    space = spaces()["tied"]
+    known = listing(space)
+    names = [str(spec) for spec in space.sample(30, seed=3)]
+    rng = random.Random(1)
+    seen = {
+        arch: (known.row(arch), Seen(curve(o.epochs), o.values, eligible=True))
+        for arch in names
+        if (o := observation(space, arch, 20 * math.exp(rng.gauss(0, 0.4)))).values is not None
+    }
+    surrogate = Surrogate(space, known, ("val_error_pct", "params"))
+    surrogate.learn(seen, [])
+    candidates = known.candidates(known.pool(len(space), np.random.default_rng(0)))
+    gains = surrogate.gains(candidates)
+    model = surrogate._models[0]
+    mean, sd = model.predict(candidates.features)
+    logs = np.log10(candidates.costs["params"])[:, None]
+    front = surrogate._front_costs, surrogate._front_errors, surrogate._worst
+    without = expected_improvement(logs, mean, sd, *front)
+    assert model.noise_sd > 0
+    assert (gains <= without + 1e-12).all()
+    # What a training moves the mean by is normal with this deviation (simulated, with numbers of its own).
+    place = int(np.argmax(gains))
+    draws = np.random.default_rng(2)
+    truth = mean[place] + sd[place] * draws.standard_normal(200_000)
+    told = truth + model.noise_sd * draws.standard_normal(200_000)
+    after = mean[place] + sd[place] ** 2 / (sd[place] ** 2 + model.noise_sd**2) * (told - mean[place])
+    moved = expected_improvement(logs[[place]], mean[[place]], np.array([after.std()]), *front)
+    assert gains[place] == pytest.approx(moved[0], rel=0.02)
 
 
 @pytest.mark.parametrize("name", MODELLING)

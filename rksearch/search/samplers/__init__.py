@@ -58,7 +58,8 @@ def make(
     if name == "frontier":
         from rksearch.search.samplers.frontier import STARTING, FrontierSampler
 
-        beginning = Start(space, trials=trials, seed=seed, start=start, most=STARTING)
+        counted = "params" in objectives
+        beginning = Start(space, trials=trials, seed=seed, start=start, most=STARTING, smallest=counted)
         return FrontierSampler(space, beginning, objectives=objectives, seed=seed, proposed=proposed)
     beginning = Start(space, trials=trials, seed=seed, start=start)
     if name == "evolution":

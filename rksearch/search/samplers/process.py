@@ -26,7 +26,7 @@ class Prior:
     sd: float
 
 
-LENGTH, AMPLITUDE, SLOPE, NOISE = Prior(1.0, 0.8), Prior(-0.7, 0.7), Prior(-0.5, 1.0), Prior(-2.0, 1.0)
+LENGTH, AMPLITUDE, SLOPE, NOISE = Prior(1.0, 0.8), Prior(-0.7, 0.7), Prior(-0.5, 1.0), Prior(-1.3, 0.7)
 
 
 class Process:

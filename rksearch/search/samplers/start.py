@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Sequence, Set
 
+from rksearch.cost import cost
 from rksearch.space import Space
 from rksearch.spec import parse
 
@@ -25,11 +26,28 @@ class Start:
         seed: of the stratified sample.
         start: names of architectures to propose first; those that are not in the space are passed over.
         most: of the stratified sample.
+        smallest: whether the stratified sample begins with the member of fewest parameters, in place of its own least.
+            Where parameters are an objective, only equals in them can dominate that member: it belongs to the front
+            whatever its error is, and nothing else reaches the hypervolume at its size.
     """
 
-    def __init__(self, space: Space, *, trials: int, seed: int, start: Sequence[str] = (), most: int = MOST) -> None:
+    def __init__(
+        self,
+        space: Space,
+        *,
+        trials: int,
+        seed: int,
+        start: Sequence[str] = (),
+        most: int = MOST,
+        smallest: bool = False,
+    ) -> None:
         count = min(math.ceil(trials * SHARE), most, len(space))
-        self._left = [*feasible(space, start), *map(str, space.sample_stratified(count, random.Random(seed)))]
+        spread = space.sample_stratified(count, random.Random(seed))
+        if smallest and spread:
+            first = space.smallest.name
+            replaced = min(spread, key=lambda spec: cost(spec, space.definition.dataset).params)
+            spread = [parse(first), *(spec for spec in spread if spec != replaced and str(spec) != first)]
+        self._left = [*feasible(space, start), *map(str, spread)]
         self._left.reverse()
 
     def next(self, taken: Set[str]) -> str | None:

@@ -125,10 +125,16 @@ class Surrogate:
         self.front = members.rows[few]
 
     def gains(self, candidates: Candidates) -> Floats:
-        """Expected gain in hypervolume of each candidate."""
-        mean, sd = self._models[self._error].predict(candidates.features)
+        """Expected gain in hypervolume of each candidate.
+
+        The gain of the front of means by one more training: where the model knows nearly as much as a training would
+        tell, a training moves the mean little, however uncertain both are.
+        """
+        error = self._models[self._error]
+        mean, sd = error.predict(candidates.features)
+        moved = sd**2 / np.hypot(sd, error.noise_sd)
         return expected_improvement(
-            self._cost_columns(candidates), mean, sd, self._front_costs, self._front_errors, self._worst
+            self._cost_columns(candidates), mean, moved, self._front_costs, self._front_errors, self._worst
         )
 
     def _cost_columns(self, candidates: Candidates) -> Floats:
