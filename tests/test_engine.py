@@ -1,5 +1,5 @@
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,27 +185,19 @@ def test_a_compiled_training_resumes_exactly(precision: Precision) -> None:
     assert_same_training(whole, resumed)
 
 
-class Untraceable(nn.Module):
-    """Cannot be compiled, but runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(DATA.channels * DATA.height * DATA.width, DATA.classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if torch.compiler.is_compiling():
+def test_where_compiling_fails_the_training_goes_on_without_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(model: nn.Module, **options: object) -> Callable[..., torch.Tensor]:
+        def forward(*inputs: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("no way")
-        return self.linear(x.flatten(1))
 
+        return forward
 
-@needs_compiler
-@pytest.mark.slow
-def test_where_compiling_fails_the_training_goes_on_without_it(caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(torch, "compile", fails)
     runs = []
     for choice in (EAGER, COMPILED):
-        seed_everything(0)
-        val = DeviceImages(*images(20, 2), DATA, CPU)
-        runs.append(Trainer(Untraceable(), batches(40), val, RECIPE, "fp32", choice=choice))
+        runs.append(trainer(NETWORKS[2], count=40, choice=choice))
         runs[-1].run_epoch()
     assert runs[1].choice.compiled is False
     assert "no way" in runs[1].choice.reason

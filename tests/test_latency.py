@@ -48,7 +48,9 @@ def test_repetitions_follow_a_warm_up_and_are_timed_one_by_one(monkeypatch):
 
 
 def test_a_pass_takes_as_long_as_the_network():
-    assert latency_module._timer(lambda images: time.sleep(0.01), _Images())() == pytest.approx(10, abs=8)
+    timer = latency_module._timer(lambda images: time.sleep(0.01), _Images())
+    # The shortest of some: on a busy machine any one of them may be late.
+    assert min(timer() for _ in range(10)) == pytest.approx(10, abs=8)
 
 
 class _Images:
