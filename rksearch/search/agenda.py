@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from rksearch.front import ArchSummary, by_macs, by_params, membership, rk_front, summarise
 from rksearch.ledger import History
-from rksearch.records import Role, TrialSpec
-from rksearch.search.racing import Race, Racer, expected_epochs
+from rksearch.records import Role, TrialResult, TrialSpec
+from rksearch.search.racing import Field, Race, Racer, expected_epochs
 from rksearch.search.samplers.base import Sampler
 from rksearch.search.settings import Settings
 from rksearch.search.tasks import Phase, Remaining, Task
@@ -61,6 +62,10 @@ class SearchAgenda:
         self._open = {trial.id: trial for trial in (self._trial(arch, 0) for arch in self._candidates)}
         self._controls = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.startswith("control")))
         self._exhausted = False
+        # How the race stands, by what has been read of the history: the last results, and how many are finished.
+        self._field = Field(race) if race else None
+        self._heard: dict[str, TrialResult] = {}
+        self._told = 0
 
     @property
     def exhausted(self) -> bool:
@@ -146,23 +151,33 @@ class SearchAgenda:
 
     def _promotion(self, history: History, running: Mapping[str, Task]) -> Task | None:
         """The best of the trials that may go on from a rung."""
-        if self._race is None:
+        if self._field is None:
             return None
-        promoted = self._race.promoted(self._racers(history, running))
-        if not promoted:
+        self._tell(self._field, history)
+        arch = self._field.promoted({task.trial.arch for task in running.values() if task.id in self._open})
+        if arch is None:
             return None
-        trial = self._trial(promoted[0], 0)
+        trial = self._trial(arch, 0)
         return self._train(trial, history, until=self._next_rung(len(history.paused[trial.id][1].epochs)))
 
-    def _racers(self, history: History, running: Mapping[str, Task]) -> Iterator[Racer]:
-        """All candidates that have reached some epoch, and the known configurations, which show what is possible."""
-        for arch in (*self._settings.known, *self._candidates):
-            trial_id = f"{arch}@0"
-            paused = history.paused.get(trial_id)
-            result = paused[1] if paused else history.trials[trial_id][1] if trial_id in history.trials else None
-            if result is not None and result.params is not None:
-                waits = paused is not None and trial_id not in running
-                yield Racer(arch=arch, params=result.params, epochs=result.epochs, waits=waits)
+    def _tell(self, field: Field, history: History) -> None:
+        """What is new since the last call: of candidates, and of known configurations, which show what is possible."""
+        for spec, result in islice(history.trials.values(), self._told, None):
+            self._hear(field, spec, result, waits=False)
+        self._told = len(history.trials)
+        for trial_id in self._open:
+            if trial_id in history.paused:
+                self._hear(field, *history.paused[trial_id], waits=True)
+        for arch in self._settings.known:
+            if f"{arch}@0" in history.paused:
+                self._hear(field, *history.paused[f"{arch}@0"], waits=False)
+
+    def _hear(self, field: Field, spec: TrialSpec, result: TrialResult, *, waits: bool) -> None:
+        if spec.replicate or spec.role not in ("candidate", "known") or self._heard.get(spec.arch) is result:
+            return
+        self._heard[spec.arch] = result
+        if result.params is not None:
+            field.tell(Racer(arch=spec.arch, params=result.params, epochs=result.epochs, waits=waits))
 
     def _next_rung(self, epochs: int) -> int | None:
         """Where a candidate that has run so many epochs pauses next."""
