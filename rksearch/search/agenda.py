@@ -7,7 +7,8 @@ Work comes in this order, so that a run that is cut short has the comparisons fi
    a trial that may go on from a rung goes before a new one; what is left behind when none is new is pruned;
 3. further seeds for the baselines, and, once the race is over, for what then stands on the front (by parameters or by
    MACs), until every member of the front has all its seeds;
-4. further seeds, one by one, for the architecture whose membership in the front is most uncertain.
+4. further seeds, as many as the plan says, one by one for the architecture whose membership in the front is most
+   uncertain; those of step 3 do not count, whoever leaves or joins the front meanwhile.
 
 The test set is not read: that is asked for separately, see `rksearch.search.final`. An interrupted run goes on by the
 same rules: whatever was started and not finished is simply not done yet.
@@ -105,7 +106,7 @@ class SearchAgenda:
         unknown = 0 if self._exhausted else max(0, self._settings.trials - len(self._candidates))
         begun = [arch for arch in self._candidates if f"{arch}@0" not in history.trials]
         seeds = self._settings.search_seeds
-        extra = max(0, (self._settings.replicates or 0) - self._extra_trainings(history, front))
+        extra = max(0, (self._settings.replicates or 0) - self._extra_trainings(history))
         epochs = (
             full * (certain + extra)
             + sum(self._expected_epochs(history, arch) for arch in begun)
@@ -235,13 +236,13 @@ class SearchAgenda:
             if trial.id not in history.trials and trial.id not in running:
                 return self._train(trial, history)
         limit = self._settings.replicates
-        under_way = sum(t.action == "train" and t.trial.replicate > 0 for t in running.values())
-        if limit is not None and self._extra_trainings(history, front) + under_way >= limit:
+        under_way = sum(t.action == "train" and self._is_extra(t.trial) for t in running.values())
+        if limit is not None and self._extra_trainings(history) + under_way >= limit:
             return None
         arch = self._most_uncertain(history, {task.trial.arch for task in running.values()})
         if arch is None:
             return None
-        replicate = 0
+        replicate = self._first_extra
         while f"{arch}@{replicate}" in history.trials:
             replicate += 1
         return self._train(self._trial(arch, replicate), history)
@@ -259,13 +260,21 @@ class SearchAgenda:
         gain = {a: w / (seeds[a] * (seeds[a] + 1)) for a, w in worth.items() if a not in busy}
         return max(gain, key=lambda arch: (gain[arch], arch), default=None)
 
-    def _extra_trainings(self, history: History, front: Iterable[str]) -> int:
+    @property
+    def _first_extra(self) -> int:
+        """The replicate from which on trainings are extra.
+
+        No other training is counted so far, which tells from the ledger alone why one was made: what an architecture
+        got as a member of the front is no extra training after it has left the front.
+        """
+        return max(self._settings.search_seeds, self._settings.final_seeds)
+
+    def _is_extra(self, spec: TrialSpec) -> bool:
+        return spec.replicate >= self._first_extra and spec.role in ("candidate", "known")
+
+    def _extra_trainings(self, history: History) -> int:
         """Trainings beyond those of the search and those that every member of the front gets."""
-        done = sum(
-            spec.replicate >= self._settings.search_seeds and spec.role in ("candidate", "known")
-            for spec, _ in history.trials.values()
-        )
-        return max(0, done - len(list(self._replicates(list(front)))))
+        return sum(self._is_extra(spec) for spec, _ in history.trials.values())
 
     def _complete(self, history: History, arch: str) -> bool:
         pair = history.trials.get(f"{arch}@0")
