@@ -174,6 +174,25 @@ def test_pruned_trials_are_in_no_front(tmp_path):
     assert stopped.isdisjoint(item.arch for item in summarise(state.history))
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_pause_before_the_checkpoint_was_read_takes_no_epochs_back(tmp_path, resumed):
+    state, sampler = new_state(tmp_path, racing=RACING, trials=12)
+    while not (task := state.next()) or task.until != 3:
+        state.on_end(task, outcome(task))
+    told = len(sampler.told)
+    trained = state.history.paused[task.id][1]
+    # The time was over before the worker had found its checkpoint.
+    state.on_end(task, {"result": TrialResult(status="paused", epochs=()).to_json()})
+    assert len(sampler.told) == told
+    if resumed:
+        state, sampler = new_state(tmp_path, racing=RACING, trials=12)
+    assert state.history.paused[task.id][1] == trained
+    assert state.next() == task, "it stands where it stood"
+    while (later := state.next()) is not None:
+        state.on_end(later, outcome(later))
+    assert all(r.epochs for _, r in state.history.pruned.values())
+
+
 def test_racing_saves_epochs(tmp_path):
     spent = {}
     for name, racing in (("racing", RACING), ("whole", None)):
