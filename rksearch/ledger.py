@@ -350,7 +350,10 @@ class _Reader:
             self.repeated += 1
             return
         self._count(spec.id, record)
-        self.paused[spec.id] = (spec, result)
+        known = self.paused.get(spec.id)
+        # A worker that did not find the checkpoint, or was stopped before it read it, does not take epochs back.
+        if known is None or len(result.epochs) >= len(known[1].epochs):
+            self.paused[spec.id] = (spec, result)
 
     def _on_retry(self, record: dict[str, Any]) -> None:
         self.retried[str(record["trial"])] = str(record["reason"])

@@ -174,6 +174,25 @@ def test_pruned_trials_are_in_no_front(tmp_path):
     assert stopped.isdisjoint(item.arch for item in summarise(state.history))
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_pause_before_the_checkpoint_was_read_takes_no_epochs_back(tmp_path, resumed):
+    state, sampler = new_state(tmp_path, racing=RACING, trials=12)
+    while not (task := state.next()) or task.until != 3:
+        state.on_end(task, outcome(task))
+    told = len(sampler.told)
+    trained = state.history.paused[task.id][1]
+    # The time was over before the worker had found its checkpoint.
+    state.on_end(task, {"result": TrialResult(status="paused", epochs=()).to_json()})
+    assert len(sampler.told) == told
+    if resumed:
+        state, sampler = new_state(tmp_path, racing=RACING, trials=12)
+    assert state.history.paused[task.id][1] == trained
+    assert state.next() == task, "it stands where it stood"
+    while (later := state.next()) is not None:
+        state.on_end(later, outcome(later))
+    assert all(r.epochs for _, r in state.history.pruned.values())
+
+
 def test_racing_saves_epochs(tmp_path):
     spent = {}
     for name, racing in (("racing", RACING), ("whole", None)):
@@ -203,12 +222,14 @@ def test_replicates_go_where_membership_is_most_uncertain(tmp_path):
     work(state)
     before = summarise(state.history)
     state, _ = new_state(tmp_path, trials=16, final_seeds=2, replicates=5)
-    # Trainings of architectures that have left the front since count as such already.
+    # Some that had all their seeds have left the front since; that takes nothing from the five.
     assert isinstance(state.agenda, SearchAgenda)
     front = [item.arch for item in state.agenda.front(state.history)]
-    spare = sum(i.seeds - 1 for i in before if i.arch not in front and not i.is_baseline)
+    assert any(i.seeds > 1 and i.arch not in front and not i.is_baseline for i in before)
     handed = work(state, slots=1)
-    assert 1 <= len(handed) == 5 - spare
+    assert sum(task.trial.replicate >= 2 for task in handed) == 5
+    now = {item.arch for item in state.agenda.front(state.history)}
+    assert {f"{arch}@1" for arch in now} <= set(state.history.trials), "the front has all its seeds first"
     first = handed[0].trial
     p = {cost: membership(before, cost=cost) for cost in (by_params, by_macs)}
     seeds = {item.arch: item.seeds for item in before}

@@ -478,3 +478,34 @@ def test_methods_compares_at_one_size():
     space = load_space("methods")
     counts = Counter((item.params, item.macs) for item in space.by_name())
     assert counts.most_common(1)[0][1] == len(space) - 4
+
+
+LARGE = """
+dataset: cifar10
+families: [dense_bc]
+growth_rate: [8, 12, 16, 24]
+periods:
+  - {m: [2, 3, 4, 6], s: [1, 2, 3, 4, 5, 6, 7, 8], r: [1, 2, 3, 4, 5, 6, 7, 8], share: [false, true]}
+  - {m: [4, 6, 8, 9, 12], s: [1, 2, 3, 4, 5, 6, 7, 8], r: [1, 2, 3, 4, 5, 6, 7, 8], share: [false, true]}
+  - {m: [6, 8, 9, 12, 16], s: [1, 2, 3, 4, 5, 6, 7, 8], r: [1, 2, 3, 4, 5, 6, 7, 8], share: [false, true]}
+budgets: {params: [100_000, 1_000_000], macs: [null, 400_000_000]}
+"""
+
+
+def test_the_nearest_member_of_a_large_space_is_found_by_listing_little(monkeypatch):
+    large = parse_space(LARGE, name="large")
+    rng, values = random.Random(0), large.dimensions()
+    # Of 690 million networks the budgets leave a fortieth, so most proposals are many steps from any member.
+    proposals_made = [{key: rng.choice(options) for key, options in values.items()} for _ in range(40)]
+    exclude = {str(spec) for spec in large.sample(500, seed=1)}
+    monkeypatch.setattr(nearby, "LISTED", 0)
+    counted = [large.nearest(proposal, exclude) for proposal in proposals_made[:6]]
+    monkeypatch.setattr(nearby, "LISTED", 1 << 16)
+
+    def too_many(*args):
+        raise AssertionError("more was listed than is looked at in a few milliseconds")
+
+    monkeypatch.setattr(members.ChosenMembers, "_nearest_counted", too_many)
+    listed = [large.nearest(proposal, exclude) for proposal in proposals_made]
+    assert listed[:6] == counted
+    assert all(spec in large and str(spec) not in exclude for spec in listed)

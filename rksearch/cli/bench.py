@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -114,10 +115,17 @@ def bench_search(
     from rksearch.environment import environment
 
     if overhead:
+        from rich.console import Console
+
+        from rksearch.search.overhead import sleep_run, sleep_text
         from rksearch.search.replay.overhead import measure_overhead, overhead_text
 
         costs = measure_overhead()
-        click.echo(json.dumps([c.to_json() for c in costs], indent=2) if as_json else overhead_text(costs))
+        with TemporaryDirectory() as scratch:
+            quiet = Console(quiet=True)
+            slept = sleep_run(Path(scratch) / "run", trials=1000, trial_s=0.02, slots=2, console=quiet)
+        measured = {"proposals": [c.to_json() for c in costs], "sleeping": slept.to_json()}
+        click.echo(json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs)}\n{sleep_text(slept)}")
         return
     from rksearch.search.replay.comparison import compared
     from rksearch.search.replay.page import standings_text, to_json, write_comparison

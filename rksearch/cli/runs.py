@@ -38,9 +38,15 @@ if TYPE_CHECKING:
 @click.option(
     "--replicates",
     type=click.IntRange(min=0),
-    help="Further trainings where the front is uncertain. [default: the space's, or a quarter of --trials]",
+    help="Trainings beyond those of --seeds, so many in all, where the front is uncertain. "
+    "[default: the space's, or a quarter of --trials]",
 )
-@click.option("--sampler", type=click.Choice(list(SAMPLERS)), help="Who chooses candidates. [default: the space's]")
+@click.option(
+    "--sampler",
+    type=click.Choice(list(SAMPLERS)),
+    help=f"Who chooses candidates ({'; '.join(f'{name}: {words.does}' for name, words in SAMPLERS.items())}). "
+    "[default: the space's]",
+)
 @click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")
 @click.option(
     "--objective",

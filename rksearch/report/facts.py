@@ -11,21 +11,10 @@ from rksearch.report import text
 from rksearch.report.prose import plan, run_name, space
 from rksearch.report.racing import racing, racing_plan, racing_sentence
 from rksearch.report.table import Tables
-from rksearch.vocabulary import OBJECTIVES
+from rksearch.vocabulary import OBJECTIVES, SAMPLERS
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
 """Whose versions are shown, in this order."""
-
-SAMPLERS = {
-    "tpe": "Optuna's TPE sampler",
-    "nsga2": "Optuna's NSGA-II sampler",
-    "gp": "Optuna's Gaussian-process sampler",
-    "random": "chance alone",
-    "stratified": "chance, evenly over sizes,",
-    "evolution": "evolution among neighbours",
-    "grid": "a grid",
-}
-"""Samplers in words; one that is not here is shown by its name."""
 
 
 def command(history: History) -> str:
@@ -122,7 +111,9 @@ def search(history: History) -> str:
     if "trials" not in asked:
         return ""
     sampler = asked.get("sampler") or {}
-    name = SAMPLERS.get(sampler.get("name", ""), sampler.get("name"))
+    name = sampler.get("name")
+    # A later version may have samplers that have no words here.
+    name = SAMPLERS[name].title if name in SAMPLERS else name
     by = f"{name} with seed {sampler['seed']}" if sampler else "an unnamed sampler"
     objectives = [OBJECTIVES.get(name, name) for name in asked.get("objectives") or ()]
     aims = f", for {text.listing(objectives)}" if objectives else ""

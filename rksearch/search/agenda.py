@@ -7,7 +7,8 @@ Work comes in this order, so that a run that is cut short has the comparisons fi
    a trial that may go on from a rung goes before a new one; what is left behind when none is new is pruned;
 3. further seeds for the baselines, and, once the race is over, for what then stands on the front (by parameters or by
    MACs), until every member of the front has all its seeds;
-4. further seeds, one by one, for the architecture whose membership in the front is most uncertain.
+4. further seeds, as many as the plan says, one by one for the architecture whose membership in the front is most
+   uncertain; those of step 3 do not count, whoever leaves or joins the front meanwhile.
 
 The test set is not read: that is asked for separately, see `rksearch.search.final`. An interrupted run goes on by the
 same rules: whatever was started and not finished is simply not done yet.
@@ -17,11 +18,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from rksearch.front import ArchSummary, by_macs, by_params, membership, rk_front, summarise
 from rksearch.ledger import History
-from rksearch.records import Role, TrialSpec
-from rksearch.search.racing import Race, Racer, expected_epochs
+from rksearch.records import Role, TrialResult, TrialSpec
+from rksearch.search.racing import Field, Race, Racer, expected_epochs
 from rksearch.search.samplers.base import Sampler
 from rksearch.search.settings import Settings
 from rksearch.search.tasks import Phase, Remaining, Task
@@ -61,6 +63,10 @@ class SearchAgenda:
         self._open = {trial.id: trial for trial in (self._trial(arch, 0) for arch in self._candidates)}
         self._controls = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.startswith("control")))
         self._exhausted = False
+        # How the race stands, by what has been read of the history: the last results, and how many are finished.
+        self._field = Field(race) if race else None
+        self._heard: dict[str, TrialResult] = {}
+        self._told = 0
 
     @property
     def exhausted(self) -> bool:
@@ -100,7 +106,7 @@ class SearchAgenda:
         unknown = 0 if self._exhausted else max(0, self._settings.trials - len(self._candidates))
         begun = [arch for arch in self._candidates if f"{arch}@0" not in history.trials]
         seeds = self._settings.search_seeds
-        extra = max(0, (self._settings.replicates or 0) - self._extra_trainings(history, front))
+        extra = max(0, (self._settings.replicates or 0) - self._extra_trainings(history))
         epochs = (
             full * (certain + extra)
             + sum(self._expected_epochs(history, arch) for arch in begun)
@@ -146,23 +152,33 @@ class SearchAgenda:
 
     def _promotion(self, history: History, running: Mapping[str, Task]) -> Task | None:
         """The best of the trials that may go on from a rung."""
-        if self._race is None:
+        if self._field is None:
             return None
-        promoted = self._race.promoted(self._racers(history, running))
-        if not promoted:
+        self._tell(self._field, history)
+        arch = self._field.promoted({task.trial.arch for task in running.values() if task.id in self._open})
+        if arch is None:
             return None
-        trial = self._trial(promoted[0], 0)
+        trial = self._trial(arch, 0)
         return self._train(trial, history, until=self._next_rung(len(history.paused[trial.id][1].epochs)))
 
-    def _racers(self, history: History, running: Mapping[str, Task]) -> Iterator[Racer]:
-        """All candidates that have reached some epoch, and the known configurations, which show what is possible."""
-        for arch in (*self._settings.known, *self._candidates):
-            trial_id = f"{arch}@0"
-            paused = history.paused.get(trial_id)
-            result = paused[1] if paused else history.trials[trial_id][1] if trial_id in history.trials else None
-            if result is not None and result.params is not None:
-                waits = paused is not None and trial_id not in running
-                yield Racer(arch=arch, params=result.params, epochs=result.epochs, waits=waits)
+    def _tell(self, field: Field, history: History) -> None:
+        """What is new since the last call: of candidates, and of known configurations, which show what is possible."""
+        for spec, result in islice(history.trials.values(), self._told, None):
+            self._hear(field, spec, result, waits=False)
+        self._told = len(history.trials)
+        for trial_id in self._open:
+            if trial_id in history.paused:
+                self._hear(field, *history.paused[trial_id], waits=True)
+        for arch in self._settings.known:
+            if f"{arch}@0" in history.paused:
+                self._hear(field, *history.paused[f"{arch}@0"], waits=False)
+
+    def _hear(self, field: Field, spec: TrialSpec, result: TrialResult, *, waits: bool) -> None:
+        if spec.replicate or spec.role not in ("candidate", "known") or self._heard.get(spec.arch) is result:
+            return
+        self._heard[spec.arch] = result
+        if result.params is not None:
+            field.tell(Racer(arch=spec.arch, params=result.params, epochs=result.epochs, waits=waits))
 
     def _next_rung(self, epochs: int) -> int | None:
         """Where a candidate that has run so many epochs pauses next."""
@@ -220,13 +236,13 @@ class SearchAgenda:
             if trial.id not in history.trials and trial.id not in running:
                 return self._train(trial, history)
         limit = self._settings.replicates
-        under_way = sum(t.action == "train" and t.trial.replicate > 0 for t in running.values())
-        if limit is not None and self._extra_trainings(history, front) + under_way >= limit:
+        under_way = sum(t.action == "train" and self._is_extra(t.trial) for t in running.values())
+        if limit is not None and self._extra_trainings(history) + under_way >= limit:
             return None
         arch = self._most_uncertain(history, {task.trial.arch for task in running.values()})
         if arch is None:
             return None
-        replicate = 0
+        replicate = self._first_extra
         while f"{arch}@{replicate}" in history.trials:
             replicate += 1
         return self._train(self._trial(arch, replicate), history)
@@ -244,13 +260,21 @@ class SearchAgenda:
         gain = {a: w / (seeds[a] * (seeds[a] + 1)) for a, w in worth.items() if a not in busy}
         return max(gain, key=lambda arch: (gain[arch], arch), default=None)
 
-    def _extra_trainings(self, history: History, front: Iterable[str]) -> int:
+    @property
+    def _first_extra(self) -> int:
+        """The replicate from which on trainings are extra.
+
+        No other training is counted so far, which tells from the ledger alone why one was made: what an architecture
+        got as a member of the front is no extra training after it has left the front.
+        """
+        return max(self._settings.search_seeds, self._settings.final_seeds)
+
+    def _is_extra(self, spec: TrialSpec) -> bool:
+        return spec.replicate >= self._first_extra and spec.role in ("candidate", "known")
+
+    def _extra_trainings(self, history: History) -> int:
         """Trainings beyond those of the search and those that every member of the front gets."""
-        done = sum(
-            spec.replicate >= self._settings.search_seeds and spec.role in ("candidate", "known")
-            for spec, _ in history.trials.values()
-        )
-        return max(0, done - len(list(self._replicates(list(front)))))
+        return sum(self._is_extra(spec) for spec, _ in history.trials.values())
 
     def _complete(self, history: History, arch: str) -> bool:
         pair = history.trials.get(f"{arch}@0")

@@ -39,6 +39,9 @@ RAY_ENVIRONMENT = {
     # A trial that asks for no GPU must not see one.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune writes down its own state only at the end: resuming needs the ledger alone, and what Tune writes it keeps in
+    # memory, for every trial there was.
+    "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
     # The newer output prints a banner even when asked for silence.
     "RAY_AIR_NEW_OUTPUT": "0",
 }

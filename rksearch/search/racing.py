@@ -8,8 +8,8 @@ free, the best trial that may go on goes on, else a new one begins.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,13 +68,17 @@ class Racer:
         arch: its architecture.
         params: its size.
         epochs: what it has run.
-        waits: whether it stands at a rung and could go on (false for one that runs, is finished or has failed).
+        waits: whether it is paused and could go on (false for one that is finished or has failed).
     """
 
     arch: str
     params: int
     epochs: Sequence[Epoch]
     waits: bool
+
+
+_Place = tuple[float, int, str]
+"""Score, params and architecture: the less, the better."""
 
 
 def score(epochs: Sequence[Epoch], rung: int, rank: str) -> float:
@@ -119,32 +123,70 @@ class Race:
         """Which band a size belongs to, from 0 for the smallest; sizes outside of the range join the outermost."""
         return bisect_right(self._edges, math.log(params))
 
-    def promoted(self, racers: Iterable[Racer]) -> list[str]:
-        """The waiting trials that may go on, the most advanced and then the best of its group first.
+
+class Field:
+    """All trials of a race and where they stand: asked again and again, so it is told of each change once.
+
+    The order in which trials were told means nothing: what may go on is a function of what each has run.
+
+    Args:
+        race: the rules.
+    """
+
+    def __init__(self, race: Race) -> None:
+        self._race = race
+        self._racers: dict[str, Racer] = {}
+        self._reached: dict[tuple[int, int], list[_Place]] = {}
+        self._waiting: dict[tuple[int, int], list[_Place]] = {}
+
+    def tell(self, racer: Racer) -> None:
+        """A trial has run some epochs, or no longer waits; it replaces what was told of it before."""
+        before = self._racers.get(racer.arch)
+        if before == racer:
+            return
+        for kept, old, new in (
+            (self._reached, before and self._places(before), self._places(racer)),
+            (self._waiting, before and self._waits(before), self._waits(racer)),
+        ):
+            for key, place in (old or {}).items():
+                del kept[key][bisect_left(kept[key], place)]
+            for key, place in new.items():
+                insort(kept.setdefault(key, []), place)
+        self._racers[racer.arch] = racer
+
+    def promoted(self, running: Container[str] = ()) -> str | None:
+        """Of the waiting trials that may go on the most advanced, and of those the best of its group; None for none.
 
         The share is rounded up: the first trial of a band goes on at once, for there is nothing yet that it could be
         worse than, and a search that must wait for company learns late what its trainings come to.
 
         Args:
-            racers: all trials of the race so far.
+            running: architectures that are going on already.
         """
-        everyone = list(racers)
-        found: list[str] = []
-        for rung in self.racing.rungs:
-            found = self._promoted_at(rung, everyone) + found
-        return found
+        for rung in reversed(self._race.racing.rungs):
+            found = [best for band in range(self._race.racing.bands) if (best := self._best(rung, band, running))]
+            if found:
+                return min(found)[1]
+        return None
 
-    def _promoted_at(self, rung: int, racers: Iterable[Racer]) -> list[str]:
-        groups: dict[int, list[tuple[float, int, str, bool]]] = {}
-        for racer in racers:
-            if len(racer.epochs) >= rung:
-                place = (score(racer.epochs, rung, self.racing.rank), racer.params, racer.arch)
-                waits_here = racer.waits and len(racer.epochs) == rung
-                groups.setdefault(self.band(racer.params), []).append((*place, waits_here))
-        chosen: list[tuple[int, str]] = []
-        for group in groups.values():
-            group.sort()
-            # A share such as 1/3 of 3 must not become 2 by rounding.
-            count = math.ceil(len(group) * self.racing.keep - 1e-9)
-            chosen += [(place, arch) for place, (_, _, arch, waits) in enumerate(group[:count]) if waits]
-        return [arch for _, arch in sorted(chosen)]
+    def _best(self, rung: int, band: int, running: Container[str]) -> tuple[int, str] | None:
+        """Place in its group and name of the first waiting trial at a rung that may go on."""
+        group = self._reached.get((rung, band), [])
+        # A share such as 1/3 of 3 must not become 2 by rounding.
+        count = math.ceil(len(group) * self._race.racing.keep - 1e-9)
+        for place in self._waiting.get((rung, band), []):
+            if place[2] not in running:
+                rank = bisect_left(group, place)
+                return (rank, place[2]) if rank < count else None
+        return None
+
+    def _places(self, racer: Racer) -> dict[tuple[int, int], _Place]:
+        racing, band = self._race.racing, self._race.band(racer.params)
+        return {
+            (rung, band): (score(racer.epochs, rung, racing.rank), racer.params, racer.arch)
+            for rung in racing.rungs
+            if len(racer.epochs) >= rung
+        }
+
+    def _waits(self, racer: Racer) -> dict[tuple[int, int], _Place]:
+        return {key: place for key, place in self._places(racer).items() if racer.waits and key[0] == len(racer.epochs)}

@@ -117,6 +117,9 @@ class RunState:
         asked = self.reserved(task)
         write = self.ledger.write_pause if result.status == "paused" else self.ledger.write_trial
         write(spec, result, wall_time_s=wall_time_s, cpus=asked["cpu"], gpus=asked["gpu"])
+        before = self.history.paused.get(spec.id)
+        if result.status == "paused" and before is not None and len(result.epochs) < len(before[1].epochs):
+            return  # its checkpoint was not found in time: nothing is new
         self._observe(spec, result)
 
     def _prune(self, spec: TrialSpec) -> None:

@@ -29,8 +29,8 @@ class Settings:
         trials: candidates that the search may propose besides those.
         search_seeds: trainings of every architecture that is trained to the end during the search.
         final_seeds: trainings of every baseline and of what stands on the front at the end.
-        replicates: further trainings after that, one by one for the architecture whose membership in the front is most
-            uncertain; None for as many as the budget of time allows.
+        replicates: further trainings after those, so many in all, one by one for the architecture whose membership in
+            the front is most uncertain; None for as many as the budget of time allows.
         objectives: what the sampler makes small.
         sampler, sampler_seed: who chooses candidates; see `rksearch.search.samplers`.
         start: candidates that are proposed first.

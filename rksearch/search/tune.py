@@ -125,6 +125,7 @@ class Progress(Unpickled, tune.Callback):
     def __init__(self, searcher: LedgerSearcher, refresh: Callable[[], None]) -> None:
         self._searcher = searcher
         self._refresh = refresh
+        self._ended: list[Trial] = []
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker has taken a task."""
@@ -142,9 +143,31 @@ class Progress(Unpickled, tune.Callback):
             trial.run_metadata.num_failures = 0
             self._searcher.state.on_epoch(task, Epoch(**json.loads(result["epoch_json"])))
 
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A task has ended, and Tune is about to stop its trial."""
+        self._ended.append(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A task's worker died once too often, and Tune is about to stop its trial."""
+        self._ended.append(trial)
+
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune's loop has gone round."""
+        for trial in [trial for trial in self._ended if trial.is_finished()]:
+            forget(trial)
+            self._ended.remove(trial)
         self._refresh()
+
+
+def forget(trial: Trial) -> None:
+    """Empty a trial that has ended: Tune keeps every one of them, with all that it has reported, until the run ends."""
+    # Emptied, not replaced: Tune itself holds the configuration twice.
+    trial.config.clear()
+    trial.evaluated_params.clear()
+    trial.metric_analysis.clear()
+    trial.metric_n_steps.clear()
+    trial.run_metadata.last_result = {}
+    trial.invalidate_json_state()
 
 
 def task_label(trial: Trial) -> str:

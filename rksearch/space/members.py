@@ -16,14 +16,14 @@ import numpy as np
 from rksearch import cost
 from rksearch.errors import SpaceError
 from rksearch.layout import layout
-from rksearch.space import proposals
+from rksearch.space import nearby, proposals
 from rksearch.space.census import MAX_LISTED, Box, Census, Unit, best_cut, count_at_most, listed
 from rksearch.space.chain import Chain, within_period
 from rksearch.space.definition import Budget, SpaceDefinition
 from rksearch.space.dominance import LEAF_PAIRS, Integers
 from rksearch.space.extremes import AXES, least_sums, outermost
 from rksearch.space.family import NO_GROWTH, family
-from rksearch.space.nearby import Shells, TooMany, nearest_of
+from rksearch.space.nearby import Prices, Ranked, Shells, TooMany
 from rksearch.space.order import names, rows_by_name
 from rksearch.space.reading import MAX_COUNT, depth_of
 from rksearch.spec import MAX_CONV_LAYERS, ArchSpec, parse
@@ -265,20 +265,32 @@ class ChosenMembers:
             return target
         wanted = self._params(target)
         far = proposals.distances(self._definition, target)
+        ranked: dict[int, Ranked] = {}
         shells = [
-            Shells(chain, box, far.to(chain.family.name, chain.k), self._steps(chain, far))
-            for chain, box in zip(self._chains, self._boxes, strict=True)
+            Shells(prices, box, far.to(chain.family.name, chain.k), self._ranked(prices, far, ranked))
+            for chain, box, prices in zip(self._chains, self._boxes, self._prices, strict=True)
         ]
-        farthest = max((own.farthest for own in shells), default=-1)
-        for distance in range(farthest + 1):
+        for distance in range(max((own.farthest for own in shells), default=-1) + 1):
             try:
-                near = [(c, own.at(distance)) for c, own in zip(self._chains, shells, strict=True)]
+                found = nearby.nearest(shells, wanted, excluded, distance)
             except TooMany:
                 return self._nearest_counted(far, wanted, excluded, distance)
-            found = nearest_of(near, wanted, excluded)
             if found is not None:
                 return parse(found)
         return None
+
+    @cached_property
+    def _prices(self) -> list[Prices]:
+        return [Prices(chain) for chain in self._chains]
+
+    def _ranked(self, prices: Prices, far: proposals.Distances, known: dict[int, Ranked]) -> list[Ranked]:
+        """The options of a chain by their distance; `known` are those of other chains, which may be the same."""
+        found = []
+        for i, (kind, places) in enumerate(zip(prices.kind, self._places[prices.chain], strict=True)):
+            if id(places) not in known:
+                known[id(places)] = Ranked(kind, far.options(i, places))
+            found.append(known[id(places)])
+        return found
 
     def _nearest_counted(
         self, far: proposals.Distances, wanted: int, excluded: frozenset[str], start: int
@@ -304,14 +316,13 @@ class ChosenMembers:
 
     @cached_property
     def _places(self) -> dict[Chain, list[proposals.Places]]:
-        """Of each chain's options, their places in the lists of choices."""
-        return {
-            chain: [
-                proposals.Places.of(choices, own)
-                for choices, own in zip(self._definition.periods, chain.options, strict=True)
-            ]
-            for chain in self._chains
-        }
+        """Of each chain's options, their places in the lists of choices; one object for the same options."""
+        known: dict[tuple[int, tuple[Any, ...]], proposals.Places] = {}
+        for chain in self._chains:
+            for i, own in enumerate(chain.options):
+                if (i, own) not in known:
+                    known[i, own] = proposals.Places.of(self._definition.periods[i], own)
+        return {chain: [known[i, own] for i, own in enumerate(chain.options)] for chain in self._chains}
 
     def _steps(self, chain: Chain, far: proposals.Distances) -> list[Integers]:
         return [far.options(i, places) for i, places in enumerate(self._places[chain])]

@@ -113,7 +113,7 @@ def _search() -> Schema:
             "racing": _say({"anyOf": [{"type": "boolean"}, racing]}, "false to train every candidate to the end"),
             "replicates": _say(
                 {"type": "integer", "minimum": 0, "maximum": 1_000_000},
-                "further trainings where membership in the front is uncertain",
+                "trainings beyond those of seeds, so many in all, where membership in the front is uncertain",
             ),
         }
     )

@@ -1,15 +1,12 @@
 """What the search itself costs: a proposal when many trials are finished, and the driver's memory as they pile up.
 
-The driver's own code hands out and takes in trials that need no time; nothing is trained. The space is one of billions
-of members, as large spaces are what makes proposing costly.
+The driver's own code hands out and takes in trials that need no time; nothing is trained.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +18,7 @@ from rksearch.cost import cost
 from rksearch.ledger import History, Ledger
 from rksearch.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
+from rksearch.search.overhead import resident_kib
 from rksearch.search.racing import Race, Racing
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
@@ -101,7 +99,7 @@ def measure_overhead(
                         proposal_ms=1e3 * sorted(asked[-SAMPLE:])[SAMPLE // 2],
                         worst_ms=1e3 * max(asked[-SAMPLE:]),
                         record_ms=1e3 * sorted(told[-SAMPLE:])[SAMPLE // 2],
-                        memory_mib=_memory_mib(),
+                        memory_mib=resident_kib() / 2**10,
                     )
                 )
                 if len(measured) == len(finished):
@@ -161,12 +159,3 @@ def _result(trial: TrialSpec, epochs: int, space: Space, rng: random.Random) -> 
     )
     status: Status = "complete" if epochs == full else "paused"
     return TrialResult(status=status, epochs=curve, **counts._asdict()).to_json()
-
-
-def _memory_mib() -> float:
-    """Resident now; where the system does not say, the most that was ever resident."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * resource.getpagesize() / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

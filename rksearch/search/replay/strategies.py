@@ -21,6 +21,7 @@ from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
 from rksearch.search.settings import Settings
 from rksearch.space import SearchPlan
+from rksearch.vocabulary import SAMPLERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +58,11 @@ class Strategy:
     player: Callable[[Setup], Player]
 
 
-PROPOSERS = {
-    "random": "uniform over the architectures that are left",
-    "stratified": "spread evenly over log-parameters",
-    "tpe": "Optuna's multivariate TPE on error and parameters",
-    "nsga2": "Optuna's NSGA-II on error and parameters",
-    "gp": "Optuna's Gaussian processes on error and parameters",
-    "evolution": "one changed decision in a network of the front",
-    "frontier": "our model of the error alone, since costs are known",
-}
-"""Our samplers by name, with what they do."""
+REFERENCE = "random"
+"""What all are compared with."""
+
+PROPOSERS = (REFERENCE, *(name for name in SAMPLERS if name not in (REFERENCE, "grid")))
+"""Our samplers that are compared; the order of the indices says nothing."""
 
 STOCK = {
     "ray-optuna": "Ray's OptunaSearch as it comes, on error and parameters",
@@ -75,9 +71,6 @@ STOCK = {
 
 DEFAULT_STRATEGY = SearchPlan().sampler + ("+racing" if SearchPlan().racing else "")
 """What `rksearch run` does unless a space says otherwise."""
-
-REFERENCE = "random"
-"""What all are compared with."""
 
 SLOW = ("gp", "gp+racing")
 """Strategies that take minutes a replay, and are played only when asked for."""
@@ -135,7 +128,8 @@ def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
 
 def _all() -> dict[str, Strategy]:
     found = []
-    for name, text in PROPOSERS.items():
+    for name in PROPOSERS:
+        text = SAMPLERS[name].does
         found.append(Strategy(name=name, text=text, player=_ours(name, race=False)))
         found.append(Strategy(name=f"{name}+racing", text=f"{text}; racing", player=_ours(name, race=True)))
     for name, text in STOCK.items():
