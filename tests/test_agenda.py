@@ -177,8 +177,9 @@ def test_pruned_trials_are_in_no_front(tmp_path):
 @pytest.mark.parametrize("resumed", [False, True])
 def test_a_pause_before_the_checkpoint_was_read_takes_no_epochs_back(tmp_path, resumed):
     state, sampler = new_state(tmp_path, racing=RACING, trials=12)
-    while not (task := state.next()) or task.until != 3:
+    while (task := state.next()) is not None and task.until != 3:
         state.on_end(task, outcome(task))
+    assert task is not None
     told = len(sampler.told)
     trained = state.history.paused[task.id][1]
     # The time was over before the worker had found its checkpoint.
