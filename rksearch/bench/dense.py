@@ -35,40 +35,33 @@ convolutions in one: batch norm with ReLU 8, convolution 3."""
 STEP = "RKNet-k12-m1-3x1"
 """A network of one narrow time-step: 3 layers over 12 channels at full resolution."""
 
+Forward = Callable[[Tensor], Tensor]
 BlockPair = tuple[str, str, float, str, Callable[[], object], Callable[[], object]]
 
 
 def block_pairs(data: Dataset, settings: Settings, compiled: bool) -> Iterator[BlockPair]:
     """(lever, subject, predicted, because, without, within) for every guise of the block and the time-step."""
-    because = f"bytes: an input crosses the memory {PASSES['as it is']} times, with the lever {{}} times"
+    block, step = dense_block(data), time_step(data)
 
-    def pair(lever: str, key: str, block: Callable[[DenseBlock], Callable[[Tensor], Tensor]]) -> BlockPair:
-        given = dense_block(data)
-        without, within = (_work(given, guise, data, settings) for guise in (given, block(given)))
-        return lever, "dense block", PASSES["as it is"] / PASSES[key], because.format(PASSES[key]), without, within
+    def pair(
+        lever: str, predicted: float, because: str, module: nn.Module, without: Forward, within: Forward
+    ) -> BlockPair:
+        subject = "dense block" if module is block else "time-step"
+        before, after = (_work(module, forward, data, settings) for forward in (without, within))
+        return lever, subject, predicted, because, before, after
 
-    given = dense_block(data)
-    yield (
-        "ReLU in place",
-        "dense block",
-        1.0,
-        "bytes: the same number of passes, of which one meets the memory that was written last",
-        _work(given, OutOfPlace(given), data, settings),
-        _work(given, given, data, settings),
-    )
-    yield pair("preallocated concatenation", "prealloc", Preallocated)
-    yield pair("statistics once per feature", "statistics", SharedStatistics)
+    def fewer(lever: str, key: str, guise: Forward) -> BlockPair:
+        because = f"bytes: an input crosses the memory {PASSES['as it is']} times, with the lever {PASSES[key]} times"
+        return pair(lever, PASSES["as it is"] / PASSES[key], because, block, block, guise)
+
+    same = "bytes: the same number of passes, of which one meets the memory that was written last"
+    yield pair("ReLU in place", 1.0, same, block, OutOfPlace(block), block)
+    yield fewer("preallocated concatenation", "prealloc", Preallocated(block))
+    yield fewer("statistics once per feature", "statistics", SharedStatistics(block))
     if compiled:
-        yield pair("fused concat-BN-ReLU-1x1 (compiled block)", "fused", _compiled)
-    step = time_step(data)
-    yield (
-        "stages added from growths",
-        "time-step",
-        1.1,
-        "rule of thumb: every add reads 12 channels at a time out of 48, a tenth of the step's passes",
-        _work(step, OfOneConcatenation(step), data, settings),
-        _work(step, step, data, settings),
-    )
+        yield fewer("fused concat-BN-ReLU-1x1 (compiled block)", "fused", torch.compile(block, dynamic=False))
+    rule = "rule of thumb: every add reads 12 channels at a time out of 48, a tenth of the step's passes"
+    yield pair("stages added from growths", 1.1, rule, step, OfOneConcatenation(step), step)
 
 
 def time_step(data: Dataset) -> TimeStep:
@@ -79,10 +72,6 @@ def time_step(data: Dataset) -> TimeStep:
     return step
 
 
-def _compiled(block: DenseBlock) -> Callable[[Tensor], Tensor]:
-    return torch.compile(block, dynamic=False)
-
-
 def dense_block(data: Dataset) -> DenseBlock:
     """The block, in training mode."""
     seed_everything(0)
@@ -91,9 +80,7 @@ def dense_block(data: Dataset) -> DenseBlock:
     return block
 
 
-def _work(
-    module: nn.Module, forward: Callable[[Tensor], Tensor], data: Dataset, settings: Settings
-) -> Callable[[], object]:
+def _work(module: nn.Module, forward: Forward, data: Dataset, settings: Settings) -> Callable[[], object]:
     """Forward and backward of the module, in the guise `forward`, on one batch of feature maps, channels last."""
     module.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     bf16 = settings.precision == "bf16"

@@ -165,6 +165,19 @@ def _step_of(
     return step
 
 
+def _our_step(
+    spec: ArchSpec,
+    source: Source,
+    settings: Settings,
+    *,
+    fused: bool | None = None,
+    change: Callable[[nn.Module], nn.Module] | None = None,
+) -> Work:
+    """`_step_of` with the layout and the precision that trainings have."""
+    bf16 = settings.precision == "bf16"
+    return _step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=fused, change=change)
+
+
 def _layout_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     return Pair(
         lever="channels last",
@@ -188,26 +201,24 @@ def _bf16_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
 
 
 def _optimiser_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
-    bf16 = settings.precision == "bf16"
     return Pair(
         lever="fused optimiser",
         subject=str(spec),
         predicted=1.03,
         because="rule of thumb: a loop over many small tensors costs a few percent of a small step",
-        without=_step_of(spec, source, settings, channels_last=True, bf16=bf16),
-        within=_step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=True),
+        without=_our_step(spec, source, settings),
+        within=_our_step(spec, source, settings, fused=True),
     )
 
 
 def _norm_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
-    bf16 = settings.precision == "bf16"
     return Pair(
         lever="batch norm over pixels together",
         subject=str(spec),
         predicted=1.1,
         because="rule of thumb: norms are a third of a step, and twice as slow where channels are no multiple of 16",
-        without=_step_of(spec, source, settings, channels_last=True, bf16=bf16, change=_with_torchs_norms),
-        within=_step_of(spec, source, settings, channels_last=True, bf16=bf16),
+        without=_our_step(spec, source, settings, change=_with_torchs_norms),
+        within=_our_step(spec, source, settings),
     )
 
 
@@ -219,7 +230,6 @@ def _with_torchs_norms(model: nn.Module) -> nn.Module:
 
 
 def _recompute_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
-    bf16 = settings.precision == "bf16"
     usual, again = (
         activation_bytes(spec, source.data, settings.batch_size, settings.precision, recompute=on) / 2**20
         for on in (False, True)
@@ -229,14 +239,14 @@ def _recompute_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         subject=str(spec),
         predicted=0.75,
         because=f"a second forward pass, a third more work; keeps {again:.0f} MiB instead of {usual:.0f}",
-        without=_step_of(spec, source, settings, channels_last=True, bf16=bf16),
-        within=_step_of(spec, source, settings, channels_last=True, bf16=bf16, change=recompute),
+        without=_our_step(spec, source, settings),
+        within=_our_step(spec, source, settings, change=recompute),
     )
 
 
 def _resident_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     """Our step fed by a data loader, and by images that live on the device."""
-    step = _step_of(spec, source, settings, channels_last=True, bf16=settings.precision == "bf16")
+    step = _our_step(spec, source, settings)
     loader = plain(spec, source, settings, settings.batch_size)
     train = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
     batches = TrainBatches(train, source.data, batch_size=settings.batch_size, augment=True, seed=settings.seed)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -55,7 +55,7 @@ def perform_all(
     resources: Resources,
     console: Console,
     work: Work | None = None,
-    sample: Training | None = None,
+    sample: Callable[[], Training] | None = None,
 ) -> None:
     """Let Ray Tune perform every task of the run.
 
@@ -66,8 +66,8 @@ def perform_all(
         resources: what each task reserves, and of which Ray.
         console: where to show progress.
         work: what a worker does with a task; None to train or test, as the task says.
-        sample: a training to measure with how many trials should share a GPU, where there is one and `resources` do
-            not say; None to give each trial a whole one.
+        sample: gives a training to measure with how many trials should share a GPU, where there is one and `resources`
+            do not say; None to give each trial a whole one.
 
     Raises:
         RunError: Ray is not reachable, or has less than one task reserves.
@@ -86,7 +86,7 @@ def perform_all(
     with _ray(resources, console):
         available = ray.cluster_resources()
         if sample is not None and resources.gpus_per_trial is None and _has_gpu(available, resources):
-            resources = replace(resources, gpus_per_trial=1 / _trials_per_gpu(sample, state, console))
+            resources = replace(resources, gpus_per_trial=1 / _trials_per_gpu(sample(), state, console))
         asked, slots = _resources_per_trial(available, resources)
         whole = _whole_device(asked, ray.nodes())
 

@@ -230,13 +230,16 @@ def _perform(
         deadline_s=resources.until_s,
         storage=mirror_address(ledger.read(), resources.storage),
     )
-    sample = Training(
-        arch=typical(space),
-        dataset=settings.dataset,
-        batch_size=settings.recipe.batch_size,
-        precision=resources.precision,
-        threads=execution.threads,
-    )
+
+    def sample() -> Training:
+        return Training(
+            arch=typical(space),
+            dataset=settings.dataset,
+            batch_size=settings.recipe.batch_size,
+            precision=resources.precision,
+            threads=execution.threads,
+        )
+
     try:
         perform_all(state, execution, run_dir, resources, console, sample=sample)
     except RksearchError as error:
