@@ -1,4 +1,4 @@
-"""The batch norm that takes pixels together, against the definition in double precision."""
+"""The batch norm that takes pixels together and shares statistics, against the definition in double precision."""
 
 import copy
 
@@ -13,12 +13,15 @@ from rksearch.datasets import dataset
 from rksearch.measured_memory import measure_step
 from rksearch.memory import activation_bytes
 from rksearch.models import build
-from rksearch.models.norm import BatchNorm
+from rksearch.models.blocks import DenseBlock, DenseLayer, TimeStep
+from rksearch.models.norm import BatchNorm, joined, statistics_of
 from rksearch.models.recompute import recompute
 from rksearch.spec import parse
 
 CIFAR10 = dataset("cifar10")
 NARROW = "RKNet-k12-m1_2-2x2_1x1"
+SHARING = ["RKNet-k12-m1_2-4x2s_1x1", "RKNet-BC-k12-m2_1-2x1_1x1", "DenseNet-13-k12"]
+"""Whose first periods have enough layers for sharing statistics."""
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
@@ -26,7 +29,11 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
 
 
 def is_grouped(y: torch.Tensor) -> bool:
-    return type(y.grad_fn).__name__ == "_GroupedBackward"
+    return type(y.grad_fn).__name__ == "_NormalisedBackward"
+
+
+def shares(y: torch.Tensor) -> bool:
+    return type(y.grad_fn).__name__ == "_NormalisedByBackward"
 
 
 def norm(channels: int, generator: torch.Generator) -> BatchNorm:
@@ -137,15 +144,21 @@ def test_evaluation_uses_running_statistics():
     assert torch.equal(y, expected)
 
 
-def networks() -> tuple[nn.Module, nn.Module]:
+def networks(name: str) -> tuple[nn.Module, nn.Module]:
     """The same weights with our batch norms and with torch's."""
     torch.manual_seed(0)
-    ours = build(parse(NARROW), CIFAR10).to(memory_format=torch.channels_last)
+    ours = build(parse(name), CIFAR10).to(memory_format=torch.channels_last)
     theirs = copy.deepcopy(ours)
     for module in theirs.modules():
         if isinstance(module, BatchNorm):
             module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
     return ours, theirs
+
+
+def layer_input_channels(layer: nn.Module) -> int:
+    assert isinstance(layer, DenseLayer)
+    assert isinstance(layer.norm1, BatchNorm)
+    return layer.norm1.num_features
 
 
 def losses(model: nn.Module, steps: int) -> list[float]:
@@ -163,33 +176,119 @@ def losses(model: nn.Module, steps: int) -> list[float]:
     return found
 
 
-def test_a_narrow_network_trains_as_with_torchs_norms():
-    ours, theirs = networks()
-    grouped = []
+@pytest.mark.parametrize(("name", "ours_is"), [(NARROW, is_grouped), *((name, shares) for name in SHARING)])
+def test_a_network_trains_as_with_torchs_norms(name, ours_is):
+    ours, theirs = networks(name)
+    seen = []
     handles = [
-        m.register_forward_hook(lambda _, __, y: grouped.append(is_grouped(y)))
+        m.register_forward_hook(lambda _, __, y: seen.append(ours_is(y)))
         for m in ours.modules()
         if isinstance(m, BatchNorm)
     ]
     expected, found = losses(theirs, 3), losses(ours, 3)
     for handle in handles:
         handle.remove()
-    assert any(grouped)
+    assert any(seen)
     assert found == pytest.approx(expected, rel=1e-4)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-2, atol=1e-4)
 
 
-def test_recomputation_repeats_it_bit_for_bit_and_counts_each_batch_once():
-    ours, _ = networks()
+@pytest.mark.parametrize("name", [NARROW, *SHARING])
+def test_recomputation_repeats_it_bit_for_bit_and_counts_each_batch_once(name):
+    ours, _ = networks(name)
     again = recompute(copy.deepcopy(ours))
     assert losses(again, 2) == losses(ours, 2)
     for name, value in ours.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
 
 
+@pytest.mark.parametrize("name", [NARROW, *SHARING])
+@pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_it_keeps_what_torchs_keeps(precision):
-    ours, _ = networks()
-    found = measure_step(ours, CIFAR10, 16, precision)
-    assert found.kept == activation_bytes(parse(NARROW), CIFAR10, 16, precision)
+def test_it_keeps_what_torchs_keeps(name, again, precision):
+    ours, _ = networks(name)
+    shared = 0
+    if again and name in SHARING:
+        # Statistics are kept, float32 means and variances, of what a block or time-step at full resolution begins with
+        # and of each growth that another of its layers reads: together, of all that its last layer reads.
+        first = [m for path, m in ours.named_modules() if path.startswith(("block1", "period1"))]
+        shared = sum(8 * layer_input_channels(m[-1]) for m in first if isinstance(m, DenseBlock | TimeStep))
+    found = measure_step(recompute(ours) if again else ours, CIFAR10, 16, precision)
+    assert found.kept == activation_bytes(parse(name), CIFAR10, 16, precision, recompute=again) + shared
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(2, 40),
+    st.lists(st.integers(1, 20), min_size=1, max_size=3),
+    st.sampled_from([torch.float32, torch.bfloat16]),
+    st.integers(0, 99),
+)
+def test_shared_statistics_give_each_reader_its_norm_and_each_feature_its_gradient(width, growths, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+
+    def images(channels):
+        x = torch.randn(16, channels, 32, 32, generator=generator) * 2 + 1
+        return channels_last(x.to(dtype)).requires_grad_()
+
+    features = [images(channels) for channels in (width, *growths)]
+    norms = [norm(width + sum(growths[:i]), generator) for i in range(len(growths) + 1)]
+    ups = [channels_last(torch.randn(16, n.num_features, 32, 32, generator=generator).to(dtype)) for n in norms]
+
+    seen, statistics = features[0], statistics_of(features[0])
+    outputs = [norms[0](seen, statistics)]
+    for module, feature in zip(norms[1:], features[1:], strict=True):
+        seen, statistics = joined(seen, statistics, feature)
+        outputs.append(module(seen, statistics))
+    assert all(shares(y) for y in outputs)
+    torch.autograd.backward(outputs, ups)
+
+    doubles = [feature.detach().double().requires_grad_() for feature in features]
+    references = [nn.BatchNorm2d(module.num_features).double() for module in norms]
+    with torch.no_grad():
+        for reference, mine in zip(references, norms, strict=True):
+            reference.weight.copy_(mine.weight)
+            reference.bias.copy_(mine.bias)
+    expected = [reference(torch.cat(doubles[: i + 1], 1)) for i, reference in enumerate(references)]
+    torch.autograd.backward(expected, [up.double() for up in ups])
+
+    # Every reader's gradient and every partial sum is rounded to the type.
+    unit = torch.finfo(dtype).eps
+    for y, exact in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(y.double(), exact, rtol=unit, atol=1e-4)
+    for feature, double in zip(features, doubles, strict=True):
+        scale = float(double.grad.abs().max())
+        tolerance = 4 * unit * len(norms) if dtype == torch.bfloat16 else 1e-5
+        assert feature.grad is not None
+        torch.testing.assert_close(feature.grad.double(), double.grad, rtol=0, atol=tolerance * scale)
+    for module, reference in zip(norms, references, strict=True):
+        for parameter, exact in zip(module.parameters(), reference.parameters(), strict=True):
+            assert parameter.grad is not None
+            torch.testing.assert_close(parameter.grad.double(), exact.grad, rtol=1e-3, atol=0.05)
+        for tracked, expected_value in zip(module.buffers(), reference.buffers(), strict=True):
+            torch.testing.assert_close(tracked.double(), expected_value.double(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [
+        pytest.param("DenseNet-13-k12", 15, id="few pixels"),
+        pytest.param("RKNet-k12-m1_2-2x2_1x1", 16, id="few readers"),
+    ],
+)
+def test_where_sharing_does_not_pay_norms_take_their_own_statistics(name, images):
+    model, _ = networks(name)
+    seen = []
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            module.register_forward_hook(lambda _, __, y: seen.append(shares(y)))
+    model(channels_last(torch.randn(images, 3, 32, 32)))
+    assert seen
+    assert not any(seen)
+
+
+def test_evaluation_shares_nothing():
+    ours, theirs = networks(SHARING[-1])
+    images = channels_last(torch.randn(16, 3, 32, 32))
+    assert torch.equal(ours.eval()(images), theirs.eval()(images))

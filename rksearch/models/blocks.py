@@ -6,13 +6,17 @@ that two implementations can be given the same weights by walking both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rksearch.models.norm import BatchNorm, can_share, joined, statistics_of
 from rksearch.models.parts import Parts
+
+FEWEST_READERS = 3
+"""Of a feature, for taking its statistics once: two save less than it costs to hand them on."""
 
 
 class DenseLayer(nn.Module):
@@ -27,9 +31,10 @@ class DenseLayer(nn.Module):
             self.norm2 = parts[f"{path}.norm2"]
             self.conv2 = parts[f"{path}.conv2"]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the layer's growth (N, k, H, W)."""
-        x = self.conv1(F.relu_(self.norm1(x)))
+    def forward(self, x: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) to the layer's growth (N, k, H, W); the statistics (2, C) are those of x, if known."""
+        x = self.norm1(x) if statistics is None else self.norm1(x, statistics)
+        x = self.conv1(F.relu_(x))
         return self.conv2(F.relu_(self.norm2(x))) if self.bottleneck else x
 
 
@@ -43,9 +48,8 @@ class DenseBlock(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C + layers * k, H, W)."""
-        for layer in self:
-            x = torch.cat([x, layer(x)], 1)
-        return x
+        seen, growths = grow(self, x)
+        return torch.cat([seen, growths[-1]], 1)
 
 
 class TimeStep(nn.Sequential):
@@ -63,7 +67,7 @@ class TimeStep(nn.Sequential):
 
     def forward(self, y: Tensor) -> Tensor:
         """State (N, m * k, H, W) to the next state of the same shape."""
-        return next_state(y, grow(self, y), self.stages)
+        return next_state(y, grow(self, y)[1], self.stages)
 
 
 class DenseStage(nn.Sequential):
@@ -76,7 +80,7 @@ class DenseStage(nn.Sequential):
 
     def forward(self, z: Tensor) -> Tensor:
         """What the stage sees, (N, m * k, H, W), to its slope: the m growths, (N, m * k, H, W)."""
-        return side_by_side(grow(self, z))
+        return side_by_side(grow(self, z)[1])
 
 
 class Period(nn.Sequential):
@@ -88,14 +92,25 @@ class Period(nn.Sequential):
             self.add_module(name, TimeStep(parts, child, stages))
 
 
-def grow(layers: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
-    """The growths (N, k, H, W) of layers that each read concat(x, the growths before it)."""
+def grow(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """What the last layer read, and the growths (N, k, H, W) of layers that each read concat(x, the growths before)."""
+    statistics = shared_statistics(layers, x)
     growths: list[Tensor] = []
     for layer in layers:
-        if growths:
+        if growths and statistics is not None:
+            x, statistics = joined(x, statistics, growths[-1])
+        elif growths:
             x = torch.cat([x, growths[-1]], 1)
-        growths.append(layer(x))
-    return growths
+        growths.append(layer(x, statistics))
+    return x, growths
+
+
+def shared_statistics(readers: nn.Sequential, x: Tensor) -> Tensor | None:
+    """Statistics of `x`, (2, C), where enough layers read it for sharing them to pay."""
+    if not readers.training or len(readers) < FEWEST_READERS or not can_share(x):
+        return None
+    can_be_told = all(isinstance(reader, DenseLayer) and isinstance(reader.norm1, BatchNorm) for reader in readers)
+    return statistics_of(x) if can_be_told else None
 
 
 def next_state(y: Tensor, growths: Sequence[Tensor], stages: int) -> Tensor:

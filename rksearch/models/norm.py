@@ -1,145 +1,198 @@
-"""Batch normalisation whose speed on a CPU does not depend on how many channels there are."""
+"""Batch normalisation that takes the statistics of a feature once, however many layers read it.
+
+In a dense block every layer normalises the features of all layers before it, by their means and variances over the
+batch. These are the same for each of its readers, so one computation serves them all; and in the backward pass what
+they receive from all readers goes back to the feature at once. A reader's own work is a scaling, and its gradient takes
+one pass over the feature instead of two.
+
+Torch's own norms are used on GPUs, in evaluation, by `torch.func` and wherever sharing does not pay.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-VECTOR = 16
-"""torch's kernels for channels-last images work on so many channels at a time, and one by one on the rest of them.
+from rksearch.models import pixels
 
-With 36 channels the rest costs several times what the first 32 do, forward and backward; see reports/performance.
-"""
+FEWEST_PIXELS = 2**14
+"""Of a batch: with fewer, the few small operations that ways of our own take cost more than they save."""
 
-WIDTH = 64
-"""Pixels are taken together until their channels are a multiple of this."""
-
-MOST_CHANNELS, FEWEST_PIXELS = 128, 2**14
-"""Where there are more channels the rest matters less, and where there are fewer pixels the few small operations more
-that it takes do not pay."""
+MOST_CHANNELS, VECTOR = 128, 16
+"""Of a feature that has one reader: torch's kernel is slow where channels are no multiple of the second, and with more
+of them than the first that matters less."""
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """`torch.nn.BatchNorm2d`, the same function, faster for narrow channels-last images in training on a CPU.
+    """`torch.nn.BatchNorm2d`, the same function, which can be told the statistics of what it reads.
 
-    There, p neighbouring pixels of C channels are normalised as one of p * C channels, which are as the kernels like
-    them; means and variances of the p copies of a channel are then joined exactly. Results differ from torch's own by
-    rounding alone. Elsewhere (other channels, layouts or devices, evaluation, compiling, exporting, `torch.func`) this
-    is torch's own.
+    Results differ from torch's own by rounding alone.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape, normalised by the batch in training and by running statistics otherwise."""
-        together = WIDTH // math.gcd(x.shape[1], WIDTH)
-        if not (self.training and _pays(x, together)):
-            return super().forward(x)
-        y, mean, variance = _Grouped.apply(x, self.weight, self.bias, together, self.eps)
-        self._track(mean, variance, x.numel() // x.shape[1])
-        return y
+    def forward(self, x: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) to the same shape, normalised by the batch in training and by running statistics otherwise.
+
+        Args:
+            x: what to normalise.
+            statistics: its means and variances, (2, C), from `statistics_of` or `joined`; None to take them here.
+        """
+        if statistics is None:
+            if not (self.training and _is_slow(x)):
+                return super().forward(x)
+            y, statistics = _Normalised.apply(x, self.weight, self.bias, self.eps)
+        elif torch.compiler.is_compiling():
+            mean, variance = statistics[..., None, None]
+            scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
+            y = ((x.float() - mean) * scale + self.bias[:, None, None]).to(x.dtype)
+        else:
+            y = _NormalisedBy.apply(x, self.weight, self.bias, statistics, self.eps)
+        self._track(statistics.detach(), x.numel() // x.shape[1])
+        normalised: Tensor = y
+        return normalised
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _track(self, statistics: Tensor, count: int) -> None:
         """Running statistics as torch's, with the variance of a sample."""
         assert self.num_batches_tracked is not None
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.momentum is not None
         self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        self.running_mean.lerp_(statistics[0], self.momentum)
+        self.running_var.lerp_(statistics[1] * (count / (count - 1)), self.momentum)
 
 
-def _pays(x: Tensor, together: int) -> bool:
-    """Whether to take so many pixels of `x` together: they lie side by side, and only ordinary autograd looks on."""
-    pixels = x.numel() // x.shape[1]
+def can_share(x: Tensor) -> bool:
+    """Whether norms that read `x`, (N, C, H, W), may be given its statistics, and had better be."""
+    return x.device.type == "cpu" and (torch.compiler.is_compiling() or _is_ours(x))
+
+
+def statistics_of(x: Tensor) -> Tensor:
+    """Means and variances (of the batch itself, not of a sample) by channel, (2, C) in float32, for norms to share."""
+    if torch.compiler.is_compiling():
+        variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        return torch.stack((mean, variance))
+    statistics: Tensor = _Statistics.apply(x)
+    return statistics
+
+
+def joined(x: Tensor, statistics: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+    """`x` and `more` side by side, (N, C + k, H, W), and the statistics of both, from those of x."""
+    if torch.compiler.is_compiling():
+        return torch.cat([x, more], 1), torch.cat([statistics, statistics_of(more)], 1)
+    both: tuple[Tensor, Tensor] = _Joined.apply(x, statistics, more)
+    return both
+
+
+def _is_slow(x: Tensor) -> bool:
+    """Whether torch's own norm is slow for `x` and ours applies."""
     return (
-        x.device.type == "cpu"
-        and x.shape[1] % VECTOR != 0
+        x.shape[1] % VECTOR != 0
         and x.shape[1] <= MOST_CHANNELS
-        and pixels >= FEWEST_PIXELS
-        and pixels % together == 0
+        and x.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and _is_ours(x)
+    )
+
+
+def _is_ours(x: Tensor) -> bool:
+    """Whether there are enough images with their channels side by side, and only ordinary autograd looks on."""
+    return (
+        x.dtype in (torch.float32, torch.bfloat16)
+        and x.numel() // x.shape[1] >= FEWEST_PIXELS
         and x.is_contiguous(memory_format=torch.channels_last)
         and not x.is_contiguous()
-        and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and torch._C._functorch.peek_interpreter_stack() is None
     )
 
 
-class _Grouped(torch.autograd.Function):
-    """(x, weight, bias, pixels, epsilon) to normalised x, mean (C,) and variance (C,), the last two without gradients.
-
-    Forward: with means mu_i and variances v_i of the p copies of a channel, mean = avg mu_i and
-    variance = avg v_i + avg (mu_i - mean)^2. Backward: dx = w s (g - avg g - z avg(g z)) with s = 1 / sqrt(variance +
-    epsilon) and z = (x - mean) s; the averages are sums over the copies, and what remains is linear in g and in x.
-    """
+class _Normalised(torch.autograd.Function):
+    """(x, weight, bias, epsilon) to normalised x and its statistics (2, C), the latter without gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, pixels: int, eps: float) -> tuple[Tensor, ...]:
-        channels = x.shape[1]
-        grouped = _group(x, pixels)
-        # The kernel computes in float32 what it can update a float32 statistic with.
-        unused = weight.new_zeros(channels * pixels)
-        means, variances = (
-            part.view(pixels, channels) for part in torch.batch_norm_update_stats(grouped, unused, unused.clone(), 0.0)
-        )
-        mean = means.mean(0)
-        variance = variances.mean(0) + (means - mean).square_().mean(0)
-        y = torch.empty_like(x)  # whose view is written to, because a view that is returned must not be changed
-        _scale(grouped, weight, bias, mean, variance, pixels, eps, _group(y, pixels))
-        ctx.save_for_backward(x, weight, mean, variance)
-        ctx.pixels, ctx.eps = pixels, eps
-        ctx.mark_non_differentiable(mean, variance)
-        return y, mean, variance
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+        statistics = pixels.mean_and_variance(x)
+        ctx.save_for_backward(x, weight, statistics)
+        ctx.epsilon = epsilon
+        ctx.mark_non_differentiable(statistics)
+        return pixels.scaled(x, weight, bias, statistics, epsilon), statistics
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, variance = ctx.saved_tensors
-        channels, pixels, eps = x.shape[1], ctx.pixels, ctx.eps
-        grouped = _group(x, pixels)
-        # As if the statistics were constants: w s g, and the sums of g z and of g over the pixels of each copy.
-        dx, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
-            _group(gradient.contiguous(memory_format=torch.channels_last), pixels),
-            grouped,
-            weight.repeat(pixels),
-            mean.repeat(pixels),
-            variance.repeat(pixels),
-            None,
-            None,
-            False,
-            eps,
-            [True, True, True],
-        )
-        by_weight = by_weight.view(pixels, channels).sum(0)
-        by_bias = by_bias.view(pixels, channels).sum(0)
-        # And what the statistics' own gradients add: -w s (avg g + z avg(g z)), a scaling of z.
-        scale = -weight * torch.rsqrt(variance + eps) / (x.numel() // channels)
-        dx.add_(_scale(grouped, scale * by_weight, scale * by_bias, mean, variance, pixels, eps, torch.empty_like(dx)))
-        return _ungroup(dx, x), by_weight, by_bias, None, None
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, statistics, found = _gradients(ctx, gradient)
+        by_x, by_weight, by_bias, by_mean, by_variance = found
+        by_x += pixels.gradient_through_statistics(x, statistics[0], by_mean, by_variance)
+        return by_x, by_weight, by_bias, None
 
 
-def _scale(
-    grouped: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, pixels: int, eps: float, out: Tensor
-) -> Tensor:
-    """(grouped - mean) / sqrt(variance + eps) * weight + bias, whose parameters are given for one pixel, (C,)."""
-    weight, bias, mean, variance = (part.repeat(pixels) for part in (weight, bias, mean, variance))
-    none = weight.new_empty(0)
-    torch.ops.aten.native_batch_norm.out(
-        grouped, weight, bias, mean, variance, False, 0.0, eps, out=out, save_mean=none, save_invstd=none
-    )
-    return out
+class _NormalisedBy(torch.autograd.Function):
+    """(x, weight, bias, statistics, epsilon) to x normalised by these statistics, which get a gradient too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, statistics: Tensor, epsilon: float) -> Tensor:
+        ctx.save_for_backward(x, weight, statistics)
+        ctx.epsilon = epsilon
+        return pixels.scaled(x, weight, bias, statistics, epsilon)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        _, _, (by_x, by_weight, by_bias, *by_statistics) = _gradients(ctx, gradient)
+        return by_x, by_weight, by_bias, torch.stack(by_statistics), None
 
 
-def _group(x: Tensor, pixels: int) -> Tensor:
-    """(N, C, H, W) to a view of shape (1, pixels * C, N * H * W / pixels, 1), channels last."""
-    return x.permute(0, 2, 3, 1).view(1, -1, 1, pixels * x.shape[1]).permute(0, 3, 1, 2)
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """x, its statistics, and the gradients of x, weight, bias, mean and variance, each taken for itself.
+
+    dmean = -w s sum g and dvariance = -1/2 w s^2 sum g z, in the terms of `pixels.gradients_of_scaled`.
+    """
+    x, weight, statistics = ctx.saved_tensors
+    by_x, by_weight, by_bias = pixels.gradients_of_scaled(gradient, x, weight, statistics, ctx.epsilon)
+    inverse = torch.rsqrt(statistics[1] + ctx.epsilon)
+    scale = -weight * inverse
+    return x, statistics, (by_x, by_weight, by_bias, scale * by_bias, 0.5 * scale * inverse * by_weight)
 
 
-def _ungroup(y: Tensor, like: Tensor) -> Tensor:
-    """The inverse of `_group` for a tensor of the shape of `like`."""
-    count, channels, height, width = like.shape
-    return y.permute(0, 2, 3, 1).view(count, height, width, channels).permute(0, 3, 1, 2)
+class _Statistics(torch.autograd.Function):
+    """x to its means and variances, (2, C)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        statistics = pixels.mean_and_variance(x)
+        ctx.save_for_backward(x, statistics)
+        return statistics
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        x, statistics = ctx.saved_tensors
+        return pixels.gradient_through_statistics(x, statistics[0], *gradient)
+
+
+class _Joined(torch.autograd.Function):
+    """(x, its statistics, more) to both side by side and the statistics of both.
+
+    For its backward pass it keeps what it returns, which the readers keep too.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, statistics: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+        both = torch.cat([x, more], 1).contiguous(memory_format=torch.channels_last)
+        statistics = torch.cat([statistics, pixels.mean_and_variance(more)], 1)
+        ctx.save_for_backward(both, statistics)
+        ctx.channels = x.shape[1]
+        return both, statistics
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor, by_statistics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        both, statistics = ctx.saved_tensors
+        old, new = slice(None, ctx.channels), slice(ctx.channels, None)
+        # Copied, because a sum of a few channels out of many takes several times as long.
+        more, by_more = (t[:, new].contiguous(memory_format=torch.channels_last) for t in (both, gradient))
+        by_more += pixels.gradient_through_statistics(more, statistics[0, new], *by_statistics[:, new])
+        return gradient[:, old], by_statistics[:, old], by_more

@@ -19,8 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rksearch.models.blocks import DenseBlock, DenseLayer, DenseStage, TimeStep, Transition, next_state, side_by_side
+from rksearch.models.blocks import (
+    DenseBlock,
+    DenseLayer,
+    DenseStage,
+    TimeStep,
+    Transition,
+    next_state,
+    shared_statistics,
+    side_by_side,
+)
 from rksearch.models.implicit import CliqueLayer, RKCNNTransition
+from rksearch.models.norm import statistics_of
 from rksearch.models.residual import BasicBlock, PreActBlock, ResidualStage
 
 UNITS = (BasicBlock, CliqueLayer, DenseLayer, PreActBlock, ResidualStage, Transition)
@@ -56,7 +66,7 @@ class Again(nn.Module):
         return _again(self._compute, self, x)
 
 
-class GrownAgain(nn.Module):
+class GrownAgain(nn.Sequential):
     """A dense block, time-step or stage: keeps its input and each layer's growth once, and concatenates them anew."""
 
     def __init__(self, module: DenseBlock | TimeStep | DenseStage) -> None:
@@ -69,19 +79,33 @@ class GrownAgain(nn.Module):
         """What the module itself returns."""
         growths: list[Tensor] = []
         seen = [x]
-        for layer in self.children():
-            growth = _again(_of_concatenation(layer), layer, *seen)
+        first = shared_statistics(self, x)
+        statistics = [] if first is None else [first]  # of each feature that is seen
+        for layer in self:
+            growth = _again(_of_concatenation(layer, len(seen)), layer, *seen, *statistics)
             if not growths and not self._reads_all:
                 seen = [x.view_as(x)]
             growths.append(growth)
             # Gradients must be summed in the module's own order. Where what is returned is no part of what the layers
             # read, a view gathers the gradients from the layers before those from outside are added.
             seen.append(growth if self._reads_all else growth.view_as(growth))
+            if statistics and len(growths) < len(self):
+                statistics.append(statistics_of(seen[-1]))
         return self._read(x, growths)
 
 
-def _of_concatenation(layer: nn.Module) -> Callable[..., Tensor]:
-    return lambda *inputs: layer(torch.cat(inputs, 1) if len(inputs) > 1 else inputs[0])
+def _of_concatenation(layer: nn.Module, features: int) -> Callable[..., Tensor]:
+    """`layer` as a function of so many features and, if it is given them, the statistics of each."""
+
+    def compute(*inputs: Tensor) -> Tensor:
+        seen, statistics = side_by_side(inputs[:features]), inputs[features:]
+        if not statistics:
+            without: Tensor = layer(seen)
+            return without
+        found: Tensor = layer(seen.contiguous(memory_format=torch.channels_last), side_by_side(statistics))
+        return found
+
+    return compute
 
 
 def _reader(module: DenseBlock | TimeStep | DenseStage) -> Callable[[Tensor, list[Tensor]], Tensor]:
