@@ -1,4 +1,4 @@
-"""What a training step takes of memory as torch itself counts it: a witness of the arithmetic in `rksearch.memory`."""
+"""What training steps and evaluations take of memory as torch itself counts it: a witness of `rksearch.memory`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,7 @@ def measure_step(model: nn.Module, data: Dataset, batch_size: int, precision: Pr
     Memory that libraries take by themselves (oneDNN's scratch pads, cuDNN's workspaces outside of torch's allocator) is
     not counted. The model's weights change.
     """
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch_size, data.channels, data.height, data.width, generator=generator)
-    images = images.to(device=device, memory_format=torch.channels_last)
-    labels = torch.randint(0, data.classes, (batch_size,), generator=generator).to(device)
+    device, images, labels = _batch(model, data, batch_size)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, fused=True)
     model.train()
 
@@ -56,7 +52,36 @@ def measure_step(model: nn.Module, data: Dataset, batch_size: int, precision: Pr
     own = [*model.parameters(), *model.buffers(), *(state["momentum_buffer"] for state in optimizer.state.values())]
     static = sum(tensor.untyped_storage().nbytes() for tensor in (*own, images, labels))
     kept = _kept_bytes(loss, {tensor.untyped_storage().data_ptr() for tensor in (*own, images, labels)})
-    return StepMemory(kept, static + (_cuda_peak(step, device) if device.type == "cuda" else _cpu_peak(step)))
+    return StepMemory(kept, static + _peak(step, device))
+
+
+def measure_evaluation(model: nn.Module, data: Dataset, batch_size: int, precision: Precision) -> int:
+    """Most bytes that an evaluation of random images of `data` takes at once, weights and batch included.
+
+    As `measure_step` counts. The model is left in evaluation mode.
+    """
+    device, images, labels = _batch(model, data, batch_size)
+    model.eval()
+
+    def evaluate() -> None:
+        with torch.no_grad(), autocast(device, precision):
+            model(images)
+
+    own = (*model.parameters(), *model.buffers(), images, labels)
+    return sum(tensor.untyped_storage().nbytes() for tensor in own) + _peak(evaluate, device)
+
+
+def _batch(model: nn.Module, data: Dataset, batch_size: int) -> tuple[torch.device, Tensor, Tensor]:
+    """The model's device, and random images and labels there."""
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch_size, data.channels, data.height, data.width, generator=generator)
+    images = images.to(device=device, memory_format=torch.channels_last)
+    return device, images, torch.randint(0, data.classes, (batch_size,), generator=generator).to(device)
+
+
+def _peak(work: Callable[[], None], device: torch.device) -> int:
+    return _cuda_peak(work, device) if device.type == "cuda" else _cpu_peak(work)
 
 
 def _kept_bytes(loss: Callable[[], Tensor], known: set[int]) -> int:

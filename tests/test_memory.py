@@ -8,7 +8,7 @@ from rksearch.cost import cost, network_activations
 from rksearch.datasets import dataset, image_shape
 from rksearch.device import Precision
 from rksearch.errors import TrialFailed
-from rksearch.measured_memory import StepMemory, measure_step
+from rksearch.measured_memory import StepMemory, measure_evaluation, measure_step
 from rksearch.memory import ELEMENT_BYTES, MemoryPlan, activation_bytes, fits, footprint, plan_memory
 from rksearch.models import build
 from rksearch.models.recompute import recompute
@@ -73,6 +73,19 @@ def check_peak(name: str, precision: Precision, again: bool, batch_size: int) ->
 @pytest.mark.parametrize("name", SMALL)
 def test_the_peak_of_a_step_is_predicted_within_15_percent(name, precision, again):
     check_peak(name, precision, again, 4)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", SMALL)
+def test_the_peak_of_an_evaluation_is_predicted_within_15_percent(name, precision):
+    spec = parse(name)
+    predicted = footprint(spec, CIFAR10, 4, precision, eval_batch_size=64)
+    model = build(spec, CIFAR10).to(memory_format=torch.channels_last)
+    # Beside weights, momentum and the gradients of the last step, which an evaluation by itself lacks.
+    found = measure_evaluation(model, CIFAR10, 64, precision) + predicted.momentum + predicted.gradients
+    assert predicted.evaluation_peak == pytest.approx(found, rel=0.15)
+    static = predicted.weights + predicted.momentum + predicted.gradients
+    assert predicted.evaluation_peak - static == pytest.approx(found - static, rel=0.15)
 
 
 @pytest.mark.slow

@@ -288,6 +288,12 @@ def test_where_sharing_does_not_pay_norms_take_their_own_statistics(name, images
     assert not any(seen)
 
 
+def test_a_norm_in_evaluation_mode_among_training_ones_uses_its_running_statistics():
+    module = norm(12, torch.Generator().manual_seed(0)).eval()
+    x = channels_last(plain_input())
+    assert torch.equal(module(x, statistics_of(x)), module(x))
+
+
 def test_evaluation_shares_nothing():
     ours, theirs = networks(SHARING[-1])
     images = channels_last(torch.randn(16, 3, 32, 32))

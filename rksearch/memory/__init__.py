@@ -17,7 +17,10 @@ transition, residual block or stage; the rest is computed again in the backward 
 
 The peak lies in the backward pass: what the rows before still hold, what the present row works with (`WORKING_MAPS`),
 the gradients of the weights behind it, besides weights and momentum. The arithmetic is that of eager mode; compiled
-steps and captured graphs may hold more or less.
+steps and captured graphs may hold more or less. Where activations are recomputed, statistics that layers share (8 bytes
+a channel and batch) are left out.
+
+An evaluation keeps nothing; what it holds at once is found by a run without numbers, see `rksearch.memory.evaluation`.
 """
 
 from rksearch.memory.footprint import ELEMENT_BYTES, Footprint, Precision, activation_bytes, footprint

@@ -89,7 +89,6 @@ def footprint(
     weights = params + statistics
     batch = batch_size * (pixels + INDEX_BYTES)
     copies = _weight_copies(rows, precision)
-    most = max(item.working for item in rows) * ELEMENT_BYTES[precision]
     return Footprint(
         weights=weights,
         momentum=params,
@@ -97,10 +96,18 @@ def footprint(
         batch=batch,
         activations=_kept_bytes(rows, batch_size, precision, recompute),
         step_peak=weights + params + batch + _highest(rows, batch_size, precision, recompute),
-        evaluation_peak=weights + 2 * params + copies + eval_batch_size * (pixels + INDEX_BYTES + most)
+        evaluation_peak=weights + 2 * params + copies + eval_batch_size * _evaluated_bytes(spec, data, precision)
         if eval_batch_size
         else 0,
     )
+
+
+def _evaluated_bytes(spec: ArchSpec, data: Dataset, precision: Precision) -> int:
+    """Of an image: itself, its label and what the network holds of it at once."""
+    from rksearch.memory.evaluation import evaluation_elements  # needs torch, which all else here does without
+
+    image = FLOAT_BYTES * data.channels * data.height * data.width + INDEX_BYTES
+    return image + ELEMENT_BYTES[precision] * evaluation_elements(spec, data)
 
 
 def _owns_statistics(row: Row) -> bool:

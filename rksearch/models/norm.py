@@ -38,9 +38,9 @@ class BatchNorm(nn.BatchNorm2d):
             x: what to normalise.
             statistics: its means and variances, (2, C), from `statistics_of` or `joined`; None to take them here.
         """
+        if not self.training or (statistics is None and not _is_slow(x)):
+            return super().forward(x)
         if statistics is None:
-            if not (self.training and _is_slow(x)):
-                return super().forward(x)
             y, statistics = _Normalised.apply(x, self.weight, self.bias, self.eps)
         elif torch.compiler.is_compiling():
             mean, variance = statistics[..., None, None]
