@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -45,6 +45,7 @@ def assert_equal(found: tuple[list[float], dict[str, Any]], expected: tuple[list
 
 @settings(max_examples=25, deadline=None)
 @given(archs(most=3), st.sampled_from(["fp32", "bf16"]))
+@example(parse("RKNet-k1-m1-2x1"), "fp32")
 def test_training_with_recomputation_is_the_same_bit_for_bit(spec, precision):
     if precision == "bf16" and not has_native_bf16(torch.device("cpu")):
         precision = "fp32"

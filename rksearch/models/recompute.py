@@ -84,11 +84,12 @@ class GrownAgain(nn.Sequential):
         for layer in self:
             growth = _again(_of_concatenation(layer, len(seen)), layer, *seen, *statistics)
             if not growths and not self._reads_all:
-                seen = [x.view_as(x)]
+                seen = [x[...]]
             growths.append(growth)
             # Gradients must be summed in the module's own order. Where what is returned is no part of what the layers
-            # read, a view gathers the gradients from the layers before those from outside are added.
-            seen.append(growth if self._reads_all else growth.view_as(growth))
+            # read, a view gathers the gradients from the layers before those from outside are added (by `...`, which
+            # unlike `view_as` leaves the strides of a single channel, from which layouts are guessed).
+            seen.append(growth if self._reads_all else growth[...])
             if statistics and len(growths) < len(self):
                 statistics.append(statistics_of(seen[-1]))
         return self._read(x, growths)
