@@ -123,9 +123,9 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        x, statistics, found = _gradients(ctx, gradient)
-        by_x, by_weight, by_bias, by_mean, by_variance = found
-        by_x += pixels.gradient_through_statistics(x, statistics[0], by_mean, by_variance)
+        x, weight, statistics = ctx.saved_tensors
+        by_x, by_weight, by_bias, *by_statistics = _gradients(gradient, x, weight, statistics, ctx.epsilon)
+        by_x += pixels.gradient_through_statistics(x, statistics[0], *by_statistics)
         return by_x, by_weight, by_bias, None
 
 
@@ -141,20 +141,22 @@ class _NormalisedBy(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        _, _, (by_x, by_weight, by_bias, *by_statistics) = _gradients(ctx, gradient)
+        x, weight, statistics = ctx.saved_tensors
+        by_x, by_weight, by_bias, *by_statistics = _gradients(gradient, x, weight, statistics, ctx.epsilon)
         return by_x, by_weight, by_bias, torch.stack(by_statistics), None
 
 
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """x, its statistics, and the gradients of x, weight, bias, mean and variance, each taken for itself.
+def _gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, statistics: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, weight, bias, mean and variance, each taken for itself.
 
     dmean = -w s sum g and dvariance = -1/2 w s^2 sum g z, in the terms of `pixels.gradients_of_scaled`.
     """
-    x, weight, statistics = ctx.saved_tensors
-    by_x, by_weight, by_bias = pixels.gradients_of_scaled(gradient, x, weight, statistics, ctx.epsilon)
-    inverse = torch.rsqrt(statistics[1] + ctx.epsilon)
+    by_x, by_weight, by_bias = pixels.gradients_of_scaled(gradient, x, weight, statistics, epsilon)
+    inverse = torch.rsqrt(statistics[1] + epsilon)
     scale = -weight * inverse
-    return x, statistics, (by_x, by_weight, by_bias, scale * by_bias, 0.5 * scale * inverse * by_weight)
+    return by_x, by_weight, by_bias, scale * by_bias, 0.5 * scale * inverse * by_weight
 
 
 class _Statistics(torch.autograd.Function):
