@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rksearch.models.channels_last import side_by_side
 from rksearch.models.norm import BatchNorm, can_share, joined, statistics_of
 from rksearch.models.parts import Parts
 
@@ -49,7 +49,7 @@ class DenseBlock(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C + layers * k, H, W)."""
         seen, growths = grow(self, x)
-        return torch.cat([seen, growths[-1]], 1)
+        return side_by_side([seen, growths[-1]])
 
 
 class TimeStep(nn.Sequential):
@@ -100,7 +100,7 @@ def grow(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         if growths and statistics is not None:
             x, statistics = joined(x, statistics, growths[-1])
         elif growths:
-            x = torch.cat([x, growths[-1]], 1)
+            x = side_by_side([x, growths[-1]])
         growths.append(layer(x, statistics))
     return x, growths
 
@@ -120,11 +120,6 @@ def next_state(y: Tensor, growths: Sequence[Tensor], stages: int) -> Tensor:
         # Not as parts of one concatenation: adding parts of a few channels takes several times as long.
         y = y + side_by_side(growths[first : first + width])
     return y
-
-
-def side_by_side(growths: Sequence[Tensor]) -> Tensor:
-    """Their concatenation along the channels."""
-    return torch.cat(list(growths), 1) if len(growths) > 1 else growths[0]
 
 
 class Transition(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rksearch.models.blocks import DenseLayer, Head, Transition
+from rksearch.models.channels_last import last_channels, side_by_side
 from rksearch.models.methods import others
 from rksearch.models.parts import Parts
 from rksearch.spec import RKCNN
@@ -39,11 +40,11 @@ class RKCNNStep(nn.Module):
         """State (N, k, H, W) to the next state of the same shape."""
         values: list[Tensor] = []
         for stage in self.explicit:
-            values.append(stage(torch.cat([x, *values], 1)))
+            values.append(stage(side_by_side([x, *values])))
         for name in self.sweeps:
             old, values = values, list(values)
             for j, stage in enumerate(self.get_submodule(name).children()):
-                values[j] = stage(torch.cat([x, *others(values if self.at_once else old, j)], 1))
+                values[j] = stage(side_by_side([x, *others(values if self.at_once else old, j)]))
         for value in values:
             x = x + value
         return x
@@ -137,10 +138,10 @@ class CliqueBlock(nn.Module):
         """(N, C, H, W) to concat(x, all layers after stage II), (N, C + L * k, H, W)."""
         values: list[Tensor] = []
         for layer in self.stage1:
-            values.append(layer(torch.cat([x, *values], 1)))
+            values.append(layer(side_by_side([x, *values])))
         for j, layer in enumerate(self.stage2):
-            values[j] = layer(torch.cat(others(values, j), 1))
-        return torch.cat([x, *values], 1)
+            values[j] = layer(side_by_side(others(values, j)))
+        return side_by_side([x, *values])
 
 
 class CliqueTransition(Transition):
@@ -152,7 +153,7 @@ class CliqueTransition(Transition):
 
     def forward(self, x: Tensor) -> Tensor:
         """A block's (N, C + L * k, H, W) to (N, L * k, H / 2, W / 2)."""
-        return super().forward(x[:, x.shape[1] - self.width :])
+        return super().forward(last_channels(x, self.width))
 
 
 class MultiScaleHead(nn.Module):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rksearch.models import pixels
+from rksearch.models.channels_last import is_ordinary, part
 
 FEWEST_PIXELS = 2**14
 """Of a batch: with fewer, the few small operations that ways of our own take cost more than they save."""
@@ -88,25 +89,12 @@ def joined(x: Tensor, statistics: Tensor, more: Tensor) -> tuple[Tensor, Tensor]
 
 def _is_slow(x: Tensor) -> bool:
     """Whether torch's own norm is slow for `x` and ours applies."""
-    return (
-        x.shape[1] % VECTOR != 0
-        and x.shape[1] <= MOST_CHANNELS
-        and x.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and _is_ours(x)
-    )
+    return x.shape[1] % VECTOR != 0 and x.shape[1] <= MOST_CHANNELS and _is_ours(x)
 
 
 def _is_ours(x: Tensor) -> bool:
     """Whether there are enough images with their channels side by side, and only ordinary autograd looks on."""
-    return (
-        x.dtype in (torch.float32, torch.bfloat16)
-        and x.numel() // x.shape[1] >= FEWEST_PIXELS
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and not x.is_contiguous()
-        and not torch.jit.is_tracing()
-        and torch._C._functorch.peek_interpreter_stack() is None
-    )
+    return x.dtype in (torch.float32, torch.bfloat16) and x.numel() // x.shape[1] >= FEWEST_PIXELS and is_ordinary(x)
 
 
 class _Normalised(torch.autograd.Function):
@@ -197,4 +185,4 @@ class _Joined(torch.autograd.Function):
         # Copied, because a sum of a few channels out of many takes several times as long.
         more, by_more = (t[:, new].contiguous(memory_format=torch.channels_last) for t in (both, gradient))
         by_more += pixels.gradient_through_statistics(more, statistics[0, new], *by_statistics[:, new])
-        return gradient[:, old], by_statistics[:, old], by_more
+        return part(gradient, old), by_statistics[:, old], by_more

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 
 from rksearch.layout import Layout, Row
+from rksearch.models.channels_last import mean_of_pixels
 from rksearch.models.norm import BatchNorm
+
+
+class GlobalPool(nn.AdaptiveAvgPool2d):
+    """The mean of every channel."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, 1, 1)."""
+        return mean_of_pixels(x)
 
 
 def leaf(row: Row) -> nn.Module:
@@ -24,7 +36,7 @@ def leaf(row: Row) -> nn.Module:
         case "maxpool":
             return nn.MaxPool2d(row.kernel, row.stride, padding=row.kernel // 2)
         case "global_pool":
-            return nn.AdaptiveAvgPool2d(1)
+            return GlobalPool()
         case "linear":
             return nn.Linear(row.in_channels, row.out_channels)
         case "coefficients":

@@ -27,8 +27,8 @@ from rksearch.models.blocks import (
     Transition,
     next_state,
     shared_statistics,
-    side_by_side,
 )
+from rksearch.models.channels_last import side_by_side
 from rksearch.models.implicit import CliqueLayer, RKCNNTransition
 from rksearch.models.norm import statistics_of
 from rksearch.models.residual import BasicBlock, PreActBlock, ResidualStage
@@ -117,7 +117,7 @@ def _reader(module: DenseBlock | TimeStep | DenseStage) -> Callable[[Tensor, lis
         case DenseStage():
             return lambda x, growths: side_by_side(growths)
         case _:
-            return lambda x, growths: torch.cat([x, *growths], 1)
+            return lambda x, growths: side_by_side([x, *growths])
 
 
 def _adopt(parent: nn.Module, module: nn.Module) -> None:

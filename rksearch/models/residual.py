@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rksearch.models.channels_last import every_second_pixel, side_by_side
 from rksearch.models.parts import Parts
 
 
@@ -53,7 +53,7 @@ class ResidualStep(nn.Sequential):
         """State (N, C, H, W) to the next state of the same shape."""
         seen = [y]
         for stage in self:
-            seen.append(stage(torch.cat(seen, 1) if len(seen) > 1 else y))
+            seen.append(stage(side_by_side(seen)))
         for slope in seen[1:]:
             y = y + slope
         return y
@@ -111,4 +111,4 @@ class Group(nn.Sequential):
 def shortcut(x: Tensor, channels: int) -> Tensor:
     """x itself, or, where the block has more channels, every second pixel of it and channels of zeros."""
     more_channels = channels - x.shape[1]
-    return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, more_channels)) if more_channels else x
+    return F.pad(every_second_pixel(x), (0, 0, 0, 0, 0, more_channels)) if more_channels else x
