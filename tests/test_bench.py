@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rksearch.bench import dense
+from rksearch.bench import dense, levers
 from rksearch.bench.levers import batched_gradients
 from rksearch.bench.memory import peak_memory
 from rksearch.bench.plain import PlainLoop
@@ -17,8 +17,10 @@ from rksearch.bench.train import Settings, Source
 from rksearch.datasets import DATASETS
 from rksearch.layout import layout
 from rksearch.models import build
+from rksearch.models.channels_last import side_by_side
 from rksearch.recipe import Recipe
 from rksearch.spec import parse
+from rksearch.train import seed_everything
 from tests.cli import rksearch
 
 CPU = torch.device("cpu")
@@ -48,10 +50,22 @@ def test_every_guise_of_the_dense_block_computes_the_same(guise: type[nn.Module]
         assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
 
 
-def test_a_time_step_of_one_concatenation_is_the_same_step() -> None:
+def test_the_other_guises_of_the_time_step_are_the_same_step() -> None:
     step = dense.time_step(DATASETS["cifar10"])
     y = torch.randn(2, 12, 8, 8)
     assert torch.equal(dense.OfOneConcatenation(step)(y), step(y))
+    assert torch.equal(dense.Concatenated(step, side_by_side)(y), step(y))
+
+
+def test_torchs_gradients_of_a_residual_network_are_ours_in_another_layout() -> None:
+    images = torch.randn(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    found = []
+    for change in (lambda model: model, levers.with_torchs_gradients):
+        seed_everything(0)
+        model = change(build(parse("ResNet-8"), DATA)).to(memory_format=torch.channels_last)
+        found.append(torch.autograd.grad(model(images).square().sum(), list(model.parameters())))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", ["DenseNet-BC-16-k4", "RKNet-k4-m1_1-2x2s_1x1"])
@@ -177,10 +191,11 @@ def test_levers_are_measured_with_their_predictions(tmp_path: Path) -> None:
         *("--threads", "1", "--compile", "off", "--to", str(path)),
     )
     assert done.returncode == 0, done.stderr
-    levers = {lever["lever"]: lever for lever in json.loads(path.read_text())["levers"]}
-    assert {"channels last", "resident data", "fused optimiser", "preallocated concatenation"} <= set(levers)
-    assert {"recomputation", "batch norms of our own", "stages added from growths"} <= set(levers)
-    for lever in levers.values():
+    found = {lever["lever"]: lever for lever in json.loads(path.read_text())["levers"]}
+    assert {"channels last", "resident data", "fused optimiser", "preallocated concatenation"} <= set(found)
+    assert {"recomputation", "batch norms of our own", "stages added from growths"} <= set(found)
+    assert {"gradients channels last", "parts of gradients copied"} <= set(found)
+    for lever in found.values():
         assert lever["predicted"] > 0
         assert lever["measured"]["median"] > 0
         assert lever["because"]

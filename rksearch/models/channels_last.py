@@ -40,6 +40,10 @@ def part(gradient: Tensor, channels: slice) -> Tensor:
 
 def mean_of_pixels(x: Tensor) -> Tensor:
     """(N, C, H, W) to the means of its channels, (N, C, 1, 1)."""
+    if torch.compiler.is_compiling() and x.device.type == "cpu":
+        # A kernel of torch's, whose gradient lies in memory. Fused, every block between here and the last change of
+        # resolution computes the gradient of the mean anew, by pixel numbers, which no vector instruction can do.
+        return F.avg_pool2d(x, x.shape[2:])
     mean: Tensor = _Mean.apply(x) if is_ordinary(x) else F.adaptive_avg_pool2d(x, 1)
     return mean
 
