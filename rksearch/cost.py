@@ -221,8 +221,8 @@ def network_activations(
 ) -> Count:
     """Elements of feature maps that training keeps per image, in closed form; arguments as for `network_cost`.
 
-    Every norm keeps its input and the activation behind it, every pooling of a transition its input, the linear layer
-    its input; sharing weights changes nothing. See `rksearch.memory` for bytes, and for what a batch adds.
+    Every norm keeps its input and the activation behind it, a transition what it pools that to, the linear layer its
+    input; sharing weights changes nothing. See `rksearch.memory` for bytes, and for what a batch adds.
     """
     pixels = areas(data, len(m))
     total: Count = cast(Count, 2 * m[-1] * k * pixels[-1] + m[-1] * k)
@@ -232,6 +232,6 @@ def network_activations(
         n = s_i * m_i
         channels = k * (n * m_i + n * (n - 1) // 2) + (n * BOTTLENECK * k if bottleneck else 0)
         total = cast(Count, total + 2 * channels * r_i * area)
-    for m_in, m_out, area in zip(m, m[1:], pixels, strict=False):
-        total = cast(Count, total + (2 * m_in + m_out) * k * area)
+    for m_in, area, pooled in zip(m, pixels, pixels[1:], strict=False):
+        total = cast(Count, total + m_in * k * (2 * area + pooled))
     return total

@@ -187,14 +187,25 @@ def test_trainings_at_a_time_are_summed(tmp_path: Path) -> None:
 def test_levers_are_measured_with_their_predictions(tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     done = rksearch(
-        *("bench", "levers", "ResNet-8", "--dataset", "digits", "--batch-size", "8", "--rounds", "1"),
+        *(
+            "bench",
+            "levers",
+            "ResNet-8",
+            "DenseNet-BC-16-k4",
+            "--dataset",
+            "digits",
+            "--batch-size",
+            "8",
+            "--rounds",
+            "1",
+        ),
         *("--threads", "1", "--compile", "off", "--to", str(path)),
     )
     assert done.returncode == 0, done.stderr
     found = {lever["lever"]: lever for lever in json.loads(path.read_text())["levers"]}
     assert {"channels last", "resident data", "fused optimiser", "preallocated concatenation"} <= set(found)
     assert {"recomputation", "batch norms of our own", "stages added from growths"} <= set(found)
-    assert {"gradients channels last", "parts of gradients copied"} <= set(found)
+    assert {"gradients channels last", "parts of gradients copied", "transitions pool first"} <= set(found)
     for lever in found.values():
         assert lever["predicted"] > 0
         assert lever["measured"]["median"] > 0

@@ -65,6 +65,30 @@ def test_nor_does_one_of_the_baselines(name):
     assert other_layouts(parse(name), "bf16", False) == []
 
 
+TRANSITION = parse("DenseNet-BC-16-k4")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 6), (2, 3)])
+def test_a_transition_may_pool_first(size):
+    transition = build(TRANSITION, DATA).get_submodule("transition1").double()
+    weight = transition.get_parameter("conv.weight")
+    x = torch.randn(3, weight.shape[1], *size, dtype=torch.float64)
+    activated = F.batch_norm(x, None, None, training=True).clamp(min=0)
+    expected = F.avg_pool2d(F.conv2d(activated, weight), 2)
+    for given_x in (x, x.contiguous(memory_format=CHANNELS_LAST)):
+        assert torch.allclose(transition(given_x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_its_convolution_is_counted_as_it_is_defined_and_done_on_a_quarter():
+    sizes: list[int] = []
+    model = build(TRANSITION, DATA)
+    model.get_submodule("transition1.conv").register_forward_hook(lambda *call: sizes.append(call[-1].shape[-1]))
+    images = torch.randn(2, 3, 16, 16)
+    model(images)
+    model.to(memory_format=CHANNELS_LAST)(images.contiguous(memory_format=CHANNELS_LAST))
+    assert sizes == [16, 8]
+
+
 def gradients(out: torch.Tensor, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """By a gradient that differs from value to value."""
     weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(0)).to(out.dtype)

@@ -5,8 +5,9 @@ What is kept, by row of the layout, in elements per image
 norm         its input (a concatenation, a sum or a convolution's output) and the activation behind it, which is also
              the input of the next convolution; mean and inverse deviation of every channel (float32, once per batch).
 conv         its input only where that is nothing that a norm keeps already: a concatenation or a sum of slopes in the
-             residual families. Under bf16 autocast also the images and the weights, rounded.
-avgpool      its input; maxpool the place of every maximum (int64).
+             residual families, a pooled activation in a transition. Under bf16 autocast also the images and the
+             weights, rounded.
+avgpool      its input where that is a convolution's output (RKCNN); maxpool the place of every maximum (int64).
 linear       its input. The loss keeps the log-probabilities (float32) and the labels (int64).
 coefficients learned ones keep the slopes that they multiply; a slope of a dense stage is a slice of the stage's
              last concatenation, all of which stays.

@@ -62,6 +62,8 @@ def held(net: Layout) -> list[Held]:
     """What every row of a layout holds, in forward order."""
     spec = net.spec
     items = [_generic(row) for row in net.rows]
+    if not isinstance(spec, RKCNN):
+        items = _pooled_first(items)
     match spec:
         case ResNet():
             items = [replace(i, shares_input=i.row.path == "group1.block1.conv1") for i in items]
@@ -98,6 +100,18 @@ def _generic(row: Row) -> Held:
             return Held(row=row, elements=0, working=maps_in)
         case "coefficients":
             return Held(row=row, elements=0)
+
+
+def _pooled_first(items: list[Held]) -> list[Held]:
+    """A transition pools its activation, which the norm keeps, and its convolution reads and keeps what is left."""
+    changed = list(items)
+    for at, (conv, pool) in enumerate(itertools.pairwise(items)):
+        if pool.row.kind == "avgpool":
+            pooled = conv.row.in_channels * pool.row.out_size.area
+            out = pool.row.out_channels * pool.row.out_size.area
+            changed[at] = replace(conv, elements=pooled, working=pooled + out)
+            changed[at + 1] = replace(pool, elements=0, working=_input(conv.row) + pooled)
+    return changed
 
 
 def _input(row: Row) -> int:
