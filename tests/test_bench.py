@@ -60,9 +60,9 @@ def test_the_other_guises_of_the_time_step_are_the_same_step() -> None:
 def test_torchs_gradients_of_a_residual_network_are_ours_in_another_layout() -> None:
     images = torch.randn(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     found = []
-    for change in (lambda model: model, levers.with_torchs_gradients):
+    for classes in ({}, levers.TORCHS_GRADIENTS):
         seed_everything(0)
-        model = change(build(parse("ResNet-8"), DATA)).to(memory_format=torch.channels_last)
+        model = levers.reclassed(build(parse("ResNet-8"), DATA), classes).to(memory_format=torch.channels_last)
         found.append(torch.autograd.grad(model(images).square().sum(), list(model.parameters())))
     for ours, theirs in zip(*found, strict=True):
         assert torch.equal(ours, theirs)

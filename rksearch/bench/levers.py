@@ -7,8 +7,9 @@ cross the memory, in the units of `rksearch.bench.roofline`, or are rules of thu
 
 from __future__ import annotations
 
+import functools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ from rksearch.train import seed_everything
 
 SEEDS = 4
 Work = Callable[[], object]
+Classes = Mapping[type[nn.Module], type[nn.Module]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,16 +228,9 @@ def _norm_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         subject=str(spec),
         predicted=1.1,
         because="rule of thumb: norms are a third of a step, of which they save a third",
-        without=_our_step(spec, source, settings, change=_with_torchs_norms),
+        without=_our_step(spec, source, settings, change=functools.partial(reclassed, classes=TORCHS_NORMS)),
         within=_our_step(spec, source, settings),
     )
-
-
-def _with_torchs_norms(model: nn.Module) -> nn.Module:
-    for module in model.modules():
-        if isinstance(module, BatchNorm):
-            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
-    return model
 
 
 def _gradients_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
@@ -243,8 +238,8 @@ def _gradients_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         lever="gradients channels last",
         subject=str(spec),
         predicted=1.05,
-        because="rule of thumb: of 19 ReLUs and 9 sums 5 meet gradients of two layouts, at a quarter of their speed",
-        without=_our_step(spec, source, settings, change=with_torchs_gradients),
+        because="rule of thumb: sums and ReLUs at halvings meet gradients of two layouts, at a quarter of their speed",
+        without=_our_step(spec, source, settings, change=functools.partial(reclassed, classes=TORCHS_GRADIENTS)),
         within=_our_step(spec, source, settings),
     )
 
@@ -258,7 +253,7 @@ def _transition_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair
         subject=str(spec),
         predicted=round(all_macs / (all_macs - saved), 3),
         because=f"MACs: {saved / 1e6:.1f} of {all_macs / 1e6:.1f} millions less",
-        without=_our_step(spec, source, settings, change=_pooling_last),
+        without=_our_step(spec, source, settings, change=functools.partial(reclassed, classes=POOLING_LAST)),
         within=_our_step(spec, source, settings),
     )
 
@@ -268,13 +263,6 @@ class _PoolingLast(Transition):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(self.conv(F.relu_(self.norm(x))))
-
-
-def _pooling_last(model: nn.Module) -> nn.Module:
-    for module in model.modules():
-        if isinstance(module, Transition):
-            module.__class__ = _PoolingLast
-    return model
 
 
 class _SlicedBlock(BasicBlock):
@@ -287,13 +275,15 @@ class _SlicedBlock(BasicBlock):
         return F.relu_(kept + branch)
 
 
-def with_torchs_gradients(model: nn.Module) -> nn.Module:
-    """The ResNet `model` with slices and means as torch has them, and with their gradients; done in place."""
+TORCHS_NORMS: Classes = {BatchNorm: nn.BatchNorm2d}
+TORCHS_GRADIENTS: Classes = {BasicBlock: _SlicedBlock, GlobalPool: nn.AdaptiveAvgPool2d}
+POOLING_LAST: Classes = {Transition: _PoolingLast}
+
+
+def reclassed(model: nn.Module, classes: Classes) -> nn.Module:
+    """`model` with every module of one of the classes made one of the class beside it; done in place."""
     for module in model.modules():
-        if isinstance(module, GlobalPool):
-            module.__class__ = nn.AdaptiveAvgPool2d  # type: ignore[assignment]
-        elif isinstance(module, BasicBlock):
-            module.__class__ = _SlicedBlock
+        module.__class__ = classes.get(type(module), type(module))
     return model
 
 
