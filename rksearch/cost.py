@@ -13,6 +13,9 @@ macs          multiply-adds of convolutions and linear layers for one image; sha
 fvcore_flops  what fvcore reports for the network in eval mode: `macs`, 2 per batch-norm input element, and 1 per
               input element of a global pooling. It leaves additions, multiplications (by coefficients, by attention),
               ReLUs, sigmoids, concatenations and all other pooling out.
+
+All counts are those of the definition, in whose order the rows stand; training may take a shorter way to the same
+result (`Layout.as_trained`).
 """
 
 from __future__ import annotations

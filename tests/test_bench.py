@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rksearch.bench import dense, levers
+from rksearch.bench import dense, usual
 from rksearch.bench.levers import batched_gradients
 from rksearch.bench.memory import peak_memory
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
 from rksearch.bench.train import Settings, Source
+from rksearch.cost import layout_cost
 from rksearch.datasets import DATASETS
 from rksearch.layout import layout
 from rksearch.models import build
@@ -60,9 +61,9 @@ def test_the_other_guises_of_the_time_step_are_the_same_step() -> None:
 def test_torchs_gradients_of_a_residual_network_are_ours_in_another_layout() -> None:
     images = torch.randn(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     found = []
-    for classes in ({}, levers.TORCHS_GRADIENTS):
+    for classes in ({}, usual.SLICES_AND_MEANS):
         seed_everything(0)
-        model = levers.reclassed(build(parse("ResNet-8"), DATA), classes).to(memory_format=torch.channels_last)
+        model = usual.as_usually_written(build(parse("ResNet-8"), DATA), classes).to(memory_format=torch.channels_last)
         found.append(torch.autograd.grad(model(images).square().sum(), list(model.parameters())))
     for ours, theirs in zip(*found, strict=True):
         assert torch.equal(ours, theirs)
@@ -97,7 +98,9 @@ def test_the_roofline_adds_up_a_network_by_hand() -> None:
     assert step_bytes(net, 32, 2) == 32 * 2 * values + 40 * params
     ceilings = Ceilings(precision="bf16", matmul_flops=4e9, conv_flops=2e9, copy_bytes=1e9)
     bound = roofline(net, 32, ceilings)
-    assert bound.memory_s == pytest.approx(step_bytes(net, 32, 2) / 1e9)
+    trained = net.as_trained()
+    assert bound.memory_s == pytest.approx(step_bytes(trained, 32, 2) / 1e9)
+    assert bound.flops == 6 * 32 * layout_cost(trained).macs
     assert bound.compute_s == pytest.approx(bound.flops / 4e9)
     assert bound.bound_s == max(bound.memory_s, bound.compute_s)
 

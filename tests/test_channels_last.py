@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from rksearch.cost import row_cost
 from rksearch.datasets import image_shape
 from rksearch.layout import layout
 from rksearch.models import build
@@ -79,14 +80,22 @@ def test_a_transition_may_pool_first(size):
         assert torch.allclose(transition(given_x), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_its_convolution_is_counted_as_it_is_defined_and_done_on_a_quarter():
-    sizes: list[int] = []
-    model = build(TRANSITION, DATA)
-    model.get_submodule("transition1.conv").register_forward_hook(lambda *call: sizes.append(call[-1].shape[-1]))
-    images = torch.randn(2, 3, 16, 16)
-    model(images)
-    model.to(memory_format=CHANNELS_LAST)(images.contiguous(memory_format=CHANNELS_LAST))
-    assert sizes == [16, 8]
+@pytest.mark.parametrize("name", ["DenseNet-BC-16-k4", "RKNet-k4-m1_2-2x1_1x2s", "CliqueNet-k4-T6"])
+def test_the_layout_knows_what_is_done_as_well_as_what_is_defined(name):
+    defined = layout(parse(name), DATA)
+    trained = defined.as_trained()
+    assert {row.path for row in trained.rows} == {row.path for row in defined.rows}
+    before, after = ({row.path: row_cost(row) for row in net.rows} for net in (defined, trained))
+    for path, counts in before.items():
+        quarter = path.startswith("transition") and path.endswith(".conv")
+        assert after[path] == (
+            counts._replace(macs=counts.macs // 4, fvcore_flops=counts.macs // 4) if quarter else counts
+        )
+
+
+def test_transitions_with_dropout_are_done_as_defined():
+    net = layout(parse("RKCNN-I-k8-3x2_2x1-drop30-att-ms"), DATA)
+    assert net.as_trained() == net
 
 
 def gradients(out: torch.Tensor, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from rksearch.batches import DeviceImages, TrainBatches
 from rksearch.bench.plain import PlainLoop
+from rksearch.bench.usual import as_usually_written
 from rksearch.datasets import DATASETS
 from rksearch.device import Precision, has_native_bf16
 from rksearch.engine.compiling import EAGER, Choice, choose, compile_s, saved_s_per_image
@@ -117,7 +118,9 @@ GENTLE = replace(RECIPE, epochs=60, batch_size=40, lr=0.003, warmup=0.1)
 def plain_losses(name: str, dtype: torch.dtype) -> list[float]:
     """Loss of every step of the plain loop, from the weights and on the batches that `trainer` has."""
     seed_everything(3)
-    loop = PlainLoop(build(parse(name), DATA).to(dtype), *images(8, 0), DATA, GENTLE, CPU, workers=0)
+    loop = PlainLoop(
+        as_usually_written(build(parse(name), DATA)).to(dtype), *images(8, 0), DATA, GENTLE, CPU, workers=0
+    )
     source = batches(80, GENTLE)
     losses: list[float] = []
     loop.model.train()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rksearch.cost import cost, network_activations
@@ -37,6 +37,7 @@ def measured(spec: ArchSpec, data, batch_size: int, precision: Precision, again:
 
 @settings(max_examples=40, deadline=None)
 @given(archs(most=3), st.sampled_from(PRECISIONS), st.booleans())
+@example(parse("RKNet-k1-m1_2_1-1x1_1x1_1x1"), "fp32", False)
 def test_what_autograd_keeps_is_predicted_to_the_byte(spec, precision, again):
     data = image_shape(channels=3, size=16, classes=7)
     found = measured(spec, data, 3, precision, again)

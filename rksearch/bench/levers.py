@@ -7,37 +7,32 @@ cross the memory, in the units of `rksearch.bench.roofline`, or are rules of thu
 
 from __future__ import annotations
 
-import functools
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional as F
 
 from rksearch.batches import DeviceImages, TrainBatches
+from rksearch.bench import usual
 from rksearch.bench.dense import block_pairs
 from rksearch.bench.train import Settings, Source, Spread, cold_compiler, ours, plain
-from rksearch.cost import layout_cost, row_cost
+from rksearch.cost import layout_cost
 from rksearch.device import autocast
 from rksearch.engine.compiling import EAGER, Choice, missing_compiler
 from rksearch.layout import layout
 from rksearch.memory import activation_bytes
 from rksearch.models import build
-from rksearch.models.blocks import Transition
-from rksearch.models.norm import BatchNorm
-from rksearch.models.parts import GlobalPool
 from rksearch.models.recompute import recompute
-from rksearch.models.residual import BasicBlock, Branch
 from rksearch.spec import ArchSpec, DenseNet, ResNet, RKNet, parse
 from rksearch.train import seed_everything
 
 SEEDS = 4
 Work = Callable[[], object]
-Classes = Mapping[type[nn.Module], type[nn.Module]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +144,15 @@ def _step_of(
     channels_last: bool,
     bf16: bool,
     fused: bool | None = None,
+    classes: usual.Classes | None = None,
     change: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Work:
-    """A training step on one batch that stays the same, and nothing else, of the network as `change` makes it."""
+    """A training step on one batch that stays the same, and nothing else.
+
+    Of the network with the modules of `classes` as they are usually written, and as `change` makes it.
+    """
     seed_everything(settings.seed)
-    model: nn.Module = build(spec, source.data).to(settings.device)
+    model: nn.Module = usual.as_usually_written(build(spec, source.data).to(settings.device), classes or {})
     if change is not None:
         model = change(model)
     batch = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
@@ -182,11 +181,12 @@ def _our_step(
     settings: Settings,
     *,
     fused: bool | None = None,
+    classes: usual.Classes | None = None,
     change: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Work:
     """`_step_of` with the layout and the precision that trainings have."""
     bf16 = settings.precision == "bf16"
-    return _step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=fused, change=change)
+    return _step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=fused, classes=classes, change=change)
 
 
 def _layout_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
@@ -228,7 +228,7 @@ def _norm_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         subject=str(spec),
         predicted=1.1,
         because="rule of thumb: norms are a third of a step, of which they save a third",
-        without=_our_step(spec, source, settings, change=functools.partial(reclassed, classes=TORCHS_NORMS)),
+        without=_our_step(spec, source, settings, classes=usual.NORMS),
         within=_our_step(spec, source, settings),
     )
 
@@ -239,52 +239,22 @@ def _gradients_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         subject=str(spec),
         predicted=1.05,
         because="rule of thumb: sums and ReLUs at halvings meet gradients of two layouts, at a quarter of their speed",
-        without=_our_step(spec, source, settings, change=functools.partial(reclassed, classes=TORCHS_GRADIENTS)),
+        without=_our_step(spec, source, settings, classes=usual.SLICES_AND_MEANS),
         within=_our_step(spec, source, settings),
     )
 
 
 def _transition_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     net = layout(spec, source.data)
-    all_macs = layout_cost(net).macs
-    saved = 0.75 * sum(row_cost(row).macs for row in net.rows if row.path.startswith("transition"))
+    defined, done = (layout_cost(rows).macs for rows in (net, net.as_trained()))
     return Pair(
         lever="transitions pool first",
         subject=str(spec),
-        predicted=round(all_macs / (all_macs - saved), 3),
-        because=f"MACs: {saved / 1e6:.1f} of {all_macs / 1e6:.1f} millions less",
-        without=_our_step(spec, source, settings, change=functools.partial(reclassed, classes=POOLING_LAST)),
+        predicted=defined / done,
+        because=f"{done / 1e6:.1f} instead of {defined / 1e6:.1f} million MACs",
+        without=_our_step(spec, source, settings, classes=usual.TRANSITIONS),
         within=_our_step(spec, source, settings),
     )
-
-
-class _PoolingLast(Transition):
-    """`Transition` in the order of its definition."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.conv(F.relu_(self.norm(x))))
-
-
-class _SlicedBlock(BasicBlock):
-    """`BasicBlock` with a shortcut as it is usually written."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        branch = Branch.forward(self, x)
-        more_channels = branch.shape[1] - x.shape[1]
-        kept = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, more_channels)) if more_channels else x
-        return F.relu_(kept + branch)
-
-
-TORCHS_NORMS: Classes = {BatchNorm: nn.BatchNorm2d}
-TORCHS_GRADIENTS: Classes = {BasicBlock: _SlicedBlock, GlobalPool: nn.AdaptiveAvgPool2d}
-POOLING_LAST: Classes = {Transition: _PoolingLast}
-
-
-def reclassed(model: nn.Module, classes: Classes) -> nn.Module:
-    """`model` with every module of one of the classes made one of the class beside it; done in place."""
-    for module in model.modules():
-        module.__class__ = classes.get(type(module), type(module))
-    return model
 
 
 def _recompute_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:

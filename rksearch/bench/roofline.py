@@ -9,8 +9,9 @@ batch norm with ReLU  forward: statistics, then normalise: 3 in; backward: two s
 pooling               forward and backward: 2 (in + out)
 weights               per step: read and gradient in every product, and the optimiser's passes: 10 times 4 bytes each
 
-Concatenations, sums, the copy of the weights to bfloat16 and the data are left out, so the estimate is a bound from
-below for networks that do not fit into a cache; small ones may beat its bandwidth part.
+A transition counts as it is computed, pooled before it is convolved. Concatenations, sums, the copy of the weights to
+bfloat16 and the data are left out, so the estimate is a bound from below for networks that do not fit into a cache;
+small ones may beat its bandwidth part.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def measure_ceilings(
 
 def roofline(net: Layout, batch_size: int, ceilings: Ceilings) -> Roofline:
     """Bounds on a training step of `net`."""
+    net = net.as_trained()
     counts = layout_cost(net)
     flops = 6.0 * counts.macs * batch_size
     moved = float(step_bytes(net, batch_size, 2 if ceilings.precision == "bf16" else 4))

@@ -26,6 +26,7 @@ from rksearch.batches import DeviceImages, TrainBatches
 from rksearch.bench.memory import peak_memory
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, measure_ceilings, roofline, synchronise
+from rksearch.bench.usual import as_usually_written
 from rksearch.cost import cost
 from rksearch.datasets import Dataset
 from rksearch.device import Precision
@@ -265,7 +266,7 @@ def plain(spec: ArchSpec, source: Source, settings: Settings, images: int) -> Pl
     """The other side, over as many images an epoch."""
     seed_everything(settings.seed)
     pixels, labels = source.take(images)
-    model = build(spec, source.data)
+    model = as_usually_written(build(spec, source.data))
     return PlainLoop(model, pixels, labels, source.data, _recipe(settings), settings.device, settings.workers)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from rksearch.datasets import Dataset
 from rksearch.errors import SpecError
-from rksearch.spec import ArchSpec
+from rksearch.spec import RKCNN, ArchSpec
 
 Kind = Literal["conv", "norm", "avgpool", "maxpool", "global_pool", "linear", "coefficients"]
 
@@ -78,6 +79,18 @@ class Layout:
     def under(self, prefix: str) -> tuple[Row, ...]:
         """The rows whose path lies under `prefix`."""
         return tuple(row for row in self.rows if row.path.startswith(prefix + "."))
+
+    def as_trained(self) -> Layout:
+        """With the transitions as training computes them: pooled, then convolved (see `rksearch.models.blocks`).
+
+        Those of RKCNNs stay as they are defined, since dropout and attention may come between the two.
+        """
+        rows = list(self.rows)
+        for at, (conv, pool) in enumerate(itertools.pairwise(self.rows)):
+            if pool.kind == "avgpool" and not isinstance(self.spec, RKCNN):
+                rows[at] = replace(pool, in_channels=conv.in_channels, out_channels=conv.in_channels)
+                rows[at + 1] = replace(conv, in_size=pool.out_size, out_size=pool.out_size)
+        return replace(self, rows=tuple(rows))
 
 
 def image_size(data: Dataset) -> Size:

@@ -61,9 +61,7 @@ class Held:
 def held(net: Layout) -> list[Held]:
     """What every row of a layout holds, in forward order."""
     spec = net.spec
-    items = [_generic(row) for row in net.rows]
-    if not isinstance(spec, RKCNN):
-        items = _pooled_first(items)
+    items = _pooled_first([_generic(row) for row in net.as_trained().rows])
     match spec:
         case ResNet():
             items = [replace(i, shares_input=i.row.path == "group1.block1.conv1") for i in items]
@@ -103,14 +101,12 @@ def _generic(row: Row) -> Held:
 
 
 def _pooled_first(items: list[Held]) -> list[Held]:
-    """A transition pools its activation, which the norm keeps, and its convolution reads and keeps what is left."""
+    """A transition that pools its activation, which the norm keeps, keeps what is left for the convolution."""
     changed = list(items)
-    for at, (conv, pool) in enumerate(itertools.pairwise(items)):
-        if pool.row.kind == "avgpool":
-            pooled = conv.row.in_channels * pool.row.out_size.area
-            out = pool.row.out_channels * pool.row.out_size.area
-            changed[at] = replace(conv, elements=pooled, working=pooled + out)
-            changed[at + 1] = replace(pool, elements=0, working=_input(conv.row) + pooled)
+    for at, (pool, conv) in enumerate(itertools.pairwise(items)):
+        if pool.row.kind == "avgpool" and conv.row.kind == "conv":
+            changed[at] = replace(pool, elements=0)
+            changed[at + 1] = _more(conv, _input(conv.row))
     return changed
 
 

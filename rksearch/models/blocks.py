@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rksearch.models.channels_last import lies_side_by_side, side_by_side
+from rksearch.models.channels_last import side_by_side
 from rksearch.models.norm import BatchNorm, can_share, joined, statistics_of
 from rksearch.models.parts import Parts
 
@@ -126,9 +126,8 @@ def next_state(y: Tensor, growths: Sequence[Tensor], stages: int) -> Tensor:
 class Transition(nn.Module):
     """avgpool2(conv1x1(relu(bn(x)))).
 
-    A convolution of single pixels and a mean over pixels may change places: where channels lie side by side, as they do
-    in training and evaluation, the mean is taken first, which leaves a quarter of the convolution. Costs are counted in
-    the order of the definition.
+    A convolution of single pixels and a mean over pixels may change places: the mean is taken first, which leaves a
+    quarter of the convolution. Only where a network is traced, to be counted, the order is that of the definition.
     """
 
     def __init__(self, parts: Parts, path: str) -> None:
@@ -140,9 +139,7 @@ class Transition(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H / 2, W / 2)."""
         x = F.relu_(self.norm(x))
-        if torch.compiler.is_compiling() or lies_side_by_side(x):
-            return self.conv(self.pool(x))
-        return self.pool(self.conv(x))
+        return self.pool(self.conv(x)) if torch.jit.is_tracing() else self.conv(self.pool(x))
 
 
 class Stem(nn.Module):

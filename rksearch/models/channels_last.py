@@ -64,18 +64,11 @@ def is_ordinary(x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and not torch.compiler.is_compiling()
-        and x.dim() == 4
-        and lies_side_by_side(x)
-        and not x.is_contiguous()
-    )
-
-
-def lies_side_by_side(x: Tensor) -> bool:
-    """Whether `x`, (N, C, H, W), has its channels side by side, and is neither traced nor transformed."""
-    return (
-        not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()
         and torch._C._functorch.peek_interpreter_stack() is None
+        and x.dim() == 4
         and x.is_contiguous(memory_format=torch.channels_last)
+        and not x.is_contiguous()
     )
 
 
