@@ -190,18 +190,8 @@ def test_trainings_at_a_time_are_summed(tmp_path: Path) -> None:
 def test_levers_are_measured_with_their_predictions(tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     done = rksearch(
-        *(
-            "bench",
-            "levers",
-            "ResNet-8",
-            "DenseNet-BC-16-k4",
-            "--dataset",
-            "digits",
-            "--batch-size",
-            "8",
-            "--rounds",
-            "1",
-        ),
+        *("bench", "levers", "ResNet-8", "DenseNet-BC-16-k4", "--dataset", "digits"),
+        *("--batch-size", "8", "--rounds", "1"),
         *("--threads", "1", "--compile", "off", "--to", str(path)),
     )
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,12 +99,7 @@ def _pairs(specs: Sequence[ArchSpec], source: Source, settings: Settings, compil
             yield _bf16_pair(spec, source, settings)
         yield _resident_pair(spec, source, settings)
         yield _optimiser_pair(spec, source, settings)
-        if settings.device.type == "cpu":
-            yield _norm_pair(spec, source, settings)
-            if isinstance(spec, ResNet):
-                yield _gradients_pair(spec, source, settings)
-        if isinstance(spec, RKNet | DenseNet):
-            yield _transition_pair(spec, source, settings)
+        yield from _usual_pairs(spec, source, settings)
         yield _recompute_pair(spec, source, settings)
         yield _seeds_pair(spec, source, settings)
         if compiled:
@@ -144,15 +140,11 @@ def _step_of(
     channels_last: bool,
     bf16: bool,
     fused: bool | None = None,
-    classes: usual.Classes | None = None,
     change: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Work:
-    """A training step on one batch that stays the same, and nothing else.
-
-    Of the network with the modules of `classes` as they are usually written, and as `change` makes it.
-    """
+    """A training step on one batch that stays the same, and nothing else, of the network as `change` makes it."""
     seed_everything(settings.seed)
-    model: nn.Module = usual.as_usually_written(build(spec, source.data).to(settings.device), classes or {})
+    model: nn.Module = build(spec, source.data).to(settings.device)
     if change is not None:
         model = change(model)
     batch = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
@@ -181,12 +173,11 @@ def _our_step(
     settings: Settings,
     *,
     fused: bool | None = None,
-    classes: usual.Classes | None = None,
     change: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Work:
     """`_step_of` with the layout and the precision that trainings have."""
     bf16 = settings.precision == "bf16"
-    return _step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=fused, classes=classes, change=change)
+    return _step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=fused, change=change)
 
 
 def _layout_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
@@ -222,39 +213,30 @@ def _optimiser_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     )
 
 
-def _norm_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
-    return Pair(
-        lever="batch norms of our own",
-        subject=str(spec),
-        predicted=1.1,
-        because="rule of thumb: norms are a third of a step, of which they save a third",
-        without=_our_step(spec, source, settings, classes=usual.NORMS),
-        within=_our_step(spec, source, settings),
-    )
+def _usual_pairs(spec: ArchSpec, source: Source, settings: Settings) -> Iterator[Pair]:
+    """What our own modules gain over those that are usually written."""
 
+    def pair(lever: str, predicted: float, because: str, classes: usual.Classes) -> Pair:
+        return Pair(
+            lever=lever,
+            subject=str(spec),
+            predicted=predicted,
+            because=because,
+            without=_our_step(spec, source, settings, change=partial(usual.as_usually_written, classes=classes)),
+            within=_our_step(spec, source, settings),
+        )
 
-def _gradients_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
-    return Pair(
-        lever="gradients channels last",
-        subject=str(spec),
-        predicted=1.05,
-        because="rule of thumb: sums and ReLUs at halvings meet gradients of two layouts, at a quarter of their speed",
-        without=_our_step(spec, source, settings, classes=usual.SLICES_AND_MEANS),
-        within=_our_step(spec, source, settings),
-    )
-
-
-def _transition_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
-    net = layout(spec, source.data)
-    defined, done = (layout_cost(rows).macs for rows in (net, net.as_trained()))
-    return Pair(
-        lever="transitions pool first",
-        subject=str(spec),
-        predicted=defined / done,
-        because=f"{done / 1e6:.1f} instead of {defined / 1e6:.1f} million MACs",
-        without=_our_step(spec, source, settings, classes=usual.TRANSITIONS),
-        within=_our_step(spec, source, settings),
-    )
+    if settings.device.type == "cpu":
+        because = "rule of thumb: norms are a third of a step, of which they save a third"
+        yield pair("batch norms of our own", 1.1, because, usual.NORMS)
+    if settings.device.type == "cpu" and isinstance(spec, ResNet):
+        because = "rule of thumb: sums and ReLUs at halvings meet gradients of two layouts, at a quarter of their speed"
+        yield pair("gradients channels last", 1.05, because, usual.SLICES_AND_MEANS)
+    if isinstance(spec, RKNet | DenseNet):
+        net = layout(spec, source.data)
+        defined, done = (layout_cost(rows).macs for rows in (net, net.as_trained()))
+        because = f"{done / 1e6:.1f} instead of {defined / 1e6:.1f} million MACs"
+        yield pair("transitions pool first", defined / done, because, usual.TRANSITIONS)
 
 
 def _recompute_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:

@@ -37,8 +37,6 @@ class SlicedBlock(BasicBlock):
 NORMS: Classes = {BatchNorm: nn.BatchNorm2d}
 SLICES_AND_MEANS: Classes = {BasicBlock: SlicedBlock, GlobalPool: nn.AdaptiveAvgPool2d}
 TRANSITIONS: Classes = {Transition: ConvolvedFirst}
-
-
 ALL: Classes = {**NORMS, **SLICES_AND_MEANS, **TRANSITIONS}
 
 

@@ -1,4 +1,4 @@
-"""From a spec and a data set to rows: one row per layer, in the order of computation.
+"""From a spec and a data set to rows: one row per layer, in the order of the definition.
 
 This is the single place where widths and resolutions are computed. Costs are sums over rows (`rksearch.cost`), and
 modules are built from the same rows (`rksearch.models`): a row's `path` is the built module's path.
