@@ -1,8 +1,13 @@
-"""What training steps and evaluations take of memory as torch itself counts it: a witness of `rksearch.memory`."""
+"""What trainings and evaluations take of memory as torch itself counts it: a witness of `rksearch.memory`.
+
+Memory that libraries take by themselves (oneDNN's scratch pads, cuDNN's workspaces outside of torch's allocator) is not
+counted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -29,8 +34,7 @@ class StepMemory(NamedTuple):
 def measure_step(model: nn.Module, data: Dataset, batch_size: int, precision: Precision) -> StepMemory:
     """Take training steps on random images of `data`, on the device where `model` is, and count.
 
-    Memory that libraries take by themselves (oneDNN's scratch pads, cuDNN's workspaces outside of torch's allocator) is
-    not counted. The model's weights change.
+    The model's weights change.
     """
     device, images, labels = _batch(model, data, batch_size)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, fused=True)
@@ -42,17 +46,14 @@ def measure_step(model: nn.Module, data: Dataset, batch_size: int, precision: Pr
         return F.cross_entropy(logits.float(), labels)
 
     def step() -> None:
-        value = loss()
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
+        loss().backward()
         optimizer.step()
+        optimizer.zero_grad()
 
     step()  # the optimiser allocates its momentum
-    optimizer.zero_grad(set_to_none=True)
-    own = [*model.parameters(), *model.buffers(), *(state["momentum_buffer"] for state in optimizer.state.values())]
-    static = sum(tensor.untyped_storage().nbytes() for tensor in (*own, images, labels))
-    kept = _kept_bytes(loss, {tensor.untyped_storage().data_ptr() for tensor in (*own, images, labels)})
-    return StepMemory(kept, static + _peak(step, device))
+    static = [*_state(model, optimizer), images, labels]
+    kept = _kept_bytes(loss, {tensor.untyped_storage().data_ptr() for tensor in static})
+    return StepMemory(kept, _bytes(static) + allocated_peak(step, device))
 
 
 def measure_evaluation(model: nn.Module, data: Dataset, batch_size: int, precision: Precision) -> int:
@@ -67,8 +68,22 @@ def measure_evaluation(model: nn.Module, data: Dataset, batch_size: int, precisi
         with torch.no_grad(), autocast(device, precision):
             model(images)
 
-    own = (*model.parameters(), *model.buffers(), images, labels)
-    return sum(tensor.untyped_storage().nbytes() for tensor in own) + _peak(evaluate, device)
+    static = (*model.parameters(), *model.buffers(), images, labels)
+    return _bytes(static) + allocated_peak(evaluate, device)
+
+
+def held_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of a training's weights, statistics and momenta."""
+    return _bytes(_state(model, optimizer))
+
+
+def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    momenta = [x for state in optimizer.state.values() for x in state.values() if isinstance(x, Tensor)]
+    return [*model.parameters(), *model.buffers(), *momenta]
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
 
 def _batch(model: nn.Module, data: Dataset, batch_size: int) -> tuple[torch.device, Tensor, Tensor]:
@@ -80,7 +95,8 @@ def _batch(model: nn.Module, data: Dataset, batch_size: int) -> tuple[torch.devi
     return device, images, torch.randint(0, data.classes, (batch_size,), generator=generator).to(device)
 
 
-def _peak(work: Callable[[], None], device: torch.device) -> int:
+def allocated_peak(work: Callable[[], object], device: torch.device) -> int:
+    """Most bytes that torch's allocator for `device` holds during `work` beyond what it held before."""
     return _cuda_peak(work, device) if device.type == "cuda" else _cpu_peak(work)
 
 
@@ -101,10 +117,11 @@ def _kept_bytes(loss: Callable[[], Tensor], known: set[int]) -> int:
     return found
 
 
-def _cpu_peak(step: Callable[[], None]) -> int:
-    """Most bytes that torch's CPU allocator holds during `step` beyond what it held before."""
+def _cpu_peak(work: Callable[[], object]) -> int:
+    # Its library would print when it starts and stops, and that there is no GPU.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
-        step()
+        work()
     changes = [e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]
     held = highest = 0
     for change in sorted(changes, key=lambda e: e.start_ns()):
@@ -113,10 +130,10 @@ def _cpu_peak(step: Callable[[], None]) -> int:
     return highest
 
 
-def _cuda_peak(step: Callable[[], None], device: torch.device) -> int:
+def _cuda_peak(work: Callable[[], object], device: torch.device) -> int:
     torch.cuda.synchronize(device)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    step()
+    work()
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device) - before

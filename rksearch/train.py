@@ -117,6 +117,11 @@ class Trainer:
         return self._programs.prepare_time_s
 
     @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What updates the weights."""
+        return self._step.optimizer
+
+    @property
     def done(self) -> bool:
         """Whether all epochs of the recipe have run."""
         return len(self.epochs) >= self.recipe.epochs
@@ -180,12 +185,9 @@ class Trainer:
         Raises:
             TrialFailed: the loss is no longer finite.
         """
-        self.model.train()
+        self.begin_epoch(number)
         steps = self._train.steps_per_epoch
-        rates = [self.recipe.lr_at((number - 1) * steps + i, steps) for i in range(steps)]
-        self._step.begin(self._train.draw(), rates)
-        for size in self._sizes:
-            self._programs.run(size)
+        self.take_steps(steps)
         # The only time in the pass that the host waits for the device.
         self.step_losses = self._step.losses.tolist()
         for i, value in enumerate(self.step_losses):
@@ -194,6 +196,18 @@ class Trainer:
         count = len(self._train.images)
         mean_loss = math.fsum(value * size for value, size in zip(self.step_losses, self._sizes, strict=True)) / count
         return mean_loss, 100 * int(self._step.wrong) / count
+
+    def begin_epoch(self, number: int) -> None:
+        """Draw the random numbers of epoch `number` and go to its first batch; a part of `train_pass`."""
+        self.model.train()
+        steps = self._train.steps_per_epoch
+        rates = [self.recipe.lr_at((number - 1) * steps + i, steps) for i in range(steps)]
+        self._step.begin(self._train.draw(), rates)
+
+    def take_steps(self, count: int) -> None:
+        """Train on the first `count` batches of the epoch that has begun; a part of `train_pass`."""
+        for size in self._sizes[:count]:
+            self._programs.run(size)
 
     def _diverged(self, loss: float, where: str, step: int) -> TrialFailed:
         lr = self.recipe.lr_at(step, self._train.steps_per_epoch)
@@ -208,7 +222,7 @@ class Trainer:
         cuda = {"cuda_generator": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
         return {
             "model": self.model.state_dict(),
-            "optimizer": self._step.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "generator": self._train.generator.get_state(),
             "torch_generator": torch.get_rng_state(),
             **cuda,

@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from rksearch.bench import dense, usual
 from rksearch.bench.levers import batched_gradients
-from rksearch.bench.memory import peak_memory
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
 from rksearch.bench.train import Settings, Source
 from rksearch.cost import layout_cost
 from rksearch.datasets import DATASETS
 from rksearch.layout import layout
+from rksearch.measured_memory import allocated_peak
 from rksearch.models import build
 from rksearch.models.channels_last import side_by_side
 from rksearch.recipe import Recipe
@@ -105,14 +105,17 @@ def test_the_roofline_adds_up_a_network_by_hand() -> None:
     assert bound.bound_s == max(bound.memory_s, bound.compute_s)
 
 
-def test_peak_memory_sees_what_is_held_for_a_moment() -> None:
-    with peak_memory(CPU) as small:
-        torch.ones(1000)
-    with peak_memory(CPU) as large:
-        torch.ones(50 * 2**20)
-    if large.bytes is None or small.bytes is None:
-        pytest.skip("this system does not tell")
-    assert small.bytes < 100 * 2**20 < 195 * 2**20 < large.bytes < 300 * 2**20
+def test_the_allocated_peak_is_what_is_held_together() -> None:
+    def work() -> None:
+        first = torch.empty(1000)
+        second = torch.empty(500)
+        del first
+        third = torch.empty(800)
+        del second, third
+
+    before = torch.empty(10**6)
+    assert allocated_peak(work, CPU) == 4 * 1500
+    assert allocated_peak(lambda: before.add_(1), CPU) < 100  # the number, as a tensor
 
 
 def test_the_plain_loop_learns_and_sees_augmented_images() -> None:
@@ -150,6 +153,9 @@ def test_bench_train_prints_json_and_writes_it(tmp_path: Path) -> None:
     assert network["sides"]["plain"]["times_plain"] == {"median": 1, "low": 1, "high": 1}
     ours = network["sides"]["ours"]
     assert 0 < ours["images_per_s"]["low"] <= ours["images_per_s"]["median"] <= ours["images_per_s"]["high"]
+    assert ours["peak_mem_bytes"] == pytest.approx(network["predicted_mem_bytes"], rel=0.15)
+    assert network["sides"]["plain"]["peak_mem_bytes"] > network["params"] * 4 * 3  # weights, momenta, gradients
+    assert done.stderr == ""
     assert network["pipeline_images_per_s"]["ours"]["median"] > 0
     assert found["synthetic_images"] is True
     assert found["settings"]["threads"] == 1

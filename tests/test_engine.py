@@ -1,11 +1,15 @@
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from rksearch.batches import DeviceImages, TrainBatches
 from rksearch.bench.plain import PlainLoop
@@ -14,6 +18,7 @@ from rksearch.datasets import DATASETS
 from rksearch.device import Precision, has_native_bf16
 from rksearch.engine.compiling import EAGER, Choice, choose, compile_s, saved_s_per_image
 from rksearch.engine.programs import Recorder as RecorderType
+from rksearch.engine.step import TrainStep
 from rksearch.errors import DeviceError
 from rksearch.layout import layout
 from rksearch.models import build
@@ -108,6 +113,63 @@ def test_a_recorded_training_resumes_exactly() -> None:
     while not resumed.done:
         resumed.run_epoch()
     assert_same_training(whole, resumed)
+
+
+class Elsewhere(TorchDispatchMode):
+    """Collects operations on tensors that are not all on device `meta`; asking such a one for a number is an error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.count = 0
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = op(*args, **(kwargs or {}))
+        devices = {x.device.type for x in tree_leaves((args, kwargs, out)) if isinstance(x, torch.Tensor)}
+        self.count += len(devices)
+        if devices - {"meta"}:
+            self.found.append(f"{op}: {sorted(devices)}")
+        return out
+
+
+FAMILIES = [
+    *NETWORKS,
+    "PreActResNet-B-11",
+    "RKNet-k4-m1_1-3x2s_2x1",
+    "RKNet-BC-k4-m2_2-4x1@rk4_1x2",
+    "RKNet-BC-k4-m2_2-2x1@gauss2_1x2",
+    "RKNet-Res-2x2_2x2_2x2",
+    "RKCNN-E-k8-2x1_2x2",
+    "RKCNN-I-k4-2x1_2x1-up2-att-ms",
+    "RKCNN-R-k8-2x2_2x1-drop30",
+    "CliqueNet-k4-T6",
+]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_step_on_another_device_asks_nothing_of_the_host(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a graph is recorded of must neither wait for its device nor read the host's memory.
+
+    Device `meta` has shapes and no numbers; like a GPU, it takes torch's own operations instead of ours for CPUs.
+    """
+    meta = torch.device("meta")
+    data = TrainBatches(DeviceImages(*images(72, 1), DATA, meta), DATA, batch_size=16, augment=True, seed=5)
+    model = build(parse(name), DATA).to(meta).train()
+    monkeypatch.setattr("rksearch.engine.step.autocast", lambda device, precision: nullcontext())  # none for `meta`
+    step = TrainStep(model, data, RECIPE, "fp32")
+    updated: list[nn.Parameter] = []
+
+    def update() -> None:  # torch has no fused one for `meta`
+        updated.extend(parameter for parameter in model.parameters() if parameter.grad is not None)
+
+    monkeypatch.setattr(step.optimizer, "step", update)
+    step.begin(data.draw(), [0.1] * data.steps_per_epoch)
+    with Elsewhere() as elsewhere:
+        step.take(16, model)
+    assert elsewhere.found == []
+    assert elsewhere.count > 100
+    assert len(updated) == len(list(model.parameters()))
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 STEPS = 50

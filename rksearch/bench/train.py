@@ -7,6 +7,7 @@ judged are the ratios within a round.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import math
 import os
@@ -23,7 +24,6 @@ import torch
 from torch import Tensor
 
 from rksearch.batches import DeviceImages, TrainBatches
-from rksearch.bench.memory import peak_memory
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, measure_ceilings, roofline, synchronise
 from rksearch.bench.usual import as_usually_written
@@ -34,6 +34,8 @@ from rksearch.engine.compiling import EAGER, Choice, missing_compiler
 from rksearch.engine.programs import Recorder
 from rksearch.errors import DeviceError
 from rksearch.layout import layout
+from rksearch.measured_memory import allocated_peak, held_bytes
+from rksearch.memory import footprint
 from rksearch.models import build
 from rksearch.recipe import Recipe
 from rksearch.spec import ArchSpec, parse
@@ -48,7 +50,13 @@ ROUND_S = 3.0
 """About how long the plain loop's part of a round takes where the number of steps is not given."""
 
 MOST_STEPS = 200
+
+MEMORY_STEPS = 2
+"""In which the memory is measured: the second one finds all that the first one leaves."""
+
 LEARNING_RATE = 0.01
+
+Contestant = PlainLoop | Trainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +108,15 @@ class Side:
         images_per_s: of training.
         times_plain: how many times as fast as the plain loop in the same round; 1 for the plain loop itself.
         prepare_s: compiling and recording before the first step, which no other figure contains.
-        peak_mem_bytes: most memory during a round, see `rksearch.bench.memory`.
+        peak_mem_bytes: most that weights, gradients, momenta and a training step take at a time, as torch counts it;
+            images that lie ready are left out. On a GPU of the steps before a graph is recorded, which then keeps it.
         share_of_bound: the roofline's time for a step over the median time of a step.
     """
 
     images_per_s: Spread
     times_plain: Spread
     prepare_s: float
-    peak_mem_bytes: int | None
+    peak_mem_bytes: int
     share_of_bound: float
 
 
@@ -120,6 +129,7 @@ class NetworkBench:
         params, macs: of the network, see `rksearch.cost`.
         steps: of a contestant in a round.
         sides: `plain`, `ours` and, if asked for, `compiled`.
+        predicted_mem_bytes: what `rksearch.memory` predicts for the peak of `ours`.
         pipeline_images_per_s: of the data pipelines alone, `plain` and `ours`.
         roofline: bounds on a step.
         pays_from_images: how many images a training must process for compiling to have paid; None where it was not
@@ -131,6 +141,7 @@ class NetworkBench:
     macs: int
     steps: int
     sides: dict[str, Side]
+    predicted_mem_bytes: int
     pipeline_images_per_s: dict[str, Spread]
     roofline: dict[str, float]
     pays_from_images: int | None
@@ -208,35 +219,30 @@ def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: 
     steps = settings.steps or _plain_steps(spec, source, settings)
     images = steps * settings.batch_size
     loop = plain(spec, source, settings, images)
-    trainers = {"ours": ours(spec, source, settings, images, EAGER)}
+    contestants: dict[str, Contestant] = {"plain": loop, "ours": ours(spec, source, settings, images, EAGER)}
     if settings.compiled:
-        trainers["compiled"] = ours(spec, source, settings, images, Choice(compiled=True, reason="measured"))
-    rounds: dict[str, list[float]] = {}
-    memory: dict[str, int | None] = {}
-    contestants: dict[str, Callable[[], object]] = {"plain": loop.epoch}
-    contestants |= {name: functools.partial(trainer.train_pass, 1) for name, trainer in trainers.items()}
-    for trainer in trainers.values():
-        trainer.prepare()
+        choice = Choice(compiled=True, reason="measured")
+        contestants["compiled"] = ours(spec, source, settings, images, choice)
+    rounds: dict[str, list[float]] = {name: [] for name in contestants}
+    memory: dict[str, int] = {}
     for name, contestant in contestants.items():
-        contestant()  # the first round of each chooses algorithms and fills caches
+        memory[name] = _peak_bytes(contestant, settings.device)
+        _train(contestant)  # the first round of each chooses algorithms and fills caches
         logger.info("%s: %s is warm", spec, name)
     for _ in range(settings.rounds):
         for name, contestant in contestants.items():
-            with peak_memory(settings.device) as peak:
-                rounds.setdefault(name, []).append(_epoch_s(contestant, settings))
-            memory[name] = peak.bytes
+            rounds[name].append(_epoch_s(functools.partial(_train, contestant), settings))
     net = layout(spec, source.data)
     bound = roofline(net, settings.batch_size, ceilings)
-    prepare = {"plain": 0.0, **{name: trainer.prepare_time_s for name, trainer in trainers.items()}}
     sides = {
         name: Side(
-            images_per_s=_spread([images / t for t in times]),
-            times_plain=_spread([p / t for p, t in zip(rounds["plain"], times, strict=True)]),
-            prepare_s=prepare[name],
+            images_per_s=_spread([images / t for t in rounds[name]]),
+            times_plain=_spread([p / t for p, t in zip(rounds["plain"], rounds[name], strict=True)]),
+            prepare_s=contestant.prepare_time_s if isinstance(contestant, Trainer) else 0.0,
             peak_mem_bytes=memory[name],
-            share_of_bound=bound.bound_s * steps / statistics.median(times),
+            share_of_bound=bound.bound_s * steps / statistics.median(rounds[name]),
         )
-        for name, times in rounds.items()
+        for name, contestant in contestants.items()
     }
     counts = cost(spec, source.data)
     return NetworkBench(
@@ -245,6 +251,7 @@ def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: 
         macs=counts.macs,
         steps=steps,
         sides=sides,
+        predicted_mem_bytes=footprint(spec, source.data, settings.batch_size, settings.precision).step_peak,
         pipeline_images_per_s=_pipelines(loop, source, settings, images),
         roofline=asdict(bound),
         pays_from_images=_pays_from(sides),
@@ -268,6 +275,31 @@ def plain(spec: ArchSpec, source: Source, settings: Settings, images: int) -> Pl
     pixels, labels = source.take(images)
     model = as_usually_written(build(spec, source.data))
     return PlainLoop(model, pixels, labels, source.data, _recipe(settings), settings.device, settings.workers)
+
+
+def _train(contestant: Contestant) -> None:
+    """One epoch."""
+    if isinstance(contestant, PlainLoop):
+        contestant.epoch()
+    else:
+        contestant.train_pass(1)
+
+
+def _peak_bytes(contestant: Contestant, device: torch.device) -> int:
+    """Prepare a contestant and let it take its first steps; most bytes that these needed."""
+
+    def begin() -> None:
+        if isinstance(contestant, PlainLoop):
+            for images, labels in itertools.islice(contestant.batches(), MEMORY_STEPS):
+                contestant.step(images, labels, LEARNING_RATE)
+        else:
+            contestant.prepare()
+            contestant.begin_epoch(1)
+            contestant.take_steps(MEMORY_STEPS)
+
+    if device.type == "cpu" and isinstance(contestant, Trainer):
+        contestant.prepare()  # or the compiler would be counted too; on a GPU, replayed steps allocate nothing any more
+    return held_bytes(contestant.model, contestant.optimizer) + allocated_peak(begin, device)
 
 
 def _epoch_s(epoch: Callable[[], object], settings: Settings) -> float:

@@ -229,7 +229,8 @@ def _show(bench: NetworkBench) -> None:
     click.echo(f"{bench.name}  {bench.params:,} params, {bench.macs:,} MACs, rounds of {bench.steps} steps")
     for name, side in bench.sides.items():
         rate, times = side.images_per_s, side.times_plain
-        memory = f"{side.peak_mem_bytes / 2**20:,.0f} MiB at most" if side.peak_mem_bytes else "memory unknown"
+        memory = f"{_mib(side.peak_mem_bytes)} MiB at most"
+        memory += f" ({_mib(bench.predicted_mem_bytes)} predicted)" if name == "ours" else ""
         click.echo(
             f"  {name:9} {rate.median:>9,.0f} images/s ({rate.low:,.0f} to {rate.high:,.0f})  "
             f"{times.median:.2f}x ({times.low:.2f} to {times.high:.2f})  {memory}  "
@@ -240,6 +241,10 @@ def _show(bench: NetworkBench) -> None:
     click.echo(f"  data      {data['plain'].median:>9,.0f} images/s plain, {data['ours'].median:,.0f} ours, alone")
     if bench.pays_from_images is not None:
         click.echo(f"  compiling has paid after {bench.pays_from_images:,} images")
+
+
+def _mib(number: int) -> str:
+    return f"{number / 2**20:,.1f}"
 
 
 def _hand_over(found: dict[str, Any], as_json: bool, path: Path | None) -> None:

@@ -43,12 +43,13 @@ class TrainStep:
         # Fused, because a loop over hundreds of small tensors costs a small net several percent of its time.
         self.optimizer = torch.optim.SGD(
             model.parameters(),
-            lr=self._rate,
+            lr=recipe.lr,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+        self._read_rate()
         if recipe.momentum:
             # The optimiser would make them in its first step; a recorded step must find them in their place.
             for parameter in model.parameters():
@@ -92,9 +93,9 @@ class TrainStep:
         with autocast(self._device, self._precision):
             logits = forward(images)
         loss = F.cross_entropy(logits.float(), labels)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self.optimizer.zero_grad()  # what they take is there for the next forward pass, or an evaluation
         self.losses.index_copy_(0, self._step, loss.detach().unsqueeze(0))
         self.wrong.add_((logits.detach().argmax(1) != labels).sum())
         self._image.add_(size)
@@ -111,5 +112,9 @@ class TrainStep:
     def load_optimizer(self, state: dict[str, object]) -> None:
         """Go on with a saved state of the optimiser; its learning rate is not used, `begin` brings a new one."""
         self.optimizer.load_state_dict(state)
+        self._read_rate()
+
+    def _read_rate(self) -> None:
+        """Let the optimiser read its learning rate where a step writes it."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate

@@ -30,7 +30,7 @@ class Footprint:
         batch: float32 images and labels.
         activations: what the forward pass keeps for the backward pass, weights rounded by autocast included.
         step_peak: most that exists at once in a training step.
-        evaluation_peak: most that exists at once while a batch is evaluated, gradients of the last step included.
+        evaluation_peak: most that exists at once while a batch is evaluated.
     """
 
     weights: int
@@ -96,7 +96,7 @@ def footprint(
         batch=batch,
         activations=_kept_bytes(rows, batch_size, precision, recompute),
         step_peak=weights + params + batch + _highest(rows, batch_size, precision, recompute),
-        evaluation_peak=weights + 2 * params + copies + eval_batch_size * _evaluated_bytes(spec, data, precision)
+        evaluation_peak=weights + params + copies + eval_batch_size * _evaluated_bytes(spec, data, precision)
         if eval_batch_size
         else 0,
     )
