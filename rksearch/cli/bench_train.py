@@ -235,7 +235,7 @@ def _show(bench: NetworkBench) -> None:
             f"  {name:9} {rate.median:>9,.0f} images/s ({rate.low:,.0f} to {rate.high:,.0f})  "
             f"{times.median:.2f}x ({times.low:.2f} to {times.high:.2f})  {memory}  "
             f"{100 * side.share_of_bound:.0f} % of the roofline"
-            + (f"  prepared in {side.prepare_s:.0f} s" if side.prepare_s else "")
+            + (f"  prepared in {side.prepare_s:.0f} s" if side.prepare_s >= 1 else "")
         )
     data = bench.pipeline_images_per_s
     click.echo(f"  data      {data['plain'].median:>9,.0f} images/s plain, {data['ours'].median:,.0f} ours, alone")
