@@ -1,4 +1,6 @@
+import gc
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -98,6 +100,18 @@ def test_a_recorded_step_replayed_is_the_same_training_bit_for_bit(name: str, pr
     assert len(recorder.recordings) == 2  # 72 images are four batches of 16 and one of 8
     assert len(set(plain.step_losses)) == 5
     assert_same_training(plain, recorded)
+
+
+def test_a_training_that_is_let_go_frees_its_memory_at_once() -> None:
+    run = trainer(NETWORKS[0])
+    run.run_epoch()
+    model = weakref.ref(run.model)
+    gc.disable()  # which would find circles in its own time
+    try:
+        del run
+        assert model() is None
+    finally:
+        gc.enable()
 
 
 def test_a_recorded_training_resumes_exactly() -> None:

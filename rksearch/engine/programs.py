@@ -60,6 +60,7 @@ class Programs:
                 self.prepare_time_s += time.perf_counter() - start
 
     def _make(self, size: int) -> Body:
+        step = self._step  # the bodies do without self, which holds them: a circle would outlive the training
         forward: Forward = self._model
         if size == self._compiled_size:
             # Earlier networks of this process would count against the limit of what is compiled of the same code.
@@ -67,17 +68,17 @@ class Programs:
             forward = torch.compile(self._model, dynamic=False)
 
         def body() -> None:
-            self._step.take(size, forward)
+            step.take(size, forward)
 
         def warm_up() -> None:
-            self._step.rewind()
+            step.rewind()
             body()
 
         if self._record is not None:
-            with _unchanged(self._step):
+            with _unchanged(step):
                 return self._record(warm_up, body)
         if forward is not self._model:
-            with _unchanged(self._step):
+            with _unchanged(step):
                 warm_up()
         return body
 
@@ -116,7 +117,8 @@ class CudaGraphs:
                     warm_up()
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool):
+            # Other threads, such as that of a data loader, may go on asking the device for what a recording must not.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 body()
         return graph.replay
 
