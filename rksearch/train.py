@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from rksearch.batches import DeviceImages, TrainBatches
 from rksearch.device import Precision, autocast
 from rksearch.engine.compiling import EAGER, Choice
+from rksearch.engine.heap import freed_memory_kept
 from rksearch.engine.programs import CudaGraphs, Programs, Recorder
 from rksearch.engine.step import TrainStep
 from rksearch.errors import RksearchError, TrialFailed
@@ -185,9 +186,10 @@ class Trainer:
         Raises:
             TrialFailed: the loss is no longer finite.
         """
-        self.begin_epoch(number)
         steps = self._train.steps_per_epoch
-        self.take_steps(steps)
+        with freed_memory_kept(self.device):
+            self.begin_epoch(number)
+            self.take_steps(steps)
         # The only time in the pass that the host waits for the device.
         self.step_losses = self._step.losses.tolist()
         for i, value in enumerate(self.step_losses):

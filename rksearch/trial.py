@@ -21,6 +21,7 @@ from rksearch.data import Images, Split, load_images, split
 from rksearch.datasets import Dataset, dataset
 from rksearch.device import Precision, free_memory_bytes, resolve_device, resolve_precision
 from rksearch.engine.compiling import Choice, choose
+from rksearch.engine.heap import freed_memory_kept
 from rksearch.errors import RunError, TrialFailed
 from rksearch.files import file_lock
 from rksearch.latency import latency_ms, measure_latency
@@ -220,15 +221,16 @@ def _train(
         )
         known |= {"compiled": trainer.choice.compiled, "compile_reason": trainer.choice.reason}
         logger.info("%s is %s", spec.id, trainer.choice.reason)
-        while not trainer.done:
-            if _must_pause(len(trainer.epochs), until, execution.deadline_s):
-                return TrialResult(status="paused", epochs=tuple(trainer.epochs), **known), {}
-            if execution.latency and len(trainer.epochs) == spec.recipe.epochs - 1:
-                known["latency_ms"] = _latency(spec, execution)
-            epoch = trainer.run_epoch()
-            store.save(_checkpoint(trainer, known))
-            if on_epoch is not None:
-                on_epoch(epoch)
+        with freed_memory_kept(device):
+            while not trainer.done:
+                if _must_pause(len(trainer.epochs), until, execution.deadline_s):
+                    return TrialResult(status="paused", epochs=tuple(trainer.epochs), **known), {}
+                if execution.latency and len(trainer.epochs) == spec.recipe.epochs - 1:
+                    known["latency_ms"] = _latency(spec, execution)
+                epoch = trainer.run_epoch()
+                store.save(_checkpoint(trainer, known))
+                if on_epoch is not None:
+                    on_epoch(epoch)
     except TrialFailed as failure:
         _write_traceback(directory)
         return _failed(failure.kind, str(failure), trainer, known), {}

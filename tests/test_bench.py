@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from rksearch.bench import dense, usual
 from rksearch.bench.levers import batched_gradients
+from rksearch.bench.memory import allocated_peak
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
 from rksearch.bench.train import Settings, Source
 from rksearch.cost import layout_cost
 from rksearch.datasets import DATASETS
 from rksearch.layout import layout
-from rksearch.measured_memory import allocated_peak
 from rksearch.models import build
 from rksearch.models.channels_last import side_by_side
 from rksearch.recipe import Recipe

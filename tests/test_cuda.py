@@ -16,13 +16,13 @@ from rksearch.datasets import DATASETS
 from rksearch.device import Precision, free_memory_bytes
 from rksearch.engine.programs import Body, Recorder
 from rksearch.errors import TrialFailed
-from rksearch.measured_memory import measure_step
 from rksearch.memory import footprint
 from rksearch.models import build
 from rksearch.recipe import Recipe
 from rksearch.spec import parse
 from rksearch.train import Trainer, as_trial_failure, seed_everything
 from tests.cli import rksearch
+from tests.measured import measure_step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 

@@ -8,12 +8,12 @@ from rksearch.cost import cost, network_activations
 from rksearch.datasets import dataset, image_shape
 from rksearch.device import Precision
 from rksearch.errors import TrialFailed
-from rksearch.measured_memory import StepMemory, measure_evaluation, measure_step
 from rksearch.memory import ELEMENT_BYTES, MemoryPlan, activation_bytes, fits, footprint, plan_memory
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.recipe import recipe
 from rksearch.spec import ArchSpec, parse
+from tests.measured import StepMemory, measure_evaluation, measure_step
 from tests.strategies import archs, rknets
 
 CIFAR10 = dataset("cifar10")

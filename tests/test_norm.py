@@ -10,13 +10,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from rksearch.datasets import dataset
-from rksearch.measured_memory import measure_step
 from rksearch.memory import activation_bytes
 from rksearch.models import build
 from rksearch.models.blocks import DenseBlock, DenseLayer, TimeStep
 from rksearch.models.norm import BatchNorm, joined, statistics_of
 from rksearch.models.recompute import recompute
 from rksearch.spec import parse
+from tests.measured import measure_step
 
 CIFAR10 = dataset("cifar10")
 NARROW = "RKNet-k12-m1_2-2x2_1x1"

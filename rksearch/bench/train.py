@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from rksearch.batches import DeviceImages, TrainBatches
+from rksearch.bench.memory import allocated_peak, held_bytes
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, measure_ceilings, roofline, synchronise
 from rksearch.bench.usual import as_usually_written
@@ -31,10 +32,10 @@ from rksearch.cost import cost
 from rksearch.datasets import Dataset
 from rksearch.device import Precision
 from rksearch.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.engine.heap import freed_memory_kept, let_go_as_usual
 from rksearch.engine.programs import Recorder
 from rksearch.errors import DeviceError
-from rksearch.layout import layout
-from rksearch.measured_memory import allocated_peak, held_bytes
+from rksearch.layout import Layout, layout
 from rksearch.memory import footprint
 from rksearch.models import build
 from rksearch.recipe import Recipe
@@ -216,6 +217,7 @@ def cold_compiler() -> Iterator[None]:
 
 def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: Ceilings) -> NetworkBench:
     """Measure one network."""
+    net = layout(spec, source.data)
     steps = settings.steps or _plain_steps(spec, source, settings)
     images = steps * settings.batch_size
     loop = plain(spec, source, settings, images)
@@ -231,8 +233,7 @@ def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: 
         logger.info("%s: %s is warm", spec, name)
     for _ in range(settings.rounds):
         for name, contestant in contestants.items():
-            rounds[name].append(_epoch_s(functools.partial(_train, contestant), settings))
-    net = layout(spec, source.data)
+            rounds[name].append(_round_s(contestant, net, settings))
     bound = roofline(net, settings.batch_size, ceilings)
     sides = {
         name: Side(
@@ -285,17 +286,33 @@ def _train(contestant: Contestant) -> None:
         contestant.train_pass(1)
 
 
+def _take_steps(contestant: Contestant, count: int) -> None:
+    """The first few of an epoch."""
+    if isinstance(contestant, PlainLoop):
+        for images, labels in itertools.islice(contestant.batches(), count):
+            contestant.step(images, labels, LEARNING_RATE)
+    else:
+        contestant.begin_epoch(1)
+        contestant.take_steps(count)
+
+
+def _round_s(contestant: Contestant, net: Layout, settings: Settings) -> float:
+    """Seconds of an epoch as in the midst of a training: after a step, with caches and memory as that leaves them."""
+    with freed_memory_kept(settings.device) if isinstance(contestant, Trainer) else nullcontext():
+        if isinstance(contestant, PlainLoop):
+            # As in a process of its own, where nobody has told the C library anything.
+            let_go_as_usual(4 * settings.batch_size * max(row.out_channels * row.out_size.area for row in net.rows))
+        _take_steps(contestant, 1)
+        return _epoch_s(functools.partial(_train, contestant), settings)
+
+
 def _peak_bytes(contestant: Contestant, device: torch.device) -> int:
     """Prepare a contestant and let it take its first steps; most bytes that these needed."""
 
     def begin() -> None:
-        if isinstance(contestant, PlainLoop):
-            for images, labels in itertools.islice(contestant.batches(), MEMORY_STEPS):
-                contestant.step(images, labels, LEARNING_RATE)
-        else:
+        if isinstance(contestant, Trainer):
             contestant.prepare()
-            contestant.begin_epoch(1)
-            contestant.take_steps(MEMORY_STEPS)
+        _take_steps(contestant, MEMORY_STEPS)
 
     if device.type == "cpu" and isinstance(contestant, Trainer):
         contestant.prepare()  # or the compiler would be counted too; on a GPU, replayed steps allocate nothing any more
