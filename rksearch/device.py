@@ -101,3 +101,9 @@ def _free_ram_bytes(total: int) -> int:
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The context in which a network of float32 weights computes in `precision`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the device or the machine has run out of memory."""
+    # torch's CPU allocator raises a plain RuntimeError.
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

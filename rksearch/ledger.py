@@ -159,7 +159,8 @@ class Ledger:
         Args:
             spec: what was asked.
             result: what was found.
-            wall_time_s: since the trial last started, as the driver saw it.
+            wall_time_s: since the trial last started, as the driver saw it; an equal share where several seeds were
+                trained together.
             cpus, gpus: reserved for it in that time.
 
         Raises:

@@ -93,7 +93,8 @@ class Execution:
         download: whether a missing data set may be downloaded.
         latency: whether to measure how long inference takes, before the last epoch.
         deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
-        memory_bytes: most memory that the trial may take; None for its share, as far as that is free at its start.
+        memory_bytes: most memory that the trial (or those that are trained together) may take; None for its share, as
+            far as that is free at its start.
         memory_share: of the device's memory, GPU or machine, that trials beside it leave.
         storage: URI or absolute path of the directory in which checkpoints are mirrored; None to keep them in
             `work_dir` alone.
@@ -122,7 +123,8 @@ class Epoch:
         lr: learning rate of the epoch's first step.
         train_loss, train_error_pct: running means over the epoch's augmented batches.
         val_loss, val_error_pct: on the validation split, after the epoch.
-        train_time_s: wall time of the training pass alone, validation left out.
+        train_time_s: wall time of the training pass alone, validation left out; an equal share of it where several
+            seeds were trained together.
     """
 
     epoch: int
@@ -155,6 +157,8 @@ class TrialResult:
             `rksearch.memory`); None where it was not predicted.
         latency_ms: of inference by batch size, `{"1": {"median_ms": ..., "iqr_ms": ..., ...}}` (see
             `rksearch.latency`); None where it was not measured.
+        seeds_together: how many seeds of the architecture were trained as one program, this one among them; times are
+            equal shares of what all took.
     """
 
     status: Status
@@ -175,6 +179,7 @@ class TrialResult:
     split: str = ""
     memory: dict[str, Any] | None = None
     latency_ms: dict[str, Any] | None = None
+    seeds_together: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; `from_json` is the inverse."""

@@ -8,17 +8,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rksearch.batches import DeviceImages, TrainBatches
-from rksearch.device import Precision, autocast
+from rksearch.device import Precision, autocast, is_out_of_memory
 from rksearch.engine.compiling import EAGER, Choice
 from rksearch.engine.heap import freed_memory_kept
-from rksearch.engine.programs import CudaGraphs, Programs, Recorder
+from rksearch.engine.programs import Programs, Recorder
 from rksearch.engine.step import TrainStep
 from rksearch.errors import RksearchError, TrialFailed
 from rksearch.recipe import Recipe
@@ -51,7 +51,7 @@ def as_trial_failure(doing: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise TrialFailed(
                 "out_of_memory",
                 f"out of memory while {doing} ({reason}); use a smaller batch or network, or fewer trials at a time",
@@ -59,9 +59,11 @@ def as_trial_failure(doing: str) -> Iterator[None]:
         raise TrialFailed("error", f"{type(error).__name__} while {doing}: {reason or 'no message'}") from error
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch's CPU allocator raises a plain RuntimeError.
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+class Pass(NamedTuple):
+    """Mean cross-entropy and top-1 error in percent over some images."""
+
+    loss: float
+    error_pct: float
 
 
 class Trainer:
@@ -77,9 +79,11 @@ class Trainer:
         recipe: how to train.
         precision: of convolutions and matrix products, in training and validation alike.
         choice: whether the training steps are compiled. A saved state brings its own.
-        record: makes a replay of a step; None records CUDA graphs on a GPU and nothing on a CPU.
+        record: see `rksearch.engine.programs.Programs`.
 
     Attributes:
+        step: of the training, which a program of several trainings may take instead of this object.
+        choice: as given, or another one where compiling has failed.
         epochs: those that have run, restored ones included.
         step_losses: mean loss of every step of the epoch that ran last here.
     """
@@ -104,13 +108,12 @@ class Trainer:
         self.choice = choice
         self._train = train
         self._val = val
-        self._record = CudaGraphs() if record is None and self.device.type == "cuda" else record
-        self._sizes = [stop - start for start, stop in train.bounds]
-        self._step = TrainStep(self.model, train, recipe, precision)
+        self._record = record
+        self.step = TrainStep(self.model, train, recipe, precision)
         self._programs = self._new_programs()
 
     def _new_programs(self) -> Programs:
-        return Programs(self._step, self.model, self._sizes, compiled=self.choice.compiled, record=self._record)
+        return Programs([self.step], choice=self.choice, record=self._record)
 
     @property
     def prepare_time_s(self) -> float:
@@ -120,7 +123,7 @@ class Trainer:
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """What updates the weights."""
-        return self._step.optimizer
+        return self.step.optimizer
 
     @property
     def done(self) -> bool:
@@ -137,25 +140,8 @@ class Trainer:
         with as_trial_failure(f"training epoch {number}"):
             self.prepare()
             started = time.perf_counter()
-            train_loss, train_error_pct = self.train_pass(number)
-            train_time_s = time.perf_counter() - started
-            val_loss, val_error_pct = math.nan, math.nan
-            if self._val is not None:
-                val_loss, val_error_pct = evaluate(self.model, self._val, self.precision)
-        steps = self._train.steps_per_epoch
-        if self._val is not None and not math.isfinite(val_loss):
-            raise self._diverged(val_loss, f"in the validation after epoch {number}", number * steps - 1)
-        epoch = Epoch(
-            epoch=number,
-            lr=self.recipe.lr_at((number - 1) * steps, steps),
-            train_loss=train_loss,
-            train_error_pct=train_error_pct,
-            val_loss=val_loss,
-            val_error_pct=val_error_pct,
-            train_time_s=train_time_s,
-        )
-        self.epochs.append(epoch)
-        return epoch
+            train = self.train_pass(number)
+            return self.end_epoch(train, time.perf_counter() - started)
 
     def prepare(self) -> None:
         """Compile and record what the training needs; where one of these fails, go on without it and say so.
@@ -163,53 +149,71 @@ class Trainer:
         Has no effect when that is done; `run_epoch` does it first.
         """
         self.model.train()
-        try:
-            self._programs.prepare(self._sizes)
-        except RuntimeError as error:
-            if _is_out_of_memory(error) or not (self.choice.compiled or self._record):
-                raise
-            reason = " ".join(str(error).split())[:200]
-            if self.choice.compiled:
-                self.choice = Choice(compiled=False, reason=f"not compiled, because that failed ({reason})")
-                logger.warning("the training steps are %s", self.choice.reason)
-            else:
-                self._record = None
-                logger.warning("the training steps are not recorded as a graph, because that failed (%s)", reason)
-            self._programs = self._new_programs()
-            self.prepare()
+        self._programs.prepare()
+        self.choice = self._programs.choice
 
-    def train_pass(self, number: int) -> tuple[float, float]:
-        """Train over all batches as in epoch `number`; mean loss and error in percent.
-
-        A part of `run_epoch`, which validates and keeps the history too.
+    def train_pass(self, number: int) -> Pass:
+        """Train over all batches as in epoch `number`, a part of `run_epoch`.
 
         Raises:
             TrialFailed: the loss is no longer finite.
         """
-        steps = self._train.steps_per_epoch
         with freed_memory_kept(self.device):
             self.begin_epoch(number)
-            self.take_steps(steps)
-        # The only time in the pass that the host waits for the device.
-        self.step_losses = self._step.losses.tolist()
-        for i, value in enumerate(self.step_losses):
-            if not math.isfinite(value):
-                raise self._diverged(value, f"at step {i + 1} of {steps} of epoch {number}", (number - 1) * steps + i)
-        count = len(self._train.images)
-        mean_loss = math.fsum(value * size for value, size in zip(self.step_losses, self._sizes, strict=True)) / count
-        return mean_loss, 100 * int(self._step.wrong) / count
+            self.take_steps(self._train.steps_per_epoch)
+        return self.end_pass(number)
 
     def begin_epoch(self, number: int) -> None:
         """Draw the random numbers of epoch `number` and go to its first batch; a part of `train_pass`."""
         self.model.train()
         steps = self._train.steps_per_epoch
         rates = [self.recipe.lr_at((number - 1) * steps + i, steps) for i in range(steps)]
-        self._step.begin(self._train.draw(), rates)
+        self.step.begin(self._train.draw(), rates)
 
     def take_steps(self, count: int) -> None:
         """Train on the first `count` batches of the epoch that has begun; a part of `train_pass`."""
-        for size in self._sizes[:count]:
+        for size in self.step.sizes[:count]:
             self._programs.run(size)
+
+    def end_pass(self, number: int) -> Pass:
+        """Wait for the steps of epoch `number` and say how they went; a part of `train_pass`.
+
+        Raises:
+            TrialFailed: the loss is no longer finite.
+        """
+        steps = self._train.steps_per_epoch
+        # The only time in the pass that the host waits for the device.
+        self.step_losses = self.step.losses.tolist()
+        for i, value in enumerate(self.step_losses):
+            if not math.isfinite(value):
+                raise self._diverged(value, f"at step {i + 1} of {steps} of epoch {number}", (number - 1) * steps + i)
+        count = len(self._train.images)
+        total = math.fsum(value * size for value, size in zip(self.step_losses, self.step.sizes, strict=True))
+        return Pass(total / count, 100 * int(self.step.wrong) / count)
+
+    def end_epoch(self, train: Pass, train_time_s: float) -> Epoch:
+        """Validate after a pass and add the epoch to the history; a part of `run_epoch`.
+
+        Raises:
+            TrialFailed: the loss is no longer finite.
+        """
+        number, steps = len(self.epochs) + 1, self._train.steps_per_epoch
+        val = Pass(math.nan, math.nan)
+        if self._val is not None:
+            val = evaluate(self.model, self._val, self.precision)
+            if not math.isfinite(val.loss):
+                raise self._diverged(val.loss, f"in the validation after epoch {number}", number * steps - 1)
+        epoch = Epoch(
+            epoch=number,
+            lr=self.recipe.lr_at((number - 1) * steps, steps),
+            train_loss=train.loss,
+            train_error_pct=train.error_pct,
+            val_loss=val.loss,
+            val_error_pct=val.error_pct,
+            train_time_s=train_time_s,
+        )
+        self.epochs.append(epoch)
+        return epoch
 
     def _diverged(self, loss: float, where: str, step: int) -> TrialFailed:
         lr = self.recipe.lr_at(step, self._train.steps_per_epoch)
@@ -240,7 +244,7 @@ class Trainer:
                 `state_dict`.
         """
         self.model.load_state_dict(state["model"])
-        self._step.load_optimizer(state["optimizer"])
+        self.step.load_optimizer(state["optimizer"])
         self._train.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_generator"])
         if "cuda_generator" in state and self.device.type == "cuda":
@@ -251,8 +255,8 @@ class Trainer:
         self._programs = self._new_programs()
 
 
-def evaluate(model: nn.Module, images: DeviceImages, precision: Precision) -> tuple[float, float]:
-    """Mean cross-entropy and top-1 error in percent over all images, in eval mode (in which the model is left)."""
+def evaluate(model: nn.Module, images: DeviceImages, precision: Precision) -> Pass:
+    """Loss and error over all images, in eval mode (in which the model is left)."""
     model.eval()
     total = torch.zeros((), dtype=torch.float64, device=images.device)
     wrong = torch.zeros((), dtype=torch.int64, device=images.device)
@@ -261,4 +265,4 @@ def evaluate(model: nn.Module, images: DeviceImages, precision: Precision) -> tu
             logits: Tensor = model(batch).float()
             total += F.cross_entropy(logits, labels, reduction="sum").double()
             wrong += (logits.argmax(1) != labels).sum()
-    return float(total) / len(images), 100 * int(wrong) / len(images)
+    return Pass(float(total) / len(images), 100 * int(wrong) / len(images))

@@ -49,8 +49,6 @@ class Recorder:
             warm_up()
         recording = Recording()
         with recording:
-            warm_up()
-        # What was before the body in `warm_up` (going back to the first batch) is no part of the step.
-        del recording.calls[:2]
+            body()
         self.recordings.append(recording)
         return recording.replay

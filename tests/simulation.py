@@ -128,12 +128,14 @@ def work(state: RunState, slots: int = 2, stop_after: int | None = None) -> list
     ended = 0
     while stop_after is None or ended < stop_after:
         while len(queue) < slots and (task := state.next()):
-            state.on_start(task)
+            for each in task.each():
+                state.on_start(each)
             queue.append(task)
             handed.append(task)
         if not queue:
             break
-        state.on_end(queue[0], outcome(queue.pop(0)))
+        for each in queue.pop(0).each():
+            state.on_end(each, outcome(each))
         ended += 1
     return handed
 

@@ -1,5 +1,7 @@
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -276,6 +278,76 @@ def test_after_most_of_the_budget_no_new_candidate_begins(tmp_path):
 class RefineOnly(Budget):
     def phase(self, history, running):
         return "refine"
+
+
+# -- seeds together
+
+
+@pytest.mark.parametrize("changes", [{"search_seeds": 2}, {"racing": RACING}, {"replicates": 3}, {"control": True}])
+@hypothesis_settings(max_examples=20, deadline=None)
+@given(together=st.integers(2, 5), slots=st.integers(1, 4), final_seeds=st.integers(2, 5))
+def test_seeds_go_together_once_each_and_none_beside_those_that_are_wanted(changes, together, slots, final_seeds):
+    with TemporaryDirectory() as directory:
+        state, _ = new_state(Path(directory), trials=5, final_seeds=final_seeds, **changes)
+        state.together = together
+        handed = work(state, slots=slots)
+    each = [(one.id, one.until) for task in handed for one in task.each()]
+    assert len(set(each)) == len(each), "nothing is done twice"
+    for task in handed:
+        assert len(task.each()) <= together
+        assert not task.beside or (task.until is None and not task.alone)
+        assert len({(one.trial.arch, one.trial.role) for one in task.each()}) == 1
+    assert isinstance(state.agenda, SearchAgenda)
+    front = [item.arch for item in state.agenda.front(state.history)]
+    wanted = {f"{arch}@{i}" for arch in (*BASELINES, *front) for i in range(final_seeds)}
+    assert wanted <= set(state.history.trials)
+    beyond = [spec for spec, _ in state.history.trials.values() if spec.replicate >= final_seeds]
+    assert len(beyond) <= changes.get("replicates", 0)
+
+
+def test_seeds_that_may_go_together_do(tmp_path):
+    state, _ = new_state(tmp_path, final_seeds=4)
+    state.together = 2
+    handed = work(state, slots=1)
+    of_baselines = [
+        [t.replicate for t in (task.trial, *task.beside)] for task in handed if task.trial.role == "baseline"
+    ]
+    assert of_baselines == [[0], [0], [1, 2], [1, 2], [3], [3]]
+
+
+def test_of_seeds_together_each_takes_a_share_of_the_time_and_of_what_they_reserve(tmp_path):
+    now = [0.0]
+    budget = Budget(gpu_hours=1)
+    state, _ = new_state(tmp_path, final_seeds=4, search_seeds=3, budget=budget, clock=lambda: now[0])
+    state.together = 3
+    state.reserved = lambda task: {"cpu": 2.0, "gpu": 1.0 if task.beside else 0.25}
+    task = must(state.next())
+    trials = task.each()
+    assert len(trials) == 3
+    for each in trials:
+        state.on_start(each)
+    now[0] = 30.0
+    assert state._running_work() == {"cpu": 60.0, "gpu": 30.0}
+    for each in trials:
+        state.on_end(each, outcome(each))
+    assert state._running_work() == {"cpu": 0.0, "gpu": 0.0}
+    assert [state.history.wall_time_s[each.trial.id] for each in trials] == [10.0] * 3
+    assert (state.history.cpu_s, state.history.gpu_s) == (60.0, 30.0)
+
+
+def test_seeds_that_ran_out_of_memory_together_are_tried_once_more_each_alone(tmp_path):
+    state, _ = new_state(tmp_path, search_seeds=2, final_seeds=2)
+    state.together = 2
+    failed = TrialResult(status="failed", failure="out_of_memory", message="out of memory").to_json()
+    both = must(state.next())
+    for each in both.each():
+        state.on_end(each, {"result": failed})
+    again = [must(state.next()), must(state.next())]
+    assert [task.trial for task in again] == [both.trial, *both.beside]
+    assert all(task.alone and not task.beside for task in again)
+    for task in again:
+        assert Task.from_json(task.to_json()) == task
+    assert Task.from_json(both.to_json()) == both
 
 
 # -- failures

@@ -168,6 +168,7 @@ def test_bench_train_prints_json_and_writes_it(tmp_path: Path) -> None:
         (["--cpu-time", "--device", "cpu", "--threads", "2"], "one thread only"),
         (["--concurrent", "1,x"], "such as 1,2,4,8, but got '1,x'"),
         (["--concurrent", "2", "--compile", "on"], "leave --compile out"),
+        (["--together", "0"], "such as 1,2,4,8, but got '0'"),
         (["NoNet-3"], "NoNet"),
     ],
 )
@@ -183,13 +184,15 @@ def test_trainings_at_a_time_are_summed(tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     done = rksearch(
         *("bench", "train", "ResNet-8", "--dataset", "digits", "--steps", "2", "--batch-size", "8", "--rounds", "1"),
-        *("--threads", "2", "--concurrent", "1,2", "--to", str(path)),
+        *("--threads", "2", "--concurrent", "1,2", "--together", "3", "--to", str(path)),
     )
     assert done.returncode == 0, done.stderr
-    one, two = json.loads(path.read_text())["concurrent"]
+    one, two, three = json.loads(path.read_text())["concurrent"]
     assert (one["processes"], one["threads"], one["times_one"]) == (1, 2, 1)
     assert (two["processes"], two["threads"]) == (2, 1)
-    assert two["images_per_s"]["median"] == pytest.approx(two["times_one"] * one["images_per_s"]["median"])
+    assert (three["processes"], three["seeds"], three["threads"]) == (1, 3, 2)
+    for more in (two, three):
+        assert more["images_per_s"]["median"] == pytest.approx(more["times_one"] * one["images_per_s"]["median"])
 
 
 @pytest.mark.slow
@@ -204,6 +207,7 @@ def test_levers_are_measured_with_their_predictions(tmp_path: Path) -> None:
     found = {lever["lever"]: lever for lever in json.loads(path.read_text())["levers"]}
     assert {"channels last", "resident data", "fused optimiser", "preallocated concatenation"} <= set(found)
     assert {"recomputation", "batch norms of our own", "stages added from growths"} <= set(found)
+    assert {"4 seeds as one program", "4 seeds batched (fp32)", "freed memory kept"} <= set(found)
     assert {"gradients channels last", "parts of gradients copied", "transitions pool first"} <= set(found)
     for lever in found.values():
         assert lever["predicted"] > 0

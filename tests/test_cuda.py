@@ -20,6 +20,7 @@ from rksearch.memory import footprint
 from rksearch.models import build
 from rksearch.recipe import Recipe
 from rksearch.spec import parse
+from rksearch.together import Together
 from rksearch.train import Trainer, as_trial_failure, seed_everything
 from tests.cli import rksearch
 from tests.measured import measure_step
@@ -38,15 +39,20 @@ def as_it_is(warm_up: Body, body: Body) -> Body:
 
 
 def trainer(
-    name: str, *, device: torch.device = DEVICE, precision: Precision = "fp32", record: Recorder | None = None
+    name: str,
+    *,
+    device: torch.device = DEVICE,
+    precision: Precision = "fp32",
+    record: Recorder | None = None,
+    seed: int = 3,
 ) -> Trainer:
     """72 images are four batches of 16 and one of 8, so that two graphs are recorded."""
-    seed_everything(3)
+    seed_everything(seed)
     generator = torch.Generator().manual_seed(1)
     labels = torch.arange(72) % DATA.classes
     pixels = torch.randint(0, 256, (72, 3, 16, 16), generator=generator).to(torch.uint8)
     images = DeviceImages(pixels, labels, DATA, device)
-    batches = TrainBatches(images, DATA, batch_size=RECIPE.batch_size, augment=True, seed=5)
+    batches = TrainBatches(images, DATA, batch_size=RECIPE.batch_size, augment=True, seed=seed + 2)
     return Trainer(build(parse(name), DATA), batches, images, RECIPE, precision, record=record)
 
 
@@ -92,6 +98,27 @@ def test_a_recorded_training_resumes() -> None:
     assert losses(resumed) == pytest.approx(expected[5:], rel=1e-3)
 
 
+@pytest.mark.parametrize("record", [None, as_it_is])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_seeds_together_are_each_the_training_alone(
+    name: str, precision: Precision, record: Recorder | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    seeds = (3, 4, 5)
+    expected = [losses(trainer(name, precision=precision, seed=seed)) for seed in seeds]
+    runs = [trainer(name, precision=precision, seed=seed) for seed in seeds]
+    with caplog.at_level(logging.WARNING):
+        together = Together(runs, record)
+        found: list[list[float]] = [[] for _ in seeds]
+        while not runs[0].done:
+            together.run_epoch()
+            for curve, run in zip(found, runs, strict=True):
+                curve += run.step_losses
+    assert [record for record in caplog.records if record.name.startswith("rksearch")] == []  # none has failed
+    for curve, other in zip(found, expected, strict=True):
+        assert curve == pytest.approx(other, rel=1e-3 if precision == "fp32" else 5e-2)
+
+
 def test_dropout_draws_anew_in_every_replay() -> None:
     run = trainer("RKCNN-E-k8-2x1_2x1-drop30")
     run.prepare()
@@ -128,3 +155,15 @@ def test_bench_train_measures_both_sides(tmp_path: Path) -> None:
     for side in network["sides"].values():
         assert side["images_per_s"]["median"] > 0
         assert side["peak_mem_bytes"] > 12 * network["params"]  # weights, momenta and gradients
+
+
+def test_bench_train_measures_seeds_together_beside_processes(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    done = rksearch(
+        *("bench", "train", "ResNet-8", "--dataset", "digits", "--device", "cuda", "--rounds", "1", "--steps", "4"),
+        *("--concurrent", "1,2", "--together", "2,4", "--to", str(path)),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())["concurrent"]
+    assert [(one["processes"], one["seeds"]) for one in found] == [(1, 1), (2, 1), (1, 2), (1, 4)]
+    assert all(one["images_per_s"]["median"] > 0 for one in found)

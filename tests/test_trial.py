@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from rksearch import training
 from rksearch import trial as trial_module
 from rksearch.checkpoint import NEWEST, PREVIOUS
 from rksearch.cost import cost
@@ -84,7 +85,7 @@ def test_a_finished_trial_returns_at_once_and_reports_no_epoch_again(
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("a finished trial needs no data")
 
-    monkeypatch.setattr(trial_module, "load_images", never)
+    monkeypatch.setattr(training, "load_images", never)
     told: list[Epoch] = []
     assert run_trial(replace(SPEC, role="baseline"), execution(work_dir), told.append) == result
     assert told == []
@@ -162,7 +163,7 @@ def test_a_checkpoint_that_does_not_fit_the_network_is_not_used(
     tmp_path: Path, whole: tuple[Path, TrialResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:  # as if an older version had built the network otherwise
-        patch.setattr(trial_module, "build", lambda arch, facts: build(parse("ResNet-8"), facts))
+        patch.setattr(training, "build", lambda arch, facts: build(parse("ResNet-8"), facts))
         told: list[Epoch] = []
         run_trial(SPEC, execution(tmp_path), told.append, until=2)
     result = run_trial(SPEC, execution(tmp_path))
@@ -200,8 +201,8 @@ class Broken(nn.Module):
 
 
 def test_an_exception_of_the_network_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_module, "build", lambda arch, facts: Broken())
-    monkeypatch.setattr(trial_module, "witness", lambda model, facts, counts: {})
+    monkeypatch.setattr(training, "build", lambda arch, facts: Broken())
+    monkeypatch.setattr(training, "witness", lambda model, facts, counts: {})
     result = run_trial(SPEC, execution(tmp_path))
     assert (result.failure, result.message) == ("error", "ZeroDivisionError while training epoch 1: broken network")
     assert "in forward" in (trial_dir(tmp_path, SPEC.id) / "error.txt").read_text()
@@ -261,8 +262,8 @@ def test_out_of_memory_is_a_failure_that_holds_nothing_and_can_be_tried_again(
         return model
 
     with monkeypatch.context() as patch:
-        patch.setattr(trial_module, "build", greedy)
-        patch.setattr(trial_module, "witness", lambda model, facts, counts: {})
+        patch.setattr(training, "build", greedy)
+        patch.setattr(training, "witness", lambda model, facts, counts: {})
         result = run_trial(SPEC, execution(tmp_path))
     assert (result.status, result.failure) == ("failed", "out_of_memory")
     assert "fewer trials at a time" in str(result.message)

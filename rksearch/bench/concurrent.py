@@ -1,4 +1,4 @@
-"""Summed throughput of several trainings at a time, each in a process of its own, as a run has them on one device."""
+"""Summed throughput of several trainings at a time, as a run has them on a device: in processes or as one program."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import queue
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from rksearch.bench.train import Settings, Source, Spread, ours
 from rksearch.engine.compiling import EAGER
+from rksearch.engine.heap import freed_memory_kept
 from rksearch.errors import RksearchError
 from rksearch.spec import parse
+from rksearch.together import Together
 
 STEPS = 20
 """Steps of an epoch where none are given."""
@@ -27,19 +29,28 @@ READY_WITHIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """How many trainings go on at a time: so many processes, each with so many seeds as one program."""
+
+    processes: int = 1
+    seeds: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Concurrency:
     """So many trainings at a time.
 
     Attributes:
         name: architecture.
-        processes: how many.
-        threads: CPU threads of each.
+        processes, seeds: how many, see `Case`.
+        threads: CPU threads of each process.
         images_per_s: of all together, over the rounds.
-        times_one: images_per_s over that of the first count measured.
+        times_one: images_per_s over that of the first case measured.
     """
 
     name: str
     processes: int
+    seeds: int
     threads: int
     images_per_s: Spread
     times_one: float
@@ -47,14 +58,14 @@ class Concurrency:
 
 def bench_concurrent(
     names: Sequence[str],
-    counts: Sequence[int],
+    cases: Sequence[Case],
     source: Source,
     settings: Settings,
     on_done: Callable[[Concurrency], None] | None = None,
     *,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """Measure every network with every number of processes; plain values for JSON.
+    """Measure every network in every case; plain values for JSON.
 
     Each process has `threads` threads; without that, those of this one are divided among them, at least one for each.
 
@@ -66,14 +77,19 @@ def bench_concurrent(
     found: list[Concurrency] = []
     for name in [str(parse(name)) for name in names]:
         first: float | None = None
-        for count in counts:
-            share = threads or max(1, available // count)
-            rates = _rates(name, count, share, source, settings)
+        for case in cases:
+            share = threads or max(1, available // case.processes)
+            rates = _rates(name, case, share, source, settings)
             first = first or statistics.median(rates)
             spread = Spread(median=statistics.median(rates), low=min(rates), high=max(rates))
             found.append(
                 Concurrency(
-                    name=name, processes=count, threads=share, images_per_s=spread, times_one=spread.median / first
+                    name=name,
+                    processes=case.processes,
+                    seeds=case.seeds,
+                    threads=share,
+                    images_per_s=spread,
+                    times_one=spread.median / first,
                 )
             )
             if on_done is not None:
@@ -86,14 +102,14 @@ def bench_concurrent(
     }
 
 
-def _rates(name: str, count: int, threads: int, source: Source, settings: Settings) -> list[float]:
-    """Images a second of `count` processes together, one number for each round."""
+def _rates(name: str, case: Case, threads: int, source: Source, settings: Settings) -> list[float]:
+    """Images a second of all trainings together, one number for each round."""
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(count)
+    barrier = context.Barrier(case.processes)
     told: Any = context.Queue()
     workers = [
-        context.Process(target=_work, args=(name, threads, source, settings, barrier, told), daemon=True)
-        for _ in range(count)
+        context.Process(target=_work, args=(name, case.seeds, threads, source, settings, barrier, told), daemon=True)
+        for _ in range(case.processes)
     ]
     for worker in workers:
         worker.start()
@@ -124,20 +140,23 @@ def _report(told: Any, workers: Sequence[Any], settings: Settings) -> list[float
     raise RksearchError(f"{len(workers)} trainings at a time did not end in time; measure fewer at a time")
 
 
-def _work(name: str, threads: int, source: Source, settings: Settings, barrier: Any, told: Any) -> None:
+def _work(name: str, seeds: int, threads: int, source: Source, settings: Settings, barrier: Any, told: Any) -> None:
     """Train until the window of each round is over; tells images a second per round."""
     torch.set_num_threads(threads)
     images = (settings.steps or STEPS) * settings.batch_size
-    trainer = ours(parse(name), source, settings, images, EAGER)
-    trainer.prepare()
-    trainer.train_pass(1)
+    spec = parse(name)
+    trainers = [ours(spec, source, replace(settings, seed=settings.seed + i), images, EAGER) for i in range(seeds)]
+    trainings = Together(trainers)
     rates = []
-    for _ in range(settings.rounds):
-        barrier.wait(READY_WITHIN_S)
-        start = time.perf_counter()
-        epochs = 0
-        while time.perf_counter() - start < WINDOW_S:
-            trainer.train_pass(1)
-            epochs += 1
-        rates.append(epochs * images / (time.perf_counter() - start))
+    with freed_memory_kept(settings.device):
+        trainings.prepare()
+        trainings.train_pass()
+        for _ in range(settings.rounds):
+            barrier.wait(READY_WITHIN_S)
+            start = time.perf_counter()
+            epochs = 0
+            while time.perf_counter() - start < WINDOW_S:
+                trainings.train_pass()
+                epochs += 1
+            rates.append(seeds * epochs * images / (time.perf_counter() - start))
     told.put(rates)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,18 +21,22 @@ from torch.nn import functional as F
 from rksearch.batches import DeviceImages, TrainBatches
 from rksearch.bench import usual
 from rksearch.bench.dense import block_pairs
+from rksearch.bench.memory import largest_map_bytes
 from rksearch.bench.train import Settings, Source, Spread, cold_compiler, ours, plain
 from rksearch.cost import layout_cost
 from rksearch.device import autocast
 from rksearch.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.engine.heap import freed_memory_kept, let_go_as_usual
 from rksearch.layout import layout
 from rksearch.memory import activation_bytes
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.spec import ArchSpec, DenseNet, ResNet, RKNet, parse
+from rksearch.together import Together
 from rksearch.train import seed_everything
 
 SEEDS = 4
+HEAP_STEPS = 8
 Work = Callable[[], object]
 
 
@@ -99,9 +103,12 @@ def _pairs(specs: Sequence[ArchSpec], source: Source, settings: Settings, compil
             yield _bf16_pair(spec, source, settings)
         yield _resident_pair(spec, source, settings)
         yield _optimiser_pair(spec, source, settings)
+        if settings.device.type == "cpu":
+            yield _heap_pair(spec, source, settings)
         yield from _usual_pairs(spec, source, settings)
         yield _recompute_pair(spec, source, settings)
         yield _seeds_pair(spec, source, settings)
+        yield _together_pair(spec, source, settings)
         if compiled:
             yield _compiled_pair(spec, source, settings)
         if settings.device.type == "cuda":
@@ -210,6 +217,32 @@ def _optimiser_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         because="rule of thumb: a loop over many small tensors costs a few percent of a small step",
         without=_our_step(spec, source, settings),
         within=_our_step(spec, source, settings, fused=True),
+    )
+
+
+def _heap_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    """Steps that take their memory from the system anew, and that find what the last one freed."""
+    step = _our_step(spec, source, settings, fused=True)
+
+    def steps() -> None:
+        for _ in range(HEAP_STEPS):
+            step()
+
+    def without() -> None:
+        let_go_as_usual(largest_map_bytes(layout(spec, source.data), settings.batch_size))
+        steps()
+
+    def within() -> None:
+        with freed_memory_kept(settings.device):
+            steps()
+
+    return Pair(
+        lever="freed memory kept",
+        subject=str(spec),
+        predicted=1.1,
+        because=f"rule of thumb: no page is zeroed anew; in {HEAP_STEPS} steps, the first of which finds none",
+        without=without,
+        within=within,
     )
 
 
@@ -338,6 +371,32 @@ def _seeds_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         because="the same work in fewer, larger operations: worth it where launching them is what takes time",
         without=one_by_one,
         within=batched_gradients(models, images, labels),
+    )
+
+
+def _together_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    """Several trainings one after the other, and as one program."""
+    images = 2 * settings.batch_size
+    apart, joined = (
+        [ours(spec, source, replace(settings, seed=seed), images, EAGER) for seed in range(SEEDS)] for _ in range(2)
+    )
+    together = Together(joined)
+    together.prepare()
+    for trainer in apart:
+        trainer.prepare()
+
+    def one_by_one() -> None:
+        for trainer in apart:
+            trainer.train_pass(1)
+
+    on_cpu = settings.device.type == "cpu"
+    return Pair(
+        lever=f"{SEEDS} seeds as one program",
+        subject=str(spec),
+        predicted=1.0 if on_cpu else 2.0,
+        because="they take turns" if on_cpu else "rule of thumb: one small network leaves most of a GPU idle",
+        without=one_by_one,
+        within=together.train_pass,
     )
 
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from rksearch.batches import DeviceImages, TrainBatches
-from rksearch.bench.memory import allocated_peak, held_bytes
+from rksearch.bench.memory import allocated_peak, held_bytes, largest_map_bytes
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, measure_ceilings, roofline, synchronise
 from rksearch.bench.usual import as_usually_written
@@ -298,10 +298,12 @@ def _take_steps(contestant: Contestant, count: int) -> None:
 
 def _round_s(contestant: Contestant, net: Layout, settings: Settings) -> float:
     """Seconds of an epoch as in the midst of a training: after a step, with caches and memory as that leaves them."""
-    with freed_memory_kept(settings.device) if isinstance(contestant, Trainer) else nullcontext():
-        if isinstance(contestant, PlainLoop):
+    with ExitStack() as stack:
+        if isinstance(contestant, Trainer):
+            stack.enter_context(freed_memory_kept(settings.device))
+        else:
             # As in a process of its own, where nobody has told the C library anything.
-            let_go_as_usual(4 * settings.batch_size * max(row.out_channels * row.out_size.area for row in net.rows))
+            let_go_as_usual(largest_map_bytes(net, settings.batch_size))
         _take_steps(contestant, 1)
         return _epoch_s(functools.partial(_train, contestant), settings)
 

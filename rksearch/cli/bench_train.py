@@ -58,6 +58,11 @@ cpu_time_option = click.option(
     metavar="N,N,...",
     help="Instead: the summed throughput of so many trainings at a time, ours, each in a process of its own.",
 )
+@click.option(
+    "--together",
+    metavar="N,N,...",
+    help="Likewise: of so many seeds at a time, ours, as one program in one process.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random images.")
 @json_option
 @to_option
@@ -75,6 +80,7 @@ def bench_training(
     workers: int | None,
     cpu_time: bool,
     concurrent: str | None,
+    together: str | None,
     seed: int,
     as_json: bool,
     path: Path | None,
@@ -96,8 +102,8 @@ def bench_training(
         workers,
     )
     chosen = names or NAMES
-    if concurrent is not None:
-        found = _concurrent(chosen, concurrent, source, settings, quiet=as_json)
+    if concurrent is not None or together is not None:
+        found = _concurrent(chosen, concurrent, together, source, settings, quiet=as_json)
     else:
         from rksearch.bench.train import bench_train
 
@@ -198,30 +204,46 @@ def _prepare(
 
 
 def _concurrent(
-    names: tuple[str, ...], counts: str, source: Source, settings: Settings, *, quiet: bool
+    names: tuple[str, ...],
+    processes: str | None,
+    seeds: str | None,
+    source: Source,
+    settings: Settings,
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Measure several trainings at a time."""
-    from rksearch.bench.concurrent import Concurrency, bench_concurrent
+    from rksearch.bench.concurrent import Case, Concurrency, bench_concurrent
 
-    try:
-        numbers = [int(count) for count in counts.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise click.BadParameter(
-            f"numbers of trainings, such as 1,2,4,8, but got {counts!r}", param_hint="--concurrent"
-        )
+    cases = [Case(processes=count) for count in _counts(processes, "--concurrent")]
+    cases += [Case(seeds=count) for count in _counts(seeds, "--together")]
     if settings.compiled:
-        raise click.UsageError("--concurrent measures trainings that are not compiled; leave --compile out")
+        raise click.UsageError(
+            "--concurrent and --together measure trainings that are not compiled; leave --compile out"
+        )
 
     def show(one: Concurrency) -> None:
         rate = one.images_per_s
+        how = f"{one.processes} at a time" if one.seeds == 1 else f"{one.seeds} seeds together"
         click.echo(
-            f"{one.name}  {one.processes} at a time, {one.threads} threads each: {rate.median:,.0f} images/s together "
+            f"{one.name}  {how}, {one.threads} threads a process: {rate.median:,.0f} images/s in all "
             f"({rate.low:,.0f} to {rate.high:,.0f})  {one.times_one:.2f}x"
         )
 
-    return bench_concurrent(names, numbers, source, settings, None if quiet else show)
+    return bench_concurrent(names, cases, source, settings, None if quiet else show)
+
+
+def _counts(text: str | None, option: str) -> list[int]:
+    """Numbers of trainings, such as 1,2,4,8."""
+    if text is None:
+        return []
+    try:
+        numbers = [int(count) for count in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise click.BadParameter(f"numbers of trainings, such as 1,2,4,8, but got {text!r}", param_hint=option)
+    return numbers
 
 
 def _show(bench: NetworkBench) -> None:

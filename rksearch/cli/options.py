@@ -81,6 +81,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         compile_: str,
         cpus_per_trial: float,
         gpus_per_trial: float | None,
+        seeds_together: int | None,
         address: str | None,
         storage: str | None,
         verbose: bool,
@@ -95,6 +96,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         resources = Resources(
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
+            seeds_together=seeds_together,
             address=address,
             storage=None if storage is None else absolute(storage),
             data_dir=data_dir,
@@ -126,6 +128,12 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
             default=None,
             help="GPUs that each trial reserves; 0.25 lets four share one. [default: measured where there is a GPU, "
             "else 0]",
+        ),
+        click.option(
+            "--seeds-together",
+            type=click.IntRange(min=1),
+            help="Seeds of one architecture that are trained as one program, at most; on a GPU they have it to "
+            "themselves. Results stay the same. [default: measured where --gpus-per-trial is, else 1]",
         ),
         click.option(
             "--address", metavar="HOST:PORT", help="Join the Ray cluster at this address (or `auto`: the local one)."

@@ -31,13 +31,17 @@ class TrainStep:
         precision: of convolutions and matrix products.
 
     Attributes:
+        model: as given.
+        device: of its images.
+        sizes: images in every batch of an epoch.
         losses: mean loss of every step of the epoch, (steps,).
         wrong: misclassified images of the epoch so far.
     """
 
     def __init__(self, model: nn.Module, batches: TrainBatches, recipe: Recipe, precision: Precision) -> None:
         device, count, steps = batches.images.device, len(batches.images), batches.steps_per_epoch
-        self._model, self._batches, self._precision, self._device = model, batches, precision, device
+        self.model, self.device, self.sizes = model, device, [stop - start for start, stop in batches.bounds]
+        self._batches, self._precision = batches, precision
         # A fused optimiser reads the rate from memory: the host's number on a CPU (float64), a float32 on a GPU.
         self._rate = torch.zeros((), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
         # Fused, because a loop over hundreds of small tensors costs a small net several percent of its time.
@@ -61,7 +65,7 @@ class TrainStep:
             dx=torch.zeros(count, dtype=torch.int64, device=device),
             flip=torch.zeros(count, dtype=torch.bool, device=device),
         )
-        self._offsets = torch.arange(max(stop - start for start, stop in batches.bounds), device=device)
+        self._offsets = torch.arange(max(self.sizes), device=device)
         self._image = torch.zeros(1, dtype=torch.int64, device=device)
         self._step = torch.zeros(1, dtype=torch.int64, device=device)
         self.losses = torch.zeros(steps, device=device)
@@ -90,7 +94,7 @@ class TrainStep:
         """Train on the next `size` images; `forward` is the model, or the model compiled."""
         self._rate.copy_(self._rates.index_select(0, self._step).squeeze(0))
         images, labels = self._batches.at(self._image + self._offsets[:size], self._draws)
-        with autocast(self._device, self._precision):
+        with autocast(self.device, self._precision):
             logits = forward(images)
         loss = F.cross_entropy(logits.float(), labels)
         loss.backward()
@@ -103,8 +107,8 @@ class TrainStep:
 
     def tensors(self) -> Iterator[Tensor]:
         """All that a step changes and the next one reads."""
-        yield from self._model.parameters()
-        yield from self._model.buffers()
+        yield from self.model.parameters()
+        yield from self.model.buffers()
         for state in self.optimizer.state.values():
             yield from (value for value in state.values() if isinstance(value, Tensor))
         yield from (self._rate, self._image, self._step, self.losses, self.wrong)

@@ -26,7 +26,7 @@ from rksearch.records import Role, TrialResult, TrialSpec
 from rksearch.search.racing import Field, Race, Racer, expected_epochs
 from rksearch.search.samplers.base import Sampler
 from rksearch.search.settings import Settings
-from rksearch.search.tasks import Phase, Remaining, Task
+from rksearch.search.tasks import Phase, Remaining, Task, first_training
 
 CERTAIN = 0.02
 """Membership in the front with a probability below this, or above one minus this, is not worth another training."""
@@ -78,30 +78,31 @@ class SearchAgenda:
         """Everything that is or will be trained so far: baselines, known, candidates, in this order."""
         return [*self._settings.baselines, *self._settings.known, *self._candidates]
 
-    def next(self, history: History, running: Mapping[str, Task], phase: Phase = "search") -> Task | None:
+    def next(
+        self, history: History, running: Mapping[str, Task], phase: Phase = "search", together: int = 1
+    ) -> Task | None:
         """The next task, or None when nothing can be started before something that is running ends."""
         if phase == "over":
             return None
-        for trial in self._due((*self._settings.baselines, *self._settings.known), history):
-            if trial.id not in running:
-                return self._train(trial, history)
+        first = self._seeds((*self._settings.baselines, *self._settings.known))
+        if task := first_training(first, history, running, together):
+            return task
         if task := self._control(history, running):
             return task
-        if task := self._search(history, running, phase):
+        if task := self._search(history, running, phase, together):
             return task
-        for trial in self._replicates(self._settings.baselines):
-            if trial.id not in history.trials and trial.id not in running:
-                return self._train(trial, history)
+        if task := first_training(self._replicates(self._settings.baselines), history, running, together):
+            return task
         if any(task.trial.role in ("candidate", "known") and not task.trial.replicate for task in running.values()):
             return None  # the front may still change
-        return self._refine(history, running)
+        return self._refine(history, running, together)
 
     def remaining(self, history: History) -> Remaining:
         """Trainings that are not finished, given what stands on the front now, and their epochs."""
         full = self._settings.recipe.epochs
         front = [item.arch for item in self.front(history)]
         wanted = {t.id for t in self._replicates((*self._settings.baselines, *front))}
-        wanted |= {t.id for arch in self._first for t in self._seeds(arch)}
+        wanted |= {t.id for t in self._seeds(self._first)}
         certain = len(wanted - set(history.trials))
         unknown = 0 if self._exhausted else max(0, self._settings.trials - len(self._candidates))
         begun = [arch for arch in self._candidates if f"{arch}@0" not in history.trials]
@@ -122,7 +123,7 @@ class SearchAgenda:
 
     # -- the search itself
 
-    def _search(self, history: History, running: Mapping[str, Task], phase: Phase) -> Task | None:
+    def _search(self, history: History, running: Mapping[str, Task], phase: Phase, together: int) -> Task | None:
         """A candidate that goes on, a new one, a further seed of one, or one to be written down as pruned."""
         rungs = self._race.racing.rungs if self._race else ()
         for trial_id in [key for key in self._open if key in history.trials]:
@@ -145,10 +146,8 @@ class SearchAgenda:
                 return Task("prune", paused[0])
         if self._settings.search_seeds == 1:
             return None
-        for trial in self._due([a for a in self._candidates if self._complete(history, a)], history):
-            if trial.id not in running:
-                return self._train(trial, history)
-        return None
+        complete = [arch for arch in self._candidates if self._complete(history, arch)]
+        return first_training(self._seeds(complete), history, running, together)
 
     def _promotion(self, history: History, running: Mapping[str, Task]) -> Task | None:
         """The best of the trials that may go on from a rung."""
@@ -229,12 +228,11 @@ class SearchAgenda:
 
     # -- seeds
 
-    def _refine(self, history: History, running: Mapping[str, Task]) -> Task | None:
-        """A further seed for the front, and then where membership in it is most uncertain."""
+    def _refine(self, history: History, running: Mapping[str, Task], together: int) -> Task | None:
+        """Further seeds for the front, and then one where membership in it is most uncertain."""
         front = [item.arch for item in self.front(history)]
-        for trial in self._replicates(front):
-            if trial.id not in history.trials and trial.id not in running:
-                return self._train(trial, history)
+        if task := first_training(self._replicates(front), history, running, together):
+            return task
         limit = self._settings.replicates
         under_way = sum(t.action == "train" and self._is_extra(t.trial) for t in running.values())
         if limit is not None and self._extra_trainings(history) + under_way >= limit:
@@ -280,15 +278,11 @@ class SearchAgenda:
         pair = history.trials.get(f"{arch}@0")
         return pair is not None and pair[1].status == "complete"
 
-    def _due(self, archs: Iterable[str], history: History) -> Iterator[TrialSpec]:
-        """The trainings that belong to the search and are not finished."""
+    def _seeds(self, archs: Iterable[str]) -> Iterator[TrialSpec]:
+        """The trainings that belong to the search."""
         for arch in archs:
-            for trial in self._seeds(arch):
-                if trial.id not in history.trials:
-                    yield trial
-
-    def _seeds(self, arch: str) -> list[TrialSpec]:
-        return [self._trial(arch, replicate) for replicate in range(self._settings.search_seeds)]
+            for replicate in range(self._settings.search_seeds):
+                yield self._trial(arch, replicate)
 
     def _replicates(self, archs: Iterable[str]) -> Iterator[TrialSpec]:
         several = list(archs)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -86,18 +86,22 @@ def perform_all(
     with _ray(resources, console):
         available = ray.cluster_resources()
         if sample is not None and resources.gpus_per_trial is None and _has_gpu(available, resources):
-            resources = replace(resources, gpus_per_trial=1 / _trials_per_gpu(sample(), state, console))
+            resources = _shared(resources, sample(), state, console)
         asked, slots = _resources_per_trial(available, resources)
         whole = _whole_device(asked, ray.nodes())
 
         def reserved(task: Task) -> dict[str, float]:
-            return whole if task.alone else asked
+            # Seeds that are trained together fill a GPU; on a CPU they take turns.
+            return whole if task.alone or (task.beside and asked["gpu"]) else asked
 
-        state.reserved = reserved
+        def memory_share(task: Task) -> float:
+            # Of the device that it may run out of; the largest machine leaves a task the least.
+            mine = reserved(task)
+            return min(1.0, mine["gpu"] or mine["cpu"] / whole["cpu"])
+
+        state.reserved, state.together = reserved, resources.seeds_together or 1
         counted = _SlotCount(asked, slots)
-        # What a task reserves of the device that it may run out of; the largest machine leaves a task the least.
-        share = asked["gpu"] or asked["cpu"] / whole["cpu"]
-        searcher = LedgerSearcher(state, replace(execution, memory_share=min(1.0, share)), counted)
+        searcher = LedgerSearcher(state, execution, memory_share, counted)
         # At most so many trials wait for a worker; the searcher keeps back all but one that would only wait for a slot.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
         shown = view(state, console, slots)
@@ -164,25 +168,37 @@ def _has_gpu(available: dict[str, float], resources: Resources) -> bool:
     return available.get("GPU", 0) >= 1 and resources.device != "cpu"
 
 
-def _trials_per_gpu(sample: Training, state: RunState, console: Console) -> int:
-    """Measured by a worker that has a GPU to itself, told to the user and the ledger."""
+def _shared(resources: Resources, sample: Training, state: RunState, console: Console) -> Resources:
+    """The resources with a share of a GPU measured by a worker that has one to itself; told to user and ledger."""
     import ray
 
-    console.print(f"Measuring how many trials should share a GPU, with {sample.arch} ...", highlight=False)
+    console.print(f"Measuring how trials should share a GPU, with {sample.arch} ...", highlight=False)
     found: Sharing | str = ray.get(
         ray.remote(_measured).options(num_gpus=1, num_cpus=sample.threads, max_retries=0).remote(sample)
     )
     if isinstance(found, str):
         console.print(f"It could not be measured, so each trial gets a whole GPU: {found}", highlight=False)
-        return 1
-    rates = ", ".join(f"{count}: {rate:,.0f}" for count, rate in found.images_per_s.items())
+        return replace(resources, gpus_per_trial=1.0)
     console.print(
-        f"Trials that share a GPU: {found.trials_per_gpu} (images/s of all by trials at a time: {rates}); "
-        "--gpus-per-trial says otherwise",
+        f"Trials that share a GPU: {found.trials_per_gpu} (images/s of all by trials at a time: "
+        f"{_rates_text(found.images_per_s)}); --gpus-per-trial says otherwise",
+        highlight=False,
+    )
+    console.print(
+        f"Seeds that are trained together: {found.seeds_together} (images/s of all by seeds in one program: "
+        f"{_rates_text(found.together)}); --seeds-together says otherwise",
         highlight=False,
     )
     state.ledger.write_sharing(found.to_json())
-    return found.trials_per_gpu
+    return replace(
+        resources,
+        gpus_per_trial=1 / found.trials_per_gpu,
+        seeds_together=resources.seeds_together or found.seeds_together,
+    )
+
+
+def _rates_text(rates: Mapping[int, float]) -> str:
+    return ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items()) or "not measured"
 
 
 def _measured(sample: Training) -> Sharing | str:

@@ -8,7 +8,7 @@ from rksearch.front import by_macs, by_params, rk_front, summarise
 from rksearch.ledger import History
 from rksearch.records import TrialSpec
 from rksearch.search.settings import Settings
-from rksearch.search.tasks import Phase, Remaining, Task
+from rksearch.search.tasks import Phase, Remaining, Task, first_training
 
 
 class FinalAgenda:
@@ -26,13 +26,14 @@ class FinalAgenda:
         self._archs = tuple(archs)
         self._fresh = fresh
 
-    def next(self, history: History, running: Mapping[str, Task], phase: Phase = "search") -> Task | None:
+    def next(
+        self, history: History, running: Mapping[str, Task], phase: Phase = "search", together: int = 1
+    ) -> Task | None:
         """The next training or reading, or None when nothing can be started before something running ends."""
         if phase == "over":
             return None
-        for trial in self._fresh_trainings():
-            if trial.id not in history.trials and trial.id not in running:
-                return Task("train", trial, alone=trial.id in history.retried)
+        if task := first_training(self._fresh_trainings(), history, running, together):
+            return task
         return next((task for task in self._readings(history) if task.id not in running), None)
 
     def remaining(self, history: History) -> Remaining:

@@ -148,13 +148,13 @@ class _Sleep:
     trial_s: float
 
     def __call__(
-        self, task: Task, execution: Execution, on_epoch: Callable[[Epoch], None] | None = None
+        self, task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None = None
     ) -> dict[str, Any]:
         start = time.time()
         time.sleep(self.trial_s)
         note = json.dumps({"start": start, "end": time.time()})
         (Path(execution.work_dir) / f"slept-{task.trial.replicate}.json").write_text(note)
-        return {"result": TrialResult(status="paused").to_json()}
+        return {"results": [TrialResult(status="paused").to_json()]}
 
 
 class _Sleepers:
@@ -172,7 +172,9 @@ class _Sleepers:
         ]
         self.memory_kib: dict[int, float] = {}
 
-    def next(self, history: History, running: Mapping[str, Task], phase: Phase = "search") -> Task | None:
+    def next(
+        self, history: History, running: Mapping[str, Task], phase: Phase = "search", together: int = 1
+    ) -> Task | None:
         """The next one that has not slept yet."""
         if len(history.paused) not in self.memory_kib:
             self.memory_kib[len(history.paused)] = resident_kib()

@@ -15,6 +15,8 @@ class Resources:
     Attributes:
         cpus_per_trial, gpus_per_trial: reserved for each trial; fractions let trials share a GPU. None for GPUs: as
             many trials share one as `rksearch.search.sharing` finds best, none where there is no GPU.
+        seeds_together: most seeds of one architecture that are trained as one program, on a GPU of their own; None for
+            as many as `rksearch.search.sharing` finds best where it measures, else one.
         address: of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
         data_dir: where data sets lie or are downloaded to.
         download: whether a missing data set may be downloaded.
@@ -27,6 +29,7 @@ class Resources:
 
     cpus_per_trial: float = 1.0
     gpus_per_trial: float | None = None
+    seeds_together: int | None = None
     address: str | None = None
     data_dir: Path = Path("data")
     download: bool = True
@@ -52,6 +55,7 @@ class Resources:
 REMEMBERED = (
     "cpus_per_trial",
     "gpus_per_trial",
+    "seeds_together",
     "data_dir",
     "download",
     "device",

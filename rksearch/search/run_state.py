@@ -29,6 +29,7 @@ class RunState:
         objectives: what the sampler is told of each.
         budget: of time; None without a limit.
         reserved: CPUs and GPUs of one task.
+        together: most seeds of one architecture in one task.
         clock: seconds that only grow.
     """
 
@@ -41,6 +42,7 @@ class RunState:
         objectives: tuple[str, ...] = (),
         budget: Budget | None = None,
         reserved: Callable[[Task], Mapping[str, float]] = lambda task: {"cpu": 0.0, "gpu": 0.0},
+        together: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ledger = ledger
@@ -51,28 +53,34 @@ class RunState:
         self.running: dict[str, Task] = {}
         self.progress: dict[str, Epoch] = {}
         self.reserved = reserved
+        self.together = together
         self._sampler = sampler
         self._objectives = tuple(objective(name) for name in objectives)
         self._clock = clock
         self._started_at: dict[str, float] = {}
+        # Of the running trials: what their task reserves, and how many share it.
+        self._work: dict[str, tuple[Mapping[str, float], int]] = {}
         self._idle = False
         for spec, result in [*self.history.trials.values(), *self.history.paused.values()]:
             self._observe(spec, result)
 
     def next(self) -> Task | None:
-        """The next task for a worker, marked as running; None when there is nothing to start now."""
+        """The next task for a worker, each of its trials marked as running; None if there is nothing to start now."""
         while True:
             phase = self.budget.phase(self.history, self._running_work() if self.budget.of_work else {})
-            task = self.agenda.next(self.history, self.running, phase)
+            task = self.agenda.next(self.history, self.running, phase, self.together)
             if task is None or task.action != "prune":
                 break
             self._prune(task.trial)
         self._idle = task is None
         if task is not None:
-            self.running[task.id] = task
-            if task.action == "train":
-                # On disk before it runs: a candidate that was chosen is trained, whatever happens to the driver.
-                self.ledger.write_start(task.trial.id)
+            trials = task.each()
+            for each in trials:
+                self.running[each.id] = each
+                self._work[each.id] = self.reserved(task), len(trials)
+                if each.action == "train":
+                    # On disk before it runs: a candidate that was chosen is trained, whatever happens to the driver.
+                    self.ledger.write_start(each.trial.id)
         return task
 
     @property
@@ -81,7 +89,7 @@ class RunState:
         return not self.running and self._idle
 
     def on_start(self, task: Task) -> None:
-        """A worker has taken the task."""
+        """A worker has taken the task of this one trial."""
         self._started_at[task.id] = self._clock()
 
     def on_epoch(self, task: Task, epoch: Epoch) -> None:
@@ -89,7 +97,7 @@ class RunState:
         self.progress[task.id] = epoch
 
     def on_end(self, task: Task, outcome: Mapping[str, Any]) -> None:
-        """A task has ended: with a `result`, with a reason to `abort` the run, or with a `message` about its worker.
+        """The task of one trial has ended: with a `result`, a reason to `abort` the run, or a `message` of its worker.
 
         Raises:
             RunAborted: the worker found that no trial can go on (a full disk, missing data).
@@ -97,7 +105,8 @@ class RunState:
         """
         self.running.pop(task.id, None)
         self.progress.pop(task.id, None)
-        wall_time_s = self._clock() - self._started_at.pop(task.id, self._clock())
+        reserved, sharers = self._work.pop(task.id, (self.reserved(task), 1))
+        wall_time_s = (self._clock() - self._started_at.pop(task.id, self._clock())) / sharers
         if "abort" in outcome:
             raise RunAborted(str(outcome["abort"]))
         if task.action == "test":
@@ -106,17 +115,16 @@ class RunState:
             self.ledger.write_test(task.trial, TestResult.from_json(outcome["result"]).to_json())
         else:
             result = TrialResult.from_json(outcome["result"]) if "result" in outcome else _died(outcome["message"])
-            self._trained(task, result, wall_time_s)
+            self._trained(task, result, wall_time_s, reserved)
         self.history = self._follower.refresh()
 
-    def _trained(self, task: Task, result: TrialResult, wall_time_s: float) -> None:
+    def _trained(self, task: Task, result: TrialResult, wall_time_s: float, reserved: Mapping[str, float]) -> None:
         spec = task.trial
         if result.failure == OUT_OF_MEMORY and not task.alone:
             self.ledger.write_retry(spec.id, str(result.message))
             return
-        asked = self.reserved(task)
         write = self.ledger.write_pause if result.status == "paused" else self.ledger.write_trial
-        write(spec, result, wall_time_s=wall_time_s, cpus=asked["cpu"], gpus=asked["gpu"])
+        write(spec, result, wall_time_s=wall_time_s, cpus=reserved["cpu"], gpus=reserved["gpu"])
         before = self.history.paused.get(spec.id)
         if result.status == "paused" and before is not None and len(result.epochs) < len(before[1].epochs):
             return  # its checkpoint was not found in time: nothing is new
@@ -145,8 +153,9 @@ class RunState:
         work = {"cpu": 0.0, "gpu": 0.0}
         for task_id, began in self._started_at.items():
             if task_id in self.running:
-                for kind, amount in self.reserved(self.running[task_id]).items():
-                    work[kind] = work.get(kind, 0.0) + amount * (now - began)
+                reserved, sharers = self._work[task_id]
+                for kind, amount in reserved.items():
+                    work[kind] = work.get(kind, 0.0) + amount * (now - began) / sharers
         return work
 
 

@@ -1,14 +1,15 @@
-"""How many trials share one GPU: measured with a network of the run before its first trial, not guessed.
+"""How trials share one GPU: measured with a network of the run before its first trial, not guessed.
 
 A small network leaves most of a GPU idle, so several at a time get more done; how many is a matter of the GPU, of its
-memory and of the networks.
+memory and of the networks. Trials in processes of their own share the GPU's time; seeds of one architecture that are
+trained as one program share its cores as well.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from rksearch.cost import cost
 from rksearch.errors import RksearchError
@@ -16,8 +17,8 @@ from rksearch.space import Space
 
 logger = logging.getLogger(__name__)
 
-COUNTS = (1, 2, 4, 8)
-"""Trainings at a time that are measured, until one more doubling does not pay."""
+COUNTS = (2, 4, 8)
+"""Trainings at a time that are measured besides one alone, until one more doubling does not pay."""
 
 WORTH = 1.1
 """So many times the images a second more trainings at a time must bring: each takes longer, and needs memory."""
@@ -50,21 +51,37 @@ class Sharing:
 
     Attributes:
         training: with what.
-        images_per_s: of all trainings together, by how many there were at a time.
+        images_per_s: of all trainings, by how many there were at a time, each in a process of its own.
+        together: of all trainings, by how many there were as one program.
     """
 
     training: Training
     images_per_s: Mapping[int, float]
+    together: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def trials_per_gpu(self) -> int:
         """How many to train at a time; see `fewest_worthwhile`."""
         return fewest_worthwhile(self.images_per_s)
 
+    @property
+    def seeds_together(self) -> int:
+        """How many seeds to train as one program: one unless that beats so many trials at a time."""
+        return fewest_worthwhile({1: self.images_per_s[self.trials_per_gpu], **self.together})
+
     def to_json(self) -> dict[str, object]:
         """Plain values."""
-        rates = {str(count): rate for count, rate in self.images_per_s.items()}
-        return {"training": asdict(self.training), "images_per_s": rates, "trials_per_gpu": self.trials_per_gpu}
+        return {
+            "training": asdict(self.training),
+            "images_per_s": _named(self.images_per_s),
+            "together": _named(self.together),
+            "trials_per_gpu": self.trials_per_gpu,
+            "seeds_together": self.seeds_together,
+        }
+
+
+def _named(rates: Mapping[int, float]) -> dict[str, float]:
+    return {str(count): rate for count, rate in rates.items()}
 
 
 def fewest_worthwhile(images_per_s: Mapping[int, float]) -> int:
@@ -81,16 +98,16 @@ def typical(space: Space) -> str:
     return str(by_macs[count // 2])
 
 
-def measure(training: Training, on_count: Callable[[int, float], None] | None = None) -> Sharing:
+def measure(training: Training) -> Sharing:
     """Train as many at a time as pays on the GPU that this process sees (on the CPU where it sees none).
 
-    A count that cannot be measured, for example because memory runs out, ends the measurement.
+    A count that cannot be measured, for example because memory runs out, ends the measurement of larger ones.
 
     Raises:
         RksearchError: not even one training can be measured.
     """
     # Imported here: the driver, which imports this module, does not need torch.
-    from rksearch.bench.concurrent import bench_concurrent
+    from rksearch.bench.concurrent import Case, bench_concurrent
     from rksearch.bench.train import Settings, Source
     from rksearch.datasets import dataset
     from rksearch.device import resolve_device, resolve_precision
@@ -103,20 +120,27 @@ def measure(training: Training, on_count: Callable[[int, float], None] | None = 
         rounds=1,
     )
     source = Source(dataset(training.dataset), None, settings.seed)
+
+    def rate_of(case: Case) -> float:
+        (found,) = bench_concurrent([training.arch], [case], source, settings, threads=training.threads)["concurrent"]
+        return float(found["images_per_s"]["median"])
+
+    alone = rate_of(Case())
+    images_per_s = _while_worth_it(alone, lambda count: rate_of(Case(processes=count)))
+    together = _while_worth_it(alone, lambda count: rate_of(Case(seeds=count)))
+    return Sharing(training=training, images_per_s={1: alone, **images_per_s}, together=together)
+
+
+def _while_worth_it(alone: float, rate_of: Callable[[int], float]) -> dict[int, float]:
+    """Images a second by count, beginning with two, as long as one more doubling pays and can be measured."""
     found: dict[int, float] = {}
     for count in COUNTS:
+        before = max(found.values(), default=alone)
         try:
-            one = bench_concurrent([training.arch], [count], source, settings, threads=training.threads)
+            found[count] = rate_of(count)
         except RksearchError as error:
-            if not found:
-                raise
             logger.warning("%d trainings at a time were not measured: %s", count, error)
             break
-        rate = one["concurrent"][0]["images_per_s"]["median"]
-        before = max(found.values(), default=0.0)
-        found[count] = rate
-        if on_count is not None:
-            on_count(count, rate)
-        if rate < WORTH * before:
+        if found[count] < WORTH * before:
             break
-    return Sharing(training=training, images_per_s=found)
+    return found

@@ -16,7 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from rksearch.errors import RksearchError
-from rksearch.records import Epoch, Execution
+from rksearch.records import Epoch, Execution, TrialSpec
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 
@@ -25,7 +25,7 @@ class Work(Protocol):
     """What a worker does with a task; see `outcome_of`."""
 
     def __call__(
-        self, task: Task, execution: Execution, on_epoch: Callable[[Epoch], None] | None = None
+        self, task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None = None
     ) -> dict[str, Any]:
         """Do the task and say what came of it."""
 
@@ -44,25 +44,29 @@ def _perform(config: Mapping[str, Any], work: Work) -> None:
     task = Task.from_json(config["task"])
     execution = Execution(**config["execution"])
 
-    def on_epoch(epoch: Epoch) -> None:
-        tune.report({"epoch_json": json.dumps(asdict(epoch))})
+    def on_epoch(trial: TrialSpec, epoch: Epoch) -> None:
+        tune.report({"trained": trial.id, "epoch_json": json.dumps(asdict(epoch))})
 
     tune.report({"outcome": json.dumps(work(task, execution, on_epoch))})
 
 
-def outcome_of(task: Task, execution: Execution, on_epoch: Callable[[Epoch], None] | None = None) -> dict[str, Any]:
+def outcome_of(
+    task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None = None
+) -> dict[str, Any]:
     """Do the task.
 
     Returns:
-        `result` (a `TrialResult` or `TestResult` as JSON), or `abort` with the reason when no task of this run can go
-        on: a full disk, missing data, an impossible device.
+        `results`, of each trial a `TrialResult` or `TestResult` as JSON, or `abort` with the reason when no task of
+        this run can go on: a full disk, missing data, an impossible device.
     """
     from rksearch import trial  # here, not above: the driver does not need torch
 
     try:
         if task.action == "test":
-            return {"result": trial.test_trial(task.trial, execution).to_json()}
-        return {"result": trial.run_trial(task.trial, execution, on_epoch, until=task.until).to_json()}
+            return {"results": [trial.test_trial(task.trial, execution).to_json()]}
+        specs = [task.trial, *task.beside]
+        found = trial.run_trials(specs, execution, on_epoch, until=task.until)
+        return {"results": [result.to_json() for result in found]}
     except RksearchError as error:
         # Not the network's fault (that would be a failed result): every other task would meet it too.
         return {"abort": str(error)}
@@ -81,12 +85,20 @@ class LedgerSearcher(Unpickled, Searcher):
     Args:
         state: of the run.
         execution: where and with what means tasks are done.
+        memory_share: of the device's memory, what a task may take.
         slots: how many tasks fit at once, now. One more may wait, so that a slot that becomes free is taken at once and
             a cluster that can grow knows that it should; more would be chosen without knowing what is found meanwhile.
     """
 
-    def __init__(self, state: RunState, execution: Execution, slots: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        execution: Execution,
+        memory_share: Callable[[Task], float],
+        slots: Callable[[], int],
+    ) -> None:
         super().__init__(metric=None, mode=None)
+        self._memory_share = memory_share
         self._slots = slots
         self.state = state
         self.execution = asdict(execution)
@@ -94,23 +106,27 @@ class LedgerSearcher(Unpickled, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next task as a Tune configuration; None to be asked again; FINISHED when all is done."""
-        if len(self.state.running) > self._slots():
+        if len(self.tasks) > self._slots():
             return None
         task = self.state.next()
         if task is None:
             return Searcher.FINISHED if self.state.done else None
         self.tasks[trial_id] = task
-        alone = {"memory_share": 1.0} if task.alone else {}
-        return {"task": task.to_json(), "execution": {**self.execution, **alone}}
+        return {"task": task.to_json(), "execution": {**self.execution, "memory_share": self._memory_share(task)}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: with an outcome, or because its worker died once too often."""
-        task = self.tasks.pop(trial_id)
+        trials = self.tasks.pop(trial_id).each()
         if result and "outcome" in result:
-            self.state.on_end(task, json.loads(result["outcome"]))
+            outcome = json.loads(result["outcome"])
+            found = [{"result": one} for one in outcome.get("results", ())]
+            outcomes = found or [outcome] * len(trials)
         elif error:
-            self.state.on_end(task, {"message": "its worker process died repeatedly; see its logs"})
-        # Otherwise Tune is being interrupted: the task is simply not finished.
+            outcomes = [{"message": "its worker process died repeatedly; see its logs"}] * len(trials)
+        else:
+            return  # Tune is being interrupted: the task is simply not finished
+        for each, one in zip(trials, outcomes, strict=True):
+            self.state.on_end(each, one)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the truth."""
@@ -130,7 +146,8 @@ class Progress(Unpickled, tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker has taken a task."""
         if task := self._searcher.tasks.get(trial.trial_id):
-            self._searcher.state.on_start(task)
+            for each in task.each():
+                self._searcher.state.on_start(each)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -141,7 +158,8 @@ class Progress(Unpickled, tune.Callback):
             # Deaths count only since the last epoch: a long trial may outlive any number of nodes, and one that kills
             # its worker at the same place again and again still ends.
             trial.run_metadata.num_failures = 0
-            self._searcher.state.on_epoch(task, Epoch(**json.loads(result["epoch_json"])))
+            (each,) = [each for each in task.each() if each.trial.id == result["trained"]]
+            self._searcher.state.on_epoch(each, Epoch(**json.loads(result["epoch_json"])))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A task has ended, and Tune is about to stop its trial."""
