@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,17 +23,11 @@ from rksearch.spec import parse
 from rksearch.train import seed_everything
 from tests.cli import rksearch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 DATA = replace(DATASETS["cifar10"], height=8, width=8)
 SETTINGS = Settings(device=CPU, precision="fp32", batch_size=6)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("guise", [dense.OutOfPlace, dense.OwnStatistics, dense.Preallocated])

@@ -16,17 +16,10 @@ from rksearch.spec import ArchSpec, parse
 from tests.measured import StepMemory, measure_evaluation, measure_step
 from tests.strategies import archs, rknets
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CIFAR10 = dataset("cifar10")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small networks on a busy machine wait for each other's threads most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def measured(spec: ArchSpec, data, batch_size: int, precision: Precision, again: bool) -> StepMemory:

@@ -27,16 +27,10 @@ from tests.cli import TINY_SPACE, rksearch
 from tests.recorded import Recorder
 from tests.trainings import COMPILED, CPU, NETWORKS, assert_same_training, needs_compiler, trainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 test_trial.__test__ = False  # type: ignore[attr-defined]
 SEEDS = (3, 4, 5)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def finish(runs: list[Trainer]) -> list[Trainer]:

@@ -1,6 +1,5 @@
 import io
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,19 +14,12 @@ from rksearch.recipe import Recipe
 from rksearch.records import Epoch
 from rksearch.train import Trainer, as_trial_failure, evaluate, seed_everything
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 DATA = DATASETS["digits"]
 RECIPE = Recipe(name="short", epochs=5, batch_size=16, lr=0.05, schedule="cosine", warmup=0.2)
 PRECISIONS: list[Precision] = ["fp32", "bf16"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small gain nothing from more, and wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def network() -> nn.Module:
