@@ -178,8 +178,8 @@ class OpenTrial:
         """How many have run."""
         return len(self.trainer.epochs) if self.trainer else 0
 
-    def begin(self, setting: Setting, trainings: int) -> Trainer | None:
-        """Make it ready to train, beside others that make so many in all; None if it has failed.
+    def begin(self, setting: Setting, trainings: int) -> None:
+        """Make it ready to train, beside others that make so many in all, unless that fails.
 
         Raises:
             RksearchError: the fault is not the network's.
@@ -195,13 +195,12 @@ class OpenTrial:
             self.trainer = self._resumed(lambda: _at_the_start(spec, setting, plan))
         except TrialFailed as failure:
             self.fail(failure)
-            return None
+            return
         choice = self.trainer.choice
         self._known |= {"compiled": choice.compiled, "compile_reason": choice.reason}
         logger.info("%s is %s", spec.id, choice.reason)
         if self.trainer.done:
             self._complete(self.trainer)
-        return self.trainer
 
     def _resumed(self, start: Callable[[], Trainer]) -> Trainer:
         """A trainer at the newest state that it accepts, else at the start."""

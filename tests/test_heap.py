@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -38,10 +39,11 @@ def steps():
 """
 
 
-def run(program: str, *arguments: str) -> list[int]:
+def run(program: str, *arguments: str, **environment: str) -> list[int]:
     """The numbers that a process of its own prints, whose heap nobody has used before."""
     command = [sys.executable, "-c", program, *arguments]
-    return [int(word) for word in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **environment})
+    return [int(word) for word in done.stdout.split()]
 
 
 @needs_glibc
@@ -53,6 +55,12 @@ def test_memory_is_handed_out_once(call: str) -> None:
     assert max(rounds[-3:]) < 6_000  # the first few rounds leave gaps between blocks; the last is of the outer block
     assert given_back_mib > 200
     assert afterwards > 50_000
+
+
+@needs_glibc
+def test_what_users_have_chosen_stays_so() -> None:
+    *rounds, _, afterwards = run(ROUNDS + "steps()", MALLOC_MMAP_THRESHOLD_=str(2**20))
+    assert min(*rounds, afterwards) > 50_000, "blocks of 20 MiB go back to the system one by one, as asked"
 
 
 USUAL = """

@@ -3,12 +3,13 @@
 A step frees all the activations that the next one allocates again. Linux's C library (glibc) returns what lies free at
 the end of its heap, and the system then hands out every page anew, zeroed, at its first touch: tens of thousands of
 interruptions in one step of a DenseNet. Other C libraries are left as they are, and so are GPUs, for which torch keeps
-memory itself.
+memory itself, and what a user has set by environment variables.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ LARGEST_BLOCK = 32 * MIB
 KEPT = {MMAP_THRESHOLD: LARGEST_BLOCK, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 160 * MIB}
 """The heap does not shrink. The padding is for threads: their heaps, of 64 MiB, would be returned as soon as they are
 empty, whatever the threshold, unless two of them are less than it."""
+
+USERS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_THRESHOLD_")
+"""Environment variables by which users choose for themselves."""
 
 _uses = 0
 _lock = threading.Lock()
@@ -71,6 +75,7 @@ def _set(library: ctypes.CDLL, options: dict[int, int]) -> None:
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The C library of this process, where it is glibc."""
+    """The C library of this process, where it is glibc and nobody has told it how to keep memory (`man mallopt`)."""
     library = ctypes.CDLL(None)
-    return library if hasattr(library, "gnu_get_libc_version") else None
+    told = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name in os.environ for name in USERS)
+    return library if hasattr(library, "gnu_get_libc_version") and not told else None
