@@ -104,6 +104,11 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that the device or the machine has run out of memory."""
-    # torch's CPU allocator raises a plain RuntimeError.
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    """Whether an error, or one that it was raised after, says that the device or the machine has run out of memory."""
+    at: BaseException | None = error
+    while at is not None:
+        # torch's CPU allocator raises a plain RuntimeError.
+        if isinstance(at, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(at):
+            return True
+        at = at.__cause__ or at.__context__
+    return False

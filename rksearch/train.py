@@ -110,15 +110,12 @@ class Trainer:
         self._val = val
         self._record = record
         self.step = TrainStep(self.model, train, recipe, precision)
-        self._programs = self._new_programs()
-
-    def _new_programs(self) -> Programs:
-        return Programs([self.step], choice=self.choice, record=self._record)
+        self._programs: Programs | None = None
 
     @property
     def prepare_time_s(self) -> float:
         """Seconds spent on compiling and recording, which no epoch's time contains."""
-        return self._programs.prepare_time_s
+        return self._programs.prepare_time_s if self._programs else 0.0
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -148,9 +145,15 @@ class Trainer:
 
         Has no effect when that is done; `run_epoch` does it first.
         """
+        self._prepared()
+
+    def _prepared(self) -> Programs:
+        if self._programs is None:
+            self._programs = Programs([self.step], choice=self.choice, record=self._record)
         self.model.train()
         self._programs.prepare()
         self.choice = self._programs.choice
+        return self._programs
 
     def train_pass(self, number: int) -> Pass:
         """Train over all batches as in epoch `number`, a part of `run_epoch`.
@@ -172,8 +175,9 @@ class Trainer:
 
     def take_steps(self, count: int) -> None:
         """Train on the first `count` batches of the epoch that has begun; a part of `train_pass`."""
+        programs = self._prepared()
         for size in self.step.sizes[:count]:
-            self._programs.run(size)
+            programs.run(size)
 
     def end_pass(self, number: int) -> Pass:
         """Wait for the steps of epoch `number` and say how they went; a part of `train_pass`.
@@ -252,7 +256,7 @@ class Trainer:
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         # Compiled or not is part of the numbers, to rounding: a training goes on as it began.
         self.choice = Choice(**state["choice"]) if "choice" in state else EAGER
-        self._programs = self._new_programs()
+        self._programs = None
 
 
 def evaluate(model: nn.Module, images: DeviceImages, precision: Precision) -> Pass:

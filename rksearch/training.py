@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 import traceback
@@ -29,8 +30,9 @@ from rksearch.measure import witness
 from rksearch.memory import MemoryPlan, plan_memory
 from rksearch.models import build
 from rksearch.models.recompute import recompute
+from rksearch.recipe import Recipe
 from rksearch.records import Epoch, Execution, TrialResult, TrialSpec
-from rksearch.spec import RKCNN, ArchSpec, parse
+from rksearch.spec import ArchSpec, draws_numbers, parse
 from rksearch.together import Together, attempt
 from rksearch.train import Trainer, as_trial_failure, seed_everything
 
@@ -48,7 +50,6 @@ class Setting:
         device, precision: where and how it is trained.
         images, parts: all images, and which of them it is trained and validated on.
         choice: whether the training steps are compiled.
-        available_bytes: memory for all trainings that go on at once.
     """
 
     arch: ArchSpec
@@ -59,7 +60,6 @@ class Setting:
     images: Images
     parts: Split
     choice: Choice
-    available_bytes: int
 
     @classmethod
     def of(cls, spec: TrialSpec, execution: Execution) -> Setting:
@@ -82,9 +82,6 @@ class Setting:
             images=spec.recipe.epochs * full_batch_images(bounds),
             threads=execution.threads,
         )
-        available_bytes = execution.memory_bytes
-        if available_bytes is None:
-            available_bytes = free_memory_bytes(device, share=execution.memory_share)
         return cls(
             arch=arch,
             facts=facts,
@@ -94,22 +91,7 @@ class Setting:
             images=images,
             parts=parts,
             choice=choice,
-            available_bytes=available_bytes,
         )
-
-    @cached_property
-    def resident(self) -> tuple[DeviceImages, DeviceImages | None]:
-        """Images to train and to validate on, on the device, for all trainings; None where none are left for that.
-
-        Raises:
-            TrialFailed: there is no memory for them.
-        """
-        with as_trial_failure("moving the images to the device"):
-            train, val = (
-                DeviceImages(self.images.train_images[part], self.images.train_labels[part], self.facts, self.device)
-                for part in (self.parts.train, self.parts.val)
-            )
-        return train, val if len(val) else None
 
     def facts_known(self, threads: int) -> dict[str, Any]:
         """What a result says of its training before it has begun."""
@@ -122,8 +104,8 @@ class Setting:
             "split": self.parts.digest[:16],
         }
 
-    def plan(self, spec: TrialSpec, trainings: int) -> MemoryPlan:
-        """How each of so many trainings at once fits in memory.
+    def plan(self, recipe: Recipe, available_bytes: int) -> MemoryPlan:
+        """How a training fits in memory.
 
         Raises:
             TrialFailed: of kind `does_not_fit`.
@@ -131,24 +113,68 @@ class Setting:
         return plan_memory(
             self.arch,
             self.facts,
-            spec.recipe,
+            recipe,
             self.precision,
-            self.available_bytes // trainings,
+            available_bytes,
             eval_batch_size=EVAL_BATCH_SIZE,
             images=len(self.parts.train) + len(self.parts.val),
         )
 
-    def can_go_together(self, specs: Sequence[TrialSpec]) -> bool:
-        """Whether trainings that differ in their seeds may go on at once: with room for all, and the numbers of each.
 
-        Dropout draws from a generator that they would share.
+class Company:
+    """What trainings that go on at once share: the images on the device, and the memory.
+
+    Args:
+        setting: of all of them.
+        execution: says how much memory they may take.
+        count: how many there are.
+    """
+
+    def __init__(self, setting: Setting, execution: Execution, count: int) -> None:
+        self.setting = setting
+        self._bytes_of_each = _available_bytes(execution, setting.device) // count
+
+    @cached_property
+    def images(self) -> tuple[DeviceImages, DeviceImages | None]:
+        """Images to train and to validate on, on the device; None where none are left to validate on.
+
+        Raises:
+            TrialFailed: there is no memory for them.
         """
-        if isinstance(self.arch, RKCNN) and self.arch.dropout_pct:
-            return False
+        here = self.setting
+        with as_trial_failure("moving the images to the device"):
+            train, val = (
+                DeviceImages(here.images.train_images[part], here.images.train_labels[part], here.facts, here.device)
+                for part in (here.parts.train, here.parts.val)
+            )
+        return train, val if len(val) else None
+
+    def plan(self, recipe: Recipe) -> MemoryPlan:
+        """How each training fits in its share of the memory; see `Setting.plan`."""
+        return self.setting.plan(recipe, self._bytes_of_each)
+
+
+def most_at_once(setting: Setting, specs: Sequence[TrialSpec], execution: Execution) -> int:
+    """How many seeds may be trained as one program: with room for all, and with the numbers of each alone.
+
+    All, or half of them, or half of these, down to one.
+    """
+    count = 1 if draws_numbers(setting.arch) else len(specs)
+    available_bytes = _available_bytes(execution, setting.device)
+    while count > 1:
         try:
-            return not self.plan(specs[0], len(specs)).recompute
-        except TrialFailed:
-            return False
+            if not setting.plan(specs[0].recipe, available_bytes // count).recompute:
+                break
+        except TrialFailed as failure:
+            logger.info("%d seeds of %s do not fit together: %s", count, specs[0].arch, failure)
+        count = (count + 1) // 2
+    return count
+
+
+def _available_bytes(execution: Execution, device: torch.device) -> int:
+    if execution.memory_bytes is not None:
+        return execution.memory_bytes
+    return free_memory_bytes(device, share=execution.memory_share)
 
 
 class OpenTrial:
@@ -174,25 +200,30 @@ class OpenTrial:
             break
 
     @property
+    def failed_for_memory(self) -> bool:
+        """Whether it has ended because memory ran out."""
+        return self.result is not None and self.result.failure == "out_of_memory"
+
+    @property
     def epochs(self) -> int:
         """How many have run."""
         return len(self.trainer.epochs) if self.trainer else 0
 
-    def begin(self, setting: Setting, trainings: int) -> None:
-        """Make it ready to train, beside others that make so many in all, unless that fails.
+    def begin(self, company: Company) -> None:
+        """Make it ready to train, unless that fails.
 
         Raises:
             RksearchError: the fault is not the network's.
         """
-        spec = self.spec
-        self._known = {**setting.facts_known(self._execution.threads), "seeds_together": trainings}
+        spec, setting = self.spec, company.setting
+        self._known = setting.facts_known(self._execution.threads)
         try:
             with as_trial_failure("building the network"):
                 seed_everything(spec.seed)
                 self._known["witness"] = witness(build(setting.arch, setting.facts), setting.facts, setting.counts)
-            plan = setting.plan(spec, trainings)
+            plan = company.plan(spec.recipe)
             self._known["memory"] = plan.to_json()
-            self.trainer = self._resumed(lambda: _at_the_start(spec, setting, plan))
+            self.trainer = self._resumed(lambda: _at_the_start(spec, company, plan))
         except TrialFailed as failure:
             self.fail(failure)
             return
@@ -222,8 +253,9 @@ class OpenTrial:
         self.result = TrialResult(status="paused", epochs=epochs, **self._known)
         self.trainer = None
 
-    def before_epoch(self) -> None:
-        """Measure, before the last epoch, what takes the machine for itself."""
+    def before_epoch(self, together: int) -> None:
+        """Note how many seeds take the next epoch together; measure, before the last, what takes the whole machine."""
+        self._known["seeds_together"] = together
         if self._execution.latency and self.epochs == self.spec.recipe.epochs - 1:
             with_what = self._execution
             found = measure_latency(
@@ -298,13 +330,29 @@ def train(
     if not still:
         return
     setting = Setting.of(still[0].spec, execution)
-    together = len(still) > 1 and setting.can_go_together([trial.spec for trial in still])
-    for company in [still] if together else [[trial] for trial in still]:
-        for trial in company:
-            trial.begin(setting, len(company))
-        for alike in _alike(company):
-            with freed_memory_kept(setting.device):
-                _run(alike, execution, on_epoch, until)
+    count = most_at_once(setting, [trial.spec for trial in still], execution)
+    for first in range(0, len(still), count):
+        _train_at_once(still[first : first + count], setting, execution, on_epoch, until)
+        if any(trial.failed_for_memory for trial in still):
+            free_memory()
+
+
+def free_memory() -> None:
+    """Give back what failed trainings held, so that the next one in this process has it."""
+    gc.collect()  # exceptions and frames refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _train_at_once(
+    trials: Sequence[OpenTrial], setting: Setting, execution: Execution, on_epoch: OnEpoch | None, until: int | None
+) -> None:
+    company = Company(setting, execution, len(trials))
+    for trial in trials:
+        trial.begin(company)
+    for alike in _alike(trials):
+        with freed_memory_kept(setting.device):
+            _run(alike, execution, on_epoch, until)
 
 
 def _alike(company: Sequence[OpenTrial]) -> Iterator[list[OpenTrial]]:
@@ -320,28 +368,39 @@ def _alike(company: Sequence[OpenTrial]) -> Iterator[list[OpenTrial]]:
 
 def _run(trials: Sequence[OpenTrial], execution: Execution, on_epoch: OnEpoch | None, until: int | None) -> None:
     """Epoch after epoch of all of them, until none goes on."""
-    program: tuple[list[Trainer], Together] | None = None
+    together: Together | None = None
+    before: list[OpenTrial] = []
     while True:
         for trial in trials:
             if trial.trainer is not None and _must_pause(trial.epochs, until, execution.deadline_s):
                 trial.pause()
-        going = [(trial, trial.trainer) for trial in trials if trial.trainer is not None]
+        going = [trial for trial in trials if trial.trainer is not None]
         if not going:
             return
-        for trial, _ in going:
-            trial.before_epoch()
-        trainers = [trainer for _, trainer in going]
-        if len(trainers) == 1:
-            program, outcomes = None, [attempt(trainers[0].run_epoch)]
+        if going != before:
+            together = None  # its graphs, and what it holds of those that have ended, before there are others
+            if len(going) < len(before):
+                free_memory()
+            if len(going) > 1:
+                together = Together([trial.trainer for trial in going if trial.trainer is not None])
+        _run_epoch(going, together, on_epoch)
+        before = going
+
+
+def _run_epoch(going: Sequence[OpenTrial], together: Together | None, on_epoch: OnEpoch | None) -> None:
+    """The next epoch of each; failures end with this call, and what their tracebacks hold."""
+    for trial in going:
+        trial.before_epoch(len(going))
+    if together is not None:
+        outcomes = together.run_epoch()
+    else:
+        (trainer,) = [trial.trainer for trial in going if trial.trainer is not None]
+        outcomes = [attempt(trainer.run_epoch)]
+    for trial, outcome in zip(going, outcomes, strict=True):
+        if isinstance(outcome, TrialFailed):
+            trial.fail(outcome)
         else:
-            if program is None or program[0] != trainers:
-                program = trainers, Together(trainers)
-            outcomes = program[1].run_epoch()
-        for (trial, _), outcome in zip(going, outcomes, strict=True):
-            if isinstance(outcome, TrialFailed):
-                trial.fail(outcome)
-            else:
-                trial.after_epoch(on_epoch)
+            trial.after_epoch(on_epoch)
 
 
 def _must_pause(epochs: int, until: int | None, deadline_s: float | None) -> bool:
@@ -356,9 +415,9 @@ def _split(spec: TrialSpec, facts: Dataset, images: Images) -> Split:
     return replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
 
 
-def _at_the_start(spec: TrialSpec, setting: Setting, plan: MemoryPlan) -> Trainer:
+def _at_the_start(spec: TrialSpec, company: Company, plan: MemoryPlan) -> Trainer:
     """A training at its very start, the same one for the same spec."""
-    choice = setting.choice
+    setting, choice = company.setting, company.setting.choice
     if plan.recompute:
         choice = Choice(compiled=False, reason="not compiled: its activations are recomputed to fit in memory")
     with as_trial_failure("preparing the training"):
@@ -367,7 +426,7 @@ def _at_the_start(spec: TrialSpec, setting: Setting, plan: MemoryPlan) -> Traine
         if plan.recompute:
             logger.info("%s recomputes activations to fit in memory", spec.id)
             recompute(model)
-        (train, val), recipe = setting.resident, spec.recipe
+        (train, val), recipe = company.images, spec.recipe
         batches = TrainBatches(
             train, setting.facts, batch_size=recipe.batch_size, augment=recipe.augment, seed=spec.seed
         )

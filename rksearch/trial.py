@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -75,11 +74,7 @@ def run_trials(
         raise ValueError("trials that are trained together differ in their seeds alone")
     with _opened(specs, execution) as trials:
         train(trials, execution, on_epoch, until)
-        results = [_result(trial) for trial in trials]
-    if any(result.failure == "out_of_memory" for result in results):
-        trials.clear()
-        _free_memory()
-    return results
+        return [_result(trial) for trial in trials]
 
 
 def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
@@ -188,10 +183,3 @@ def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> Chec
 def _result(trial: OpenTrial) -> TrialResult:
     assert trial.result is not None
     return trial.result
-
-
-def _free_memory() -> None:
-    """Give back what a failed training held, so that the next one in this process has it."""
-    gc.collect()  # exceptions and frames refer to each other
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -14,6 +14,7 @@ from rksearch.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
 from rksearch.search.racing import Race, Racing
+from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers.base import Observation
 from rksearch.search.settings import Settings
@@ -80,7 +81,7 @@ def new_state(
         sampler,
         objectives=plan.objectives,
         budget=budget,
-        reserved=lambda task: {"cpu": 4.0 if task.alone else 1.0, "gpu": 0.0},
+        reservations=Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 4.0, "gpu": 0.0}),
         clock=clock,
     )
     return state, sampler

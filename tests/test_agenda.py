@@ -16,6 +16,7 @@ from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.racing import Race
+from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.settings import Settings
 from rksearch.search.tasks import Task
@@ -320,19 +321,35 @@ def test_of_seeds_together_each_takes_a_share_of_the_time_and_of_what_they_reser
     budget = Budget(gpu_hours=1)
     state, _ = new_state(tmp_path, final_seeds=4, search_seeds=3, budget=budget, clock=lambda: now[0])
     state.together = 3
-    state.reserved = lambda task: {"cpu": 2.0, "gpu": 1.0 if task.beside else 0.25}
+    state.reservations = Reservations(trial={"cpu": 2.0, "gpu": 0.25}, whole={"cpu": 2.0, "gpu": 1.0})
     task = must(state.next())
     trials = task.each()
     assert len(trials) == 3
     for each in trials:
         state.on_start(each)
     now[0] = 30.0
-    assert state._running_work() == {"cpu": 60.0, "gpu": 30.0}
+    assert state._running_work() == {"cpu": 60.0, "gpu": 22.5}
     for each in trials:
         state.on_end(each, outcome(each))
     assert state._running_work() == {"cpu": 0.0, "gpu": 0.0}
     assert [state.history.wall_time_s[each.trial.id] for each in trials] == [10.0] * 3
-    assert (state.history.cpu_s, state.history.gpu_s) == (60.0, 30.0)
+    assert (state.history.cpu_s, state.history.gpu_s) == (60.0, 22.5)
+    assert state.slot_time_s == 90.0, "three slots of a quarter of a GPU for half a minute"
+
+
+def test_a_worker_that_died_of_seeds_together_condemns_none(tmp_path):
+    state, _ = new_state(tmp_path, search_seeds=2, final_seeds=2)
+    state.together = 2
+    both = must(state.next())
+    died = {"message": "its worker process died repeatedly"}
+    for each in both.each():
+        state.on_end(each, died)
+    assert not state.history.trials
+    first, second = must(state.next()), must(state.next())
+    assert [first.trial, second.trial] == [both.trial, *both.beside]
+    state.on_end(first, died)
+    state.on_end(second, outcome(second))
+    assert [state.history.trials[task.id][1].failure for task in (first, second)] == ["worker_died", None]
 
 
 def test_seeds_that_ran_out_of_memory_together_are_tried_once_more_each_alone(tmp_path):

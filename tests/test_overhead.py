@@ -15,7 +15,7 @@ from rksearch.search.slots import chosen
 @given(waiting=st.integers(0, 6), running=st.integers(0, 5), slots=st.integers(1, 5))
 def test_a_free_worker_goes_to_a_trial_for_which_no_other_starts(waiting: int, running: int, slots: int) -> None:
     trials: list[Any] = [SimpleNamespace(number=i) for i in range(waiting)]
-    trial = chosen(trials, slots=slots, running=running)
+    trial = chosen([(trial, 1) for trial in trials], slots=slots, running=running)
     # Written out: one slot belongs to the free worker, and the others that are left start those that came first.
     left = max(0, slots - running - 1)
     without_worker = trials[left:]
@@ -25,6 +25,17 @@ def test_a_free_worker_goes_to_a_trial_for_which_no_other_starts(waiting: int, r
         assert trial is trials[-1]
     else:
         assert trial is None
+
+
+@given(wants=st.lists(st.integers(1, 4), min_size=1, max_size=6), running=st.integers(0, 4))
+def test_what_fills_several_slots_keeps_its_turn(wants: list[int], running: int) -> None:
+    trials: list[Any] = [SimpleNamespace(number=i) for i in range(len(wants))]
+    trial = chosen(list(zip(trials, wants, strict=True)), slots=4, running=running)
+    assert trial is not None
+    # Workers for those before it fit into what is left beside the free one.
+    assert sum(wants[: trial.number]) <= max(0, 4 - running - 1)
+    if wants[0] == 4:
+        assert trial is trials[0], "one that wants everything does not wait for those that came after it"
 
 
 def test_trials_that_cannot_fill_the_slots_are_refused(tmp_path: Path) -> None:

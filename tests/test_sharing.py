@@ -71,12 +71,20 @@ def one_training_at_a_time_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("one_training_at_a_time_fits")
 def test_what_does_not_fit_ends_the_measurement() -> None:
-    found = measure(Training(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32"))
+    found = measure(Training(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32", seeds=3))
     assert list(found.images_per_s) == [1]
     assert found.images_per_s[1] > 0
     assert found.trials_per_gpu == 1
-    assert found.together[2] > 0, "seeds of one program need no second process"
+    assert list(found.together) == [2], "seeds of one program need no second process, and no more are wanted"
+    assert found.together[2] > 0
     assert found.to_json()["trials_per_gpu"] == 1
+
+
+@pytest.mark.usefixtures("one_training_at_a_time_fits")
+@pytest.mark.parametrize(("arch", "seeds"), [("ResNet-8", 1), ("RKCNN-E-k4-1x1_1x1-drop30", 4)])
+def test_seeds_that_never_go_together_are_not_measured(arch: str, seeds: int) -> None:
+    found = measure(Training(arch=arch, dataset="digits", batch_size=8, precision="fp32", seeds=seeds))
+    assert (found.together, found.seeds_together) == ({}, 1)
 
 
 @pytest.mark.slow
@@ -89,7 +97,7 @@ def test_a_worker_with_a_gpu_measures_and_the_ledger_says_so(tmp_path: Path) -> 
     console = Console(record=True, width=300)
     ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
     try:
-        training = Training(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32")
+        training = Training(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32", seeds=2)
         shared = cluster._shared(Resources(), training, State(), console)  # type: ignore[arg-type]
     finally:
         ray.shutdown()

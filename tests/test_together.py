@@ -1,5 +1,6 @@
 """Several seeds of one architecture, trained as one program: each must be the training that it is alone."""
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from torch import nn
 
 from rksearch import training
 from rksearch.datasets import DATASETS, Dataset
-from rksearch.device import Precision, has_native_bf16
+from rksearch.device import Precision, has_native_bf16, is_out_of_memory
 from rksearch.engine.programs import Branches
 from rksearch.errors import TrialFailed
 from rksearch.ledger import Ledger
@@ -126,15 +127,18 @@ def test_compiled_together_each_is_what_it_is_compiled_alone() -> None:
 
 
 def test_where_compiling_fails_all_go_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
     def refuse(*args: Any, **kwargs: Any) -> Any:
+        asked.append(1)
         raise RuntimeError("no compiler\ntoday")
 
     expected = finish([trainer(NETWORKS[2], seed=seed) for seed in SEEDS[:2]])
     runs = [trainer(NETWORKS[2], seed=seed, choice=COMPILED) for seed in SEEDS[:2]]
     monkeypatch.setattr(torch, "compile", refuse)
-    together = Together(runs)
-    while not runs[0].done:
-        together.run_epoch()
+    Together(runs).run_epoch()
+    finish(runs)  # each by itself, as those do whose companions have ended
+    assert len(asked) == 1
     for run, other in zip(runs, expected, strict=True):
         assert run.choice.reason == "not compiled, because that failed (no compiler today)"
         assert_same_training(run, other)
@@ -167,11 +171,16 @@ class FakeStream:
         self._streams.events.append((self.name, f"waits for {other.name}"))
 
 
-def test_branches_begin_after_what_was_before_and_end_before_what_comes_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    streams = FakeStreams()
-    monkeypatch.setattr(torch.cuda, "Stream", streams.new)
-    monkeypatch.setattr(torch.cuda, "stream", streams.use)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: FakeStream(streams.current, streams))
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> FakeStreams:
+    fake = FakeStreams()
+    monkeypatch.setattr(torch.cuda, "Stream", fake.new)
+    monkeypatch.setattr(torch.cuda, "stream", fake.use)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: FakeStream(fake.current, fake))
+    return fake
+
+
+def test_branches_begin_after_what_was_before_and_end_before_what_comes_after(streams: FakeStreams) -> None:
     branches = Branches(torch.device("cuda"), 2)
     first, second = ([lambda w=w: streams.events.append((streams.current, w)) for w in words] for words in ("ab", "cd"))
     branches(first)()
@@ -182,6 +191,28 @@ def test_branches_begin_after_what_was_before_and_end_before_what_comes_after(mo
         *[("side1", "waits for main"), ("side1", "c"), ("side2", "waits for main"), ("side2", "d")],
         *[("main", "waits for side1"), ("main", "waits for side2")],
     ]
+
+
+def test_branches_that_have_begun_end_after_an_exception_too(streams: FakeStreams) -> None:
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Branches(torch.device("cuda"), 3)([lambda: None, full, lambda: None])()
+    assert streams.events == [
+        *[("side1", "waits for main"), ("side2", "waits for main")],
+        *[("main", "waits for side1"), ("main", "waits for side2")],
+    ]
+
+
+def test_memory_that_ran_out_is_seen_behind_what_followed_from_it() -> None:
+    with pytest.raises(RuntimeError, match="unjoined work") as raised:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        finally:
+            raise RuntimeError("capture ended with unjoined work")
+    assert is_out_of_memory(raised.value)
+    assert not is_out_of_memory(RuntimeError("capture ended with unjoined work"))
 
 
 # -- trials
@@ -266,14 +297,38 @@ def test_a_company_pauses_together(tmp_path: Path, apart: tuple[Path, list[Trial
     assert_same_results(run_trials(SPECS, execution(tmp_path)), apart)
 
 
-def test_where_memory_is_for_one_they_take_turns(tmp_path: Path, apart: tuple[Path, list[TrialResult]]) -> None:
+def test_where_memory_is_for_fewer_they_take_turns(tmp_path: Path, apart: tuple[Path, list[TrialResult]]) -> None:
     plan = plan_memory(
         parse(SPECS[0].arch), DATASETS["digits"], SHORT, "fp32", 2**40, eval_batch_size=256, images=1797 - 360
     )
-    little = 2 * plan.predicted_peak_bytes
-    found = run_trials(SPECS, execution(tmp_path, memory_bytes=little))
-    assert [result.seeds_together for result in found] == [1, 1, 1]
-    assert_same_results(found, apart)
+    for room, sizes in ((2.0, [1, 1, 1]), (2.5, [2, 2, 1])):  # 15 % of each are in reserve
+        little = int(room * plan.predicted_peak_bytes)
+        found = run_trials(SPECS, execution(tmp_path / str(room), memory_bytes=little))
+        assert [result.seeds_together for result in found] == sizes
+        assert_same_results(found, apart)
+
+
+def test_what_ran_out_of_memory_holds_nothing_when_the_next_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[nn.Module]] = []
+
+    class Greedy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+            assert all(model() is None for model in held)
+            held.append(weakref.ref(self))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(training, "build", lambda arch, facts: Greedy())
+    monkeypatch.setattr(training, "witness", lambda model, facts, counts: {})
+    monkeypatch.setattr(training, "most_at_once", lambda *args: 1)
+    found = run_trials(SPECS, execution(tmp_path))
+    assert [result.failure for result in found] == ["out_of_memory"] * 3
+    assert len(held) == 6, "one for the witness and one to train, of each"
 
 
 def test_networks_with_dropout_take_turns(tmp_path: Path) -> None:

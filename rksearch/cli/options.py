@@ -132,8 +132,9 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "--seeds-together",
             type=click.IntRange(min=1),
-            help="Seeds of one architecture that are trained as one program, at most; on a GPU they have it to "
-            "themselves. Results stay the same. [default: measured where --gpus-per-trial is, else 1]",
+            help="Most seeds of one architecture that are trained as one program; on a GPU they take the shares that "
+            "they would have apart, on a CPU they take turns. Results stay the same, up to rounding on a GPU. "
+            "[default: measured where --gpus-per-trial is, else 1]",
         ),
         click.option(
             "--address", metavar="HOST:PORT", help="Join the Ray cluster at this address (or `auto`: the local one)."

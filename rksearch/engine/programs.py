@@ -131,12 +131,17 @@ class Branches:
 
         def side_by_side() -> None:
             here = torch.cuda.current_stream()
-            for stream, body in zip(streams, bodies, strict=True):
-                stream.wait_stream(here)
-                with torch.cuda.stream(stream):
-                    body()
-            for stream in streams:
-                here.wait_stream(stream)
+            begun = []
+            try:
+                for stream, body in zip(streams, bodies, strict=True):
+                    stream.wait_stream(here)
+                    begun.append(stream)
+                    with torch.cuda.stream(stream):
+                        body()
+            finally:
+                # After an exception too: a recording with open branches would end in an error that hides it.
+                for stream in begun:
+                    here.wait_stream(stream)
 
         return side_by_side if streams else one_after_another
 
@@ -150,6 +155,8 @@ def _unchanged(steps: Sequence[TrainStep]) -> Iterator[None]:
     try:
         yield
     finally:
+        if cuda is not None:
+            torch.cuda.synchronize()  # after an exception, streams may be writing still
         with torch.no_grad():
             for tensor, before in kept:
                 tensor.copy_(before)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -18,6 +18,7 @@ from rksearch.errors import RksearchError, RunError
 from rksearch.records import Execution
 from rksearch.run_dir import RunDir
 from rksearch.search.live import view
+from rksearch.search.reservations import Reservations, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
@@ -85,32 +86,24 @@ def perform_all(
 
     with _ray(resources, console):
         available = ray.cluster_resources()
-        if sample is not None and resources.gpus_per_trial is None and _has_gpu(available, resources):
+        if sample is not None and resources.gpus_per_trial is None and has_gpu(available, resources):
             resources = _shared(resources, sample(), state, console)
-        asked, slots = _resources_per_trial(available, resources)
-        whole = _whole_device(asked, ray.nodes())
-
-        def reserved(task: Task) -> dict[str, float]:
-            # Seeds that are trained together fill a GPU; on a CPU they take turns.
-            return whole if task.alone or (task.beside and asked["gpu"]) else asked
-
-        def memory_share(task: Task) -> float:
-            # Of the device that it may run out of; the largest machine leaves a task the least.
-            mine = reserved(task)
-            return min(1.0, mine["gpu"] or mine["cpu"] / whole["cpu"])
-
-        state.reserved, state.together = reserved, resources.seeds_together or 1
-        counted = _SlotCount(asked, slots)
-        searcher = LedgerSearcher(state, execution, memory_share, counted)
+        reservations = Reservations.on(available, ray.nodes(), resources)
+        state.reservations, state.together = reservations, resources.seeds_together or 1
+        slots = reservations.slots(available)
+        counted = _SlotCount(reservations, slots)
+        searcher = LedgerSearcher(state, execution, reservations, counted)
         # At most so many trials wait for a worker; the searcher keeps back all but one that would only wait for a slot.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
         shown = view(state, console, slots)
         run_dir.clear_tune()
         tuner = tune.Tuner(
-            tune.with_resources(performer(work or outcome_of), lambda config: reserved(Task.from_json(config["task"]))),
+            tune.with_resources(
+                performer(work or outcome_of), lambda config: reservations.of(Task.from_json(config["task"]))
+            ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=FullSlots(counted),
+                scheduler=FullSlots(counted, reservations.slots_of),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=task_label,
@@ -164,15 +157,13 @@ def _ray(resources: Resources, console: Console) -> Iterator[None]:
         ray.shutdown()
 
 
-def _has_gpu(available: dict[str, float], resources: Resources) -> bool:
-    return available.get("GPU", 0) >= 1 and resources.device != "cpu"
-
-
 def _shared(resources: Resources, sample: Training, state: RunState, console: Console) -> Resources:
     """The resources with a share of a GPU measured by a worker that has one to itself; told to user and ledger."""
     import ray
 
     console.print(f"Measuring how trials should share a GPU, with {sample.arch} ...", highlight=False)
+    if resources.seeds_together is not None:
+        sample = replace(sample, seeds=1)  # the user has decided
     found: Sharing | str = ray.get(
         ray.remote(_measured).options(num_gpus=1, num_cpus=sample.threads, max_retries=0).remote(sample)
     )
@@ -184,11 +175,12 @@ def _shared(resources: Resources, sample: Training, state: RunState, console: Co
         f"{_rates_text(found.images_per_s)}); --gpus-per-trial says otherwise",
         highlight=False,
     )
-    console.print(
-        f"Seeds that are trained together: {found.seeds_together} (images/s of all by seeds in one program: "
-        f"{_rates_text(found.together)}); --seeds-together says otherwise",
-        highlight=False,
-    )
+    if found.together:
+        console.print(
+            f"Seeds that are trained together: {found.seeds_together} (images/s of all by seeds in one program: "
+            f"{_rates_text(found.together)}); --seeds-together says otherwise",
+            highlight=False,
+        )
     state.ledger.write_sharing(found.to_json())
     return replace(
         resources,
@@ -198,7 +190,7 @@ def _shared(resources: Resources, sample: Training, state: RunState, console: Co
 
 
 def _rates_text(rates: Mapping[int, float]) -> str:
-    return ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items()) or "not measured"
+    return ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
 
 
 def _measured(sample: Training) -> Sharing | str:
@@ -211,32 +203,11 @@ def _measured(sample: Training) -> Sharing | str:
         return str(error)
 
 
-def _resources_per_trial(available: dict[str, float], resources: Resources) -> tuple[dict[str, float], int]:
-    """What a trial reserves, and how many fit at once."""
-    gpus = resources.gpus_per_trial
-    if gpus is None:
-        gpus = 1.0 if _has_gpu(available, resources) else 0.0
-    asked = {"cpu": resources.cpus_per_trial, "gpu": gpus}
-    for kind, amount in asked.items():
-        there = available.get(kind.upper(), 0)
-        if amount > there:
-            raise RunError(
-                f"a trial can have at most what Ray has, but --{kind}s-per-trial is {amount:g} and Ray has {there:g}"
-            )
-    return asked, _slots(available, asked)
-
-
-def _slots(available: dict[str, float], asked: dict[str, float]) -> int:
-    # In floating point 0.3 / 0.1 is less than 3.
-    fit = [int(available.get(kind.upper(), 0) / amount + 1e-6) for kind, amount in asked.items() if amount]
-    return max(1, min(fit, default=1))
-
-
 class _SlotCount:
     """How many trials fit on the cluster now: its nodes come and go."""
 
-    def __init__(self, asked: dict[str, float], slots: int) -> None:
-        self._asked = asked
+    def __init__(self, reservations: Reservations, slots: int) -> None:
+        self._reservations = reservations
         self._slots = slots
         self._asked_at_s = time.monotonic()
 
@@ -245,16 +216,9 @@ class _SlotCount:
         import ray
 
         if time.monotonic() - self._asked_at_s > _RECOUNT_S:
-            self._slots = _slots(ray.cluster_resources(), self._asked)
+            self._slots = self._reservations.slots(ray.cluster_resources())
             self._asked_at_s = time.monotonic()
         return self._slots
-
-
-def _whole_device(asked: dict[str, float], nodes: list[dict[str, Any]]) -> dict[str, float]:
-    """What a task reserves that must share its device with no other: a whole GPU, or all CPUs of a machine."""
-    if asked["gpu"]:
-        return {**asked, "gpu": max(1.0, asked["gpu"])}
-    return {**asked, "cpu": max(node["Resources"].get("CPU", asked["cpu"]) for node in nodes if node["Alive"])}
 
 
 @contextlib.contextmanager

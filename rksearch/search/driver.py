@@ -110,7 +110,7 @@ def final(
     ledger = Ledger(run_dir.path)
     with run_dir.driver():
         state = RunState(ledger, lambda history: FinalAgenda(settings, names, fresh=fresh), None)
-        return _perform(state, settings, ledger, run_dir, resources, console, space)
+        return _perform(state, settings, ledger, run_dir, resources, console, space, seeds=fresh)
 
 
 def _begun(run_dir: RunDir) -> tuple[History, Space, Settings]:
@@ -154,7 +154,8 @@ def _search(
         objectives=settings.objectives,
         budget=Budget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s),
     )
-    return _perform(state, settings, ledger, run_dir, resources, console, space)
+    seeds = max(settings.search_seeds, settings.final_seeds - settings.search_seeds)
+    return _perform(state, settings, ledger, run_dir, resources, console, space, seeds=seeds)
 
 
 def sampler_of(space: Space, settings: Settings, history: History) -> Sampler:
@@ -208,7 +209,10 @@ def _perform(
     resources: Resources,
     console: Console,
     space: Space,
+    *,
+    seeds: int,
 ) -> Ending:
+    """Do all that `state` asks for; `seeds` of an architecture at most could go together."""
     from rksearch.data import load_images
     from rksearch.datasets import dataset
 
@@ -238,6 +242,7 @@ def _perform(
             batch_size=settings.recipe.batch_size,
             precision=resources.precision,
             threads=execution.threads,
+            seeds=seeds,
         )
 
     try:

@@ -40,20 +40,18 @@ class Clock:
         self._slots = slots
         self._began_s = time.monotonic()
         self._epochs_before = epochs_run(state.history)
-        self._wall_time_before_s = sum(state.history.wall_time_s.values())
 
     def elapsed_s(self) -> float:
         """Seconds since the session began."""
         return time.monotonic() - self._began_s
 
     def remaining_s(self) -> float | None:
-        """Remaining epochs times the mean time that one has taken in this session; None before the first."""
+        """Remaining epochs times the mean time of a slot that one has taken in this session; None before the first."""
         history = self._state.history
         epochs = epochs_run(history) - self._epochs_before
         if not epochs:
             return None
-        spent_s = sum(history.wall_time_s.values()) - self._wall_time_before_s
-        return self._state.agenda.remaining(history).epochs * spent_s / epochs / self._slots
+        return self._state.agenda.remaining(history).epochs * self._state.slot_time_s / epochs / self._slots
 
 
 def epochs_run(history: History) -> int:

@@ -15,8 +15,8 @@ class Resources:
     Attributes:
         cpus_per_trial, gpus_per_trial: reserved for each trial; fractions let trials share a GPU. None for GPUs: as
             many trials share one as `rksearch.search.sharing` finds best, none where there is no GPU.
-        seeds_together: most seeds of one architecture that are trained as one program, on a GPU of their own; None for
-            as many as `rksearch.search.sharing` finds best where it measures, else one.
+        seeds_together: most seeds of one architecture that are trained as one program; None for as many as
+            `rksearch.search.sharing` finds best where it measures, else one.
         address: of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
         data_dir: where data sets lie or are downloaded to.
         download: whether a missing data set may be downloaded.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rksearch.datasets import dataset
 from rksearch.errors import RunAborted
@@ -12,6 +12,7 @@ from rksearch.ledger import History, Ledger
 from rksearch.objectives import Objective, objective
 from rksearch.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.search.budget import Budget
+from rksearch.search.reservations import Reservations
 from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.search.tasks import Agenda, Task
 from rksearch.spec import parse
@@ -28,9 +29,12 @@ class RunState:
         sampler: learns of first trainings; None where nothing is being searched.
         objectives: what the sampler is told of each.
         budget: of time; None without a limit.
-        reserved: CPUs and GPUs of one task.
+        reservations: what each task takes; none where nothing is reserved.
         together: most seeds of one architecture in one task.
         clock: seconds that only grow.
+
+    Attributes:
+        slot_time_s: that tasks which have ended in this session took, each times the slots that it had.
     """
 
     def __init__(
@@ -41,7 +45,7 @@ class RunState:
         *,
         objectives: tuple[str, ...] = (),
         budget: Budget | None = None,
-        reserved: Callable[[Task], Mapping[str, float]] = lambda task: {"cpu": 0.0, "gpu": 0.0},
+        reservations: Reservations | None = None,
         together: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -52,14 +56,14 @@ class RunState:
         self.budget = budget or Budget()
         self.running: dict[str, Task] = {}
         self.progress: dict[str, Epoch] = {}
-        self.reserved = reserved
+        self.reservations = reservations
         self.together = together
         self._sampler = sampler
         self._objectives = tuple(objective(name) for name in objectives)
         self._clock = clock
         self._started_at: dict[str, float] = {}
-        # Of the running trials: what their task reserves, and how many share it.
-        self._work: dict[str, tuple[Mapping[str, float], int]] = {}
+        self._places: dict[str, _Place] = {}
+        self.slot_time_s = 0.0
         self._idle = False
         for spec, result in [*self.history.trials.values(), *self.history.paused.values()]:
             self._observe(spec, result)
@@ -74,10 +78,10 @@ class RunState:
             self._prune(task.trial)
         self._idle = task is None
         if task is not None:
-            trials = task.each()
-            for each in trials:
+            place = self._place_of(task)
+            for each in task.each():
                 self.running[each.id] = each
-                self._work[each.id] = self.reserved(task), len(trials)
+                self._places[each.id] = place
                 if each.action == "train":
                     # On disk before it runs: a candidate that was chosen is trained, whatever happens to the driver.
                     self.ledger.write_start(each.trial.id)
@@ -105,26 +109,30 @@ class RunState:
         """
         self.running.pop(task.id, None)
         self.progress.pop(task.id, None)
-        reserved, sharers = self._work.pop(task.id, (self.reserved(task), 1))
-        wall_time_s = (self._clock() - self._started_at.pop(task.id, self._clock())) / sharers
+        place = self._places.pop(task.id, None) or self._place_of(task)
+        wall_time_s = (self._clock() - self._started_at.pop(task.id, self._clock())) / place.trials
+        self.slot_time_s += place.slots * wall_time_s
         if "abort" in outcome:
             raise RunAborted(str(outcome["abort"]))
         if task.action == "test":
             if "result" not in outcome:
                 raise RunAborted(f"{task.trial.id} could not be tested: {outcome['message']}; resume to try again")
             self.ledger.write_test(task.trial, TestResult.from_json(outcome["result"]).to_json())
+        elif "message" in outcome and place.trials > 1:
+            # Nobody knows which of them killed the worker.
+            self.ledger.write_retry(task.trial.id, str(outcome["message"]))
         else:
             result = TrialResult.from_json(outcome["result"]) if "result" in outcome else _died(outcome["message"])
-            self._trained(task, result, wall_time_s, reserved)
+            self._trained(task, result, wall_time_s, place)
         self.history = self._follower.refresh()
 
-    def _trained(self, task: Task, result: TrialResult, wall_time_s: float, reserved: Mapping[str, float]) -> None:
+    def _trained(self, task: Task, result: TrialResult, wall_time_s: float, place: _Place) -> None:
         spec = task.trial
         if result.failure == OUT_OF_MEMORY and not task.alone:
             self.ledger.write_retry(spec.id, str(result.message))
             return
         write = self.ledger.write_pause if result.status == "paused" else self.ledger.write_trial
-        write(spec, result, wall_time_s=wall_time_s, cpus=reserved["cpu"], gpus=reserved["gpu"])
+        write(spec, result, wall_time_s=wall_time_s, cpus=place.reserved["cpu"], gpus=place.reserved["gpu"])
         before = self.history.paused.get(spec.id)
         if result.status == "paused" and before is not None and len(result.epochs) < len(before[1].epochs):
             return  # its checkpoint was not found in time: nothing is new
@@ -147,16 +155,30 @@ class RunState:
             values = values_of(spec, result, self._objectives)
         self._sampler.observe(Observation(arch=spec.arch, status=result.status, epochs=result.epochs, values=values))
 
+    def _place_of(self, task: Task) -> _Place:
+        trials = len(task.each())
+        if self.reservations is None:
+            return _Place({"cpu": 0.0, "gpu": 0.0}, 1, trials)
+        return _Place(self.reservations.of(task), self.reservations.slots_of(task), trials)
+
     def _running_work(self) -> dict[str, float]:
         """CPU and GPU seconds that running tasks have had so far."""
         now = self._clock()
         work = {"cpu": 0.0, "gpu": 0.0}
         for task_id, began in self._started_at.items():
             if task_id in self.running:
-                reserved, sharers = self._work[task_id]
-                for kind, amount in reserved.items():
-                    work[kind] = work.get(kind, 0.0) + amount * (now - began) / sharers
+                place = self._places[task_id]
+                for kind, amount in place.reserved.items():
+                    work[kind] = work.get(kind, 0.0) + amount * (now - began) / place.trials
         return work
+
+
+class _Place(NamedTuple):
+    """What a task has: its reservation, in how many slots, for how many trials."""
+
+    reserved: Mapping[str, float]
+    slots: int
+    trials: int
 
 
 def values_of(spec: TrialSpec, result: TrialResult, objectives: Iterable[Objective]) -> tuple[float, ...]:

@@ -8,12 +8,13 @@ trained as one program share its cores as well.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from rksearch.cost import cost
 from rksearch.errors import RksearchError
 from rksearch.space import Space
+from rksearch.spec import draws_numbers, parse
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Training:
         batch_size: images in a step.
         precision: `auto`, `fp32` or `bf16`.
         threads: CPU threads of each.
+        seeds: most seeds of an architecture that the run could train together.
     """
 
     arch: str
@@ -43,6 +45,7 @@ class Training:
     batch_size: int
     precision: str = "auto"
     threads: int = 1
+    seeds: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +129,16 @@ def measure(training: Training) -> Sharing:
         return float(found["images_per_s"]["median"])
 
     alone = rate_of(Case())
-    images_per_s = _while_worth_it(alone, lambda count: rate_of(Case(processes=count)))
-    together = _while_worth_it(alone, lambda count: rate_of(Case(seeds=count)))
+    images_per_s = _while_worth_it(COUNTS, alone, lambda count: rate_of(Case(processes=count)))
+    counts = () if draws_numbers(parse(training.arch)) else [count for count in COUNTS if count <= training.seeds]
+    together = _while_worth_it(counts, alone, lambda count: rate_of(Case(seeds=count)))
     return Sharing(training=training, images_per_s={1: alone, **images_per_s}, together=together)
 
 
-def _while_worth_it(alone: float, rate_of: Callable[[int], float]) -> dict[int, float]:
-    """Images a second by count, beginning with two, as long as one more doubling pays and can be measured."""
+def _while_worth_it(counts: Iterable[int], alone: float, rate_of: Callable[[int], float]) -> dict[int, float]:
+    """Images a second by count, as long as one more doubling pays and can be measured."""
     found: dict[int, float] = {}
-    for count in COUNTS:
+    for count in counts:
         before = max(found.values(), default=alone)
         try:
             found[count] = rate_of(count)

@@ -7,12 +7,13 @@ with shorter trials all slots but one would stay empty for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
+from rksearch.search.tasks import Task
 from rksearch.search.tune import Unpickled
 
 AT_ONCE = 16
@@ -23,17 +24,19 @@ class FullSlots(Unpickled, FIFOScheduler):
     """First come, first served; but a free worker goes to a trial for which no other one is starting.
 
     Args:
-        slots: how many trials fit at once, now.
+        slots: how many usual trials fit at once, now.
+        slots_of: how many of these a task takes.
     """
 
-    def __init__(self, slots: Callable[[], int]) -> None:
+    def __init__(self, slots: Callable[[], int], slots_of: Callable[[Task], int]) -> None:
         super().__init__()
         self._slots = slots
-        self._live: dict[str, Trial] = {}
+        self._slots_of = slots_of
+        self._live: dict[str, tuple[Trial, int]] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A trial is new, or waits again because its worker died."""
-        self._live[trial.trial_id] = trial
+        self._live[trial.trial_id] = trial, self._slots_of(Task.from_json(trial.config["task"]))
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """A trial's worker died."""
@@ -49,15 +52,24 @@ class FullSlots(Unpickled, FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The trial that a worker which is free now, if there is one, should take."""
-        waiting = [trial for trial in self._live.values() if trial.status == Trial.PENDING]
-        running = len(self._live) - len(waiting)
+        waiting = [(trial, wants) for trial, wants in self._live.values() if trial.status == Trial.PENDING]
+        running = sum(takes for trial, takes in self._live.values() if trial.status != Trial.PENDING)
         return chosen(waiting, slots=self._slots(), running=running)
 
 
-def chosen(waiting: list[Trial], *, slots: int, running: int) -> Trial | None:
-    """Of the trials that wait, in their order, the first one that gets a slot only when another becomes free.
+def chosen(waiting: Sequence[tuple[Trial, int]], *, slots: int, running: int) -> Trial | None:
+    """Of the trials that wait, in their order, the first one that gets its slots only when others become free.
 
     A free worker holds a slot itself; workers may be starting in those that are left, for those that came first.
+
+    Args:
+        waiting: trials, and how many slots each wants.
+        slots: how many there are.
+        running: how many of them are taken by trials.
     """
-    starting = max(0, slots - running - 1)
-    return waiting[min(starting, len(waiting) - 1)] if waiting else None
+    left = slots - running - 1
+    for trial, wants in waiting:
+        left -= wants
+        if left < 0:
+            return trial
+    return waiting[-1][0] if waiting else None

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from rksearch.ledger import History
 from rksearch.records import TrialSpec
+from rksearch.spec import draws_numbers, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ def first_training(
 ) -> Task | None:
     """To train, to the end, the first of the trials that is neither finished nor running.
 
-    Up to `together` seeds of its architecture are trained in one task, as far as they are among the trials and none of
-    them has run out of memory before.
+    Up to `together` seeds of its architecture are trained in one task, as far as they are among the trials and have not
+    failed together before; networks that draw random numbers would find other ones than alone.
     """
     waiting = (trial for trial in trials if trial.id not in history.trials and trial.id not in running)
     first = next(waiting, None)
@@ -79,6 +80,8 @@ def first_training(
         return None
     if first.id in history.retried:
         return Task("train", first, alone=True)
+    if together == 1 or draws_numbers(parse(first.arch)):
+        return Task("train", first)
     seeds = (t for t in waiting if replace(t, replicate=first.replicate) == first and t.id not in history.retried)
     return Task("train", first, beside=tuple(islice(seeds, together - 1)))
 

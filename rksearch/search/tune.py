@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 
 from rksearch.errors import RksearchError
 from rksearch.records import Epoch, Execution, TrialSpec
+from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 
@@ -85,20 +86,21 @@ class LedgerSearcher(Unpickled, Searcher):
     Args:
         state: of the run.
         execution: where and with what means tasks are done.
-        memory_share: of the device's memory, what a task may take.
-        slots: how many tasks fit at once, now. One more may wait, so that a slot that becomes free is taken at once and
-            a cluster that can grow knows that it should; more would be chosen without knowing what is found meanwhile.
+        reservations: what each task takes.
+        slots: how many usual trials fit at once, now. One more task may wait, so that a slot that becomes free is taken
+            at once and a cluster that can grow knows that it should; more would be chosen without knowing what is found
+            meanwhile.
     """
 
     def __init__(
         self,
         state: RunState,
         execution: Execution,
-        memory_share: Callable[[Task], float],
+        reservations: Reservations,
         slots: Callable[[], int],
     ) -> None:
         super().__init__(metric=None, mode=None)
-        self._memory_share = memory_share
+        self._reservations = reservations
         self._slots = slots
         self.state = state
         self.execution = asdict(execution)
@@ -106,13 +108,14 @@ class LedgerSearcher(Unpickled, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next task as a Tune configuration; None to be asked again; FINISHED when all is done."""
-        if len(self.tasks) > self._slots():
+        if sum(map(self._reservations.slots_of, self.tasks.values())) > self._slots():
             return None
         task = self.state.next()
         if task is None:
             return Searcher.FINISHED if self.state.done else None
         self.tasks[trial_id] = task
-        return {"task": task.to_json(), "execution": {**self.execution, "memory_share": self._memory_share(task)}}
+        memory_share = self._reservations.memory_share(task)
+        return {"task": task.to_json(), "execution": {**self.execution, "memory_share": memory_share}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: with an outcome, or because its worker died once too often."""

@@ -40,7 +40,7 @@ from rksearch.spec.base import MAX_CONV_LAYERS, MAX_NUMBER, ArchSpec
 from rksearch.spec.baselines import CliqueNet, DenseNet, ImageNetDenseNet, PreActResNet, ResNet
 from rksearch.spec.names import parse
 from rksearch.spec.period import Period, Solver, Steps
-from rksearch.spec.rkcnn import RKCNN
+from rksearch.spec.rkcnn import RKCNN, draws_numbers
 from rksearch.spec.rknet import ResidualRKNet, RKNet
 
 __all__ = [
@@ -58,5 +58,6 @@ __all__ = [
     "ResidualRKNet",
     "Solver",
     "Steps",
+    "draws_numbers",
     "parse",
 ]

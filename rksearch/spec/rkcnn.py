@@ -139,3 +139,8 @@ def _read_option(reader: Reader, word: str, default: int) -> int:
     if value == default:
         reader.fail(f"{default} is the default: leave `-{word}{default}` out")
     return value
+
+
+def draws_numbers(spec: ArchSpec) -> bool:
+    """Whether a training step draws random numbers for the network itself: where it has dropout."""
+    return isinstance(spec, RKCNN) and spec.dropout_pct > 0

@@ -1,0 +1,81 @@
+"""What tasks reserve of a machine or cluster, and how many fit on it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rksearch.errors import RunError
+from rksearch.search.resources import Resources
+from rksearch.search.tasks import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservations:
+    """CPUs (`cpu`) and GPUs (`gpu`) of tasks; a slot is what one usual trial takes.
+
+    Attributes:
+        trial: of a usual trial.
+        whole: of a trial that must share its device with no other: a whole GPU, or all CPUs of the largest machine.
+    """
+
+    trial: Mapping[str, float]
+    whole: Mapping[str, float]
+
+    @classmethod
+    def on(
+        cls, available: Mapping[str, float], nodes: Iterable[Mapping[str, Any]], resources: Resources
+    ) -> Reservations:
+        """The reservations that a user asks for, on the machines that Ray names.
+
+        Raises:
+            RunError: a trial would take more than Ray has.
+        """
+        gpus = resources.gpus_per_trial
+        if gpus is None:
+            gpus = 1.0 if has_gpu(available, resources) else 0.0
+        trial = {"cpu": resources.cpus_per_trial, "gpu": gpus}
+        for kind, amount in trial.items():
+            there = available.get(kind.upper(), 0)
+            if amount > there:
+                raise RunError(
+                    f"a trial can have at most what Ray has, but --{kind}s-per-trial is {amount:g} and Ray has "
+                    f"{there:g}"
+                )
+        if gpus:
+            return cls(trial=trial, whole={**trial, "gpu": max(1.0, gpus)})
+        cpus = max(node["Resources"].get("CPU", trial["cpu"]) for node in nodes if node["Alive"])
+        return cls(trial=trial, whole={**trial, "cpu": cpus})
+
+    def of(self, task: Task) -> dict[str, float]:
+        """What a task reserves.
+
+        Seeds that are trained together take the shares of a GPU that they would have apart, as far as one GPU has them;
+        on a CPU they take turns in the place of one.
+        """
+        if task.alone:
+            return dict(self.whole)
+        gpu = min(len(task.each()) * self.trial["gpu"], self.whole["gpu"])
+        return {**self.trial, "gpu": gpu}
+
+    def slots_of(self, task: Task) -> int:
+        """How many usual trials its place has room for."""
+        mine = self.of(task)
+        return max(round(mine[kind] / amount) for kind, amount in self.trial.items() if amount)
+
+    def memory_share(self, task: Task) -> float:
+        """Of the device that it may run out of; the largest machine leaves a task the least."""
+        mine = self.of(task)
+        return min(1.0, mine["gpu"] or mine["cpu"] / self.whole["cpu"])
+
+    def slots(self, available: Mapping[str, float]) -> int:
+        """How many usual trials fit at once; at least one."""
+        # In floating point 0.3 / 0.1 is less than 3.
+        fit = [int(available.get(kind.upper(), 0) / amount + 1e-6) for kind, amount in self.trial.items() if amount]
+        return max(1, min(fit, default=1))
+
+
+def has_gpu(available: Mapping[str, float], resources: Resources) -> bool:
+    """Whether there is a GPU that trials may use."""
+    return available.get("GPU", 0) >= 1 and resources.device != "cpu"
