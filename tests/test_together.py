@@ -206,11 +206,14 @@ def test_branches_that_have_begun_end_after_an_exception_too(streams: FakeStream
 
 
 def test_memory_that_ran_out_is_seen_behind_what_followed_from_it() -> None:
-    with pytest.raises(RuntimeError, match="unjoined work") as raised:
+    def record() -> None:
         try:
             raise torch.OutOfMemoryError("CUDA out of memory")
         finally:
             raise RuntimeError("capture ended with unjoined work")
+
+    with pytest.raises(RuntimeError, match="unjoined work") as raised:
+        record()
     assert is_out_of_memory(raised.value)
     assert not is_out_of_memory(RuntimeError("capture ended with unjoined work"))
 

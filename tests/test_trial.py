@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from rksearch import training
+from rksearch import setting, training
 from rksearch import trial as trial_module
 from rksearch.checkpoint import NEWEST, PREVIOUS
 from rksearch.cost import cost
@@ -85,7 +85,7 @@ def test_a_finished_trial_returns_at_once_and_reports_no_epoch_again(
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("a finished trial needs no data")
 
-    monkeypatch.setattr(training, "load_images", never)
+    monkeypatch.setattr(setting, "load_images", never)
     told: list[Epoch] = []
     assert run_trial(replace(SPEC, role="baseline"), execution(work_dir), told.append) == result
     assert told == []
