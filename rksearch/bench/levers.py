@@ -386,8 +386,9 @@ def _together_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         trainer.prepare()
 
     def one_by_one() -> None:
-        for trainer in apart:
-            trainer.train_pass(1)
+        with freed_memory_kept(settings.device):  # between the passes too, as in one of all
+            for trainer in apart:
+                trainer.train_pass(1)
 
     on_cpu = settings.device.type == "cpu"
     return Pair(
