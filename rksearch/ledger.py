@@ -148,7 +148,7 @@ class Ledger:
         self.append("pause", trial=spec.id, spec=spec.to_json(), result=result.to_json(), **work)
 
     def write_retry(self, trial: str, reason: str) -> None:
-        """A trial that failed for want of memory, and will be tried once more with less beside it."""
+        """A trial that failed for want of memory, or beside others for a dead worker; to be tried once more, alone."""
         self.append("retry", trial=trial, reason=reason)
 
     def write_trial(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -80,8 +79,8 @@ def bench_concurrent(
         for case in cases:
             share = threads or max(1, available // case.processes)
             rates = _rates(name, case, share, source, settings)
-            first = first or statistics.median(rates)
-            spread = Spread(median=statistics.median(rates), low=min(rates), high=max(rates))
+            spread = Spread.of(rates)
+            first = first or spread.median
             found.append(
                 Concurrency(
                     name=name,

@@ -7,7 +7,6 @@ cross the memory, in the units of `rksearch.bench.roofline`, or are rules of thu
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -139,7 +138,7 @@ def _measure(pair: Pair, settings: Settings) -> Lever:
         subject=pair.subject,
         predicted=pair.predicted,
         because=pair.because,
-        measured=Spread(median=statistics.median(ratios), low=min(ratios), high=max(ratios)),
+        measured=Spread.of(ratios),
     )
 
 
@@ -242,7 +241,7 @@ def _heap_lever(spec: ArchSpec, source: Source, settings: Settings) -> Lever:
         subject=str(spec),
         predicted=1.1,
         because="rule of thumb: no page is zeroed anew, of thousands in a step",
-        measured=Spread(median=statistics.median(ratios), low=min(ratios), high=max(ratios)),
+        measured=Spread.of(ratios),
     )
 
 

@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -99,6 +99,11 @@ class Spread:
     median: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """That of the rounds' values."""
+        return cls(median=statistics.median(values), low=min(values), high=max(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +242,8 @@ def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: 
     bound = roofline(net, settings.batch_size, ceilings)
     sides = {
         name: Side(
-            images_per_s=_spread([images / t for t in rounds[name]]),
-            times_plain=_spread([p / t for p, t in zip(rounds["plain"], rounds[name], strict=True)]),
+            images_per_s=Spread.of([images / t for t in rounds[name]]),
+            times_plain=Spread.of([p / t for p, t in zip(rounds["plain"], rounds[name], strict=True)]),
             prepare_s=contestant.prepare_time_s if isinstance(contestant, Trainer) else 0.0,
             peak_mem_bytes=memory[name],
             share_of_bound=bound.bound_s * steps / statistics.median(rounds[name]),
@@ -354,7 +359,7 @@ def _pipelines(loop: PlainLoop, source: Source, settings: Settings, images: int)
     for _ in range(settings.rounds):
         for name, deliver in sources.items():
             rates.setdefault(name, []).append(images / _epoch_s(functools.partial(_exhaust, deliver), settings))
-    return {name: _spread(values) for name, values in rates.items()}
+    return {name: Spread.of(values) for name, values in rates.items()}
 
 
 def _exhaust(deliver: Callable[[], Iterator[Any]]) -> None:
@@ -368,7 +373,3 @@ def _pays_from(sides: dict[str, Side]) -> int | None:
     ours, compiled = sides["ours"], sides["compiled"]
     saved_s = 1 / ours.images_per_s.median - 1 / compiled.images_per_s.median
     return math.ceil((compiled.prepare_s - ours.prepare_s) / saved_s) if saved_s > 0 else None
-
-
-def _spread(values: list[float]) -> Spread:
-    return Spread(median=statistics.median(values), low=min(values), high=max(values))

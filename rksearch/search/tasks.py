@@ -20,7 +20,7 @@ class Task:
         action: what is to be done; `prune` takes no worker.
         trial: with which trial.
         until: epoch after which a training pauses; None to train to the end.
-        alone: whether it wants a whole device, because it ran out of memory beside others.
+        alone: whether it wants a whole device, because it ran out of memory or its worker died beside others.
         beside: other seeds of the trial that are trained with it, as one program.
     """
 
