@@ -114,6 +114,8 @@ def _pairs(specs: Sequence[ArchSpec], source: Source, settings: Settings, compil
         yield _together_pair(spec, source, settings)
         if compiled:
             yield _compiled_pair(spec, source, settings)
+            if settings.device.type == "cpu":
+                yield _compiled_norms_pair(spec, source, settings)
         if settings.device.type == "cuda":
             yield _graph_pair(spec, source, settings)
     for lever, subject, predicted, because, without, within in block_pairs(source.data, settings, compiled):
@@ -338,6 +340,24 @@ def _compiled_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
         because="rule of thumb: everything between convolutions in fewer passes, see the dense block",
         without=_epoch(spec, source, settings, EAGER),
         within=_epoch(spec, source, settings, Choice(compiled=True, reason="measured")),
+    )
+
+
+def _compiled_norms_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+    """Torch's batch norms and our own, both compiled."""
+
+    def compiled(model: nn.Module, classes: usual.Classes) -> nn.Module:
+        usual.as_usually_written(model, classes).compile(dynamic=False)
+        return model
+
+    return Pair(
+        lever="batch norms of our own (compiled)",
+        subject=str(spec),
+        predicted=1.05,
+        because="rule of thumb: a division and a square root for every 16 values take as long as the rest of a norm "
+        "forward, which is a tenth of a step",
+        without=_our_step(spec, source, settings, fused=True, change=partial(compiled, classes=usual.NORMS)),
+        within=_our_step(spec, source, settings, fused=True, change=partial(compiled, classes={})),
     )
 
 

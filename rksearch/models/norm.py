@@ -5,7 +5,8 @@ batch. These are the same for each of its readers, so one computation serves the
 they receive from all readers goes back to the feature at once. A reader's own work is a scaling, and its gradient takes
 one pass over the feature instead of two.
 
-Torch's own norms are used on GPUs, in evaluation, by `torch.func` and wherever sharing does not pay.
+Torch's own norms are used on GPUs, in evaluation, by `torch.func` and wherever sharing does not pay. In code that is
+compiled for a CPU the arithmetic is that of `fused`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rksearch.models import pixels
+from rksearch.models import fused, pixels
 from rksearch.models.channels_last import is_ordinary, part
 
 FEWEST_PIXELS = 2**14
@@ -39,14 +40,14 @@ class BatchNorm(nn.BatchNorm2d):
             x: what to normalise.
             statistics: its means and variances, (2, C), from `statistics_of` or `joined`; None to take them here.
         """
-        if not self.training or (statistics is None and not _is_slow(x)):
+        compiled = fused.applies_to(x)
+        if not self.training or (statistics is None and not (compiled or _is_slow(x))):
             return super().forward(x)
         if statistics is None:
-            y, statistics = _Normalised.apply(x, self.weight, self.bias, self.eps)
-        elif torch.compiler.is_compiling():
-            mean, variance = statistics[..., None, None]
-            scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
-            y = ((x.float() - mean) * scale + self.bias[:, None, None]).to(x.dtype)
+            own = fused.normalised if compiled else _Normalised.apply
+            y, statistics = own(x, self.weight, self.bias, self.eps)
+        elif compiled:
+            y = fused.scaled(x, self.weight, self.bias, statistics, self.eps)
         else:
             y = _NormalisedBy.apply(x, self.weight, self.bias, statistics, self.eps)
         self._track(statistics.detach(), x.numel() // x.shape[1])
@@ -67,21 +68,20 @@ class BatchNorm(nn.BatchNorm2d):
 
 def can_share(x: Tensor) -> bool:
     """Whether norms that read `x`, (N, C, H, W), may be given its statistics, and had better be."""
-    return x.device.type == "cpu" and (torch.compiler.is_compiling() or _is_ours(x))
+    return fused.applies_to(x) or _is_ours(x)
 
 
 def statistics_of(x: Tensor) -> Tensor:
     """Means and variances (of the batch itself, not of a sample) by channel, (2, C) in float32, for norms to share."""
-    if torch.compiler.is_compiling():
-        variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
-        return torch.stack((mean, variance))
+    if fused.applies_to(x):
+        return fused.mean_and_variance(x)
     statistics: Tensor = _Statistics.apply(x)
     return statistics
 
 
 def joined(x: Tensor, statistics: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
     """`x` and `more` side by side, (N, C + k, H, W), and the statistics of both, from those of x."""
-    if torch.compiler.is_compiling():
+    if fused.applies_to(x):
         return torch.cat([x, more], 1), torch.cat([statistics, statistics_of(more)], 1)
     both: tuple[Tensor, Tensor] = _Joined.apply(x, statistics, more)
     return both

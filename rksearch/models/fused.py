@@ -1,0 +1,83 @@
+"""Batch norm's arithmetic in the code that `torch.compile` makes for CPUs.
+
+The compiler computes what is small anew wherever it is used: the variance of a channel becomes a scale once for every
+pixel, and a division and a square root take longer than all the rest of a pixel. Here what belongs to a channel is
+written to memory once. Torch's own norm, compiled, moreover keeps the statistics of bfloat16 images in bfloat16 for its
+backward pass; these stay in float32.
+
+All images are (N, C, H, W), and all parameters and statistics are (C,) in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PIXELS = (0, 2, 3)
+
+
+def applies_to(x: Tensor) -> bool:
+    """Whether code for `x`, on a CPU and in float32 or bfloat16, is being compiled."""
+    return torch.compiler.is_compiling() and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+
+
+def mean_and_variance(x: Tensor) -> Tensor:
+    """Means and variances of the batch itself, (2, C)."""
+    variance, mean = torch.var_mean(x.float(), PIXELS, correction=0)
+    return torch.stack((mean, variance))
+
+
+def scaled(x: Tensor, weight: Tensor, bias: Tensor, statistics: Tensor, epsilon: float) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon) * weight + bias, like x, by statistics (2, C)."""
+    mean, variance = statistics
+    scale = _written(weight * torch.rsqrt(variance + epsilon))
+    shift = _written(bias - mean * scale)
+    return (x.float() * _of_pixels(scale) + _of_pixels(shift)).to(x.dtype)
+
+
+def normalised(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """x normalised by its own statistics, like x, and these, (2, C), without gradients."""
+    y, statistics = _Normalised.apply(x, weight, bias, epsilon)
+    return y, statistics
+
+
+class _Normalised(torch.autograd.Function):
+    """As `normalised`, with a gradient of its own.
+
+    With z = (x - mean) s and s = 1 / sqrt(variance + epsilon), for an output w z + b and averages over n pixels, the
+    gradients of x, w and b are w s (g - avg g - z avg g z), sum g z and sum g.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+        statistics = mean_and_variance(x)
+        ctx.save_for_backward(x, weight, statistics)
+        ctx.epsilon = epsilon
+        ctx.mark_non_differentiable(statistics)
+        return scaled(x, weight, bias, statistics, epsilon), statistics
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, (mean, variance) = ctx.saved_tensors
+        g, centred = gradient.float(), x.float() - _of_pixels(mean)
+        inverse = _written(torch.rsqrt(variance + ctx.epsilon))
+        by_weight, by_bias = (g * centred).sum(PIXELS) * inverse, g.sum(PIXELS)
+        count = x.numel() // x.shape[1]
+        by_g = _written(weight * inverse)
+        by_centred = _written(by_g * inverse * by_weight / -count)
+        rest = _written(by_g * by_bias / -count)
+        by_x = g * _of_pixels(by_g) + centred * _of_pixels(by_centred) + _of_pixels(rest)
+        return by_x.to(x.dtype), by_weight, by_bias, None
+
+
+def _written(parameters: Tensor) -> Tensor:
+    """The same, (C,), computed once and read from memory from then on: a view of a tensor needs one that exists."""
+    return parameters.as_strided(parameters.shape, parameters.stride())
+
+
+def _of_pixels(parameters: Tensor) -> Tensor:
+    """(C,) to (C, 1, 1)."""
+    return parameters[:, None, None]
