@@ -1,7 +1,6 @@
 """The batch norm that takes pixels together and shares statistics, against the definition in double precision."""
 
 import copy
-import shutil
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from rksearch.models.norm import BatchNorm, joined, statistics_of
 from rksearch.models.recompute import recompute
 from rksearch.spec import parse
 from tests.measured import measure_step
+from tests.trainings import needs_compiler
 
 CIFAR10 = dataset("cifar10")
 NARROW = "RKNet-k12-m1_2-2x2_1x1"
@@ -58,7 +58,7 @@ def test_it_is_the_batch_norm_of_the_definition(channels, shape, dtype, seed):
         assert is_grouped(y)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+@needs_compiler
 @pytest.mark.parametrize(("channels", "dtype"), [(16, torch.bfloat16), (12, torch.bfloat16), (16, torch.float32)])
 def test_compiled_it_is_the_batch_norm_of_the_definition(channels, dtype):
     """Torch's own keeps the mean of bfloat16 images in bfloat16, which the tolerance of the weight's gradient sees."""

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from multiprocessing import get_context
 from typing import Any
 
@@ -83,16 +84,16 @@ def bench_levers(
         SpecError: a name that cannot be parsed.
     """
     compiled = settings.compiled and missing_compiler(settings.device) is None
+    specs = [parse(name) for name in names]
     found: list[Lever] = []
     with cold_compiler():
-        for pair in _pairs([parse(name) for name in names], source, settings, compiled):
-            found.append(_measure(pair, settings))
+        for lever in chain(
+            (_measure(pair, settings) for pair in _pairs(specs, source, settings, compiled)),
+            (_heap_lever(spec, source, settings) for spec in specs if settings.device.type == "cpu"),
+        ):
+            found.append(lever)
             if on_done is not None:
-                on_done(found[-1])
-    for spec in map(parse, names) if settings.device.type == "cpu" else ():
-        found.append(_heap_lever(spec, source, settings))
-        if on_done is not None:
-            on_done(found[-1])
+                on_done(lever)
     return {
         "settings": {**asdict(settings), "device": str(settings.device), "threads": torch.get_num_threads()},
         "dataset": source.data.name,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 PIXELS = (0, 2, 3)
+"""Dimensions over which a channel is averaged."""
 
 
 def applies_to(x: Tensor) -> bool:
