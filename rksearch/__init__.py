@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rksearch.spec import (
+from rksearch.arch import (
     RKCNN,
     ArchSpec,
     CliqueNet,
@@ -48,8 +48,8 @@ __all__ = [
 
 
 def list_models(pattern: str = "*", *, family: str | None = None) -> list[str]:
-    """Names that `create` builds, by shell wildcards and family; see `rksearch.families.list_models`."""
-    from rksearch import families
+    """Names that `create` builds, by shell wildcards and family; see `rksearch.arch.families.catalogue.list_models`."""
+    from rksearch.arch.families import catalogue as families
 
     return families.list_models(pattern, family=family)
 
@@ -68,19 +68,19 @@ def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, im
     Raises:
         SpecError: the name is malformed, or the images are too small for the network.
     """
-    from rksearch.datasets import image_shape
-    from rksearch.models import build
+    from rksearch.data.facts import image_shape
+    from rksearch.models import builder as build
 
     spec = parse(name) if isinstance(name, str) else name
     return build(spec, image_shape(channels=in_channels, size=image_size, classes=num_classes))
 
 
 def load(directory: str | Path) -> nn.Module:
-    """The network that `rksearch export` wrote, in eval mode; see `rksearch.export.load`. Nothing is unpickled.
+    """The network that `rksearch export` wrote, in eval mode; see `rksearch.models.export.load`. Nothing is unpickled.
 
     Raises:
         ExportError: files are missing or damaged.
     """
-    from rksearch.export import load as load_export
+    from rksearch.models.export import load as load_export
 
     return load_export(directory)

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rksearch.front import ArchSummary, rk_front, summarise
-from rksearch.ledger import Ledger
-from rksearch.recipe import recipe
-from rksearch.records import Epoch, Role, TrialResult, TrialSpec
-from rksearch.spec import Period, RKNet
-from rksearch.stats import mean, sample_sd
+from rksearch.arch import Period, RKNet
+from rksearch.recipes.recipe import recipe
+from rksearch.results.fronts import ArchSummary, rk_front, summarise
+from rksearch.results.ledger import Ledger
+from rksearch.results.records import Epoch, Role, TrialResult, TrialSpec
+from rksearch.results.stats import mean, sample_sd
 
 BASELINES = ("ResNet-8", "DenseNet-13-k8", "DenseNet-BC-22-k8", "DenseNet-BC-40-k6")
 KNOWN = ("RKNet-BC-k8-m2_4_6-1x2_1x2_1x1",)

@@ -1,4 +1,4 @@
-"""Training steps and evaluations measured alone: the witness of what `rksearch.memory` predicts."""
+"""Training steps and evaluations measured alone: the witness of what `rksearch.training.memory` predicts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rksearch.bench.memory import allocated_peak, held_bytes
-from rksearch.datasets import Dataset
-from rksearch.device import Precision, autocast
+from rksearch.data.facts import Dataset
+from rksearch.training.engine.device import Precision, autocast
 
 
 class StepMemory(NamedTuple):

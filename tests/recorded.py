@@ -39,7 +39,7 @@ class Recording(TorchDispatchMode):
 
 
 class Recorder:
-    """Records as `rksearch.engine.programs.CudaGraphs` does: warm-ups, one recording that changes nothing, replays."""
+    """Records as `CudaGraphs` of `engine.programs` does: warm-ups, one recording that changes nothing, replays."""
 
     def __init__(self) -> None:
         self.recordings: list[Recording] = []

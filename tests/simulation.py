@@ -6,11 +6,12 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from rksearch.cost import cost
-from rksearch.datasets import dataset
-from rksearch.ledger import Ledger
-from rksearch.recipe import recipe
-from rksearch.records import Epoch, Status, TrialResult, TrialSpec
+from rksearch.arch import parse
+from rksearch.arch.cost import cost
+from rksearch.data.facts import dataset
+from rksearch.recipes.recipe import recipe
+from rksearch.results.ledger import Ledger
+from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
 from rksearch.search.racing import Race, Racing
@@ -19,7 +20,6 @@ from rksearch.search.run_state import RunState
 from rksearch.search.samplers.base import Observation
 from rksearch.search.settings import Settings
 from rksearch.search.tasks import Task
-from rksearch.spec import parse
 
 BASELINES = ("ResNet-8", "DenseNet-10-k4")
 KNOWN = ("RKNet-k4-m1_2_2-1x1_1x2s_1x2s",)

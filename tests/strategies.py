@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rksearch.spec import (
+from rksearch.arch import (
     RKCNN,
     ArchSpec,
     CliqueNet,
@@ -18,7 +18,7 @@ from rksearch.spec import (
     Solver,
     Steps,
 )
-from rksearch.tableau import TABLEAUX
+from rksearch.arch.tableaux import TABLEAUX
 
 
 @st.composite

@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rksearch.batches import DeviceImages, TrainBatches
-from rksearch.datasets import DATASETS
-from rksearch.device import Precision
-from rksearch.engine.compiling import EAGER, Choice
-from rksearch.engine.programs import Recorder
-from rksearch.models import build
-from rksearch.recipe import Recipe
-from rksearch.spec import parse
-from rksearch.train import Trainer, seed_everything
+from rksearch.arch import parse
+from rksearch.data.batches import DeviceImages, TrainBatches
+from rksearch.data.facts import DATASETS
+from rksearch.models import builder as build
+from rksearch.recipes.recipe import Recipe
+from rksearch.training.engine.compiling import EAGER, Choice
+from rksearch.training.engine.device import Precision
+from rksearch.training.engine.programs import Recorder
+from rksearch.training.trainer import Trainer, seed_everything
 
 CPU = torch.device("cpu")
 DATA = replace(DATASETS["cifar10"], height=16, width=16)

@@ -3,7 +3,7 @@
     python tools/compare_precision.py digits --out reports/precision
     python tools/compare_precision.py cifar10 --data-dir data --out reports/precision
 
-Writes DATASET.json: errors, tests and their power (see `rksearch.precision_check`), commit, versions, hardware. An
+Writes DATASET.json: errors, tests and their power (see `rksearch.bench.precision`), commit, versions, hardware. An
 interrupted comparison goes on where it stopped.
 """
 
@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rksearch.datasets import dataset
-from rksearch.environment import environment
-from rksearch.precision_check import compare_precision, summary
-from rksearch.recipe import recipe
-from rksearch.records import Execution
+from rksearch.bench.precision import compare_precision, summary
+from rksearch.data.facts import dataset
+from rksearch.recipes.recipe import recipe
+from rksearch.results.environment import environment
+from rksearch.results.records import Execution
 
 PLANS: dict[str, dict[str, Any]] = {
     "digits": {

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
+from rksearch.arch import parse
 from rksearch.bench.train import Settings, Source, Spread, ours
-from rksearch.engine.compiling import EAGER
-from rksearch.engine.heap import freed_memory_kept
 from rksearch.errors import RksearchError
-from rksearch.spec import parse
-from rksearch.together import Together
+from rksearch.training.engine.compiling import EAGER
+from rksearch.training.engine.heap import freed_memory_kept
+from rksearch.training.seed_groups import Together
 
 STEPS = 20
 """Steps of an epoch where none are given."""

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rksearch.datasets import Dataset
-from rksearch.device import autocast
-from rksearch.models import build
+from rksearch.arch import parse
+from rksearch.data.facts import Dataset
+from rksearch.models import builder as build
 from rksearch.models.blocks import DenseBlock, TimeStep, next_state
-from rksearch.models.channels_last import side_by_side
-from rksearch.spec import parse
-from rksearch.train import seed_everything
+from rksearch.models.kernels.channels_last import side_by_side
+from rksearch.training.engine.device import autocast
+from rksearch.training.trainer import seed_everything
 
 if TYPE_CHECKING:
     from rksearch.bench.train import Settings

@@ -21,21 +21,21 @@ from torch import nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional as F
 
-from rksearch.batches import DeviceImages, TrainBatches
+from rksearch.arch import ArchSpec, DenseNet, ResNet, RKNet, parse
+from rksearch.arch.cost import layout_cost
+from rksearch.arch.layout import layout
 from rksearch.bench import usual
 from rksearch.bench.dense import block_pairs
 from rksearch.bench.train import Settings, Source, Spread, cold_compiler, ours, plain
-from rksearch.cost import layout_cost
-from rksearch.device import autocast
-from rksearch.engine.compiling import EAGER, Choice, missing_compiler
-from rksearch.engine.heap import freed_memory_kept
-from rksearch.layout import layout
-from rksearch.memory import activation_bytes
-from rksearch.models import build
+from rksearch.data.batches import DeviceImages, TrainBatches
+from rksearch.models import builder as build
 from rksearch.models.recompute import recompute
-from rksearch.spec import ArchSpec, DenseNet, ResNet, RKNet, parse
-from rksearch.together import Together
-from rksearch.train import seed_everything
+from rksearch.training.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.training.engine.device import autocast
+from rksearch.training.engine.heap import freed_memory_kept
+from rksearch.training.memory import activation_bytes
+from rksearch.training.seed_groups import Together
+from rksearch.training.trainer import seed_everything
 
 SEEDS = 4
 HEAP_STEPS = 8

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from rksearch.layout import Layout
+from rksearch.arch.layout import Layout
 
 
 def held_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rksearch.datasets import Dataset
-from rksearch.recipe import Recipe
+from rksearch.data.facts import Dataset
+from rksearch.recipes.recipe import Recipe
 
 
 class PlainLoop:
@@ -25,7 +25,7 @@ class PlainLoop:
         pixels: uint8 (N, C, H, W).
         labels: int64 (N,).
         data: normalisation, crop and flip.
-        recipe: batch size, optimiser and, as in `rksearch.recipe`, the learning rate of every step.
+        recipe: batch size, optimiser and, as in `rksearch.recipes.recipe`, the learning rate of every step.
         device: where to train.
         workers: processes of the data loader; 0 loads in the training process.
     """

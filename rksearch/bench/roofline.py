@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from rksearch.cost import layout_cost
-from rksearch.device import Precision
-from rksearch.layout import Layout
+from rksearch.arch.cost import layout_cost
+from rksearch.arch.layout import Layout
+from rksearch.training.engine.device import Precision
 
 REPEATS = 5
 MATRIX = 2048

@@ -23,24 +23,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rksearch.batches import DeviceImages, TrainBatches
+from rksearch.arch import ArchSpec, parse
+from rksearch.arch.cost import cost
+from rksearch.arch.layout import Layout, layout
 from rksearch.bench.memory import allocated_peak, held_bytes, largest_map_bytes
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, measure_ceilings, roofline, synchronise
 from rksearch.bench.usual import as_usually_written
-from rksearch.cost import cost
-from rksearch.datasets import Dataset
-from rksearch.device import Precision
-from rksearch.engine.compiling import EAGER, Choice, missing_compiler
-from rksearch.engine.heap import freed_memory_kept, let_go_as_usual
-from rksearch.engine.programs import Recorder
+from rksearch.data.batches import DeviceImages, TrainBatches
+from rksearch.data.facts import Dataset
 from rksearch.errors import DeviceError
-from rksearch.layout import Layout, layout
-from rksearch.memory import footprint
-from rksearch.models import build
-from rksearch.recipe import Recipe
-from rksearch.spec import ArchSpec, parse
-from rksearch.train import Trainer, seed_everything
+from rksearch.models import builder as build
+from rksearch.recipes.recipe import Recipe
+from rksearch.training.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.training.engine.device import Precision
+from rksearch.training.engine.heap import freed_memory_kept, let_go_as_usual
+from rksearch.training.engine.programs import Recorder
+from rksearch.training.memory import footprint
+from rksearch.training.trainer import Trainer, seed_everything
 
 logger = logging.getLogger(__name__)
 
@@ -132,10 +132,10 @@ class NetworkBench:
 
     Attributes:
         name: canonical name of the architecture.
-        params, macs: of the network, see `rksearch.cost`.
+        params, macs: of the network, see `rksearch.arch.cost`.
         steps: of a contestant in a round.
         sides: `plain`, `ours` and, if asked for, `compiled`.
-        predicted_mem_bytes: what `rksearch.memory` predicts for the peak of `ours`.
+        predicted_mem_bytes: what `rksearch.training.memory` predicts for the peak of `ours`.
         pipeline_images_per_s: of the data pipelines alone, `plain` and `ours`.
         roofline: bounds on a step.
         pays_from_images: how many images a training must process for compiling to have paid; None where it was not

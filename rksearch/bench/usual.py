@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rksearch.models.blocks import Transition
-from rksearch.models.norm import BatchNorm
+from rksearch.models.kernels.norm import BatchNorm
 from rksearch.models.parts import GlobalPool
 from rksearch.models.residual import BasicBlock, Branch
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rksearch.arch import ArchSpec, Period, ResidualRKNet, RKNet, Steps, parse
 from rksearch.cli.options import compile_option, execution_options, json_option
-from rksearch.datasets import Dataset, dataset
+from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
-from rksearch.spec import ArchSpec, Period, ResidualRKNet, RKNet, Steps, parse
 
 if TYPE_CHECKING:
-    from rksearch.cost import Cost
+    from rksearch.arch.cost import Cost
 
 dataset_option = click.option(
     "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set that decides image size, classes."
@@ -31,7 +31,7 @@ dataset_option = click.option(
 )
 def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) -> None:
     """Print the layers, shapes and costs of architecture NAME, and what the built model and fvcore count."""
-    from rksearch.cost import cost
+    from rksearch.arch.cost import cost
 
     spec, data = parse(name), dataset(dataset_name)
     if picture is not None:
@@ -52,8 +52,8 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
 
 
 def _witness(spec: ArchSpec, data: Dataset, counted: Cost) -> dict[str, Any]:
-    from rksearch.measure import witness
-    from rksearch.models import build
+    from rksearch.models import builder as build
+    from rksearch.models.witness import witness
 
     return witness(build(spec, data), data, counted)
 
@@ -74,8 +74,8 @@ def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: dict[s
 
 def _memory(spec: ArchSpec, data: Dataset) -> list[dict[str, Any]]:
     """Predicted bytes of training in both precisions, with and without recomputation, at the paper's batch size."""
-    from rksearch.memory import Precision, footprint
-    from rksearch.recipe import recipe
+    from rksearch.recipes.recipe import recipe
+    from rksearch.training.memory import Precision, footprint
 
     batch_size = recipe("paper").batch_size
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
@@ -111,7 +111,7 @@ def _period_json(period: Steps) -> dict[str, Any]:
 
 
 def _draw(spec: ArchSpec, data: Dataset, path: Path) -> None:
-    from rksearch.drawing import draw
+    from rksearch.arch.drawing import draw
 
     try:
         path.write_text(draw(spec, data), encoding="utf-8")
@@ -123,7 +123,7 @@ def _draw(spec: ArchSpec, data: Dataset, path: Path) -> None:
 
 def _print_methods(spec: ArchSpec) -> None:
     """The tableau of every period that has one."""
-    from rksearch.drawing import method_lines
+    from rksearch.arch.drawing import method_lines
 
     periods = spec.periods if isinstance(spec, RKNet | ResidualRKNet) else ()
     for i, period in enumerate(periods, 1):
@@ -132,8 +132,8 @@ def _print_methods(spec: ArchSpec) -> None:
 
 
 def _print_layers(spec: ArchSpec, data: Dataset) -> None:
-    from rksearch.cost import row_cost
-    from rksearch.layout import layout
+    from rksearch.arch.cost import row_cost
+    from rksearch.arch.layout import layout
 
     rows = layout(spec, data).rows
     width = max(len(row.path) for row in rows)
@@ -209,8 +209,8 @@ def train(
     """Train architecture NAME alone, without Ray, and print its curve."""
     import os
 
-    from rksearch.recipe import recipe
-    from rksearch.records import Epoch, Execution, TrialSpec
+    from rksearch.recipes.recipe import recipe
+    from rksearch.results.records import Epoch, Execution, TrialSpec
 
     chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
     arch, data = str(parse(name)), dataset(dataset_name)
@@ -226,7 +226,7 @@ def train(
         compile=compile_,
         download=not no_download,
     )
-    from rksearch.trial import run_trial, test_trial
+    from rksearch.training.trial import run_trial, test_trial
 
     def show(epoch: Epoch) -> None:
         click.echo(

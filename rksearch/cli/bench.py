@@ -40,8 +40,8 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
     """Price random networks in closed form, and build some of them and count with fvcore, side by side."""
     from dataclasses import asdict
 
-    from rksearch.cost_bench import bench_cost
-    from rksearch.datasets import dataset
+    from rksearch.bench.costing import bench_cost
+    from rksearch.data.facts import dataset
     from rksearch.errors import RksearchError
 
     found = bench_cost(dataset(dataset_name), candidates=candidates, sample=sample, seed=seed)
@@ -112,13 +112,13 @@ def bench_search(
 
     The strategies run the search's own code on virtual workers; Ray's stock search is replayed beside them.
     """
-    from rksearch.environment import environment
+    from rksearch.results.environment import environment
 
     if overhead:
         from rich.console import Console
 
-        from rksearch.search.overhead import sleep_run, sleep_text
-        from rksearch.search.replay.overhead import measure_overhead, overhead_text
+        from rksearch.bench.replay.overhead import measure_overhead, overhead_text
+        from rksearch.bench.scheduling import sleep_run, sleep_text
 
         costs = measure_overhead()
         with TemporaryDirectory() as scratch:
@@ -127,12 +127,12 @@ def bench_search(
         measured = {"proposals": [c.to_json() for c in costs], "sleeping": slept.to_json()}
         click.echo(json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs)}\n{sleep_text(slept)}")
         return
-    from rksearch.search.replay.comparison import compared
-    from rksearch.search.replay.page import standings_text, to_json, write_comparison
-    from rksearch.search.replay.replays import conditions_of, replay_all
-    from rksearch.search.replay.strategies import chosen_strategies
-    from rksearch.search.replay.synthetic import synthetic_table
-    from rksearch.search.replay.table import load_table
+    from rksearch.bench.replay.comparison import compared
+    from rksearch.bench.replay.page import standings_text, to_json, write_comparison
+    from rksearch.bench.replay.replays import conditions_of, replay_all
+    from rksearch.bench.replay.strategies import chosen_strategies
+    from rksearch.bench.replay.synthetic import synthetic_table
+    from rksearch.bench.replay.table import load_table
     from rksearch.space import load_space
 
     names = chosen_strategies(strategies)

@@ -36,9 +36,9 @@ def bench_latency(
     as_json: bool,
 ) -> None:
     """Time inference of the architectures NAME, each in a fresh process: median and interquartile range."""
-    from rksearch.environment import environment
-    from rksearch.latency import measure_latency
-    from rksearch.spec import parse
+    from rksearch.arch import parse
+    from rksearch.results.environment import environment
+    from rksearch.training.latency import measure_latency
 
     archs = [str(parse(name)) for name in names]
     measured: list[dict[str, Any]] = []

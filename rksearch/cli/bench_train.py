@@ -179,10 +179,10 @@ def _prepare(
     import torch
 
     from rksearch.bench.train import Settings, Source
-    from rksearch.data import load_images
-    from rksearch.datasets import dataset
-    from rksearch.device import resolve_device, resolve_precision
-    from rksearch.engine.compiling import missing_compiler
+    from rksearch.data.facts import dataset
+    from rksearch.data.images import load_images
+    from rksearch.training.engine.compiling import missing_compiler
+    from rksearch.training.engine.device import resolve_device, resolve_precision
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
     there = resolve_device(device)
@@ -271,7 +271,7 @@ def _mib(number: int) -> str:
 
 def _hand_over(found: dict[str, Any], as_json: bool, path: Path | None) -> None:
     """Print or write the figures, with where they come from."""
-    from rksearch.environment import environment
+    from rksearch.results.environment import environment
 
     text = json.dumps({**found, "environment": environment()}, indent=2)
     if as_json:

@@ -13,15 +13,15 @@ import click
 from rksearch.cli.options import json_option
 
 if TYPE_CHECKING:
-    from rksearch.front import ArchSummary
-    from rksearch.paper import Compared
+    from rksearch.arch.paper import Compared
+    from rksearch.results.fronts import ArchSummary
 
 
 @click.command()
 @json_option
 def families(as_json: bool) -> None:
     """List the families of architectures, each with its source and a name to start from."""
-    from rksearch.families import FAMILIES
+    from rksearch.arch.families.catalogue import FAMILIES
 
     if as_json:
         fields = ("key", "title", "source", "sample")
@@ -44,7 +44,7 @@ def families(as_json: bool) -> None:
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, raw numbers.")
 def paper(table: int | None, directories: tuple[Path, ...], as_csv: bool) -> None:
     """Print the tables of the RKNet paper with our parameter counts, and our errors, beside them."""
-    from rksearch.paper import compare, paper_rows
+    from rksearch.arch.paper import compare, paper_rows
 
     compared = compare(paper_rows(table), _trained(directories))
     if as_csv:
@@ -55,9 +55,9 @@ def paper(table: int | None, directories: tuple[Path, ...], as_csv: bool) -> Non
 
 def _trained(directories: tuple[Path, ...]) -> dict[str, list[ArchSummary]]:
     """What the ledgers hold, by data set."""
-    from rksearch.front import summarise
-    from rksearch.ledger import Ledger
-    from rksearch.run_dir import RunDir
+    from rksearch.results.fronts import summarise
+    from rksearch.results.ledger import Ledger
+    from rksearch.results.run_dir import RunDir
 
     found: dict[str, list[ArchSummary]] = {}
     for directory in directories:
@@ -109,7 +109,7 @@ def _our_error(c: Compared) -> str:
 def _print_csv(compared: list[Compared]) -> None:
     from dataclasses import fields
 
-    from rksearch.paper import PaperRow
+    from rksearch.arch.paper import PaperRow
 
     printed = [f.name for f in fields(PaperRow)]
     ours = ["params", "params_paper", "macs", "counts_agree", "our_error_pct", "our_error_kind", "seeds"]

@@ -11,7 +11,7 @@ from rksearch.cli.architecture import dataset_option
 from rksearch.errors import RunError, nearest
 
 if TYPE_CHECKING:
-    from rksearch.records import TrialSpec
+    from rksearch.results.records import TrialSpec
 
 
 @click.command()
@@ -28,8 +28,8 @@ def export(what: str, directory: Path, dataset_name: str, seed: int, program: bo
 
     Writes safetensors weights, the spec as JSON and a model card; `rksearch.load(DIR)` gives the module back.
     """
-    from rksearch.datasets import dataset
-    from rksearch.spec import parse
+    from rksearch.arch import parse
+    from rksearch.data.facts import dataset
 
     run, colon, trial = what.rpartition(":")
     chosen = _trial(Path(run), trial) if colon else None
@@ -37,10 +37,10 @@ def export(what: str, directory: Path, dataset_name: str, seed: int, program: bo
 
     import torch
 
-    from rksearch import export as exporting
-    from rksearch.models import build
-    from rksearch.run_dir import RunDir
-    from rksearch.trial import finished_weights
+    from rksearch.models import builder as build
+    from rksearch.models import export as exporting
+    from rksearch.results.run_dir import RunDir
+    from rksearch.training.trial import finished_weights
 
     torch.manual_seed(seed)
     model = build(spec, data)
@@ -60,16 +60,16 @@ def export(what: str, directory: Path, dataset_name: str, seed: int, program: bo
 
 def _mirrored(run: Path) -> str | None:
     """Where the run mirrored its checkpoints in its last session, if anywhere."""
-    from rksearch.ledger import Ledger
-    from rksearch.storage import mirror_address
+    from rksearch.results.ledger import Ledger
+    from rksearch.training.mirror import mirror_address
 
     history = Ledger(run).read()
     return mirror_address(history, history.sessions[-1].options.get("storage") if history.sessions else None)
 
 
 def _trial(run: Path, trial: str) -> TrialSpec:
-    from rksearch.ledger import Ledger
-    from rksearch.run_dir import RunDir
+    from rksearch.results.ledger import Ledger
+    from rksearch.results.run_dir import RunDir
 
     RunDir(run).require_ledger()
     trials = Ledger(run).read().trials

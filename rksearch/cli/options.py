@@ -91,7 +91,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         **rest: Any,
     ) -> int:
         from rksearch.search.resources import Resources
-        from rksearch.storage import absolute
+        from rksearch.training.mirror import absolute
 
         resources = Resources(
             cpus_per_trial=cpus_per_trial,

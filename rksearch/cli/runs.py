@@ -11,12 +11,12 @@ import click
 
 from rksearch.cli.options import budget_options, json_option, run_dir_argument, session_options
 from rksearch.errors import SpaceError
-from rksearch.vocabulary import OBJECTIVES, SAMPLERS
+from rksearch.space.vocabulary import OBJECTIVES, SAMPLERS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rksearch.run_dir import RunDir
+    from rksearch.results.run_dir import RunDir
     from rksearch.search.driver import Ending
     from rksearch.search.resources import Resources
     from rksearch.search.settings import Settings
@@ -92,11 +92,11 @@ def run(
     goes on. The exit code is 0 when the run is finished, 3 when it is but some trainings failed, 130 when it was
     interrupted.
     """
-    from rksearch.run_dir import RunDir, next_free
+    from rksearch.arch import parse
+    from rksearch.results.run_dir import RunDir, next_free
     from rksearch.search.imports import imported
     from rksearch.search.settings import Asked, settings_of
     from rksearch.space import load_space
-    from rksearch.spec import parse
 
     space = load_space(space_name)
     asked = Asked(
@@ -151,7 +151,7 @@ def resume(directory: Path, trials: int | None, resources: Resources, chosen: fr
 
     Options that are not given are as they were in the run's last session.
     """
-    from rksearch.run_dir import RunDir
+    from rksearch.results.run_dir import RunDir
     from rksearch.search import driver
 
     run_dir = RunDir(directory)
@@ -174,9 +174,9 @@ def final(directory: Path, archs: tuple[str, ...], fresh: int, resources: Resour
 
     Without --arch for the baselines and the front. Each training is read once, and every reading is recorded.
     """
-    from rksearch.run_dir import RunDir
+    from rksearch.arch import parse
+    from rksearch.results.run_dir import RunDir
     from rksearch.search import driver
-    from rksearch.spec import parse
 
     run_dir = RunDir(directory)
     names = [str(parse(name)) for name in archs]
@@ -191,7 +191,7 @@ def status(directory: Path, as_json: bool) -> None:
     """Say how far the run in DIRECTORY is and what it has found; works while it runs."""
     from rksearch.report.status import format_status
     from rksearch.report.status import status as status_of
-    from rksearch.run_dir import RunDir
+    from rksearch.results.run_dir import RunDir
 
     found = status_of(directory)
     if found["state"] == "running" and not RunDir(directory).driven:
@@ -211,7 +211,7 @@ def report(directory: Path) -> None:
 def _write_report(directory: Path) -> list[Path]:
     from rksearch.report import write_report
     from rksearch.report.status import read_run
-    from rksearch.search.importance import importances
+    from rksearch.results.importances import importances
 
     return write_report(directory, importances(read_run(directory)))
 
@@ -219,9 +219,9 @@ def _write_report(directory: Path) -> list[Path]:
 def _conclude(run_dir: RunDir, ending: Ending) -> int:
     """Write the report, say where it is, and give the exit code."""
     from rksearch.cli.main import EXIT_FAILURES, EXIT_INTERRUPTED
-    from rksearch.ledger import Ledger
     from rksearch.report.status import format_status
     from rksearch.report.status import status as status_of
+    from rksearch.results.ledger import Ledger
 
     _write_report(run_dir.path)
     click.echo()

@@ -56,7 +56,7 @@ def show(name: str, html: Path | None, as_json: bool) -> None:
 @json_option
 def sample(name: str, count: int, seed: int, as_json: bool) -> None:
     """Draw architectures from space NAME, uniformly and without repetition."""
-    from rksearch.cost import cost
+    from rksearch.arch.cost import cost
     from rksearch.space import load_space
 
     found = load_space(name)
@@ -74,7 +74,7 @@ def sample(name: str, count: int, seed: int, as_json: bool) -> None:
 def export(name: str, path: Path) -> None:
     """Write all architectures of space NAME, in the order of their names, with params, macs and depth."""
     from rksearch.space import load_space
-    from rksearch.space.export import write_parquet
+    from rksearch.space.parquet import write_parquet
 
     if path.suffix != ".parquet":
         raise RunError(f"the file must end in .parquet, but got {str(path)!r}; name it {path.with_suffix('.parquet')}")

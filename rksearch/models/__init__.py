@@ -1,5 +1,5 @@
 """Networks as torch modules, built from the rows of their layout."""
 
-from rksearch.models.build import build
+from rksearch.models.builder import build
 
 __all__ = ["build"]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rksearch.models.channels_last import side_by_side
-from rksearch.models.norm import BatchNorm, can_share, joined, statistics_of
+from rksearch.models.kernels.channels_last import side_by_side
+from rksearch.models.kernels.norm import BatchNorm, can_share, joined, statistics_of
 from rksearch.models.parts import Parts
 
 FEWEST_READERS = 3

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rksearch.arch import RKCNN
 from rksearch.models.blocks import DenseLayer, Head, Transition
-from rksearch.models.channels_last import last_channels, side_by_side
+from rksearch.models.kernels.channels_last import last_channels, side_by_side
 from rksearch.models.methods import others
 from rksearch.models.parts import Parts
-from rksearch.spec import RKCNN
 
 
 class Stages(nn.Sequential):

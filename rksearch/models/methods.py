@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from rksearch.arch import Solver
 from rksearch.models.parts import Parts
-from rksearch.spec import Solver
 
 StageMaker = Callable[[Parts, str], nn.Module]
 """Builds the module of the stage function at a path: (N, C, H, W) to (N, C, H, W)."""

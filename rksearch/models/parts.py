@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor, nn
 
-from rksearch.layout import Layout, Row
-from rksearch.models.channels_last import mean_of_pixels
-from rksearch.models.norm import BatchNorm
+from rksearch.arch.layout import Layout, Row
+from rksearch.models.kernels.channels_last import mean_of_pixels
+from rksearch.models.kernels.norm import BatchNorm
 
 
 class GlobalPool(nn.AdaptiveAvgPool2d):

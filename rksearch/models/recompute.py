@@ -28,9 +28,9 @@ from rksearch.models.blocks import (
     next_state,
     shared_statistics,
 )
-from rksearch.models.channels_last import side_by_side
 from rksearch.models.implicit import CliqueLayer, RKCNNTransition
-from rksearch.models.norm import statistics_of
+from rksearch.models.kernels.channels_last import side_by_side
+from rksearch.models.kernels.norm import statistics_of
 from rksearch.models.residual import BasicBlock, PreActBlock, ResidualStage
 
 UNITS = (BasicBlock, CliqueLayer, DenseLayer, PreActBlock, ResidualStage, Transition)
@@ -40,7 +40,7 @@ UNITS = (BasicBlock, CliqueLayer, DenseLayer, PreActBlock, ResidualStage, Transi
 def recompute(model: nn.Module) -> nn.Module:
     """Make `model` recompute its activations in the backward pass; done in place, and returned.
 
-    Parameters, buffers and their names stay what they were. What is then kept is stated in `rksearch.memory`.
+    Parameters, buffers and their names stay what they were. What is then kept is stated in `rksearch.training.memory`.
     """
     for name, child in list(model.named_children()):
         if isinstance(child, DenseBlock | TimeStep | DenseStage):

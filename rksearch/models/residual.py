@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rksearch.models.channels_last import every_second_pixel, side_by_side
+from rksearch.models.kernels.channels_last import every_second_pixel, side_by_side
 from rksearch.models.parts import Parts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rksearch.front import ArchSummary, Cost
+from rksearch.results.fronts import ArchSummary, Cost
 
 PADDING = 0.06
 """Free room beyond the outermost points, as a share of the axis."""

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from rksearch.front import BAND, ArchSummary, Cost, by_macs, by_params, front_range
 from rksearch.report import axes, text
-from rksearch.report.metrics import ARCH_METRICS, arch_metric
-from rksearch.report.table import ArchRow, Tables
+from rksearch.results.columns import ARCH_METRICS, arch_metric
+from rksearch.results.fronts import BAND, ArchSummary, Cost, by_macs, by_params, front_range
+from rksearch.results.tables import ArchRow, Tables
 
 Figure = dict[str, Any]
 

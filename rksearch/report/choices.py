@@ -7,10 +7,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rksearch.report import text
-from rksearch.report.metrics import Metric
+from rksearch.results.columns import Metric
 
 if TYPE_CHECKING:
-    from rksearch.effects import Effect
+    from rksearch.results.effects import Effect
 
 EFFECT_METRICS: tuple[Metric, ...] = (
     Metric(field="factor", label="Factor", kind="text"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rksearch.datasets import DATASETS
-from rksearch.ledger import History
+from rksearch.data.facts import DATASETS
 from rksearch.report import text
 from rksearch.report.prose import plan, run_name, space
 from rksearch.report.racing import racing, racing_plan, racing_sentence
-from rksearch.report.table import Tables
-from rksearch.vocabulary import OBJECTIVES, SAMPLERS
+from rksearch.results.ledger import History
+from rksearch.results.tables import Tables
+from rksearch.space.vocabulary import OBJECTIVES, SAMPLERS
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
 """Whose versions are shown, in this order."""

@@ -8,16 +8,16 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from rksearch.front import BaselineRow, FrontRow
-from rksearch.ledger import History
 from rksearch.report import text
 from rksearch.report.charts import axis, curves_figure, front_figure, progress_figure, shared_layout
 from rksearch.report.choices import answered, choices_html, effects_figure
 from rksearch.report.facts import facts
-from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, Metric, columns
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, run_name, space, verdict
 from rksearch.report.racing import racing
-from rksearch.report.table import ArchRow, Tables
+from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, Metric, columns
+from rksearch.results.fronts import BaselineRow, FrontRow
+from rksearch.results.ledger import History
+from rksearch.results.tables import ArchRow, Tables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 """The page forbids itself every request, so that it opens the same everywhere."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rksearch.front import BaselineRow
-from rksearch.ledger import History
 from rksearch.report import text
 from rksearch.report.choices import choices_markdown
 from rksearch.report.facts import command, facts
-from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, columns
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, run_name, space, verdict
-from rksearch.report.table import Tables
+from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, columns
+from rksearch.results.fronts import BaselineRow
+from rksearch.results.ledger import History
+from rksearch.results.tables import Tables
 
 
 def report_markdown(history: History, tables: Tables) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rksearch.front import BaselineRow, HypervolumeBand
-from rksearch.ledger import History
 from rksearch.report import text
 from rksearch.report.racing import racing, racing_sentence
-from rksearch.report.table import Tables
+from rksearch.results.fronts import BaselineRow, HypervolumeBand
+from rksearch.results.ledger import History
+from rksearch.results.tables import Tables
 
 
 def run_name(history: History) -> str:

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from rksearch.ledger import History
 from rksearch.report import text
+from rksearch.results.ledger import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rksearch.front import ArchSummary, best_per_band, membership, rk_front, summarise
-from rksearch.ledger import History, Ledger
 from rksearch.report import text
 from rksearch.report.facts import search
 from rksearch.report.prose import plan, run_name, space
 from rksearch.report.racing import racing, racing_plan
-from rksearch.run_dir import RunDir
+from rksearch.results.fronts import ArchSummary, best_per_band, membership, rk_front, summarise
+from rksearch.results.ledger import History, Ledger
+from rksearch.results.run_dir import RunDir
 
 ROLES = ("baseline", "known", "candidate", "control")
 

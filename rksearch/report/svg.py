@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from rksearch.front import ArchSummary, by_params, rk_front
 from rksearch.report import axes, text
+from rksearch.results.fronts import ArchSummary, by_params, rk_front
 
 WIDTH, HEIGHT = 860, 500
 LEFT, RIGHT, TOP, BOTTOM = 66, 28, 92, 58

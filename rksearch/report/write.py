@@ -13,16 +13,16 @@ from typing import Any
 import yaml
 
 from rksearch.errors import RunError
-from rksearch.files import write_atomically
-from rksearch.ledger import History
 from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
-from rksearch.report.metrics import ARCH_METRICS, TRIAL_METRICS, csv_text
 from rksearch.report.prose import plan, run_name, space
 from rksearch.report.status import read_run
 from rksearch.report.svg import front_svg
-from rksearch.report.table import tables
+from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, csv_text
+from rksearch.results.files import write_atomically
+from rksearch.results.ledger import History
+from rksearch.results.tables import tables
 
 
 def write_report(run_dir: Path, importances: Mapping[str, float] | None = None) -> list[Path]:

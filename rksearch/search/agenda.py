@@ -20,9 +20,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from rksearch.front import ArchSummary, by_macs, by_params, membership, rk_front, summarise
-from rksearch.ledger import History
-from rksearch.records import Role, TrialResult, TrialSpec
+from rksearch.results.fronts import ArchSummary, by_macs, by_params, membership, rk_front, summarise
+from rksearch.results.ledger import History
+from rksearch.results.records import Role, TrialResult, TrialSpec
 from rksearch.search.racing import Field, Race, Racer, expected_epochs
 from rksearch.search.samplers.base import Sampler
 from rksearch.search.settings import Settings

@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from rksearch.environment import environment
 from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
-from rksearch.ledger import History, Ledger
-from rksearch.objectives import LATENCY
-from rksearch.records import Execution
-from rksearch.run_dir import RunDir
+from rksearch.results.environment import environment
+from rksearch.results.ledger import History, Ledger
+from rksearch.results.records import Execution
+from rksearch.results.run_dir import RunDir
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
-from rksearch.search.cluster import perform_all
 from rksearch.search.final import FinalAgenda, finalists
+from rksearch.search.objectives import LATENCY
 from rksearch.search.racing import Race
+from rksearch.search.ray.cluster import perform_all
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
@@ -28,7 +28,7 @@ from rksearch.search.settings import Settings
 from rksearch.search.sharing import Training, typical
 from rksearch.search.tasks import Agenda
 from rksearch.space import Space, parse_space
-from rksearch.storage import mirror_address, require_storage
+from rksearch.training.mirror import mirror_address, require_storage
 
 Ending = Literal["finished", "interrupted"]
 
@@ -213,8 +213,8 @@ def _perform(
     seeds: int,
 ) -> Ending:
     """Do all that `state` asks for; `seeds` of an architecture at most could go together."""
-    from rksearch.data import load_images
-    from rksearch.datasets import dataset
+    from rksearch.data.facts import dataset
+    from rksearch.data.images import load_images
 
     data_dir = resources.data_dir.absolute()
     # Before anything is started: a missing or damaged data set is one line here, not a failure of every trial.

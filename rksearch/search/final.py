@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rksearch.front import by_macs, by_params, rk_front, summarise
-from rksearch.ledger import History
-from rksearch.records import TrialSpec
+from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
+from rksearch.results.ledger import History
+from rksearch.results.records import TrialSpec
 from rksearch.search.settings import Settings
 from rksearch.search.tasks import Phase, Remaining, Task, first_training
 

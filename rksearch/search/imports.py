@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rksearch.front import by_macs, by_params, rk_front, summarise
-from rksearch.ledger import Ledger
-from rksearch.objectives import objective
-from rksearch.run_dir import RunDir
+from rksearch.arch import parse
+from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
+from rksearch.results.ledger import Ledger
+from rksearch.results.run_dir import RunDir
+from rksearch.search.objectives import objective
 from rksearch.search.run_state import values_of
 from rksearch.search.settings import Settings
 from rksearch.space import Space
-from rksearch.spec import parse
 
 
 def imported(directories: Sequence[Path], space: Space, settings: Settings) -> tuple[list[str], list[dict[str, Any]]]:

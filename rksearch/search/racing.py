@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rksearch.errors import SpaceError
-from rksearch.records import Epoch
-from rksearch.vocabulary import RANKS
+from rksearch.results.records import Epoch
+from rksearch.space.vocabulary import RANKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from rksearch.datasets import dataset
+from rksearch.arch import parse
+from rksearch.data.facts import dataset
 from rksearch.errors import RunAborted
-from rksearch.ledger import History, Ledger
-from rksearch.objectives import Objective, objective
-from rksearch.records import Epoch, TestResult, TrialResult, TrialSpec
+from rksearch.results.ledger import History, Ledger
+from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.search.budget import Budget
+from rksearch.search.objectives import Objective, objective
 from rksearch.search.reservations import Reservations
 from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.search.tasks import Agenda, Task
-from rksearch.spec import parse
 
 OUT_OF_MEMORY = "out_of_memory"
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rksearch.objectives import DEFAULT, objective
-from rksearch.recipe import Recipe, recipe
+from rksearch.recipes.recipe import Recipe, recipe
+from rksearch.search.objectives import DEFAULT, objective
 from rksearch.search.racing import Racing
 from rksearch.space import RacingPlan, SpaceDefinition
 from rksearch.space.plan import checked_objectives

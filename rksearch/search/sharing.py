@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from rksearch.cost import cost
+from rksearch.arch import draws_numbers, parse
+from rksearch.arch.cost import cost
 from rksearch.errors import RksearchError
 from rksearch.space import Space
-from rksearch.spec import draws_numbers, parse
 
 logger = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ def measure(training: Training) -> Sharing:
     # Imported here: the driver, which imports this module, does not need torch.
     from rksearch.bench.concurrent import Case, bench_concurrent
     from rksearch.bench.train import Settings, Source
-    from rksearch.datasets import dataset
-    from rksearch.device import resolve_device, resolve_precision
+    from rksearch.data.facts import dataset
+    from rksearch.training.engine.device import resolve_device, resolve_precision
 
     device = resolve_device("auto")
     settings = Settings(

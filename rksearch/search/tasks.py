@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal, Protocol
 
-from rksearch.ledger import History
-from rksearch.records import TrialSpec
-from rksearch.spec import draws_numbers, parse
+from rksearch.arch import draws_numbers, parse
+from rksearch.results.ledger import History
+from rksearch.results.records import TrialSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Search spaces: YAML files that state choices and budgets, and the exact set of architectures that they allow."""
 
+from rksearch.space.counting.members import Member, Priced
 from rksearch.space.definition import Budget, PeriodChoices, SpaceDefinition
-from rksearch.space.members import Member, Priced
 from rksearch.space.plan import RacingPlan, SearchPlan
 from rksearch.space.shipped import load_space, shipped_spaces
 from rksearch.space.space import Space, parse_space

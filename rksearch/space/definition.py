@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from rksearch.datasets import Dataset
-from rksearch.recipe import Recipe
-from rksearch.space.equivalence import canonical_steps
-from rksearch.space.expression import Expression
+from rksearch.arch import ArchSpec, ResidualRKNet, Solver, Steps, parse
+from rksearch.arch.equivalence import canonical_steps
+from rksearch.arch.tableaux import tableau
+from rksearch.data.facts import Dataset
+from rksearch.recipes.recipe import Recipe
+from rksearch.space.format.expression import Expression
 from rksearch.space.plan import SearchPlan
-from rksearch.spec import ArchSpec, ResidualRKNet, Solver, Steps, parse
-from rksearch.tableau import tableau
 
 LEARNED = "learned"
 """The paper's way to integrate a period, among the choices of `method`; all others are tableaux with their options."""
@@ -42,7 +42,7 @@ class PeriodChoices:
         return prod(max(1, len(own)) for own in (self.m, self.s, self.r, self.share, self.method))
 
     def steps(self, s: int, r: int, share: bool, method: str) -> Steps:
-        """What these decisions make: the representative of its equals (`rksearch.space.equivalence`)."""
+        """What these decisions make: the representative of its equals (`rksearch.arch.equivalence`)."""
         solver = solver_of(method)
         stages = s if solver is None else solver.method.stages
         return canonical_steps(Steps(s=stages, r=r, share=share and r > 1, solver=solver))

@@ -14,7 +14,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.cost import cost
+from rksearch.arch.cost import cost
 from rksearch.space.space import Space
 from rksearch.space.text import REJECTION_WORDS, describe_space
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rksearch.errors import SpaceError
-from rksearch.objectives import DEFAULT, ERROR
-from rksearch.space.document import Entry
-from rksearch.vocabulary import OBJECTIVES, RANKS, SAMPLERS
+from rksearch.search.objectives import DEFAULT, ERROR
+from rksearch.space.format.document import Entry
+from rksearch.space.vocabulary import OBJECTIVES, RANKS, SAMPLERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rksearch import cost
+from rksearch.arch import ArchSpec, cost, parse
+from rksearch.arch.equivalence import canonical
+from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
-from rksearch.layout import layout
+from rksearch.space.counting.members import Member, Priced, members_of
 from rksearch.space.definition import SpaceDefinition
-from rksearch.space.document import Entry
-from rksearch.space.equivalence import canonical
-from rksearch.space.members import Member, Priced, members_of
-from rksearch.space.reading import depth_of, read_definition
-from rksearch.spec import ArchSpec, parse
+from rksearch.space.format.document import Entry
+from rksearch.space.format.reading import depth_of, read_definition
 
 
 class Space:
     """The feasible canonical architectures of a definition, with indices 0 to `len(space) - 1`.
 
-    Equivalent networks count once (see `rksearch.space.equivalence`), and every member obeys the constraints
+    Equivalent networks count once (see `rksearch.arch.equivalence`), and every member obeys the constraints
     and is within the budgets. Indices are fixed by the definition and have no other meaning; iterating goes by name.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rksearch.space.counting.members import Member
 from rksearch.space.definition import LEARNED, SpaceDefinition
-from rksearch.space.members import Member
 from rksearch.space.space import Space
 
 REJECTION_WORDS = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rksearch.errors import SpaceError, nearest
-from rksearch.objectives import ERROR, objective
+from rksearch.search.objectives import ERROR, objective
 from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.space import Space
-from rksearch.vocabulary import SAMPLERS
+from rksearch.space.vocabulary import SAMPLERS
 
 __all__ = ["SAMPLERS", "Observation", "Sampler", "make"]
 

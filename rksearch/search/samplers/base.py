@@ -6,7 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Protocol
 
-from rksearch.records import Epoch, Status
+from rksearch.results.records import Epoch, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

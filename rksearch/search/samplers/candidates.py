@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.layout import layout
+from rksearch.arch import ArchSpec, Period, Steps, parse
+from rksearch.arch.layout import layout
 from rksearch.space import Space, SpaceDefinition
-from rksearch.space.chain import Chain
-from rksearch.space.members import box_of, chains_of
-from rksearch.spec import ArchSpec, Period, Steps, parse
+from rksearch.space.counting.chain import Chain
+from rksearch.space.counting.members import box_of, chains_of
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

@@ -7,11 +7,11 @@ import random
 from collections import deque
 from collections.abc import Set
 
+from rksearch.arch import parse
 from rksearch.search.samplers.base import Observation
 from rksearch.search.samplers.plain import RandomSampler
 from rksearch.search.samplers.start import Start
 from rksearch.space import Space
-from rksearch.spec import parse
 
 POPULATION = 48
 """So many of the architectures that were completed last may be parents: older ones, good or lucky, retire."""

@@ -8,7 +8,8 @@ from collections.abc import Sequence, Set
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.objectives import ERROR
+from rksearch.arch import parse
+from rksearch.search.objectives import ERROR
 from rksearch.search.samplers.base import Observation
 from rksearch.search.samplers.candidates import Listing, listing
 from rksearch.search.samplers.ladder import curve
@@ -16,7 +17,6 @@ from rksearch.search.samplers.plain import RandomSampler, StratifiedSampler
 from rksearch.search.samplers.start import MOST, Start
 from rksearch.search.samplers.surrogate import Seen, Surrogate, nearest_to_front
 from rksearch.space import Space
-from rksearch.spec import parse
 
 POOL = 800
 """Members whose gain is computed at each proposal, besides the neighbours of the front."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.records import Epoch
+from rksearch.results.records import Epoch
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,9 +6,9 @@ import math
 import random
 from collections.abc import Sequence, Set
 
-from rksearch.cost import cost
+from rksearch.arch import parse
+from rksearch.arch.cost import cost
 from rksearch.space import Space
-from rksearch.spec import parse
 
 SHARE = 1 / 3
 """Share of a search that is spread evenly over sizes before its sampler takes over."""

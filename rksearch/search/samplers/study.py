@@ -16,11 +16,11 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
-from rksearch.objectives import ERROR
+from rksearch.arch import parse
+from rksearch.search.objectives import ERROR
 from rksearch.search.samplers.base import Observation
 from rksearch.search.samplers.start import Start
 from rksearch.space import Space
-from rksearch.spec import parse
 
 
 class StudySampler(ABC):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.objectives import ERROR, OBJECTIVES
+from rksearch.search.objectives import ERROR, OBJECTIVES
 from rksearch.search.samplers.candidates import Candidates, Listing
 from rksearch.search.samplers.improvement import expected_improvement
 from rksearch.search.samplers.ladder import final_errors

@@ -1,0 +1,62 @@
+"""A ledger in memory: what a replayed run writes and reads, without a disk and without copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rksearch.results.ledger import Follower, History, Ledger
+from rksearch.results.records import TrialResult, TrialSpec
+
+
+class MemoryLedger(Ledger):
+    """Keeps the records that a run makes of its trials; others change nothing that a search asks for.
+
+    The history that it gives is a view: it grows with the next record.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+        self._trials: dict[str, tuple[TrialSpec, TrialResult]] = {}
+        self._paused: dict[str, tuple[TrialSpec, TrialResult]] = {}
+        self._retried: dict[str, str] = {}
+        self._wall_time_s: dict[str, float] = {}
+        self._started: dict[str, None] = {}
+
+    def append(self, event: str, **values: Any) -> None:
+        """Keep one record."""
+        match event:
+            case "start":
+                self._started[values["trial"]] = None
+            case "retry":
+                self._retried[values["trial"]] = values["reason"]
+            case "pause" | "trial":
+                key = values["trial"]
+                pair = (TrialSpec.from_json(values["spec"]), TrialResult.from_json(values["result"]))
+                self._paused.pop(key, None)
+                (self._paused if event == "pause" else self._trials)[key] = pair
+                self._wall_time_s[key] = self._wall_time_s.get(key, 0.0) + values["wall_time_s"]
+
+    def follow(self) -> Follower:
+        """A reader that knows every record at once."""
+        return _View(self)
+
+    def read(self) -> History:
+        """Everything that was kept."""
+        return History(
+            trials=self._trials,
+            paused=self._paused,
+            retried=self._retried,
+            wall_time_s=self._wall_time_s,
+            started=tuple(self._started),
+            state="running",
+        )
+
+
+class _View(Follower):
+    def __init__(self, ledger: MemoryLedger) -> None:
+        super().__init__(ledger.path)
+        self._ledger = ledger
+
+    def refresh(self) -> History:
+        return self._ledger.read()

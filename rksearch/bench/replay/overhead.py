@@ -1,0 +1,161 @@
+"""What the search itself costs: a proposal when many trials are finished, and the driver's memory as they pile up.
+
+The driver's own code hands out and takes in trials that need no time; nothing is trained.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rksearch.arch import parse
+from rksearch.arch.cost import cost
+from rksearch.bench.scheduling import resident_kib
+from rksearch.results.ledger import History, Ledger
+from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
+from rksearch.search.agenda import SearchAgenda
+from rksearch.search.racing import Race, Racing
+from rksearch.search.run_state import RunState
+from rksearch.search.samplers import make
+from rksearch.search.settings import Settings, race_of
+from rksearch.space import SearchPlan, Space, load_space
+
+SPACE = "cifar10_dense"
+EPOCHS = 30
+"""Of a full training."""
+
+FINISHED = (500, 1000, 2000)
+SAMPLE = 50
+"""Proposals that are timed at each number of finished trials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overhead:
+    """The driver's costs at one point of a run.
+
+    Attributes:
+        finished: trials that ended before.
+        proposal_ms: median time from a free worker to its next task, over `SAMPLE` tasks.
+        worst_ms: the longest of them.
+        record_ms: median time to take in a result: the ledger written durably, the sampler told.
+        memory_mib: resident memory of the process.
+    """
+
+    finished: int
+    proposal_ms: float
+    worst_ms: float
+    record_ms: float
+    memory_mib: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def measure_overhead(
+    *, space_name: str = SPACE, finished: tuple[int, ...] = FINISHED, on_done: Callable[[int], None] = lambda _: None
+) -> list[Overhead]:
+    """Run trials of the default search that take no time, and measure on the way.
+
+    Args:
+        space_name: what is searched.
+        finished: numbers of finished trials, rising, at which the next `SAMPLE` are timed.
+        on_done: is told the number of finished trials after each.
+    """
+    space = load_space(space_name)
+    trials = finished[-1] + SAMPLE
+    with TemporaryDirectory() as directory:
+        state = _state(space, trials, Path(directory))
+        measured: list[Overhead] = []
+        asked: list[float] = []
+        told: list[float] = []
+        rng = random.Random(0)
+        done = 0
+        while True:
+            began = time.perf_counter()
+            task = state.next()
+            asked.append(time.perf_counter() - began)
+            if task is None:
+                return measured
+            state.on_start(task)
+            result = _result(task.trial, task.epochs, space, rng)
+            began = time.perf_counter()
+            state.on_end(task, {"result": result})
+            told.append(time.perf_counter() - began)
+            ended = len(state.history.trials) + len(state.history.paused)
+            if ended > done:
+                done = ended
+                on_done(done)
+            if len(measured) < len(finished) and done >= finished[len(measured)] + SAMPLE:
+                measured.append(
+                    Overhead(
+                        finished=finished[len(measured)],
+                        proposal_ms=1e3 * sorted(asked[-SAMPLE:])[SAMPLE // 2],
+                        worst_ms=1e3 * max(asked[-SAMPLE:]),
+                        record_ms=1e3 * sorted(told[-SAMPLE:])[SAMPLE // 2],
+                        memory_mib=resident_kib() / 2**10,
+                    )
+                )
+                if len(measured) == len(finished):
+                    return measured
+
+
+def overhead_text(found: list[Overhead]) -> str:
+    """The same for people."""
+    lines = ["finished  proposal ms (worst)  record ms  memory MiB"]
+    for item in found:
+        proposal = f"{item.proposal_ms:.1f} ({item.worst_ms:.1f})"
+        lines.append(f"{item.finished:8,}  {proposal:>19}  {item.record_ms:9.1f}  {item.memory_mib:10.0f}")
+    return "\n".join(lines)
+
+
+def _state(space: Space, trials: int, directory: Path) -> RunState:
+    definition = space.definition
+    recipe = replace(definition.recipe, epochs=EPOCHS)
+    racing: Racing | None = race_of(definition.search.racing, EPOCHS) if definition.search.racing else None
+    settings = Settings(
+        dataset=definition.dataset.name,
+        recipe=recipe,
+        train_images=definition.train_images,
+        baselines=(),
+        known=(),
+        trials=trials,
+        search_seeds=1,
+        final_seeds=1,
+        sampler=SearchPlan().sampler,
+        racing=racing,
+    )
+    sampler = make(SearchPlan().sampler, space, objectives=settings.objectives, trials=trials, seed=0)
+    race = Race(racing, smallest=space.smallest.params, largest=space.largest.params) if racing else None
+
+    def agenda(history: History) -> SearchAgenda:
+        return SearchAgenda(settings, sampler, history, race=race)
+
+    return RunState(Ledger(directory), agenda, sampler, objectives=settings.objectives)
+
+
+def _result(trial: TrialSpec, epochs: int, space: Space, rng: random.Random) -> dict[str, Any]:
+    """A training whose error falls with size, epoch by epoch, with noise."""
+    counts = cost(parse(trial.arch), space.definition.dataset)
+    final = 60 * counts.params**-0.2 * math.exp(rng.gauss(0, 0.1))
+    full = trial.recipe.epochs
+    curve = tuple(
+        Epoch(
+            epoch=t,
+            lr=0.1 * (1 - t / full),
+            train_loss=(final + 60 * math.exp(-5 * t / full)) / 30,
+            train_error_pct=final,
+            val_loss=final / 30,
+            val_error_pct=min(90.0, final + 60 * math.exp(-5 * t / full)),
+            train_time_s=1.0,
+        )
+        for t in range(1, epochs + 1)
+    )
+    status: Status = "complete" if epochs == full else "paused"
+    return TrialResult(status=status, epochs=curve, **counts._asdict()).to_json()

@@ -1,0 +1,53 @@
+"""Plays the search's own code: run state, agenda, race and sampler are those of a run on a machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rksearch.bench.replay.simulation import Work
+from rksearch.bench.replay.table import Table
+from rksearch.results.records import Epoch, TrialResult
+from rksearch.search.run_state import RunState
+from rksearch.search.tasks import Task
+
+
+class SearchPlayer:
+    """Hands the tasks of a run to virtual workers.
+
+    Args:
+        state: of a run in memory.
+        table: where trainings are looked up.
+        repetition: decides the seeds of the trainings.
+    """
+
+    def __init__(self, state: RunState, table: Table, *, repetition: int) -> None:
+        self._state = state
+        self._table = table
+        self._repetition = repetition
+        self._tasks: dict[str, Task] = {}
+
+    def next(self) -> Work | None:
+        """The run's next task as work."""
+        task = self._state.next()
+        if task is None:
+            return None
+        self._tasks[task.id] = task
+        self._state.on_start(task)
+        paused = self._state.history.paused.get(task.trial.id)
+        training = self._table.training(task.trial.arch, repetition=self._repetition, replicate=task.trial.replicate)
+        done = len(paused[1].epochs) if paused else 0
+        return Work(key=task.id, arch=task.trial.arch, training=training, first=done + 1, last=task.epochs)
+
+    def on_epoch(self, work: Work, epoch: Epoch) -> bool:
+        """Tell the run; a training goes on until its task's last epoch."""
+        self._state.on_epoch(self._tasks[work.key], epoch)
+        return True
+
+    def on_end(self, work: Work) -> TrialResult | None:
+        """Tell the run what a worker would have returned."""
+        task = self._tasks.pop(work.key)
+        result = work.training
+        if work.last < len(result.epochs):
+            result = replace(result, status="paused", failure=None, message=None, epochs=result.epochs[: work.last])
+        self._state.on_end(task, {"result": result.to_json()})
+        return result

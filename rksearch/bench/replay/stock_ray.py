@@ -1,0 +1,120 @@
+"""Ray Tune's stock search, driven in virtual time as Tune's own controller drives it.
+
+What is Ray's: `OptunaSearch` with its default sampler (TPE) over one `CategoricalDistribution` per decision of the
+space, and `ASHAScheduler`. What is ours is the controller's part alone, in the order in which
+`ray.tune.execution.TuneController` (2.60) does it: `suggest`, `on_trial_add`; after each epoch the scheduler's
+`on_trial_result`, and the searcher's unless the scheduler said STOP; at the end `on_trial_complete` of both. Neither
+part asks more of a trial than its id, which is what `_Trial` has.
+
+Where stock use leaves a choice, the kinder one is taken:
+
+- a configuration is asked for when a worker is free, where Tune asks for one ahead;
+- one that spells no network of the space (over budget, say) is reported as an error and costs nothing;
+- a network proposed again is trained again, as Tune would, but with another seed;
+- only trainings that ran to the last epoch count as results, although Tune lists those stopped by ASHA beside them;
+- `tell` is given the error of the last epoch that ran, as `OptunaSearch` does by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rksearch.bench.replay.simulation import Work
+from rksearch.bench.replay.table import Table
+from rksearch.results.records import Epoch, TrialResult
+
+METRIC = "val_error_pct"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """All that searcher and scheduler read of a trial."""
+
+    trial_id: str
+
+
+class StockRay:
+    """Plays `OptunaSearch`, with or without `ASHAScheduler`.
+
+    Args:
+        table: what is searched.
+        repetition: decides the seeds of the trainings, and the sampler's.
+        two_objectives: whether validation error and parameters are both to be small, or the error alone.
+        asha: whether `ASHAScheduler` stops trials by their error, with `max_t` the epochs of a full training and all
+            other arguments as Ray has them (`grace_period` 1, `reduction_factor` 4, one bracket).
+        trials: `num_samples`.
+    """
+
+    def __init__(self, table: Table, *, repetition: int, two_objectives: bool, asha: bool, trials: int) -> None:
+        import optuna
+        from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+        from ray.tune.search.optuna import OptunaSearch
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._table = table
+        self._repetition = repetition
+        space = {
+            name: optuna.distributions.CategoricalDistribution(values)
+            for name, values in table.space.dimensions().items()
+        }
+        metric, mode = ([METRIC, "params"], ["min", "min"]) if two_objectives else (METRIC, "min")
+        self._searcher: Any = OptunaSearch(space, metric=metric, mode=mode, seed=repetition)
+        self._scheduler: Any = (
+            ASHAScheduler(time_attr="training_iteration", metric=METRIC, mode="min", max_t=table.epochs)
+            if asha
+            else FIFOScheduler()
+        )
+        self._trials_left = trials
+        self._asked = 0
+        self._seen: dict[str, int] = {}
+        self._results: dict[str, dict[str, Any]] = {}
+        self._stopped: set[str] = set()
+
+    def next(self) -> Work | None:
+        """The network of the next configuration; None when `num_samples` are spent."""
+        while self._trials_left:
+            self._trials_left -= 1
+            self._asked += 1
+            key = f"{self._asked:05d}"
+            decisions = self._searcher.suggest(key)
+            arch = self._arch(decisions)
+            if arch is None:
+                self._searcher.on_trial_complete(key, error=True)
+                continue
+            replicate = self._seen.get(arch, 0)
+            self._seen[arch] = replicate + 1
+            training = self._table.training(arch, repetition=self._repetition, replicate=replicate)
+            self._scheduler.on_trial_add(None, _Trial(key))
+            return Work(key=key, arch=arch, training=training, first=1, last=self._table.epochs)
+        return None
+
+    def on_epoch(self, work: Work, epoch: Epoch) -> bool:
+        """Report an epoch as `tune.report` would; False when the scheduler stops the trial."""
+        result = {
+            METRIC: epoch.val_error_pct,
+            "params": self._table.members[work.arch].params,
+            "training_iteration": epoch.epoch,
+        }
+        self._results[work.key] = result
+        if self._scheduler.on_trial_result(None, _Trial(work.key), result) == self._scheduler.STOP:
+            self._stopped.add(work.key)
+            return False
+        self._searcher.on_trial_result(work.key, result)
+        return True
+
+    def on_end(self, work: Work) -> TrialResult | None:
+        """The trial is over: it was stopped, it failed, or it is complete."""
+        result = self._results.pop(work.key, None)
+        if result is None or (work.training.status == "failed" and work.key not in self._stopped):
+            self._scheduler.on_trial_error(None, _Trial(work.key))
+            self._searcher.on_trial_complete(work.key, error=True)
+            return None
+        self._scheduler.on_trial_complete(None, _Trial(work.key), result)
+        self._searcher.on_trial_complete(work.key, result=result)
+        return work.training if result["training_iteration"] == self._table.epochs else None
+
+    def _arch(self, decisions: Mapping[str, Any]) -> str | None:
+        spec = self._table.space.from_choices(decisions)
+        return str(spec) if str(spec) in self._table.members else None

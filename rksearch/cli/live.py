@@ -1,0 +1,168 @@
+"""What a person sees while a run goes on: one table that redraws itself, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rksearch.results.fronts import best_per_band, summarise
+from rksearch.results.ledger import History
+from rksearch.results.records import TrialResult
+from rksearch.search.run_state import RunState
+
+
+class View(Protocol):
+    """Shows a run's state; `refresh` is called often and must be cheap when nothing has changed."""
+
+    def refresh(self) -> None:
+        """Something may have changed."""
+
+    def close(self) -> None:
+        """The run has ended."""
+
+
+def view(state: RunState, console: Console, slots: int) -> View:
+    """The live table in a terminal, plain lines elsewhere."""
+    return LiveTable(state, console, slots) if console.is_terminal else PlainLines(state, console, slots)
+
+
+class Clock:
+    """Elapsed time of this session, and an estimate of what remains."""
+
+    def __init__(self, state: RunState, slots: int) -> None:
+        self._state = state
+        self._slots = slots
+        self._began_s = time.monotonic()
+        self._epochs_before = epochs_run(state.history)
+
+    def elapsed_s(self) -> float:
+        """Seconds since the session began."""
+        return time.monotonic() - self._began_s
+
+    def remaining_s(self) -> float | None:
+        """Remaining epochs times the mean time of a slot that one has taken in this session; None before the first."""
+        history = self._state.history
+        epochs = epochs_run(history) - self._epochs_before
+        if not epochs:
+            return None
+        return self._state.agenda.remaining(history).epochs * self._state.slot_time_s / epochs / self._slots
+
+
+def epochs_run(history: History) -> int:
+    """Epochs of all trials, the paused ones included."""
+    return sum(len(result.epochs) for _, result in (*history.trials.values(), *history.paused.values()))
+
+
+def clock_text(seconds: float | None) -> str:
+    """`1:02:03`, or `?` when unknown."""
+    if seconds is None:
+        return "?"
+    minutes, s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{s:02}"
+
+
+def counts_text(state: RunState, clock: Clock) -> str:
+    """`12 done, 2 running, 0 failed, 9 to go; elapsed 0:01:02, about 0:00:40 left`."""
+    history = state.history
+    failed, stopped = len(history.failed), len(history.pruned)
+    left = max(0, state.agenda.remaining(history).tasks - len(state.running))
+    raced = f"{stopped} pruned, {len(history.paused)} paused, " if stopped or history.paused else ""
+    return (
+        f"{len(history.trials) - failed - stopped} done, {len(state.running)} running, {raced}{failed} failed, "
+        f"{left} to go; "
+        f"elapsed {clock_text(clock.elapsed_s())}, about {clock_text(clock.remaining_s())} left"
+    )
+
+
+def outcome_text(result: TrialResult) -> str:
+    """How a trial ended, in words."""
+    if result.status == "failed":
+        return f"failed ({result.failure}): {result.message}"
+    last = result.epochs[-1]
+    if result.status == "pruned":
+        return f"pruned after epoch {last.epoch} at val error {last.val_error_pct:.2f} %"
+    if math.isnan(last.val_error_pct):
+        return f"trained, train error {last.train_error_pct:.2f} %"
+    return f"val error {last.val_error_pct:.2f} %"
+
+
+class PlainLines:
+    """One line for every finished trial and every reading of the test set."""
+
+    def __init__(self, state: RunState, console: Console, slots: int) -> None:
+        self._state = state
+        self._console = console
+        self._clock = Clock(state, slots)
+        self._trials = len(state.history.trials)
+        self._tests = len(state.history.tests)
+
+    def refresh(self) -> None:
+        """Print what has finished since the last call."""
+        history = self._state.history
+        for spec, result in list(history.trials.values())[self._trials :]:
+            what = outcome_text(result)
+            self._line(f"{spec.id}: {what}  [{counts_text(self._state, self._clock)}]")
+        for test in history.tests[self._tests :]:
+            self._line(f"{test['trial']}: test error {test['result']['test_error_pct']:.2f} %")
+        self._trials, self._tests = len(history.trials), len(history.tests)
+
+    def close(self) -> None:
+        """Print what came last."""
+        self.refresh()
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveTable:
+    """Counts, times, running trials and the best architecture in each size band, redrawn in place."""
+
+    def __init__(self, state: RunState, console: Console, slots: int) -> None:
+        self._state = state
+        self._clock = Clock(state, slots)
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=False)
+        self._live.start()
+
+    def refresh(self) -> None:
+        """Nothing to do: the table redraws itself twice a second."""
+
+    def close(self) -> None:
+        """Draw the table once more and leave it on the screen."""
+        self._live.stop()
+
+    def _render(self) -> Group:
+        return Group(
+            Text(counts_text(self._state, self._clock), style="bold"), self._running_table(), self._best_table()
+        )
+
+    def _running_table(self) -> Table:
+        table = Table("running", "epoch", "val error %", box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for task in list(self._state.running.values()):
+            epoch = self._state.progress.get(task.id)
+            total = task.epochs
+            table.add_row(
+                Text(task.id, no_wrap=True, overflow="ellipsis"),
+                f"{epoch.epoch}/{total}" if epoch else f"-/{total}" if task.action == "train" else "",
+                f"{epoch.val_error_pct:.2f}" if epoch else "",
+            )
+        return table
+
+    def _best_table(self) -> Table:
+        table = Table(
+            "params", "best RKNet so far", "val error %", "seeds", box=None, padding=(0, 2, 0, 0), header_style="dim"
+        )
+        for (low, high), best in best_per_band(summarise(self._state.history)).items():
+            table.add_row(
+                f"{low:,} - {high:,}",
+                Text(best.arch, no_wrap=True, overflow="ellipsis"),
+                f"{best.val_error_pct:.2f}",
+                str(best.seeds),
+            )
+        return table

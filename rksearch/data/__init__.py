@@ -1,0 +1,1 @@
+"""Data sets: facts, loading, splits and batches."""

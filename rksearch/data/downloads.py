@@ -1,0 +1,156 @@
+"""Files of data sets: verified, and downloaded once however many processes want them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import io
+import logging
+import socket
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rksearch.errors import DataError
+from rksearch.results.files import file_lock
+
+logger = logging.getLogger(__name__)
+
+DOWNLOAD_WAIT_S = 3600.0
+"""How long a trial waits for another one that is downloading the same data set."""
+
+CONNECTION_TIMEOUT_S = 60.0
+"""Silence of the server after which a download is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """The files of a data set, and how to get them.
+
+    Attributes:
+        dataset: its name.
+        directory: of the user's choice.
+        folder: within it, where the files are; empty when they stand in the directory itself.
+        files: names with their MD5 checksums.
+        url: where they come from.
+        size: of the download, in words.
+        damaged: what to remove from the directory when a download was damaged.
+        fetch: downloads and unpacks what is not there intact.
+    """
+
+    dataset: str
+    directory: Path
+    folder: str
+    files: tuple[tuple[str, str], ...]
+    url: str
+    size: str
+    damaged: str
+    fetch: Callable[[], object]
+
+    @property
+    def home(self) -> Path:
+        """Where the files are."""
+        return self.directory / self.folder
+
+    @property
+    def holdings(self) -> str:
+        """What a directory holds that has the data set, in words."""
+        return f"{self.folder}/" if self.folder else ", ".join(name for name, _ in self.files)
+
+    @property
+    def instead(self) -> str:
+        """What else the user may do, in words."""
+        return f"or point --data-dir at a directory that holds {self.holdings}"
+
+    def problem(self) -> str | None:
+        """What is wrong with the files, or None."""
+        for name, md5 in self.files:
+            try:
+                with (self.home / name).open("rb") as handle:
+                    intact = hashlib.file_digest(handle, "md5").hexdigest() == md5
+            except FileNotFoundError:
+                return f"{name} is missing"
+            except OSError as error:
+                return f"{name} cannot be read ({error.strerror})"
+            if not intact:
+                return f"{name} is damaged (its checksum is wrong)"
+        return None
+
+
+def ensure(remote: Remote, *, download: bool) -> None:
+    """Make sure that all files are there and intact.
+
+    Raises:
+        DataError: they are not, and must not or cannot be downloaded.
+    """
+    problem = remote.problem()
+    if problem and not download:
+        raise DataError(
+            f"{remote.dataset} needs intact files in {remote.home}, but {problem}; allow the download "
+            f"or point --data-dir at the directory that holds {remote.holdings}"
+        )
+    if problem:
+        _download(remote)
+
+
+def _download(remote: Remote) -> None:
+    """Fetch under a lock; whoever had to wait finds the files there.
+
+    Raises:
+        DataError: the directory cannot be written, or the download failed or is damaged.
+    """
+    lock = remote.directory / f".{remote.folder or remote.dataset}.lock"
+    busy = DataError(
+        f"{remote.dataset} is being downloaded by another process that has held {lock} for over "
+        f"{DOWNLOAD_WAIT_S / 60:.0f} minutes; end that process or wait for it"
+    )
+    try:
+        remote.directory.mkdir(parents=True, exist_ok=True)
+        with file_lock(lock, wait_s=DOWNLOAD_WAIT_S, busy=busy):
+            if remote.problem() is None:
+                return
+            logger.info(
+                "downloading %s (about %s) from %s to %s", remote.dataset, remote.size, remote.url, remote.directory
+            )
+            _fetch(remote)
+            problem = remote.problem()
+    except OSError as error:
+        raise DataError(
+            f"{remote.dataset} cannot be stored in {remote.directory} ({error.strerror or error}); "
+            f"choose a directory that can be written, {remote.instead}"
+        ) from error
+    if problem:
+        raise DataError(
+            f"{remote.dataset} was downloaded to {remote.directory}, but {problem}; "
+            f"remove {remote.directory / remote.damaged} and try again, {remote.instead}"
+        )
+
+
+def _fetch(remote: Remote) -> None:
+    try:
+        with (
+            _connection_timeout(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            remote.fetch()
+    except (OSError, RuntimeError, http.client.HTTPException, EOFError, tarfile.TarError, zlib.error) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{remote.dataset} could not be downloaded from {remote.url} to {remote.directory} ({reason}); "
+            f"check the network and the disk and try again, {remote.instead}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _connection_timeout() -> Iterator[None]:
+    """torchvision opens its connections without a time limit; a silent server would hang the trial for good."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(CONNECTION_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

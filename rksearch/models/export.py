@@ -1,0 +1,214 @@
+"""Networks for other people's code: weights, spec and a model card in a directory, and programs in standard formats.
+
+A directory holds `model.safetensors` (every parameter and buffer once, float32), `spec.json` (name, facts about the
+images, counts, checksum of the weights) and `README.md`; on request `model.pt2` (`torch.export`) and `model.onnx`.
+`load` reads the first two, and nothing in them is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save as bytes_of
+from torch import Tensor, nn
+
+from rksearch import __version__
+from rksearch.arch import ArchSpec, parse
+from rksearch.arch.cost import cost
+from rksearch.data.facts import Dataset
+from rksearch.errors import ExportError
+from rksearch.models import builder as build
+
+FORMAT = 1
+WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"
+
+TOLERANCE = 1e-4
+"""Largest difference between a program's logits and ours, as a share of the largest logit (or of 1)."""
+
+
+def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, origin: str) -> None:
+    """Write weights, spec and model card of a built network.
+
+    Args:
+        model: the module that `build(spec, data)` made, with whatever weights.
+        spec, data: what it was built from.
+        directory: made where it is missing; files of an earlier export are replaced.
+        origin: where the weights come from, in words, for the model card.
+
+    Raises:
+        ExportError: the directory cannot be written.
+    """
+    weights = bytes_of({name: t.detach().cpu().contiguous() for name, t in _tensors(model).items()})
+    counted = cost(spec, data)
+    record = {
+        "format": FORMAT,
+        "name": str(spec),
+        "family": spec.family,
+        "data": asdict(data),
+        **counted._asdict(),
+        "origin": origin,
+        "rksearch": __version__,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / WEIGHTS).write_bytes(weights)
+        (directory / SPEC).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (directory / CARD).write_text(_card(record), encoding="utf-8")
+    except OSError as error:
+        raise ExportError(
+            f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
+        ) from error
+
+
+def load(directory: str | Path) -> nn.Module:
+    """The network that `export` wrote, in eval mode on the CPU. Nothing is unpickled.
+
+    Returns:
+        A module from float images (N, C, H, W), normalised as `spec.json` says, to logits (N, classes).
+
+    Raises:
+        ExportError: files are missing or damaged, or the weights are not those of the architecture.
+        SpecError: the name is malformed.
+    """
+    directory = Path(directory)
+    try:
+        record = json.loads((directory / SPEC).read_text(encoding="utf-8"))
+        weights = (directory / WEIGHTS).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ExportError(
+            f"an export holds {SPEC} and {WEIGHTS}, but {directory} cannot be read ({error}); export it again"
+        ) from error
+    spec, data = _described(record, directory)
+    if hashlib.sha256(weights).hexdigest() != record.get("weights_sha256"):
+        raise ExportError(f"{directory / WEIGHTS} must have the checksum of {SPEC}, but it is another; export it again")
+    try:
+        stored = tensors_of(weights)
+    except SafetensorError as error:
+        raise ExportError(f"{directory / WEIGHTS} is not a safetensors file ({error}); export it again") from error
+    model = build(spec, data)
+    wanted = _tensors(model)
+    shapes = {name: tuple(t.shape) for name, t in wanted.items()}
+    if shapes != {name: tuple(t.shape) for name, t in stored.items()}:
+        raise ExportError(f"{directory / WEIGHTS} must hold the weights of {spec}, but names or shapes differ")
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(stored[name])
+    return model.eval()
+
+
+def export_program(model: nn.Module, data: Dataset, path: Path) -> float:
+    """Write the network as a `torch.export` program for any batch size, and run the file against the module.
+
+    Returns:
+        The largest difference of logits.
+
+    Raises:
+        ExportError: the program's logits are not the module's.
+    """
+    model = model.eval()
+    program = torch.export.export(model, (_images(data, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, path)
+    images = _images(data, 3)
+    with torch.no_grad():
+        return _agreement(path, torch.export.load(path).module()(images), model(images))
+
+
+def export_onnx(model: nn.Module, data: Dataset, path: Path) -> float:
+    """Write the network as ONNX for any batch size, and run the file by onnxruntime against the module.
+
+    Returns:
+        The largest difference of logits.
+
+    Raises:
+        ExportError: a package is missing, or the program's logits are not the module's.
+    """
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(f"ONNX needs {', '.join(missing)}, which is not installed; pip install 'rksearch[onnx]'")
+    import onnxruntime
+
+    model = model.eval()
+    torch.onnx.export(
+        model,
+        (_images(data, 2),),
+        path,
+        dynamo=True,
+        verbose=False,
+        external_data=False,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
+    images = _images(data, 3)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"images": images.numpy()})
+    with torch.no_grad():
+        return _agreement(path, torch.from_numpy(logits), model(images))
+
+
+def _agreement(path: Path, theirs: Tensor, ours: Tensor) -> float:
+    difference = float((theirs - ours).abs().max())
+    allowed = TOLERANCE * max(1.0, float(ours.abs().max()))
+    if not difference <= allowed:
+        raise ExportError(
+            f"the logits of {path} must equal the module's within {allowed:.1e}, but they differ by {difference:.1e}; "
+            "do not use the file, and report this"
+        )
+    return difference
+
+
+def _images(data: Dataset, count: int) -> Tensor:
+    """Images of normal noise, the same ones in every call."""
+    shape = (count, data.channels, data.height, data.width)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(count))
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, each once under the first of its names, however many time-steps share it."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _described(record: Any, directory: Path) -> tuple[ArchSpec, Dataset]:
+    try:
+        if record["format"] != FORMAT:
+            raise ExportError(
+                f"{directory / SPEC} must be of format {FORMAT}, but it is of {record['format']!r}; "
+                f"load it with rksearch {record.get('rksearch')}"
+            )
+        facts = {**record["data"], "mean": tuple(record["data"]["mean"]), "std": tuple(record["data"]["std"])}
+        return parse(record["name"]), Dataset(**facts)
+    except (KeyError, TypeError) as error:
+        raise ExportError(f"{directory / SPEC} must describe a network, but it does not ({error})") from error
+
+
+def _card(record: dict[str, Any]) -> str:
+    data = record["data"]
+    shape = f"(N, {data['channels']}, {data['height']}, {data['width']})"
+    return f"""# {record["name"]}
+
+A Runge-Kutta convolutional network or a relative of one (family `{record["family"]}`), exported by rksearch
+{record["rksearch"]}.
+
+- Input: float images {shape}, pixels of 0 to 255 normalised by channel: minus {list(data["mean"])}, divided by
+  {list(data["std"])}.
+- Output: logits (N, {data["classes"]}).
+- Data set: {data["name"]} ({data["source"]}).
+- Weights: {record["origin"]}.
+- Parameters: {record["params"]:,} ({record["params_paper"]:,} without batch norm); multiply-adds for one image:
+  {record["macs"]:,}.
+
+```python
+import rksearch
+
+model = rksearch.load(".")  # an nn.Module in eval mode; reads safetensors and JSON, unpickles nothing
+```
+"""

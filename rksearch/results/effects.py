@@ -1,0 +1,287 @@
+"""What a choice of design does to the error, at equal budget: contrasts over matched pairs of trained architectures.
+
+A contrast asks what happens when one factor (the stages s of period 1, say) goes from one value to the next. It is
+answered over pairs of architectures, one with either value, that are matched in one of three ways:
+
+equal parameters    their parameters differ by at most 10 %; everything else is free to differ
+equal MACs          the same for multiply-adds
+all else equal      no other factor differs; the costs then do, by the ratios given
+
+With equal budget, what is spent on the factor is missing elsewhere, as in practice; with all else equal, the change
+comes on top. The answer is the mean over pairs of the difference of log-odds of error, given as a ratio of odds: 0.8
+means four errors where there were five. At equal budget, what little the costs differ by is taken out along the
+trend of error over cost.
+
+An architecture that stands in many pairs counts as one: the standard error is clustered by the architectures of both
+sides (the sum over either side less that over single pairs, which both contain), and the interval is Student's with as
+many degrees of freedom as the smaller side has architectures, less one. Spread between seeds is part of the scatter and
+needs no place of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rksearch.arch import ArchSpec, ResidualRKNet, RKNet, parse
+from rksearch.results.fronts import ArchSummary
+from rksearch.results.stats import student_quantile
+from rksearch.results.uncertainty import log_odds
+
+Array = npt.NDArray[np.float64]
+
+TOLERANCE = 0.10
+"""By how much the budgets of a pair may differ, as a share."""
+
+LEAST_ARCHS = 4
+"""Fewer architectures than this on either side are too few to say anything."""
+
+CONFIDENCE = 0.95
+
+Design = Literal["equal parameters", "equal MACs", "all else equal"]
+DESIGNS: tuple[Design, ...] = ("equal parameters", "equal MACs", "all else equal")
+
+Answer = Literal["fewer errors", "more errors", "not distinguishable", "too few to say"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """The answer of one contrast in one design.
+
+    Attributes:
+        factor: what changes, in words.
+        period: in which period, counted from 1; None for a choice about the whole network.
+        before, after: its two values.
+        design: how pairs are matched.
+        pairs: matched pairs.
+        archs_before, archs_after: different architectures in them.
+        odds_ratio: of an error, after against before; None without a pair.
+        low, high: its 95 % interval; None where there are too few architectures.
+        params_ratio, macs_ratio: geometric means over pairs of the ratios of costs, after against before.
+        answer: what the interval says.
+    """
+
+    factor: str
+    period: int | None
+    before: str
+    after: str
+    design: Design
+    pairs: int
+    archs_before: int
+    archs_after: int
+    odds_ratio: float | None
+    low: float | None
+    high: float | None
+    params_ratio: float | None
+    macs_ratio: float | None
+    answer: Answer
+
+    @property
+    def change(self) -> str:
+        """`stages s, period 1: 1 to 2`."""
+        where = f", period {self.period}" if self.period else ""
+        return f"{self.factor}{where}: {self.before} to {self.after}"
+
+
+Factors = dict[tuple[str, int], Hashable]
+"""Value of each factor, by its name and its period (0 for the whole network)."""
+
+
+def effects(items: Sequence[ArchSummary]) -> list[Effect]:
+    """Every contrast that the Runge-Kutta networks among `items` can speak to, in every design; baselines left out."""
+    sample = _Sample([item for item in sorted(items, key=lambda i: i.arch) if not item.is_baseline])
+    found = []
+    for factor, period, value, freed in sample.contrasts():
+        values = [value(f) for f in sample.factors]
+        for before, after in _steps({v for v in values if v is not None}):
+            sides = [np.array([i for i, v in enumerate(values) if v == side], dtype=int) for side in (before, after)]
+            found += [
+                _effect(sample, design, sides, freed, factor, period or None, str(before), str(after))
+                for design in DESIGNS
+            ]
+    return [effect for effect in found if effect.pairs]
+
+
+class _Sample:
+    """The architectures whose factors can be read, and what is needed of them."""
+
+    def __init__(self, items: Sequence[ArchSummary]) -> None:
+        read = [(item, found) for item in items if (found := factors_of(parse(item.arch)))]
+        self.items = [item for item, _ in read]
+        self.factors = [found for _, found in read]
+        self.z = log_odds(np.array([item.val_error_pct for item in self.items], dtype=float))
+
+    @cached_property
+    def log_costs(self) -> dict[Design, Array]:
+        """Natural logarithms of the cost that a design holds equal."""
+        return {
+            "equal parameters": np.log([max(1, item.params) for item in self.items]),
+            "equal MACs": np.log([max(1, item.macs) for item in self.items]),
+        }
+
+    @cached_property
+    def trends(self) -> dict[Design, Array]:
+        """Log-odds that are usual at each architecture's cost: a parabola through all of them."""
+        return {design: _parabola(cost, self.z) for design, cost in self.log_costs.items()}
+
+    def contrasts(self) -> list[tuple[str, int, Callable[[Factors], Hashable], frozenset[tuple[str, int]]]]:
+        """Factor, period, the value that it has in an architecture (None: no part in it), and what it is free of."""
+        if not self.items:
+            return []
+        names = list(dict.fromkeys(key for found in self.factors for key in found))
+        out: list[tuple[str, int, Callable[[Factors], Hashable], frozenset[tuple[str, int]]]] = []
+        for name, period in names:
+            key, share = (name, period), (SHARE, period)
+            if name == TIME_STEPS:
+                out.append((f"{name}, own weights", period, _unshared(key, share), frozenset([key])))
+                out.append((f"{name}, shared weights", period, _shared(key, share), frozenset([key, share])))
+            elif name == SHARE:
+                out.append((name, period, _repeated(key, (TIME_STEPS, period)), frozenset([key])))
+            elif name == METHOD:
+                # A method fixes its number of stages.
+                out.append((name, period, _plain(key), frozenset([key, (STAGES, period)])))
+            else:
+                out.append((name, period, _plain(key), frozenset([key])))
+        return sorted(out, key=lambda c: (ORDER.index(c[0].split(",")[0]), c[1], c[0]))
+
+
+STAGES, TIME_STEPS, MULTIPLE, SHARE = "stages s", "time-steps r", "multiple m", "sharing"
+METHOD, GROWTH, BOTTLENECK, FAMILY, PERIODS = "method", "growth rate k", "bottleneck", "family", "periods"
+ORDER = (STAGES, TIME_STEPS, SHARE, MULTIPLE, METHOD, GROWTH, BOTTLENECK, FAMILY, PERIODS)
+"""In which the factors are told."""
+
+
+def factors_of(spec: ArchSpec) -> Factors:
+    """The choices that an RKNet consists of; nothing for other families."""
+    if not isinstance(spec, RKNet | ResidualRKNet):
+        return {}
+    found: Factors = {(FAMILY, 0): "residual" if isinstance(spec, ResidualRKNet) else "dense"}
+    found[PERIODS, 0] = len(spec.periods)
+    if isinstance(spec, RKNet):
+        found[GROWTH, 0] = spec.growth_rate
+        found[BOTTLENECK, 0] = _yes(spec.bottleneck)
+    for number, period in enumerate(spec.periods, 1):
+        found[STAGES, number] = period.s
+        found[TIME_STEPS, number] = period.r
+        found[SHARE, number] = _yes(period.share)
+        found[METHOD, number] = str(period.solver).removeprefix("@") if period.solver else "learned"
+        if isinstance(spec, RKNet):
+            found[MULTIPLE, number] = spec.periods[number - 1].m
+    return found
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _plain(key: tuple[str, int]) -> Callable[[Factors], Hashable]:
+    return lambda f: f.get(key)
+
+
+def _unshared(key: tuple[str, int], share: tuple[str, int]) -> Callable[[Factors], Hashable]:
+    return lambda f: f.get(key) if f.get(share) == "no" else None
+
+
+def _shared(key: tuple[str, int], share: tuple[str, int]) -> Callable[[Factors], Hashable]:
+    # One time-step is where sharing begins as well.
+    return lambda f: f.get(key) if f.get(share) == "yes" or f.get(key) == 1 else None
+
+
+def _repeated(key: tuple[str, int], steps: tuple[str, int]) -> Callable[[Factors], Hashable]:
+    # With one time-step there is nothing to share.
+    return lambda f: f.get(key) if f.get(steps) != 1 else None
+
+
+def _steps(values: set[Hashable]) -> list[tuple[Hashable, Hashable]]:
+    """From each number to the next; from `learned`, `no` or `dense` to each other word."""
+    if all(isinstance(v, int) for v in values):
+        numbers = sorted(values, key=lambda v: int(str(v)))
+        return list(pairwise(numbers))
+    words = sorted(values, key=lambda v: (v not in ("learned", "no", "dense"), str(v)))
+    return [(words[0], word) for word in words[1:]]
+
+
+def _parabola(x: Array, z: Array) -> Array:
+    """Least squares, of a degree that the number of different costs can carry."""
+    different = len(set(x.tolist()))
+    degree = 2 if different > 5 else 1 if different > 2 else 0
+    centred = x - x.mean()
+    return np.polyval(np.polyfit(centred, z, degree), centred)
+
+
+def _effect(
+    sample: _Sample,
+    design: Design,
+    sides: Sequence[npt.NDArray[np.int_]],
+    freed: frozenset[tuple[str, int]],
+    factor: str,
+    period: int | None,
+    before: str,
+    after: str,
+) -> Effect:
+    i, j = sides
+    z = sample.z
+    if design == "all else equal":
+        numbers: dict[Hashable, int] = {}
+        rest = [frozenset((k, v) for k, v in f.items() if k not in freed) for f in sample.factors]
+        number = np.array([numbers.setdefault(r, len(numbers)) for r in rest])
+        matched = number[i][:, None] == number[j][None, :]
+    else:
+        z = z - sample.trends[design]
+        cost = sample.log_costs[design]
+        matched = np.abs(cost[j][None, :] - cost[i][:, None]) <= math.log1p(TOLERANCE) + 1e-12
+    pairs = int(matched.sum())
+    used = [int(matched.any(axis=axis).sum()) for axis in (1, 0)]
+    estimate, reach = _mean_over_pairs(z[j][None, :] - z[i][:, None], matched) if pairs else (None, None)
+    ratios = [
+        float(np.exp((cost[j][None, :] - cost[i][:, None])[matched].mean())) if pairs else None
+        for cost in sample.log_costs.values()
+    ]
+    low = high = None
+    answer: Answer = "too few to say"
+    if estimate is not None and reach is not None:
+        low, high = math.exp(estimate - reach), math.exp(estimate + reach)
+        answer = "fewer errors" if high < 1 else "more errors" if low > 1 else "not distinguishable"
+    return Effect(
+        factor=factor,
+        period=period,
+        before=before,
+        after=after,
+        design=design,
+        pairs=pairs,
+        archs_before=used[0],
+        archs_after=used[1],
+        odds_ratio=math.exp(estimate) if estimate is not None else None,
+        low=low,
+        high=high,
+        params_ratio=ratios[0],
+        macs_ratio=ratios[1],
+        answer=answer,
+    )
+
+
+def _mean_over_pairs(differences: Array, matched: npt.NDArray[np.bool_]) -> tuple[float, float | None]:
+    """Mean over the matched pairs, and the reach of its interval; no reach where either side has too few.
+
+    Args:
+        differences: (before, after): after less before.
+        matched: which of them are pairs.
+    """
+    pairs = matched.sum()
+    estimate = float(differences[matched].mean())
+    sizes = [int(matched.any(axis=axis).sum()) for axis in (1, 0)]
+    if min(sizes) < LEAST_ARCHS:
+        return estimate, None
+    excess = np.where(matched, differences - estimate, 0.0)
+    sides = [n / (n - 1) * float((excess.sum(axis=a) ** 2).sum()) for n, a in zip(sizes, (1, 0), strict=True)]
+    alone = float((excess**2).sum())
+    # Where negative correlations make the sum less than that of independent pairs, it is not believed.
+    variance = max(sum(sides) - alone, alone) / float(pairs) ** 2
+    return estimate, student_quantile(CONFIDENCE, min(sizes) - 1) * math.sqrt(variance)

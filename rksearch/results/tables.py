@@ -1,0 +1,267 @@
+"""The two tables that everything in a report is made from: one row per architecture, one row per training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rksearch.arch import DenseNet, RKNet, parse
+from rksearch.data.facts import DATASETS
+from rksearch.results import fronts as front
+from rksearch.results.fronts import ArchSummary, BaselineRow, Cost, FrontRow, HypervolumeBand, Reference
+from rksearch.results.hypervolume_history import Progress, progress
+from rksearch.results.ledger import History
+from rksearch.results.records import Epoch, TrialResult, TrialSpec
+from rksearch.results.stats import mean
+
+if TYPE_CHECKING:
+    from rksearch.results.effects import Effect
+    from rksearch.results.uncertainty import Draws
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchRow:
+    """An architecture as the report shows it: raw values; None where one does not apply.
+
+    Attributes:
+        arch, family, role: who it is, and why it was trained.
+        on_front, on_macs_front: whether it is on the front of parameters or of MACs and mean validation error.
+        p_front, p_macs_front: the probability that it is on the front of true errors; None for baselines, and where the
+            spread between seeds is not known.
+        growth_rate: channels k that a layer adds.
+        m, s, r, share: per period; empty for baselines.
+        params, params_paper, macs, fvcore_flops: counts.
+        seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors.
+        expected_error_pct: the median of the draws of its true error, which allow for luck; None where the spread is
+            not known.
+        train_time_s: mean of one training.
+        beaten_by: baselines that dominate it in parameters and mean error; for those on the front alone.
+    """
+
+    arch: str
+    family: str
+    role: str
+    on_front: bool
+    on_macs_front: bool
+    p_front: float | None
+    p_macs_front: float | None
+    growth_rate: int | None
+    m: tuple[int, ...]
+    s: tuple[int, ...]
+    r: tuple[int, ...]
+    share: tuple[str, ...]
+    params: int
+    params_paper: int
+    macs: int
+    fvcore_flops: int
+    seeds: int
+    val_error_pct: float
+    val_error_sd_pct: float | None
+    expected_error_pct: float | None
+    test_error_pct: float | None
+    test_error_sd_pct: float | None
+    test_seeds: int
+    train_time_s: float
+    beaten_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRow:
+    """One training as `trials.csv` has it: the last epoch's values, raw; None where there is none."""
+
+    trial: str
+    arch: str
+    family: str
+    role: str
+    replicate: int
+    seed: int
+    status: str
+    failure: str | None
+    message: str | None
+    epochs: int
+    val_error_pct: float | None
+    val_loss: float | None
+    train_error_pct: float | None
+    train_loss: float | None
+    test_error_pct: float | None
+    test_loss: float | None
+    params: int | None
+    params_paper: int | None
+    macs: int | None
+    fvcore_flops: int | None
+    witness_agrees: bool | None
+    train_time_s: float
+    wall_time_s: float
+    device: str
+    precision: str
+    threads: int
+    train_images: int | None
+    val_images: int | None
+    split: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """Everything derived from one history.
+
+    Attributes:
+        items: summaries of all architectures with a complete training.
+        archs: the same as rows, by parameters.
+        trials: finished trainings, in the order in which they finished.
+        front, macs_front: the two fronts, by rising cost.
+        baselines, macs_baselines: the baselines against the fronts.
+        hypervolume, macs_hypervolume: of the two fronts; None without a searched architecture.
+        draws: joint draws of all true errors, behind every probability, interval and band.
+        effects: what the choices of design do to the error.
+        progress: how the hypervolume (of parameters) grew with the epochs spent.
+        curves: by architecture, validation error after each epoch, mean over seeds.
+    """
+
+    items: tuple[ArchSummary, ...]
+    archs: tuple[ArchRow, ...]
+    trials: tuple[TrialRow, ...]
+    front: tuple[FrontRow, ...]
+    macs_front: tuple[FrontRow, ...]
+    baselines: tuple[BaselineRow, ...]
+    macs_baselines: tuple[BaselineRow, ...]
+    hypervolume: HypervolumeBand | None
+    macs_hypervolume: HypervolumeBand | None
+    draws: Draws
+    effects: tuple[Effect, ...]
+    progress: tuple[Progress, ...]
+    curves: dict[str, tuple[float, ...]]
+
+    def row(self, arch: str) -> ArchRow:
+        """The row of this architecture."""
+        return next(row for row in self.archs if row.arch == arch)
+
+
+def tables(history: History) -> Tables:
+    """Everything the report shows, derived from what was recorded."""
+    from rksearch.results.effects import effects  # numpy: not needed to read a ledger
+    from rksearch.results.uncertainty import draw, front_shares
+
+    items = front.summarise(history)
+    draws = draw(items)
+    costs = (front.by_params, front.by_macs)
+    on_params, on_macs = (tuple(front.front_rows(items, cost=cost)) for cost in costs)
+    shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
+    expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
+    rows = [_arch_row(item, on_params, on_macs, shares, expected) for item in items]
+    corners = [reference(history, items, cost) for cost in costs]
+    volumes = [
+        front.hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)
+    ]
+    return Tables(
+        items=tuple(items),
+        archs=tuple(sorted(rows, key=lambda row: (row.params, row.arch))),
+        trials=tuple(_trial_row(spec, result, history) for spec, result in history.trials.values()),
+        front=on_params,
+        macs_front=on_macs,
+        baselines=tuple(front.baseline_rows(items, draws)),
+        macs_baselines=tuple(front.baseline_rows(items, draws, cost=front.by_macs)),
+        hypervolume=volumes[0],
+        macs_hypervolume=volumes[1],
+        draws=draws,
+        effects=tuple(effects(items)),
+        progress=tuple(progress(history, items, draws, corners[0], front.by_params)),
+        curves={item.arch: _curve([history.trials[t][1].epochs for t in item.trial_ids]) for item in items},
+    )
+
+
+def reference(history: History, items: Sequence[ArchSummary], cost: Cost) -> Reference:
+    """The corner for hypervolumes: the costliest network of the space, and guessing.
+
+    Runs of one space therefore have the same corner; where the space is not recorded, the costliest network trained.
+    """
+    space = (history.run or {}).get("space", {})
+    entry, field = ("largest", "params") if cost is front.by_params else ("most_macs", "macs")
+    known = (space.get(entry) or {}).get(field)
+    dataset = DATASETS.get(space.get("dataset", ""))
+    return Reference(
+        cost=float(known or max((cost(i) for i in items), default=1)),
+        error_pct=100 * (1 - 1 / dataset.classes) if dataset else 100.0,
+    )
+
+
+def _arch_row(
+    item: ArchSummary,
+    on_params: Sequence[FrontRow],
+    on_macs: Sequence[FrontRow],
+    shares: Sequence[dict[str, float]],
+    expected: dict[str, float],
+) -> ArchRow:
+    spec = parse(item.arch)
+    periods = spec.periods if isinstance(spec, RKNet) else ()
+    found = [row for row in on_params if row.item.arch == item.arch]
+    return ArchRow(
+        arch=item.arch,
+        family=item.family,
+        role=item.role,
+        on_front=bool(found),
+        on_macs_front=any(row.item.arch == item.arch for row in on_macs),
+        p_front=shares[0].get(item.arch),
+        p_macs_front=shares[1].get(item.arch),
+        growth_rate=spec.growth_rate if isinstance(spec, RKNet | DenseNet) else None,
+        m=tuple(p.m for p in periods),
+        s=tuple(p.s for p in periods),
+        r=tuple(p.r for p in periods),
+        share=tuple("yes" if p.share else "no" for p in periods),
+        params=item.params,
+        params_paper=item.params_paper,
+        macs=item.macs,
+        fvcore_flops=item.fvcore_flops,
+        seeds=item.seeds,
+        val_error_pct=item.val_error_pct,
+        val_error_sd_pct=item.val_error_sd_pct,
+        expected_error_pct=expected.get(item.arch),
+        test_error_pct=item.test_error_pct,
+        test_error_sd_pct=item.test_error_sd_pct,
+        test_seeds=item.test_seeds,
+        train_time_s=item.train_time_s,
+        beaten_by=found[0].beaten_by if found else (),
+    )
+
+
+def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialRow:
+    last: Epoch | None = result.epochs[-1] if result.epochs else None
+    test: dict[str, Any] = next((t["result"] for t in history.tests if t["trial"] == spec.id), {})
+    return TrialRow(
+        trial=spec.id,
+        arch=spec.arch,
+        family=parse(spec.arch).family,
+        role=spec.role,
+        replicate=spec.replicate,
+        seed=spec.seed,
+        status=result.status,
+        failure=result.failure,
+        message=result.message,
+        epochs=len(result.epochs),
+        # What was trained on the validation images too has no validation error.
+        val_error_pct=last.val_error_pct if last and spec.role != "final" else None,
+        val_loss=last.val_loss if last and spec.role != "final" else None,
+        train_error_pct=last.train_error_pct if last else None,
+        train_loss=last.train_loss if last else None,
+        test_error_pct=test.get("test_error_pct"),
+        test_loss=test.get("test_loss"),
+        params=result.params,
+        params_paper=result.params_paper,
+        macs=result.macs,
+        fvcore_flops=result.fvcore_flops,
+        witness_agrees=result.witness.get("agree"),
+        train_time_s=math.fsum(e.train_time_s for e in result.epochs),
+        wall_time_s=history.wall_time_s[spec.id],
+        device=result.device,
+        precision=result.precision,
+        threads=result.threads,
+        train_images=result.images.get("train"),
+        val_images=result.images.get("val"),
+        split=result.split,
+    )
+
+
+def _curve(runs: Sequence[Sequence[Epoch]]) -> tuple[float, ...]:
+    """Mean validation error after each epoch that every run has."""
+    return tuple(mean([e.val_error_pct for e in epochs]) for epochs in zip(*runs, strict=False))

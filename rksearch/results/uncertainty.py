@@ -1,0 +1,246 @@
+"""How sure the seeds make us: draws of the true errors of all architectures, given what a few trainings of each showed.
+
+The model, on a scale where the spread between seeds hardly depends on the error:
+
+    z       = log((e + c) / (100 - e + c)), the log-odds of an error of e percent, with c = `OFFSET_PCT`
+    one training of architecture i:     z_ij ~ N(theta_i, sigma^2(theta_i))       spread between seeds
+    architecture i among the searched:  theta_i ~ N(trend(params_i, macs_i), tau^2)
+
+On the log-odds scale a seed multiplies the odds of an error by a random factor, so that small networks, which err more,
+vary more. What heteroscedasticity is left is taken up by log sigma^2, which is linear in z. Architectures with one seed
+borrow sigma from those with several. theta is drawn towards the trend the more, the fewer seeds an architecture has:
+the least of many noisy errors is lucky, and a bootstrap around the observed means would count that luck twice.
+Baselines stand for themselves and are not drawn towards anything.
+
+tau, the level of sigma and the trend are drawn too, from their joint posterior: tau and the level on a grid, the trend
+and theta exactly. The trend is quadratic in log params and linear in log MACs, with weak normal priors.
+
+The same architectures give the same draws in whatever order they come: they are sorted, and the generator is seeded
+with a hash of the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from rksearch.results.fronts import ArchSummary, Cost, Reference
+
+Array = npt.NDArray[np.float64]
+
+OFFSET_PCT = 0.5
+"""Added to error and non-error, so that an error of 0 has finite odds; about an image of a small validation set."""
+
+PRIOR_SD = 0.1
+"""Spread between seeds on the log-odds scale that is expected before any is seen; worth `PRIOR_DEGREES`."""
+
+PRIOR_DEGREES = 0.01
+"""Degrees of freedom that `PRIOR_SD` counts for; one architecture with two seeds has 1."""
+
+SLOPE_SD = 0.3
+"""How far the slope of log sigma^2 in z is expected to lie from 0; where few levels are seen it stays near 0."""
+
+TREND_SD = 2.0
+"""Prior standard deviation of the trend's slopes, per standard deviation of the covariate."""
+
+LEVELS, TAUS = 15, 40
+"""Points of the grid for the level of sigma and for tau."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Errors that the architectures may truly have, drawn jointly.
+
+    Attributes:
+        archs: canonical names, sorted.
+        errors_pct: (draws, architectures): the expected error of a training, in percent.
+        spread_known: whether any architecture has seeds that differ; if none has, the spread is a guess (`PRIOR_SD`).
+    """
+
+    archs: tuple[str, ...]
+    errors_pct: Array
+    spread_known: bool
+
+    @property
+    def medians_pct(self) -> list[float]:
+        """The median of each architecture's draws."""
+        return np.median(self.errors_pct, axis=0).tolist()
+
+    def of(self, items: Sequence[ArchSummary]) -> Array:
+        """The draws of these architectures' errors, in this order: (draws, len(items))."""
+        column = {arch: i for i, arch in enumerate(self.archs)}
+        return self.errors_pct[:, [column[item.arch] for item in items]]
+
+
+def log_odds(error_pct: Array) -> Array:
+    """The scale of the model; `error_of` is the inverse."""
+    return np.log((error_pct + OFFSET_PCT) / (100 - error_pct + OFFSET_PCT))
+
+
+def error_of(z: Array) -> Array:
+    """The error in percent of these log-odds; never outside of 0 to 100."""
+    whole = 100 + 2 * OFFSET_PCT
+    return np.clip(whole / (1 + np.exp(-z)) - OFFSET_PCT, 0, 100)
+
+
+def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> Draws:
+    """Joint draws of the true errors of these architectures; see the module's text for the model.
+
+    Raises:
+        ValueError: `resamples` is below 1.
+    """
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, but got {resamples}")
+    items = sorted(items, key=lambda i: i.arch)
+    archs = tuple(i.arch for i in items)
+    if not items:
+        return Draws(archs, np.empty((resamples, 0)), spread_known=False)
+    seeds = np.array([len(i.val_errors_pct) for i in items])
+    starts = np.cumsum(seeds) - seeds
+    each = np.array([error for i in items for error in i.val_errors_pct], dtype=float)
+    # Of the mean error, not the mean of the log-odds: what is compared is the expected error of a training.
+    z = log_odds(np.add.reduceat(each, starts) / seeds)
+    logs = log_odds(each)
+    centres = np.add.reduceat(logs, starts) / seeds
+    sums = np.add.reduceat((logs - np.repeat(centres, seeds)) ** 2, starts)
+    generator = np.random.default_rng(_seed(items))
+    variance, total = _spread(z, sums, seeds - 1)
+    noise = variance / seeds
+    drawn = np.empty((resamples, len(items)))
+    searched = np.array([not i.is_baseline for i in items])
+    if not searched.all():
+        level = _level(generator.standard_normal((resamples, 1)), total)
+        own = np.sqrt(noise[~searched] * level)
+        drawn[:, ~searched] = z[~searched] + own * generator.standard_normal(own.shape)
+    if searched.any():
+        design = _design([i for i in items if not i.is_baseline])
+        drawn[:, searched] = _towards_trend(z[searched], noise[searched], total, design, resamples, generator)
+    return Draws(archs, error_of(drawn), spread_known=bool(sums.sum() > 1e-12))
+
+
+def on_front(errors_pct: Array, costs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Of each row of errors, which columns no other dominates; as `front.pareto`, but for many rows at once.
+
+    Args:
+        errors_pct: (draws, architectures).
+        costs: (architectures,).
+    """
+    if errors_pct.shape[1] == 0:
+        return np.zeros(errors_pct.shape, dtype=bool)
+    levels, level_of = np.unique(np.asarray(costs, dtype=float), return_inverse=True)
+    order = np.argsort(level_of, kind="stable")
+    least = np.minimum.reduceat(errors_pct[:, order], np.searchsorted(level_of[order], np.arange(len(levels))), axis=1)
+    cheaper = np.full_like(least, np.inf)
+    cheaper[:, 1:] = np.minimum.accumulate(least, axis=1)[:, :-1]
+    return (errors_pct == least[:, level_of]) & (errors_pct < cheaper[:, level_of])
+
+
+def hypervolume(errors_pct: Array, costs: npt.ArrayLike, reference: Reference) -> Array:
+    """Of each row of errors, the area between its front and the reference point, in percent times decades of cost.
+
+    Args:
+        errors_pct: (draws, architectures).
+        costs: (architectures,); whatever costs more than the reference adds nothing.
+        reference: the upper right corner.
+    """
+    logs = np.log10(np.asarray(costs, dtype=float))
+    order = np.argsort(logs, kind="stable")
+    ends = np.minimum(logs[order], math.log10(reference.cost))
+    widths = np.diff(ends, append=math.log10(reference.cost))
+    least = np.minimum.accumulate(errors_pct[:, order], axis=1)
+    return np.maximum(reference.error_pct - least, 0) @ widths
+
+
+def front_shares(draws: Draws, items: Sequence[ArchSummary], cost: Cost) -> dict[str, float]:
+    """For each of `items` that may stand on the front, the share of draws in which it is on the front of them."""
+    searched = [i for i in items if i.is_searched]
+    shares = on_front(draws.of(searched), [cost(i) for i in searched]).mean(axis=0)
+    return {i.arch: float(share) for i, share in zip(searched, shares, strict=True)}
+
+
+def _seed(items: Sequence[ArchSummary]) -> int:
+    data = [(i.arch, i.is_baseline, i.params, i.macs, sorted(i.val_errors_pct)) for i in items]
+    return int.from_bytes(hashlib.sha256(repr(data).encode()).digest()[:8], "big")
+
+
+def _spread(z: Array, squares: Array, degrees: Array) -> tuple[Array, float]:
+    """Variance between seeds of each architecture, and the degrees of freedom that its level rests on.
+
+    A sum of squares is sigma^2 times a chi-squared variable; log sigma^2 is linear in z. The posterior's mode, by
+    Fisher scoring.
+
+    Args:
+        z: log-odds of the mean errors.
+        squares: sums of squared deviations of the log-odds over seeds.
+        degrees: seeds less one.
+    """
+    total = degrees.sum() + PRIOR_DEGREES
+    centre = float((degrees * z).sum() / degrees.sum()) if degrees.any() else float(z.mean())
+    level = math.log((squares.sum() + PRIOR_DEGREES * PRIOR_SD**2) / total)
+    slope, x = 0.0, z - centre
+    for _ in range(50):
+        ratio = squares * np.exp(-level - slope * x)
+        prior = PRIOR_DEGREES * PRIOR_SD**2 * math.exp(-level)
+        step_level = ((ratio - degrees).sum() + prior - PRIOR_DEGREES) / total
+        step_slope = ((ratio - degrees) @ x / 2 - slope / SLOPE_SD**2) / (degrees @ x**2 / 2 + 1 / SLOPE_SD**2)
+        # Far from the mode an exponential makes full steps too long.
+        level, slope = level + float(np.clip(step_level, -1, 1)), slope + float(np.clip(step_slope, -0.3, 0.3))
+        if abs(step_level) + abs(step_slope) < 1e-9:
+            break
+    return np.exp(level + slope * x), total
+
+
+def _level(normal: Array, degrees: float) -> Array:
+    """Factors on sigma^2 that are inverse chi-squared over their degrees, made from standard normals.
+
+    By the cube-root approximation of Wilson and Hilferty; few degrees give the heavy tails that Student's t has.
+    """
+    degrees = max(1.0, degrees)
+    cube_root = 1 - 2 / (9 * degrees) + normal * math.sqrt(2 / (9 * degrees))
+    return np.maximum(cube_root, 0.25) ** -3.0
+
+
+def _design(items: Sequence[ArchSummary]) -> Array:
+    """Covariates of the trend, standardised, after a column of ones."""
+    params, macs = (np.log10([max(1, getattr(i, field)) for i in items]) for field in ("params", "macs"))
+    columns = [np.ones(len(items))]
+    for values in (params, (params - params.mean()) ** 2, macs):
+        spread = values.std()
+        columns.append((values - values.mean()) / spread if spread > 1e-9 else np.zeros(len(items)))
+    return np.stack(columns, axis=1)
+
+
+def _towards_trend(
+    z: Array, noise: Array, total: float, design: Array, resamples: int, generator: np.random.Generator
+) -> Array:
+    """Draws of theta (draws, architectures), each between what was seen and the trend."""
+    centre, scale = z.mean(), max(float(z.std()), 0.1)
+    taus = 3 * scale * (np.arange(TAUS) + 0.5) / TAUS
+    levels = _level(np.array([NormalDist().inv_cdf((i + 0.5) / LEVELS) for i in range(LEVELS)]), total)
+    level, tau2 = (grid.ravel() for grid in np.meshgrid(levels, taus**2, indexing="ij"))
+
+    weight = 1 / (noise * level[:, None] + tau2[:, None])
+    size = design.shape[1]
+    products = (design[:, :, None] * design[:, None, :]).reshape(len(z), -1)
+    prior = np.diag([1e-4, *[TREND_SD**-2] * (size - 1)])
+    precision = (weight @ products).reshape(-1, size, size) + prior
+    response = (weight * (z - centre)) @ design
+    mean = np.linalg.solve(precision, response[..., None])[..., 0]
+    fit = (weight * (z - centre) ** 2).sum(axis=1) - (mean * response).sum(axis=1)
+    log_density = (np.log(weight).sum(axis=1) - fit - np.linalg.slogdet(precision)[1]) / 2
+    density = np.exp(log_density - log_density.max())
+
+    cell = generator.choice(len(density), size=resamples, p=density / density.sum())
+    # With precision P = R R', the covariance of inv(R') times standard normals is inv(P).
+    root = np.linalg.cholesky(precision[cell]).transpose(0, 2, 1)
+    about = np.linalg.solve(root, generator.standard_normal((resamples, size, 1)))[..., 0]
+    trend = centre + (mean[cell] + about) @ design.T
+    seen = noise * level[cell, None]
+    trust = tau2[cell, None] / (tau2[cell, None] + seen)
+    return trend + trust * (z - trend) + np.sqrt(trust * seen) * generator.standard_normal(trend.shape)

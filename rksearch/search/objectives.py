@@ -1,0 +1,78 @@
+"""What a search makes small: the validation error, and costs beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rksearch.arch import ArchSpec
+from rksearch.arch.cost import cost
+from rksearch.data.facts import Dataset
+from rksearch.errors import SpaceError, nearest
+from rksearch.results.records import TrialResult
+from rksearch.training.memory import activation_bytes
+
+ERROR = "val_error_pct"
+LATENCY = "latency_ms"
+DEFAULT = (ERROR, "params")
+
+LATENCY_BATCH_SIZE = 1
+"""Of the latency that is an objective: the median time of one image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A number of a network that is better the smaller it is; exactly one of `known` and `measured` says how to get it.
+
+    Attributes:
+        name: with its unit where it has one.
+        known: its value before any training, from the architecture.
+        measured: its value from a finished training.
+    """
+
+    name: str
+    known: Callable[[ArchSpec, Dataset], float] | None = None
+    measured: Callable[[TrialResult], float] | None = None
+
+    def value(self, spec: ArchSpec, data: Dataset, result: TrialResult) -> float:
+        """Its value for a training of `spec` on `data` that has run some epochs; NaN where it was not measured."""
+        if self.known is not None:
+            return self.known(spec, data)
+        return self.measured(result) if self.measured is not None else math.nan
+
+
+def _last_error(result: TrialResult) -> float:
+    return result.epochs[-1].val_error_pct
+
+
+def _latency(result: TrialResult) -> float:
+    measured = (result.latency_ms or {}).get(str(LATENCY_BATCH_SIZE))
+    return float(measured["median_ms"]) if measured else math.nan
+
+
+def _activation_bytes(spec: ArchSpec, data: Dataset) -> float:
+    return float(activation_bytes(spec, data))
+
+
+OBJECTIVES: dict[str, Objective] = {
+    o.name: o
+    for o in (
+        Objective(name=ERROR, measured=_last_error),
+        Objective(name="params", known=lambda spec, data: float(cost(spec, data).params)),
+        Objective(name="macs", known=lambda spec, data: float(cost(spec, data).macs)),
+        Objective(name="activation_bytes", known=_activation_bytes),
+        Objective(name=LATENCY, measured=_latency),
+    )
+}
+
+
+def objective(name: str) -> Objective:
+    """The objective called `name`.
+
+    Raises:
+        SpaceError: there is none of that name.
+    """
+    if name not in OBJECTIVES:
+        raise SpaceError(f"the objectives are {', '.join(OBJECTIVES)}, but got {name!r}{nearest(name, OBJECTIVES)}")
+    return OBJECTIVES[name]

@@ -1,0 +1,237 @@
+"""Ray: started on this machine or joined, how many tasks fit on it, and Tune's loop over them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from rksearch.cli.live import view
+from rksearch.errors import RksearchError, RunError
+from rksearch.results.records import Execution
+from rksearch.results.run_dir import RunDir
+from rksearch.search.reservations import Reservations, has_gpu
+from rksearch.search.resources import Resources
+from rksearch.search.run_state import RunState
+from rksearch.search.tasks import Task
+
+if TYPE_CHECKING:
+    from rksearch.search.ray.tune import Work
+    from rksearch.search.sharing import Sharing, Training
+
+WORKER_RESTARTS = 2
+"""How often a trial whose worker died is given to another worker, which resumes from the trial's last epoch."""
+
+_RECOUNT_S = 2.0
+
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Without this, Ray would pack the working directory and build a second environment when started by `uv run`.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # A trial that asks for no GPU must not see one.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune writes down its own state only at the end: resuming needs the ledger alone, and what Tune writes it keeps in
+    # memory, for every trial there was.
+    "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
+    # The newer output prints a banner even when asked for silence.
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+"""Set before Ray is imported; a value that the user has set already is respected."""
+
+
+def perform_all(
+    state: RunState,
+    execution: Execution,
+    run_dir: RunDir,
+    resources: Resources,
+    console: Console,
+    work: Work | None = None,
+    sample: Callable[[], Training] | None = None,
+) -> None:
+    """Let Ray Tune perform every task of the run.
+
+    Args:
+        state: of the run.
+        execution: where and with what means a worker does a task.
+        run_dir: of the run.
+        resources: what each task reserves, and of which Ray.
+        console: where to show progress.
+        work: what a worker does with a task; None to train or test, as the task says.
+        sample: gives a training to measure with how many trials should share a GPU, where there is one and `resources`
+            do not say; None to give each trial a whole one.
+
+    Raises:
+        RunError: Ray is not reachable, or has less than one task reserves.
+    """
+    for key, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    if resources.address and _has_ray_token():
+        # `ray start` guards a cluster wherever it finds a token, but joining one takes no notice of it by itself.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+    from ray import tune
+
+    from rksearch.search.ray.slots import AT_ONCE, FullSlots
+    from rksearch.search.ray.tune import LedgerSearcher, Progress, outcome_of, performer, task_label
+
+    with _ray(resources, console):
+        available = ray.cluster_resources()
+        if sample is not None and resources.gpus_per_trial is None and has_gpu(available, resources):
+            resources = _shared(resources, sample(), state, console)
+        reservations = Reservations.on(available, ray.nodes(), resources)
+        state.reservations, state.together = reservations, resources.seeds_together or 1
+        slots = reservations.slots(available)
+        counted = _SlotCount(reservations, slots)
+        searcher = LedgerSearcher(state, execution, reservations, counted)
+        # At most so many trials wait for a worker; the searcher keeps back all but one that would only wait for a slot.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
+        shown = view(state, console, slots)
+        run_dir.clear_tune()
+        tuner = tune.Tuner(
+            tune.with_resources(
+                performer(work or outcome_of), lambda config: reservations.of(Task.from_json(config["task"]))
+            ),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=FullSlots(counted, reservations.slots_of),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=task_label,
+                trial_dirname_creator=task_label,
+            ),
+            run_config=tune.RunConfig(
+                name="session",
+                storage_path=str(run_dir.tune),
+                failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
+                callbacks=[Progress(searcher, shown.refresh)],
+                verbose=3 if resources.verbose else 0,
+            ),
+        )
+        try:
+            with _stop_signals():
+                tuner.fit()
+        finally:
+            shown.close()
+    run_dir.clear_tune()
+
+
+def _has_ray_token() -> bool:
+    """Whether this user has a token for Ray clusters, in one of the three places where Ray looks for it."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return True
+    return (Path.home() / ".ray" / "auth_token").is_file()
+
+
+@contextlib.contextmanager
+def _ray(resources: Resources, console: Console) -> Iterator[None]:
+    """Ray, started on this machine or joined at an address; whatever was started is stopped again."""
+    import ray
+
+    try:
+        context = ray.init(
+            address=resources.address or "local",
+            include_dashboard=True if resources.address is None else None,
+            dashboard_host="127.0.0.1",
+            log_to_driver=resources.verbose,
+            logging_level="INFO" if resources.verbose else "ERROR",
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"the Ray cluster at {resources.address}" if resources.address else "Ray on this machine"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise RunError(f"{where} must be reachable, but {reason}; check --address") from None
+    try:
+        url = context.dashboard_url
+        console.print(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running", highlight=False)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _shared(resources: Resources, sample: Training, state: RunState, console: Console) -> Resources:
+    """The resources with a share of a GPU measured by a worker that has one to itself; told to user and ledger."""
+    import ray
+
+    console.print(f"Measuring how trials should share a GPU, with {sample.arch} ...", highlight=False)
+    if resources.seeds_together is not None:
+        sample = replace(sample, seeds=1)  # the user has decided
+    found: Sharing | str = ray.get(
+        ray.remote(_measured).options(num_gpus=1, num_cpus=sample.threads, max_retries=0).remote(sample)
+    )
+    if isinstance(found, str):
+        console.print(f"It could not be measured, so each trial gets a whole GPU: {found}", highlight=False)
+        return replace(resources, gpus_per_trial=1.0)
+    console.print(
+        f"Trials that share a GPU: {found.trials_per_gpu} (images/s of all by trials at a time: "
+        f"{_rates_text(found.images_per_s)}); --gpus-per-trial says otherwise",
+        highlight=False,
+    )
+    if found.together:
+        console.print(
+            f"Seeds that are trained together: {found.seeds_together} (images/s of all by seeds in one program: "
+            f"{_rates_text(found.together)}); --seeds-together says otherwise",
+            highlight=False,
+        )
+    state.ledger.write_sharing(found.to_json())
+    return replace(
+        resources,
+        gpus_per_trial=1 / found.trials_per_gpu,
+        seeds_together=resources.seeds_together or found.seeds_together,
+    )
+
+
+def _rates_text(rates: Mapping[int, float]) -> str:
+    return ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
+
+
+def _measured(sample: Training) -> Sharing | str:
+    """What was measured, or why nothing was."""
+    from rksearch.search.sharing import measure
+
+    try:
+        return measure(sample)
+    except RksearchError as error:
+        return str(error)
+
+
+class _SlotCount:
+    """How many trials fit on the cluster now: its nodes come and go."""
+
+    def __init__(self, reservations: Reservations, slots: int) -> None:
+        self._reservations = reservations
+        self._slots = slots
+        self._asked_at_s = time.monotonic()
+
+    def __call__(self) -> int:
+        """The number, at most a few seconds old."""
+        import ray
+
+        if time.monotonic() - self._asked_at_s > _RECOUNT_S:
+            self._slots = self._reservations.slots(ray.cluster_resources())
+            self._asked_at_s = time.monotonic()
+        return self._slots
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[None]:
+    """Let a termination or a closed terminal end the run as ctrl-C does: Tune stops, nothing finished is lost."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    caught = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

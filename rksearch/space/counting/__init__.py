@@ -1,0 +1,1 @@
+"""The arithmetic of large sets of architectures."""

@@ -1,0 +1,1 @@
+"""Reading a search-space file, and its errors."""

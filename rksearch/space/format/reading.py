@@ -1,0 +1,366 @@
+"""Reading a search-space file: every rule of the format, each an error of one line when it is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from itertools import pairwise
+from typing import Any
+
+from rksearch.arch import MAX_NUMBER, ArchSpec, DenseNet, ResidualRKNet, cost, parse
+from rksearch.arch.equivalence import canonical
+from rksearch.arch.layout import Layout, layout
+from rksearch.arch.tableaux import TABLEAUX
+from rksearch.data.facts import DATASETS, Dataset
+from rksearch.errors import SpaceError, SpecError, nearest
+from rksearch.recipes.recipe import RECIPES, Recipe, recipe
+from rksearch.space.counting.family import FAMILIES, family
+from rksearch.space.definition import LEARNED, Budget, PeriodChoices, SpaceDefinition, solver_of
+from rksearch.space.format.document import Entry, read_document
+from rksearch.space.format.expression import Expression, read_expression
+from rksearch.space.plan import SearchPlan, read_plan
+
+DEFAULT_TRIALS = 24
+"""Candidates of a run when the file does not say."""
+
+MAX_COUNT = 2**60
+"""Counts stay below this, so that sums of a few of them are exact in 64 bits."""
+
+REQUIRED = ("dataset",)
+CHOICES = ("growth_rate", "periods")
+"""Keys that state choices; a space that lists `architectures` has none of them."""
+
+OPTIONAL = (
+    "description",
+    "families",
+    *CHOICES,
+    "constraints",
+    "architectures",
+    "budgets",
+    "recipe",
+    "train_images",
+    "baselines",
+    "known",
+    "trials",
+    "seeds",
+    "search",
+)
+
+BUDGETS = ("params", "macs", "depth")
+
+
+def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition, dict[str, Entry]]:
+    """What the YAML `text` of the space `name` says, and the entries by key for errors that are found later.
+
+    Raises:
+        SpaceError: a rule of the file format is broken; the message names `file`, line, key, rule, value and remedy.
+    """
+    entries = read_document(text, file).mapping(required=REQUIRED, optional=OPTIONAL)
+
+    def optional(key: str, read: Callable[[Entry], Any], default: Any) -> Any:
+        return read(entries[key]) if key in entries else default
+
+    data = DATASETS[entries["dataset"].one_of(DATASETS)]
+    families, growth_rates, periods, constraints = _choices(entries, data, file)
+    architectures = _listed_architectures(entries, data)
+    params, macs, depth = optional("budgets", lambda e: _budgets(e, data), (Budget(), Budget(), Budget()))
+    search_seeds, final_seeds = optional("seeds", _seeds, (1, 2))
+    baselines = optional("baselines", lambda e: _architectures(e, data), ())
+    known = optional("known", lambda e: _architectures(e, data, forbidden=baselines), ())
+    definition = SpaceDefinition(
+        name=name,
+        description=optional("description", lambda e: " ".join(e.text().split()), ""),
+        dataset=data,
+        families=families,
+        growth_rates=growth_rates,
+        periods=periods,
+        constraints=constraints,
+        architectures=architectures,
+        params=params,
+        macs=macs,
+        depth=depth,
+        recipe=optional("recipe", _recipe, RECIPES["short"]),
+        train_images=optional("train_images", lambda e: None if e.is_null else e.integer(data.classes), None),
+        baselines=baselines,
+        known=known,
+        trials=optional("trials", lambda e: e.integer(1, MAX_NUMBER), DEFAULT_TRIALS),
+        search_seeds=search_seeds,
+        final_seeds=final_seeds,
+        search=optional("search", read_plan, SearchPlan()),
+        yaml=text,
+    )
+    return definition, entries
+
+
+def _choices(
+    entries: dict[str, Entry], data: Dataset, file: str
+) -> tuple[tuple[str, ...], tuple[int, ...], tuple[PeriodChoices, ...], tuple[Expression, ...]]:
+    """Families, growth rates, periods and constraints; all empty where architectures are listed."""
+    if "architectures" in entries:
+        for key in (*CHOICES, "families", "constraints"):
+            if key in entries:
+                raise entries[key].complaint(
+                    "a space states choices or lists architectures, not both", f"remove {key} or architectures"
+                )
+        return (), (), (), ()
+    if "periods" not in entries:
+        raise SpaceError(f"{file}:1: space file: the key periods is missing; add `periods: ...` (or `architectures`)")
+    families: tuple[str, ...] = ("dense_bc",)
+    if "families" in entries:
+        families = entries["families"].choices(lambda item: item.one_of(FAMILIES))
+    grows = any(family(name).grows for name in families)
+    if not grows and "growth_rate" in entries:
+        raise entries["growth_rate"].complaint(f"{', '.join(families)} networks have no growth rate", "remove it")
+    if grows and "growth_rate" not in entries:
+        raise SpaceError(f"{file}:1: space file: the key growth_rate is missing; add `growth_rate: ...`")
+    growth_rates = _ascending_integers(entries["growth_rate"]) if grows else ()
+    periods = tuple(_period_choices(item, i, grows) for i, item in enumerate(entries["periods"].items("period")))
+    _check_resolution(entries["periods"], data, len(periods))
+    if "residual" in families and len(periods) > ResidualRKNet.MAX_PERIODS:
+        raise entries["periods"].complaint(
+            f"residual networks have at most {ResidualRKNet.MAX_PERIODS} periods, but {len(periods)} are listed",
+            "list fewer",
+        )
+    _check_magnitude(entries["periods"], data, families, growth_rates, periods)
+    constraints = _constraints(entries["constraints"], len(periods)) if "constraints" in entries else ()
+    return tuple(sorted(families, key=FAMILIES.index)), growth_rates, periods, constraints
+
+
+def _constraints(entry: Entry, periods: int) -> tuple[Expression, ...]:
+    def read(item: Entry) -> Expression:
+        try:
+            return read_expression(item.text(), periods)
+        except SpaceError as error:
+            raise item.complaint(f"{error}, in {item.text()!r}", "correct the constraint") from None
+
+    return entry.choices(read, allow_none=True)
+
+
+def _listed_architectures(entries: dict[str, Entry], data: Dataset) -> tuple[ArchSpec, ...]:
+    if "architectures" not in entries:
+        return ()
+    entry = entries["architectures"]
+    found = _architectures(entry, data)
+    if not found:
+        raise entry.error("must list at least one architecture", "add one")
+    usual: dict[ArchSpec, ArchSpec] = {}
+    for item, spec in zip(entry.items(), found, strict=True):
+        first = usual.setdefault(canonical(spec), spec)
+        if first != spec:
+            raise item.complaint(f"{spec} is the same network as {first}", "remove one")
+    return tuple(sorted(found, key=str))
+
+
+def _ascending_integers(entry: Entry) -> tuple[int, ...]:
+    return tuple(sorted(entry.choices(lambda item: item.integer(1, MAX_NUMBER))))
+
+
+def _period_choices(entry: Entry, index: int, grows: bool) -> PeriodChoices:
+    entries = entry.mapping(required=(), optional=("m", "s", "r", "share", "method"))
+    methods = _methods(entries["method"]) if "method" in entries else (LEARNED,)
+    for key, wanted, reason in (
+        ("m", grows, "residual networks have no growth multiples"),
+        ("r", True, ""),
+        ("s", LEARNED in methods, "s is chosen for learned methods alone; the others have the stages of their tableau"),
+    ):
+        if wanted and key not in entries:
+            raise entry.complaint(f"the key {key} is missing", f"add `{key}: ...`")
+        if not wanted and key in entries:
+            raise entries[key].complaint(reason, f"remove {key}")
+    share = entries["share"].choices(Entry.boolean) if "share" in entries else (False,)
+    m = entries.get("m")
+    multiples = () if m is None else (_transition_rule(m, index),) if m.is_mapping else _ascending_integers(m)
+    return PeriodChoices(
+        m=multiples,
+        s=_ascending_integers(entries["s"]) if "s" in entries else (),
+        r=_ascending_integers(entries["r"]),
+        share=tuple(sorted(share)),
+        method=methods,
+    )
+
+
+def _methods(entry: Entry) -> tuple[str, ...]:
+    """Ways to integrate a period: `learned`, or a tableau with its options as in names."""
+
+    def read(item: Entry) -> str:
+        method = item.text()
+        try:
+            solver = solver_of(method)
+        except SpecError as error:
+            hint = nearest(method, (LEARNED, *TABLEAUX))
+            raise item.complaint(
+                f"{error}", f"write {LEARNED}, or a tableau with its options as in names, such as rk4 or rk4+tie{hint}"
+            ) from None
+        if solver is not None and str(solver) != f"@{method}":
+            raise item.error(f"a method is written in one way, {str(solver)[1:]}", "write it so")
+        return method
+
+    return tuple(sorted(entry.choices(read), key=lambda method: method != LEARNED))
+
+
+def _transition_rule(entry: Entry, index: int) -> int:
+    """The growth multiple of period `index` that a DenseNet's transitions imply (paper, section 3.1).
+
+    It is the number of channels that enter the DenseNet's block, divided by the growth rate and rounded down.
+    """
+    item = entry.mapping(required=("transition_of",))["transition_of"]
+    try:
+        net = parse(item.text())
+    except SpecError as error:
+        raise item.complaint(str(error), "correct the name") from None
+    if not isinstance(net, DenseNet):
+        raise item.error("only a DenseNet has the transitions that set m", "write its name, as in DenseNet-BC-100-k12")
+    if index >= net.BLOCKS:
+        raise item.complaint(f"{net} has {net.BLOCKS} blocks, but this is period {index + 1}", "list values of m here")
+    rows = layout(net, DATASETS["cifar10"]).rows
+    into = next(row for row in rows if row.path.startswith(f"block{index + 1}."))
+    return into.in_channels // net.growth_rate
+
+
+def _check_resolution(entry: Entry, data: Dataset, periods: int) -> None:
+    most = 1
+    while cost.areas(data, most + 1)[-1]:
+        most += 1
+    if periods > most:
+        raise entry.complaint(
+            f"images of {data.height} x {data.width} pixels can be halved for at most {most} periods, "
+            f"but {periods} are listed",
+            "list fewer",
+        )
+
+
+def _check_magnitude(
+    entry: Entry, data: Dataset, families: tuple[str, ...], rates: tuple[int, ...], periods: tuple[PeriodChoices, ...]
+) -> None:
+    """Whether the largest combination of choices can be counted; every smaller one can be then."""
+    # Python's integers do not overflow: this is no less than the exact count of the largest network.
+    largest = 0
+    if rates:
+        # Bottleneck layers cost more than plain ones or less, depending on m.
+        largest = max(_dense_magnitude(data, bottleneck, rates[-1], periods) for bottleneck in (False, True))
+    if "residual" in families:
+        largest = max(largest, _residual_magnitude(data, periods))
+    if largest >= MAX_COUNT:
+        raise entry.complaint(
+            f"counts must stay below {MAX_COUNT:,}, but the largest choices give {largest:,}",
+            "lower the largest m, s or r, or the largest growth rate",
+        )
+
+
+def _dense_magnitude(data: Dataset, bottleneck: bool, k: int, periods: tuple[PeriodChoices, ...]) -> int:
+    pixels = cost.areas(data, len(periods))
+    ms = [p.m[-1] for p in periods]
+    parts = [cost.stem_cost(data, k, ms[0]), cost.head_cost(data, k, ms[-1])]
+    for p, area in zip(periods, pixels, strict=True):
+        if p.s:
+            parts.append(cost.period_cost(bottleneck, k, p.m[-1], p.s[-1], p.r[-1], 0, area))
+        stages = _evaluations(p) * p.r[-1]
+        parts.append(cost.solver_cost(bottleneck, k, p.m[-1], stages, stages, stages**2, area))
+    parts += [cost.transition_cost(k, a, b, area) for (a, b), area in zip(pairwise(ms), pixels[:-1], strict=True)]
+    return int(max(sum(part.params for part in parts), sum(part.macs for part in parts)))
+
+
+def _residual_magnitude(data: Dataset, periods: tuple[PeriodChoices, ...]) -> int:
+    parts = []
+    for i, (p, area) in enumerate(zip(periods, cost.residual_areas(data, len(periods)), strict=True)):
+        width, stages = ResidualRKNet.FIRST_WIDTH << i, _evaluations(p) * p.r[-1]
+        parts.append(cost.residual_transition_cost(width, area))
+        parts.append(cost.residual_solver_cost(width, stages, stages, stages**2, area))
+        if p.s:
+            parts.append(cost.residual_period_cost(width, p.s[-1], p.r[-1], 0, area))
+    parts += [cost.residual_stem_cost(data, width), cost.residual_head_cost(data, width)]
+    return int(max(sum(part.params for part in parts), sum(part.macs for part in parts)))
+
+
+def _evaluations(choices: PeriodChoices) -> int:
+    """The most evaluations of a stage function in a time-step of the period's tableaux."""
+    solvers = [solver_of(method) for method in choices.method]
+    return max((solver.evaluations for solver in solvers if solver), default=0)
+
+
+def _budgets(entry: Entry, data: Dataset) -> tuple[Budget, ...]:
+    entries = entry.mapping(required=(), optional=BUDGETS)
+    return tuple(_budget(entries[key], key, data) if key in entries else Budget() for key in BUDGETS)
+
+
+def _budget(entry: Entry, count: str, data: Dataset) -> Budget:
+    """`[low, high]`, or `at_least` and `at_most`; an end is a number, or an architecture that costs it."""
+    low_entry: Entry | None
+    high_entry: Entry | None
+    if entry.is_mapping:
+        named = entry.mapping(required=(), optional=("at_least", "at_most"))
+        low_entry, high_entry = named.get("at_least"), named.get("at_most")
+    else:
+        ends: Sequence[Entry] = entry.items()
+        if len(ends) != 2:
+            raise entry.error("a budget has two ends", "write [low, high], with null for an open end")
+        low_entry, high_entry = ends
+    low, high = (_end(end, count, data) for end in (low_entry, high_entry))
+    if low is not None and high is not None and low > high:
+        raise entry.error("low <= high must hold for [low, high]", f"swap them: [{high}, {low}]")
+    return Budget(low, high)
+
+
+def _end(entry: Entry | None, count: str, data: Dataset) -> int | None:
+    if entry is None or entry.is_null:
+        return None
+    if not entry.names_architecture:
+        return entry.quantity(0, MAX_COUNT)
+    try:
+        net = layout(parse(entry.text()), data)
+    except SpecError as error:
+        raise entry.complaint(str(error), "write a number such as 0.8M, or correct the name") from None
+    counted = cost.layout_cost(net)
+    return {"params": counted.params, "macs": counted.macs, "depth": depth_of(net)}[count]
+
+
+def depth_of(net: Layout) -> int:
+    """Layers with weights from image to logits, as the depths in the names of DenseNets and ResNets count them."""
+    return sum(row.kind in ("conv", "linear") for row in net.rows)
+
+
+def _seeds(entry: Entry) -> tuple[int, int]:
+    entries = entry.mapping(required=("search", "final"))
+    search, final = (entries[key].integer(1, MAX_NUMBER) for key in ("search", "final"))
+    if final < search:
+        raise entries["final"].error(
+            f"final seeds include those of the search, which are {search}", f"write at least {search}"
+        )
+    return search, final
+
+
+def _recipe(entry: Entry) -> Recipe:
+    if not entry.is_mapping:
+        return RECIPES[entry.one_of(RECIPES)]
+    types = {f.name: type(getattr(RECIPES["paper"], f.name)) for f in fields(Recipe)}
+    entries = entry.mapping(required=("name",), optional=(name for name in types if name != "name"))
+    base = entries.pop("name").one_of(RECIPES)
+    read: dict[type, Callable[[Entry], Any]] = {
+        int: lambda e: e.integer(1, MAX_NUMBER),
+        float: Entry.number,
+        bool: Entry.boolean,
+        str: Entry.text,
+        tuple: lambda e: tuple(sorted(e.choices(Entry.number))),
+    }
+    overrides = {}
+    for key, value in entries.items():
+        overrides[key] = read[types[key]](value)
+        try:
+            recipe(base, **overrides)
+        except SpaceError as error:
+            raise value.complaint(str(error), "choose another value") from None
+    return recipe(base, **overrides)
+
+
+def _architectures(entry: Entry, data: Dataset, forbidden: tuple[ArchSpec, ...] = ()) -> tuple[ArchSpec, ...]:
+    def read(item: Entry) -> ArchSpec:
+        try:
+            spec = parse(item.text())
+            cost.cost(spec, data)
+        except SpecError as error:
+            raise item.complaint(str(error), "correct the name") from None
+        if spec in forbidden:
+            raise item.error("an architecture is a baseline or known, not both", "remove one")
+        return spec
+
+    return entry.choices(read, allow_none=True)

@@ -1,7 +1,0 @@
-"""Runge-Kutta methods as data: exact Butcher tableaux, and what follows from them."""
-
-from rksearch.tableau.catalogue import TABLEAUX, tableau
-from rksearch.tableau.numbers import Number, Surd
-from rksearch.tableau.tableau import MAX_ORDER, Tableau, Tree, rooted_trees
-
-__all__ = ["MAX_ORDER", "TABLEAUX", "Number", "Surd", "Tableau", "Tree", "rooted_trees", "tableau"]

@@ -1,0 +1,195 @@
+"""Checkpoints that survive a crash at any moment: the newest one, and the one before it as a fallback.
+
+A file is one header line with the SHA-256 of the rest, and the rest is what `torch.save` wrote. It is written beside
+the old one, forced to the disk and put in place by a rename, so a reader sees the old or the new one, never a mixture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rksearch.errors import CheckpointError
+from rksearch.results.files import sync_directory
+from rksearch.training.mirror import Mirror
+
+logger = logging.getLogger(__name__)
+
+NEWEST = "checkpoint.pt"
+PREVIOUS = "previous.pt"
+_MIRRORED = "mirrored after epoch "
+_MAGIC = b"rksearch checkpoint 1 "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A checkpoint that was read whole: what `reject` calls it (a file or a mirrored epoch), and what it holds."""
+
+    file: str
+    state: dict[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints of one trial. Whoever uses it must hold the trial's lock.
+
+    What cannot be used is renamed to `*.unusable` and noted in `notes.txt` beside it and in the log, never deleted.
+
+    Args:
+        directory: an existing directory that is the trial's alone.
+        identity: says whose checkpoints these are; those of another identity are not used. Plain values for JSON.
+        mirror: holds copies beyond this machine, and is asked for what is not here. The states must then have
+            `epochs`, a list that grows from one to the next.
+    """
+
+    def __init__(self, directory: Path, identity: Mapping[str, Any], mirror: Mirror | None = None) -> None:
+        self._directory = directory
+        self._mirror = mirror
+        self._identity = json.dumps(identity, sort_keys=True)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Make `state` (plain values and tensors) the newest checkpoint and the newest one the previous.
+
+        Raises:
+            CheckpointError: it could not be written, because the disk is full, for one; the old ones are untouched.
+            StorageError: it is safe here, but could not be mirrored.
+        """
+        buffer = io.BytesIO()
+        torch.save({"identity": self._identity, "state": dict(state)}, buffer)
+        payload = buffer.getbuffer()
+        newest = self._directory / NEWEST
+        temporary = self._directory / (NEWEST + ".tmp")
+        with _one_line_error(self._directory):
+            try:
+                with temporary.open("wb") as handle:
+                    handle.write(_header(payload))
+                    handle.write(payload)
+                    handle.flush()
+                    os.fsync(handle.fileno())
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+            if newest.exists():
+                os.replace(newest, self._directory / PREVIOUS)
+            os.replace(temporary, newest)
+            sync_directory(self._directory)
+        if self._mirror:
+            self._mirror.put(_age(state), _header(payload) + payload)
+
+    def newest_first(self) -> Iterator[Saved]:
+        """Every checkpoint that is whole and of this identity. The others are set aside.
+
+        Raises:
+            CheckpointError: one that cannot be used cannot be set aside.
+            StorageError: the mirror cannot be read.
+        """
+        copies = self._mirror.epochs() if self._mirror else []
+        for saved in self._local():
+            while copies and copies[0] > _age(saved.state):
+                yield from self._mirrored(copies.pop(0))
+            yield saved
+        for epoch in copies:
+            yield from self._mirrored(epoch)
+
+    def _local(self) -> Iterator[Saved]:
+        for file in (NEWEST, PREVIOUS):
+            try:
+                content = (self._directory / file).read_bytes()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.reject(file, f"cannot be read ({error.strerror})")
+                continue
+            if saved := self._accepted(file, content):
+                yield saved
+
+    def _mirrored(self, epoch: int) -> Iterator[Saved]:
+        """The mirror's copy after this epoch, if it is of use."""
+        assert self._mirror is not None
+        content = self._mirror.get(epoch)
+        if content is not None and (saved := self._accepted(f"{_MIRRORED}{epoch}", content)):
+            yield saved
+
+    def _accepted(self, file: str, content: bytes) -> Saved | None:
+        """The checkpoint in `content`; None, and it is set aside, when it is not whole or not of this identity."""
+        try:
+            record = _decode(content)
+        except ValueError as error:
+            self.reject(file, f"is damaged ({error})")
+            return None
+        if record["identity"] != self._identity:
+            self.reject(file, "belongs to another trial or recipe")
+            return None
+        return Saved(file=file, state=record["state"])
+
+    def reject(self, file: str, reason: str) -> None:
+        """Set aside the checkpoint `file`, because of which nothing may be lost or overwritten, and say so.
+
+        Raises:
+            CheckpointError: it cannot be renamed.
+            StorageError: it is a copy in the mirror, which cannot be written.
+        """
+        if self._mirror and file.startswith(_MIRRORED):
+            epoch = int(file.removeprefix(_MIRRORED))
+            self._mirror.set_aside(epoch)
+            what = f"the copy after epoch {epoch} in {self._mirror.address}"
+        else:
+            path = self._directory / file
+            with _one_line_error(self._directory):
+                os.replace(path, path.with_name(file + ".unusable"))
+            what = str(path)
+        note = f"{what} {reason}; it is set aside and an earlier state, or none, is used instead"
+        logger.warning(note)
+        with _one_line_error(self._directory), (self._directory / "notes.txt").open("a", encoding="utf-8") as notes:
+            notes.write(note + "\n")
+
+
+def _age(state: Mapping[str, Any]) -> int:
+    """How many epochs are in a state that is mirrored."""
+    return len(state["epochs"])
+
+
+def _header(payload: bytes | memoryview) -> bytes:
+    return _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+
+
+def _decode(content: bytes) -> dict[str, Any]:
+    """What `save` had put into a file of this content.
+
+    Raises:
+        ValueError: it is not whole; says why.
+    """
+    header, newline, _ = content.partition(b"\n")
+    payload = memoryview(content)[len(header) + len(newline) :]
+    if not header.startswith(_MAGIC):
+        raise ValueError("not a checkpoint of this format")
+    if header + newline != _header(payload):
+        raise ValueError("its checksum is wrong")
+    try:
+        record = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(f"torch cannot read it: {type(error).__name__}") from error
+    if not isinstance(record, dict) or record.keys() != {"identity", "state"}:
+        raise ValueError("it holds something else")
+    return record
+
+
+@contextmanager
+def _one_line_error(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"a checkpoint must be written to {directory}, but that failed ({error.strerror or error}); "
+            "make room or make it writable, then resume: the checkpoints before are intact"
+        ) from error

@@ -1,0 +1,198 @@
+"""How long inference takes: median and interquartile range, measured in a fresh process.
+
+A process that has trained before has other threads, caches and allocator pools than one that only serves a network, so
+every measurement starts one: `python -m rksearch.training.latency`, which reads what to measure as JSON from standard
+input and writes JSON to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import rksearch
+from rksearch.arch import parse
+from rksearch.data.facts import dataset
+from rksearch.errors import RksearchError, RunError
+
+BATCH_SIZES = (1, 256)
+
+WARM_UP_S = 0.5
+WARM_UPS = 3
+MEASURE_S = 2.0
+REPETITIONS = (20, 2000)
+"""Fewest and most timed repetitions; between them, as many as fit into `MEASURE_S`."""
+
+PROCESS_LIMIT_S = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Time of one forward pass in eval mode, copies between host and device left out.
+
+    Attributes:
+        batch_size: images in a pass.
+        median_ms, iqr_ms: median and interquartile range over the repetitions, in milliseconds.
+        repetitions: how many passes were timed, after a warm-up.
+        device: `cpu`, or the name of the GPU.
+        precision: `fp32`, or `bf16` autocast.
+        threads: CPU threads.
+    """
+
+    batch_size: int
+    median_ms: float
+    iqr_ms: float
+    repetitions: int
+    device: str
+    precision: str
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def measure_latency(
+    arch: str,
+    dataset_name: str,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    threads: int = 1,
+) -> list[Latency]:
+    """Time inference of a freshly initialised `arch`, one entry per batch size, in a process of its own.
+
+    Raises:
+        SpecError, DataError: a bad name.
+        DeviceError: no such device or precision here.
+        RunError: the process failed, for want of memory for example.
+    """
+    asked = {
+        "arch": str(parse(arch)),
+        "dataset": dataset(dataset_name).name,
+        "device": device,
+        "precision": precision,
+        "batch_sizes": list(batch_sizes),
+        "threads": threads,
+    }
+    if threads < 1 or not batch_sizes or min(batch_sizes) < 1:
+        raise RunError(f"threads and batch sizes must be at least 1, but got {threads} and {list(batch_sizes)}")
+    _resolve(device, precision)
+    done = subprocess.run(
+        [sys.executable, "-m", "rksearch.training.latency"],
+        input=json.dumps(asked),
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_LIMIT_S,
+        check=False,
+    )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise RunError(f"the latency of {arch} must be measured in a process of its own, but that failed: {reason[0]}")
+    return [Latency(**item) for item in json.loads(done.stdout)]
+
+
+def latency_ms(found: Sequence[Latency]) -> dict[str, Any]:
+    """By batch size, as `TrialResult.latency_ms` holds it."""
+    return {str(item.batch_size): item.to_json() for item in found}
+
+
+def _resolve(device: str, precision: str) -> None:
+    from rksearch.training.engine.device import resolve_device, resolve_precision
+
+    resolve_precision(precision, resolve_device(device))
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with the package that is running at the head of the path."""
+    root = str(Path(rksearch.__file__).parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+
+
+def _measure(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the fresh process does."""
+    import torch
+
+    from rksearch.models import builder as build
+    from rksearch.training.engine.device import autocast, resolve_device, resolve_precision
+
+    torch.set_num_threads(asked["threads"])
+    device = resolve_device(asked["device"])
+    precision = resolve_precision(asked["precision"], device)
+    data = dataset(asked["dataset"])
+    torch.manual_seed(0)
+    model = build(parse(asked["arch"]), data).eval()
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    found = []
+    with torch.inference_mode(), autocast(device, precision):
+        for size in asked["batch_sizes"]:
+            images = torch.randn(size, data.channels, data.height, data.width)
+            images = images.to(device=device, memory_format=torch.channels_last)
+            times_ms = _times_ms(_timer(model, images))
+            low, _, high = statistics.quantiles(times_ms, n=4, method="inclusive")
+            found.append(
+                Latency(
+                    batch_size=size,
+                    median_ms=statistics.median(times_ms),
+                    iqr_ms=high - low,
+                    repetitions=len(times_ms),
+                    device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                    precision=precision,
+                    threads=asked["threads"],
+                ).to_json()
+            )
+    return found
+
+
+def _timer(model: Any, images: Any) -> Callable[[], float]:
+    """A function that makes one pass and returns its milliseconds."""
+    import torch
+
+    def on_cpu() -> float:
+        began = time.perf_counter()
+        model(images)
+        return 1e3 * (time.perf_counter() - began)
+
+    def on_gpu() -> float:
+        before, after = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize(images.device)
+        before.record()
+        model(images)
+        after.record()
+        torch.cuda.synchronize(images.device)
+        return before.elapsed_time(after)
+
+    return on_gpu if images.is_cuda else on_cpu
+
+
+def _times_ms(once: Callable[[], float]) -> list[float]:
+    """Repetitions after a warm-up, in which libraries choose their algorithms and clocks rise."""
+    began = time.perf_counter()
+    warm_ups = 0
+    while warm_ups < WARM_UPS or time.perf_counter() - began < WARM_UP_S:
+        once()
+        warm_ups += 1
+    fewest, most = REPETITIONS
+    times_ms: list[float] = []
+    began = time.perf_counter()
+    while len(times_ms) < fewest or (len(times_ms) < most and time.perf_counter() - began < MEASURE_S):
+        times_ms.append(once())
+    return times_ms
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(_measure(json.load(sys.stdin))))
+    except (RksearchError, RuntimeError, MemoryError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)

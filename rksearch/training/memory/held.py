@@ -1,0 +1,271 @@
+"""What every row of a layout holds in memory, in elements of feature maps; see the package's text."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from rksearch.arch import (
+    RKCNN,
+    ArchSpec,
+    CliqueNet,
+    DenseNet,
+    ImageNetDenseNet,
+    ResidualRKNet,
+    ResNet,
+    RKNet,
+    Solver,
+)
+from rksearch.arch.layout import Layout, Row
+
+FLOAT_BYTES = 4
+INDEX_BYTES = 8
+
+WORKING_MAPS = 3
+"""Maps as large as a norm's input that its backward pass needs at once besides what is kept: the gradients behind and
+before the activation and before the norm. In a forward pass that keeps nothing: input, norm and activation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What one row of a layout holds in memory.
+
+    Attributes:
+        row: the layer.
+        elements: of feature maps that are kept for the backward pass, per image.
+        index_bytes: of integers that are kept, per image.
+        batch_bytes: kept once per batch: statistics of a norm.
+        working: elements per image that exist only while the row's gradients are computed.
+        unit: path of the module that recomputation treats as a whole, None for what is never recomputed.
+        boundary: with recomputation, elements per image that are kept nevertheless.
+        again: elements per image that exist while the row's unit is recomputed, besides all boundaries.
+        slope: elements per image that learned coefficients of a method keep of the row's output, counted in `elements`
+            already where the output is kept for no other reason.
+        shares_input: whether the row reads what another row keeps, recomputed or not.
+    """
+
+    row: Row
+    elements: int
+    index_bytes: int = 0
+    batch_bytes: int = 0
+    working: int = 0
+    unit: str | None = None
+    boundary: int = 0
+    again: int = 0
+    slope: int = 0
+    shares_input: bool = False
+
+
+def held(net: Layout) -> list[Held]:
+    """What every row of a layout holds, in forward order."""
+    spec = net.spec
+    items = _pooled_first([_generic(row) for row in net.as_trained().rows])
+    match spec:
+        case ResNet():
+            items = [replace(i, shares_input=i.row.path == "group1.block1.conv1") for i in items]
+        case RKCNN():
+            items = list(_rkcnn(spec, items))
+        case CliqueNet():
+            items = list(_clique(items))
+        case ResidualRKNet():
+            items = list(_residual(items, {f"period{i}": p.solver for i, p in enumerate(spec.periods, 1)}))
+    if isinstance(spec, RKNet | ResidualRKNet):
+        for number, period in enumerate(spec.periods, 1):
+            if period.solver is not None:
+                items = _solved(items, f"period{number}", period.solver)
+    return list(_units(spec, items))
+
+
+def _generic(row: Row) -> Held:
+    """What a row holds whatever its family; see the module's text."""
+    maps_in, maps_out = row.in_channels * row.in_size.area, row.out_channels * row.out_size.area
+    match row.kind:
+        case "norm":
+            statistics = 2 * FLOAT_BYTES * row.in_channels
+            return Held(row=row, elements=2 * maps_in, batch_bytes=statistics, working=WORKING_MAPS * maps_in)
+        case "conv":
+            # Beside a strided convolution lies a shortcut, whose gradient is spread over the map with zeros between.
+            return Held(row=row, elements=0, working=(3 if row.stride > 1 else 1) * maps_in + maps_out)
+        case "avgpool":
+            return Held(row=row, elements=maps_in, working=maps_in + maps_out)
+        case "maxpool":
+            return Held(row=row, elements=0, index_bytes=INDEX_BYTES * maps_out, working=maps_in + maps_out)
+        case "linear":
+            return Held(row=row, elements=row.in_channels)
+        case "global_pool":
+            return Held(row=row, elements=0, working=maps_in)
+        case "coefficients":
+            return Held(row=row, elements=0)
+
+
+def _pooled_first(items: list[Held]) -> list[Held]:
+    """A transition that pools its activation, which the norm keeps, keeps what is left for the convolution."""
+    changed = list(items)
+    for at, (pool, conv) in enumerate(itertools.pairwise(items)):
+        if pool.row.kind == "avgpool" and conv.row.kind == "conv":
+            changed[at] = replace(pool, elements=0)
+            changed[at + 1] = _more(conv, _input(conv.row))
+    return changed
+
+
+def _input(row: Row) -> int:
+    """Elements per image of what a row reads."""
+    return row.in_channels * row.in_size.area
+
+
+def _more(item: Held, elements: int) -> Held:
+    return replace(item, elements=item.elements + elements)
+
+
+def _rkcnn(spec: RKCNN, items: list[Held]) -> Iterator[Held]:
+    """Attention keeps what it weighs and the weights; dropout its mask; two norms read each period but the last."""
+    last = f"head.scale{len(spec.periods)}.norm"
+    for item in items:
+        row = item.row
+        if row.path.startswith("transition") and row.path.endswith(".conv") and spec.dropout_pct:
+            item = _more(item, row.out_channels * row.out_size.area)
+        if row.path.endswith(".attention.pool"):
+            item = _more(item, _input(row))
+        elif row.path.endswith(".attention.excite"):
+            item = _more(item, row.out_channels)
+        elif row.path.startswith("head.scale") and row.kind == "norm" and row.path != last:
+            item = _more(item, -_input(row))
+        yield item
+
+
+def _clique(items: list[Held]) -> Iterator[Held]:
+    """A transition reads a slice of a block's output, the whole of which is kept and is also what the head reads."""
+    for item in items:
+        path = item.row.path
+        before_last = path.startswith("head.scale") and path != f"head.scale{CliqueNet.BLOCKS}.norm"
+        if path.endswith(".norm") and (path.startswith("transition") or before_last):
+            whole = next(i.row for i in items if i.row.path == f"head.scale{path.split('.')[-2][-1]}.norm")
+            item = _more(item, -_input(item.row) if before_last else _input(whole) - _input(item.row))
+        yield item
+
+
+def _residual(items: list[Held], solvers: Mapping[str, Solver | None]) -> Iterator[Held]:
+    """A stage's or transition's first convolution keeps a concatenation or sum of slopes, which no norm keeps.
+
+    Not so where it reads the activation at the end of stem or transition.
+    """
+    for item in items:
+        row = item.row
+        first = row.path.endswith(".conv1")
+        if row.path.startswith("transition") or (first and solvers[row.path.split(".")[0]] is None):
+            after_activation = row.path.endswith(".step1.stage1.conv1")
+            item = _more(item, _input(row)) if first and not after_activation else item
+            item = replace(item, shares_input=row.path == "period1.step1.stage1.conv1")
+        yield item
+
+
+def _solved(items: list[Held], prefix: str, solver: Solver) -> list[Held]:
+    """A period with explicit coefficients: stages may read the same state, and learned numbers keep slopes."""
+    found = [item for item in items if not item.row.path.startswith(f"{prefix}.step")]
+    place = next(i for i, item in enumerate(items) if item.row.path.startswith(f"{prefix}.step"))
+    inside = [item for item in items if item.row.path.startswith(f"{prefix}.step")]
+    state_is_kept = kept_by_unit = False
+    changed: list[Held] = []
+    for stage, group in itertools.groupby(inside, key=lambda item: _stage(item.row.path)):
+        members = list(group)
+        dense = members[0].row.kind == "norm"
+        source = _input(members[0].row)
+        # Gradients of the state and of all slopes wait while one stage is differentiated.
+        members = [replace(item, working=item.working + solver.method.stages * source) for item in members]
+        if stage.first_of_step:
+            # The activation at the end of the stem is always kept there, that of a transition unless it is recomputed.
+            state_is_kept = not dense and stage.step == 1
+            kept_by_unit = state_is_kept and prefix == "period1"
+        if _reads_state(solver, stage):
+            if dense and state_is_kept:
+                members[0] = _more(members[0], -source)
+            elif not dense and not state_is_kept:
+                members[0] = _more(members[0], source)
+            members[0] = replace(members[0], shares_input=kept_by_unit)
+            state_is_kept = kept_by_unit = True
+        elif not dense:
+            members[0] = _more(members[0], source)
+        if dense and _keeps_slope(solver, stage):
+            # The slope is a tensor of its own, or the stage's only growth, which nothing else keeps.
+            members[-1] = replace(_more(members[-1], source), slope=source)
+        elif _keeps_slope(solver, stage):
+            members[-1] = replace(members[-1], slope=source)
+        changed += members
+    return [*found[:place], *changed, *found[place:]]
+
+
+class _Stage(NamedTuple):
+    """One evaluation of a stage function, all numbers from 1; sweep 0 in an explicit method."""
+
+    step: int
+    sweep: int
+    number: int
+
+    @property
+    def first_of_step(self) -> bool:
+        return self.sweep <= 1 and self.number == 1
+
+
+def _stage(path: str) -> _Stage:
+    numbers = {name.rstrip("0123456789"): name.lstrip("abcdefghijklmnopqrstuvwxyz") for name in path.split(".")}
+    return _Stage(int(numbers["step"]), int(numbers.get("sweep", 0)), int(numbers["stage"]))
+
+
+def _reads_state(solver: Solver, stage: _Stage) -> bool:
+    """Whether the stage reads the state alone: there are no slopes yet, or none with a coefficient."""
+    method = solver.method
+    slopes = stage.number - 1 if method.explicit else method.stages if stage.sweep > 1 else 0
+    return not any(solver.trainable or method.a[stage.number - 1][j] for j in range(slopes))
+
+
+def _keeps_slope(solver: Solver, stage: _Stage) -> bool:
+    """Whether the slope is multiplied by a number that learns."""
+    if not (solver.trainable or solver.learn_h):
+        return False
+    method, j = solver.method, stage.number - 1
+    within = [method.a[i][j] for i in range(stage.number if method.explicit else 0, method.stages)]
+    last = method.explicit or stage.sweep == solver.sweeps
+    factors = [*(within if method.explicit or not last else []), *([method.b[j]] if last else [])]
+    return any(solver.trainable or factor for factor in factors)
+
+
+def _units(spec: ArchSpec, items: list[Held]) -> Iterator[Held]:
+    """With the modules that `rksearch.models.recompute` recomputes, and what these keep."""
+    for unit, group in itertools.groupby(items, key=lambda item: _unit(spec, item.row)):
+        members = list(group)
+        if unit is None:
+            yield from members
+            continue
+        first = members[0]
+        source = _input(first.row)
+        if first.row.kind == "conv":
+            boundary, again = 0 if first.shares_input else source, 0
+        elif _grows(spec) and not unit.endswith("layer1") and not unit.startswith("transition"):
+            # Every growth is kept once; their concatenation is made again.
+            growth = members[-1].row
+            boundary, again = growth.out_channels * growth.out_size.area, first.elements
+        else:
+            boundary, again = first.elements - source, source
+        for item in members:
+            yield replace(
+                item,
+                unit=unit,
+                boundary=(boundary if item is first else 0) + item.slope,
+                again=again if item is first else item.elements - (item.slope if _grows(spec) else 0),
+            )
+
+
+def _grows(spec: ArchSpec) -> bool:
+    return isinstance(spec, RKNet | DenseNet | ImageNetDenseNet)
+
+
+def _unit(spec: ArchSpec, row: Row) -> str | None:
+    parent = row.path.rpartition(".")[0]
+    part = parent.split(".")[0]
+    if row.kind == "coefficients" or part in ("stem", "head") or parent.startswith("head"):
+        return None
+    if isinstance(spec, RKCNN) and part.startswith("transition"):
+        return None  # it may have dropout, whose draws must not be repeated
+    return parent

@@ -1,0 +1,91 @@
+"""What fits: train as it is, train with recomputation, or refuse before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rksearch.arch import ArchSpec
+from rksearch.data.facts import Dataset
+from rksearch.errors import TrialFailed
+from rksearch.recipes.recipe import Recipe
+from rksearch.training.memory.footprint import Precision, footprint
+
+MARGIN = 1.15
+"""The prediction holds within 15 percent of what torch allocates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """How a training fits.
+
+    Attributes:
+        recompute: whether activations are computed again in the backward pass.
+        predicted_peak_bytes: of the training as planned, data set included.
+    """
+
+    recompute: bool
+    predicted_peak_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"recompute": self.recompute, "predicted_peak_bytes": self.predicted_peak_bytes}
+
+
+def plan_memory(
+    spec: ArchSpec,
+    data: Dataset,
+    recipe: Recipe,
+    precision: Precision,
+    available_bytes: int,
+    *,
+    eval_batch_size: int = 0,
+    images: int = 0,
+) -> MemoryPlan:
+    """The fastest way of training `spec` whose predicted peak, with a margin of 15 %, is below `available_bytes`.
+
+    The batch is never split: the statistics of batch norms would be those of the parts, see
+    `rksearch.models.recompute`.
+
+    Args:
+        spec: the network.
+        data: the data set.
+        recipe: gives the batch size.
+        precision: of the feature maps.
+        available_bytes: what the trial may take.
+        eval_batch_size: images evaluated at a time; 0 leaves the evaluation out.
+        images: how many images stay on the device, a byte per pixel and channel.
+
+    Raises:
+        TrialFailed: of kind `does_not_fit`: not even recomputation makes it fit.
+    """
+    batch, resident = recipe.batch_size, images * (data.channels * data.height * data.width + 8)
+    for recompute in (False, True):
+        found = footprint(spec, data, batch, precision, recompute=recompute, eval_batch_size=eval_batch_size)
+        plan = MemoryPlan(recompute=recompute, predicted_peak_bytes=found.peak + resident)
+        if plan.predicted_peak_bytes * MARGIN <= available_bytes:
+            return plan
+    raise TrialFailed(
+        "does_not_fit",
+        f"the predicted peak must stay below the memory at hand, but {spec} needs {_mib(plan.predicted_peak_bytes)} "
+        f"(and 15 % in reserve) at batch {batch} in {precision} even when activations are recomputed, and "
+        f"{_mib(available_bytes)} are there; use a smaller batch or network, or fewer trials at a time",
+    )
+
+
+def fits(
+    spec: ArchSpec,
+    data: Dataset,
+    recipe: Recipe,
+    precision: Precision,
+    available_bytes: int,
+    *,
+    recompute: bool = False,
+) -> bool:
+    """Whether a training's predicted peak, with a margin of 15 %, is at most `available_bytes`."""
+    found = footprint(spec, data, recipe.batch_size, precision, recompute=recompute)
+    return found.peak * MARGIN <= available_bytes
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB"

@@ -1,0 +1,176 @@
+"""Copies of checkpoints beyond this machine, for trials that go on elsewhere when a machine is lost.
+
+Any address will do that pyarrow knows, as Ray's own storage: `s3://`, `gs://`, `abfs://`, `hdfs://`, `file://`, a path,
+and what fsspec knows as `fsspec+...://`. One file per epoch, whose name says which, is never written again; so nothing
+here depends on the order in which a store shows what was done to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rksearch.errors import RunError, StorageError
+from rksearch.results.ledger import History
+
+KEPT = 2
+"""Copies that are kept: the newest, and the one before it as a fallback."""
+
+_COPY = re.compile(r"checkpoint-(\d{6})\.pt(\.tmp-\w+)?")
+
+_WHOLE_OBJECTS = ("s3", "gcs", "abfs")
+"""Stores that show an object only when it is whole, and where renaming would copy it."""
+
+
+def absolute(address: str) -> str:
+    """The address as every process of every machine may use it: a path is made absolute, a URI left as it is."""
+    return address if "://" in address else str(Path(address).absolute())
+
+
+def mirror_address(history: History, storage: str | None) -> str | None:
+    """The directory of a storage that is one run's alone and the same in all its sessions; None without a storage."""
+    if storage is None or history.run is None or not history.sessions:
+        return None
+    began = history.sessions[0].start.replace("-", "").replace(":", "")
+    return f"{storage.rstrip('/')}/{history.run['name']}-{began}"
+
+
+def require_storage(address: str) -> None:
+    """Write something at the address and remove it, before anything is started.
+
+    Raises:
+        RunError: that is not possible.
+    """
+    try:
+        place = Mirror(address)
+        place.put(0, b"whether this can be written")
+        place.remove(0)
+    except StorageError as error:
+        raise RunError(str(error)) from error
+
+
+class Mirror:
+    """One directory of a storage: copies of the checkpoints of one trial, by epoch.
+
+    Args:
+        address: of the directory, a URI or an absolute path; it is made by the first `put`.
+
+    Raises:
+        StorageError: the address means nothing.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        with self._reached("understood"):
+            from pyarrow.fs import FileSystem
+
+            self._fs, path = FileSystem.from_uri(address)
+            self._path: str = path.rstrip("/")
+
+    def put(self, epoch: int, content: bytes | memoryview) -> None:
+        """Copy the checkpoint after `epoch`, and remove those that are older than the one before it.
+
+        Raises:
+            StorageError: it cannot be written; older copies are then still there.
+        """
+        final = self._file(epoch)
+        with self._reached("written to"):
+            self._fs.create_dir(self._path, recursive=True)
+            whole = self._fs.type_name in _WHOLE_OBJECTS
+            target = final if whole else f"{final}.tmp-{uuid.uuid4().hex}"
+            with self._fs.open_output_stream(target, compression=None) as stream:
+                stream.write(content)
+            if not whole:
+                self._fs.move(target, final)
+            names = self._names()
+            obsolete = set(sorted({e for e, name in names if e <= epoch}, reverse=True)[KEPT:])
+            for old, name in names:
+                if old in obsolete:
+                    self._delete(name)
+
+    def epochs(self) -> list[int]:
+        """The epochs of which there are copies, newest first.
+
+        Raises:
+            StorageError: the storage cannot be read.
+        """
+        with self._reached("read"):
+            return sorted((epoch for epoch, name in self._names() if ".tmp-" not in name), reverse=True)
+
+    def get(self, epoch: int) -> bytes | None:
+        """The copy after `epoch`; None when it has gone since it was listed.
+
+        Raises:
+            StorageError: the storage cannot be read.
+        """
+        with self._reached("read"):
+            try:
+                with self._fs.open_input_stream(self._file(epoch), compression=None) as stream:
+                    return bytes(stream.read())
+            except FileNotFoundError:
+                return None
+
+    def set_aside(self, epoch: int) -> None:
+        """Keep the copy after `epoch`, which cannot be used, under a name that nothing looks for.
+
+        Raises:
+            StorageError: it cannot be renamed.
+        """
+        with self._reached("written to"):
+            self._fs.move(self._file(epoch), self._file(epoch) + ".unusable")
+
+    def remove(self, epoch: int) -> None:
+        """Remove the copy after `epoch`.
+
+        Raises:
+            StorageError: it cannot be removed.
+        """
+        with self._reached("written to"):
+            self._delete(_name(epoch))
+
+    def _names(self) -> list[tuple[int, str]]:
+        """Epoch and name of every copy, unfinished ones included."""
+        from pyarrow.fs import FileSelector
+
+        files = self._fs.get_file_info(FileSelector(self._path, allow_not_found=True))
+        found = ((_COPY.fullmatch(info.base_name), info.base_name) for info in files)
+        return [(int(match[1]), name) for match, name in found if match]
+
+    def _delete(self, name: str) -> None:
+        try:
+            self._fs.delete_file(f"{self._path}/{name}")
+        except FileNotFoundError:
+            return  # another worker, of a machine that was thought lost, was faster
+
+    def _file(self, epoch: int) -> str:
+        return f"{self._path}/{_name(epoch)}"
+
+    @contextmanager
+    def _reached(self, what: str) -> Iterator[None]:
+        """Turn what goes wrong beyond this machine into one line."""
+        import pyarrow
+
+        try:
+            yield
+        except (OSError, ValueError, ImportError, pyarrow.ArrowException) as error:
+            reason = _first_line(error)
+            raise StorageError(
+                f"the storage must be reachable, but {self.address} could not be {what} ({reason}); check --storage "
+                "and the credentials on every machine, then resume: what is finished is kept"
+            ) from error
+
+
+def _name(epoch: int) -> str:
+    return f"checkpoint-{epoch:06}.pt"
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    text: Any = str(error).strip() or type(error).__name__
+    return str(text).splitlines()[0][:200]

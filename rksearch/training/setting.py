@@ -1,0 +1,172 @@
+"""What trainings of one architecture have in common, whatever their seed, and how many of them fit at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rksearch.arch import ArchSpec, draws_numbers, parse
+from rksearch.arch.cost import Cost, cost
+from rksearch.arch.layout import layout
+from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, batch_bounds, full_batch_images
+from rksearch.data.facts import Dataset, dataset
+from rksearch.data.images import Images, Split, load_images, split
+from rksearch.errors import TrialFailed
+from rksearch.recipes.recipe import Recipe
+from rksearch.results.records import Execution, TrialSpec
+from rksearch.training.engine.compiling import Choice, choose
+from rksearch.training.engine.device import Precision, free_memory_bytes, resolve_device, resolve_precision
+from rksearch.training.memory import MemoryPlan, plan_memory
+from rksearch.training.trainer import as_trial_failure
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What trainings of one architecture have in common, whatever their seed.
+
+    Attributes:
+        arch, facts, counts: the network, the data set, and what the network costs.
+        device, precision: where and how it is trained.
+        images, parts: all images, and which of them it is trained and validated on.
+        choice: whether the training steps are compiled.
+    """
+
+    arch: ArchSpec
+    facts: Dataset
+    counts: Cost
+    device: torch.device
+    precision: Precision
+    images: Images
+    parts: Split
+    choice: Choice
+
+    @classmethod
+    def of(cls, spec: TrialSpec, execution: Execution) -> Setting:
+        """The setting of a trial.
+
+        Raises:
+            RksearchError: a bad name, no data, no such device.
+        """
+        arch, facts = parse(spec.arch), dataset(spec.dataset)
+        counts = cost(arch, facts)
+        device = resolve_device(execution.device)
+        precision = resolve_precision(execution.precision, device)
+        images = load_images(facts, Path(execution.data_dir), download=execution.download)
+        parts = _split(spec, facts, images)
+        bounds = batch_bounds(len(parts.train), spec.recipe.batch_size)
+        choice = choose(
+            execution.compile,
+            layout(arch, facts),
+            device,
+            images=spec.recipe.epochs * full_batch_images(bounds),
+            threads=execution.threads,
+        )
+        return cls(
+            arch=arch,
+            facts=facts,
+            counts=counts,
+            device=device,
+            precision=precision,
+            images=images,
+            parts=parts,
+            choice=choice,
+        )
+
+    def facts_known(self, threads: int) -> dict[str, Any]:
+        """What a result says of its training before it has begun."""
+        return {
+            **self.counts._asdict(),
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            "precision": self.precision,
+            "threads": threads,
+            "images": {"train": len(self.parts.train), "val": len(self.parts.val)},
+            "split": self.parts.digest[:16],
+        }
+
+    def plan(self, recipe: Recipe, available_bytes: int) -> MemoryPlan:
+        """How a training fits in memory.
+
+        Raises:
+            TrialFailed: of kind `does_not_fit`.
+        """
+        return plan_memory(
+            self.arch,
+            self.facts,
+            recipe,
+            self.precision,
+            available_bytes,
+            eval_batch_size=EVAL_BATCH_SIZE,
+            images=len(self.parts.train) + len(self.parts.val),
+        )
+
+
+class Company:
+    """What trainings that go on at once share: the images on the device, and the memory.
+
+    Args:
+        setting: of all of them.
+        execution: says how much memory they may take.
+        count: how many there are.
+    """
+
+    def __init__(self, setting: Setting, execution: Execution, count: int) -> None:
+        self.setting = setting
+        self._bytes_of_each = _available_bytes(execution, setting.device) // count
+
+    @cached_property
+    def images(self) -> tuple[DeviceImages, DeviceImages | None]:
+        """Images to train and to validate on, on the device; None where none are left to validate on.
+
+        Raises:
+            TrialFailed: there is no memory for them.
+        """
+        here = self.setting
+        with as_trial_failure("moving the images to the device"):
+            train, val = (
+                DeviceImages(here.images.train_images[part], here.images.train_labels[part], here.facts, here.device)
+                for part in (here.parts.train, here.parts.val)
+            )
+        return train, val if len(val) else None
+
+    def plan(self, recipe: Recipe) -> MemoryPlan:
+        """How each training fits in its share of the memory; see `Setting.plan`."""
+        return self.setting.plan(recipe, self._bytes_of_each)
+
+
+def most_at_once(setting: Setting, specs: Sequence[TrialSpec], execution: Execution) -> int:
+    """How many seeds may be trained as one program: with room for all, and with the numbers of each alone.
+
+    All, or half of them, or half of these, down to one.
+    """
+    count = 1 if draws_numbers(setting.arch) else len(specs)
+    available_bytes = _available_bytes(execution, setting.device)
+    while count > 1:
+        try:
+            if not setting.plan(specs[0].recipe, available_bytes // count).recompute:
+                break
+        except TrialFailed as failure:
+            logger.info("%d seeds of %s do not fit together: %s", count, specs[0].arch, failure)
+        count = (count + 1) // 2
+    return count
+
+
+def _available_bytes(execution: Execution, device: torch.device) -> int:
+    if execution.memory_bytes is not None:
+        return execution.memory_bytes
+    return free_memory_bytes(device, share=execution.memory_share)
+
+
+def _split(spec: TrialSpec, facts: Dataset, images: Images) -> Split:
+    """The images to train on and to validate on: all of them to train on in a final training."""
+    parts = split(facts, images, spec.train_images)
+    if spec.role != "final":
+        return parts
+    return replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])

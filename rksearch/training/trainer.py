@@ -1,0 +1,272 @@
+"""The training loop: one network, one recipe, epoch by epoch; its whole state can be saved and restored exactly."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rksearch.data.batches import DeviceImages, TrainBatches
+from rksearch.errors import RksearchError, TrialFailed
+from rksearch.recipes.recipe import Recipe
+from rksearch.results.records import Epoch
+from rksearch.training.engine.compiling import EAGER, Choice
+from rksearch.training.engine.device import Precision, autocast, is_out_of_memory
+from rksearch.training.engine.heap import freed_memory_kept
+from rksearch.training.engine.programs import Programs, Recorder
+from rksearch.training.engine.step import TrainStep
+
+logger = logging.getLogger(__name__)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's global generators, from which weights are initialised (and dropout draws, where a network has any).
+
+    The order of the data has a generator of its own, see `rksearch.data.batches`.
+    """
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def as_trial_failure(doing: str) -> Iterator[None]:
+    """Turn what goes wrong in the block into a `TrialFailed` of one line; errors raised on purpose go through.
+
+    Args:
+        doing: what the block does, for the message.
+
+    Raises:
+        TrialFailed: of kind `out_of_memory` when the device or the machine ran out of memory, else `error`.
+    """
+    try:
+        yield
+    except RksearchError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        if is_out_of_memory(error):
+            raise TrialFailed(
+                "out_of_memory",
+                f"out of memory while {doing} ({reason}); use a smaller batch or network, or fewer trials at a time",
+            ) from error
+        raise TrialFailed("error", f"{type(error).__name__} while {doing}: {reason or 'no message'}") from error
+
+
+class Pass(NamedTuple):
+    """Mean cross-entropy and top-1 error in percent over some images."""
+
+    loss: float
+    error_pct: float
+
+
+class Trainer:
+    """A training under way: network, optimiser, data and the epochs behind it.
+
+    Given the same start and precision it computes the same numbers on a CPU bit for bit, however often it is saved and
+    restored in between.
+
+    Args:
+        model: maps float images (N, C, H, W) to logits (N, classes); it is moved to the device of the images.
+        train: the training batches.
+        val: the validation images, on the same device; None to train without a validation, whose numbers are NaN then.
+        recipe: how to train.
+        precision: of convolutions and matrix products, in training and validation alike.
+        choice: whether the training steps are compiled. A saved state brings its own.
+        record: see `rksearch.training.engine.programs.Programs`.
+
+    Attributes:
+        step: of the training, which a program of several trainings may take instead of this object.
+        choice: as given, or another one where compiling has failed.
+        epochs: those that have run, restored ones included.
+        step_losses: mean loss of every step of the epoch that ran last here.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: TrainBatches,
+        val: DeviceImages | None,
+        recipe: Recipe,
+        precision: Precision,
+        *,
+        choice: Choice = EAGER,
+        record: Recorder | None = None,
+    ) -> None:
+        self.device = train.images.device
+        self.model = model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision = precision
+        self.recipe = recipe
+        self.epochs: list[Epoch] = []
+        self.step_losses: list[float] = []
+        self.choice = choice
+        self._train = train
+        self._val = val
+        self._record = record
+        self.step = TrainStep(self.model, train, recipe, precision)
+        self._programs: Programs | None = None
+
+    @property
+    def prepare_time_s(self) -> float:
+        """Seconds spent on compiling and recording, which no epoch's time contains."""
+        return self._programs.prepare_time_s if self._programs else 0.0
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What updates the weights."""
+        return self.step.optimizer
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs of the recipe have run."""
+        return len(self.epochs) >= self.recipe.epochs
+
+    def run_epoch(self) -> Epoch:
+        """Train for one more epoch, then validate.
+
+        Raises:
+            TrialFailed: the loss is no longer finite, or memory ran out.
+        """
+        number = len(self.epochs) + 1
+        with as_trial_failure(f"training epoch {number}"):
+            self.prepare()
+            started = time.perf_counter()
+            train = self.train_pass(number)
+            return self.end_epoch(train, time.perf_counter() - started)
+
+    def prepare(self) -> None:
+        """Compile and record what the training needs; where one of these fails, go on without it and say so.
+
+        Has no effect when that is done; `run_epoch` does it first.
+        """
+        self._prepared()
+
+    def _prepared(self) -> Programs:
+        if self._programs is None:
+            self._programs = Programs([self.step], choice=self.choice, record=self._record)
+        self.model.train()
+        self._programs.prepare()
+        self.choice = self._programs.choice
+        return self._programs
+
+    def train_pass(self, number: int) -> Pass:
+        """Train over all batches as in epoch `number`, a part of `run_epoch`.
+
+        Raises:
+            TrialFailed: the loss is no longer finite.
+        """
+        with freed_memory_kept(self.device):
+            self.begin_epoch(number)
+            self.take_steps(self._train.steps_per_epoch)
+        return self.end_pass(number)
+
+    def begin_epoch(self, number: int) -> None:
+        """Draw the random numbers of epoch `number` and go to its first batch; a part of `train_pass`."""
+        self.model.train()
+        steps = self._train.steps_per_epoch
+        rates = [self.recipe.lr_at((number - 1) * steps + i, steps) for i in range(steps)]
+        self.step.begin(self._train.draw(), rates)
+
+    def take_steps(self, count: int) -> None:
+        """Train on the first `count` batches of the epoch that has begun; a part of `train_pass`."""
+        programs = self._prepared()
+        for size in self.step.sizes[:count]:
+            programs.run(size)
+
+    def end_pass(self, number: int) -> Pass:
+        """Wait for the steps of epoch `number` and say how they went; a part of `train_pass`.
+
+        Raises:
+            TrialFailed: the loss is no longer finite.
+        """
+        steps = self._train.steps_per_epoch
+        # The only time in the pass that the host waits for the device.
+        self.step_losses = self.step.losses.tolist()
+        for i, value in enumerate(self.step_losses):
+            if not math.isfinite(value):
+                raise self._diverged(value, f"at step {i + 1} of {steps} of epoch {number}", (number - 1) * steps + i)
+        count = len(self._train.images)
+        total = math.fsum(value * size for value, size in zip(self.step_losses, self.step.sizes, strict=True))
+        return Pass(total / count, 100 * int(self.step.wrong) / count)
+
+    def end_epoch(self, train: Pass, train_time_s: float) -> Epoch:
+        """Validate after a pass and add the epoch to the history; a part of `run_epoch`.
+
+        Raises:
+            TrialFailed: the loss is no longer finite.
+        """
+        number, steps = len(self.epochs) + 1, self._train.steps_per_epoch
+        val = Pass(math.nan, math.nan)
+        if self._val is not None:
+            val = evaluate(self.model, self._val, self.precision)
+            if not math.isfinite(val.loss):
+                raise self._diverged(val.loss, f"in the validation after epoch {number}", number * steps - 1)
+        epoch = Epoch(
+            epoch=number,
+            lr=self.recipe.lr_at((number - 1) * steps, steps),
+            train_loss=train.loss,
+            train_error_pct=train.error_pct,
+            val_loss=val.loss,
+            val_error_pct=val.error_pct,
+            train_time_s=train_time_s,
+        )
+        self.epochs.append(epoch)
+        return epoch
+
+    def _diverged(self, loss: float, where: str, step: int) -> TrialFailed:
+        lr = self.recipe.lr_at(step, self._train.steps_per_epoch)
+        return TrialFailed(
+            "non_finite_loss",
+            f"the loss must stay finite, but became {loss} {where} (learning rate {lr:.3g}, of recipe "
+            f"{self.recipe.name} with lr {self.recipe.lr:g}); use a lower lr",
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on: plain values and tensors, see `load_state_dict`."""
+        cuda = {"cuda_generator": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self._train.generator.get_state(),
+            "torch_generator": torch.get_rng_state(),
+            **cuda,
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "choice": asdict(self.choice),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`. After an exception the trainer is in no defined state.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: the state belongs to another network or was not written by
+                `state_dict`.
+        """
+        self.model.load_state_dict(state["model"])
+        self.step.load_optimizer(state["optimizer"])
+        self._train.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_generator"])
+        if "cuda_generator" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_generator"], self.device)
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        # Compiled or not is part of the numbers, to rounding: a training goes on as it began.
+        self.choice = Choice(**state["choice"]) if "choice" in state else EAGER
+        self._programs = None
+
+
+def evaluate(model: nn.Module, images: DeviceImages, precision: Precision) -> Pass:
+    """Loss and error over all images, in eval mode (in which the model is left)."""
+    model.eval()
+    total = torch.zeros((), dtype=torch.float64, device=images.device)
+    wrong = torch.zeros((), dtype=torch.int64, device=images.device)
+    with torch.no_grad(), autocast(images.device, precision):
+        for batch, labels in images.batches():
+            logits: Tensor = model(batch).float()
+            total += F.cross_entropy(logits, labels, reduction="sum").double()
+            wrong += (logits.argmax(1) != labels).sum()
+    return Pass(float(total) / len(images), 100 * int(wrong) / len(images))

@@ -1,0 +1,185 @@
+"""One trial: one architecture, one recipe, one seed, trained to its end and, when asked, read against the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rksearch.arch import parse
+from rksearch.data.batches import DeviceImages
+from rksearch.data.facts import dataset
+from rksearch.data.images import load_images
+from rksearch.errors import RunError, TrialFailed
+from rksearch.models import builder as build
+from rksearch.results.files import file_lock
+from rksearch.results.records import OWN_SEEDS, Epoch, Execution, TestResult, TrialResult, TrialSpec
+from rksearch.training.checkpoint import CheckpointStore
+from rksearch.training.engine.device import resolve_device, resolve_precision
+from rksearch.training.mirror import Mirror
+from rksearch.training.open_trial import OnEpoch, OpenTrial, train
+from rksearch.training.trainer import as_trial_failure, evaluate
+
+LOCK_WAIT_S = 60.0
+"""How long to wait for another process in the same trial: the worker of a killed driver may live for a moment."""
+
+
+def run_trial(
+    spec: TrialSpec,
+    execution: Execution,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    *,
+    until: int | None = None,
+) -> TrialResult:
+    """Train `spec` to its end, from its last checkpoint when there is one; a finished trial returns at once.
+
+    What goes wrong with the network itself (a loss that is not finite, too little memory, an exception while it is
+    built or trained) makes a failed result, with the traceback in `error.txt` of the trial's directory.
+
+    Args:
+        spec: what to train.
+        execution: where and with what means.
+        on_epoch: called after every newly trained epoch, once its checkpoint is safe. What it raises goes through.
+        until: epoch after which to pause; None to train to the end. A paused trial (this, or `execution.deadline_s` has
+            passed) has the status `paused`, and the next call goes on from there.
+
+    Raises:
+        RksearchError: the fault is not the network's, so that every trial would meet it or a repetition may succeed:
+            a bad name, no data, no such device, a full disk, a trial that another process is running.
+    """
+    (result,) = run_trials([spec], execution, on_epoch and (lambda _, epoch: on_epoch(epoch)), until=until)
+    return result
+
+
+def run_trials(
+    specs: Sequence[TrialSpec],
+    execution: Execution,
+    on_epoch: OnEpoch | None = None,
+    *,
+    until: int | None = None,
+) -> list[TrialResult]:
+    """Train several seeds of one architecture, as one program where they fit in memory together: see `run_trial`.
+
+    Each has the result that `run_trial` finds, its own checkpoints, and its own way to fail.
+
+    Raises:
+        RksearchError: as `run_trial`.
+        ValueError: the trials differ in more than their seeds.
+    """
+    if any(replace(spec, replicate=specs[0].replicate) != specs[0] for spec in specs):
+        raise ValueError("trials that are trained together differ in their seeds alone")
+    with _opened(specs, execution) as trials:
+        train(trials, execution, on_epoch, until)
+        return [_result(trial) for trial in trials]
+
+
+def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
+    """Read the test set once, with the weights of the last epoch; trains first when the trial is not finished.
+
+    No deadline counts here: a reading is the last thing that is done with a trial.
+
+    Raises:
+        TrialFailed: the training failed.
+        RksearchError: as `run_trial`.
+    """
+    with _opened([spec], execution) as (trial,):
+        train([trial], replace(execution, deadline_s=None))
+        result = _result(trial)
+        if result.status != "complete":
+            raise TrialFailed(str(result.failure), f"{spec.id} cannot be tested: {result.message}")
+        facts = dataset(spec.dataset)
+        device = resolve_device(execution.device)
+        precision = resolve_precision(execution.precision, device)
+        images = load_images(facts, Path(execution.data_dir), download=execution.download)
+        with as_trial_failure("reading the test set"):
+            model = build(parse(spec.arch), facts)
+            model.load_state_dict(trial.weights)
+            model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            test = DeviceImages(images.test_images, images.test_labels, facts, device)
+            loss, error_pct = evaluate(model, test, precision)
+    return TestResult(test_error_pct=error_pct, test_loss=loss, test_images=len(test))
+
+
+def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None) -> Mapping[str, Any]:
+    """The state of the network after the last epoch of a finished trial.
+
+    Args:
+        spec: of the trial.
+        work_dir: where trials have their directories.
+        storage: where their checkpoints are mirrored, if anywhere.
+
+    Raises:
+        RunError: its checkpoint is not there.
+        StorageError: the storage cannot be read.
+    """
+    missing = RunError(
+        f"a finished trial's checkpoint must lie in {trial_dir(work_dir, spec.id)}, but there is none; "
+        "train it there, or export where the run was made"
+    )
+    if not trial_dir(work_dir, spec.id).is_dir() and storage is None:
+        raise missing
+    execution = Execution(work_dir=str(work_dir), data_dir="", storage=storage)
+    with _opened([spec], execution) as (trial,):
+        if trial.result is not None:
+            return trial.weights
+    raise missing
+
+
+def trial_dir(work_dir: Path, trial_id: str) -> Path:
+    """Where a trial keeps its checkpoints, notes and errors."""
+    return work_dir / "trials" / trial_id
+
+
+@contextmanager
+def _opened(specs: Sequence[TrialSpec], execution: Execution) -> Iterator[list[OpenTrial]]:
+    """The trials, for this process alone."""
+    with ExitStack() as stack:
+        trials = []
+        for spec in specs:
+            directory = stack.enter_context(_locked(spec, execution))
+            trials.append(OpenTrial(spec, execution, directory, _checkpoints(spec, execution, directory)))
+        yield trials
+
+
+@contextmanager
+def _locked(spec: TrialSpec, execution: Execution) -> Iterator[Path]:
+    """The trial's directory, for this process alone."""
+    directory = trial_dir(Path(execution.work_dir), spec.id)
+    lock = directory / "lock"
+    busy = RunError(
+        f"trial {spec.id} is being run by another process, which has held {lock} for over {LOCK_WAIT_S:.0f} s; "
+        "wait for that process or end it"
+    )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError as error:
+        raise RunError(
+            f"the work directory must be writable, but {directory} is not ({error.strerror}); choose another one"
+        ) from error
+    with file_lock(lock, wait_s=LOCK_WAIT_S, busy=busy):
+        yield directory
+
+
+def _identity(spec: TrialSpec) -> dict[str, Any]:
+    """What a checkpoint must share with a trial to be its own: all but the reason for which it is trained.
+
+    The id tells trainings apart that differ in their seeds or images by their role.
+    """
+    same = {key: value for key, value in spec.to_json().items() if key != "role"}
+    return {**same, "id": spec.id} if spec.role in OWN_SEEDS else same
+
+
+def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> CheckpointStore:
+    """The checkpoints of a trial, here and in the storage."""
+    mirror = Mirror(f"{execution.storage}/trials/{spec.id}") if execution.storage else None
+    return CheckpointStore(directory, _identity(spec), mirror)
+
+
+def _result(trial: OpenTrial) -> TrialResult:
+    assert trial.result is not None
+    return trial.result

@@ -1,0 +1,208 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from rksearch.arch import parse
+from rksearch.arch.cost import layout_cost
+from rksearch.arch.layout import layout
+from rksearch.bench import dense, usual
+from rksearch.bench.levers import batched_gradients
+from rksearch.bench.memory import allocated_peak
+from rksearch.bench.plain import PlainLoop
+from rksearch.bench.roofline import Ceilings, roofline, step_bytes
+from rksearch.bench.train import Settings, Source
+from rksearch.data.facts import DATASETS
+from rksearch.models import builder as build
+from rksearch.models.kernels.channels_last import side_by_side
+from rksearch.recipes.recipe import Recipe
+from rksearch.training.trainer import seed_everything
+from tests.cli import rksearch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CPU = torch.device("cpu")
+DATA = replace(DATASETS["cifar10"], height=8, width=8)
+SETTINGS = Settings(device=CPU, precision="fp32", batch_size=6)
+
+
+@pytest.mark.parametrize("guise", [dense.OutOfPlace, dense.OwnStatistics, dense.Preallocated])
+def test_every_guise_of_the_dense_block_computes_the_same(guise: type[nn.Module]) -> None:
+    block = dense.dense_block(DATA).double()
+    x = torch.randn(4, 24, 8, 8, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(4, 24 + 6 * 12, 8, 8, dtype=torch.float64)
+    expected = block(x)
+    wanted = torch.autograd.grad((expected * weights).sum(), [x, *block.parameters()])
+    found = guise(block)(x)
+    got = torch.autograd.grad((found * weights).sum(), [x, *block.parameters()])
+    assert torch.allclose(found, expected, rtol=1e-9, atol=1e-9)
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
+
+
+def test_the_other_guises_of_the_time_step_are_the_same_step() -> None:
+    step = dense.time_step(DATASETS["cifar10"])
+    y = torch.randn(2, 12, 8, 8)
+    assert torch.equal(dense.OfOneConcatenation(step)(y), step(y))
+    assert torch.equal(dense.Concatenated(step, side_by_side)(y), step(y))
+
+
+def test_torchs_gradients_of_a_residual_network_are_ours_in_another_layout() -> None:
+    images = torch.randn(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    found = []
+    for classes in ({}, usual.SLICES_AND_MEANS):
+        seed_everything(0)
+        model = usual.as_usually_written(build(parse("ResNet-8"), DATA), classes).to(memory_format=torch.channels_last)
+        found.append(torch.autograd.grad(model(images).square().sum(), list(model.parameters())))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["DenseNet-BC-16-k4", "RKNet-k4-m1_1-2x2s_1x1"])
+def test_batched_seeds_have_the_gradients_of_separate_networks(name: str) -> None:
+    models = [build(parse(name), DATA).train() for _ in range(3)]
+    images, labels = torch.randn(6, 3, 8, 8), torch.arange(6)
+    together = batched_gradients(models, images, labels)()
+    for i, model in enumerate(models):
+        F.cross_entropy(model(images), labels).backward()
+        for path, parameter in model.named_parameters():
+            assert parameter.grad is not None
+            assert torch.allclose(together[path][i], parameter.grad, rtol=1e-3, atol=1e-5), path  # type: ignore[index]
+
+
+def test_the_roofline_adds_up_a_network_by_hand() -> None:
+    net = layout(parse("DenseNet-13-k4"), DATASETS["digits"])
+    values = 0
+    for row in net.rows:
+        into, out = row.in_channels * row.in_size.area, row.out_channels * row.out_size.area
+        factor_in, factor_out = {
+            "conv": (3, 3),
+            "linear": (3, 3),
+            "norm": (8, 0),
+            "avgpool": (2, 2),
+            "global_pool": (2, 2),
+        }[row.kind]
+        values += factor_in * into + factor_out * out
+    params = sum(p.numel() for p in build(net.spec, net.dataset).parameters())
+    assert step_bytes(net, 32, 2) == 32 * 2 * values + 40 * params
+    ceilings = Ceilings(precision="bf16", matmul_flops=4e9, conv_flops=2e9, copy_bytes=1e9)
+    bound = roofline(net, 32, ceilings)
+    trained = net.as_trained()
+    assert bound.memory_s == pytest.approx(step_bytes(trained, 32, 2) / 1e9)
+    assert bound.flops == 6 * 32 * layout_cost(trained).macs
+    assert bound.compute_s == pytest.approx(bound.flops / 4e9)
+    assert bound.bound_s == max(bound.memory_s, bound.compute_s)
+
+
+def test_the_allocated_peak_is_what_is_held_together() -> None:
+    def work() -> None:
+        first = torch.empty(1000)
+        second = torch.empty(500)
+        del first
+        third = torch.empty(800)
+        del second, third
+
+    before = torch.empty(10**6)
+    assert allocated_peak(work, CPU) == 4 * 1500
+    assert allocated_peak(lambda: before.add_(1), CPU) < 100  # the number, as a tensor
+
+
+def test_the_plain_loop_learns_and_sees_augmented_images() -> None:
+    recipe = Recipe(name="x", epochs=9, batch_size=10, lr=0.05)
+    labels = torch.arange(40) % 10
+    pixels = (labels * 25).to(torch.uint8)[:, None, None, None].expand(40, 3, 8, 8).contiguous()
+    torch.manual_seed(0)
+    loop = PlainLoop(build(parse("ResNet-8"), DATA), pixels, labels, DATA, recipe, CPU, workers=0)
+    seen = torch.cat([images for images, _ in loop.batches()])
+    assert seen.shape == (40, 3, 8, 8)
+    black = (0 - DATA.mean[0]) / DATA.std[0]
+    assert torch.isclose(seen[:, 0], torch.tensor(black)).any()  # the border of a shifted picture
+    losses = [loop.epoch() for _ in range(6)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_real_images_are_repeated_where_there_are_too_few() -> None:
+    pixels, labels = torch.arange(3, dtype=torch.uint8)[:, None, None, None], torch.arange(3)
+    taken, classes = Source(DATA, (pixels, labels), 0).take(7)
+    assert taken.flatten().tolist() == classes.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert Source(DATA, None, 0).take(5)[0].shape == (5, 3, 8, 8)
+
+
+def test_bench_train_prints_json_and_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    arguments = ["--dataset", "digits", "--rounds", "2", "--steps", "2", "--batch-size", "8", "--threads", "1"]
+    done = rksearch("bench", "train", "ResNet-8", *arguments, "--cpu-time", "--device", "cpu", "--to", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "ResNet-8" in done.stdout
+    assert "roofline" in done.stdout
+    found = json.loads(path.read_text())
+    (network,) = found["networks"]
+    assert network["steps"] == 2
+    assert set(network["sides"]) == {"plain", "ours"}
+    assert network["sides"]["plain"]["times_plain"] == {"median": 1, "low": 1, "high": 1}
+    ours = network["sides"]["ours"]
+    assert 0 < ours["images_per_s"]["low"] <= ours["images_per_s"]["median"] <= ours["images_per_s"]["high"]
+    assert ours["peak_mem_bytes"] == pytest.approx(network["predicted_mem_bytes"], rel=0.15)
+    assert network["sides"]["plain"]["peak_mem_bytes"] > network["params"] * 4 * 3  # weights, momenta, gradients
+    assert done.stderr == ""
+    assert network["pipeline_images_per_s"]["ours"]["median"] > 0
+    assert found["synthetic_images"] is True
+    assert found["settings"]["threads"] == 1
+    assert found["environment"]["torch"] == torch.__version__.split("+")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cpu-time", "--device", "cpu", "--threads", "2"], "one thread only"),
+        (["--concurrent", "1,x"], "such as 1,2,4,8, but got '1,x'"),
+        (["--concurrent", "2", "--compile", "on"], "leave --compile out"),
+        (["--together", "0"], "such as 1,2,4,8, but got '0'"),
+        (["NoNet-3"], "NoNet"),
+    ],
+)
+def test_bad_input_is_refused_in_words(arguments: list[str], message: str) -> None:
+    done = rksearch("bench", "train", *arguments)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_trainings_at_a_time_are_summed(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    done = rksearch(
+        *("bench", "train", "ResNet-8", "--dataset", "digits", "--steps", "2", "--batch-size", "8", "--rounds", "1"),
+        *("--threads", "2", "--concurrent", "1,2", "--together", "3", "--to", str(path)),
+    )
+    assert done.returncode == 0, done.stderr
+    one, two, three = json.loads(path.read_text())["concurrent"]
+    assert (one["processes"], one["threads"], one["times_one"]) == (1, 2, 1)
+    assert (two["processes"], two["threads"]) == (2, 1)
+    assert (three["processes"], three["seeds"], three["threads"]) == (1, 3, 2)
+    for more in (two, three):
+        assert more["images_per_s"]["median"] == pytest.approx(more["times_one"] * one["images_per_s"]["median"])
+
+
+@pytest.mark.slow
+def test_levers_are_measured_with_their_predictions(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    done = rksearch(
+        *("bench", "levers", "ResNet-8", "DenseNet-BC-16-k4", "--dataset", "digits"),
+        *("--batch-size", "8", "--rounds", "1"),
+        *("--threads", "1", "--compile", "off", "--to", str(path)),
+    )
+    assert done.returncode == 0, done.stderr
+    found = {lever["lever"]: lever for lever in json.loads(path.read_text())["levers"]}
+    assert {"channels last", "resident data", "fused optimiser", "preallocated concatenation"} <= set(found)
+    assert {"recomputation", "batch norms of our own", "stages added from growths"} <= set(found)
+    assert {"4 seeds as one program", "4 seeds batched (fp32)", "freed memory kept"} <= set(found)
+    assert {"gradients channels last", "parts of gradients copied", "transitions pool first"} <= set(found)
+    for lever in found.values():
+        assert lever["predicted"] > 0
+        assert lever["measured"]["median"] > 0
+        assert lever["because"]

@@ -1,0 +1,165 @@
+import resource
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rksearch.arch import parse
+from rksearch.arch.cost import cost
+from rksearch.data.facts import dataset
+from rksearch.space import load_space
+from rksearch.training.memory import footprint
+from tests.cli import environment, rksearch, rksearch_json
+
+COMMANDS = ("run", "resume", "status", "report", "space", "describe", "train")
+RK = "RKNet-BC-k4-m2_3_2-1x3s_2x1_1x2"
+
+
+def test_help_names_every_command_and_how_to_start():
+    text = rksearch("--help").stdout
+    assert all(command in text for command in COMMANDS)
+    assert "rksearch run --space quickstart" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    done = rksearch(command, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout) > 150
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["describe", "RKNet-BC-k12-m2-1x"], "character 19"),
+        (["describe", "ResNet-20", "--dataset", "cifar11"], "did you mean 'cifar10'"),
+        (["describe", "RKNet-k2-m1_1_1_1_1-1x1_1x1_1x1_1x1_1x1", "--dataset", "digits"], "cannot halve"),
+        (["space", "show", "quickstrt"], "did you mean 'quickstart'"),
+        (["space", "sample", "quickstart", "-n", "999999999"], "999999999"),
+        (["run", "--space", "missing.yaml"], "missing.yaml"),
+        (["run", "--space", "quickstart", "--recipe", "papr"], "did you mean 'paper'"),
+        (["run", "--space", "quickstart", "--cpus-per-trial", "0"], "cpus-per-trial"),
+        (["run"], "--space"),
+        (["resume", "nowhere"], "nowhere"),
+        (["status", "nowhere"], "nowhere"),
+        (["report", "nowhere"], "nowhere"),
+        (["train", "ResNet-9", "--dataset", "digits"], "6n + 2"),
+        (["train", "ResNet-8", "--dataset", "cifar10", "--no-download"], "--data-dir"),
+        (["train", "ResNet-8", "--dataset", "digits", "--device", "tpu"], "tpu"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, args, says):
+    done = rksearch(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    message = [line for line in done.stderr.splitlines() if line.startswith(("rksearch:", "Error:"))]
+    assert len(message) == 1
+    if args[0] != "train":
+        assert not list(tmp_path.iterdir()), "bad input leaves nothing behind"
+
+
+@pytest.mark.parametrize("args", [["--help"], ["space", "show", "quickstart"], ["space", "show", "cifar10_bc"]])
+def test_help_and_spaces_answer_in_under_a_second_of_computing(args):
+    """Seconds of the processor, so that a busy machine does not fail the test."""
+    rksearch(*args)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    rksearch(*args)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import rksearch, rksearch.arch.layout, rksearch.arch.cost, rksearch.space, rksearch.results.fronts, "
+        "rksearch.results.ledger",
+        "import rksearch.training.memory, rksearch.training.latency, rksearch.results.stats",
+        "import rksearch.report, rksearch.cli.main, rksearch.search.agenda, rksearch.search.run_state",
+        "import rksearch.space as s; s.describe_space(s.load_space('quickstart'))",
+    ],
+)
+def test_what_must_answer_at_once_imports_no_heavy_package(imports):
+    code = f"import sys; {imports}; print(sorted({{'torch', 'ray', 'optuna', 'pandas', 'plotly'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_training_needs_neither_ray_nor_optuna_nor_plotly():
+    heavy = {"ray", "optuna", "fvcore", "plotly", "pandas"}
+    code = f"import sys, rksearch.training.trial; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_describe_as_json():
+    found = rksearch_json("describe", RK, "--dataset", "cifar10", "--json")
+    assert found["name"] == RK
+    assert (found["family"], found["growth_rate"]) == ("dense_bc", 4)
+    assert found["periods"] == [
+        {"m": 2, "s": 1, "r": 3, "share": True},
+        {"m": 3, "s": 2, "r": 1, "share": False},
+        {"m": 2, "s": 1, "r": 2, "share": False},
+    ]
+    counted = cost(parse(RK), dataset("cifar10"))
+    assert {key: found[key] for key in counted._fields} == counted._asdict()
+    assert found["witness"] == {"params": counted.params, "fvcore_flops": counted.fvcore_flops, "agree": True}
+    for item in found["memory"]:
+        predicted = footprint(
+            parse(RK), dataset("cifar10"), item["batch_size"], item["precision"], recompute=item["recompute"]
+        )
+        assert item["step_peak_bytes"] == predicted.step_peak
+        assert item["activation_bytes"] == predicted.activations
+    assert [(item["precision"], item["recompute"]) for item in found["memory"]] == [
+        ("fp32", False),
+        ("fp32", True),
+        ("bf16", False),
+        ("bf16", True),
+    ]
+
+
+def test_describe_prints_layers_and_both_witnesses():
+    text = rksearch("describe", RK).stdout
+    assert "weights of period1.step1.layer1.conv1" in text
+    assert f"{cost(parse(RK), dataset('cifar10')).macs:,}" in text
+    assert "built model:" in text
+    assert "fvcore:" in text
+    assert text.count("MiB  predicted peak of a training step") == 4
+    assert "agree" in text
+
+
+def test_space_sample_is_reproducible_and_within_the_budgets():
+    sample = rksearch_json("space", "sample", "quickstart", "-n", "20", "--seed", "7", "--json")
+    assert sample == rksearch_json("space", "sample", "quickstart", "-n", "20", "--seed", "7", "--json")
+    assert sample != rksearch_json("space", "sample", "quickstart", "-n", "20", "--seed", "8", "--json")
+    space = load_space("quickstart")
+    names = [item["name"] for item in sample]
+    assert len(set(names)) == 20
+    for item in sample:
+        assert parse(item["name"]) in space
+        assert item["params"] == cost(parse(item["name"]), dataset("digits")).params
+
+
+def test_space_show_and_list_as_json():
+    shown = rksearch_json("space", "show", "quickstart", "--json")
+    space = load_space("quickstart")
+    assert shown["feasible"] == len(space)
+    assert shown["smallest"]["params"] == space.smallest.params
+    assert set(shown["rejected"]) >= {"too_many_params", "too_many_macs"}
+    names = [item["name"] for item in rksearch_json("space", "list", "--json")]
+    assert {"quickstart", "cifar10_bc", "cifar10_small"} <= set(names)
+
+
+def test_train_prints_its_curve_and_goes_on_where_it_stopped(tmp_path):
+    args = ["train", "ResNet-8", "--dataset", "digits", "--recipe", "short", "--train-images", "60", "--epochs", "2"]
+    first = rksearch(*args, "--test", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.count("val error") == 3
+    assert "test error" in first.stdout
+    began = time.monotonic()
+    second = rksearch(*args, cwd=tmp_path)
+    assert second.returncode == 0, f"{second.stderr} after {time.monotonic() - began:.0f} s"
+    assert second.stdout.count("epoch ") == 0, "a finished trial is not trained again"
+    assert second.stdout.splitlines()[-1] == first.stdout.splitlines()[-2]

@@ -1,0 +1,130 @@
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+
+import rksearch
+from rksearch.arch import parse
+from rksearch.cli.main import cli
+from rksearch.data.facts import dataset
+from rksearch.errors import ExportError
+from rksearch.models import builder as build
+from rksearch.models import export as exporting
+from rksearch.models.witness import count_params
+from rksearch.recipes.recipe import recipe
+from rksearch.results.ledger import Ledger
+from rksearch.results.records import Execution, TrialSpec
+from rksearch.results.run_dir import RunDir
+from rksearch.training.trial import finished_weights, run_trial
+
+DIGITS = dataset("digits")
+NAMES = (
+    "RKNet-BC-k2-m2_1-1x3s_2x2s@gauss2+tie+hlearn",
+    "RKNet-Res-4x2s@rk4+train_2x1",
+    "RKCNN-I-k4-2x1_2x1-up2-att-ms",
+    "CliqueNet-k2-T6",
+    "PreActResNet-B-11",
+)
+
+
+def network(name):
+    torch.manual_seed(3)
+    return build(parse(name), DIGITS).eval()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_loaded_is_what_was_exported(name, tmp_path):
+    model = network(name)
+    with torch.no_grad():
+        model.train()(torch.randn(8, 1, 8, 8))  # moves the running statistics
+    exporting.export(model, parse(name), DIGITS, tmp_path, origin="a test")
+    loaded = rksearch.load(tmp_path)
+    x = torch.randn(3, 1, 8, 8)
+    assert not loaded.training
+    assert torch.equal(loaded(x), model.eval()(x))
+    stored = load_file(tmp_path / exporting.WEIGHTS)
+    numbers = sum(stored[key].numel() for key, _ in model.named_parameters())
+    assert numbers == count_params(model), "shared weights are stored once"
+    assert name in (tmp_path / exporting.CARD).read_text()
+
+
+def test_a_torch_program_agrees(tmp_path):
+    assert exporting.export_program(network(NAMES[0]), DIGITS, tmp_path / "model.pt2") <= 1e-4
+
+
+def test_onnx_agrees(tmp_path):
+    pytest.importorskip("onnxruntime")
+    assert exporting.export_onnx(network(NAMES[2]), DIGITS, tmp_path / "model.onnx") <= 1e-4
+
+
+def test_a_program_that_disagrees_is_refused(tmp_path):
+    with pytest.raises(ExportError, match="differ by"):
+        exporting._agreement(tmp_path, torch.zeros(2), torch.tensor([0.0, 0.01]))
+    with pytest.raises(ExportError, match="differ by nan"):
+        exporting._agreement(tmp_path, torch.tensor([float("nan")]), torch.zeros(1))
+
+
+def test_damaged_exports_are_refused_in_one_line(tmp_path):
+    with pytest.raises(ExportError, match=r"spec\.json"):
+        rksearch.load(tmp_path)
+    name = "RKNet-k2-m1-1x1"
+    exporting.export(network(name), parse(name), DIGITS, tmp_path, origin="a test")
+    weights = tmp_path / exporting.WEIGHTS
+    good = weights.read_bytes()
+    weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(ExportError, match="checksum"):
+        rksearch.load(tmp_path)
+    weights.write_bytes(good)
+    record = json.loads((tmp_path / exporting.SPEC).read_text())
+    (tmp_path / exporting.SPEC).write_text(json.dumps({**record, "name": "RKNet-k3-m1-1x1"}))
+    with pytest.raises(ExportError, match="names or shapes differ"):
+        rksearch.load(tmp_path)
+    (tmp_path / exporting.SPEC).write_text(json.dumps({**record, "format": 99}))
+    with pytest.raises(ExportError, match="of format 1"):
+        rksearch.load(tmp_path)
+
+
+def test_the_command_exports_fresh_weights(tmp_path):
+    arguments = [
+        "export",
+        "RKNet-k2-m1_1-2x1_1x2s",
+        "--dataset",
+        "digits",
+        "--to",
+        str(tmp_path / "out"),
+        "--seed",
+        "3",
+    ]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    x = torch.randn(2, 1, 8, 8)
+    assert torch.equal(rksearch.load(tmp_path / "out")(x), network("RKNet-k2-m1_1-2x1_1x2s")(x))
+
+
+def test_tensors_in_other_formats_are_not_read(tmp_path):
+    name = "RKNet-k2-m1-1x1"
+    exporting.export(network(name), parse(name), DIGITS, tmp_path, origin="a test")
+    torch.save({}, tmp_path / exporting.WEIGHTS)
+    with pytest.raises(ExportError):
+        rksearch.load(tmp_path)
+    save_file({"x": torch.zeros(1)}, tmp_path / exporting.WEIGHTS)
+    with pytest.raises(ExportError):
+        rksearch.load(tmp_path)
+
+
+def test_the_command_exports_a_finished_trial_with_its_weights(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    spec = TrialSpec(arch="RKNet-Res-1x2s", dataset="digits", recipe=recipe("short", epochs=1), train_images=40)
+    execution = Execution(work_dir=str(RunDir(run).work), data_dir=str(tmp_path), device="cpu", precision="fp32")
+    result = run_trial(spec, execution)
+    Ledger(run).write_trial(spec, result, wall_time_s=1.0)
+    done = CliRunner().invoke(cli, ["export", f"{run}:{spec.id}", "--to", str(out)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    trained = finished_weights(spec, RunDir(run).work)
+    loaded = rksearch.load(out).state_dict()
+    assert all(torch.equal(loaded[key], trained[key]) for key in trained)
+    assert spec.id in (out / exporting.CARD).read_text()
+    lost = CliRunner().invoke(cli, ["export", f"{run}:{spec.id}x", "--to", str(out)])
+    assert f"did you mean '{spec.id}'" in str(lost.exception)

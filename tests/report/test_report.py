@@ -1,0 +1,650 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+import random
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from rksearch.errors import RunError
+from rksearch.report import axes, format_status, status, text, write_report
+from rksearch.report.choices import EFFECT_METRICS
+from rksearch.report.facts import command, facts
+from rksearch.report.prose import limitations, reading_sentences, verdict
+from rksearch.report.svg import front_svg
+from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, Metric, csv_text
+from rksearch.results.effects import Effect
+from rksearch.results.files import write_atomically
+from rksearch.results.fronts import membership, rk_front, summarise
+from rksearch.results.ledger import FILE_NAME, Ledger
+from rksearch.results.records import Role
+from rksearch.results.tables import ArchRow, TrialRow, tables
+from tests.ledgers import (
+    BASELINES,
+    KNOWN,
+    begin,
+    candidates,
+    complete,
+    environment_record,
+    failed,
+    full_run,
+    plan_record,
+    pruned,
+    space_record,
+    ticking,
+    trial,
+)
+
+FILES = {
+    "run.yaml",
+    "environment.json",
+    "space.json",
+    "trials.csv",
+    "front.csv",
+    "effects.csv",
+    "front.svg",
+    "README.md",
+    "report.html",
+}
+VOID = {"meta", "input", "br"}
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "full"
+    full_run(path)
+    write_report(path)
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def page_without_plotly(run: Path) -> str:
+    """The page with the charting library, which is not ours, taken out."""
+    page = (run / "report.html").read_text()
+    from plotly.offline import get_plotlyjs
+
+    assert page.count(get_plotlyjs()) <= 1
+    return page.replace(get_plotlyjs(), "")
+
+
+class Balanced(HTMLParser):
+    """Fails unless every element is closed in order; collects attributes and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def parsed(page: str) -> Balanced:
+    parser = Balanced()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def figures_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found.group(1))
+
+
+def test_the_same_ledger_gives_the_same_bytes_anywhere(run_dir: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / FILE_NAME).write_bytes((run_dir / FILE_NAME).read_bytes())
+    code = "import sys; from pathlib import Path; from rksearch.report import *; write_report(Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    subprocess.run([sys.executable, "-c", code, str(other)], check=True, env=environment)
+    assert {p.name for p in other.iterdir()} == FILES | {FILE_NAME}
+    for name in FILES:
+        assert (other / name).read_bytes() == (run_dir / name).read_bytes(), name
+
+
+def test_reading_a_ledger_needs_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import sys, rksearch.report, rksearch.results.fronts, rksearch.results.ledger; "
+        "print(sorted({'torch', 'ray', 'optuna', 'pandas', 'plotly', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_directory_without_a_ledger_is_an_error(tmp_path: Path) -> None:
+    for function in (write_report, status):
+        with pytest.raises(RunError, match=r"holds ledger\.jsonl, but .* has none"):
+            function(tmp_path)
+
+
+def test_a_report_that_cannot_be_written_keeps_the_old_one(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes((run_dir / FILE_NAME).read_bytes())
+    (tmp_path / "run.yaml").mkdir()
+    with pytest.raises(RunError, match="must be writable"):
+        write_report(tmp_path)
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        write_atomically(path, "not bytes")  # type: ignore[arg-type]
+    assert path.read_text() == "old"
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("row", "metrics"), [(ArchRow, ARCH_METRICS), (TrialRow, TRIAL_METRICS), (Effect, EFFECT_METRICS)]
+)
+def test_every_field_of_a_row_has_one_metric(row: type, metrics: tuple[Metric, ...]) -> None:
+    assert [m.field for m in metrics] == [f.name for f in dataclasses.fields(row)]
+
+
+def test_trials_csv_has_every_training_with_raw_numbers(run_dir: Path) -> None:
+    history = Ledger(run_dir).read()
+    rows = rows_of(run_dir / "trials.csv")
+    assert [row["trial"] for row in rows] == list(history.trials)
+    for row in rows:
+        spec, result = history.trials[row["trial"]]
+        assert (row["arch"], int(row["replicate"]), int(row["seed"])) == (spec.arch, spec.replicate, spec.seed)
+        assert row["status"] == result.status
+        assert row["params"] == str(result.params)
+        if result.epochs:
+            assert float(row["val_error_pct"]) == pytest.approx(result.epochs[-1].val_error_pct, abs=1e-6)
+        else:
+            assert row["val_error_pct"] == ""
+            assert row["message"] == result.message
+
+
+def test_front_csv_has_the_front(run_dir: Path) -> None:
+    front = rk_front(summarise(Ledger(run_dir).read()))
+    rows = rows_of(run_dir / "front.csv")
+    assert [row["arch"] for row in rows] == [item.arch for item in front]
+    assert len(rows) > 3
+    for row, item in zip(rows, front, strict=True):
+        assert (int(row["params"]), int(row["macs"]), int(row["seeds"])) == (item.params, item.macs, item.seeds)
+        assert float(row["val_error_pct"]) == pytest.approx(item.val_error_pct, abs=1e-6)
+        assert f"-m{row['m']}-" in row["arch"]
+        assert len(row["share"].split("_")) == 3
+
+
+@given(st.lists(st.text(alphabet='ab,"\n\r é', max_size=8), min_size=1, max_size=5))
+def test_csv_survives_any_text(messages: list[str]) -> None:
+    metric = next(m for m in TRIAL_METRICS if m.field == "message")
+    rows = [type("Row", (), {"message": m})() for m in messages]
+    read = list(csv.reader(io.StringIO(csv_text([metric, metric], rows), newline="")))
+    assert read == [["message"] * 2, *([m, m] for m in messages)]
+
+
+def test_the_page_is_well_formed_and_asks_the_network_for_nothing(run_dir: Path) -> None:
+    page = page_without_plotly(run_dir)
+    found = parsed(page)
+    names = {name for name, _ in found.attributes}
+    assert not names & {"src", "href", "srcset", "action"}
+    assert "default-src 'none'" in page
+    assert not re.search(r"url\(|@import", page)
+    # The one address left is the name of the SVG language, which nobody fetches.
+    assert set(re.findall(r"https?://[^\s\"'<>]+", page)) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_charts_show_every_architecture_once_and_the_front_in_order(run_dir: Path) -> None:
+    figures = figures_of(page_without_plotly(run_dir))
+    items = summarise(Ledger(run_dir).read())
+    assert list(figures) == ["curves", "effects", "macs", "params", "progress"]
+    for field in ("params", "macs"):
+        marked = [t for t in figures[field]["data"] if t.get("hovertext")]
+        hovers = [h for t in marked for h in t["hovertext"]]
+        assert sorted(re.findall(r"<b>(.*?)</b>", "".join(hovers))) == sorted(item.arch for item in items)
+        points = [p for t in marked for p in zip(t["x"], t["y"], strict=True)]
+        expected = [(getattr(i, field), round(i.val_error_pct, 4)) for i in items]
+        assert sorted(points) == sorted(expected)
+        step = next(t for t in figures[field]["data"] if t["mode"] == "lines" and t["line"].get("color") == "--front")
+        assert step["x"] == sorted(step["x"])
+        assert step["y"] == sorted(step["y"], reverse=True)
+    by_name = {t["name"]: t for t in figures["params"]["data"] if "name" in t}
+    assert len(by_name["Baselines"]["x"]) == len(BASELINES)
+    assert "diamond" in by_name["Configuration of the paper"]["marker"]["symbol"]
+    rk_hover = by_name["Runge-Kutta front"]["hovertext"][0]
+    for label in ("Growth rate k", "Stages s", "Time-steps r", "Multiples m", "Shared", "Parameters", "MACs", "Seeds"):
+        assert f"{label}: " in rk_hover
+    assert re.search(r"Validation error: \d+\.\d\d ± \d\.\d\d %", rk_hover)
+    assert "Test error: " in rk_hover
+
+
+def test_learning_curves_of_front_and_baselines_are_visible(run_dir: Path) -> None:
+    figure = figures_of(page_without_plotly(run_dir))["curves"]
+    history = Ledger(run_dir).read()
+    front = [item.arch for item in rk_front(summarise(history))]
+    visible = {t["name"] for t in figure["data"] if t.get("visible") != "legendonly"}
+    assert visible == {*front, *BASELINES}
+    curve = next(t for t in figure["data"] if t["name"] == "ResNet-8")
+    runs = [history.trials[f"ResNet-8@{r}"][1].epochs for r in range(3)]
+    expected = [math.fsum(e.val_error_pct for e in epoch) / 3 for epoch in zip(*runs, strict=True)]
+    assert curve["y"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_colours_of_charts_are_defined_by_the_style_sheet(run_dir: Path) -> None:
+    page = page_without_plotly(run_dir)
+    used = set(re.findall(r'"(--[a-z0-9-]+)"', json.dumps(figures_of(page))))
+    light, dark = (set(re.findall(r"(--[a-z0-9-]+):", block)) for block in re.findall(r":root \{(.*?)\}", page, re.S))
+    assert used <= light
+    assert light == dark
+
+
+def test_the_table_of_all_architectures_can_be_sorted_by_raw_values(run_dir: Path) -> None:
+    page = page_without_plotly(run_dir)
+    table = page[page.index('<table id="all"') :]
+    rows = re.findall(r"<tr data-groups=.*?</tr>", table[: table.index("</table>")], re.S)
+    items = {item.arch: item for item in summarise(Ledger(run_dir).read())}
+    assert len(rows) == len(items)
+    heads = re.findall(r"<button type=\"button\">(.*?)</button>", table)
+    for row in rows:
+        values = dict(zip(heads, re.findall(r'data-v="(.*?)"', row), strict=True))
+        item = items[values["Architecture"]]
+        assert int(values["Parameters"]) == item.params
+        assert float(values["Validation error"]) == pytest.approx(item.val_error_pct, abs=1e-6)
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script> | `x` <img src=x onerror=y>"
+    ledger = begin(tmp_path, name=evil)
+    ledger.write_trial(trial("ResNet-8", role="baseline"), complete(10.0), wall_time_s=1.0)
+    ledger.write_trial(trial("ResNet-14"), failed(message=evil), wall_time_s=1.0)
+    write_report(tmp_path)
+    page = page_without_plotly(tmp_path)
+    found = parsed(page)
+    assert "<img" not in page
+    assert "onerror" not in {name for name, _ in found.attributes}
+    assert any(evil in part for part in found.text)
+    ElementTree.fromstring((tmp_path / "front.svg").read_text())
+    table = [line for line in (tmp_path / "README.md").read_text().splitlines() if line.startswith("| ResNet-14")]
+    assert len(re.findall(r"(?<!\\)\|", table[0])) == 7
+
+
+def partial_runs() -> dict[str, Any]:
+    rk = candidates(1)[0].name
+
+    def nothing(ledger: Ledger) -> None: ...
+
+    def running(ledger: Ledger) -> None:
+        ledger.write_start("ResNet-8@0")
+
+    def only_failures(ledger: Ledger) -> None:
+        ledger.write_trial(trial(rk), failed(), wall_time_s=1.0)
+        ledger.write_end("failed", "every\ntrial failed")
+
+    def only_baselines(ledger: Ledger) -> None:
+        ledger.write_trial(trial("ResNet-8", role="baseline"), complete(10.0), wall_time_s=1.0)
+
+    def one_candidate(ledger: Ledger) -> None:
+        ledger.write_trial(trial(rk), complete(0.0, epochs=1), wall_time_s=1.0)
+
+    def perfect(ledger: Ledger) -> None:
+        only_baselines(ledger)
+        one_candidate(ledger)
+        ledger.write_trial(trial(rk, 1), complete(0.0, epochs=1), wall_time_s=1.0)
+
+    return {f.__name__: f for f in (nothing, running, only_failures, only_baselines, one_candidate, perfect)}
+
+
+@pytest.mark.parametrize("name", partial_runs())
+def test_partial_runs_have_a_report_too(tmp_path: Path, name: str) -> None:
+    partial_runs()[name](begin(tmp_path))
+    assert {p.name for p in write_report(tmp_path)} == FILES
+    parsed(page_without_plotly(tmp_path))
+    ElementTree.fromstring((tmp_path / "front.svg").read_text())
+    assert "provisional" in (tmp_path / "README.md").read_text()
+    assert len(rows_of(tmp_path / "front.csv")) == (name in ("one_candidate", "perfect"))
+    assert format_status(status(tmp_path)).startswith("cifar10_small_cpu: ")
+
+
+def test_a_ledger_cut_anywhere_has_a_report(run_dir: Path, tmp_path: Path) -> None:
+    content = (run_dir / FILE_NAME).read_bytes()
+    for i in range(12):
+        (tmp_path / FILE_NAME).write_bytes(content[: len(content) * i // 12])
+        history = Ledger(tmp_path).read()
+        derived = tables(history)
+        ElementTree.fromstring(front_svg(derived.items, "cut"))
+        assert verdict(history, derived)
+        assert status(tmp_path)["done"] == sum(r.status == "complete" for _, r in history.trials.values())
+
+
+def test_the_verdict_says_who_wins_and_what_the_seeds_support(tmp_path: Path) -> None:
+    small, large = (spec.name for spec in candidates(2))
+    ledger = begin(tmp_path)
+    for replicate in range(3):
+        noise = 0.1 * replicate
+        ledger.write_trial(
+            trial("ResNet-8", replicate, "baseline"), complete(20 + noise, params=1_000), wall_time_s=1.0
+        )
+        ledger.write_trial(trial(small, replicate), complete(10 + noise, params=900), wall_time_s=1.0)
+    ledger.write_trial(trial("ResNet-14", 0, "baseline"), complete(5, params=1_500), wall_time_s=1.0)
+    ledger.write_trial(trial(large), complete(8, params=2_000), wall_time_s=1.0)
+    ledger.write_end("finished")
+    history = ledger.read()
+    found = " ".join(verdict(history, tables(history)))
+    assert "Of 2 Runge-Kutta networks trained, 2 form the front: from 900 parameters at 10.10 %" in found
+    assert "lower mean validation error than 1 of 2 baselines" in found
+    assert "a lower error than ResNet-8 and a higher error than ResNet-14 (95 % intervals)" in found
+    assert "1 of the 2 networks on the front is dominated by a baseline (ResNet-14)" in found
+    assert "1 network on the front rests on a single seed" in found
+    assert "provisional" not in found
+
+
+def test_readings_of_the_test_set_are_told(run_dir: Path, tmp_path: Path) -> None:
+    assert "has not been read" in reading_sentences(begin(tmp_path).read())[0]
+    history = Ledger(run_dir).read()
+    told = reading_sentences(history)
+    assert f"{len(history.tests)} trainings of " in told[0]
+    assert told[0].endswith("once for each.")
+    ledger = begin(tmp_path)
+    for _ in range(2):
+        ledger.write_test(trial("ResNet-8"), {"test_error_pct": 1.0, "test_loss": 1.0, "test_images": 10})
+    ledger.write_trial(trial("ResNet-14"), failed(), wall_time_s=1.0)
+    told = reading_sentences(ledger.read())
+    assert told[0].endswith("2 times in all.")
+    assert told[1].startswith("1 training finished after the first reading")
+
+
+def test_what_was_run_names_commit_versions_hardware_seeds_and_split(run_dir: Path) -> None:
+    history = Ledger(run_dir).read()
+    told = dict(facts(history, tables(history)))
+    assert told["Commit"] == "0123456789abcdef0123456789abcdef01234567"
+    assert "torch 2.9.1" in told["Versions"]
+    assert told["Hardware"] == "Linux 6.1, Some CPU, 2 cores, 8 GiB memory, no GPU"
+    assert told["Split"].startswith("0f1e2d3c4b5a6978 ")
+    assert told["Seeds"].startswith("1 in the search, 3 for the front")
+    assert "40,511 within the budgets" in told["Search space"]
+    assert told["Command"] == command(history) == "rksearch run --space cifar10_small --data-dir data"
+    page = page_without_plotly(run_dir)
+    for value in told.values():
+        assert value in " ".join(parsed(page).text)
+
+
+def test_limitations_name_subset_and_epochs(run_dir: Path) -> None:
+    history = Ledger(run_dir).read()
+    notes = " ".join(limitations(history, tables(history)))
+    assert "subset of 10,000 training images" in notes
+    assert "8 epochs" in notes
+    assert "0.02 percentage points" in notes
+
+
+def test_files_about_the_run_come_from_the_ledger(run_dir: Path) -> None:
+    run = yaml.safe_load((run_dir / "run.yaml").read_text())
+    assert run["plan"] == plan_record()
+    assert run["launches"][0]["options"] == {"space": "cifar10_small", "trials": 24}
+    assert json.loads((run_dir / "space.json").read_text())["feasible"] == 40_511
+    assert json.loads((run_dir / "environment.json").read_text())[0]["environment"]["torch"] == "2.9.1"
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with racing, a control arm, further seeds and networks that were trained once more at the end."""
+    path = tmp_path_factory.mktemp("runs") / "raced"
+    ledger = Ledger(path, clock=ticking())
+    asked = {
+        **plan_record(),
+        "objectives": ["val_error_pct", "macs"],
+        "racing": {"rungs": [2, 4], "keep": 0.5, "bands": 3, "rank": "train_loss"},
+        "sampler": {"name": "nsga2", "seed": 5},
+        "replicates": 7,
+        "control": True,
+    }
+    ledger.write_run(name="raced", space=space_record(), plan=asked)
+    ledger.write_session(environment=environment_record(), options={})
+    rng = random.Random(8)
+    for i, spec in enumerate(candidates(24)):
+        error, params = 40 - i + rng.gauss(0, 1), 20_000 + 3_000 * i
+        role: Role = "control" if i % 3 == 2 else "candidate"
+        if i % 4 == 1:
+            ledger.write_trial(trial(spec.name), pruned(error, params=params, epochs=2 + i % 3), wall_time_s=2.0)
+            continue
+        for replicate in range(1 + (i % 4 == 0)):
+            done = complete(error + rng.gauss(0, 1), params=params)
+            ledger.write_trial(trial(spec.name, replicate, role), done, wall_time_s=8.0)
+    again = trial(spec.name, 50, "final")
+    ledger.write_trial(again, complete(1.0, params=params), wall_time_s=9.0)
+    ledger.write_test(again, {"test_error_pct": 17.0, "test_loss": 0.5, "test_images": 10_000})
+    ledger.write_end("finished")
+    write_report(path, importances={"stages s, period 1": 0.4, "growth rate k": 0.25})
+    return path
+
+
+def test_racing_is_told_and_its_trainings_stand_on_no_front(raced: Path) -> None:
+    history = Ledger(raced).read()
+    stopped = {spec.arch for spec, result in history.trials.values() if result.status == "pruned"}
+    epochs = [len(result.epochs) for _, result in history.trials.values() if result.status == "pruned"]
+    told = dict(facts(history, tables(history)))
+    assert told["Racing"].startswith("after 2 and 4 epochs the best 50 % within each of 3 bands of size go on")
+    saved = sum(8 - e for e in epochs)
+    assert f"{len(epochs)} trainings pruned (" in told["Racing"]
+    assert f"which saved {saved} of " in told["Racing"]
+    assert not stopped & {row["arch"] for row in rows_of(raced / "front.csv")}
+    assert not stopped & {item.arch for item in tables(history).items}
+    assert sum(row["status"] == "pruned" for row in rows_of(raced / "trials.csv")) == len(stopped)
+    assert "pruned" in (raced / "README.md").read_text()
+    state = status(raced)
+    assert (state["pruned"], state["epochs_saved"], sum(state["pruned_by_epochs"].values())) == (6, saved, 6)
+    assert f"racing saved {saved} epochs" in format_status(state)
+    assert "6 pruned" in format_status(state)
+    assert "racing: after 2 and 4 epochs the best 50 %" in format_status(state)
+    assert "search: 24 candidates, proposed by Optuna's NSGA-II sampler" in format_status(state)
+
+
+def test_sampler_objectives_further_seeds_and_control_are_told(raced: Path) -> None:
+    history = Ledger(raced).read()
+    told = dict(facts(history, tables(history)))
+    assert told["Search"] == (
+        "24 candidates, proposed by Optuna's NSGA-II sampler with seed 5, for validation error and MACs"
+    )
+    assert "7 further trainings where membership in the front is least certain" in told["Seeds"]
+    assert told["Control"].startswith("8 trainings of networks drawn at random, 64 epochs")
+    assert status(raced)["roles"]["control"] == {"planned": 24, "finished": 6, "failed": 0}
+
+
+def test_a_training_with_the_validation_images_has_a_test_error_alone(raced: Path) -> None:
+    history = Ledger(raced).read()
+    (final,) = [row for row in rows_of(raced / "trials.csv") if row["role"] == "final"]
+    assert (final["val_error_pct"], final["val_loss"], final["test_error_pct"]) == ("", "", "17.0")
+    row = tables(history).row(final["arch"])
+    assert row.val_error_pct > 10
+    assert (row.test_error_pct, row.test_seeds) == (17.0, 1)
+    told = reading_sentences(history)
+    assert told[1] == "1 of these trainings was made anew, on training and validation images together."
+    assert len(told) == 2
+
+
+def test_progress_counts_every_epoch_of_an_arm_once_and_never_falls(raced: Path) -> None:
+    history = Ledger(raced).read()
+    derived = tables(history)
+    search, control = derived.progress
+    for arm, roles in ((search, {"candidate", "known"}), (control, {"control"})):
+        trials = [(s, r) for s, r in history.trials.values() if s.role in roles and s.replicate == 0]
+        spent = 0
+        for _, result in trials:
+            spent += len(result.epochs)
+            assert (spent in arm.epochs) == (result.status == "complete")
+        for line in (arm.low, arm.middle, arm.high):
+            assert list(line) == sorted(line)
+    assert derived.hypervolume is not None
+    assert max(search.middle[-1], control.middle[-1]) <= derived.hypervolume.expected + 0.5
+    figure = figures_of(page_without_plotly(raced))["progress"]
+    assert {t["name"] for t in figure["data"] if "name" in t} == {search.arm, control.arm}
+
+
+def test_probabilities_of_the_front_stand_in_tables_and_status(run_dir: Path) -> None:
+    items = summarise(Ledger(run_dir).read())
+    shares = membership(items, resamples=2000)
+    for row in rows_of(run_dir / "front.csv"):
+        assert float(row["p_front"]) == pytest.approx(shares[row["arch"]], abs=1e-6)
+        assert float(row["expected_error_pct"]) == pytest.approx(float(row["val_error_pct"]), abs=6)
+    for entry in status(run_dir)["front"]:
+        assert entry["p_front"] == pytest.approx(shares[entry["name"]], abs=0.08)
+    readme = (run_dir / "README.md").read_text()
+    assert "P(front)" in readme
+    assert re.search(r"Hypervolume \d+\.\d\d \(90 % band \d+\.\d\d to \d+\.\d\d\)", readme)
+
+
+def test_effects_stand_in_csv_page_and_readme(run_dir: Path, raced: Path) -> None:
+    rows = rows_of(run_dir / "effects.csv")
+    assert {row["design"] for row in rows} <= {"equal parameters", "equal MACs", "all else equal"}
+    answered = [row for row in rows if row["low"]]
+    assert answered
+    assert all(float(row["low"]) <= float(row["odds_ratio"]) <= float(row["high"]) for row in answered)
+    page = page_without_plotly(run_dir)
+    assert "What the choices do" in page
+    assert 'id="effects"' in page
+    figure = figures_of(page)["effects"]
+    assert sum(len(t["x"]) for t in figure["data"]) == len(answered)
+    assert "functional ANOVA" not in page
+    assert "functional ANOVA" in page_without_plotly(raced)
+    assert "## What the choices do" in (run_dir / "README.md").read_text()
+
+
+def test_the_curves_of_hundreds_of_networks_stay_small(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    for i, spec in enumerate(candidates(300)):
+        done = complete(20.0 + i / 10, params=20_000 + i, epochs=150)
+        ledger.write_trial(trial(spec.name, epochs=150), done, wall_time_s=1.0)
+    write_report(tmp_path)
+    page = page_without_plotly(tmp_path)
+    bundle = next(t for t in figures_of(page)["curves"]["data"] if t["name"] == "299 other networks")
+    assert len(bundle["x"]) < 7_000
+    assert {1, 150} <= set(bundle["x"])
+    assert len(page) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0, "0 %"), (0.001, "< 1 %"), (0.5, "50 %"), (0.999, "> 99 %"), (1, "100 %")]
+)
+def test_shares_by_example(value: float, expected: str) -> None:
+    assert text.share(value) == expected
+
+
+def test_the_readme_shows_picture_front_and_command(run_dir: Path) -> None:
+    readme = (run_dir / "README.md").read_text()
+    assert "](front.svg)" in readme
+    for item in rk_front(summarise(Ledger(run_dir).read())):
+        assert f"| {item.arch} |" in readme
+    assert "```sh\nrksearch run --space cifar10_small --data-dir data\n```" in readme
+    for block in re.findall(r"(?:^\|.*\n)+", readme, re.M):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_the_picture_keeps_to_its_frame_and_its_labels_apart(run_dir: Path) -> None:
+    items = summarise(Ledger(run_dir).read())
+    root = ElementTree.fromstring((run_dir / "front.svg").read_text())
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    names = {}
+    for element in root.iter():
+        for axis, end in (("cx", width), ("cy", height), ("x", width), ("y", height)):
+            if axis in element.attrib:
+                assert 0 <= float(element.attrib[axis]) <= end
+        if "halo" in element.attrib.get("class", ""):
+            names[element.text] = (float(element.attrib["x"]), float(element.attrib["y"]))
+    assert set(BASELINES) <= set(names)
+    placed = [(x, y, x + 6.6 * len(name or ""), y + 12) for name, (x, y) in names.items()]
+    for i, a in enumerate(placed):
+        for b in placed[:i]:
+            assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+    marks = [e for e in root.iter() if any(c.tag.endswith("title") for c in e) and e is not root]
+    assert len(marks) == len(items)
+
+
+@given(st.floats(0, 8), st.floats(0.02, 5))
+def test_log_ticks_are_round_and_inside(low: float, span: float) -> None:
+    ticks = axes.log_ticks(low, low + span)
+    assert ticks == sorted(set(ticks))
+    assert all(low <= math.log10(t) <= low + span for t in ticks)
+    assert len(ticks) <= 16
+
+
+@given(st.floats(0, 90), st.floats(0.01, 90))
+def test_linear_ticks_are_inside_and_few(low: float, span: float) -> None:
+    ticks = axes.linear_ticks(low, low + span)
+    assert 2 <= len(ticks) <= 10
+    assert all(low - 1e-6 <= t <= low + span + 1e-6 for t in ticks)
+
+
+@given(st.floats(1, 9e11))
+def test_sizes_have_three_digits_and_are_nearly_right(value: float) -> None:
+    assume(value >= 1000)
+    shown = text.size(value)
+    factor = {"k": 1e3, "M": 1e6, "G": 1e9}[shown[-1]]
+    assert float(shown[:-1]) * factor == pytest.approx(value, rel=0.0051)
+    assert len(shown[:-1].replace(".", "")) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(7, "7"), (999, "999"), (1000, "1.00k"), (26_000, "26.0k"), (745_174, "745k"), (999_950, "1.00M"), (2e9, "2.00G")],
+)
+def test_sizes_by_example(value: float, expected: str) -> None:
+    assert text.size(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (5399, "1 h 30 min"),
+        (7200, "2 h"),
+        (12_000, "3 h 20 min"),
+        (1e6, "11 d 13 h"),
+    ],
+)
+def test_durations_by_example(seconds: float, expected: str) -> None:
+    assert text.duration(seconds) == expected
+
+
+def test_a_gap_has_a_sign_and_no_negative_zero() -> None:
+    assert text.gap(-0.001, None) == "+0.00"
+    assert text.gap(-1.5, (-2.0, 0.25)) == "−1.50 (−2.00 to +0.25)"
+
+
+def test_status_counts_what_the_ledger_says(run_dir: Path) -> None:
+    state = status(run_dir)
+    json.dumps(state, allow_nan=False)
+    history = Ledger(run_dir).read()
+    assert (state["state"], state["failed"], state["running"]) == ("finished", 2, 0)
+    assert state["done"] == len(history.trials) - 2
+    assert state["planned"] == 24 + len(BASELINES) + len(KNOWN)
+    assert state["roles"]["baseline"] == {"planned": len(BASELINES), "finished": len(BASELINES), "failed": 0}
+    assert state["test_readings"] == len(history.tests)
+    assert [entry["name"] for entry in state["front"]] == [i.arch for i in rk_front(summarise(history))]
+    for entry in state["best_per_band"]:
+        assert entry["low"] <= entry["params"] < entry["high"]
+    shown = format_status(state)
+    assert all(entry["name"] in shown for entry in state["front"])
+    assert "failed" in shown

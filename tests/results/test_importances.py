@@ -1,0 +1,41 @@
+import math
+import random
+
+from rksearch.arch import parse
+from rksearch.results.importances import LEAST_ARCHS, importances
+from tests.ledgers import begin, candidates, complete, trial
+
+
+def ledger_with(path, number, error_pct):
+    ledger = begin(path)
+    for spec in candidates(number):
+        ledger.write_trial(trial(spec.name), complete(error_pct(spec)), wall_time_s=1.0)
+    return ledger.read()
+
+
+def test_what_alone_decides_has_nearly_all_the_importance(tmp_path):
+    rng = random.Random(0)
+    history = ledger_with(tmp_path, 30, lambda spec: 10.0 + 5 * spec.periods[0].s + rng.gauss(0, 0.05))
+    found = importances(history)
+    assert max(found, key=found.__getitem__) == "stages s, period 1"
+    assert found["stages s, period 1"] > 0.8
+    assert 0.8 < math.fsum(found.values()) <= 1.01
+    assert "growth rate k" in found
+    assert "bottleneck" not in found, "all have one"
+
+
+def test_few_architectures_say_nothing(tmp_path):
+    assert importances(ledger_with(tmp_path, LEAST_ARCHS - 1, lambda _: 10.0)) == {}
+
+
+def test_equal_errors_have_no_variance_to_explain(tmp_path):
+    assert importances(ledger_with(tmp_path, LEAST_ARCHS, lambda _: 10.0)) == {}
+
+
+def test_baselines_take_no_part(tmp_path):
+    ledger = begin(tmp_path)
+    for depth in range(1, LEAST_ARCHS + 2):
+        name = f"ResNet-{6 * depth + 2}"
+        assert parse(name).family == "resnet"
+        ledger.write_trial(trial(name, 0, "baseline"), complete(10.0 + depth), wall_time_s=1.0)
+    assert importances(ledger.read()) == {}

@@ -1,0 +1,105 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rksearch.errors import RunError
+from rksearch.recipes.recipe import recipe
+from rksearch.results.records import TrialSpec
+from rksearch.search.ray.cluster import _has_ray_token
+from rksearch.search.reservations import Reservations
+from rksearch.search.resources import Resources, as_before
+from rksearch.search.tasks import Task
+
+
+def test_a_resumed_run_takes_over_what_the_user_does_not_say():
+    before = Resources(
+        cpus_per_trial=2,
+        gpus_per_trial=0.5,
+        data_dir=Path("images"),
+        download=False,
+        device="cpu",
+        storage="s3://bucket/mirror",
+    )
+    assert as_before(Resources(), frozenset(), before.options()) == before
+    changed = as_before(Resources(data_dir=Path("elsewhere")), frozenset({"data_dir"}), before.options())
+    assert changed == replace(before, data_dir=Path("elsewhere"))
+
+
+def test_an_address_and_noise_are_not_taken_over():
+    before = Resources(address="10.0.0.1:6379", verbose=True)
+    resumed = as_before(Resources(), frozenset(), before.options())
+    assert (resumed.address, resumed.verbose) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected", "slots"),
+    [
+        (Resources(), {"cpu": 1.0, "gpu": 1.0}, 2),
+        (Resources(gpus_per_trial=0.25), {"cpu": 1.0, "gpu": 0.25}, 8),
+        (Resources(gpus_per_trial=0, cpus_per_trial=4), {"cpu": 4, "gpu": 0}, 2),
+        (Resources(device="cpu"), {"cpu": 1.0, "gpu": 0.0}, 8),
+    ],
+)
+def test_what_a_trial_reserves_and_how_many_fit(asked, expected, slots):
+    there = {"CPU": 8.0, "GPU": 2.0}
+    found = Reservations.on(there, NODES, asked)
+    assert (found.trial, found.slots(there)) == (expected, slots)
+
+
+def test_without_a_gpu_trials_ask_for_none():
+    found = Reservations.on({"CPU": 2.0}, NODES, Resources())
+    assert (found.trial, found.slots({"CPU": 2.0})) == ({"cpu": 1.0, "gpu": 0.0}, 2)
+
+
+NODES = [
+    {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}},
+    {"Alive": True, "Resources": {"CPU": 4.0}},
+    {"Alive": False, "Resources": {"CPU": 64.0}},
+]
+SEED = TrialSpec(arch="ResNet-8", dataset="digits", recipe=recipe("short"))
+
+
+def task(*, alone: bool = False, seeds: int = 1) -> Task:
+    beside = tuple(replace(SEED, replicate=i) for i in range(1, seeds))
+    return Task("train", SEED, alone=alone, beside=beside)
+
+
+@pytest.mark.parametrize(
+    ("asked", "what", "expected", "slots", "memory_share"),
+    [
+        (Resources(gpus_per_trial=0.25), task(), {"cpu": 1.0, "gpu": 0.25}, 1, 0.25),
+        (Resources(gpus_per_trial=0.25), task(seeds=2), {"cpu": 1.0, "gpu": 0.5}, 2, 0.5),
+        (Resources(gpus_per_trial=0.25), task(seeds=8), {"cpu": 1.0, "gpu": 1.0}, 4, 1.0),
+        (Resources(gpus_per_trial=0.3), task(seeds=2), {"cpu": 1.0, "gpu": 0.6}, 2, 0.6),
+        (Resources(), task(seeds=3), {"cpu": 1.0, "gpu": 1.0}, 1, 1.0),
+        (Resources(cpus_per_trial=2, gpus_per_trial=0.25), task(alone=True), {"cpu": 2.0, "gpu": 1.0}, 4, 1.0),
+        (Resources(device="cpu"), task(), {"cpu": 1.0, "gpu": 0.0}, 1, 1 / 8),
+        (Resources(device="cpu", cpus_per_trial=2), task(seeds=3), {"cpu": 2.0, "gpu": 0.0}, 1, 1 / 4),
+        (Resources(device="cpu"), task(alone=True), {"cpu": 8.0, "gpu": 0.0}, 8, 1.0),
+    ],
+)
+def test_what_each_task_reserves_the_slots_it_takes_and_its_memory(asked, what, expected, slots, memory_share):
+    found = Reservations.on({"CPU": 8.0, "GPU": 2.0}, NODES, asked)
+    assert found.of(what) == expected
+    assert found.slots_of(what) == slots
+    assert found.memory_share(what) == pytest.approx(memory_share)
+
+
+@pytest.mark.parametrize("asked", [Resources(cpus_per_trial=9), Resources(gpus_per_trial=3)])
+def test_more_than_there_is_is_an_error(asked):
+    with pytest.raises(RunError, match="per-trial is"):
+        Reservations.on({"CPU": 8.0, "GPU": 2.0}, NODES, asked)
+
+
+@pytest.mark.parametrize("place", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "file", None])
+def test_a_token_is_found_where_ray_looks_for_it(tmp_path, monkeypatch, place):
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if place == "file":
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("token")
+    elif place:
+        monkeypatch.setenv(place, "somewhere")
+    assert _has_ray_token() == (place is not None)

@@ -1,0 +1,45 @@
+from types import MappingProxyType
+
+import pytest
+import torch
+
+from rksearch.errors import DeviceError
+from rksearch.training.engine.device import has_native_bf16, resolve_device, resolve_precision
+
+CPU = torch.device("cpu")
+
+
+def capable(monkeypatch: pytest.MonkeyPatch, **flags: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: MappingProxyType(flags))
+
+
+def test_auto_is_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto").type == "cuda"
+    assert resolve_device("cpu").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto").type == "cpu"
+    with pytest.raises(DeviceError, match="sees no CUDA device here; use cpu or auto"):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16"])
+def test_bf16_is_used_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+    capable(monkeypatch, **{flag: True})
+    assert has_native_bf16(CPU) == torch.backends.mkldnn.is_available()
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert [resolve_precision(p, CPU) for p in ("auto", "bf16", "fp32")] == ["bf16", "bf16", "fp32"]
+
+
+def test_bf16_is_not_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    capable(monkeypatch, avx512_f=True, avx512_bf16=False)
+    assert resolve_precision("auto", CPU) == "fp32"
+    with pytest.raises(DeviceError, match="this cpu lacks bf16; use fp32 or auto"):
+        resolve_precision("bf16", CPU)
+
+
+def test_unknown_words_are_refused() -> None:
+    with pytest.raises(DeviceError, match="auto, cpu or cuda, but got 'gpu'"):
+        resolve_device("gpu")
+    with pytest.raises(DeviceError, match="auto, fp32 or bf16, but got 'fp16'"):
+        resolve_precision("fp16", CPU)
