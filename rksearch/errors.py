@@ -19,6 +19,10 @@ class SpecError(RksearchError):
     """A name or description of an architecture breaks a rule of its family."""
 
 
+class PluginError(RksearchError):
+    """Something that was registered from outside of rksearch breaks a rule."""
+
+
 class SpaceError(RksearchError):
     """A search-space file breaks a rule, or describes a space in which nothing is feasible."""
 

@@ -1,0 +1,132 @@
+"""Registries: what rksearch knows by name and anyone may add to (families, data sets, samplers), and plugins.
+
+A registry loads what rksearch ships when it is first asked, then the plugins of other packages, then takes what a
+program registers itself. A plugin is an entry point of the group `rksearch.plugins` that names a function without
+arguments; it is called once in every process and registers what it brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from rksearch.errors import PluginError, RksearchError, nearest
+
+T = TypeVar("T")
+
+GROUP = "rksearch.plugins"
+"""Entry points of this group are plugins."""
+
+
+class Registry(Generic[T]):
+    """Items by name.
+
+    Args:
+        kind: what an item is, for messages: "family".
+        name_of: the name of an item.
+        shipped: the items that come with rksearch, made when the registry is first asked.
+        error: class of the error for a name that is not registered.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        name_of: Callable[[T], str],
+        shipped: Callable[[], Iterable[T]],
+        error: type[RksearchError],
+    ) -> None:
+        self._kind = kind
+        self._name_of = name_of
+        self._shipped = shipped
+        self._error = error
+        self._items: dict[str, T] | None = None
+        self._added: dict[str, T] = {}
+
+    def register(self, item: T) -> T:
+        """Add an item; returns it, so that this can serve as a decorator.
+
+        Raises:
+            PluginError: another item has its name.
+        """
+        items, name = self._load(), self._name_of(item)
+        if name in items:
+            if items[name] is item or items[name] == item:
+                return item
+            raise PluginError(
+                f"each {self._kind} needs a name of its own, but {name!r} is registered already; choose another name"
+            )
+        items[name] = item
+        if not _plugins.loading:
+            self._added[name] = item
+        return item
+
+    def get(self, name: str) -> T:
+        """The item of this name.
+
+        Raises:
+            RksearchError: of the registry's class, when there is none.
+        """
+        items = self.items()
+        if name not in items:
+            raise self._error(
+                f"the {self._kind} must be one of {', '.join(items)}, but got {name!r}{nearest(name, items)}"
+            )
+        return items[name]
+
+    def items(self) -> Mapping[str, T]:
+        """All items by name, in the order of their registration."""
+        items = self._load()
+        _plugins.load()
+        return items
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(tuple(self.items().values()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.items()
+
+    def added(self) -> tuple[T, ...]:
+        """What the program itself has registered: worker processes do not know it unless it is sent to them."""
+        return tuple(self._added.values())
+
+    def _load(self) -> dict[str, T]:
+        if self._items is None:
+            self._items = {self._name_of(item): item for item in self._shipped()}
+        return self._items
+
+
+class _Plugins:
+    """Loads the plugins of this process once."""
+
+    def __init__(self) -> None:
+        self.loading = False
+        self._loaded = False
+
+    def load(self) -> None:
+        """Call every plugin, unless that was done.
+
+        Raises:
+            PluginError: one cannot be imported or fails.
+        """
+        if self._loaded:
+            return
+        self._loaded = self.loading = True
+        try:
+            for point in entry_points(group=GROUP):
+                try:
+                    point.load()()
+                except RksearchError:
+                    raise
+                except Exception as error:
+                    reason = " ".join(str(error).split())
+                    raise PluginError(
+                        f"the plugin {point.name!r} ({point.value}) must load, but raised {type(error).__name__}: "
+                        f"{reason}; correct or uninstall it"
+                    ) from error
+        finally:
+            self.loading = False
+
+
+_plugins = _Plugins()
