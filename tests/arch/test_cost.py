@@ -22,7 +22,7 @@ from rksearch.errors import SpecError
 from rksearch.models import builder as build
 from rksearch.models.methods import Coefficients
 from rksearch.models.witness import count_fvcore_flops, count_params, witness
-from tests.strategies import archs, rknets
+from tests.helpers.strategies import archs, rknets
 
 CIFAR10 = dataset("cifar10")
 

@@ -10,7 +10,7 @@ from rksearch.arch.families.catalogue import FAMILIES, list_models
 from rksearch.arch.paper import compare, paper_rows
 from rksearch.cli.main import cli
 from rksearch.errors import SpecError
-from tests import ledgers
+from tests.helpers import ledgers
 
 
 def test_all_eighty_rows_are_names():

@@ -21,7 +21,7 @@ from rksearch.arch import (
 )
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.errors import SpecError
-from tests.strategies import all_specs, solvers
+from tests.helpers.strategies import all_specs, solvers
 
 
 @settings(deadline=None)

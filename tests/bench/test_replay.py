@@ -28,7 +28,7 @@ from rksearch.errors import RunError
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.space import Space, parse_space
-from tests.cli import rksearch, rksearch_json
+from tests.helpers.command_line import rksearch, rksearch_json
 
 SPACE = """
 description: a space for tests

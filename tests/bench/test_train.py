@@ -21,7 +21,7 @@ from rksearch.models import builder as build
 from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.trainer import seed_everything
-from tests.cli import rksearch
+from tests.helpers.command_line import rksearch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,7 +10,7 @@ from rksearch.arch.cost import cost
 from rksearch.data.facts import dataset
 from rksearch.space import load_space
 from rksearch.training.memory import footprint
-from tests.cli import environment, rksearch, rksearch_json
+from tests.helpers.command_line import environment, rksearch, rksearch_json
 
 COMMANDS = ("run", "resume", "status", "report", "space", "describe", "train")
 RK = "RKNet-BC-k4-m2_3_2-1x3s_2x1_1x2"

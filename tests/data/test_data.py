@@ -20,7 +20,7 @@ from rksearch.data import downloads
 from rksearch.data.facts import DATASETS
 from rksearch.data.images import Images, load_images, split
 from rksearch.errors import DataError
-from tests.mirror import serving
+from tests.helpers.web_server import serving
 
 DIGITS = DATASETS["digits"]
 CIFAR = DATASETS["cifar10"]

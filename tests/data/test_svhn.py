@@ -18,7 +18,7 @@ from rksearch.data.batches import DeviceImages
 from rksearch.data.facts import DATASETS
 from rksearch.data.images import load_images, split
 from rksearch.errors import DataError
-from tests.mirror import serving
+from tests.helpers.web_server import serving
 
 SVHN = DATASETS["svhn"]
 SIZES = {"train": 40, "extra": 70, "test": 20}

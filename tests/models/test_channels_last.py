@@ -19,7 +19,7 @@ from rksearch.data.facts import image_shape
 from rksearch.models import builder as build
 from rksearch.models.kernels.channels_last import every_second_pixel, last_channels, mean_of_pixels, side_by_side
 from rksearch.models.recompute import recompute
-from tests.strategies import archs
+from tests.helpers.strategies import archs
 
 DATA = image_shape(channels=3, size=16, classes=7)
 CHANNELS_LAST = torch.channels_last

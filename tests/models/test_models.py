@@ -21,8 +21,8 @@ from rksearch.data.facts import image_shape
 from rksearch.errors import DataError, SpecError
 from rksearch.models import builder as build
 from rksearch.models.methods import Coefficients
-from tests import naive
-from tests.strategies import archs, by_family
+from tests.helpers import naive
+from tests.helpers.strategies import archs, by_family
 
 DATA = image_shape(channels=3, size=16, classes=5)
 

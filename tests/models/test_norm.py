@@ -16,8 +16,8 @@ from rksearch.models.blocks import DenseBlock, DenseLayer, TimeStep
 from rksearch.models.kernels.norm import BatchNorm, joined, statistics_of
 from rksearch.models.recompute import recompute
 from rksearch.training.memory import activation_bytes
-from tests.measured import measure_step
-from tests.trainings import needs_compiler
+from tests.helpers.measured import measure_step
+from tests.helpers.trainings import needs_compiler
 
 CIFAR10 = dataset("cifar10")
 NARROW = "RKNet-k12-m1_2-2x2_1x1"

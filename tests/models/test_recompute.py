@@ -11,7 +11,7 @@ from rksearch.data.facts import image_shape
 from rksearch.models import builder as build
 from rksearch.models.recompute import recompute
 from rksearch.training.engine.device import has_native_bf16
-from tests.strategies import archs
+from tests.helpers.strategies import archs
 
 DATA = image_shape(channels=3, size=16, classes=7)
 

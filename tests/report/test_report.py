@@ -33,7 +33,7 @@ from rksearch.results.fronts import membership, rk_front, summarise
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.records import Role
 from rksearch.results.tables import ArchRow, TrialRow, tables
-from tests.ledgers import (
+from tests.helpers.ledgers import (
     BASELINES,
     KNOWN,
     begin,

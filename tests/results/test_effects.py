@@ -15,7 +15,7 @@ from rksearch.data.facts import DATASETS
 from rksearch.results.effects import Effect, effects, factors_of
 from rksearch.results.fronts import ArchSummary
 from rksearch.results.uncertainty import error_of
-from tests.ledgers import summary
+from tests.helpers.ledgers import summary
 
 
 @cache

@@ -1,6 +1,6 @@
 from rksearch.results import frames as results
 from rksearch.results.fronts import rk_front, summarise
-from tests.ledgers import full_run
+from tests.helpers.ledgers import full_run
 
 
 def test_tables_hold_what_the_ledger_holds(tmp_path):

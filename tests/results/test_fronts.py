@@ -26,7 +26,7 @@ from rksearch.results.fronts import (
 )
 from rksearch.results.records import Role
 from rksearch.results.uncertainty import draw
-from tests.ledgers import begin, complete, failed, pruned, summary, trial
+from tests.helpers.ledgers import begin, complete, failed, pruned, summary, trial
 
 # Few distinct values, so that ties are common.
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=14)

@@ -3,7 +3,7 @@ import random
 
 from rksearch.arch import parse
 from rksearch.results.importances import LEAST_ARCHS, importances
-from tests.ledgers import begin, candidates, complete, trial
+from tests.helpers.ledgers import begin, candidates, complete, trial
 
 
 def ledger_with(path, number, error_pct):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rksearch.errors import LedgerError
 from rksearch.results.ledger import FILE_NAME, Ledger
-from tests.ledgers import begin, complete, environment_record, failed, ticking, trial
+from tests.helpers.ledgers import begin, complete, environment_record, failed, ticking, trial
 
 ARCHS = ("ResNet-8", "ResNet-14", "DenseNet-10-k4", "DenseNet-BC-16-k8")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rksearch.results.fronts import ArchSummary, Reference, by_macs, by_params, membership, pareto
 from rksearch.results.uncertainty import draw, error_of, hypervolume, log_odds, on_front
-from tests.ledgers import summary
+from tests.helpers.ledgers import summary
 
 QUANTILES = np.array([statistics.NormalDist().inv_cdf((k + 0.5) / 99) for k in range(99)])
 

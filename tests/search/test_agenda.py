@@ -20,7 +20,19 @@ from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.settings import Settings
 from rksearch.search.tasks import Task
-from tests.simulation import ARCHS, BASELINES, KNOWN, RACING, fails, must, new_state, outcome, params_of, settings, work
+from tests.helpers.simulation import (
+    ARCHS,
+    BASELINES,
+    KNOWN,
+    RACING,
+    fails,
+    must,
+    new_state,
+    outcome,
+    params_of,
+    settings,
+    work,
+)
 
 
 def firsts(state):

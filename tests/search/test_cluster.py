@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from rksearch.results.ledger import Ledger
-from tests.cli import TINY_SPACE, command, environment
-from tests.nodes import descendants
+from tests.helpers.command_line import TINY_SPACE, command, environment
+from tests.helpers.nodes import descendants
 
 
 class Nodes:
@@ -46,7 +46,7 @@ class Nodes:
 def nodes() -> Iterator[Nodes]:
     env = {**environment(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     program = subprocess.Popen(
-        [sys.executable, "-m", "tests.nodes", "2"],
+        [sys.executable, "-m", "tests.helpers.nodes", "2"],
         cwd=Path(__file__).parents[2],
         env={**env, "RAY_USAGE_STATS_ENABLED": "0"},
         stdin=subprocess.PIPE,

@@ -16,7 +16,7 @@ import pytest
 from rksearch.arch import parse
 from rksearch.results.ledger import Ledger
 from rksearch.space import load_space
-from tests.cli import TINY_SPACE, command, environment, rksearch, rksearch_json
+from tests.helpers.command_line import TINY_SPACE, command, environment, rksearch, rksearch_json
 
 DERIVED = (
     "report.html",

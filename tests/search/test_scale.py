@@ -15,7 +15,7 @@ from rksearch.results.records import Epoch
 from rksearch.search.racing import Racing
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
-from tests.simulation import RACING, new_state, outcome
+from tests.helpers.simulation import RACING, new_state, outcome
 
 SLOTS = 1000
 ARCHS = [

@@ -13,7 +13,7 @@ from rksearch.search.ray import cluster
 from rksearch.search.resources import Resources
 from rksearch.search.sharing import Sharing, Training, fewest_worthwhile, measure, typical
 from rksearch.space import parse_space
-from tests.cli import TINY_SPACE
+from tests.helpers.command_line import TINY_SPACE
 
 
 @pytest.mark.parametrize(

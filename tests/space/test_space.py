@@ -16,19 +16,8 @@ from rksearch.arch.cost import cost
 from rksearch.arch.layout import layout
 from rksearch.data.facts import DATASETS
 from rksearch.errors import SpaceError
-from rksearch.space import (
-    Space,
-    census,
-    describe_space,
-    dominance,
-    extremes,
-    load_space,
-    members,
-    nearby,
-    parse_space,
-    proposals,
-    shipped_spaces,
-)
+from rksearch.space import Space, describe_space, load_space, parse_space, shipped_spaces
+from rksearch.space.counting import census, dominance, extremes, members, nearby, proposals
 
 
 def depth_of(spec, data):

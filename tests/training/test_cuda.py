@@ -22,8 +22,8 @@ from rksearch.training.engine.programs import Body, Recorder
 from rksearch.training.memory import footprint
 from rksearch.training.seed_groups import Together
 from rksearch.training.trainer import Trainer, as_trial_failure, seed_everything
-from tests.cli import rksearch
-from tests.measured import measure_step
+from tests.helpers.command_line import rksearch
+from tests.helpers.measured import measure_step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 

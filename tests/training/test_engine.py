@@ -28,8 +28,8 @@ from rksearch.training.engine.device import Precision, has_native_bf16
 from rksearch.training.engine.step import TrainStep
 from rksearch.training.trainer import seed_everything
 from rksearch.training.trial import run_trial
-from tests.recorded import Recorder
-from tests.trainings import (
+from tests.helpers.recorded import Recorder
+from tests.helpers.trainings import (
     COMPILED,
     CPU,
     DATA,

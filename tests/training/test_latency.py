@@ -10,7 +10,7 @@ from rksearch.errors import DeviceError, RunError, SpecError
 from rksearch.results.records import TrialResult
 from rksearch.training import latency as latency_module
 from rksearch.training.latency import Latency, latency_ms, measure_latency
-from tests.cli import rksearch, rksearch_json
+from tests.helpers.command_line import rksearch, rksearch_json
 
 TINY = "RKNet-k2-m1-1x1"
 

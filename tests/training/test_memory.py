@@ -13,8 +13,8 @@ from rksearch.models.recompute import recompute
 from rksearch.recipes.recipe import recipe
 from rksearch.training.engine.device import Precision
 from rksearch.training.memory import ELEMENT_BYTES, MemoryPlan, activation_bytes, fits, footprint, plan_memory
-from tests.measured import StepMemory, measure_evaluation, measure_step
-from tests.strategies import archs, rknets
+from tests.helpers.measured import StepMemory, measure_evaluation, measure_step
+from tests.helpers.strategies import archs, rknets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

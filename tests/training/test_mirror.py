@@ -10,7 +10,7 @@ from rksearch.errors import RunError
 from rksearch.results.ledger import Ledger
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.mirror import KEPT, Mirror, absolute, mirror_address, require_storage
-from tests.cli import TINY_SPACE, rksearch
+from tests.helpers.command_line import TINY_SPACE, rksearch
 
 IDENTITY = {"arch": "ResNet-8", "seed": 1}
 

@@ -24,9 +24,9 @@ from rksearch.training.memory import plan_memory
 from rksearch.training.seed_groups import Together
 from rksearch.training.trainer import Trainer
 from rksearch.training.trial import run_trial, run_trials, test_trial, trial_dir
-from tests.cli import TINY_SPACE, rksearch
-from tests.recorded import Recorder
-from tests.trainings import COMPILED, CPU, NETWORKS, assert_same_training, needs_compiler, trainer
+from tests.helpers.command_line import TINY_SPACE, rksearch
+from tests.helpers.recorded import Recorder
+from tests.helpers.trainings import COMPILED, CPU, NETWORKS, assert_same_training, needs_compiler, trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

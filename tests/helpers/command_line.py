@@ -29,7 +29,7 @@ def command(*args: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     # Users' Pythons keep their bytecode; timings without it would be those of a compiler.
     inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
