@@ -52,7 +52,7 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
 
 
 def _witness(spec: ArchSpec, data: Dataset, counted: Cost) -> dict[str, Any]:
-    from rksearch.models import builder as build
+    from rksearch.models import build
     from rksearch.models.witness import witness
 
     return witness(build(spec, data), data, counted)

@@ -17,7 +17,7 @@ from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
 from rksearch.bench.train import Settings, Source
 from rksearch.data.facts import DATASETS
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.trainer import seed_everything

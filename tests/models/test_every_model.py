@@ -10,7 +10,7 @@ import rksearch
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset, image_shape
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.models.witness import count_params
 
 IMAGENET_SIZE = 128

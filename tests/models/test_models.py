@@ -19,7 +19,7 @@ from rksearch.arch import (
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import image_shape
 from rksearch.errors import DataError, SpecError
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.models.methods import Coefficients
 from tests.helpers import naive
 from tests.helpers.strategies import archs, by_family

@@ -60,7 +60,7 @@ def outcome_of(
         `results`, of each trial a `TrialResult` or `TestResult` as JSON, or `abort` with the reason when no task of
         this run can go on: a full disk, missing data, an impossible device.
     """
-    from rksearch import trial  # here, not above: the driver does not need torch
+    from rksearch.training import trial  # here, not above: the driver does not need torch
 
     try:
         if task.action == "test":

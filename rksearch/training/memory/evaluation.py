@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from rksearch.arch import ArchSpec
 from rksearch.data.facts import Dataset
-from rksearch.models import builder as build
+from rksearch.models import build
 
 
 @functools.lru_cache(maxsize=64)
