@@ -16,10 +16,11 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from rksearch.errors import RksearchError
-from rksearch.results.records import Epoch, Execution, TrialSpec
+from rksearch.results.records import Epoch, TrialSpec
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
+from rksearch.training.execution import Execution
 
 
 class Work(Protocol):
