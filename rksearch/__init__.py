@@ -68,8 +68,8 @@ def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, im
     Raises:
         SpecError: the name is malformed, or the images are too small for the network.
     """
-    from rksearch.data.facts import image_shape
-    from rksearch.models import builder as build
+    from rksearch.arch.image import image_shape
+    from rksearch.models import build
 
     spec = parse(name) if isinstance(name, str) else name
     return build(spec, image_shape(channels=in_channels, size=image_size, classes=num_classes))

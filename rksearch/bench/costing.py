@@ -113,7 +113,7 @@ def _arguments(spec: RKNet) -> tuple[list[int], list[int], list[int], list[int]]
 
 def _witnessed(data: Dataset, specs: list[RKNet]) -> tuple[float, int]:
     """Seconds to build and count one network, and how many networks any two counts disagree on."""
-    from rksearch.models import builder as build
+    from rksearch.models import build
     from rksearch.models.witness import count_fvcore_flops, count_params
 
     # fvcore traces more slowly the first time in a process.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from rksearch.arch import parse
 from rksearch.data.facts import Dataset
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.models.blocks import DenseBlock, TimeStep, next_state
 from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.training.engine.device import autocast

@@ -28,7 +28,7 @@ from rksearch.bench import usual
 from rksearch.bench.dense import block_pairs
 from rksearch.bench.train import Settings, Source, Spread, cold_compiler, ours, plain
 from rksearch.data.batches import DeviceImages, TrainBatches
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.training.engine.compiling import EAGER, Choice, missing_compiler
 from rksearch.training.engine.device import autocast

@@ -33,7 +33,7 @@ from rksearch.bench.usual import as_usually_written
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.data.facts import Dataset
 from rksearch.errors import DeviceError
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.compiling import EAGER, Choice, missing_compiler
 from rksearch.training.engine.device import Precision

@@ -37,7 +37,7 @@ def export(what: str, directory: Path, dataset_name: str, seed: int, program: bo
 
     import torch
 
-    from rksearch.models import builder as build
+    from rksearch.models import build
     from rksearch.models import export as exporting
     from rksearch.results.run_dir import RunDir
     from rksearch.training.trial import finished_weights

@@ -25,7 +25,7 @@ from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
 from rksearch.errors import ExportError
-from rksearch.models import builder as build
+from rksearch.models import build
 
 FORMAT = 1
 WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"

@@ -123,7 +123,7 @@ def _measure(asked: dict[str, Any]) -> list[dict[str, Any]]:
     """What the fresh process does."""
     import torch
 
-    from rksearch.models import builder as build
+    from rksearch.models import build
     from rksearch.training.engine.device import autocast, resolve_device, resolve_precision
 
     torch.set_num_threads(asked["threads"])

@@ -15,7 +15,7 @@ import torch
 
 from rksearch.data.batches import TrainBatches
 from rksearch.errors import RunError, TrialFailed
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.models.witness import witness
 from rksearch.results.records import Epoch, Execution, TrialResult, TrialSpec

@@ -15,7 +15,7 @@ from rksearch.data.batches import DeviceImages
 from rksearch.data.facts import dataset
 from rksearch.data.images import load_images
 from rksearch.errors import RunError, TrialFailed
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.results.files import file_lock
 from rksearch.results.records import OWN_SEEDS, Epoch, Execution, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore

@@ -12,7 +12,7 @@ from rksearch.arch.equivalence import canonical
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import DATASETS
 from rksearch.errors import SpaceError, SpecError
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.space import parse_space
 
 DIGITS = DATASETS["digits"]

@@ -9,7 +9,7 @@ import torch
 from rksearch.arch import parse
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.data.facts import DATASETS
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.compiling import EAGER, Choice
 from rksearch.training.engine.device import Precision

@@ -6,8 +6,8 @@ import torchvision.models
 from torch import nn
 
 from rksearch.arch import parse
-from rksearch.data.facts import image_shape
-from rksearch.models import builder as build
+from rksearch.arch.image import image_shape
+from rksearch.models import build
 from rksearch.models.witness import count_params
 
 # Small images keep the test cheap; the stem is the one of 224 pixels.

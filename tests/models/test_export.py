@@ -10,7 +10,7 @@ from rksearch.arch import parse
 from rksearch.cli.main import cli
 from rksearch.data.facts import dataset
 from rksearch.errors import ExportError
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.models import export as exporting
 from rksearch.models.witness import count_params
 from rksearch.recipes.recipe import recipe

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from rksearch.arch import parse
 from rksearch.data.facts import dataset
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.models.blocks import DenseBlock, DenseLayer, TimeStep
 from rksearch.models.kernels.norm import BatchNorm, joined, statistics_of
 from rksearch.models.recompute import recompute

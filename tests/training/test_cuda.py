@@ -15,7 +15,7 @@ from rksearch.arch import parse
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.data.facts import DATASETS
 from rksearch.errors import TrialFailed
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.device import Precision, free_memory_bytes
 from rksearch.training.engine.programs import Body, Recorder

@@ -20,7 +20,7 @@ from rksearch.bench.usual import as_usually_written
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.data.facts import DATASETS
 from rksearch.errors import DeviceError
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import Epoch, Execution, TrialResult, TrialSpec
 from rksearch.training.engine.compiling import EAGER, Choice, choose, compile_s, saved_s_per_image

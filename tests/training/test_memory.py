@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost, network_activations
-from rksearch.data.facts import dataset, image_shape
+from rksearch.arch.image import image_shape
+from rksearch.data.facts import dataset
 from rksearch.errors import TrialFailed
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.recipes.recipe import recipe
 from rksearch.training.engine.device import Precision

@@ -21,7 +21,7 @@ from rksearch.arch.cost import cost
 from rksearch.data.facts import DATASETS, Dataset
 from rksearch.data.images import load_images
 from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, StorageError, TrialFailed
-from rksearch.models import builder as build
+from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.files import file_lock
 from rksearch.results.records import Epoch, Execution, TestResult, TrialResult, TrialSpec
