@@ -19,7 +19,7 @@ from rksearch.bench.precision import compare_precision, summary
 from rksearch.data.facts import dataset
 from rksearch.recipes.recipe import recipe
 from rksearch.results.environment import environment
-from rksearch.results.records import Execution
+from rksearch.training.execution import Execution
 
 PLANS: dict[str, dict[str, Any]] = {
     "digits": {

@@ -18,8 +18,9 @@ from typing import Any
 
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
-from rksearch.results.records import Execution, TrialSpec
+from rksearch.results.records import TrialSpec
 from rksearch.results.stats import PairedComparison, paired_comparison
+from rksearch.training.execution import Execution
 from rksearch.training.trial import run_trial
 
 

@@ -24,12 +24,13 @@ from rich.console import Console
 from rksearch.errors import RunError
 from rksearch.recipes.recipe import recipe
 from rksearch.results.ledger import History, Ledger
-from rksearch.results.records import Epoch, Execution, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.cluster import perform_all
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Phase, Remaining, Task
+from rksearch.training.execution import Execution
 
 WARM_UP = 0.3
 """Of the trials, this share comes before the driver's growth is measured: by then workers have started."""

@@ -210,7 +210,8 @@ def train(
     import os
 
     from rksearch.recipes.recipe import recipe
-    from rksearch.results.records import Epoch, Execution, TrialSpec
+    from rksearch.results.records import Epoch, TrialSpec
+    from rksearch.training.execution import Execution
 
     chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
     arch, data = str(parse(name)), dataset(dataset_name)

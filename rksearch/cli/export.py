@@ -61,7 +61,7 @@ def export(what: str, directory: Path, dataset_name: str, seed: int, program: bo
 def _mirrored(run: Path) -> str | None:
     """Where the run mirrored its checkpoints in its last session, if anywhere."""
     from rksearch.results.ledger import Ledger
-    from rksearch.training.mirror import mirror_address
+    from rksearch.search.driver import mirror_address
 
     history = Ledger(run).read()
     return mirror_address(history, history.sessions[-1].options.get("storage") if history.sessions else None)

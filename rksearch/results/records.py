@@ -79,42 +79,6 @@ class TrialSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
-    """Where and with what means a trial runs; changes how fast it is and, by rounding alone, its numbers.
-
-    Attributes:
-        work_dir: absolute path of the directory that holds one directory per trial (checkpoints, logs).
-        data_dir: where data sets lie or are downloaded to.
-        device: `auto` (CUDA where there is one), `cpu` or `cuda`.
-        precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`.
-        threads: CPU threads of this trial.
-        compile: `auto` (where that is expected to save more time than it costs, see
-            `rksearch.training.engine.compiling`), `on` or `off`. A trial that is gone on with stays as it began.
-        download: whether a missing data set may be downloaded.
-        latency: whether to measure how long inference takes, before the last epoch.
-        deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
-        memory_bytes: most memory that the trial (or those that are trained together) may take; None for its share, as
-            far as that is free at its start.
-        memory_share: of the device's memory, GPU or machine, that trials beside it leave.
-        storage: URI or absolute path of the directory in which checkpoints are mirrored; None to keep them in
-            `work_dir` alone.
-    """
-
-    work_dir: str
-    data_dir: str
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int = 1
-    compile: str = "auto"
-    download: bool = True
-    latency: bool = False
-    deadline_s: float | None = None
-    memory_bytes: int | None = None
-    memory_share: float = 1.0
-    storage: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
     """One pass over the training images; errors are top-1, in percent.
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
 from rksearch.results.environment import environment
 from rksearch.results.ledger import History, Ledger
-from rksearch.results.records import Execution
 from rksearch.results.run_dir import RunDir
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
@@ -28,7 +27,8 @@ from rksearch.search.settings import Settings
 from rksearch.search.sharing import Training, typical
 from rksearch.search.tasks import Agenda
 from rksearch.space import Space, parse_space
-from rksearch.training.mirror import mirror_address, require_storage
+from rksearch.training.execution import Execution
+from rksearch.training.mirror import require_storage
 
 Ending = Literal["finished", "interrupted"]
 
@@ -261,3 +261,11 @@ def _say_end(ledger: Ledger, message: str) -> None:
         ledger.write_end("failed", message)
     except LedgerError as error:
         raise RunAborted(f"{message} ({error})") from None
+
+
+def mirror_address(history: History, storage: str | None) -> str | None:
+    """The directory of a storage that is one run's alone and the same in all its sessions; None without a storage."""
+    if storage is None or history.run is None or not history.sessions:
+        return None
+    began = history.sessions[0].start.replace("-", "").replace(":", "")
+    return f"{storage.rstrip('/')}/{history.run['name']}-{began}"

@@ -20,7 +20,7 @@ class Resources:
         address: of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
         data_dir: where data sets lie or are downloaded to.
         download: whether a missing data set may be downloaded.
-        device, precision, compile: see `rksearch.results.records.Execution`.
+        device, precision, compile: see `rksearch.training.execution.Execution`.
         storage: URI or absolute path beneath which the run mirrors its checkpoints; None for no mirror.
         cpu_hours, gpu_hours: see `rksearch.search.budget.Budget`; None for no limit.
         until_s: time (seconds since 1970) at which the session ends; None for no limit.

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.errors import RunError, StorageError
-from rksearch.results.ledger import History
 
 KEPT = 2
 """Copies that are kept: the newest, and the one before it as a fallback."""
@@ -30,14 +29,6 @@ _WHOLE_OBJECTS = ("s3", "gcs", "abfs")
 def absolute(address: str) -> str:
     """The address as every process of every machine may use it: a path is made absolute, a URI left as it is."""
     return address if "://" in address else str(Path(address).absolute())
-
-
-def mirror_address(history: History, storage: str | None) -> str | None:
-    """The directory of a storage that is one run's alone and the same in all its sessions; None without a storage."""
-    if storage is None or history.run is None or not history.sessions:
-        return None
-    began = history.sessions[0].start.replace("-", "").replace(":", "")
-    return f"{storage.rstrip('/')}/{history.run['name']}-{began}"
 
 
 def require_storage(address: str) -> None:

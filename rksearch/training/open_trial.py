@@ -18,10 +18,11 @@ from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.models.witness import witness
-from rksearch.results.records import Epoch, Execution, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.compiling import Choice
 from rksearch.training.engine.heap import freed_memory_kept
+from rksearch.training.execution import Execution
 from rksearch.training.latency import latency_ms, measure_latency
 from rksearch.training.memory import MemoryPlan
 from rksearch.training.seed_groups import Together, attempt

@@ -19,9 +19,10 @@ from rksearch.data.facts import Dataset, dataset
 from rksearch.data.images import Images, Split, load_images, split
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
-from rksearch.results.records import Execution, TrialSpec
+from rksearch.results.records import TrialSpec
 from rksearch.training.engine.compiling import Choice, choose
 from rksearch.training.engine.device import Precision, free_memory_bytes, resolve_device, resolve_precision
+from rksearch.training.execution import Execution
 from rksearch.training.memory import MemoryPlan, plan_memory
 from rksearch.training.trainer import as_trial_failure
 

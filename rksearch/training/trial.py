@@ -17,9 +17,10 @@ from rksearch.data.images import load_images
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.results.files import file_lock
-from rksearch.results.records import OWN_SEEDS, Epoch, Execution, TestResult, TrialResult, TrialSpec
+from rksearch.results.records import OWN_SEEDS, Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.device import resolve_device, resolve_precision
+from rksearch.training.execution import Execution
 from rksearch.training.mirror import Mirror
 from rksearch.training.open_trial import OnEpoch, OpenTrial, train
 from rksearch.training.trainer import as_trial_failure, evaluate

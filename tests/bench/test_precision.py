@@ -6,8 +6,8 @@ import torch
 
 from rksearch.bench.precision import compare_precision, summary
 from rksearch.recipes.recipe import recipe
-from rksearch.results.records import Execution
 from rksearch.training.engine.device import has_native_bf16
+from rksearch.training.execution import Execution
 
 BF16 = has_native_bf16(torch.device("cpu"))
 pytestmark = pytest.mark.skipif(not BF16, reason="this CPU would only emulate bf16")

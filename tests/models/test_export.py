@@ -15,8 +15,9 @@ from rksearch.models import export as exporting
 from rksearch.models.witness import count_params
 from rksearch.recipes.recipe import recipe
 from rksearch.results.ledger import Ledger
-from rksearch.results.records import Execution, TrialSpec
+from rksearch.results.records import TrialSpec
 from rksearch.results.run_dir import RunDir
+from rksearch.training.execution import Execution
 from rksearch.training.trial import finished_weights, run_trial
 
 DIGITS = dataset("digits")

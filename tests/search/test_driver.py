@@ -5,7 +5,9 @@ import pytest
 
 from rksearch.errors import RunError
 from rksearch.recipes.recipe import recipe
+from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialSpec
+from rksearch.search.driver import mirror_address
 from rksearch.search.ray.cluster import _has_ray_token
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources, as_before
@@ -103,3 +105,14 @@ def test_a_token_is_found_where_ray_looks_for_it(tmp_path, monkeypatch, place):
     elif place:
         monkeypatch.setenv(place, "somewhere")
     assert _has_ray_token() == (place is not None)
+
+
+def test_each_run_has_a_place_of_its_own_in_all_its_sessions(tmp_path: Path) -> None:
+    times = iter(["2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z", "2026-02-01T09:00:00Z"])
+    ledger = Ledger(tmp_path / "tiny-1", clock=lambda: next(times))
+    assert mirror_address(ledger.read(), "s3://b") is None
+    ledger.write_run(name="tiny-1", space={}, plan={})
+    for _ in range(2):
+        ledger.write_session(environment={}, options={})
+        assert mirror_address(ledger.read(), "s3://b/") == "s3://b/tiny-1-20260131T120001Z"
+    assert mirror_address(ledger.read(), None) is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rksearch.errors import RunError
 from rksearch.results.ledger import Ledger
 from rksearch.training.checkpoint import CheckpointStore
-from rksearch.training.mirror import KEPT, Mirror, absolute, mirror_address, require_storage
+from rksearch.training.mirror import KEPT, Mirror, absolute, require_storage
 from tests.helpers.command_line import TINY_SPACE, rksearch
 
 IDENTITY = {"arch": "ResNet-8", "seed": 1}
@@ -149,17 +149,6 @@ def test_a_storage_that_can_be_used_is_left_as_it_was(tmp_path: Path) -> None:
 def test_paths_are_made_absolute_and_uris_left() -> None:
     assert absolute("mirror") == str(Path.cwd() / "mirror")
     assert absolute("s3://bucket/mirror") == "s3://bucket/mirror"
-
-
-def test_each_run_has_a_place_of_its_own_in_all_its_sessions(tmp_path: Path) -> None:
-    times = iter(["2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z", "2026-02-01T09:00:00Z"])
-    ledger = Ledger(tmp_path / "tiny-1", clock=lambda: next(times))
-    assert mirror_address(ledger.read(), "s3://b") is None
-    ledger.write_run(name="tiny-1", space={}, plan={})
-    for _ in range(2):
-        ledger.write_session(environment={}, options={})
-        assert mirror_address(ledger.read(), "s3://b/") == "s3://b/tiny-1-20260131T120001Z"
-    assert mirror_address(ledger.read(), None) is None
 
 
 def test_an_unfinished_copy_is_not_seen(tmp_path: Path) -> None:

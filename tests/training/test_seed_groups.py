@@ -16,10 +16,11 @@ from rksearch.data.facts import DATASETS, Dataset
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.ledger import Ledger
-from rksearch.results.records import Epoch, Execution, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.training import open_trial as training
 from rksearch.training.engine.device import Precision, has_native_bf16, is_out_of_memory
 from rksearch.training.engine.programs import Branches
+from rksearch.training.execution import Execution
 from rksearch.training.memory import plan_memory
 from rksearch.training.seed_groups import Together
 from rksearch.training.trainer import Trainer

@@ -24,12 +24,13 @@ from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, S
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.files import file_lock
-from rksearch.results.records import Epoch, Execution, TestResult, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training import open_trial as training
 from rksearch.training import setting
 from rksearch.training import trial as trial_module
 from rksearch.training.checkpoint import NEWEST, PREVIOUS
 from rksearch.training.engine.device import has_native_bf16
+from rksearch.training.execution import Execution
 from rksearch.training.memory import footprint, plan_memory
 from rksearch.training.trial import finished_weights, run_trial, trial_dir
 

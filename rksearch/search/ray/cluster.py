@@ -16,12 +16,12 @@ from rich.console import Console
 
 from rksearch.cli.live import view
 from rksearch.errors import RksearchError, RunError
-from rksearch.results.records import Execution
 from rksearch.results.run_dir import RunDir
 from rksearch.search.reservations import Reservations, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
+from rksearch.training.execution import Execution
 
 if TYPE_CHECKING:
     from rksearch.search.ray.tune import Work

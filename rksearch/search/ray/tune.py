@@ -16,10 +16,11 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from rksearch.errors import RksearchError
-from rksearch.results.records import Epoch, Execution, TrialSpec
+from rksearch.results.records import Epoch, TrialSpec
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
+from rksearch.training.execution import Execution
 
 
 class Work(Protocol):
@@ -60,7 +61,7 @@ def outcome_of(
         `results`, of each trial a `TrialResult` or `TestResult` as JSON, or `abort` with the reason when no task of
         this run can go on: a full disk, missing data, an impossible device.
     """
-    from rksearch import trial  # here, not above: the driver does not need torch
+    from rksearch.training import trial  # here, not above: the driver does not need torch
 
     try:
         if task.action == "test":

@@ -1,0 +1,44 @@
+"""Execution of a trial: where it runs and with what resources.
+
+Imports no torch: the driver, which starts no training itself, writes and sends these values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """Where and with what resources a trial runs. Changes its speed and, by rounding alone, its numbers.
+
+    Attributes:
+        work_dir: absolute path of the directory that holds one directory per trial (checkpoints, logs).
+        data_dir: where data sets lie or are downloaded to.
+        device: `auto` (CUDA where there is one), `cpu` or `cuda`.
+        precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`.
+        threads: CPU threads of this trial.
+        compile: `auto` (where that is expected to save more time than it costs, see
+            `rksearch.training.engine.compiling`), `on` or `off`. A resumed trial stays as it began.
+        download: whether a missing data set may be downloaded.
+        latency: whether to measure the time of inference, before the last epoch.
+        deadline_s: time (seconds since 1970) after which no further epoch begins; None for no end.
+        memory_bytes: most memory that the trial (or those that are trained as one program) may take; None for its
+            share, as far as that is free at its start.
+        memory_share: share of the device's memory, GPU or machine, that the trials beside it leave.
+        storage: URI or absolute path of the directory in which checkpoints are mirrored; None to keep them in
+            `work_dir` alone.
+    """
+
+    work_dir: str
+    data_dir: str
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 1
+    compile: str = "auto"
+    download: bool = True
+    latency: bool = False
+    deadline_s: float | None = None
+    memory_bytes: int | None = None
+    memory_share: float = 1.0
+    storage: str | None = None
