@@ -23,7 +23,9 @@ from rich.console import Console
 
 from rksearch.errors import RunError
 from rksearch.recipes.recipe import recipe
-from rksearch.results.ledger import History, Ledger
+from rksearch.results.codec import to_plain
+from rksearch.results.history import History
+from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.cluster import perform_all
@@ -155,7 +157,7 @@ class _Sleep:
         time.sleep(self.trial_s)
         note = json.dumps({"start": start, "end": time.time()})
         (Path(execution.work_dir) / f"slept-{task.trial.replicate}.json").write_text(note)
-        return {"results": [TrialResult(status="paused").to_json()]}
+        return {"results": [to_plain(TrialResult(status="paused"))]}
 
 
 class _Sleepers:

@@ -56,13 +56,11 @@ def paper(table: int | None, directories: tuple[Path, ...], as_csv: bool) -> Non
 def _trained(directories: tuple[Path, ...]) -> dict[str, list[ArchSummary]]:
     """What the ledgers hold, by data set."""
     from rksearch.results.fronts import summarise
-    from rksearch.results.ledger import Ledger
-    from rksearch.results.run_dir import RunDir
+    from rksearch.results.run_dir import read_run
 
     found: dict[str, list[ArchSummary]] = {}
     for directory in directories:
-        RunDir(directory).require_ledger()
-        history = Ledger(directory).read()
+        history = read_run(directory)
         dataset_of = {spec.arch: spec.dataset for spec, _ in history.trials.values()}
         for item in summarise(history):
             found.setdefault(dataset_of[item.arch], []).append(item)

@@ -68,11 +68,9 @@ def _mirrored(run: Path) -> str | None:
 
 
 def _trial(run: Path, trial: str) -> TrialSpec:
-    from rksearch.results.ledger import Ledger
-    from rksearch.results.run_dir import RunDir
+    from rksearch.results.run_dir import read_run
 
-    RunDir(run).require_ledger()
-    trials = Ledger(run).read().trials
+    trials = read_run(run).trials
     if trial not in trials:
         raise RunError(f"a trial that finished in {run} is needed, but got {trial!r}{nearest(trial, trials)}")
     return trials[trial][0]

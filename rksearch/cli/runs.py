@@ -16,6 +16,7 @@ from rksearch.space.vocabulary import OBJECTIVES, SAMPLERS
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rksearch.results.history import History
     from rksearch.results.plan import Plan
     from rksearch.results.run_dir import RunDir
     from rksearch.search.driver import Ending
@@ -189,48 +190,51 @@ def final(directory: Path, archs: tuple[str, ...], fresh: int, resources: Resour
 @json_option
 def status(directory: Path, as_json: bool) -> None:
     """Say how far the run in DIRECTORY is and what it has found; works while it runs."""
-    from rksearch.report.status import format_status
-    from rksearch.report.status import status as status_of
-    from rksearch.results.run_dir import RunDir
+    from rksearch.report.status import format_status, status_json
+    from rksearch.results.run_dir import RunDir, read_run
+    from rksearch.results.status import run_status
 
-    found = status_of(directory)
-    if found["state"] == "running" and not RunDir(directory).driven:
+    history = read_run(directory)
+    found = run_status(history)
+    if found.state == "running" and not RunDir(directory).driven:
         # A driver that was killed could not say so; the lock that the system took from it does.
-        found["state"] = "killed"
-    click.echo(json.dumps(found, indent=2) if as_json else format_status(found))
+        found = replace(found, state="killed")
+    click.echo(json.dumps(status_json(found, history), indent=2) if as_json else format_status(found, history))
 
 
 @click.command()
 @run_dir_argument
 def report(directory: Path) -> None:
     """Write the report of the run in DIRECTORY anew from its ledger, finished or not."""
-    for path in _write_report(directory):
+    from rksearch.results.run_dir import read_run
+
+    for path in _write_report(directory, read_run(directory)):
         click.echo(_short(path))
 
 
-def _write_report(directory: Path) -> list[Path]:
+def _write_report(directory: Path, history: History) -> list[Path]:
     from rksearch.report import write_report
-    from rksearch.report.status import read_run
     from rksearch.results.importances import importances
 
-    return write_report(directory, importances(read_run(directory)))
+    return write_report(directory, history, importances(history))
 
 
 def _conclude(run_dir: RunDir, ending: Ending) -> int:
     """Write the report, say where it is, and give the exit code."""
     from rksearch.cli.main import EXIT_FAILURES, EXIT_INTERRUPTED
     from rksearch.report.status import format_status
-    from rksearch.report.status import status as status_of
-    from rksearch.results.ledger import Ledger
+    from rksearch.results.run_dir import read_run
+    from rksearch.results.status import run_status
 
-    _write_report(run_dir.path)
+    history = read_run(run_dir.path)
+    _write_report(run_dir.path, history)
     click.echo()
-    click.echo(format_status(status_of(run_dir.path)))
+    click.echo(format_status(run_status(history), history))
     click.echo(f"\nreport: {_short(run_dir.path / 'report.html')}")
     if ending == "interrupted":
         click.echo(f"interrupted; go on with: rksearch resume {_short(run_dir.path)}")
         return EXIT_INTERRUPTED
-    return EXIT_FAILURES if Ledger(run_dir.path).read().failed else 0
+    return EXIT_FAILURES if history.failed else 0
 
 
 def _console() -> Console:

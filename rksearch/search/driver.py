@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 
 from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
 from rksearch.results.codec import from_plain, to_plain
-from rksearch.results.environment import environment
-from rksearch.results.ledger import History, Ledger
+from rksearch.results.environment import current_environment
+from rksearch.results.history import History, RunRecord
+from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan
-from rksearch.results.run_dir import RunDir
-from rksearch.results.schema1 import downgraded_plan, upgraded_plan
+from rksearch.results.records import parse_trial_id
+from rksearch.results.run_dir import RunDir, read_run, require_plan, require_same_trials
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
 from rksearch.search.final import FinalAgenda, finalists
@@ -29,6 +30,7 @@ from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.search.sharing import Training, typical
 from rksearch.search.tasks import Agenda
 from rksearch.space import Space, parse_space
+from rksearch.space.summary import SpaceSummary
 from rksearch.training.execution import Execution
 from rksearch.training.mirror import require_storage
 
@@ -44,11 +46,14 @@ def start(space: Space, settings: Plan, run_dir: RunDir, resources: Resources, c
     """
     ledger = Ledger(run_dir.path)
     with run_dir.driver():
-        begun = ledger.read().run
+        found = ledger.read()
+        begun = found.run
         if begun is not None:
             _require_same(begun, space, settings, run_dir)
-        if begun is None or _plan_of(begun) != settings:
-            ledger.write_run(name=run_dir.path.name, space=space.to_json(), plan=downgraded_plan(to_plain(settings)))
+        else:
+            require_same_trials(found, settings, run_dir.path)
+        if begun is None or begun.plan != settings:
+            ledger.write_run(name=run_dir.path.name, space=from_plain(SpaceSummary, space.to_json()), plan=settings)
         return _search(space, settings, ledger, run_dir, resources, console)
 
 
@@ -121,26 +126,19 @@ def _begun(run_dir: RunDir) -> tuple[History, Space, Plan]:
     Raises:
         RunError: it holds none.
     """
-    run_dir.require_ledger()
-    found = Ledger(run_dir.path).read()
-    if found.run is None:
-        raise RunError(f"a ledger begins with its run, but that of {run_dir.path} is damaged; start a new run")
-    space = parse_space(found.run["space"]["yaml"], name=found.run["space"]["name"])
-    return found, space, _plan_of(found.run)
+    found = read_run(run_dir.path)
+    begun = require_plan(found, run_dir.path)
+    return found, parse_space(begun.space.yaml, name=begun.space.name), begun.plan
 
 
-def _plan_of(record: Mapping[str, Any]) -> Plan:
-    return from_plain(Plan, upgraded_plan(record["plan"]))
-
-
-def _require_same(begun: dict[str, Any], space: Space, settings: Plan, run_dir: RunDir) -> None:
+def _require_same(begun: RunRecord, space: Space, settings: Plan, run_dir: RunDir) -> None:
     """A run goes on with what it began with; only how many trainings there are may change."""
-    if begun["space"]["sha256"] != space.definition.sha256:
+    if begun.space.sha256 != space.definition.sha256:
         raise RunError(
             f"a run goes on with the space it began with, but {run_dir.path} began with another text of "
-            f"{begun['space']['name']!r}; choose another --out, or go on with `rksearch resume`"
+            f"{begun.space.name!r}; choose another --out, or go on with `rksearch resume`"
         )
-    before, now = to_plain(_plan_of(begun)), to_plain(settings)
+    before, now = to_plain(begun.plan), to_plain(settings)
     for key, value in before.items():
         if key not in ("trials", "replicates") and now[key] != value:
             raise RunError(
@@ -167,8 +165,8 @@ def _search(
 def sampler_of(space: Space, settings: Plan, history: History) -> Sampler:
     """The sampler of a run, which knows what other runs have found but nothing of this one yet."""
     first = {*settings.baselines, *settings.known}
-    ids = (trial_id.rpartition("@") for trial_id in history.started)
-    proposed = {arch for arch, _, replicate in ids if replicate.isdigit()} - first
+    ids = map(parse_trial_id, history.started)
+    proposed = {trial.arch for trial in ids if trial.own_seeds is None} - first
     sampler = make(
         settings.sampler,
         space,
@@ -193,7 +191,7 @@ def agenda_of(space: Space, settings: Plan, sampler: Sampler) -> Callable[[Histo
     def agenda(history: History) -> Agenda:
         control = None
         if settings.control:
-            drawn = sum("@control" in trial_id for trial_id in history.started)
+            drawn = sum(parse_trial_id(trial_id).own_seeds == "control" for trial_id in history.started)
             control = make(
                 "random",
                 space,
@@ -227,7 +225,7 @@ def _perform(
     load_images(dataset(settings.dataset), data_dir, download=resources.download)
     if resources.storage:
         require_storage(resources.storage)
-    ledger.write_session(environment=environment(), options=resources.options())
+    ledger.write_session(environment=current_environment(), options=resources.options())
     execution = Execution(
         work_dir=str(run_dir.work),
         data_dir=str(data_dir),
@@ -274,4 +272,4 @@ def mirror_address(history: History, storage: str | None) -> str | None:
     if storage is None or history.run is None or not history.sessions:
         return None
     began = history.sessions[0].start.replace("-", "").replace(":", "")
-    return f"{storage.rstrip('/')}/{history.run['name']}-{began}"
+    return f"{storage.rstrip('/')}/{history.run.name}-{began}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rksearch.arch import parse
 from rksearch.data.facts import dataset
 from rksearch.errors import RunAborted
-from rksearch.results.ledger import History, Ledger
+from rksearch.results.codec import from_plain
+from rksearch.results.history import History
+from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.search.budget import Budget
 from rksearch.search.objectives import Objective, objective
@@ -117,12 +120,12 @@ class RunState:
         if task.action == "test":
             if "result" not in outcome:
                 raise RunAborted(f"{task.trial.id} could not be tested: {outcome['message']}; resume to try again")
-            self.ledger.write_test(task.trial, TestResult.from_json(outcome["result"]).to_json())
+            self.ledger.write_test(task.trial, from_plain(TestResult, outcome["result"]))
         elif "message" in outcome and place.trials > 1:
             # Nobody knows which of them killed the worker.
             self.ledger.write_retry(task.trial.id, str(outcome["message"]))
         else:
-            result = TrialResult.from_json(outcome["result"]) if "result" in outcome else _died(outcome["message"])
+            result = from_plain(TrialResult, outcome["result"]) if "result" in outcome else _died(outcome["message"])
             self._trained(task, result, wall_time_s, place)
         self.history = self._follower.refresh()
 
@@ -140,15 +143,14 @@ class RunState:
 
     def _prune(self, spec: TrialSpec) -> None:
         paused = self.history.paused[spec.id][1]
-        values = {name: getattr(paused, name) for name in TrialResult.__slots__}
-        result = TrialResult(**{**values, "status": "pruned"})
+        result = replace(paused, status="pruned")
         self.ledger.write_trial(spec, result, wall_time_s=0.0)
         self.history = self._follower.refresh()
         self._observe(spec, result)
 
     def _observe(self, spec: TrialSpec, result: TrialResult) -> None:
         """Let the sampler learn from the first training of an architecture."""
-        if self._sampler is None or spec.replicate or spec.role not in ("candidate", "known"):
+        if self._sampler is None or not spec.is_first_of_search:
             return
         values = None
         if result.status != "failed" and result.epochs:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from rksearch.arch import draws_numbers, parse
 from rksearch.arch.cost import cost
 from rksearch.errors import RksearchError
+from rksearch.results.events import SharingMeasured
 from rksearch.space import Space
 
 logger = logging.getLogger(__name__)
@@ -72,15 +73,16 @@ class Sharing:
         """How many seeds to train as one program: one unless that beats so many trials at a time."""
         return fewest_worthwhile({1: self.images_per_s[self.trials_per_gpu], **self.together})
 
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {
-            "training": asdict(self.training),
-            "images_per_s": _named(self.images_per_s),
-            "together": _named(self.together),
-            "trials_per_gpu": self.trials_per_gpu,
-            "seeds_together": self.seeds_together,
-        }
+    @property
+    def measured(self) -> SharingMeasured:
+        """The event for the ledger."""
+        return SharingMeasured(
+            training=asdict(self.training),
+            images_per_s=_named(self.images_per_s),
+            together=_named(self.together),
+            trials_per_gpu=self.trials_per_gpu,
+            seeds_together=self.seeds_together,
+        )
 
 
 def _named(rates: Mapping[int, float]) -> dict[str, float]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from rksearch.arch import draws_numbers, parse
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.records import TrialSpec
 
 
@@ -43,27 +43,6 @@ class Task:
     def each(self) -> list[Task]:
         """What it does, trial by trial."""
         return [replace(self, trial=trial, beside=()) for trial in (self.trial, *self.beside)]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` is the inverse."""
-        return {
-            "action": self.action,
-            "trial": self.trial.to_json(),
-            "until": self.until,
-            "alone": self.alone,
-            "beside": [trial.to_json() for trial in self.beside],
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Task:
-        """The task that `to_json` wrote."""
-        return cls(
-            record["action"],
-            TrialSpec.from_json(record["trial"]),
-            record["until"],
-            record["alone"],
-            tuple(map(TrialSpec.from_json, record["beside"])),
-        )
 
 
 def first_training(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -245,7 +246,7 @@ class Space:
             "most_macs": self.most_macs._asdict(),
             "baselines": [str(spec) for spec in definition.baselines],
             "known": [str(spec) for spec in definition.known],
-            "recipe": definition.recipe.to_json(),
+            "recipe": msgspec.to_builtins(definition.recipe),
             "train_images": definition.train_images,
             "trials": definition.trials,
             "seeds": {"search": definition.search_seeds, "final": definition.final_seeds},

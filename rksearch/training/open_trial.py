@@ -18,6 +18,7 @@ from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.models.witness import witness
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.compiling import Choice
@@ -53,7 +54,7 @@ class OpenTrial:
         self._known: dict[str, Any] = {}
         for saved in store.newest_first():
             if "result" in saved.state:
-                self.result, self.weights = TrialResult.from_json(saved.state["result"]), saved.state["model"]
+                self.result, self.weights = from_plain(TrialResult, saved.state["result"]), saved.state["model"]
             break
 
     @property
@@ -130,7 +131,7 @@ class OpenTrial:
         assert trainer is not None
         state = trainer.state_dict()
         if trainer.done:
-            state["result"] = self._completed(trainer).to_json()
+            state["result"] = to_plain(self._completed(trainer))
         self._store.save(state)
         if on_epoch is not None:
             on_epoch(self.spec, trainer.epochs[-1])

@@ -17,7 +17,9 @@ from typing import Any
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.bench.scheduling import resident_kib
-from rksearch.results.ledger import History, Ledger
+from rksearch.results.codec import to_plain
+from rksearch.results.history import History
+from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
@@ -161,4 +163,4 @@ def _result(trial: TrialSpec, epochs: int, space: Space, rng: random.Random) -> 
         for t in range(1, epochs + 1)
     )
     status: Status = "complete" if epochs == full else "paused"
-    return TrialResult(status=status, epochs=curve, **counts._asdict()).to_json()
+    return to_plain(TrialResult(status=status, epochs=curve, **counts._asdict()))

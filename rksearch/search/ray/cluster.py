@@ -16,6 +16,7 @@ from rich.console import Console
 
 from rksearch.cli.live import view
 from rksearch.errors import RksearchError, RunError
+from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
 from rksearch.search.reservations import Reservations, has_gpu
 from rksearch.search.resources import Resources
@@ -99,7 +100,7 @@ def perform_all(
         run_dir.clear_tune()
         tuner = tune.Tuner(
             tune.with_resources(
-                performer(work or outcome_of), lambda config: reservations.of(Task.from_json(config["task"]))
+                performer(work or outcome_of), lambda config: reservations.of(from_plain(Task, config["task"]))
             ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
@@ -181,7 +182,7 @@ def _shared(resources: Resources, sample: Training, state: RunState, console: Co
             f"{_rates_text(found.together)}); --seeds-together says otherwise",
             highlight=False,
         )
-    state.ledger.write_sharing(found.to_json())
+    state.ledger.write_sharing(found.measured)
     return replace(
         resources,
         gpus_per_trial=1 / found.trials_per_gpu,

@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from rksearch.errors import RksearchError
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Epoch, TrialSpec
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
@@ -43,7 +44,7 @@ def performer(work: Work) -> Callable[[Mapping[str, Any]], None]:
 
 def _perform(config: Mapping[str, Any], work: Work) -> None:
     """A worker's work on one task; reports each epoch, and at last the outcome as JSON under `outcome`."""
-    task = Task.from_json(config["task"])
+    task = from_plain(Task, config["task"])
     execution = Execution(**config["execution"])
 
     def on_epoch(trial: TrialSpec, epoch: Epoch) -> None:
@@ -65,10 +66,10 @@ def outcome_of(
 
     try:
         if task.action == "test":
-            return {"results": [trial.test_trial(task.trial, execution).to_json()]}
+            return {"results": [to_plain(trial.test_trial(task.trial, execution))]}
         specs = [task.trial, *task.beside]
         found = trial.run_trials(specs, execution, on_epoch, until=task.until)
-        return {"results": [result.to_json() for result in found]}
+        return {"results": [to_plain(result) for result in found]}
     except RksearchError as error:
         # Not the network's fault (that would be a failed result): every other task would meet it too.
         return {"abort": str(error)}
@@ -116,7 +117,7 @@ class LedgerSearcher(Unpickled, Searcher):
             return Searcher.FINISHED if self.state.done else None
         self.tasks[trial_id] = task
         memory_share = self._reservations.memory_share(task)
-        return {"task": task.to_json(), "execution": {**self.execution, "memory_share": memory_share}}
+        return {"task": to_plain(task), "execution": {**self.execution, "memory_share": memory_share}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: with an outcome, or because its worker died once too often."""
@@ -194,4 +195,4 @@ def forget(trial: Trial) -> None:
 
 def task_label(trial: Trial) -> str:
     """How Tune names a trial and its scratch directory."""
-    return Task.from_json(trial.config["task"]).id.replace(":", "-")
+    return from_plain(Task, trial.config["task"]).id.replace(":", "-")
