@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from rksearch.bench.memory import allocated_peak, held_bytes
 from rksearch.data.facts import Dataset
-from rksearch.training.engine.device import Precision, autocast
+from rksearch.training.engine.device import autocast
+from rksearch.training.execution import Precision
 
 
 class StepMemory(NamedTuple):
