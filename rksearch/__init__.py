@@ -71,7 +71,7 @@ def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, im
     Raises:
         SpecError: the name is malformed, or the images are too small for the network.
     """
-    from rksearch.data.facts import image_shape
+    from rksearch.arch.image import image_shape
     from rksearch.models import build
 
     spec = parse(name) if isinstance(name, str) else name
