@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import ArchSpec
+from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import BOTTLENECK, Layout, Row, image_size, is_large, layout
-from rksearch.data.facts import Dataset
 
 Array = npt.NDArray[np.int64]
 Count = int | Array
@@ -83,7 +83,7 @@ def layout_cost(net: Layout) -> Cost:
     return Cost(*(sum(column) for column in zip(*counts, strict=True)))
 
 
-def cost(spec: ArchSpec, data: Dataset) -> Cost:
+def cost(spec: ArchSpec, data: ImageShape) -> Cost:
     """Counts of `spec` for one image of `data`.
 
     Raises:
@@ -92,7 +92,7 @@ def cost(spec: ArchSpec, data: Dataset) -> Cost:
     return layout_cost(layout(spec, data))
 
 
-def areas(data: Dataset, periods: int) -> list[int]:
+def areas(data: ImageShape, periods: int) -> list[int]:
     """Pixels of a feature map in each period: every transition halves height and width, rounding down."""
     first = image_size(data)
     if is_large(data):
@@ -100,7 +100,7 @@ def areas(data: Dataset, periods: int) -> list[int]:
     return [(first.height >> i) * (first.width >> i) for i in range(periods)]
 
 
-def stem_cost(data: Dataset, k: Count, m: Count) -> Part:
+def stem_cost(data: ImageShape, k: Count, m: Count) -> Part:
     """conv3x3 from the image to the m * k channels of the first state; conv7x7/2 and a norm for large images."""
     if is_large(data):
         weights = 49 * data.channels * m * k
@@ -147,13 +147,13 @@ def transition_cost(k: Count, m_in: Count, m_out: Count, area: int) -> Part:
     return Part(weights + 2 * m_in * k, weights, weights * area)
 
 
-def head_cost(data: Dataset, k: Count, m: Count) -> Part:
+def head_cost(data: ImageShape, k: Count, m: Count) -> Part:
     """BN, global average pooling, linear with bias."""
     weights = m * k * data.classes
     return Part(weights + data.classes + 2 * m * k, weights + data.classes, weights)
 
 
-def residual_areas(data: Dataset, periods: int) -> list[int]:
+def residual_areas(data: ImageShape, periods: int) -> list[int]:
     """Pixels in each period of a residual network: every transition halves height and width, rounding up."""
     size = image_size(data)
     if is_large(data):
@@ -165,7 +165,7 @@ def residual_areas(data: Dataset, periods: int) -> list[int]:
     return found
 
 
-def residual_stem_cost(data: Dataset, width: int) -> Part:
+def residual_stem_cost(data: ImageShape, width: int) -> Part:
     """A convolution as in `stem_cost`, and always a norm."""
     stem = stem_cost(data, width, 1)
     return stem if is_large(data) else stem.plus(Part(2 * width, 0, 0))
@@ -191,14 +191,14 @@ def residual_transition_cost(width: int, area: int) -> Part:
     return Part(weights + 4 * width, weights, weights * area)
 
 
-def residual_head_cost(data: Dataset, width: int) -> Part:
+def residual_head_cost(data: ImageShape, width: int) -> Part:
     """Global average pooling and linear with bias; the blocks end in an activation, so there is no norm."""
     weights = width * data.classes
     return Part(weights + data.classes, weights + data.classes, weights)
 
 
 def network_cost(
-    data: Dataset,
+    data: ImageShape,
     bottleneck: bool,
     k: Count,
     m: Sequence[Count],
@@ -220,7 +220,7 @@ def network_cost(
 
 
 def network_activations(
-    data: Dataset, bottleneck: bool, k: Count, m: Sequence[Count], s: Sequence[Count], r: Sequence[Count]
+    data: ImageShape, bottleneck: bool, k: Count, m: Sequence[Count], s: Sequence[Count], r: Sequence[Count]
 ) -> Count:
     """Elements of feature maps that training keeps per image, in closed form; arguments as for `network_cost`.
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from rksearch.arch import ArchSpec, Period, ResidualRKNet, RKNet, Steps
+from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import Layout, Row, layout
-from rksearch.data.facts import Dataset
 
 PART_WIDTH, GAP, LINE, MARGIN = 210, 22, 18, 16
 MOST_SHOWN = 8
@@ -28,8 +28,8 @@ class _Part:
     notes: list[str]
 
 
-def draw(spec: ArchSpec, data: Dataset) -> str:
-    """The picture of a network for images of `data`, as the text of an SVG file.
+def draw(spec: ArchSpec, data: ImageShape, images: str) -> str:
+    """The picture of a network for `images` (their name) of shape `data`, as the text of an SVG file.
 
     Raises:
         SpecError: the images are too small for the network.
@@ -40,7 +40,7 @@ def draw(spec: ArchSpec, data: Dataset) -> str:
     heights = [(2 + len(_shortened(p.units)) + len(p.notes)) * LINE + 14 for p in parts]
     width = len(parts) * (PART_WIDTH + GAP) - GAP + 2 * MARGIN
     height = max(heights) + 2 * MARGIN + 2 * LINE
-    shapes = [_text(MARGIN, MARGIN + LINE - 4, f"{spec} for {data.name}", "title")]
+    shapes = [_text(MARGIN, MARGIN + LINE - 4, f"{spec} for {images}", "title")]
     for i, (part, tall) in enumerate(zip(parts, heights, strict=True)):
         left, top = MARGIN + i * (PART_WIDTH + GAP), MARGIN + 2 * LINE
         if i:

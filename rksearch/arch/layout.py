@@ -23,13 +23,13 @@ from rksearch.arch import (
 from rksearch.arch.families.dense_rows import BOTTLENECK, densenet, rknet
 from rksearch.arch.families.implicit_rows import cliquenet, rkcnn
 from rksearch.arch.families.residual_rows import preact_resnet, residual_rknet, resnet
+from rksearch.arch.image import ImageShape
 from rksearch.arch.rows import LARGE_IMAGE, Kind, Layout, Row, Size, Writer, image_size, is_large
-from rksearch.data.facts import Dataset
 
 __all__ = ["BOTTLENECK", "LARGE_IMAGE", "Kind", "Layout", "Row", "Size", "image_size", "is_large", "layout"]
 
 
-def layout(spec: ArchSpec, data: Dataset) -> Layout:
+def layout(spec: ArchSpec, data: ImageShape) -> Layout:
     """The rows of `spec` for images of `data`.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from rksearch.arch import RKCNN, ArchSpec
-from rksearch.data.facts import Dataset
+from rksearch.arch.image import ImageShape
 from rksearch.errors import SpecError
 
 Kind = Literal["conv", "norm", "avgpool", "maxpool", "global_pool", "linear", "coefficients"]
@@ -73,7 +73,7 @@ class Layout:
     """All rows of one network for one data set, in forward order."""
 
     spec: ArchSpec
-    dataset: Dataset
+    shape: ImageShape
     rows: tuple[Row, ...]
 
     def under(self, prefix: str) -> tuple[Row, ...]:
@@ -93,12 +93,12 @@ class Layout:
         return replace(self, rows=tuple(rows))
 
 
-def image_size(data: Dataset) -> Size:
+def image_size(data: ImageShape) -> Size:
     """Resolution of the images."""
     return Size(data.height, data.width)
 
 
-def is_large(data: Dataset) -> bool:
+def is_large(data: ImageShape) -> bool:
     """Whether images enter through conv7x7/2-BN-ReLU-maxpool3/2 instead of conv3x3."""
     return min(data.height, data.width) >= LARGE_IMAGE
 
@@ -111,7 +111,7 @@ class Writer:
         rows: the rows so far.
     """
 
-    def __init__(self, spec: ArchSpec, data: Dataset) -> None:
+    def __init__(self, spec: ArchSpec, data: ImageShape) -> None:
         self.spec = spec
         self.data = data
         self.size = image_size(data)

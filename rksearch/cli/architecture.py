@@ -115,7 +115,7 @@ def _draw(spec: ArchSpec, data: Dataset, path: Path) -> None:
     from rksearch.arch.drawing import draw
 
     try:
-        path.write_text(draw(spec, data), encoding="utf-8")
+        path.write_text(draw(spec, data, data.name), encoding="utf-8")
     except OSError as error:
         raise RksearchError(
             f"the drawing cannot be written to {path} ({error.strerror}); choose another file"

@@ -16,10 +16,10 @@ from rksearch.space.vocabulary import OBJECTIVES, SAMPLERS
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rksearch.results.plan import Plan
     from rksearch.results.run_dir import RunDir
     from rksearch.search.driver import Ending
     from rksearch.search.resources import Resources
-    from rksearch.search.settings import Settings
 
 
 @click.command()
@@ -95,7 +95,7 @@ def run(
     from rksearch.arch import parse
     from rksearch.results.run_dir import RunDir, next_free
     from rksearch.search.imports import imported
-    from rksearch.search.settings import Asked, settings_of
+    from rksearch.search.planning import Asked, plan_of
     from rksearch.space import load_space
 
     space = load_space(space_name)
@@ -113,7 +113,7 @@ def run(
         control=control,
         timed=resources.limited,
     )
-    settings = settings_of(space.definition, asked, members=len(space))
+    settings = plan_of(space.definition, asked, members=len(space))
     if imports:
         begin, known = imported(imports, space, settings)
         settings = replace(settings, start=tuple(dict.fromkeys((*settings.start, *begin))), imported=tuple(known))
@@ -133,7 +133,7 @@ def run(
     return _conclude(run_dir, driver.start(space, settings, run_dir, resources, console))
 
 
-def _epochs_text(settings: Settings) -> str:
+def _epochs_text(settings: Plan) -> str:
     full = settings.recipe.epochs
     if settings.racing is None:
         return f"{full} epochs each"

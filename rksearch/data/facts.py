@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rksearch.arch.image import ImageShape
 from rksearch.errors import DataError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dataset:
+class Dataset(ImageShape):
     """Facts about a labelled image data set.
 
     Attributes:
         name: what the user types.
-        channels, height, width: shape of one image, (C, H, W).
-        classes: number of labels.
         mean, std: per channel, on the 0..255 scale of the stored pixels.
         crop_padding: zero padding on every side before the random crop, in pixels; 0 for no random crop.
         flip: whether a mirrored image keeps its label.
@@ -27,10 +26,6 @@ class Dataset:
     """
 
     name: str
-    channels: int
-    height: int
-    width: int
-    classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop_padding: int
@@ -127,27 +122,3 @@ def dataset(name: str) -> Dataset:
         raise DataError(
             f"the data set must be one of {', '.join(DATASETS)}, but got {name!r}{nearest(name, DATASETS)}"
         ) from None
-
-
-def image_shape(*, channels: int, size: int, classes: int) -> Dataset:
-    """Square images of a data set that is not in the list: enough to build and cost a network, not to load one.
-
-    Raises:
-        DataError: a number is below 1.
-    """
-    for what, value in (("in_channels", channels), ("image_size", size), ("num_classes", classes)):
-        if value < 1:
-            raise DataError(f"{what} must be at least 1, but got {value!r}")
-    return Dataset(
-        name=f"{channels}x{size}x{size}",
-        channels=channels,
-        height=size,
-        width=size,
-        classes=classes,
-        mean=(0.0,) * channels,
-        std=(255.0,) * channels,
-        crop_padding=0,
-        flip=False,
-        val_fraction=0.1,
-        source="none",
-    )

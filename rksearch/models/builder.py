@@ -17,8 +17,8 @@ from rksearch.arch import (
     ResNet,
     RKNet,
 )
+from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import layout
-from rksearch.data.facts import Dataset
 from rksearch.models.blocks import DenseBlock, DenseStage, Period, Stem, Transition
 from rksearch.models.implicit import (
     CliqueBlock,
@@ -35,7 +35,7 @@ from rksearch.models.residual import BasicBlock, Group, PreActBlock, ResidualPer
 Maker = Callable[[Parts, str], nn.Module]
 
 
-def build(spec: ArchSpec, data: Dataset) -> nn.Sequential:
+def build(spec: ArchSpec, data: ImageShape) -> nn.Sequential:
     """The network of `spec` for images of `data`: float images (N, C, H, W) to logits (N, classes).
 
     The top level is a sequence `stem, period1, transition1, period2, ..., head` (`block` for DenseNets and CliqueNets,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rksearch.arch.cost import Cost
-from rksearch.data.facts import Dataset
+from rksearch.arch.image import ImageShape
 
 
 def count_params(model: nn.Module) -> int:
@@ -19,7 +19,7 @@ def count_params(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def count_fvcore_flops(model: nn.Module, data: Dataset) -> int | None:
+def count_fvcore_flops(model: nn.Module, data: ImageShape) -> int | None:
     """What fvcore counts for one image in eval mode, or None where fvcore is not installed.
 
     The model is left in the mode it was in. It must be on the CPU.
@@ -42,7 +42,7 @@ def count_fvcore_flops(model: nn.Module, data: Dataset) -> int | None:
     return flops
 
 
-def witness(model: nn.Module, data: Dataset, expected: Cost) -> dict[str, Any]:
+def witness(model: nn.Module, data: ImageShape, expected: Cost) -> dict[str, Any]:
     """Counts taken from the built model, and whether they agree with the closed forms.
 
     Returns:

@@ -22,10 +22,10 @@ from itertools import islice
 
 from rksearch.results.fronts import ArchSummary, by_macs, by_params, membership, rk_front, summarise
 from rksearch.results.ledger import History
+from rksearch.results.plan import Plan
 from rksearch.results.records import Role, TrialResult, TrialSpec
 from rksearch.search.racing import Field, Race, Racer, expected_epochs
 from rksearch.search.samplers.base import Sampler
-from rksearch.search.settings import Settings
 from rksearch.search.tasks import Phase, Remaining, Task, first_training
 
 CERTAIN = 0.02
@@ -45,7 +45,7 @@ class SearchAgenda:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Plan,
         sampler: Sampler,
         history: History,
         *,

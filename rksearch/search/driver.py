@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from rich.console import Console
 
 from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.environment import environment
 from rksearch.results.ledger import History, Ledger
+from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir
+from rksearch.results.schema1 import downgraded_plan, upgraded_plan
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
 from rksearch.search.final import FinalAgenda, finalists
@@ -23,7 +26,6 @@ from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
 from rksearch.search.samplers.base import Observation, Sampler
-from rksearch.search.settings import Settings
 from rksearch.search.sharing import Training, typical
 from rksearch.search.tasks import Agenda
 from rksearch.space import Space, parse_space
@@ -33,7 +35,7 @@ from rksearch.training.mirror import require_storage
 Ending = Literal["finished", "interrupted"]
 
 
-def start(space: Space, settings: Settings, run_dir: RunDir, resources: Resources, console: Console) -> Ending:
+def start(space: Space, settings: Plan, run_dir: RunDir, resources: Resources, console: Console) -> Ending:
     """Begin a run, or go on with it where the directory already holds the same one.
 
     Raises:
@@ -45,8 +47,8 @@ def start(space: Space, settings: Settings, run_dir: RunDir, resources: Resource
         begun = ledger.read().run
         if begun is not None:
             _require_same(begun, space, settings, run_dir)
-        if begun is None or begun["plan"] != settings.to_json():
-            ledger.write_run(name=run_dir.path.name, space=space.to_json(), plan=settings.to_json())
+        if begun is None or _plan_of(begun) != settings:
+            ledger.write_run(name=run_dir.path.name, space=space.to_json(), plan=downgraded_plan(to_plain(settings)))
         return _search(space, settings, ledger, run_dir, resources, console)
 
 
@@ -113,7 +115,7 @@ def final(
         return _perform(state, settings, ledger, run_dir, resources, console, space, seeds=fresh)
 
 
-def _begun(run_dir: RunDir) -> tuple[History, Space, Settings]:
+def _begun(run_dir: RunDir) -> tuple[History, Space, Plan]:
     """A run that a directory holds: its history, its space and its plan.
 
     Raises:
@@ -124,27 +126,31 @@ def _begun(run_dir: RunDir) -> tuple[History, Space, Settings]:
     if found.run is None:
         raise RunError(f"a ledger begins with its run, but that of {run_dir.path} is damaged; start a new run")
     space = parse_space(found.run["space"]["yaml"], name=found.run["space"]["name"])
-    return found, space, Settings.from_json(found.run["plan"])
+    return found, space, _plan_of(found.run)
 
 
-def _require_same(begun: dict[str, Any], space: Space, settings: Settings, run_dir: RunDir) -> None:
+def _plan_of(record: Mapping[str, Any]) -> Plan:
+    return from_plain(Plan, upgraded_plan(record["plan"]))
+
+
+def _require_same(begun: dict[str, Any], space: Space, settings: Plan, run_dir: RunDir) -> None:
     """A run goes on with what it began with; only how many trainings there are may change."""
     if begun["space"]["sha256"] != space.definition.sha256:
         raise RunError(
             f"a run goes on with the space it began with, but {run_dir.path} began with another text of "
             f"{begun['space']['name']!r}; choose another --out, or go on with `rksearch resume`"
         )
-    now = settings.to_json()
-    for key, before in begun["plan"].items():
-        if key not in ("trials", "replicates") and now[key] != before:
+    before, now = to_plain(_plan_of(begun)), to_plain(settings)
+    for key, value in before.items():
+        if key not in ("trials", "replicates") and now[key] != value:
             raise RunError(
-                f"a run goes on with the {key} it began with, but {run_dir.path} has {before!r} and {now[key]!r} was "
+                f"a run goes on with the {key} it began with, but {run_dir.path} has {value!r} and {now[key]!r} was "
                 "asked for; choose another --out, or go on with `rksearch resume`"
             )
 
 
 def _search(
-    space: Space, settings: Settings, ledger: Ledger, run_dir: RunDir, resources: Resources, console: Console
+    space: Space, settings: Plan, ledger: Ledger, run_dir: RunDir, resources: Resources, console: Console
 ) -> Ending:
     sampler = sampler_of(space, settings, ledger.read())
     state = RunState(
@@ -158,7 +164,7 @@ def _search(
     return _perform(state, settings, ledger, run_dir, resources, console, space, seeds=seeds)
 
 
-def sampler_of(space: Space, settings: Settings, history: History) -> Sampler:
+def sampler_of(space: Space, settings: Plan, history: History) -> Sampler:
     """The sampler of a run, which knows what other runs have found but nothing of this one yet."""
     first = {*settings.baselines, *settings.known}
     ids = (trial_id.rpartition("@") for trial_id in history.started)
@@ -173,12 +179,12 @@ def sampler_of(space: Space, settings: Settings, history: History) -> Sampler:
         start=settings.start,
     )
     for item in settings.imported:
-        values = tuple(map(float, item["values"]))
-        sampler.observe(Observation(arch=item["arch"], status="complete", epochs=(), values=values))
+        values = tuple(math.nan if value is None else value for value in item.values)
+        sampler.observe(Observation(arch=item.arch, status="complete", epochs=(), values=values))
     return sampler
 
 
-def agenda_of(space: Space, settings: Settings, sampler: Sampler) -> Callable[[History], Agenda]:
+def agenda_of(space: Space, settings: Plan, sampler: Sampler) -> Callable[[History], Agenda]:
     """The agenda of a run, given its history."""
     race = None
     if settings.racing:
@@ -203,7 +209,7 @@ def agenda_of(space: Space, settings: Settings, sampler: Sampler) -> Callable[[H
 
 def _perform(
     state: RunState,
-    settings: Settings,
+    settings: Plan,
     ledger: Ledger,
     run_dir: RunDir,
     resources: Resources,

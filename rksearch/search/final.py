@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
 from rksearch.results.ledger import History
+from rksearch.results.plan import Plan
 from rksearch.results.records import TrialSpec
-from rksearch.search.settings import Settings
 from rksearch.search.tasks import Phase, Remaining, Task, first_training
 
 
@@ -21,7 +21,7 @@ class FinalAgenda:
             own; 0 to read with the trainings of the search.
     """
 
-    def __init__(self, settings: Settings, archs: Sequence[str], *, fresh: int) -> None:
+    def __init__(self, settings: Plan, archs: Sequence[str], *, fresh: int) -> None:
         self._settings = settings
         self._archs = tuple(archs)
         self._fresh = fresh

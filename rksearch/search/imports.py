@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rksearch.arch import parse
 from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
 from rksearch.results.ledger import Ledger
+from rksearch.results.plan import ImportedObservation, Plan
 from rksearch.results.run_dir import RunDir
 from rksearch.search.objectives import objective
 from rksearch.search.run_state import values_of
-from rksearch.search.settings import Settings
 from rksearch.space import Space
 
 
-def imported(directories: Sequence[Path], space: Space, settings: Settings) -> tuple[list[str], list[dict[str, Any]]]:
+def imported(directories: Sequence[Path], space: Space, settings: Plan) -> tuple[list[str], list[ImportedObservation]]:
     """What the runs in `directories` teach about `space`.
 
     Returns:
         The architectures on their fronts that the space holds, to be proposed first; and, of the runs that trained by
-        the same recipe on the same images, the objectives of every first training that the space holds, for the
-        sampler: `arch`, `values` and the name of the `run`. Nothing of them counts as a result of this run.
+        the same recipe on the same images, the objectives of every first training that the space holds and that
+        has all of them, for the sampler. Nothing of them counts as a result of this run.
 
     Raises:
         RunError: a directory holds no run.
     """
     start: dict[str, None] = {}
-    observations: list[dict[str, Any]] = []
+    observations: list[ImportedObservation] = []
     objectives = [objective(name) for name in settings.objectives]
     for directory in directories:
         run_dir = RunDir(directory)
@@ -45,6 +45,7 @@ def imported(directories: Sequence[Path], space: Space, settings: Settings) -> t
             )
             first = spec.replicate == 0 and spec.role in ("known", "candidate") and result.status == "complete"
             if same and first and parse(spec.arch) in space:
-                values = list(values_of(spec, result, objectives))
-                observations.append({"arch": spec.arch, "values": values, "run": run_dir.path.name})
+                values = values_of(spec, result, objectives)
+                if all(map(math.isfinite, values)):  # another run may not have measured what this one minimises
+                    observations.append(ImportedObservation(arch=spec.arch, values=values, run=run_dir.path.name))
     return list(start), observations

@@ -1,4 +1,4 @@
-"""Racing: trials pause at rungs, and of those that are about as large only the better share goes on.
+"""Racing: trials pause at rungs, and of those that are about as large only the better share continues.
 
 A small network is never compared with a large one: the comparison is within bands of parameters, so that racing does
 not bend the front. A pause costs nothing (the checkpoint is there), nothing waits for anything: whenever a slot is
@@ -9,55 +9,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from rksearch.errors import SpaceError
+from rksearch.results.plan import RacingRule, Rank
 from rksearch.results.records import Epoch
-from rksearch.space.vocabulary import RANKS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Racing:
-    """When trials pause, and which go on.
-
-    Attributes:
-        rungs: epochs at which a trial pauses, rising.
-        keep: share of each band that goes on from a rung.
-        bands: how many bands of equal width in log-parameters.
-        rank: what trials are ranked by: `val_error`, the validation error at the rung, or `train_loss_sum`, the sum of
-            the training losses of all epochs up to it (Ru et al. 2021).
-
-    Raises:
-        SpaceError: a value breaks a rule.
-    """
-
-    rungs: tuple[int, ...]
-    keep: float
-    bands: int
-    rank: str
-
-    def __post_init__(self) -> None:
-        rules: list[tuple[bool, str, object]] = [
-            (bool(self.rungs) and self.rungs[0] >= 1, "rungs must be epochs from 1 on", self.rungs),
-            (list(self.rungs) == sorted(set(self.rungs)), "rungs must rise", self.rungs),
-            (0 < self.keep < 1, "keep must lie between 0 and 1", self.keep),
-            (self.bands >= 1, "bands must be at least 1", self.bands),
-            (self.rank in RANKS, f"rank must be one of {', '.join(RANKS)}", self.rank),
-        ]
-        for holds, rule, value in rules:
-            if not holds:
-                raise SpaceError(f"racing: {rule}, but got {value!r}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_json` is the inverse."""
-        return {"rungs": list(self.rungs), "keep": self.keep, "bands": self.bands, "rank": self.rank}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Racing:
-        """The racing that `to_json` wrote."""
-        return cls(rungs=tuple(record["rungs"]), keep=record["keep"], bands=record["bands"], rank=record["rank"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +37,7 @@ _Place = tuple[float, int, str]
 """Score, params and architecture: the less, the better."""
 
 
-def score(epochs: Sequence[Epoch], rung: int, rank: str) -> float:
+def score(epochs: Sequence[Epoch], rung: int, rank: Rank) -> float:
     """What a trial is ranked by at `rung`, the less the better; infinite where it never got there."""
     if len(epochs) < rung:
         return math.inf
@@ -92,7 +48,7 @@ def score(epochs: Sequence[Epoch], rung: int, rank: str) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def expected_epochs(racing: Racing | None, full: int, *, done: int = 0) -> float:
+def expected_epochs(racing: RacingRule | None, full: int, *, done: int = 0) -> float:
     """What a training of `full` epochs still costs after `done` of them: on the average, where it races.
 
     Who stands at a rung has yet to be kept; who is still on the way to the first one runs there for certain.
@@ -113,7 +69,7 @@ class Race:
             the range between.
     """
 
-    def __init__(self, racing: Racing, *, smallest: int, largest: int) -> None:
+    def __init__(self, racing: RacingRule, *, smallest: int, largest: int) -> None:
         self.racing = racing
         low, high = math.log(smallest), math.log(max(largest, smallest + 1))
         width = (high - low) / racing.bands

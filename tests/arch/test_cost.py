@@ -16,8 +16,9 @@ from rksearch.arch.cost import (
     stem_cost,
     transition_cost,
 )
+from rksearch.arch.image import image_shape
 from rksearch.arch.layout import layout
-from rksearch.data.facts import dataset, image_shape
+from rksearch.data.facts import dataset
 from rksearch.errors import SpecError
 from rksearch.models import build
 from rksearch.models.methods import Coefficients

@@ -13,7 +13,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(name, data="cifar10"):
-    root = ElementTree.fromstring(draw(parse(name), dataset(data)))
+    root = ElementTree.fromstring(draw(parse(name), dataset(data), data))
     texts = [t.text for t in root.iter(f"{SVG}text")]
     rects = [r.get("class", "") for r in root.iter(f"{SVG}rect")]
     return texts, rects
@@ -56,7 +56,7 @@ def test_describe_writes_the_picture(tmp_path):
     path = tmp_path / "net.svg"
     done = CliRunner().invoke(cli, ["describe", "RKNet-Res-2x1@heun2", "--dataset", "digits", "--draw", str(path)])
     assert done.exit_code == 0, done.output
-    assert path.read_text(encoding="utf-8") == draw(parse("RKNet-Res-2x1@heun2"), dataset("digits"))
+    assert path.read_text(encoding="utf-8") == draw(parse("RKNet-Res-2x1@heun2"), dataset("digits"), "digits")
     assert "heun2, order 2" in done.output
     lost = CliRunner().invoke(cli, ["describe", "ResNet-8", "--draw", str(tmp_path / "no" / "net.svg")])
     assert "cannot be written" in str(lost.exception)

@@ -87,7 +87,7 @@ def test_the_roofline_adds_up_a_network_by_hand() -> None:
             "global_pool": (2, 2),
         }[row.kind]
         values += factor_in * into + factor_out * out
-    params = sum(p.numel() for p in build(net.spec, net.dataset).parameters())
+    params = sum(p.numel() for p in build(net.spec, net.shape).parameters())
     assert step_bytes(net, 32, 2) == 32 * 2 * values + 40 * params
     ceilings = Ceilings(precision="bf16", matmul_flops=4e9, conv_flops=2e9, copy_bytes=1e9)
     bound = roofline(net, 32, ceilings)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rksearch.arch.image import ImageShape
 from rksearch.bench.memory import allocated_peak, held_bytes
-from rksearch.data.facts import Dataset
 from rksearch.training.engine.device import autocast
 from rksearch.training.execution import Precision
 
@@ -27,7 +27,7 @@ class StepMemory(NamedTuple):
     peak: int
 
 
-def measure_step(model: nn.Module, data: Dataset, batch_size: int, precision: Precision) -> StepMemory:
+def measure_step(model: nn.Module, data: ImageShape, batch_size: int, precision: Precision) -> StepMemory:
     """Take training steps on random images of `data`, on the device where `model` is, and count.
 
     The model's weights change.
@@ -52,7 +52,7 @@ def measure_step(model: nn.Module, data: Dataset, batch_size: int, precision: Pr
     return StepMemory(_kept_bytes(loss, known), batch + held_bytes(model, optimizer) + allocated_peak(step, device))
 
 
-def measure_evaluation(model: nn.Module, data: Dataset, batch_size: int, precision: Precision) -> int:
+def measure_evaluation(model: nn.Module, data: ImageShape, batch_size: int, precision: Precision) -> int:
     """Most bytes that an evaluation of random images of `data` takes at once, weights and batch included.
 
     As `measure_step` counts. The model is left in evaluation mode.
@@ -68,7 +68,7 @@ def measure_evaluation(model: nn.Module, data: Dataset, batch_size: int, precisi
     return sum(tensor.untyped_storage().nbytes() for tensor in static) + allocated_peak(evaluate, device)
 
 
-def _batch(model: nn.Module, data: Dataset, batch_size: int) -> tuple[torch.device, Tensor, Tensor]:
+def _batch(model: nn.Module, data: ImageShape, batch_size: int) -> tuple[torch.device, Tensor, Tensor]:
     """The model's device, and random images and labels there."""
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)

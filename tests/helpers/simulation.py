@@ -11,14 +11,15 @@ from rksearch.arch.cost import cost
 from rksearch.data.facts import dataset
 from rksearch.recipes.recipe import recipe
 from rksearch.results.ledger import Ledger
+from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
-from rksearch.search.racing import Race, Racing
+from rksearch.search.objectives import DEFAULT
+from rksearch.search.racing import Race
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers.base import Observation
-from rksearch.search.settings import Settings
 from rksearch.search.tasks import Task
 
 BASELINES = ("ResNet-8", "DenseNet-10-k4")
@@ -31,10 +32,10 @@ ARCHS = [
     for s in (1, 2)
     for r in (1, 2)
 ]
-RACING = Racing(rungs=(1, 3), keep=1 / 3, bands=2, rank="val_error")
+RACING = RacingRule(rungs=(1, 3), keep=1 / 3, bands=2, rank="val_error")
 
 
-def settings(**changes: Any) -> Settings:
+def settings(**changes: Any) -> Plan:
     plan: dict[str, Any] = {
         "dataset": "digits",
         "recipe": recipe("short", epochs=9),
@@ -44,8 +45,11 @@ def settings(**changes: Any) -> Settings:
         "trials": 6,
         "search_seeds": 1,
         "final_seeds": 3,
+        "objectives": DEFAULT,
+        "sampler": "tpe",
+        "sampler_seed": 0,
     }
-    return Settings(**{**plan, **changes})
+    return Plan(**{**plan, **changes})
 
 
 class ListSampler:

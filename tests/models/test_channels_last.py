@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves
 
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import row_cost
+from rksearch.arch.image import image_shape
 from rksearch.arch.layout import layout
-from rksearch.data.facts import image_shape
 from rksearch.models import build
 from rksearch.models.kernels.channels_last import every_second_pixel, last_channels, mean_of_pixels, side_by_side
 from rksearch.models.recompute import recompute

@@ -6,7 +6,7 @@ import torchvision.models
 from torch import nn
 
 from rksearch.arch import parse
-from rksearch.data.facts import image_shape
+from rksearch.arch.image import image_shape
 from rksearch.models import build
 from rksearch.models.witness import count_params
 

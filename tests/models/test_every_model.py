@@ -9,7 +9,7 @@ from torch.nn import functional as F
 import rksearch
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
-from rksearch.data.facts import Dataset, image_shape
+from rksearch.arch.image import ImageShape, image_shape
 from rksearch.models import build
 from rksearch.models.witness import count_params
 
@@ -26,7 +26,7 @@ def size(name: str) -> int:
     return IMAGENET_SIZE if four else 32
 
 
-def data_of(name: str) -> Dataset:
+def data_of(name: str) -> ImageShape:
     return image_shape(channels=3, size=size(name), classes=10)
 
 

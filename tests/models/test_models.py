@@ -16,8 +16,8 @@ from rksearch.arch import (
     RKNet,
     parse,
 )
+from rksearch.arch.image import image_shape
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.data.facts import image_shape
 from rksearch.errors import DataError, SpecError
 from rksearch.models import build
 from rksearch.models.methods import Coefficients

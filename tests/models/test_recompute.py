@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from rksearch.arch import ArchSpec, parse
-from rksearch.data.facts import image_shape
+from rksearch.arch.image import image_shape
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.training.engine.device import has_native_bf16

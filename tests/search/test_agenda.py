@@ -9,16 +9,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rksearch.errors import RunAborted
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.fronts import by_macs, by_params, membership, rk_front, summarise
 from rksearch.results.ledger import Ledger
+from rksearch.results.plan import Plan
 from rksearch.results.records import TrialResult
+from rksearch.results.schema1 import downgraded_plan, upgraded_plan
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import Budget
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.racing import Race
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
-from rksearch.search.settings import Settings
 from rksearch.search.tasks import Task
 from tests.helpers.simulation import (
     ARCHS,
@@ -470,4 +472,5 @@ def new_spec():
 def test_settings_round_trip_through_json():
     for plan in (settings(), settings(racing=RACING, control=True, replicates=None, start=ARCHS[:1])):
         plan = replace(plan, start=tuple(plan.start))
-        assert Settings.from_json(plan.to_json()) == plan
+        assert from_plain(Plan, to_plain(plan)) == plan
+        assert from_plain(Plan, upgraded_plan(downgraded_plan(to_plain(plan)))) == plan

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rksearch.errors import SpaceError
+from rksearch.results.plan import RacingRule
 from rksearch.results.records import Epoch
-from rksearch.search.racing import Field, Race, Racer, Racing, score
+from rksearch.search.racing import Field, Race, Racer, score
 
 
 def epochs(errors):
@@ -38,7 +39,7 @@ def epochs(errors):
 )
 def test_rules(change, message):
     with pytest.raises(SpaceError, match=message):
-        Racing(**{"rungs": (1, 3), "keep": 0.5, "bands": 1, "rank": "val_error", **change})
+        RacingRule(**{"rungs": (1, 3), "keep": 0.5, "bands": 1, "rank": "val_error", **change})
 
 
 def test_scores():
@@ -50,7 +51,7 @@ def test_scores():
 
 
 def test_bands_divide_the_logarithm_evenly():
-    race = Race(Racing(rungs=(1,), keep=0.5, bands=3, rank="val_error"), smallest=1_000, largest=1_000_000)
+    race = Race(RacingRule(rungs=(1,), keep=0.5, bands=3, rank="val_error"), smallest=1_000, largest=1_000_000)
     assert [race.band(p) for p in (1, 1_000, 9_999, 10_001, 99_999, 100_001, 10**9)] == [0, 0, 0, 1, 1, 2, 2]
 
 
@@ -69,7 +70,7 @@ racers = st.lists(
 
 @given(racers, st.sampled_from([0.25, 1 / 3, 0.5, 0.7]), st.randoms(use_true_random=False))
 def test_promotions_against_a_naive_reference(items, keep, rng):
-    rules = Racing(rungs=(1, 3), keep=keep, bands=3, rank="val_error")
+    rules = RacingRule(rungs=(1, 3), keep=keep, bands=3, rank="val_error")
     race = Race(rules, smallest=100, largest=100_000)
     field = [Racer(arch=f"net{n}", params=p, epochs=epochs(c), waits=w) for p, c, w, n in items]
 

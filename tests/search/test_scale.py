@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from rksearch.results.plan import RacingRule
 from rksearch.results.records import Epoch
-from rksearch.search.racing import Racing
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 from tests.helpers.simulation import RACING, new_state, outcome
@@ -65,7 +65,7 @@ class Cluster:
         return 1000 * sorted(self.times_s[event][-last:])[int(0.99 * last)]
 
 
-def thousand_at_work(path: Path, monkeypatch: pytest.MonkeyPatch, racing: Racing | None) -> Cluster:
+def thousand_at_work(path: Path, monkeypatch: pytest.MonkeyPatch, racing: RacingRule | None) -> Cluster:
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # the disk's time is not the driver's
     plan: dict[str, Any] = {"racing": racing, "replicates": 0, "final_seeds": 1, "trials": len(ARCHS)}
     state, _ = new_state(path, archs=ARCHS, **plan)
@@ -75,7 +75,7 @@ def thousand_at_work(path: Path, monkeypatch: pytest.MonkeyPatch, racing: Racing
 @pytest.mark.slow
 @pytest.mark.parametrize(("racing", "ends", "limit_ms"), [(None, 3000, 20.0), (RACING, 1500, 100.0)])
 def test_with_a_thousand_trials_at_a_time_the_driver_answers_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, racing: Racing | None, ends: int, limit_ms: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, racing: RacingRule | None, ends: int, limit_ms: float
 ) -> None:
     cluster = thousand_at_work(tmp_path, monkeypatch, racing)
     cluster.work(ends)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost, network_activations
-from rksearch.data.facts import dataset, image_shape
+from rksearch.arch.image import image_shape
+from rksearch.data.facts import dataset
 from rksearch.errors import TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute

@@ -18,12 +18,13 @@ from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.bench.scheduling import resident_kib
 from rksearch.results.ledger import History, Ledger
+from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
-from rksearch.search.racing import Race, Racing
+from rksearch.search.planning import racing_rule
+from rksearch.search.racing import Race
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
-from rksearch.search.settings import Settings, race_of
 from rksearch.space import SearchPlan, Space, load_space
 
 SPACE = "cifar10_dense"
@@ -118,8 +119,8 @@ def overhead_text(found: list[Overhead]) -> str:
 def _state(space: Space, trials: int, directory: Path) -> RunState:
     definition = space.definition
     recipe = replace(definition.recipe, epochs=EPOCHS)
-    racing: Racing | None = race_of(definition.search.racing, EPOCHS) if definition.search.racing else None
-    settings = Settings(
+    racing: RacingRule | None = racing_rule(definition.search.racing, EPOCHS) if definition.search.racing else None
+    settings = Plan(
         dataset=definition.dataset.name,
         recipe=recipe,
         train_images=definition.train_images,
@@ -128,6 +129,8 @@ def _state(space: Space, trials: int, directory: Path) -> RunState:
         trials=trials,
         search_seeds=1,
         final_seeds=1,
+        objectives=SearchPlan().objectives,
+        sampler_seed=0,
         sampler=SearchPlan().sampler,
         racing=racing,
     )

@@ -17,6 +17,7 @@ from rksearch.bench.replay.picture import curves_svg
 from rksearch.bench.replay.standings import Quartiles, Standing
 from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, REFERENCE, STRATEGIES
 from rksearch.report import text
+from rksearch.results.codec import to_plain
 
 GOAL_SHARE = 0.2
 """The aim: the default reaches what random search reaches with this share of its epochs."""
@@ -55,7 +56,7 @@ def to_json(found: Comparison, environment: Mapping[str, Any]) -> dict[str, Any]
         "repetitions": found.repetitions,
         "slots": found.conditions.slots,
         "budget_epochs": found.conditions.budget_epochs,
-        "racing": found.conditions.racing.to_json(),
+        "racing": to_plain(found.conditions.racing),
         "goal": found.goal,
         "standings": [_finite(asdict(item)) for item in found.standings],
         "environment": dict(environment),

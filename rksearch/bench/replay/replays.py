@@ -13,8 +13,8 @@ from rksearch.bench.replay.simulation import Clock, play
 from rksearch.bench.replay.strategies import STRATEGIES, Setup
 from rksearch.bench.replay.table import Table
 from rksearch.errors import RunError
-from rksearch.search.racing import Racing
-from rksearch.search.settings import race_of
+from rksearch.results.plan import RacingRule
+from rksearch.search.planning import racing_rule
 from rksearch.space import RacingPlan
 
 CHUNK = 5
@@ -35,7 +35,7 @@ class Conditions:
     table: Table
     slots: int
     budget_epochs: int
-    racing: Racing
+    racing: RacingRule
 
 
 def conditions_of(table: Table, *, slots: int, trainings: int | None = None) -> Conditions:
@@ -51,7 +51,7 @@ def conditions_of(table: Table, *, slots: int, trainings: int | None = None) -> 
     """
     budget = trainings if trainings is not None else max(1, len(table.members) // 4)
     plan = table.space.definition.search.racing or RacingPlan()
-    racing = race_of(plan, table.epochs)
+    racing = racing_rule(plan, table.epochs)
     if racing is None:
         raise RunError(
             f"trainings must have epochs enough to pause in, but those of {table.name} have {table.epochs}; take "

@@ -14,12 +14,12 @@ from rksearch.bench.replay.table import Table
 from rksearch.errors import RunError, nearest
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.ledger import History
+from rksearch.results.plan import Plan, RacingRule
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.objectives import DEFAULT
-from rksearch.search.racing import Race, Racing, expected_epochs
+from rksearch.search.racing import Race, expected_epochs
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
-from rksearch.search.settings import Settings
 from rksearch.space import SearchPlan
 from rksearch.space.vocabulary import SAMPLERS
 
@@ -39,7 +39,7 @@ class Setup:
     table: Table
     repetition: int
     budget_epochs: int
-    racing: Racing
+    racing: RacingRule
     clock: Clock
 
 
@@ -83,12 +83,12 @@ def _ours(sampler: str, *, race: bool) -> Callable[[Setup], Player]:
     return player
 
 
-def search_player(setup: Setup, *, sampler: str, racing: Racing | None) -> SearchPlayer:
+def search_player(setup: Setup, *, sampler: str, racing: RacingRule | None) -> SearchPlayer:
     """The run that `rksearch run` would make of the table's space, without baselines and further seeds."""
     table = setup.table
     recipe = Recipe.from_json(table.plan["recipe"])
     trials = min(len(table.members), math.ceil(setup.budget_epochs / expected_epochs(racing, table.epochs)))
-    settings = Settings(
+    settings = Plan(
         dataset=table.space.definition.dataset.name,
         recipe=recipe,
         train_images=table.plan["train_images"],

@@ -12,12 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from rksearch.arch import ArchSpec
-from rksearch.data.facts import Dataset
+from rksearch.arch.image import ImageShape
 from rksearch.models import build
 
 
 @functools.lru_cache(maxsize=64)
-def evaluation_elements(spec: ArchSpec, data: Dataset) -> int:
+def evaluation_elements(spec: ArchSpec, data: ImageShape) -> int:
     """Most elements of feature maps that exist at once for an image when nothing is kept for a backward pass.
 
     A formula by row would have to know what every module still refers to; running the modules tells. Reproduces what

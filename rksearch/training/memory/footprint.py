@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rksearch.arch import ArchSpec
 from rksearch.arch.cost import row_cost
+from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import Row, layout
-from rksearch.data.facts import Dataset
 from rksearch.training.execution import Precision
 from rksearch.training.memory.held import FLOAT_BYTES, INDEX_BYTES, Held, held
 
@@ -46,7 +46,7 @@ class Footprint:
 
 
 def activation_bytes(
-    spec: ArchSpec, data: Dataset, batch_size: int = 1, precision: Precision = "fp32", *, recompute: bool = False
+    spec: ArchSpec, data: ImageShape, batch_size: int = 1, precision: Precision = "fp32", *, recompute: bool = False
 ) -> int:
     """Bytes that a training's forward pass keeps for the backward pass, beside weights and the batch itself.
 
@@ -58,7 +58,7 @@ def activation_bytes(
 
 def footprint(
     spec: ArchSpec,
-    data: Dataset,
+    data: ImageShape,
     batch_size: int,
     precision: Precision,
     *,
@@ -100,7 +100,7 @@ def footprint(
     )
 
 
-def _evaluated_bytes(spec: ArchSpec, data: Dataset, precision: Precision) -> int:
+def _evaluated_bytes(spec: ArchSpec, data: ImageShape, precision: Precision) -> int:
     """Of an image: itself, its label and what the network holds of it at once."""
     from rksearch.training.memory.evaluation import evaluation_elements  # needs torch, which all else here does without
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rksearch.arch import ArchSpec
-from rksearch.data.facts import Dataset
+from rksearch.arch.image import ImageShape
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.execution import Precision
@@ -35,7 +35,7 @@ class MemoryPlan:
 
 def plan_memory(
     spec: ArchSpec,
-    data: Dataset,
+    data: ImageShape,
     recipe: Recipe,
     precision: Precision,
     available_bytes: int,
@@ -76,7 +76,7 @@ def plan_memory(
 
 def fits(
     spec: ArchSpec,
-    data: Dataset,
+    data: ImageShape,
     recipe: Recipe,
     precision: Precision,
     available_bytes: int,

@@ -1,0 +1,66 @@
+"""Records as JSON values and back: one library (msgspec) for every record that travels or is stored.
+
+JSON has no NaN and no infinities. They are written as null; in the numbers of an epoch, null is read as NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+EPOCH_NUMBERS = ("lr", "train_loss", "train_error_pct", "val_loss", "val_error_pct", "train_time_s")
+"""Numbers of an epoch that may be NaN in memory, and null in JSON."""
+
+
+def to_json_bytes(record: object) -> bytes:
+    """The record as compact JSON in UTF-8; numbers that JSON cannot hold become null."""
+    return msgspec.json.encode(_sparse(msgspec.to_builtins(record, str_keys=True)))
+
+
+def to_plain(record: object) -> Any:
+    """The record as values that JSON has: objects, lists, strings, numbers, booleans and null."""
+    return msgspec.json.decode(to_json_bytes(record))
+
+
+def from_plain(kind: type[T], value: Any) -> T:
+    """The record of type `kind` that `to_plain` made; keys that `kind` does not know are ignored.
+
+    Raises:
+        msgspec.ValidationError: a key is missing, or a value has the wrong type or range; the message says where.
+        RksearchError: a value breaks a rule of the record itself.
+    """
+    return msgspec.convert(_with_nan(value), kind)
+
+
+def _sparse(value: Any) -> Any:
+    """The value without the optional measurements that an epoch does not have: there are very many epochs."""
+    if isinstance(value, dict):
+        return {key: [_sparse_epoch(e) for e in v] if key == "epochs" and isinstance(v, list | tuple) else _sparse(v)
+                for key, v in value.items()}  # fmt: skip
+    return [_sparse(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _sparse_epoch(epoch: Any) -> Any:
+    if not isinstance(epoch, dict):
+        return epoch
+    return {key: v for key, v in epoch.items() if key in EPOCH_NUMBERS or (v is not None and v != {})}
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: [_epoch_with_nan(e) for e in v] if key == "epochs" and isinstance(v, list) else _with_nan(v)
+            for key, v in value.items()
+        }
+    return [_with_nan(v) for v in value] if isinstance(value, list) else value
+
+
+def _epoch_with_nan(epoch: Any) -> Any:
+    if not isinstance(epoch, Mapping):
+        return epoch
+    return {key: math.nan if v is None and key in EPOCH_NUMBERS else v for key, v in epoch.items()}

@@ -1,0 +1,96 @@
+"""A run's plan from its space and the user's wishes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rksearch.recipes.recipe import recipe
+from rksearch.results.plan import ImportedObservation, Plan, RacingRule
+from rksearch.search.objectives import objective
+from rksearch.space import RacingPlan, SpaceDefinition
+from rksearch.space.plan import checked_objectives
+
+REPLICATES_SHARE = 1 / 4
+"""Default number of further trainings for uncertain members of the front, as a share of the number of candidates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The user's wishes that replace what the space file says; None keeps what it says.
+
+    `timed`: a budget of time ends the run, so that without a number of candidates there is no limit to them, nor to
+    the replicates.
+    """
+
+    trials: int | None = None
+    recipe_name: str | None = None
+    epochs: int | None = None
+    final_seeds: int | None = None
+    replicates: int | None = None
+    objectives: Sequence[str] | None = None
+    sampler: str | None = None
+    sampler_seed: int = 0
+    start: tuple[str, ...] = ()
+    imported: tuple[ImportedObservation, ...] = ()
+    racing: bool | None = None
+    control: bool = False
+    timed: bool = False
+
+
+def plan_of(definition: SpaceDefinition, asked: Asked, *, members: int) -> Plan:
+    """The plan that a space file states, with the user's wishes in place of it.
+
+    Args:
+        definition: the space.
+        asked: the user's wishes.
+        members: number of architectures in the space.
+
+    Raises:
+        SpaceError: there is no such recipe or objective.
+    """
+    for name in asked.objectives or ():
+        objective(name)
+    chosen = recipe(asked.recipe_name) if asked.recipe_name else definition.recipe
+    chosen = replace(chosen, epochs=asked.epochs) if asked.epochs else chosen
+    final = definition.final_seeds if asked.final_seeds is None else asked.final_seeds
+    trials = asked.trials
+    if trials is None:
+        trials = members if asked.timed else definition.trials
+    replicates: int | None = asked.replicates
+    if replicates is None and not asked.timed:
+        replicates = (
+            math.ceil(trials * REPLICATES_SHARE)
+            if definition.search.replicates is None
+            else definition.search.replicates
+        )
+    shares = definition.search.racing
+    if asked.racing is not None:
+        shares = (shares or RacingPlan()) if asked.racing else None
+    return Plan(
+        dataset=definition.dataset.name,
+        recipe=chosen,
+        train_images=definition.train_images,
+        baselines=tuple(map(str, definition.baselines)),
+        known=tuple(map(str, definition.known)),
+        trials=trials,
+        search_seeds=min(definition.search_seeds, final),
+        final_seeds=final,
+        replicates=replicates,
+        objectives=checked_objectives(tuple(asked.objectives or definition.search.objectives)),
+        sampler=asked.sampler or definition.search.sampler,
+        sampler_seed=asked.sampler_seed,
+        start=asked.start,
+        imported=asked.imported,
+        racing=racing_rule(shares, chosen.epochs) if shares else None,
+        control=asked.control,
+    )
+
+
+def racing_rule(shares: RacingPlan, epochs: int) -> RacingRule | None:
+    """The rule with rungs in whole epochs of a recipe; None where it is too short to pause."""
+    rungs = sorted({round(share * epochs) for share in shares.rungs} & set(range(1, epochs)))
+    if not rungs:
+        return None
+    return RacingRule(rungs=tuple(rungs), keep=shares.keep, bands=shares.bands, rank=shares.rank)
