@@ -6,10 +6,6 @@ Imports no torch: the driver, which starts no training itself, writes and sends 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-Precision = Literal["fp32", "bf16"]
-"""`bf16`: matrix products and convolutions in bfloat16 by autocast, weights and optimiser in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,8 @@ from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.compiling import Choice, choose
 from rksearch.training.engine.device import free_memory_bytes, resolve_device, resolve_precision
 from rksearch.training.engine.heap import freed_memory_kept
-from rksearch.training.execution import Execution, Precision
+from rksearch.training.engine.precision import Precision
+from rksearch.training.execution import Execution
 from rksearch.training.latency import latency_ms, measure_latency
 from rksearch.training.memory import MemoryPlan, plan_memory
 from rksearch.training.seed_groups import SeedGroup

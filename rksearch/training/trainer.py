@@ -21,9 +21,9 @@ from rksearch.results.records import Epoch
 from rksearch.training.engine.compiling import EAGER, Choice
 from rksearch.training.engine.device import autocast, is_out_of_memory
 from rksearch.training.engine.heap import freed_memory_kept
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Programs, Recorder
 from rksearch.training.engine.step import TrainStep
-from rksearch.training.execution import Precision
 
 logger = logging.getLogger(__name__)
 

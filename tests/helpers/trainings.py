@@ -12,8 +12,8 @@ from rksearch.data.facts import DATASETS
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.compiling import EAGER, Choice
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Recorder
-from rksearch.training.execution import Precision
 from rksearch.training.trainer import Trainer, seed_everything
 
 CPU = torch.device("cpu")

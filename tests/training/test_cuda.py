@@ -18,8 +18,8 @@ from rksearch.errors import TrialFailed
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.device import free_memory_bytes
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Body, Recorder
-from rksearch.training.execution import Precision
 from rksearch.training.memory import footprint
 from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import Trainer, as_trial_failure, seed_everything

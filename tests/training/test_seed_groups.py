@@ -19,8 +19,9 @@ from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.training import lifecycle
 from rksearch.training.engine.device import has_native_bf16, is_out_of_memory
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Branches
-from rksearch.training.execution import Execution, Precision
+from rksearch.training.execution import Execution
 from rksearch.training.memory import plan_memory
 from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import Trainer

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from rksearch.errors import DeviceError
-from rksearch.training.execution import Precision
+from rksearch.training.engine.precision import Precision
 
 
 def resolve_device(device: str) -> torch.device:

@@ -10,7 +10,7 @@ from rksearch.arch import ArchSpec
 from rksearch.arch.cost import row_cost
 from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import Row, layout
-from rksearch.training.execution import Precision
+from rksearch.training.engine.precision import Precision
 from rksearch.training.memory.held import FLOAT_BYTES, INDEX_BYTES, Held, held
 
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2}

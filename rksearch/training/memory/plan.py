@@ -9,7 +9,7 @@ from rksearch.arch import ArchSpec
 from rksearch.arch.image import ImageShape
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
-from rksearch.training.execution import Precision
+from rksearch.training.engine.precision import Precision
 from rksearch.training.memory.footprint import footprint
 
 MARGIN = 1.15
