@@ -173,13 +173,11 @@ UPWARD: set[Edge] = {
     ("results.columns", "report.text"),
     ("results.frames", "report.choices"),
     ("results.frames", "report.status"),
-    ("search.ray.cluster", "cli.live"),
     ("search.sharing", "bench.concurrent"),
     ("search.sharing", "bench.train"),
     ("space.plan", "search.objectives"),
 }
 CIRCLES: list[list[str]] = [
-    ["cli.main", "cli.runs"],
     ["results.fronts", "results.uncertainty"],
 ]
 
