@@ -96,9 +96,7 @@ def own_edges() -> set[Edge]:
             package, _, inner = target.partition(".")
             if package != "rksearch" or inner in ("", "__version__"):
                 continue
-            imported = inner if inner in MODULES else inner.rpartition(".")[0]
-            assert imported in MODULES, f"{name or '__init__'} imports {target}, which does not exist"
-            edges.add((name, imported))
+            edges.add((name, inner if inner in MODULES else inner.rpartition(".")[0]))
     return edges
 
 
@@ -180,6 +178,10 @@ UPWARD: set[Edge] = {
 CIRCLES: list[list[str]] = [
     ["results.fronts", "results.uncertainty"],
 ]
+
+
+def test_each_import_names_a_module_that_exists() -> None:
+    assert [(name, imported) for name, imported in sorted(EDGES) if imported not in MODULES] == []
 
 
 def test_each_room_imports_its_neighbours_alone() -> None:
