@@ -26,7 +26,7 @@ from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
 from rksearch.search.samplers.base import Observation, Sampler
-from rksearch.search.sharing import Training, typical
+from rksearch.search.sharing import TypicalTraining, typical
 from rksearch.search.tasks import Agenda
 from rksearch.space import Space, parse_space
 from rksearch.training.execution import Execution
@@ -241,8 +241,8 @@ def _perform(
         storage=mirror_address(ledger.read(), resources.storage),
     )
 
-    def sample() -> Training:
-        return Training(
+    def sample() -> TypicalTraining:
+        return TypicalTraining(
             arch=typical(space),
             dataset=settings.dataset,
             batch_size=settings.recipe.batch_size,

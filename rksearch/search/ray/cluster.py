@@ -25,7 +25,7 @@ from rksearch.training.execution import Execution
 
 if TYPE_CHECKING:
     from rksearch.search.ray.tune import Work
-    from rksearch.search.sharing import Sharing, Training
+    from rksearch.search.sharing import Sharing, TypicalTraining
 
 WORKER_RESTARTS = 2
 """How often a trial whose worker died is given to another worker, which resumes from the trial's last epoch."""
@@ -56,7 +56,7 @@ def perform_all(
     resources: Resources,
     console: Console,
     work: Work | None = None,
-    sample: Callable[[], Training] | None = None,
+    sample: Callable[[], TypicalTraining] | None = None,
 ) -> None:
     """Let Ray Tune perform every task of the run.
 
@@ -157,7 +157,7 @@ def _ray(resources: Resources, console: Console) -> Iterator[None]:
         ray.shutdown()
 
 
-def _shared(resources: Resources, sample: Training, state: RunState, console: Console) -> Resources:
+def _shared(resources: Resources, sample: TypicalTraining, state: RunState, console: Console) -> Resources:
     """The resources with a share of a GPU measured by a worker that has one to itself; told to user and ledger."""
     import ray
 
@@ -193,7 +193,7 @@ def _rates_text(rates: Mapping[int, float]) -> str:
     return ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
 
 
-def _measured(sample: Training) -> Sharing | str:
+def _measured(sample: TypicalTraining) -> Sharing | str:
     """What was measured, or why nothing was."""
     from rksearch.search.sharing import measure
 
