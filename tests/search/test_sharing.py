@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from rksearch.arch import parse
+from rksearch.cli.live import ConsoleView
 from rksearch.results.ledger import Ledger
 from rksearch.search.ray import cluster
 from rksearch.search.resources import Resources
@@ -98,7 +99,7 @@ def test_a_worker_with_a_gpu_measures_and_the_ledger_says_so(tmp_path: Path) -> 
     ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
     try:
         training = TypicalTraining(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32", seeds=2)
-        shared = cluster._shared(Resources(), training, State(), console)  # type: ignore[arg-type]
+        shared = cluster._measured_shares(Resources(), training, State(), ConsoleView(console))  # type: ignore[arg-type]
     finally:
         ray.shutdown()
     said = console.export_text()
