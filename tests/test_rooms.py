@@ -171,8 +171,6 @@ UPWARD: set[Edge] = {
     ("results.columns", "report.text"),
     ("results.frames", "report.choices"),
     ("results.frames", "report.status"),
-    ("search.sharing", "bench.concurrent"),
-    ("search.sharing", "bench.train"),
     ("space.plan", "search.objectives"),
 }
 CIRCLES: list[list[str]] = [

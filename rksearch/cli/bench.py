@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from rksearch.cli.bench_latency import bench_latency
-from rksearch.cli.bench_train import bench_every_lever, bench_training
+from rksearch.cli.bench_train import bench_each_optimisation, bench_training
 from rksearch.cli.options import json_option
 
 
@@ -23,7 +23,7 @@ def bench() -> None:
 
 bench.add_command(bench_latency)
 bench.add_command(bench_training)
-bench.add_command(bench_every_lever)
+bench.add_command(bench_each_optimisation)
 
 
 @bench.command("cost")

@@ -24,7 +24,7 @@ from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
 from rksearch.search.samplers.base import Observation, Sampler
-from rksearch.search.sharing import Training, typical
+from rksearch.search.sharing import TypicalTraining, typical
 from rksearch.search.tasks import Agenda
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
@@ -253,8 +253,8 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
     """Do all tasks of `state`; `seeds` is the largest number of seeds of an architecture that could go together."""
     execution = _begin_session(launch, plan)
 
-    def sample() -> Training:
-        return Training(
+    def sample() -> TypicalTraining:
+        return TypicalTraining(
             arch=typical(space),
             dataset=plan.dataset,
             batch_size=plan.recipe.batch_size,

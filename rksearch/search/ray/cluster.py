@@ -23,7 +23,7 @@ from rksearch.training.execution import Execution
 
 if TYPE_CHECKING:
     from rksearch.search.ray.tune import Work
-    from rksearch.search.sharing import Sharing, Training
+    from rksearch.search.sharing import Sharing, TypicalTraining
 
 WORKER_RESTARTS = 2
 """How often a trial whose worker died is given to another worker, which resumes from the trial's last epoch."""
@@ -54,7 +54,7 @@ def run_tasks(
     resources: Resources,
     view: View,
     work: Work | None = None,
-    sample: Callable[[], Training] | None = None,
+    sample: Callable[[], TypicalTraining] | None = None,
 ) -> None:
     """Run every task of a run with Ray Tune.
 
@@ -155,7 +155,7 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
         ray.shutdown()
 
 
-def _measured_shares(resources: Resources, sample: Training, state: RunState, view: View) -> Resources:
+def _measured_shares(resources: Resources, sample: TypicalTraining, state: RunState, view: View) -> Resources:
     """The resources with shares of a GPU that a worker with a whole GPU has measured, also written to the ledger."""
     import ray
 
@@ -189,7 +189,7 @@ def _rates_text(rates: Mapping[int, float]) -> str:
     return ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
 
 
-def _measure(sample: Training) -> Sharing | str:
+def _measure(sample: TypicalTraining) -> Sharing | str:
     """A worker's measurement, or the reason why there is none."""
     from rksearch.search.sharing import measure
 
