@@ -11,6 +11,7 @@ from rksearch.report.racing import racing_plan, racing_sentence
 from rksearch.results.early_stops import early_stops
 from rksearch.results.environment import Environment
 from rksearch.results.history import History
+from rksearch.results.plan import Plan
 from rksearch.results.tables import Tables
 from rksearch.space.summary import BudgetSummary, SpaceSummary
 from rksearch.space.vocabulary import OBJECTIVES, SAMPLERS
@@ -35,7 +36,7 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
         ("Split", _split(tables)),
         ("Recipe", _recipe(plan.recipe) if plan else ""),
         ("Seeds", _seeds(history)),
-        ("Search", search(history)),
+        ("Search", search(history.plan)),
         ("Racing", _racing(history)),
         ("Control", _control(history)),
         ("Search space", _space(history.space) if history.space else ""),
@@ -104,9 +105,8 @@ def _seeds(history: History) -> str:
     return f"{asked}{where}; {how}"
 
 
-def search(history: History) -> str:
+def search(plan: Plan | None) -> str:
     """How many candidates, who proposes them and to what aim; empty before that is recorded."""
-    plan = history.plan
     if plan is None:
         return ""
     # A later version may have samplers that have no words here.

@@ -8,14 +8,13 @@ from rksearch.report import text
 from rksearch.report.facts import search
 from rksearch.report.racing import racing_plan
 from rksearch.results.codec import to_plain
-from rksearch.results.history import History
 from rksearch.results.status import RunStatus
 
 SHOWN_DAMAGE = 3
 """Maximum number of damaged lines of the ledger that are described."""
 
 
-def status_json(state: RunStatus, history: History) -> dict[str, Any]:
+def status_json(state: RunStatus) -> dict[str, Any]:
     """The state as plain values for JSON.
 
     Keys: `run`, `space`, `state` (`running` also after a kill that left no record), `message`, `last_time`, `done`
@@ -44,8 +43,8 @@ def status_json(state: RunStatus, history: History) -> dict[str, Any]:
         "planned": state.planned,
         "finished": state.finished,
         "roles": to_plain(state.roles),
-        "search": search(history),
-        "racing": racing_plan(history.plan.racing if history.plan else None),
+        "search": search(state.plan),
+        "racing": racing_plan(state.plan.racing if state.plan else None),
         "elapsed_s": state.elapsed_s,
         "work_time_s": state.work_time_s,
         "test_readings": state.test_readings,
@@ -58,7 +57,7 @@ def status_json(state: RunStatus, history: History) -> dict[str, Any]:
     }
 
 
-def format_status(state: RunStatus, history: History) -> str:
+def format_status(state: RunStatus) -> str:
     """The state for people, over several lines."""
     stops = state.stops
     lines = [
@@ -71,7 +70,7 @@ def format_status(state: RunStatus, history: History) -> str:
     for role, counts in state.roles.items():
         if counts.planned or counts.finished:
             lines.append(f"  {role:<10} {counts.finished} of {counts.planned}, {counts.failed} failed")
-    rules = {"search": search(history), "racing": racing_plan(history.plan.racing if history.plan else None)}
+    rules = {"search": search(state.plan), "racing": racing_plan(state.plan.racing if state.plan else None)}
     lines += [f"{key}: {words}" for key, words in rules.items() if words]
     lines.append(
         f"elapsed {text.duration(state.elapsed_s)}, work {text.duration(state.work_time_s)}, "
@@ -88,7 +87,7 @@ def format_status(state: RunStatus, history: History) -> str:
     if state.damage:
         lines.append(f"{text.count(len(state.damage), 'damaged line')} of the ledger skipped")
         lines += [f"  {text.one_line(str(damage))}" for damage in state.damage[:SHOWN_DAMAGE]]
-    found = status_json(state, history)
+    found = status_json(state)
     lines += _listing(
         "front (parameters, MACs, validation error, seeds, probability of being on the front of true errors):",
         found["front"],

@@ -75,11 +75,20 @@ def read_run(run_dir: Path) -> History:
         LedgerError: the ledger cannot be read.
     """
     found = RunDir(Path(run_dir))
-    if not found.has_ledger:
-        raise RunError(
-            f"a run directory holds {FILE_NAME}, but {found.path} has none; give the --out of an earlier run"
-        )
+    require_ledger(found)
     return Ledger(found.path).read()
+
+
+def require_ledger(run_dir: RunDir) -> None:
+    """Make sure that a run was started in a directory.
+
+    Raises:
+        RunError: none was.
+    """
+    if not run_dir.has_ledger:
+        raise RunError(
+            f"a run directory holds {FILE_NAME}, but {run_dir.path} has none; give the --out of an earlier run"
+        )
 
 
 def require_plan(history: History, run_dir: Path) -> RunRecord:

@@ -9,6 +9,7 @@ from rksearch.results.early_stops import EarlyStops, early_stops
 from rksearch.results.fronts import ArchSummary, best_per_band, membership, rk_front, summarise
 from rksearch.results.history import History, State
 from rksearch.results.lines import Damage
+from rksearch.results.plan import Plan
 from rksearch.results.records import Role
 
 SHOWN_ROLES: tuple[Role, ...] = ("baseline", "known", "candidate", "control")
@@ -66,6 +67,7 @@ class RunStatus:
             true errors (None where the spread between seeds is not known).
         best_per_band: the architecture of least error in each size band `(low, high)`.
         damage: lines of the ledger that could not be read.
+        plan: the plan in force; None where it is not recorded.
     """
 
     run: str
@@ -84,6 +86,7 @@ class RunStatus:
     front: tuple[tuple[FoundArch, float | None], ...]
     best_per_band: dict[tuple[int, int], FoundArch]
     damage: tuple[Damage, ...]
+    plan: Plan | None
 
     @property
     def planned(self) -> int:
@@ -118,6 +121,7 @@ def run_status(history: History) -> RunStatus:
         front=tuple((_found(item), shares.get(item.arch)) for item in rk_front(items)),
         best_per_band={band: _found(item) for band, item in best_per_band(items).items()},
         damage=history.damage,
+        plan=history.plan,
     )
 
 

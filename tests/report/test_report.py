@@ -76,13 +76,11 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def status(path: Path) -> dict[str, Any]:
-    history = read_run(path)
-    return status_json(run_status(history), history)
+    return status_json(run_status(read_run(path)))
 
 
 def shown(path: Path) -> str:
-    history = read_run(path)
-    return format_status(run_status(history), history)
+    return format_status(run_status(read_run(path)))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
