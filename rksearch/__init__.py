@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from rksearch.data.dataset import Dataset
     from rksearch.search.samplers.registry import SamplerEntry, SamplerFactory
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ __all__ = [
     "list_models",
     "load",
     "parse",
+    "register_dataset",
     "register_sampler",
 ]
 
@@ -87,6 +89,17 @@ def load(directory: str | Path) -> nn.Module:
     from rksearch.models.export import load as load_export
 
     return load_export(directory)
+
+
+def register_dataset(dataset: Dataset) -> Dataset:
+    """Make a data set known by its name; see `rksearch.data.facts.register_dataset`.
+
+    Raises:
+        PluginError: another data set has this name.
+    """
+    from rksearch.data import facts
+
+    return facts.register_dataset(dataset)
 
 
 def register_sampler(name: str, make: SamplerFactory, *, title: str, description: str) -> SamplerEntry:
