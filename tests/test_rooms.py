@@ -210,6 +210,16 @@ def test_the_tests_mirror_the_rooms() -> None:
     assert there - {"helpers", "data_files"} <= set(NEIGHBOURS)
 
 
+def test_the_package_loads_its_public_names_when_they_are_used() -> None:
+    code = """
+import sys, rksearch
+print([name for name in sys.modules if name.startswith("rksearch.")])
+assert all(getattr(rksearch, name) is not None and name in dir(rksearch) for name in rksearch.__all__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("library", OUTSIDE)
 def test_only_their_own_rooms_import_ray_and_optuna(library: str) -> None:
     importers = {name for name in MODULES if any(within(target, library) for target in imports(name))}

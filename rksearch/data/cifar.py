@@ -6,14 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rksearch.data.dataset import Dataset
+from rksearch.data.dataset import Dataset, Images
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from torch import Tensor
 
-    from rksearch.data.images import Images
 
 CITATION = "A. Krizhevsky (2009), Learning multiple layers of features from tiny images, technical report, Toronto"
 
@@ -32,7 +31,6 @@ def _load(name: str, data_dir: Path, download: bool) -> Images:
     from torchvision import datasets as sources  # torchvision takes a second to import
 
     from rksearch.data.downloads import Remote, ensure
-    from rksearch.data.images import Images
 
     source: Any = {"cifar10": sources.CIFAR10, "cifar100": sources.CIFAR100}[name]
     files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]

@@ -14,9 +14,20 @@ from rksearch.arch.image import ImageShape
 from rksearch.errors import DataError
 
 if TYPE_CHECKING:
-    from rksearch.data.images import Images
+    from torch import Tensor
 
-Loader: TypeAlias = "Callable[[Path, bool], Images]"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """A data set in memory: uint8 pixels (N, C, H, W) and int64 labels (N,), on the CPU."""
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+Loader: TypeAlias = Callable[[Path, bool], Images]
 """Loads all images of a data set.
 
 Called with the directory for data sets that the user chose, and whether missing files may be downloaded to it. A

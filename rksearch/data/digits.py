@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rksearch.data.dataset import Dataset
-
-if TYPE_CHECKING:
-    from rksearch.data.images import Images
+from rksearch.data.dataset import Dataset, Images
 
 TEST_FRACTION = 1 / 3
 """Share of the images of each class that make the test set: the data set has none of its own."""
@@ -20,7 +16,7 @@ def _load(data_dir: Path, download: bool) -> Images:
     import torch
     from sklearn.datasets import load_digits  # scikit-learn takes a second to import
 
-    from rksearch.data.images import Images, hashed_order
+    from rksearch.data.images import hashed_order
 
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # stored as 0..16

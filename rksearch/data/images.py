@@ -14,18 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rksearch.data.dataset import Dataset
+from rksearch.data.dataset import Dataset, Images
 from rksearch.errors import DataError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
-    """A data set in memory: uint8 pixels (N, C, H, W) and int64 labels (N,), on the CPU."""
-
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

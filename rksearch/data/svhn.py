@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rksearch.data.dataset import Dataset
+from rksearch.data.dataset import Dataset, Images
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from rksearch.data.images import Images
 
 
 def _load(data_dir: Path, download: bool) -> Images:
@@ -23,7 +21,6 @@ def _load(data_dir: Path, download: bool) -> Images:
     from torchvision.datasets import utils
 
     from rksearch.data.downloads import Remote, ensure
-    from rksearch.data.images import Images
 
     parts = {part: tuple(SOURCE.split_list[part]) for part in ("train", "extra", "test")}
 

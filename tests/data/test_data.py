@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from rksearch.data import downloads
+from rksearch.data.dataset import Images
 from rksearch.data.facts import dataset
-from rksearch.data.images import Images, load_images, split
+from rksearch.data.images import load_images, split
 from rksearch.errors import DataError
 from tests.helpers.web_server import serving
 
