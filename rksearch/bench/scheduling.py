@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from rksearch.errors import RunError
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.codec import to_plain
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rksearch.arch import DenseNet, RKNet, parse
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import datasets
 from rksearch.results import fronts as front
 from rksearch.results.fronts import ArchSummary, BaselineRow, Cost, FrontRow, HypervolumeBand, Reference
 from rksearch.results.history import History
@@ -182,7 +182,7 @@ def reference(history: History, items: Sequence[ArchSummary], cost: Cost) -> Ref
         known = space.largest and space.largest.params
     elif space:
         known = space.most_macs and space.most_macs.macs
-    dataset = DATASETS.get(space.dataset) if space else None
+    dataset = datasets.items().get(space.dataset) if space else None
     return Reference(
         cost=float(known or max((cost(i) for i in items), default=1)),
         error_pct=100 * (1 - 1 / dataset.classes) if dataset else 100.0,
