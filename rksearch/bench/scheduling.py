@@ -88,7 +88,7 @@ def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> Ov
         raise RunError(f"a measurement needs a directory of its own, but {directory} holds a run; choose another one")
     run_dir.work.mkdir(parents=True, exist_ok=True)
     sleepers = _Sleepers(trials)
-    state = RunState(Ledger(run_dir.path), lambda history: sleepers, None)
+    state = RunState(Ledger(run_dir.path), lambda history: sleepers)
     # Ray counts CPUs in ten-thousandths; rounded down, so that all slots fit.
     share = math.floor(1e4 * (os.cpu_count() or 1) / slots) / 1e4
     execution = Execution(work_dir=str(run_dir.work), data_dir="")

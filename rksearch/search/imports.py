@@ -10,8 +10,7 @@ from rksearch.arch import parse
 from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
 from rksearch.results.plan import ImportedObservation, Plan
 from rksearch.results.run_dir import read_run
-from rksearch.search.objectives import objective
-from rksearch.search.run_state import values_of
+from rksearch.search.objectives import objective, values_of
 from rksearch.space import Space
 
 
