@@ -13,8 +13,9 @@ from rksearch.results.environment import Environment
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.results.tables import Tables
+from rksearch.search.samplers.registry import samplers
+from rksearch.space.plan import OBJECTIVES
 from rksearch.space.summary import BudgetSummary, SpaceSummary
-from rksearch.space.vocabulary import OBJECTIVES, SAMPLERS
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
 """Whose versions are shown, in this order."""
@@ -110,7 +111,7 @@ def search(plan: Plan | None) -> str:
     if plan is None:
         return ""
     # A later version may have samplers that have no words here.
-    sampler = SAMPLERS[plan.sampler].title if plan.sampler in SAMPLERS else plan.sampler
+    sampler = samplers.get(plan.sampler).title if plan.sampler in samplers else plan.sampler
     by = f"{sampler} with seed {plan.sampler_seed}"
     objectives = [OBJECTIVES.get(name, name) for name in plan.objectives]
     aims = f", for {text.listing(objectives)}" if objectives else ""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rksearch.space.counting.members import Member, Priced
-    from rksearch.space.definition import Budget, PeriodChoices, SpaceDefinition
+    from rksearch.space.definition import CountRange, PeriodChoices, SpaceDefinition
     from rksearch.space.plan import RacingPlan, SearchPlan
     from rksearch.space.shipped import load_space, shipped_spaces
     from rksearch.space.space import Space, parse_space
     from rksearch.space.text import describe_space
 
 __all__ = [
-    "Budget",
+    "CountRange",
     "Member",
     "PeriodChoices",
     "Priced",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Budget": "definition",
+    "CountRange": "definition",
     "Member": "counting.members",
     "PeriodChoices": "definition",
     "Priced": "counting.members",
