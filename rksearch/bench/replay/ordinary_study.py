@@ -5,10 +5,10 @@ from __future__ import annotations
 from rksearch.bench.replay.simulation import Work
 from rksearch.bench.replay.table import Table
 from rksearch.results.records import Epoch, TrialResult
-from rksearch.search.objectives import DEFAULT, ERROR
 from rksearch.search.samplers.base import distributions_of
 from rksearch.search.samplers.registry import make_sampler
 from rksearch.search.samplers.study import fail, ordinary_study
+from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
 
 
 class OrdinaryStudy:
@@ -25,8 +25,8 @@ class OrdinaryStudy:
         self._table = table
         self._repetition = repetition
         self._left = trials
-        chosen = make_sampler(sampler, table.space, objectives=DEFAULT, trials=trials, seed=repetition)
-        self._study = ordinary_study(chosen, DEFAULT)
+        chosen = make_sampler(sampler, table.space, objectives=DEFAULT_OBJECTIVES, trials=trials, seed=repetition)
+        self._study = ordinary_study(chosen, DEFAULT_OBJECTIVES)
         self._distributions = distributions_of(table.space)
 
     def next(self) -> Work | None:
@@ -50,5 +50,5 @@ class OrdinaryStudy:
             fail(self._study, number)
             return None
         values = {ERROR: training.epochs[-1].val_error_pct, "params": float(self._table.members[work.arch].params)}
-        self._study.tell(number, [values[name] for name in DEFAULT])
+        self._study.tell(number, [values[name] for name in DEFAULT_OBJECTIVES])
         return training
