@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         parse,
     )
     from rksearch.arch.families.catalogue import list_models
+    from rksearch.data.facts import register_dataset
     from rksearch.models.export import load
     from rksearch.search.samplers.registry import register_sampler
 
@@ -52,6 +53,7 @@ _HOMES = {
     ),
     "list_models": "rksearch.arch.families.catalogue",
     "load": "rksearch.models.export",
+    "register_dataset": "rksearch.data.facts",
     "register_sampler": "rksearch.search.samplers.registry",
 }
 """Module of each public name that is loaded when it is first used."""
@@ -73,6 +75,7 @@ __all__ = [
     "list_models",
     "load",
     "parse",
+    "register_dataset",
     "register_sampler",
 ]
 

@@ -167,7 +167,6 @@ UPWARD: set[Edge] = {
     ("arch.paper", "data.facts"),
     ("arch.paper", "results.fronts"),
     ("arch.rows", "data.facts"),
-    ("data.downloads", "results.files"),
     ("results.columns", "report.text"),
     ("results.frames", "report.choices"),
     ("results.frames", "report.status"),
