@@ -167,7 +167,6 @@ UPWARD: set[Edge] = {
     ("arch.paper", "data.facts"),
     ("arch.paper", "results.fronts"),
     ("arch.rows", "data.facts"),
-    ("data.downloads", "results.files"),
     ("results.columns", "report.text"),
     ("results.frames", "report.choices"),
     ("results.frames", "report.status"),
@@ -209,6 +208,16 @@ def test_the_package_holds_rooms_and_nothing_else() -> None:
 def test_the_tests_mirror_the_rooms() -> None:
     there = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert there - {"helpers", "data_files"} <= set(NEIGHBOURS)
+
+
+def test_the_package_loads_its_public_names_when_they_are_used() -> None:
+    code = """
+import sys, rksearch
+print([name for name in sys.modules if name.startswith("rksearch.")])
+assert all(getattr(rksearch, name) is not None and name in dir(rksearch) for name in rksearch.__all__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("library", OUTSIDE)

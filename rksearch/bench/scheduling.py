@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from rksearch.errors import RunError
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.ledger import History, Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir
@@ -86,7 +86,7 @@ def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> Sc
         raise RunError(f"a measurement needs a directory of its own, but {directory} holds a run; choose another one")
     run_dir.work.mkdir(parents=True, exist_ok=True)
     sleepers = _Sleepers(trials)
-    state = RunState(Ledger(run_dir.path), lambda history: sleepers, None)
+    state = RunState(Ledger(run_dir.path), lambda history: sleepers)
     # Ray counts CPUs in ten-thousandths; rounded down, so that all slots fit.
     share = math.floor(1e4 * (os.cpu_count() or 1) / slots) / 1e4
     execution = Execution(work_dir=str(run_dir.work), data_dir="")

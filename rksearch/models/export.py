@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
         "format": FORMAT,
         "name": str(spec),
         "family": spec.family,
-        "data": asdict(data),
+        "data": data.facts(),
         **counted._asdict(),
         "origin": origin,
         "rksearch": __version__,

@@ -36,11 +36,13 @@ class Seen:
         curve: see `ladder.curve`.
         values: of the objectives.
         eligible: whether it is or may still become complete.
+        whole: whether the curve is the final value alone, of a training whose epochs are not known.
     """
 
     curve: Floats
     values: tuple[float, ...]
     eligible: bool
+    whole: bool = False
 
 
 class Surrogate:

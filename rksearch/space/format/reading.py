@@ -11,9 +11,10 @@ from rksearch.arch import MAX_NUMBER, ArchSpec, DenseNet, ResidualRKNet, cost, p
 from rksearch.arch.equivalence import canonical
 from rksearch.arch.layout import Layout, layout
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.data.facts import DATASETS, Dataset
+from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import SpaceError, SpecError, nearest
-from rksearch.recipes.recipe import RECIPES, Recipe, recipe
+from rksearch.recipes.recipe import Recipe
+from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
 from rksearch.space.counting.family import FAMILIES, family
 from rksearch.space.definition import LEARNED, Budget, PeriodChoices, SpaceDefinition, solver_of
 from rksearch.space.format.document import Entry, read_document
@@ -60,7 +61,7 @@ def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition
     def optional(key: str, read: Callable[[Entry], Any], default: Any) -> Any:
         return read(entries[key]) if key in entries else default
 
-    data = DATASETS[entries["dataset"].one_of(DATASETS)]
+    data = dataset(entries["dataset"].one_of(datasets.items()))
     families, growth_rates, periods, constraints = _choices(entries, data, file)
     architectures = _listed_architectures(entries, data)
     params, macs, depth = optional("budgets", lambda e: _budgets(e, data), (Budget(), Budget(), Budget()))
@@ -79,7 +80,7 @@ def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition
         params=params,
         macs=macs,
         depth=depth,
-        recipe=optional("recipe", _recipe, RECIPES["short"]),
+        recipe=optional("recipe", _recipe, recipe(DEFAULT_RECIPE)),
         train_images=optional("train_images", lambda e: None if e.is_null else e.integer(data.classes), None),
         baselines=baselines,
         known=known,
@@ -212,7 +213,7 @@ def _transition_rule(entry: Entry, index: int) -> int:
         raise item.error("only a DenseNet has the transitions that set m", "write its name, as in DenseNet-BC-100-k12")
     if index >= net.BLOCKS:
         raise item.complaint(f"{net} has {net.BLOCKS} blocks, but this is period {index + 1}", "list values of m here")
-    rows = layout(net, DATASETS["cifar10"]).rows
+    rows = layout(net, dataset("cifar10")).rows
     into = next(row for row in rows if row.path.startswith(f"block{index + 1}."))
     return into.in_channels // net.growth_rate
 
@@ -331,10 +332,10 @@ def _seeds(entry: Entry) -> tuple[int, int]:
 
 def _recipe(entry: Entry) -> Recipe:
     if not entry.is_mapping:
-        return RECIPES[entry.one_of(RECIPES)]
-    types = {f.name: type(getattr(RECIPES["paper"], f.name)) for f in fields(Recipe)}
+        return recipe(entry.one_of(recipes()))
+    types = {f.name: type(getattr(recipe(DEFAULT_RECIPE), f.name)) for f in fields(Recipe)}
     entries = entry.mapping(required=("name",), optional=(name for name in types if name != "name"))
-    base = entries.pop("name").one_of(RECIPES)
+    base = entries.pop("name").one_of(recipes())
     read: dict[type, Callable[[Entry], Any]] = {
         int: lambda e: e.integer(1, MAX_NUMBER),
         float: Entry.number,
