@@ -17,13 +17,13 @@ from rksearch.results.schema1 import downgraded_plan, upgraded_plan
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.final import FinalAgenda, finalists
-from rksearch.search.objectives import LATENCY
 from rksearch.search.ray.cluster import run_tasks
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.sharing import TypicalTraining, typical
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
+from rksearch.space.plan import LATENCY
 from rksearch.training.execution import Execution
 from rksearch.training.mirror import require_storage
 

@@ -11,11 +11,8 @@ from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import SpaceError, nearest
 from rksearch.results.records import TrialResult, TrialSpec
+from rksearch.space.plan import ERROR, LATENCY
 from rksearch.training.memory import activation_bytes
-
-ERROR = "val_error_pct"
-LATENCY = "latency_ms"
-DEFAULT = (ERROR, "params")
 
 LATENCY_BATCH_SIZE = 1
 """Batch size of the latency that is an objective, the median time of one image."""

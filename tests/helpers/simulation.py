@@ -15,11 +15,11 @@ from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Epoch, Role, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import TimeBudget
-from rksearch.search.objectives import DEFAULT
 from rksearch.search.racing import Race
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
+from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 BASELINES = ("ResNet-8", "DenseNet-10-k4")
 KNOWN = ("RKNet-k4-m1_2_2-1x1_1x2s_1x2s",)
@@ -44,7 +44,7 @@ def settings(**changes: Any) -> Plan:
         "trials": 6,
         "search_seeds": 1,
         "final_seeds": 3,
-        "objectives": DEFAULT,
+        "objectives": DEFAULT_OBJECTIVES,
         "sampler": "tpe",
         "sampler_seed": 0,
     }

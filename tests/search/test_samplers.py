@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.errors import SpaceError
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.samplers import FrontierSampler, attributes, stock
 from rksearch.search.samplers.base import distributions_of

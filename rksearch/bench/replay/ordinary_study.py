@@ -5,8 +5,8 @@ from __future__ import annotations
 from rksearch.bench.replay.simulation import Work
 from rksearch.bench.replay.table import Table
 from rksearch.results.records import Epoch, TrialResult
-from rksearch.search.objectives import DEFAULT, ERROR
 from rksearch.search.samplers.registry import make_sampler
+from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
 
 
 class OrdinaryStudy:
@@ -27,8 +27,8 @@ class OrdinaryStudy:
         self._repetition = repetition
         self._left = trials
         self._study = optuna.create_study(
-            directions=["minimize"] * len(DEFAULT),
-            sampler=make_sampler(sampler, table.space, objectives=DEFAULT, trials=trials, seed=repetition),
+            directions=["minimize"] * len(DEFAULT_OBJECTIVES),
+            sampler=make_sampler(sampler, table.space, objectives=DEFAULT_OBJECTIVES, trials=trials, seed=repetition),
         )
         self._distributions = {
             name: optuna.distributions.CategoricalDistribution(values)
@@ -58,5 +58,5 @@ class OrdinaryStudy:
             self._study.tell(number, state=TrialState.FAIL)
             return None
         values = {ERROR: training.epochs[-1].val_error_pct, "params": float(self._table.members[work.arch].params)}
-        self._study.tell(number, [values[name] for name in DEFAULT])
+        self._study.tell(number, [values[name] for name in DEFAULT_OBJECTIVES])
         return training

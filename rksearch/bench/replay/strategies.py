@@ -17,11 +17,11 @@ from rksearch.errors import RunError, nearest
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.search.assembly import search_agenda
-from rksearch.search.objectives import DEFAULT
 from rksearch.search.racing import expected_epochs
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers.registry import samplers
 from rksearch.space import SearchPlan
+from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def search_player(setup: Setup, *, sampler: str, racing: RacingRule | None) -> S
         trials=trials,
         search_seeds=1,
         final_seeds=1,
-        objectives=DEFAULT,
+        objectives=DEFAULT_OBJECTIVES,
         sampler=sampler,
         sampler_seed=setup.repetition,
         racing=racing,

@@ -15,9 +15,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from rksearch.arch import parse
-from rksearch.search.objectives import DEFAULT
 from rksearch.search.samplers.observations import Observation, StudyReader
 from rksearch.space import Space
+from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
@@ -36,7 +36,9 @@ class LearningSampler(BaseSampler, ABC):
         seed: seed of all random choices; None for one that differs each time.
     """
 
-    def __init__(self, space: Space, *, objectives: Sequence[str] = DEFAULT, seed: int | None = None) -> None:
+    def __init__(
+        self, space: Space, *, objectives: Sequence[str] = DEFAULT_OBJECTIVES, seed: int | None = None
+    ) -> None:
         self.space = space
         self.objectives = tuple(objectives)
         self.seed = random.SystemRandom().randrange(2**31) if seed is None else seed

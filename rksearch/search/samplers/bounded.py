@@ -10,12 +10,12 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from rksearch.arch import parse
-from rksearch.search.objectives import DEFAULT, ERROR
 from rksearch.search.samplers.base import LearningSampler
 from rksearch.search.samplers.draws import SpreadStart
 from rksearch.search.samplers.evolution import dominates
 from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
+from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
 
 
 class BoundedSampler(LearningSampler):
@@ -46,7 +46,7 @@ class BoundedSampler(LearningSampler):
         sampler: Callable[[int], optuna.samplers.BaseSampler],
         *,
         most: int,
-        objectives: Sequence[str] = DEFAULT,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
         trials: int | None = None,
         seed: int | None = None,
         on_add: Callable[[optuna.Study, int], None] = lambda study, number: None,

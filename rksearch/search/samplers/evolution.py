@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Sequence, Set
 
 from rksearch.arch import parse
-from rksearch.search.objectives import DEFAULT
 from rksearch.search.samplers.base import ArchitectureSampler
 from rksearch.search.samplers.draws import IndexDraw, SpreadStart, shuffled
 from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
+from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 POPULATION = 48
 """Number of architectures that may be parents, those completed last: older ones, good or lucky, retire."""
@@ -40,7 +40,7 @@ class EvolutionSampler(ArchitectureSampler):
         self,
         space: Space,
         *,
-        objectives: Sequence[str] = DEFAULT,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
         trials: int | None = None,
         seed: int | None = None,
     ) -> None:

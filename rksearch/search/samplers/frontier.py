@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import parse
-from rksearch.search.objectives import DEFAULT, ERROR
 from rksearch.search.samplers.base import ArchitectureSampler
 from rksearch.search.samplers.candidates import Listing, listing
 from rksearch.search.samplers.draws import SPREAD_MOST, IndexDraw, SpreadStart, StratifiedDraw, shuffled
@@ -19,6 +18,7 @@ from rksearch.search.samplers.ladder import curve, final_value
 from rksearch.search.samplers.observations import Observation
 from rksearch.search.samplers.surrogate import Seen, Surrogate, nearest_to_front
 from rksearch.space import Space
+from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
 
 POOL = 800
 """Number of members whose gain is computed at each proposal, besides the neighbours of the front."""
@@ -63,7 +63,7 @@ class FrontierSampler(ArchitectureSampler):
         self,
         space: Space,
         *,
-        objectives: Sequence[str] = DEFAULT,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
         trials: int | None = None,
         seed: int | None = None,
     ) -> None:

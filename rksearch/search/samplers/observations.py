@@ -12,9 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rksearch.arch import ArchSpec, parse
 from rksearch.errors import SpaceError
-from rksearch.search.objectives import ERROR, objective
+from rksearch.search.objectives import objective
 from rksearch.search.samplers import attributes
 from rksearch.space import Space
+from rksearch.space.plan import ERROR
 
 NOT_PROPOSED = ("known", "baseline", "imported")
 """Roles of trainings that no sampler proposed."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-from rksearch.search.objectives import DEFAULT
 from rksearch.search.samplers.base import ArchitectureSampler
 from rksearch.search.samplers.draws import IndexDraw, StratifiedDraw, shuffled
 from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
+from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 
 class _Drawn(ArchitectureSampler):
@@ -32,7 +32,7 @@ class GridSampler(_Drawn):
         objectives: names of the minimised objectives, in the order of a trial's values.
     """
 
-    def __init__(self, space: Space, *, objectives: Sequence[str] = DEFAULT) -> None:
+    def __init__(self, space: Space, *, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> None:
         super().__init__(space, objectives=objectives, seed=0)
 
     def begin(self, proposed: int) -> None:
@@ -66,7 +66,7 @@ class StratifiedSampler(_Drawn):
         self,
         space: Space,
         *,
-        objectives: Sequence[str] = DEFAULT,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
         trials: int | None = None,
         seed: int | None = None,
     ) -> None:
