@@ -1,7 +1,7 @@
 """Workers in virtual time: a strategy gives work whenever a worker is free, and receives every epoch.
 
 The clock of a training is the measured time of its architecture's epochs, so that trainings overtake one another as
-they do in life. Nothing waits, nothing sleeps.
+x. Nothing waits, nothing sleeps.
 """
 
 from __future__ import annotations
