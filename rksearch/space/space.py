@@ -15,7 +15,8 @@ from rksearch.arch import ArchSpec, cost, parse
 from rksearch.arch.equivalence import canonical
 from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
-from rksearch.space.counting.members import Member, Priced, members_of
+from rksearch.space.counting.member import Member, Priced
+from rksearch.space.counting.members import members_of
 from rksearch.space.definition import SpaceDefinition
 from rksearch.space.format.document import Entry
 from rksearch.space.format.reading import depth_of, read_definition
