@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
-from rksearch.results.codec import from_plain, to_plain
+from rksearch.results.codec import to_plain
 from rksearch.results.environment import current_environment
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Follower, Ledger
@@ -24,7 +24,6 @@ from rksearch.search.sharing import TypicalTraining, typical
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
 from rksearch.space.plan import LATENCY
-from rksearch.space.summary import SpaceSummary
 from rksearch.training.execution import Execution
 from rksearch.training.mirror import require_storage
 
@@ -147,7 +146,7 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
         else:
             require_same_trials(history, plan, launch.run_dir.path)
         if history.run is None or history.run.plan != plan:
-            summary = from_plain(SpaceSummary, space.to_json())
+            summary = space.summary()
             launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan)
         return _search(launch, space, plan)
 

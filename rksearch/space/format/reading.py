@@ -23,7 +23,7 @@ from rksearch.space.format.search import read_plan
 from rksearch.space.plan import SearchPlan
 
 DEFAULT_TRIALS = 24
-"""Candidates of a run when the file does not say."""
+"""Number of candidates of a run whose space states none."""
 
 MAX_COUNT = 2**60
 """Counts stay below this, so that sums of a few of them are exact in 64 bits."""
@@ -240,7 +240,7 @@ def _check_resolution(entry: Entry, data: Dataset, periods: int) -> None:
 def _check_magnitude(
     entry: Entry, data: Dataset, families: tuple[str, ...], rates: tuple[int, ...], periods: tuple[PeriodChoices, ...]
 ) -> None:
-    """Whether the largest combination of choices can be counted; every smaller one can be then."""
+    """Refuse choices whose largest combination exceeds the counts that 64 bits hold; smaller ones cannot."""
     # Python's integers do not overflow: this is no less than the exact count of the largest network.
     largest = 0
     if rates:
@@ -281,7 +281,7 @@ def _residual_magnitude(data: Dataset, periods: tuple[PeriodChoices, ...]) -> in
 
 
 def _evaluations(choices: PeriodChoices) -> int:
-    """The most evaluations of a stage function in a time-step of the period's tableaux."""
+    """Largest number of evaluations of a stage function in a time-step of the period's tableaux."""
     solvers = [solver_of(method) for method in choices.method]
     return max((solver.evaluations for solver in solvers if solver), default=0)
 
@@ -323,7 +323,7 @@ def _end(entry: Entry | None, count: str, data: Dataset) -> int | None:
 
 
 def depth_of(net: Layout) -> int:
-    """Layers with weights from image to logits, as the depths in the names of DenseNets and ResNets count them."""
+    """Number of layers with weights from image to logits, like the depths in names of DenseNets and ResNets."""
     return sum(row.kind in ("conv", "linear") for row in net.rows)
 
 
