@@ -64,6 +64,11 @@ class Parts:
         return path in self._owner
 
 
+def number_of(path: str) -> int:
+    """The number in the name of a top-level part: 2 of `period2`."""
+    return int(path.lstrip("abcdefghijklmnopqrstuvwxyz"))
+
+
 def initialise(model: nn.Module) -> None:
     """Weights of the paper's recipe, drawn from torch's global generator in the order of the forward pass.
 

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from rksearch.arch import parse
 from rksearch.data.facts import dataset
 from rksearch.models import build
-from rksearch.models.blocks import DenseBlock, DenseLayer, TimeStep
+from rksearch.models.blocks import DenseLayer
+from rksearch.models.densenet import DenseBlock
+from rksearch.models.rknet import TimeStep
 from rksearch.models.kernels.norm import BatchNorm, joined, statistics_of
 from rksearch.models.recompute import recompute
 from rksearch.training.memory import activation_bytes

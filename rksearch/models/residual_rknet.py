@@ -1,0 +1,32 @@
+"""Blocks of the residual RKNet family: a stage is the branch of a ResNet's block."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rksearch.arch.families.residual_rknet import ResidualRKNet
+from rksearch.arch.family import Makers
+from rksearch.models.methods import LearnedPeriod, SolvedPeriod
+from rksearch.models.parts import Parts, number_of
+from rksearch.models.residual import BasicBlock, Branch
+
+
+class ResidualStage(Branch):
+    """relu(branch(x)): a stage of the residual RKNet, the ReLU moved from behind the sum to the end of the branch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the stage sees, (N, C', H, W), to its slope (N, C, H, W)."""
+        return F.relu_(super().forward(x))
+
+
+def makers(spec: ResidualRKNet) -> Makers:
+    """What builds periods and transitions."""
+
+    def period(parts: Parts, path: str) -> nn.Module:
+        solver = spec.periods[number_of(path) - 1].solver
+        if solver is None:
+            return LearnedPeriod(parts, path, ResidualStage)
+        return SolvedPeriod(parts, path, solver, ResidualStage)
+
+    return {"period": period, "transition": BasicBlock}
