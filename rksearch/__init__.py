@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from rksearch.search.samplers.registry import SamplerEntry, SamplerFactory
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "list_models",
     "load",
     "parse",
+    "register_sampler",
 ]
 
 
@@ -84,3 +87,14 @@ def load(directory: str | Path) -> nn.Module:
     from rksearch.models.export import load as load_export
 
     return load_export(directory)
+
+
+def register_sampler(name: str, make: SamplerFactory, *, title: str, description: str) -> SamplerEntry:
+    """Make an Optuna sampler known by name; see `rksearch.search.samplers.registry.register_sampler`.
+
+    Raises:
+        PluginError: another sampler has this name.
+    """
+    from rksearch.search.samplers import registry
+
+    return registry.register_sampler(name, make, title=title, description=description)

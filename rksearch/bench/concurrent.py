@@ -16,7 +16,7 @@ from rksearch.bench.train import Settings, Source, Spread, ours
 from rksearch.errors import RksearchError
 from rksearch.training.engine.compiling import EAGER
 from rksearch.training.engine.heap import freed_memory_kept
-from rksearch.training.seed_groups import Together
+from rksearch.training.seed_groups import SeedGroup
 
 STEPS = 20
 """Steps of an epoch where none are given."""
@@ -145,7 +145,7 @@ def _work(name: str, seeds: int, threads: int, source: Source, settings: Setting
     images = (settings.steps or STEPS) * settings.batch_size
     spec = parse(name)
     trainers = [ours(spec, source, replace(settings, seed=settings.seed + i), images, EAGER) for i in range(seeds)]
-    trainings = Together(trainers)
+    trainings = SeedGroup(trainers)
     rates = []
     with freed_memory_kept(settings.device):
         trainings.prepare()

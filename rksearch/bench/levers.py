@@ -34,7 +34,7 @@ from rksearch.training.engine.compiling import EAGER, Choice, missing_compiler
 from rksearch.training.engine.device import autocast
 from rksearch.training.engine.heap import freed_memory_kept
 from rksearch.training.memory import activation_bytes
-from rksearch.training.seed_groups import Together
+from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import seed_everything
 
 SEEDS = 4
@@ -413,7 +413,7 @@ def _together_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     apart, joined = (
         [ours(spec, source, replace(settings, seed=seed), images, EAGER) for seed in range(SEEDS)] for _ in range(2)
     )
-    together = Together(joined)
+    together = SeedGroup(joined)
     together.prepare()
     for trainer in apart:
         trainer.prepare()

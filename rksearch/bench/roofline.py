@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import Layout
-from rksearch.training.engine.device import Precision
+from rksearch.training.engine.precision import Precision
 
 REPEATS = 5
 MATRIX = 2048

@@ -36,8 +36,8 @@ from rksearch.errors import DeviceError
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.compiling import EAGER, Choice, missing_compiler
-from rksearch.training.engine.device import Precision
 from rksearch.training.engine.heap import freed_memory_kept, let_go_as_usual
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Recorder
 from rksearch.training.memory import footprint
 from rksearch.training.trainer import Trainer, seed_everything

@@ -75,7 +75,8 @@ def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: dict[s
 def _memory(spec: ArchSpec, data: Dataset) -> list[dict[str, Any]]:
     """Predicted bytes of training in both precisions, with and without recomputation, at the paper's batch size."""
     from rksearch.recipes.recipe import recipe
-    from rksearch.training.memory import Precision, footprint
+    from rksearch.training.engine.precision import Precision
+    from rksearch.training.memory import footprint
 
     batch_size = recipe("paper").batch_size
     precisions: tuple[Precision, ...] = ("fp32", "bf16")

@@ -1,30 +1,27 @@
-"""Several trainings of one architecture, each with a seed of its own, that go on as one program."""
+"""Trainings of one architecture, each with a seed of its own, that run as one program."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 from rksearch.errors import TrialFailed
 from rksearch.results.records import Epoch
 from rksearch.training.engine.heap import freed_memory_kept
 from rksearch.training.engine.programs import Programs, Recorder
-from rksearch.training.trainer import Pass, Trainer, as_trial_failure
-
-Result = TypeVar("Result")
+from rksearch.training.trainer import Pass, Trainer, as_trial_failure, attempt
 
 
-class Together:
+class SeedGroup:
     """Trainings that take each step at the same time, whatever epoch each is in.
 
     On a GPU their steps are branches of one graph, so that kernels of one fill what those of another leave idle; on a
-    CPU they take turns. Nothing is computed otherwise than in a training alone, so that the numbers are those of the
-    same kernels: bit for bit the same ones on a CPU.
+    CPU they take turns. Each computes what it computes alone, by the same kernels: bit for bit the same numbers on a
+    CPU.
 
     Args:
-        trainers: at least one; networks that draw random numbers (dropout) would find other ones than alone.
+        trainers: at least one; networks that draw random numbers (dropout) would draw others than alone.
         record: see `rksearch.training.engine.programs.Programs`.
 
     Raises:
@@ -36,13 +33,13 @@ class Together:
         first = self._trainers[0]
         for other in self._trainers[1:]:
             if (other.step.sizes, other.choice.compiled) != (first.step.sizes, first.choice.compiled):
-                raise ValueError("trainings that go on together need batches of the same sizes and the same choice")
+                raise ValueError("trainings of one program need batches of the same sizes and the same choice")
         self._programs = Programs([trainer.step for trainer in self._trainers], choice=first.choice, record=record)
 
     def run_epoch(self) -> list[Epoch | TrialFailed]:
-        """Let every training run its next epoch, and validate: of each the epoch, or why the training has failed.
+        """Train and validate the next epoch of each; per training the epoch, or the reason for which it has failed.
 
-        A loss that is no longer finite fails its own training; what befalls the program fails all. The time of an epoch
+        A loss that is no longer finite fails its own training; an error of the program fails all. The time of an epoch
         is an equal share of the time that all took.
         """
         count = len(self._trainers)
@@ -68,7 +65,7 @@ class Together:
             trainer.choice = self._programs.choice
 
     def train_pass(self) -> list[Pass | TrialFailed]:
-        """Train over all batches, a part of `run_epoch`: of each training how that went, or why it has failed."""
+        """Train over all batches, a part of `run_epoch`; per training its loss and error, or why it has failed."""
         first = self._trainers[0]
         numbers = [len(trainer.epochs) + 1 for trainer in self._trainers]
         with freed_memory_kept(first.device):
@@ -79,14 +76,6 @@ class Together:
         return [
             attempt(partial(trainer.end_pass, number)) for trainer, number in zip(self._trainers, numbers, strict=True)
         ]
-
-
-def attempt(work: Callable[[], Result]) -> Result | TrialFailed:
-    """What the work gives, or the failure of a trial that it raises."""
-    try:
-        return work()
-    except TrialFailed as failure:
-        return failure
 
 
 def _end_epoch(trainer: Trainer, train: Pass, train_time_s: float) -> Epoch:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,15 @@ from rksearch.errors import RksearchError, TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import Epoch
 from rksearch.training.engine.compiling import EAGER, Choice
-from rksearch.training.engine.device import Precision, autocast, is_out_of_memory
+from rksearch.training.engine.device import autocast, is_out_of_memory
 from rksearch.training.engine.heap import freed_memory_kept
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Programs, Recorder
 from rksearch.training.engine.step import TrainStep
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 def seed_everything(seed: int) -> None:
@@ -37,10 +40,10 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def as_trial_failure(doing: str) -> Iterator[None]:
-    """Turn what goes wrong in the block into a `TrialFailed` of one line; errors raised on purpose go through.
+    """Turn an exception in the block into a `TrialFailed` of one line; errors raised on purpose pass through.
 
     Args:
-        doing: what the block does, for the message.
+        doing: the block's work, for the message.
 
     Raises:
         TrialFailed: of kind `out_of_memory` when the device or the machine ran out of memory, else `error`.
@@ -59,6 +62,14 @@ def as_trial_failure(doing: str) -> Iterator[None]:
         raise TrialFailed("error", f"{type(error).__name__} while {doing}: {reason or 'no message'}") from error
 
 
+def attempt(work: Callable[[], Result]) -> Result | TrialFailed:
+    """The value of the work, or the failure of a trial that it raises."""
+    try:
+        return work()
+    except TrialFailed as failure:
+        return failure
+
+
 class Pass(NamedTuple):
     """Mean cross-entropy and top-1 error in percent over some images."""
 
@@ -67,22 +78,22 @@ class Pass(NamedTuple):
 
 
 class Trainer:
-    """A training under way: network, optimiser, data and the epochs behind it.
+    """The training loop of one network: optimiser, data and the epochs that have run.
 
-    Given the same start and precision it computes the same numbers on a CPU bit for bit, however often it is saved and
-    restored in between.
+    From the same start and in the same precision it computes the same numbers on a CPU, bit for bit, however often it
+    is saved and restored.
 
     Args:
         model: maps float images (N, C, H, W) to logits (N, classes); it is moved to the device of the images.
         train: the training batches.
-        val: the validation images, on the same device; None to train without a validation, whose numbers are NaN then.
-        recipe: how to train.
+        val: the validation images, on the same device; None to train without validation, whose numbers are NaN then.
+        recipe: optimiser, learning rates and number of epochs.
         precision: of convolutions and matrix products, in training and validation alike.
         choice: whether the training steps are compiled. A saved state brings its own.
         record: see `rksearch.training.engine.programs.Programs`.
 
     Attributes:
-        step: of the training, which a program of several trainings may take instead of this object.
+        step: one step of the training; a program of several trainings runs it instead of this object.
         choice: as given, or another one where compiling has failed.
         epochs: those that have run, restored ones included.
         step_losses: mean loss of every step of the epoch that ran last here.
@@ -119,7 +130,7 @@ class Trainer:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """What updates the weights."""
+        """The optimiser of the weights."""
         return self.step.optimizer
 
     @property
@@ -141,9 +152,9 @@ class Trainer:
             return self.end_epoch(train, time.perf_counter() - started)
 
     def prepare(self) -> None:
-        """Compile and record what the training needs; where one of these fails, go on without it and say so.
+        """Compile and record what the training needs; where one of these fails, log it and train without.
 
-        Has no effect when that is done; `run_epoch` does it first.
+        `run_epoch` does it first; a second call has no effect.
         """
         self._prepared()
 
@@ -167,20 +178,20 @@ class Trainer:
         return self.end_pass(number)
 
     def begin_epoch(self, number: int) -> None:
-        """Draw the random numbers of epoch `number` and go to its first batch; a part of `train_pass`."""
+        """Draw the random numbers of epoch `number` and move to its first batch; a part of `train_pass`."""
         self.model.train()
         steps = self._train.steps_per_epoch
         rates = [self.recipe.lr_at((number - 1) * steps + i, steps) for i in range(steps)]
         self.step.begin(self._train.draw(), rates)
 
     def take_steps(self, count: int) -> None:
-        """Train on the first `count` batches of the epoch that has begun; a part of `train_pass`."""
+        """Train on the first `count` batches of the current epoch; a part of `train_pass`."""
         programs = self._prepared()
         for size in self.step.sizes[:count]:
             programs.run(size)
 
     def end_pass(self, number: int) -> Pass:
-        """Wait for the steps of epoch `number` and say how they went; a part of `train_pass`.
+        """Wait for the steps of epoch `number`, then return their loss and error; a part of `train_pass`.
 
         Raises:
             TrialFailed: the loss is no longer finite.
@@ -241,7 +252,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`. After an exception the trainer is in no defined state.
+        """Resume from a `state_dict`. After an exception the trainer is in no defined state.
 
         Raises:
             KeyError, TypeError, ValueError, RuntimeError: the state belongs to another network or was not written by
@@ -254,13 +265,13 @@ class Trainer:
         if "cuda_generator" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_generator"], self.device)
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
-        # Compiled or not is part of the numbers, to rounding: a training goes on as it began.
+        # Compiling changes the numbers, by rounding: a resumed training stays as it began.
         self.choice = Choice(**state["choice"]) if "choice" in state else EAGER
         self._programs = None
 
 
 def evaluate(model: nn.Module, images: DeviceImages, precision: Precision) -> Pass:
-    """Loss and error over all images, in eval mode (in which the model is left)."""
+    """Loss and error over all images in eval mode, in which the model is left."""
     model.eval()
     total = torch.zeros((), dtype=torch.float64, device=images.device)
     wrong = torch.zeros((), dtype=torch.int64, device=images.device)

@@ -1,4 +1,4 @@
-"""One trial: one architecture, one recipe, one seed, trained to its end and, when asked, read against the test set."""
+"""Trials: one architecture, one recipe, one seed, trained to the end and, when asked, read against the test set."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rksearch.results.records import OWN_SEEDS, Epoch, TestResult, TrialResult, 
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.device import resolve_device, resolve_precision
 from rksearch.training.execution import Execution
+from rksearch.training.lifecycle import OnEpoch, Training, train
 from rksearch.training.mirror import Mirror
-from rksearch.training.open_trial import OnEpoch, OpenTrial, train
 from rksearch.training.trainer import as_trial_failure, evaluate
 
 LOCK_WAIT_S = 60.0
-"""How long to wait for another process in the same trial: the worker of a killed driver may live for a moment."""
+"""Seconds to wait for another process in the same trial: the worker of a killed driver may live for a moment."""
 
 
 def run_trial(
@@ -38,19 +38,19 @@ def run_trial(
 ) -> TrialResult:
     """Train `spec` to its end, from its last checkpoint when there is one; a finished trial returns at once.
 
-    What goes wrong with the network itself (a loss that is not finite, too little memory, an exception while it is
-    built or trained) makes a failed result, with the traceback in `error.txt` of the trial's directory.
+    A fault of the network itself (a loss that is not finite, too little memory, an exception while it is built or
+    trained) makes a failed result, with the traceback in `error.txt` of the trial's directory.
 
     Args:
-        spec: what to train.
-        execution: where and with what means.
-        on_epoch: called after every newly trained epoch, once its checkpoint is safe. What it raises goes through.
-        until: epoch after which to pause; None to train to the end. A paused trial (this, or `execution.deadline_s` has
-            passed) has the status `paused`, and the next call goes on from there.
+        spec: the trial.
+        execution: where and with what resources.
+        on_epoch: called after every newly trained epoch, once its checkpoint is safe. Its exceptions pass through.
+        until: epoch after which to pause; None to train to the end. A trial that is paused, by this or by
+            `execution.deadline_s`, has the status `paused`, and the next call resumes it.
 
     Raises:
-        RksearchError: the fault is not the network's, so that every trial would meet it or a repetition may succeed:
-            a bad name, no data, no such device, a full disk, a trial that another process is running.
+        RksearchError: the fault is not the network's: every trial would meet it, or a repetition may succeed. Bad
+            names, no data, no such device, a full disk, a trial that another process is running.
     """
     (result,) = run_trials([spec], execution, on_epoch and (lambda _, epoch: on_epoch(epoch)), until=until)
     return result
@@ -63,33 +63,33 @@ def run_trials(
     *,
     until: int | None = None,
 ) -> list[TrialResult]:
-    """Train several seeds of one architecture, as one program where they fit in memory together: see `run_trial`.
+    """Train several seeds of one architecture, as one program where they fit in memory together; see `run_trial`.
 
-    Each has the result that `run_trial` finds, its own checkpoints, and its own way to fail.
+    Each has the result that `run_trial` finds, and its own checkpoints; one may fail without the others.
 
     Raises:
         RksearchError: as `run_trial`.
         ValueError: the trials differ in more than their seeds.
     """
     if any(replace(spec, replicate=specs[0].replicate) != specs[0] for spec in specs):
-        raise ValueError("trials that are trained together differ in their seeds alone")
-    with _opened(specs, execution) as trials:
-        train(trials, execution, on_epoch, until)
-        return [_result(trial) for trial in trials]
+        raise ValueError("trials that are trained together must differ in their seeds alone")
+    with _opened(specs, execution) as trainings:
+        train(trainings, execution, on_epoch, until)
+        return [_result(training) for training in trainings]
 
 
 def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
     """Read the test set once, with the weights of the last epoch; trains first when the trial is not finished.
 
-    No deadline counts here: a reading is the last thing that is done with a trial.
+    No deadline counts here: reading the test set is the last step of a trial.
 
     Raises:
         TrialFailed: the training failed.
         RksearchError: as `run_trial`.
     """
-    with _opened([spec], execution) as (trial,):
-        train([trial], replace(execution, deadline_s=None))
-        result = _result(trial)
+    with _opened([spec], execution) as (training,):
+        train([training], replace(execution, deadline_s=None))
+        result = _result(training)
         if result.status != "complete":
             raise TrialFailed(str(result.failure), f"{spec.id} cannot be tested: {result.message}")
         facts = dataset(spec.dataset)
@@ -98,7 +98,7 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
         images = load_images(facts, Path(execution.data_dir), download=execution.download)
         with as_trial_failure("reading the test set"):
             model = build(parse(spec.arch), facts)
-            model.load_state_dict(trial.weights)
+            model.load_state_dict(training.weights)
             model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             test = DeviceImages(images.test_images, images.test_labels, facts, device)
             loss, error_pct = evaluate(model, test, precision)
@@ -106,15 +106,15 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
 
 
 def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None) -> Mapping[str, Any]:
-    """The state of the network after the last epoch of a finished trial.
+    """State of the network after the last epoch of a finished trial.
 
     Args:
-        spec: of the trial.
-        work_dir: where trials have their directories.
-        storage: where their checkpoints are mirrored, if anywhere.
+        spec: the trial.
+        work_dir: the directory in which trials have theirs.
+        storage: URI or path of the mirror of their checkpoints; None without one.
 
     Raises:
-        RunError: its checkpoint is not there.
+        RunError: there is no checkpoint of its end.
         StorageError: the storage cannot be read.
     """
     missing = RunError(
@@ -124,31 +124,31 @@ def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None
     if not trial_dir(work_dir, spec.id).is_dir() and storage is None:
         raise missing
     execution = Execution(work_dir=str(work_dir), data_dir="", storage=storage)
-    with _opened([spec], execution) as (trial,):
-        if trial.result is not None:
-            return trial.weights
+    with _opened([spec], execution) as (training,):
+        if training.result is not None:
+            return training.weights
     raise missing
 
 
 def trial_dir(work_dir: Path, trial_id: str) -> Path:
-    """Where a trial keeps its checkpoints, notes and errors."""
+    """Directory of a trial's checkpoints, notes and errors."""
     return work_dir / "trials" / trial_id
 
 
 @contextmanager
-def _opened(specs: Sequence[TrialSpec], execution: Execution) -> Iterator[list[OpenTrial]]:
-    """The trials, for this process alone."""
+def _opened(specs: Sequence[TrialSpec], execution: Execution) -> Iterator[list[Training]]:
+    """Trainings of the trials, whose directories are locked for this process."""
     with ExitStack() as stack:
-        trials = []
+        trainings = []
         for spec in specs:
             directory = stack.enter_context(_locked(spec, execution))
-            trials.append(OpenTrial(spec, execution, directory, _checkpoints(spec, execution, directory)))
-        yield trials
+            trainings.append(Training(spec, execution, directory, _checkpoints(spec, execution, directory)))
+        yield trainings
 
 
 @contextmanager
 def _locked(spec: TrialSpec, execution: Execution) -> Iterator[Path]:
-    """The trial's directory, for this process alone."""
+    """Directory of the trial, locked for this process."""
     directory = trial_dir(Path(execution.work_dir), spec.id)
     lock = directory / "lock"
     busy = RunError(
@@ -167,20 +167,20 @@ def _locked(spec: TrialSpec, execution: Execution) -> Iterator[Path]:
 
 
 def _identity(spec: TrialSpec) -> dict[str, Any]:
-    """What a checkpoint must share with a trial to be its own: all but the reason for which it is trained.
+    """Values that a checkpoint shares with its trial: all but the role for which it is trained.
 
-    The id tells trainings apart that differ in their seeds or images by their role.
+    Roles whose trainings have seeds or images of their own are distinguished by the id.
     """
     same = {key: value for key, value in spec.to_json().items() if key != "role"}
     return {**same, "id": spec.id} if spec.role in OWN_SEEDS else same
 
 
 def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> CheckpointStore:
-    """The checkpoints of a trial, here and in the storage."""
+    """Checkpoints of a trial, here and in the storage."""
     mirror = Mirror(f"{execution.storage}/trials/{spec.id}") if execution.storage else None
     return CheckpointStore(directory, _identity(spec), mirror)
 
 
-def _result(trial: OpenTrial) -> TrialResult:
-    assert trial.result is not None
-    return trial.result
+def _result(training: Training) -> TrialResult:
+    assert training.result is not None
+    return training.result

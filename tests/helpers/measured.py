@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from rksearch.arch.image import ImageShape
 from rksearch.bench.memory import allocated_peak, held_bytes
-from rksearch.training.engine.device import Precision, autocast
+from rksearch.training.engine.device import autocast
+from rksearch.training.engine.precision import Precision
 
 
 class StepMemory(NamedTuple):

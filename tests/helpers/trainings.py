@@ -12,7 +12,7 @@ from rksearch.data.facts import DATASETS
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.compiling import EAGER, Choice
-from rksearch.training.engine.device import Precision
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Recorder
 from rksearch.training.trainer import Trainer, seed_everything
 

@@ -17,10 +17,11 @@ from rksearch.data.facts import DATASETS
 from rksearch.errors import TrialFailed
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
-from rksearch.training.engine.device import Precision, free_memory_bytes
+from rksearch.training.engine.device import free_memory_bytes
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Body, Recorder
 from rksearch.training.memory import footprint
-from rksearch.training.seed_groups import Together
+from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import Trainer, as_trial_failure, seed_everything
 from tests.helpers.command_line import rksearch
 from tests.helpers.measured import measure_step
@@ -108,7 +109,7 @@ def test_seeds_together_are_each_the_training_alone(
     expected = [losses(trainer(name, precision=precision, seed=seed)) for seed in seeds]
     runs = [trainer(name, precision=precision, seed=seed) for seed in seeds]
     with caplog.at_level(logging.WARNING):
-        together = Together(runs, record)
+        together = SeedGroup(runs, record)
         found: list[list[float]] = [[] for _ in seeds]
         while not runs[0].done:
             together.run_epoch()

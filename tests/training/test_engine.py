@@ -24,7 +24,8 @@ from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.training.engine.compiling import EAGER, Choice, choose, compile_s, saved_s_per_image
-from rksearch.training.engine.device import Precision, has_native_bf16
+from rksearch.training.engine.device import has_native_bf16
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.step import TrainStep
 from rksearch.training.execution import Execution
 from rksearch.training.trainer import seed_everything

@@ -12,7 +12,7 @@ from rksearch.errors import TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.recipes.recipe import recipe
-from rksearch.training.engine.device import Precision
+from rksearch.training.engine.precision import Precision
 from rksearch.training.memory import ELEMENT_BYTES, MemoryPlan, activation_bytes, fits, footprint, plan_memory
 from tests.helpers.measured import StepMemory, measure_evaluation, measure_step
 from tests.helpers.strategies import archs, rknets

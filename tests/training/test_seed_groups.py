@@ -17,12 +17,13 @@ from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
-from rksearch.training import open_trial as training
-from rksearch.training.engine.device import Precision, has_native_bf16, is_out_of_memory
+from rksearch.training import lifecycle
+from rksearch.training.engine.device import has_native_bf16, is_out_of_memory
+from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Branches
 from rksearch.training.execution import Execution
 from rksearch.training.memory import plan_memory
-from rksearch.training.seed_groups import Together
+from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import Trainer
 from rksearch.training.trial import run_trial, run_trials, test_trial, trial_dir
 from tests.helpers.command_line import TINY_SPACE, rksearch
@@ -56,7 +57,7 @@ def test_together_each_is_the_training_that_it_is_alone_bit_for_bit(
     alone = finish([trainer(name, precision=precision, seed=seed) for seed in SEEDS])
     runs = [trainer(name, precision=precision, seed=seed) for seed in SEEDS]
     recorder = Recorder()
-    together = Together(runs, recorder if recorded else None)
+    together = SeedGroup(runs, recorder if recorded else None)
     while not runs[0].done:
         found = together.run_epoch()
         assert found == [run.epochs[-1] for run in runs]
@@ -70,7 +71,7 @@ def test_each_may_be_in_an_epoch_of_its_own() -> None:
     alone = finish([trainer(NETWORKS[0], seed=seed) for seed in SEEDS[:2]])
     ahead, behind = (trainer(NETWORKS[0], seed=seed) for seed in SEEDS[:2])
     ahead.run_epoch()
-    together = Together([ahead, behind])
+    together = SeedGroup([ahead, behind])
     together.run_epoch()
     together.run_epoch()
     assert (len(ahead.epochs), len(behind.epochs)) == (3, 2)
@@ -84,7 +85,7 @@ def test_one_that_diverges_fails_alone() -> None:
     good, bad = (trainer(NETWORKS[2], seed=seed) for seed in SEEDS[:2])
     with torch.no_grad():
         next(bad.model.parameters()).fill_(torch.nan)
-    together = Together([good, bad])
+    together = SeedGroup([good, bad])
     for _ in range(3):
         epoch, failure = together.run_epoch()
         assert isinstance(epoch, Epoch)
@@ -102,16 +103,16 @@ def test_what_befalls_the_program_fails_all() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     runs[1].model.register_forward_pre_hook(full)
-    found = Together(runs).run_epoch()
+    found = SeedGroup(runs).run_epoch()
     assert [getattr(failure, "kind", None) for failure in found] == ["out_of_memory"] * 2
     assert all("fewer trials at a time" in str(failure) for failure in found)
 
 
 def test_trainings_of_different_batches_do_not_go_together() -> None:
     with pytest.raises(ValueError, match="batches of the same sizes"):
-        Together([trainer(NETWORKS[2]), trainer(NETWORKS[2], count=80)])
+        SeedGroup([trainer(NETWORKS[2]), trainer(NETWORKS[2], count=80)])
     with pytest.raises(ValueError, match="and the same choice"):
-        Together([trainer(NETWORKS[2]), trainer(NETWORKS[2], choice=COMPILED)])
+        SeedGroup([trainer(NETWORKS[2]), trainer(NETWORKS[2], choice=COMPILED)])
 
 
 @needs_compiler
@@ -119,7 +120,7 @@ def test_trainings_of_different_batches_do_not_go_together() -> None:
 def test_compiled_together_each_is_what_it_is_compiled_alone() -> None:
     alone = finish([trainer(NETWORKS[0], seed=seed, choice=COMPILED) for seed in SEEDS])
     runs = [trainer(NETWORKS[0], seed=seed, choice=COMPILED) for seed in SEEDS]
-    together = Together(runs)
+    together = SeedGroup(runs)
     while not runs[0].done:
         together.run_epoch()
     for run, expected in zip(runs, alone, strict=True):
@@ -137,7 +138,7 @@ def test_where_compiling_fails_all_go_on_without(monkeypatch: pytest.MonkeyPatch
     expected = finish([trainer(NETWORKS[2], seed=seed) for seed in SEEDS[:2]])
     runs = [trainer(NETWORKS[2], seed=seed, choice=COMPILED) for seed in SEEDS[:2]]
     monkeypatch.setattr(torch, "compile", refuse)
-    Together(runs).run_epoch()
+    SeedGroup(runs).run_epoch()
     finish(runs)  # each by itself, as those do whose companions have ended
     assert len(asked) == 1
     for run, other in zip(runs, expected, strict=True):
@@ -327,12 +328,12 @@ def test_what_ran_out_of_memory_holds_nothing_when_the_next_begins(
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(training, "build", lambda arch, facts: Greedy())
-    monkeypatch.setattr(training, "witness", lambda model, facts, counts: {})
-    monkeypatch.setattr(training, "most_at_once", lambda *args: 1)
+    monkeypatch.setattr(lifecycle, "build", lambda arch, facts: Greedy())
+    monkeypatch.setattr(lifecycle, "witness", lambda model, facts, counts: {})
+    monkeypatch.setattr(lifecycle, "largest_group", lambda *args: 1)
     found = run_trials(SPECS, execution(tmp_path))
     assert [result.failure for result in found] == ["out_of_memory"] * 3
-    assert len(held) == 6, "one for the witness and one to train, of each"
+    assert len(held) == 3, "one network of each trial"
 
 
 def test_networks_with_dropout_take_turns(tmp_path: Path) -> None:
@@ -347,15 +348,15 @@ def test_a_seed_whose_network_cannot_be_built_fails_alone(
     tmp_path: Path, apart: tuple[Path, list[TrialResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    build = training.build
+    build = lifecycle.build
 
     def moody(arch: ArchSpec, facts: Dataset) -> nn.Module:
         calls.append(1)
-        if len(calls) == 3:  # for the witness and the training of the first, for the witness of the second
+        if len(calls) == 2:
             raise TypeError("not today")
         return build(arch, facts)
 
-    monkeypatch.setattr(training, "build", moody)
+    monkeypatch.setattr(lifecycle, "build", moody)
     found = run_trials(SPECS, execution(tmp_path))
     assert [result.status for result in found] == ["complete", "failed", "complete"]
     assert (found[1].failure, found[1].epochs) == ("error", ())

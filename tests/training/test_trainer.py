@@ -11,7 +11,8 @@ from rksearch.data.facts import DATASETS
 from rksearch.errors import DataError, TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import Epoch
-from rksearch.training.engine.device import Precision, has_native_bf16
+from rksearch.training.engine.device import has_native_bf16
+from rksearch.training.engine.precision import Precision
 from rksearch.training.trainer import Trainer, as_trial_failure, evaluate, seed_everything
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -17,21 +17,22 @@ import torch
 from torch import nn
 
 from rksearch.arch import ArchSpec, parse
-from rksearch.arch.cost import cost
+from rksearch.arch.cost import Cost, cost
 from rksearch.data.facts import DATASETS, Dataset
 from rksearch.data.images import load_images
 from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, StorageError, TrialFailed
 from rksearch.models import build
+from rksearch.models.witness import witness
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.files import file_lock
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
-from rksearch.training import open_trial as training
-from rksearch.training import setting
+from rksearch.training import lifecycle
 from rksearch.training import trial as trial_module
 from rksearch.training.checkpoint import NEWEST, PREVIOUS
 from rksearch.training.engine.device import has_native_bf16
 from rksearch.training.execution import Execution
 from rksearch.training.memory import footprint, plan_memory
+from rksearch.training.trainer import Trainer
 from rksearch.training.trial import finished_weights, run_trial, trial_dir
 
 RECIPE = Recipe(name="short", epochs=4, batch_size=32, lr=0.05, schedule="cosine", warmup=0.1)
@@ -87,7 +88,7 @@ def test_a_finished_trial_returns_at_once_and_reports_no_epoch_again(
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("a finished trial needs no data")
 
-    monkeypatch.setattr(setting, "load_images", never)
+    monkeypatch.setattr(lifecycle, "load_images", never)
     told: list[Epoch] = []
     assert run_trial(replace(SPEC, role="baseline"), execution(work_dir), told.append) == result
     assert told == []
@@ -165,12 +166,81 @@ def test_a_checkpoint_that_does_not_fit_the_network_is_not_used(
     tmp_path: Path, whole: tuple[Path, TrialResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:  # as if an older version had built the network otherwise
-        patch.setattr(training, "build", lambda arch, facts: build(parse("ResNet-8"), facts))
+        patch.setattr(lifecycle, "build", lambda arch, facts: build(parse("ResNet-8"), facts))
         told: list[Epoch] = []
         run_trial(SPEC, execution(tmp_path), told.append, until=2)
     result = run_trial(SPEC, execution(tmp_path))
     assert comparable(result) == comparable(whole[1])
     assert "does not fit the network" in (trial_dir(tmp_path, SPEC.id) / "notes.txt").read_text()
+
+
+def test_a_checkpoint_that_is_loaded_in_part_leaves_no_trace(tmp_path: Path, whole: tuple[Path, TrialResult]) -> None:
+    run_trial(SPEC, execution(tmp_path), until=1)
+    directory = trial_dir(tmp_path, SPEC.id)
+    store = trial_module._checkpoints(SPEC, execution(tmp_path), directory)
+    state = next(store.newest_first()).state
+    *_, last = state["model"]
+    state["model"][last] = torch.zeros(1)  # loading copies all others before it complains of this one
+    store.save(state)
+    (directory / PREVIOUS).unlink()
+    assert comparable(run_trial(SPEC, execution(tmp_path))) == comparable(whole[1])
+    assert "does not fit the network" in (directory / "notes.txt").read_text()
+
+
+@pytest.mark.parametrize("arch", [SPEC.arch, "ResNet-8", "RKCNN-E-k4-1x1_1x1-drop30", "RKNet-Res-2x1@heun2+train"])
+def test_a_trial_builds_one_network_which_is_counted_and_then_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: str
+) -> None:
+    spec = replace(SPEC, arch=arch)
+    built: list[nn.Module] = []
+    counted: list[tuple[nn.Module, dict[str, torch.Tensor], torch.Tensor]] = []
+    trained: list[tuple[nn.Module, dict[str, torch.Tensor], torch.Tensor]] = []
+
+    def start(model: nn.Module) -> tuple[nn.Module, dict[str, torch.Tensor], torch.Tensor]:
+        return model, {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+
+    def builder(arch: ArchSpec, facts: Dataset) -> nn.Module:
+        built.append(build(arch, facts))
+        return built[-1]
+
+    def counter(model: nn.Module, facts: Dataset, counts: Cost) -> dict[str, Any]:
+        counted.append(start(model))
+        torch.rand(1)  # whatever counting draws must not change the training
+        return witness(model, facts, counts)
+
+    class Noted(Trainer):
+        def run_epoch(self) -> Epoch:
+            if not trained:
+                trained.append(start(self.model))
+            return super().run_epoch()
+
+    monkeypatch.setattr(lifecycle, "build", builder)
+    monkeypatch.setattr(lifecycle, "witness", counter)
+    monkeypatch.setattr(lifecycle, "Trainer", Noted)
+    result = run_trial(spec, execution(tmp_path / "noted"), until=2)
+    assert result.witness["agree"] is True
+    assert built == [counted[0][0]] == [trained[0][0]]
+    torch.manual_seed(spec.seed)
+    expected = start(build(parse(arch), DATASETS["digits"]))
+    for _, weights, generator in (counted[0], trained[0]):
+        assert weights.keys() == expected[1].keys()
+        assert all(torch.equal(value, expected[1][name]) for name, value in weights.items())
+        assert torch.equal(generator, expected[2])
+    run_trial(spec, execution(tmp_path / "noted"))
+    assert len(built) == 2, "one more for the resumed training"
+
+
+def test_checkpoints_are_those_of_earlier_versions() -> None:
+    """The identity that is stored in checkpoints: another one, and no run of before could be resumed."""
+    assert json.dumps(trial_module._identity(SPEC), sort_keys=True) == (
+        '{"arch": "RKNet-BC-k2-m2_2-1x2s_1x1", "dataset": "digits", "recipe": {"augment": true, '
+        '"batch_size": 32, "epochs": 4, "lr": 0.05, "milestones": [0.5, 0.75], "momentum": 0.9, '
+        '"name": "short", "nesterov": true, "schedule": "cosine", "warmup": 0.1, '
+        '"weight_decay": 0.0001}, "replicate": 0, "train_images": 100}'
+    )
+    assert trial_module._identity(replace(SPEC, role="baseline")) == trial_module._identity(SPEC)
+    final = trial_module._identity(replace(SPEC, role="final"))
+    assert final == {**trial_module._identity(SPEC), "id": "RKNet-BC-k2-m2_2-1x2s_1x1@final0"}
 
 
 def test_replicates_differ_and_repetitions_do_not(tmp_path: Path, whole: tuple[Path, TrialResult]) -> None:
@@ -203,8 +273,8 @@ class Broken(nn.Module):
 
 
 def test_an_exception_of_the_network_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "build", lambda arch, facts: Broken())
-    monkeypatch.setattr(training, "witness", lambda model, facts, counts: {})
+    monkeypatch.setattr(lifecycle, "build", lambda arch, facts: Broken())
+    monkeypatch.setattr(lifecycle, "witness", lambda model, facts, counts: {})
     result = run_trial(SPEC, execution(tmp_path))
     assert (result.failure, result.message) == ("error", "ZeroDivisionError while training epoch 1: broken network")
     assert "in forward" in (trial_dir(tmp_path, SPEC.id) / "error.txt").read_text()
@@ -264,8 +334,8 @@ def test_out_of_memory_is_a_failure_that_holds_nothing_and_can_be_tried_again(
         return model
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "build", greedy)
-        patch.setattr(training, "witness", lambda model, facts, counts: {})
+        patch.setattr(lifecycle, "build", greedy)
+        patch.setattr(lifecycle, "witness", lambda model, facts, counts: {})
         result = run_trial(SPEC, execution(tmp_path))
     assert (result.status, result.failure) == ("failed", "out_of_memory")
     assert "fewer trials at a time" in str(result.message)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from rksearch.errors import DeviceError
-
-Precision = Literal["fp32", "bf16"]
-"""`bf16`: matrix products and convolutions in bfloat16 by autocast, weights and optimiser in float32."""
+from rksearch.training.engine.precision import Precision
 
 
 def resolve_device(device: str) -> torch.device:

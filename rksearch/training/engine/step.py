@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from rksearch.data.batches import Draws, TrainBatches
 from rksearch.recipes.recipe import Recipe
-from rksearch.training.engine.device import Precision, autocast
+from rksearch.training.engine.device import autocast
+from rksearch.training.engine.precision import Precision
 
 Forward = Callable[[Tensor], Tensor]
 """Float images (N, C, H, W) to logits (N, classes)."""

@@ -25,7 +25,7 @@ An evaluation keeps nothing; what it holds at once is found by a run without num
 `rksearch.training.memory.evaluation`.
 """
 
-from rksearch.training.memory.footprint import ELEMENT_BYTES, Footprint, Precision, activation_bytes, footprint
+from rksearch.training.memory.footprint import ELEMENT_BYTES, Footprint, activation_bytes, footprint
 from rksearch.training.memory.held import Held, held
 from rksearch.training.memory.plan import MemoryPlan, fits, plan_memory
 
@@ -34,7 +34,6 @@ __all__ = [
     "Footprint",
     "Held",
     "MemoryPlan",
-    "Precision",
     "activation_bytes",
     "fits",
     "footprint",

@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rksearch.arch import ArchSpec
 from rksearch.arch.cost import row_cost
 from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import Row, layout
+from rksearch.training.engine.precision import Precision
 from rksearch.training.memory.held import FLOAT_BYTES, INDEX_BYTES, Held, held
-
-Precision = Literal["fp32", "bf16"]
 
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2}
 """Bytes of an element of a feature map: bf16 autocast keeps all feature maps in bfloat16."""

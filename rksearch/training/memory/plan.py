@@ -9,7 +9,8 @@ from rksearch.arch import ArchSpec
 from rksearch.arch.image import ImageShape
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
-from rksearch.training.memory.footprint import Precision, footprint
+from rksearch.training.engine.precision import Precision
+from rksearch.training.memory.footprint import footprint
 
 MARGIN = 1.15
 """The prediction holds within 15 percent of what torch allocates."""

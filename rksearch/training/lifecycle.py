@@ -1,0 +1,455 @@
+"""Trainings of one architecture, from their last checkpoints to their results.
+
+`train` is the whole way: load what the seeds share, start or resume each training, run its epochs, save after each.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rksearch.arch import ArchSpec, draws_numbers, parse
+from rksearch.arch.cost import Cost, cost
+from rksearch.arch.layout import layout
+from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches, batch_bounds, full_batch_images
+from rksearch.data.facts import Dataset, dataset
+from rksearch.data.images import Images, Split, load_images, split
+from rksearch.errors import RunError, TrialFailed
+from rksearch.models import build
+from rksearch.models.recompute import recompute
+from rksearch.models.witness import witness
+from rksearch.recipes.recipe import Recipe
+from rksearch.results.records import Epoch, TrialResult, TrialSpec
+from rksearch.training.checkpoint import CheckpointStore
+from rksearch.training.engine.compiling import Choice, choose
+from rksearch.training.engine.device import free_memory_bytes, resolve_device, resolve_precision
+from rksearch.training.engine.heap import freed_memory_kept
+from rksearch.training.engine.precision import Precision
+from rksearch.training.execution import Execution
+from rksearch.training.latency import latency_ms, measure_latency
+from rksearch.training.memory import MemoryPlan, plan_memory
+from rksearch.training.seed_groups import SeedGroup
+from rksearch.training.trainer import Trainer, as_trial_failure, attempt, seed_everything
+
+logger = logging.getLogger(__name__)
+
+OnEpoch = Callable[[TrialSpec, Epoch], None]
+
+
+def train(
+    trainings: Sequence[Training],
+    execution: Execution,
+    on_epoch: OnEpoch | None = None,
+    until: int | None = None,
+) -> None:
+    """Bring the unfinished ones among trainings of one architecture to their results, as one program where they fit.
+
+    Args:
+        trainings: they differ in their seeds alone.
+        execution: where and with what resources.
+        on_epoch: called after every newly trained epoch, once its checkpoint is safe.
+        until: epoch after which to pause.
+
+    Raises:
+        RksearchError: the fault is not the network's.
+    """
+    torch.set_num_threads(execution.threads)
+    unfinished = [training for training in trainings if training.result is None]
+    if not unfinished:
+        return
+    inputs = SharedInputs.load(unfinished[0].spec, execution)
+    count = largest_group(inputs, [training.spec for training in unfinished], execution)
+    for first in range(0, len(unfinished), count):
+        _train_group(unfinished[first : first + count], inputs, execution, on_epoch, until)
+        if any(training.ran_out_of_memory for training in unfinished):
+            _free_memory()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedInputs:
+    """Inputs of all trainings of one architecture, whatever their seed.
+
+    Attributes:
+        arch, facts, counts: the network, the data set, and the network's cost.
+        device, precision: where and how it is trained.
+        images, parts: all images, and those of them that are for training and for validation.
+        choice: whether the training steps are compiled.
+    """
+
+    arch: ArchSpec
+    facts: Dataset
+    counts: Cost
+    device: torch.device
+    precision: Precision
+    images: Images
+    parts: Split
+    choice: Choice
+
+    @classmethod
+    def load(cls, spec: TrialSpec, execution: Execution) -> SharedInputs:
+        """Inputs of a trial and of all that differ from it in their seed.
+
+        Raises:
+            RksearchError: a bad name, no data, no such device.
+        """
+        arch, facts = parse(spec.arch), dataset(spec.dataset)
+        counts = cost(arch, facts)
+        device = resolve_device(execution.device)
+        precision = resolve_precision(execution.precision, device)
+        images = load_images(facts, Path(execution.data_dir), download=execution.download)
+        parts = _split(spec, facts, images)
+        bounds = batch_bounds(len(parts.train), spec.recipe.batch_size)
+        choice = choose(
+            execution.compile,
+            layout(arch, facts),
+            device,
+            images=spec.recipe.epochs * full_batch_images(bounds),
+            threads=execution.threads,
+        )
+        return cls(
+            arch=arch,
+            facts=facts,
+            counts=counts,
+            device=device,
+            precision=precision,
+            images=images,
+            parts=parts,
+            choice=choice,
+        )
+
+    def result(self, threads: int) -> TrialResult:
+        """Result of a training that has not begun: counts, device and images."""
+        return TrialResult(
+            status="paused",
+            **self.counts._asdict(),
+            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            precision=self.precision,
+            threads=threads,
+            images={"train": len(self.parts.train), "val": len(self.parts.val)},
+            split=self.parts.digest[:16],
+        )
+
+    def plan(self, recipe: Recipe, available_bytes: int) -> MemoryPlan:
+        """Plan of a training in this memory.
+
+        Raises:
+            TrialFailed: of kind `does_not_fit`.
+        """
+        return plan_memory(
+            self.arch,
+            self.facts,
+            recipe,
+            self.precision,
+            available_bytes,
+            eval_batch_size=EVAL_BATCH_SIZE,
+            images=len(self.parts.train) + len(self.parts.val),
+        )
+
+
+class GroupInputs:
+    """Inputs of trainings that run at the same time: images on the device, and an equal share of the memory for each.
+
+    Args:
+        shared: inputs of all of them.
+        execution: says how much memory they may take.
+        count: number of trainings.
+    """
+
+    def __init__(self, shared: SharedInputs, execution: Execution, count: int) -> None:
+        self.shared = shared
+        self._bytes_of_each = _available_bytes(execution, shared.device) // count
+
+    @cached_property
+    def images(self) -> tuple[DeviceImages, DeviceImages | None]:
+        """Images to train and to validate on, on the device; None where none are left to validate on.
+
+        Raises:
+            TrialFailed: there is no memory for them.
+        """
+        shared = self.shared
+        with as_trial_failure("moving the images to the device"):
+            train, val = (
+                DeviceImages(
+                    shared.images.train_images[part], shared.images.train_labels[part], shared.facts, shared.device
+                )
+                for part in (shared.parts.train, shared.parts.val)
+            )
+        return train, val if len(val) else None
+
+    def plan(self, recipe: Recipe) -> MemoryPlan:
+        """Plan of one training in its share of the memory; see `SharedInputs.plan`."""
+        return self.shared.plan(recipe, self._bytes_of_each)
+
+
+def largest_group(inputs: SharedInputs, specs: Sequence[TrialSpec], execution: Execution) -> int:
+    """Number of seeds that may be trained as one program: with room for all, and with the numbers of each alone.
+
+    All, or half of them, or half of these, down to one.
+    """
+    count = 1 if draws_numbers(inputs.arch) else len(specs)
+    available_bytes = _available_bytes(execution, inputs.device)
+    while count > 1:
+        try:
+            if not inputs.plan(specs[0].recipe, available_bytes // count).recompute:
+                break
+        except TrialFailed as failure:
+            logger.info("%d seeds of %s do not fit together: %s", count, specs[0].arch, failure)
+        count = (count + 1) // 2
+    return count
+
+
+def _available_bytes(execution: Execution, device: torch.device) -> int:
+    if execution.memory_bytes is not None:
+        return execution.memory_bytes
+    return free_memory_bytes(device, share=execution.memory_share)
+
+
+def _split(spec: TrialSpec, facts: Dataset, images: Images) -> Split:
+    """Images to train and to validate on; a final training takes all of them to train on."""
+    parts = split(facts, images, spec.train_images)
+    if spec.role != "final":
+        return parts
+    return replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
+
+
+class Training:
+    """The training of one trial, from its last checkpoint on.
+
+    Attributes:
+        spec: the trial.
+        result: how it has ended or was paused; None before that.
+        weights: of the network of a complete result; empty before that.
+        trainer: of a training that has begun here and has not ended.
+    """
+
+    def __init__(self, spec: TrialSpec, execution: Execution, directory: Path, store: CheckpointStore) -> None:
+        self.spec = spec
+        self.result: TrialResult | None = None
+        self.weights: Mapping[str, Any] = {}
+        self.trainer: Trainer | None = None
+        self._execution, self._directory, self._store = execution, directory, store
+        self._known = TrialResult(status="paused")
+        saved = next(store.newest_first(), None)
+        if saved is not None and "result" in saved.state:
+            self.result, self.weights = TrialResult.from_json(saved.state["result"]), saved.state["model"]
+
+    @property
+    def ran_out_of_memory(self) -> bool:
+        """Whether it has ended because memory ran out."""
+        return self.result is not None and self.result.failure == "out_of_memory"
+
+    @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """Epochs of a training that has begun here, resumed ones included."""
+        return tuple(self.trainer.epochs) if self.trainer else ()
+
+    def begin(self, group: GroupInputs) -> None:
+        """Build the network, count it, and start or resume its training; ends the training where that fails.
+
+        Raises:
+            RksearchError: the fault is not the network's.
+        """
+        shared = group.shared
+        self._known = shared.result(self._execution.threads)
+        try:
+            model = self._build(shared)
+            # A network with dropout goes on drawing where its initialisation stopped: nothing may draw in between.
+            with torch.random.fork_rng(devices=()):
+                with as_trial_failure("building the network"):
+                    self._known = replace(self._known, witness=witness(model, shared.facts, shared.counts))
+                plan = group.plan(self.spec.recipe)
+            self._known = replace(self._known, memory=plan.to_json())
+            self.trainer = self._resumed(model, group, plan)
+        except TrialFailed as failure:
+            self.fail(failure)
+            return
+        choice = self.trainer.choice
+        self._known = replace(self._known, compiled=choice.compiled, compile_reason=choice.reason)
+        logger.info("%s is %s", self.spec.id, choice.reason)
+        if self.trainer.done:
+            self._complete(self.trainer)
+
+    def _build(self, shared: SharedInputs) -> nn.Module:
+        """The network with its first weights: the same ones for the same trial."""
+        with as_trial_failure("building the network"):
+            seed_everything(self.spec.seed)
+            return build(shared.arch, shared.facts)
+
+    def _resumed(self, model: nn.Module, group: GroupInputs, plan: MemoryPlan) -> Trainer:
+        """A trainer at the newest state that it accepts, else at the start."""
+        for saved in self._store.newest_first():
+            trainer = self._started(model, group, plan)
+            try:
+                trainer.load_state_dict(saved.state)
+            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                self._store.reject(saved.file, f"does not fit the network ({type(error).__name__}: {reason})")
+                model = self._build(group.shared)  # a state may have been loaded in part
+                continue
+            logger.info("resumed after epoch %d from %s", len(trainer.epochs), saved.file)
+            return trainer
+        return self._started(model, group, plan)
+
+    def _started(self, model: nn.Module, group: GroupInputs, plan: MemoryPlan) -> Trainer:
+        """A trainer at the very start: the same one for the same trial."""
+        shared, recipe, choice = group.shared, self.spec.recipe, group.shared.choice
+        if plan.recompute:
+            choice = Choice(compiled=False, reason="not compiled: its activations are recomputed to fit in memory")
+        with as_trial_failure("preparing the training"):
+            if plan.recompute:
+                logger.info("%s recomputes activations to fit in memory", self.spec.id)
+                recompute(model)
+            train, val = group.images
+            batches = TrainBatches(
+                train, shared.facts, batch_size=recipe.batch_size, augment=recipe.augment, seed=self.spec.seed
+            )
+            return Trainer(model, batches, val, recipe, shared.precision, choice=choice)
+
+    def pause(self) -> None:
+        """Leave it where it is."""
+        self.result = replace(self._known, status="paused", epochs=self.epochs)
+        self.trainer = None
+
+    def before_epoch(self, seeds_together: int) -> None:
+        """Note the size of the seed group; before the last epoch, measure latency, which takes the whole machine."""
+        self._known = replace(self._known, seeds_together=seeds_together)
+        if self._execution.latency and len(self.epochs) == self.spec.recipe.epochs - 1:
+            found = measure_latency(
+                self.spec.arch,
+                self.spec.dataset,
+                device=self._execution.device,
+                precision=self._execution.precision,
+                threads=self._execution.threads,
+            )
+            self._known = replace(self._known, latency_ms=latency_ms(found))
+
+    def after_epoch(self, on_epoch: OnEpoch | None) -> None:
+        """Save the state, with the result when the training is done.
+
+        Raises:
+            RksearchError: the checkpoint cannot be written or mirrored.
+        """
+        trainer = self.trainer
+        assert trainer is not None
+        state = trainer.state_dict()
+        if trainer.done:
+            state["result"] = self._completed(trainer).to_json()
+        self._store.save(state)
+        if on_epoch is not None:
+            on_epoch(self.spec, trainer.epochs[-1])
+        if trainer.done:
+            self._complete(trainer)
+
+    def fail(self, failure: TrialFailed) -> None:
+        """End it, and keep the traceback in `error.txt`.
+
+        Raises:
+            RunError: that file cannot be written.
+        """
+        path = self._directory / "error.txt"
+        try:
+            path.write_text("".join(traceback.format_exception(failure)), encoding="utf-8")
+        except OSError as error:
+            raise RunError(
+                f"a traceback must be written to {path}, but that failed ({error.strerror}); make room or make it "
+                "writable"
+            ) from error
+        self.result = replace(
+            self._known, status="failed", failure=failure.kind, message=str(failure), epochs=self.epochs
+        )
+        self.trainer = None
+
+    def _complete(self, trainer: Trainer) -> None:
+        self.result, self.weights = self._completed(trainer), trainer.model.state_dict()
+        self.trainer = None
+
+    def _completed(self, trainer: Trainer) -> TrialResult:
+        return replace(self._known, status="complete", epochs=tuple(trainer.epochs))
+
+
+def _train_group(
+    trainings: Sequence[Training],
+    inputs: SharedInputs,
+    execution: Execution,
+    on_epoch: OnEpoch | None,
+    until: int | None,
+) -> None:
+    """Bring trainings that fit in memory at the same time to their results."""
+    group = GroupInputs(inputs, execution, len(trainings))
+    for training in trainings:
+        training.begin(group)
+    for alike in _by_compilation(trainings):
+        with freed_memory_kept(inputs.device):
+            _run_epochs(alike, execution, on_epoch, until)
+
+
+def _by_compilation(trainings: Sequence[Training]) -> Iterator[list[Training]]:
+    """Trainings that have not ended, by whether they are compiled: a resumed one stays as it began."""
+
+    def compiled(training: Training) -> bool:
+        return training.trainer is not None and training.trainer.choice.compiled
+
+    running = sorted((training for training in trainings if training.trainer is not None), key=compiled)
+    for _, alike in groupby(running, compiled):
+        yield list(alike)
+
+
+def _run_epochs(
+    trainings: Sequence[Training], execution: Execution, on_epoch: OnEpoch | None, until: int | None
+) -> None:
+    """Run epoch after epoch of all of them, until each has ended or paused."""
+    group: SeedGroup | None = None
+    before: list[Training] = []
+    while True:
+        for training in trainings:
+            if training.trainer is not None and _must_pause(len(training.epochs), until, execution.deadline_s):
+                training.pause()
+        running = [training for training in trainings if training.trainer is not None]
+        if not running:
+            return
+        if running != before:
+            group = None  # frees its graphs, and what it holds of trainings that have ended, before others are made
+            if len(running) < len(before):
+                _free_memory()
+            if len(running) > 1:
+                group = SeedGroup([training.trainer for training in running if training.trainer is not None])
+        _run_epoch(running, group, on_epoch)
+        before = running
+
+
+def _run_epoch(running: Sequence[Training], group: SeedGroup | None, on_epoch: OnEpoch | None) -> None:
+    """Run the next epoch of each; failures, and what their tracebacks hold, are released when this call ends."""
+    for training in running:
+        training.before_epoch(len(running))
+    if group is not None:
+        outcomes = group.run_epoch()
+    else:
+        (trainer,) = [training.trainer for training in running if training.trainer is not None]
+        outcomes = [attempt(trainer.run_epoch)]
+    for training, outcome in zip(running, outcomes, strict=True):
+        if isinstance(outcome, TrialFailed):
+            training.fail(outcome)
+        else:
+            training.after_epoch(on_epoch)
+
+
+def _must_pause(epochs: int, until: int | None, deadline_s: float | None) -> bool:
+    return (until is not None and epochs >= until) or (deadline_s is not None and time.time() >= deadline_s)
+
+
+def _free_memory() -> None:
+    """Give back what failed trainings held, so that the next one in this process has it."""
+    gc.collect()  # exceptions and frames refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
