@@ -18,6 +18,7 @@ from rksearch.arch import (
     Solver,
     Steps,
     parse,
+    register_family,
 )
 
 if TYPE_CHECKING:
@@ -46,15 +47,16 @@ __all__ = [
     "list_models",
     "load",
     "parse",
+    "register_family",
     "register_sampler",
 ]
 
 
 def list_models(pattern: str = "*", *, family: str | None = None) -> list[str]:
-    """Names that `create` builds, by shell wildcards and family; see `rksearch.arch.families.catalogue.list_models`."""
-    from rksearch.arch.families import catalogue as families
+    """Names that `create` builds, by shell wildcards and family; see `rksearch.arch.catalogue.list_models`."""
+    from rksearch.arch import catalogue
 
-    return families.list_models(pattern, family=family)
+    return catalogue.list_models(pattern, family=family)
 
 
 def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> nn.Module:

@@ -36,7 +36,7 @@ Sources: Zhu and Fu, arXiv 1802.08831, section 3 (RKNet); Huang et al., arXiv 16
 arXiv 1512.03385, section 4.2 (ResNet), arXiv 1603.05027 (pre-activation); Yang et al., arXiv 1802.10419 (CliqueNet).
 """
 
-from rksearch.arch.families import FAMILIES, canonical, family_of, register_family
+from rksearch.arch.families import FAMILIES, canonical, draws_random_numbers, family_of, register_family
 from rksearch.arch.families.cliquenet import CliqueNet
 from rksearch.arch.families.densenet import DenseNet, ImageNetDenseNet
 from rksearch.arch.families.preact_resnet import PreActResNet
@@ -73,6 +73,7 @@ __all__ = [
     "Solver",
     "Steps",
     "canonical",
+    "draws_random_numbers",
     "family_of",
     "parse",
     "register_family",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -183,6 +184,22 @@ class Priced(NamedTuple):
     depth: Count
 
 
+class Largest(NamedTuple):
+    """The largest choices of a period.
+
+    Attributes:
+        m: growth multiple; 0 where there is none.
+        s: stages of a learned method; 0 where no method is learned.
+        r: time-steps.
+        evaluations: evaluations of a stage function in a time-step of a tableau; 0 where there is none.
+    """
+
+    m: int
+    s: int
+    r: int
+    evaluations: int
+
+
 class ClosedForm(ABC):
     """Costs of a family's parts, for many choices at once."""
 
@@ -193,6 +210,10 @@ class ClosedForm(ABC):
     @abstractmethod
     def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> Priced:
         """Costs of the transition from period `index` to the next one, for many pairs of growth multiples."""
+
+    @abstractmethod
+    def magnitude(self, shape: ImageShape, k: int, periods: Sequence[Largest]) -> int:
+        """A count no less than the params and the multiply-adds of the largest network, in Python's integers."""
 
     @abstractmethod
     def deepest(self, layers: int, periods: int) -> int:
@@ -224,6 +245,19 @@ class DenseForm(ClosedForm):
     def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> Priced:
         """Costs of BN-conv1x1, one layer deep."""
         return Priced(transition_cost(k, m_in, m_out, areas(shape, index + 1)[-1]), 1)
+
+    def magnitude(self, shape: ImageShape, k: int, periods: Sequence[Largest]) -> int:
+        """The sum over parts, each as large as its choices allow."""
+        pixels = areas(shape, len(periods))
+        parts = [stem_cost(shape, k, periods[0].m), head_cost(shape, k, periods[-1].m)]
+        for p, area in zip(periods, pixels, strict=True):
+            if p.s:
+                parts.append(period_cost(self.bottleneck, k, p.m, p.s, p.r, 0, area))
+            stages = p.evaluations * p.r
+            parts.append(solver_cost(self.bottleneck, k, p.m, stages, stages, stages**2, area))
+        for (before, after), area in zip(pairwise(periods), pixels, strict=False):
+            parts.append(transition_cost(k, before.m, after.m, area))
+        return _larger_sum(parts)
 
     def deepest(self, layers: int, periods: int) -> int:
         """Stem, a convolution per layer (two with bottlenecks), a convolution per transition, linear layer."""
@@ -257,9 +291,24 @@ class ResidualForm(ClosedForm):
         width, area = self.first_width << (index + 1), residual_areas(shape, index + 2)[-1]
         return Priced(residual_transition_cost(width, area), 2)
 
+    def magnitude(self, shape: ImageShape, k: int, periods: Sequence[Largest]) -> int:
+        """The sum over parts, each as large as its choices allow."""
+        parts = []
+        for i, (p, area) in enumerate(zip(periods, residual_areas(shape, len(periods)), strict=True)):
+            width, stages = self.first_width << i, p.evaluations * p.r
+            parts.append(residual_transition_cost(width, area))
+            parts.append(residual_solver_cost(width, stages, stages, stages**2, area))
+            if p.s:
+                parts.append(residual_period_cost(width, p.s, p.r, 0, area))
+        return _larger_sum([*parts, residual_stem_cost(shape, width), residual_head_cost(shape, width)])
+
     def deepest(self, layers: int, periods: int) -> int:
         """Stem, the convolutions of the blocks, two convolutions per transition, linear layer."""
         return STEM_AND_LINEAR + layers + 2 * (periods - 1)
+
+
+def _larger_sum(parts: Sequence[Part]) -> int:
+    return int(max(sum(part.params for part in parts), sum(part.macs for part in parts)))
 
 
 class _Work:

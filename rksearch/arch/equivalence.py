@@ -4,7 +4,7 @@ A name is taken for another one only where the two networks have as many paramet
 order, and compute the same from them, so that they also learn the same. A test builds both, copies the parameters and
 compares outputs and gradients, for every rule:
 
-1.  One time-step has nothing to share: `1x1s` would be `1x1` (names forbid it, decisions are mapped).
+1.  One time-step has nothing to share: `1x1s` would be `1x1` (names forbid it, choices are mapped).
 2.  Euler's method with h = 1 adds k_1 to the state, which is what a learned method of one stage does.
 3.  Two tableaux may be one method once stages are left out that the next state does not depend on: Bogacki-Shampine's
     third-order formula is Ralston's.

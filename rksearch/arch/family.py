@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rksearch.arch.equivalence import canonical_steps
 from rksearch.arch.period import Period, Steps, read_steps
@@ -33,7 +33,6 @@ Maker = Callable[["Parts", str], "nn.Module"]
 Makers = Mapping[str, Maker]
 """What builds each kind of part, by its name without the number: `period`, `transition`, `block`, `group`."""
 
-R = TypeVar("R", bound="RungeKuttaSpec")
 
 HEAD = re.compile(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z][A-Za-z0-9]*)*", re.ASCII)
 
@@ -152,7 +151,7 @@ class RungeKuttaSpec(ArchSpec):
 
     def __post_init__(self) -> None:
         if not self.periods:
-            raise SpecError(f"{type(self).__name__} needs at least one period, but got none")
+            raise SpecError(f"an {type(self).__name__} needs at least one period, but got none")
         check_layers(sum(evaluated_layers(period) for period in self.periods))
 
     @property
@@ -244,15 +243,15 @@ class RungeKuttaFamily(Family):
         reader.literal("-")
         return self.make(growth_rate, tuple(_read_periods(reader, multiples)))
 
-    def canonical(self, spec: R) -> R:
+    def canonical(self, spec: Any) -> ArchSpec:
         """Every period in its canonical form."""
-        return replace(spec, periods=tuple(map(canonical_steps, spec.periods)))
+        return cast(ArchSpec, replace(spec, periods=tuple(map(canonical_steps, spec.periods))))
 
-    def periods(self, spec: RungeKuttaSpec) -> tuple[Steps, ...]:
+    def periods(self, spec: Any) -> tuple[Steps, ...]:
         """The periods."""
-        return spec.periods
+        return tuple(spec.periods)
 
-    def choices(self, spec: RungeKuttaSpec) -> dict[str, Hashable]:
+    def choices(self, spec: Any) -> dict[str, Hashable]:
         """The family."""
         return {"family": self.key}
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from rksearch.arch.period import Solver
+from rksearch.arch.family import Maker
+from rksearch.arch.period import Solver, Steps
 from rksearch.models.kernels.channels_last import side_by_side
-from rksearch.models.parts import Parts
+from rksearch.models.parts import Parts, number_of
 
 StageMaker = Callable[[Parts, str], nn.Module]
 """Builds the module of the stage function at a path: (N, C, H, W) to (N, C, H, W)."""
@@ -151,3 +152,13 @@ class LearnedPeriod(nn.Sequential):
         super().__init__()
         for name, child in parts.children(path, "step"):
             self.add_module(name, LearnedStep(parts, child, stage))
+
+
+def periods_of(periods: Sequence[Steps], stage: StageMaker) -> Maker:
+    """Builder of a network's periods from one kind of stage function, by learned methods or by tableaux."""
+
+    def period(parts: Parts, path: str) -> nn.Module:
+        solver = periods[number_of(path) - 1].solver
+        return LearnedPeriod(parts, path, stage) if solver is None else SolvedPeriod(parts, path, solver, stage)
+
+    return period

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from rksearch.arch.families.residual_rknet import ResidualRKNet
 from rksearch.arch.family import Makers
-from rksearch.models.methods import LearnedPeriod, SolvedPeriod
-from rksearch.models.parts import Parts, number_of
+from rksearch.models.methods import periods_of
 from rksearch.models.residual import BasicBlock, Branch
 
 
@@ -22,11 +21,4 @@ class ResidualStage(Branch):
 
 def makers(spec: ResidualRKNet) -> Makers:
     """What builds periods and transitions."""
-
-    def period(parts: Parts, path: str) -> nn.Module:
-        solver = spec.periods[number_of(path) - 1].solver
-        if solver is None:
-            return LearnedPeriod(parts, path, ResidualStage)
-        return SolvedPeriod(parts, path, solver, ResidualStage)
-
-    return {"period": period, "transition": BasicBlock}
+    return {"period": periods_of(spec.periods, ResidualStage), "transition": BasicBlock}

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from rksearch.arch import draws_numbers, parse
+from rksearch.arch import draws_random_numbers, parse
 from rksearch.arch.cost import cost
 from rksearch.errors import RksearchError
 from rksearch.space import Space
@@ -130,7 +130,9 @@ def measure(training: Training) -> Sharing:
 
     alone = rate_of(Case())
     images_per_s = _while_worth_it(COUNTS, alone, lambda count: rate_of(Case(processes=count)))
-    counts = () if draws_numbers(parse(training.arch)) else [count for count in COUNTS if count <= training.seeds]
+    counts = (
+        () if draws_random_numbers(parse(training.arch)) else [count for count in COUNTS if count <= training.seeds]
+    )
     together = _while_worth_it(counts, alone, lambda count: rate_of(Case(seeds=count)))
     return Sharing(training=training, images_per_s={1: alone, **images_per_s}, together=together)
 

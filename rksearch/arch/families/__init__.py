@@ -50,6 +50,11 @@ def canonical(spec: ArchSpec) -> ArchSpec:
     return family_of(spec).canonical(spec)
 
 
+def draws_random_numbers(spec: ArchSpec) -> bool:
+    """Whether a training step draws random numbers for the network itself, as dropout does."""
+    return family_of(spec).draws_random_numbers(spec)
+
+
 def searchable() -> dict[str, RungeKuttaFamily]:
     """Families that a search space of choices can hold, by key."""
     return {family.key: family for family in FAMILIES if isinstance(family, RungeKuttaFamily)}

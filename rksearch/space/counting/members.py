@@ -25,7 +25,7 @@ from rksearch.space.counting.family import NO_GROWTH, family
 from rksearch.space.counting.nearby import Prices, Ranked, Shells, TooMany
 from rksearch.space.counting.order import names, rows_by_name
 from rksearch.space.definition import Budget, SpaceDefinition
-from rksearch.space.format.reading import MAX_COUNT, depth_of
+from rksearch.space.format.reading import MAX_COUNT
 
 REJECTIONS = ("too_few_params", "too_many_params", "too_few_macs", "too_many_macs", "too_shallow", "too_deep")
 """Names of the ways to break the budgets, in the order of the counts."""
@@ -451,7 +451,7 @@ class ListedMembers:
         for name, spec in sorted(self._choices.items()):
             net = layout(spec, definition.dataset)
             counted = cost.layout_cost(net)
-            priced.append(Priced(name, counted.params, counted.macs, depth_of(net)))
+            priced.append(Priced(name, counted.params, counted.macs, cost.depth_of(net.rows)))
         self._costs = np.array([p[1:] for p in priced], dtype=np.int64).T
         ends = [_ends(b) for b in (definition.params, definition.macs, definition.depth)]
         box = Box(tuple(low for low, _ in ends), tuple(high for _, high in ends))  # type: ignore[arg-type]
