@@ -3,8 +3,8 @@
     python tools/compare_precision.py digits --out reports/precision
     python tools/compare_precision.py cifar10 --data-dir data --out reports/precision
 
-Writes DATASET.json: errors, tests and their power (see `rksearch.bench.precision`), commit, versions, hardware. An
-interrupted comparison goes on where it stopped.
+Writes DATASET.json: errors, tests and their power (see `rksearch.bench.precision_comparison`), commit, versions,
+hardware. An interrupted comparison is resumed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rksearch.bench.precision import compare_precision, summary
+from rksearch.bench.precision_comparison import compare_precision, summary
 from rksearch.data.facts import dataset
 from rksearch.recipes.recipe import recipe
 from rksearch.results.environment import environment

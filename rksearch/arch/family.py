@@ -22,16 +22,14 @@ from rksearch.arch.spec import ArchSpec, check_layers, check_positive
 from rksearch.errors import PluginError, SpecError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from rksearch.arch.closed_forms import ClosedForm
-    from rksearch.models.parts import Parts
 
-Maker = Callable[["Parts", str], "nn.Module"]
-"""Builds the module of a top-level part of a network, such as `period1`, from its leaf modules and its path."""
+Makers = Mapping[str, Callable[[Any, str], Any]]
+"""Builders of top-level parts, by their names without the number: `period`, `transition`, `block`, `group`.
 
-Makers = Mapping[str, Maker]
-"""What builds each kind of part, by its name without the number: `period`, `transition`, `block`, `group`."""
+Each takes the leaf modules (`rksearch.models.parts.Parts`) and the part's path, such as `period1`, and returns a torch
+module.
+"""
 
 
 HEAD = re.compile(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z][A-Za-z0-9]*)*", re.ASCII)

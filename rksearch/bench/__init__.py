@@ -1,1 +1,1 @@
-"""Measurements of rksearch itself: how fast it trains, and what each of its means is worth."""
+"""Measurements of rksearch itself: costing, training, single optimisations, precision, scheduling."""

@@ -1,4 +1,4 @@
-"""How fast costs are computed, in closed form and by building networks, side by side on random networks.
+"""Speed of counting costs, in closed form and by building networks, on the same random networks.
 
 All times are processor times of this process on one core.
 """
@@ -24,23 +24,23 @@ TIME_STEPS = (1, 3)
 """Networks of the size of the paper's: growth multiples, stages and time-steps are drawn from these ranges."""
 
 CHUNK = 1 << 15
-"""Candidates priced at a time: the arrays of a chunk fit into a processor's cache."""
+"""Candidates counted at a time: the arrays of a chunk fit into a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostBench:
-    """What was measured.
+    """Speed of counting costs in several ways.
 
     Attributes:
-        dataset: what the networks are for.
-        candidates: networks priced at once.
-        vectorised_per_s: of them, per second.
-        sample: networks that were also built and counted by torch and fvcore.
+        dataset: the data set that decides shapes and classes.
+        candidates: number of networks counted at once.
+        vectorised_per_s: networks per second of that.
+        sample: number of networks that were also built and counted by torch and fvcore.
         single_us: closed form of one network, in microseconds.
         layout_us: sum over the layout's rows of one network, in microseconds.
         built_us: building one network and counting it with fvcore, in microseconds.
         ratio: built_us / single_us.
-        mismatches: networks of the sample on which any two of closed form, layout, torch and fvcore disagree.
+        mismatches: number of networks of the sample on which any two of closed form, layout, torch and fvcore disagree.
     """
 
     dataset: str
@@ -55,7 +55,7 @@ class CostBench:
 
 
 def bench_cost(data: Dataset, *, candidates: int, sample: int, seed: int) -> CostBench:
-    """Price `candidates` random dense_bc networks of three periods, and build and count `sample` of them."""
+    """Count `candidates` random dense_bc networks of three periods, and build and count `sample` of them."""
     rng = random.Random(seed)
     vectorised_s = _vectorised_s(data, candidates, seed)
     specs = [_random_spec(rng) for _ in range(sample)]
@@ -93,8 +93,8 @@ def _vectorised_s(data: Dataset, candidates: int, seed: int) -> float:
     start = time.process_time()
     for begin in range(0, candidates, CHUNK):
         part = slice(begin, begin + CHUNK)
-        priced = network_cost(data, True, GROWTH_RATE, *(list(column[:, part]) for column in (m, s, r, share)))
-        params[part], macs[part] = priced.params, priced.macs
+        counted = network_cost(data, True, GROWTH_RATE, *(list(column[:, part]) for column in (m, s, r, share)))
+        params[part], macs[part] = counted.params, counted.macs
     return time.process_time() - start
 
 

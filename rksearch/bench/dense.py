@@ -1,4 +1,4 @@
-"""A dense block and a time-step in several guises, for measuring what each of them is worth."""
+"""Variants of a dense block and of a time-step, to measure what each optimisation inside of them saves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rksearch.training.engine.device import autocast
 from rksearch.training.trainer import seed_everything
 
 if TYPE_CHECKING:
-    from rksearch.bench.train import Settings
+    from rksearch.bench.train import BenchSettings
 
 NETWORK = "DenseNet-BC-40-k12"
 """Its first block has 6 layers over 24 channels at full resolution."""
@@ -42,20 +42,22 @@ Forward = Callable[[Tensor], Tensor]
 BlockPair = tuple[str, str, float, str, Callable[[], object], Callable[[], object]]
 
 
-def block_pairs(data: Dataset, settings: Settings, compiled: bool) -> Iterator[BlockPair]:
-    """(lever, subject, predicted, because, without, within) for every guise of the block and the time-step."""
+def block_pairs(data: Dataset, settings: BenchSettings, compiled: bool) -> Iterator[BlockPair]:
+    """(name, subject, predicted, because, without, within) for every optimisation of the block and the time-step."""
     block, step = dense_block(data), time_step(data)
 
     def pair(
-        lever: str, predicted: float, because: str, module: nn.Module, without: Forward, within: Forward
+        name: str, predicted: float, because: str, module: nn.Module, without: Forward, within: Forward
     ) -> BlockPair:
         subject = "dense block" if module is block else "time-step"
         before, after = (_work(module, forward, data, settings) for forward in (without, within))
-        return lever, subject, predicted, because, before, after
+        return name, subject, predicted, because, before, after
 
-    def fewer(lever: str, before: str, after: str, without: Forward, within: Forward) -> BlockPair:
-        because = f"bytes: an input crosses the memory {PASSES[before]} times, with the lever {PASSES[after]} times"
-        return pair(lever, PASSES[before] / PASSES[after], because, block, without, within)
+    def fewer(name: str, before: str, after: str, without: Forward, within: Forward) -> BlockPair:
+        because = (
+            f"bytes: an input crosses the memory {PASSES[before]} times, with the optimisation {PASSES[after]} times"
+        )
+        return pair(name, PASSES[before] / PASSES[after], because, block, without, within)
 
     own = OwnStatistics(block)
     same = "bytes: the same number of passes, of which one meets the memory that was written last"
@@ -73,7 +75,7 @@ def block_pairs(data: Dataset, settings: Settings, compiled: bool) -> Iterator[B
 
 
 def time_step(data: Dataset) -> TimeStep:
-    """The time-step, in training mode."""
+    """The time-step to measure, in training mode."""
     seed_everything(0)
     step = build(parse(STEP), data).get_submodule("period1.step1").train()
     assert isinstance(step, TimeStep)
@@ -81,15 +83,15 @@ def time_step(data: Dataset) -> TimeStep:
 
 
 def dense_block(data: Dataset) -> DenseBlock:
-    """The block, in training mode."""
+    """The block to measure, in training mode."""
     seed_everything(0)
     block = build(parse(NETWORK), data).get_submodule("block1").train()
     assert isinstance(block, DenseBlock)
     return block
 
 
-def _work(module: nn.Module, forward: Forward, data: Dataset, settings: Settings) -> Callable[[], object]:
-    """Forward and backward of the module, in the guise `forward`, on one batch of feature maps, channels last."""
+def _work(module: nn.Module, forward: Forward, data: Dataset, settings: BenchSettings) -> Callable[[], object]:
+    """Forward and backward of the module, computed by `forward`, on one batch of feature maps, channels last."""
     module.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     bf16 = settings.precision == "bf16"
     width = next(m.num_features for m in module.modules() if isinstance(m, nn.BatchNorm2d))
@@ -106,33 +108,33 @@ def _work(module: nn.Module, forward: Forward, data: Dataset, settings: Settings
 
 
 def _layers(block: DenseBlock) -> list[Any]:
-    """Its layers, whose parts torch's own types do not tell."""
+    """Layers of a block; their parts have no types in torch."""
     return list(block.children())
 
 
 class OwnStatistics(nn.Module):
-    """Every batch norm takes the statistics of all that it reads."""
+    """The block in which every batch norm takes the statistics of all that it reads."""
 
     def __init__(self, block: DenseBlock) -> None:
         super().__init__()
         self.block = block
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `DenseBlock`."""
+        """(N, C, H, W) to what `DenseBlock` returns."""
         for layer in _layers(self.block):
             x = torch.cat([x, layer(x)], 1)
         return x
 
 
 class OutOfPlace(nn.Module):
-    """As `OwnStatistics`, and no ReLU overwrites a batch norm's result."""
+    """`OwnStatistics` in which no ReLU overwrites a batch norm's result."""
 
     def __init__(self, block: DenseBlock) -> None:
         super().__init__()
         self.block = block
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `DenseBlock`."""
+        """(N, C, H, W) to what `DenseBlock` returns."""
         for layer in _layers(self.block):
             y = layer.conv2(F.relu(layer.norm2(layer.conv1(F.relu(layer.norm1(x))))))
             x = torch.cat([x, y], 1)
@@ -140,14 +142,14 @@ class OutOfPlace(nn.Module):
 
 
 class Preallocated(nn.Module):
-    """Layers write their growth into one buffer; gradients are summed into one buffer as well."""
+    """The block whose layers write their growth into one buffer; gradients are summed into one buffer as well."""
 
     def __init__(self, block: DenseBlock) -> None:
         super().__init__()
         self.block = block
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `DenseBlock`."""
+        """(N, C, H, W) to what `DenseBlock` returns."""
         return _IntoBuffer.apply(x, self.block, *self.block.parameters())
 
 
@@ -197,7 +199,7 @@ class Concatenated(nn.Module):
         self.by = by
 
     def forward(self, y: Tensor) -> Tensor:
-        """As `TimeStep`."""
+        """(N, C, H, W) to what `TimeStep` returns."""
         seen = y
         growths: list[Tensor] = []
         for layer in self.step:
@@ -214,7 +216,7 @@ class OfOneConcatenation(nn.Module):
         self.step = step
 
     def forward(self, y: Tensor) -> Tensor:
-        """As `TimeStep`."""
+        """(N, C, H, W) to what `TimeStep` returns."""
         seen = y
         for layer in self.step:
             seen = torch.cat([seen, layer(seen)], 1)

@@ -1,6 +1,6 @@
-"""A training loop as most people write it, to measure ours against: torchvision, DataLoader, float32, NCHW.
+"""A training loop as most people write it, to compare ours with: torchvision, DataLoader, float32, NCHW.
 
-Nothing of the engine is used here but the networks' torch modules.
+It uses the networks' torch modules and nothing else of rksearch's training.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from rksearch.recipes.recipe import Recipe
 
 
 class PlainLoop:
-    """Network, optimiser and data loader of the usual kind.
+    """Training by network, optimiser and data loader of the usual kind.
 
     Args:
         model: maps float images (N, C, H, W) to logits (N, classes).
         pixels: uint8 (N, C, H, W).
         labels: int64 (N,).
         data: normalisation, crop and flip.
-        recipe: batch size, optimiser and, as in `rksearch.recipes.recipe`, the learning rate of every step.
+        recipe: batch size, optimiser and learning rate.
         device: where to train.
         workers: processes of the data loader; 0 loads in the training process.
     """
@@ -86,7 +86,7 @@ class PlainLoop:
 
 
 class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """uint8 images (N, C, H, W) as PIL pictures, each put through `transform` when it is asked for."""
+    """uint8 images (N, C, H, W) as PIL pictures, each transformed when it is read."""
 
     def __init__(self, pixels: Tensor, labels: Tensor, transform: Any) -> None:
         self._pixels = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
@@ -105,7 +105,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 
 def transforms(data: Dataset, augment: bool) -> Any:
-    """Crop, flip, to a float tensor, normalise, by torchvision."""
+    """Crop, flip, convert to a float tensor and normalise, by torchvision."""
     from torchvision import transforms as T  # torchvision takes a second to import
 
     steps: list[Any] = []

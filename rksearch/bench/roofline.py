@@ -1,4 +1,4 @@
-"""How fast a training could be: its operations and bytes over what the device was measured to reach.
+"""Bounds on the speed of a training: its operations and bytes over the measured peaks of the device.
 
 Operations of a step are three times the forward pass (gradients by input and by weight cost as much each), two for a
 multiply-add. Bytes are those that must cross the memory even if everything between two convolutions is fused into the
@@ -35,12 +35,12 @@ COPY_BYTES = 256 * 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceilings:
-    """The best that the device did in a few tries.
+    """Peaks of a device, the best of a few tries.
 
     Attributes:
-        precision: of the products.
+        precision: precision of the products.
         matmul_flops: floating-point operations a second of a product of two square matrices.
-        conv_flops: of a 3x3 convolution of 64 to 64 channels over 64 images of 32x32, channels last.
+        conv_flops: the same of a 3x3 convolution of 64 to 64 channels over 64 images of 32x32, channels last.
         copy_bytes: bytes a second read and written by a copy of an array far larger than the caches.
     """
 
@@ -56,7 +56,7 @@ class Roofline:
 
     Attributes:
         flops: floating-point operations of the step.
-        bytes: that it must at least move.
+        bytes: bytes that it must move at least.
         compute_s: flops over the faster of the measured products.
         memory_s: bytes over the measured copy.
         bound_s: the larger of the two.
@@ -72,7 +72,7 @@ class Roofline:
 def measure_ceilings(
     device: torch.device, precision: Precision, clock: Callable[[], float] = time.perf_counter
 ) -> Ceilings:
-    """Run the products and the copy, a few times each, by the clock that the training is judged by."""
+    """Measure the products and the copy, a few times each, by the clock that also measures the training."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.randn(MATRIX, MATRIX, device=device, dtype=dtype)
     x = torch.randn(IMAGES, CHANNELS, SIZE, SIZE, device=device, dtype=dtype)
@@ -105,7 +105,7 @@ def roofline(net: Layout, batch_size: int, ceilings: Ceilings) -> Roofline:
 
 
 def step_bytes(net: Layout, batch_size: int, value_bytes: int) -> int:
-    """Bytes that one training step must move; see the module's text."""
+    """Bytes that one training step must move; see the module docstring."""
     values = 0
     for row in net.rows:
         read, written = row.in_channels * row.in_size.area, row.out_channels * row.out_size.area
@@ -135,6 +135,6 @@ def _fastest_s(work: Callable[[], object], device: torch.device, clock: Callable
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for all that was asked of the device."""
+    """Wait until the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

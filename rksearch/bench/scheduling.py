@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from rksearch.errors import RunError
 from rksearch.recipes.recipe import recipe
 from rksearch.results.ledger import History, Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir
-from rksearch.search.ray.cluster import perform_all
+from rksearch.search.ray.cluster import run_tasks
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Phase, Remaining, Task
+from rksearch.search.view import Silent
 from rksearch.training.execution import Execution
 
 WARM_UP = 0.3
@@ -67,7 +67,7 @@ class Overhead:
         return asdict(self)
 
 
-def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int, console: Console) -> Overhead:
+def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> Overhead:
     """Let Ray, started on this machine, perform trials that only sleep.
 
     Args:
@@ -75,7 +75,6 @@ def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int, conso
         trials: how many; a multiple of the slots, so that none is idle for want of a trial.
         trial_s: for how long each sleeps, in seconds.
         slots: how many at a time; each takes an equal share of the machine's CPUs.
-        console: where to show progress.
 
     Raises:
         RunError: the trials cannot fill the slots, or the directory is used.
@@ -92,7 +91,7 @@ def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int, conso
     share = math.floor(1e4 * (os.cpu_count() or 1) / slots) / 1e4
     execution = Execution(work_dir=str(run_dir.work), data_dir="")
     resources = Resources(cpus_per_trial=share, gpus_per_trial=0.0)
-    perform_all(state, execution, run_dir, resources, console, work=_Sleep(trial_s))
+    run_tasks(state, execution, run_dir, resources, Silent(), work=_Sleep(trial_s))
     times = [json.loads(path.read_text()) for path in run_dir.work.glob("slept-*.json")]
     growth = growth_kib(sleepers.memory_kib)
     return _overhead([(t["start"], t["end"]) for t in times], slots=slots, trial_s=trial_s, growth=growth)

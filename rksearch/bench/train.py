@@ -1,7 +1,7 @@
 """Training throughput: a plain loop and ours side by side in one process, in alternated rounds.
 
-A machine that others use changes its speed from minute to minute, so a round runs every contestant once, and what is
-judged are the ratios within a round.
+A machine that others use changes its speed from minute to minute, so a round runs every contestant once, and only the
+ratios within a round are compared.
 """
 
 from __future__ import annotations
@@ -21,25 +21,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.arch.layout import Layout, layout
-from rksearch.bench.memory import allocated_peak, held_bytes, largest_map_bytes
+from rksearch.bench.allocation import allocated_peak, held_bytes, largest_map_bytes
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, measure_ceilings, roofline, synchronise
 from rksearch.bench.usual import as_usually_written
-from rksearch.data.batches import DeviceImages, TrainBatches
-from rksearch.data.facts import Dataset
+from rksearch.data.batches import TrainBatches
 from rksearch.errors import DeviceError
 from rksearch.models import build
-from rksearch.recipes.recipe import Recipe
-from rksearch.training.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.training.engine.compiling import Choice, missing_compiler
 from rksearch.training.engine.heap import freed_memory_kept, let_go_as_usual
 from rksearch.training.engine.precision import Precision
-from rksearch.training.engine.programs import Recorder
 from rksearch.training.memory import footprint
+from rksearch.training.throughput import LEARNING_RATE, ImageSource, Workload
 from rksearch.training.trainer import Trainer, seed_everything
 
 logger = logging.getLogger(__name__)
@@ -48,31 +45,30 @@ NAMES = ("RKNet-BC-k8-m2_4_6-1x2s_1x1_1x1", "DenseNet-BC-100-k12", "ResNet-20")
 """A narrow RKNet of 19 million multiply-adds, the paper's yardstick, and the smallest ResNet for CIFAR."""
 
 ROUND_S = 3.0
-"""About how long the plain loop's part of a round takes where the number of steps is not given."""
+"""Approximate duration of the plain loop in a round, where the number of steps is not given."""
 
 MOST_STEPS = 200
 
 MEMORY_STEPS = 2
-"""In which the memory is measured: the second one finds all that the first one leaves."""
+"""Steps in which the memory is measured: the second one finds all that the first one leaves."""
 
-LEARNING_RATE = 0.01
 
 Contestant = PlainLoop | Trainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How to measure.
+class BenchSettings:
+    """Settings of a measurement.
 
     Attributes:
         device, precision: of our side; the plain loop computes in float32.
         batch_size: images in a step.
-        rounds: how often every contestant runs.
-        steps: of a contestant in a round; None for as many as the plain loop takes in a few seconds.
+        rounds: number of runs of every contestant.
+        steps: steps of a contestant in a round; None for as many as the plain loop takes in a few seconds.
         workers: processes of the plain loop's data loader.
         compiled: whether ours is also measured compiled.
-        cpu_time: whether to judge by the processor time of this process instead of the wall's: on a CPU that others use
-            too it is by far the steadier, and honest with one thread, which never waits for another.
+        cpu_time: whether to measure the processor time of this process instead of wall time: on a CPU that others use
+            too it varies far less, and with one thread, which never waits for another, it is as honest.
         seed: of weights and random images.
     """
 
@@ -87,9 +83,24 @@ class Settings:
     seed: int = 0
 
     def now_s(self) -> float:
-        """Seconds on the clock that is judged by, once the device has done all that was asked of it."""
+        """Seconds on the chosen clock, after the device has finished all its work."""
         synchronise(self.device)
         return time.process_time() if self.cpu_time else time.perf_counter()
+
+    def workload(self, arch: ArchSpec, source: ImageSource) -> Workload:
+        """Training steps of one network, to be measured."""
+        return Workload(
+            arch=arch,
+            source=source,
+            device=self.device,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON, with the threads of this process."""
+        return {**asdict(self), "device": str(self.device), "threads": torch.get_num_threads()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,21 +113,21 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """That of the rounds' values."""
+        """Spread of the rounds' values."""
         return cls(median=statistics.median(values), low=min(values), high=max(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """What was measured of one contestant.
+    """Measurements of one contestant.
 
     Attributes:
-        images_per_s: of training.
-        times_plain: how many times as fast as the plain loop in the same round; 1 for the plain loop itself.
-        prepare_s: compiling and recording before the first step, which no other figure contains.
-        peak_mem_bytes: most that weights, gradients, momenta and a training step take at a time, as torch counts it;
-            images that lie ready are left out. On a GPU of the steps before a graph is recorded, which then keeps it.
-        share_of_bound: the roofline's time for a step over the median time of a step.
+        images_per_s: throughput of training.
+        times_plain: throughput over that of the plain loop in the same round; 1 for the plain loop itself.
+        prepare_s: seconds of compiling and recording before the first step, which no other figure contains.
+        peak_mem_bytes: most that weights, gradients, momenta and a training step take at a time, as torch counts it,
+            without the resident images. On a GPU: of the steps before a graph is recorded, which then keeps it.
+        share_of_bound: the roofline's time of a step over the median time of a step.
     """
 
     images_per_s: Spread
@@ -128,18 +139,17 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkBench:
-    """One network.
+    """Measurements of one network.
 
     Attributes:
         name: canonical name of the architecture.
         params, macs: of the network, see `rksearch.arch.cost`.
-        steps: of a contestant in a round.
+        steps: steps of a contestant in a round.
         sides: `plain`, `ours` and, if asked for, `compiled`.
-        predicted_mem_bytes: what `rksearch.training.memory` predicts for the peak of `ours`.
-        pipeline_images_per_s: of the data pipelines alone, `plain` and `ours`.
+        predicted_mem_bytes: peak of `ours` that `rksearch.training.memory` predicts.
+        pipeline_images_per_s: throughput of the data pipelines alone, `plain` and `ours`.
         roofline: bounds on a step.
-        pays_from_images: how many images a training must process for compiling to have paid; None where it was not
-            measured or never pays.
+        pays_from_images: number of images from which on compiling pays; None where it was not measured or never pays.
     """
 
     name: str
@@ -153,34 +163,19 @@ class NetworkBench:
     pays_from_images: int | None
 
 
-class Source:
-    """Images for a measurement: real ones, or random pixels, which take the same time."""
-
-    def __init__(self, data: Dataset, images: tuple[Tensor, Tensor] | None, seed: int) -> None:
-        self.data, self._images, self._seed = data, images, seed
-        self.synthetic = images is None
-
-    def take(self, count: int) -> tuple[Tensor, Tensor]:
-        """uint8 images (count, C, H, W) and labels (count,); real ones are repeated where there are too few."""
-        if self._images is not None:
-            places = torch.arange(count) % len(self._images[1])
-            return self._images[0][places], self._images[1][places]
-        generator = torch.Generator().manual_seed(self._seed)
-        shape = (count, self.data.channels, self.data.height, self.data.width)
-        pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        return pixels, torch.randint(0, self.data.classes, (count,), generator=generator)
-
-
 def bench_train(
-    names: tuple[str, ...], source: Source, settings: Settings, on_done: Callable[[NetworkBench], None] | None = None
+    names: tuple[str, ...],
+    source: ImageSource,
+    settings: BenchSettings,
+    on_done: Callable[[NetworkBench], None] | None = None,
 ) -> dict[str, Any]:
     """Measure every network; plain values for JSON.
 
     Args:
         names: architectures.
-        source: what to train on.
-        settings: how to measure.
-        on_done: called with each network's figures as soon as they are there.
+        source: the images.
+        settings: settings of the measurement.
+        on_done: called with each network's figures as soon as they are known.
 
     Raises:
         DeviceError: `settings.compiled` where nothing can be compiled.
@@ -198,7 +193,7 @@ def bench_train(
             if on_done is not None:
                 on_done(found[-1])
     return {
-        "settings": {**asdict(settings), "device": str(settings.device), "threads": torch.get_num_threads()},
+        "settings": settings.to_json(),
         "dataset": source.data.name,
         "synthetic_images": source.synthetic,
         "ceilings": asdict(ceilings),
@@ -208,7 +203,7 @@ def bench_train(
 
 @contextmanager
 def cold_compiler() -> Iterator[None]:
-    """Let nothing that was compiled before shorten compiling; the files are removed afterwards."""
+    """Give the compiler an empty cache, so that nothing shortens compiling; it is removed afterwards."""
     before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     with tempfile.TemporaryDirectory(prefix="rksearch-", ignore_cleanup_errors=True) as directory:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = directory
@@ -220,16 +215,17 @@ def cold_compiler() -> Iterator[None]:
                 os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
 
 
-def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: Ceilings) -> NetworkBench:
-    """Measure one network."""
+def bench_network(spec: ArchSpec, source: ImageSource, settings: BenchSettings, ceilings: Ceilings) -> NetworkBench:
+    """Measure one network in alternated rounds."""
     net = layout(spec, source.data)
     steps = settings.steps or _plain_steps(spec, source, settings)
     images = steps * settings.batch_size
     loop = plain(spec, source, settings, images)
-    contestants: dict[str, Contestant] = {"plain": loop, "ours": ours(spec, source, settings, images, EAGER)}
+    workload = settings.workload(spec, source)
+    contestants: dict[str, Contestant] = {"plain": loop, "ours": workload.trainer(images)}
     if settings.compiled:
         choice = Choice(compiled=True, reason="measured")
-        contestants["compiled"] = ours(spec, source, settings, images, choice)
+        contestants["compiled"] = workload.trainer(images, choice)
     rounds: dict[str, list[float]] = {name: [] for name in contestants}
     memory: dict[str, int] = {}
     for name, contestant in contestants.items():
@@ -258,33 +254,31 @@ def bench_network(spec: ArchSpec, source: Source, settings: Settings, ceilings: 
         steps=steps,
         sides=sides,
         predicted_mem_bytes=footprint(spec, source.data, settings.batch_size, settings.precision).step_peak,
-        pipeline_images_per_s=_pipelines(loop, source, settings, images),
+        pipeline_images_per_s=_pipelines(loop, workload.batches(images), settings),
         roofline=asdict(bound),
         pays_from_images=_pays_from(sides),
     )
 
 
-def _recipe(settings: Settings) -> Recipe:
-    return Recipe(name="bench", epochs=10**6, batch_size=settings.batch_size, lr=LEARNING_RATE)
-
-
-def _plain_steps(spec: ArchSpec, source: Source, settings: Settings) -> int:
-    """Steps that the plain loop takes in `ROUND_S`, by a short trial."""
+def _plain_steps(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> int:
+    """Steps that the plain loop takes in `ROUND_S`, estimated from two steps."""
     loop = plain(spec, source, settings, 2 * settings.batch_size)
     loop.epoch()
     return min(MOST_STEPS, max(3, math.ceil(2 * ROUND_S / _epoch_s(loop.epoch, settings))))
 
 
-def plain(spec: ArchSpec, source: Source, settings: Settings, images: int) -> PlainLoop:
-    """The other side, over as many images an epoch."""
+def plain(spec: ArchSpec, source: ImageSource, settings: BenchSettings, images: int) -> PlainLoop:
+    """The plain loop, over `images` images an epoch."""
     seed_everything(settings.seed)
     pixels, labels = source.take(images)
     model = as_usually_written(build(spec, source.data))
-    return PlainLoop(model, pixels, labels, source.data, _recipe(settings), settings.device, settings.workers)
+    return PlainLoop(
+        model, pixels, labels, source.data, settings.workload(spec, source).recipe(), settings.device, settings.workers
+    )
 
 
 def _train(contestant: Contestant) -> None:
-    """One epoch."""
+    """Train for one epoch."""
     if isinstance(contestant, PlainLoop):
         contestant.epoch()
     else:
@@ -292,7 +286,7 @@ def _train(contestant: Contestant) -> None:
 
 
 def _take_steps(contestant: Contestant, count: int) -> None:
-    """The first few of an epoch."""
+    """Take the first `count` steps of an epoch."""
     if isinstance(contestant, PlainLoop):
         for images, labels in itertools.islice(contestant.batches(), count):
             contestant.step(images, labels, LEARNING_RATE)
@@ -301,20 +295,20 @@ def _take_steps(contestant: Contestant, count: int) -> None:
         contestant.take_steps(count)
 
 
-def _round_s(contestant: Contestant, net: Layout, settings: Settings) -> float:
-    """Seconds of an epoch as in the midst of a training: after a step, with caches and memory as that leaves them."""
+def _round_s(contestant: Contestant, net: Layout, settings: BenchSettings) -> float:
+    """Seconds of an epoch in the middle of a training: after a step, with caches and memory as that leaves them."""
     with ExitStack() as stack:
         if isinstance(contestant, Trainer):
             stack.enter_context(freed_memory_kept(settings.device))
         else:
-            # As in a process of its own, where nobody has told the C library anything.
+            # As in a process of its own, with the defaults of the C library.
             let_go_as_usual(largest_map_bytes(net, settings.batch_size))
         _take_steps(contestant, 1)
         return _epoch_s(functools.partial(_train, contestant), settings)
 
 
 def _peak_bytes(contestant: Contestant, device: torch.device) -> int:
-    """Prepare a contestant and let it take its first steps; most bytes that these needed."""
+    """Prepare a contestant and take its first steps; the most bytes that these needed."""
 
     def begin() -> None:
         if isinstance(contestant, Trainer):
@@ -322,43 +316,25 @@ def _peak_bytes(contestant: Contestant, device: torch.device) -> int:
         _take_steps(contestant, MEMORY_STEPS)
 
     if device.type == "cpu" and isinstance(contestant, Trainer):
-        contestant.prepare()  # or the compiler would be counted too; on a GPU, replayed steps allocate nothing any more
+        contestant.prepare()  # or the compiler would be counted too; on a GPU, replayed steps allocate nothing more
     return held_bytes(contestant.model, contestant.optimizer) + allocated_peak(begin, device)
 
 
-def _epoch_s(epoch: Callable[[], object], settings: Settings) -> float:
+def _epoch_s(epoch: Callable[[], object], settings: BenchSettings) -> float:
     start = settings.now_s()
     epoch()
     return settings.now_s() - start
 
 
-def ours(
-    spec: ArchSpec,
-    source: Source,
-    settings: Settings,
-    images: int,
-    choice: Choice,
-    record: Recorder | None = None,
-) -> Trainer:
-    """Our side: a training of `images` images an epoch, and as good as none to validate on."""
-    seed_everything(settings.seed)
-    train = DeviceImages(*source.take(images), source.data, settings.device)
-    val = DeviceImages(*source.take(2), source.data, settings.device)
-    batches = TrainBatches(train, source.data, batch_size=settings.batch_size, augment=True, seed=settings.seed)
-    return Trainer(
-        build(spec, source.data), batches, val, _recipe(settings), settings.precision, choice=choice, record=record
-    )
-
-
-def _pipelines(loop: PlainLoop, source: Source, settings: Settings, images: int) -> dict[str, Spread]:
-    """Images a second that each side's data pipeline delivers when nothing is trained."""
-    train = DeviceImages(*source.take(images), source.data, settings.device)
-    batches = TrainBatches(train, source.data, batch_size=settings.batch_size, augment=True, seed=settings.seed)
+def _pipelines(loop: PlainLoop, batches: TrainBatches, settings: BenchSettings) -> dict[str, Spread]:
+    """Images a second that each data pipeline delivers when nothing is trained."""
     sources: dict[str, Callable[[], Iterator[Any]]] = {"plain": loop.batches, "ours": batches.epoch}
     rates: dict[str, list[float]] = {}
     for _ in range(settings.rounds):
         for name, deliver in sources.items():
-            rates.setdefault(name, []).append(images / _epoch_s(functools.partial(_exhaust, deliver), settings))
+            rates.setdefault(name, []).append(
+                len(batches.images) / _epoch_s(functools.partial(_exhaust, deliver), settings)
+            )
     return {name: Spread.of(values) for name, values in rates.items()}
 
 
@@ -367,7 +343,7 @@ def _exhaust(deliver: Callable[[], Iterator[Any]]) -> None:
 
 
 def _pays_from(sides: dict[str, Side]) -> int | None:
-    """Images after which compiling has earned its time; None where it saves nothing."""
+    """Number of images from which on compiling pays; None where it saves nothing."""
     if "compiled" not in sides:
         return None
     ours, compiled = sides["ours"], sides["compiled"]

@@ -1,4 +1,4 @@
-"""Networks as they are usually written: what the plain loop trains, and what some levers are measured against."""
+"""Networks as they are usually written: the plain loop trains them, some optimisations are compared to them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ALL: Classes = {**NORMS, **SLICES_AND_MEANS, **TRANSITIONS}
 
 
 def as_usually_written(model: nn.Module, classes: Classes = ALL) -> nn.Module:
-    """`model` with the modules of these classes made such as the class beside theirs; done in place."""
+    """`model` after its modules of these classes have become instances of the class beside theirs; done in place."""
     for module in model.modules():
         module.__class__ = classes.get(type(module), type(module))
     return model

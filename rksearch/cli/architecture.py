@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
-from rksearch.cli.options import compile_option, execution_options, json_option
+from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
 
 if TYPE_CHECKING:
     from rksearch.arch.cost import Cost
-
-dataset_option = click.option(
-    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set that decides image size, classes."
-)
+    from rksearch.results.records import Epoch
 
 
 @click.command()
@@ -27,7 +24,7 @@ dataset_option = click.option(
 @dataset_option
 @json_option
 @click.option(
-    "--draw", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Also draw it, as an SVG file."
+    "--draw", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Also write a drawing, as an SVG file."
 )
 def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) -> None:
     """Print the layers, shapes and costs of architecture NAME, and what the built model and fvcore count."""
@@ -186,7 +183,7 @@ def _print_costs(counted: Cost, witnessed: dict[str, Any]) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("work"),
     show_default=True,
-    help="Where checkpoints go; the same command goes on from the last one.",
+    help="Directory of the checkpoints; the same command resumes from the last one.",
 )
 @compile_option("auto")
 @execution_options
@@ -209,15 +206,10 @@ def train(
     """Train architecture NAME alone, without Ray, and print its curve."""
     import os
 
+    from rksearch.api import train_network
     from rksearch.recipes.recipe import recipe
-    from rksearch.results.records import Epoch, TrialSpec
     from rksearch.training.execution import Execution
 
-    chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
-    arch, data = str(parse(name)), dataset(dataset_name)
-    spec = TrialSpec(
-        arch=arch, dataset=data.name, recipe=chosen, train_images=train_images, replicate=replicate, role="candidate"
-    )
     execution = Execution(
         work_dir=str(out.absolute()),
         data_dir=str(data_dir.absolute()),
@@ -227,7 +219,7 @@ def train(
         compile=compile_,
         download=not no_download,
     )
-    from rksearch.training.trial import run_trial, test_trial
+    chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
 
     def show(epoch: Epoch) -> None:
         click.echo(
@@ -236,15 +228,22 @@ def train(
             f"{epoch.train_time_s:.1f} s"
         )
 
-    result = run_trial(spec, execution, show)
+    trained = train_network(
+        name,
+        execution,
+        dataset=dataset_name,
+        recipe=chosen,
+        train_images=train_images,
+        replicate=replicate,
+        read_test=read_test,
+        on_epoch=show,
+    )
+    result = trained.result
     if result.compile_reason:
         click.echo(f"the training steps were {result.compile_reason}")
-    if result.status == "failed":
-        raise RksearchError(f"{spec.id} failed ({result.failure}): {result.message}")
     click.echo(
-        f"{spec.id}: val error {result.epochs[-1].val_error_pct:.2f} % after {len(result.epochs)} epochs, "
+        f"{trained.spec.id}: val error {result.epochs[-1].val_error_pct:.2f} % after {len(result.epochs)} epochs, "
         f"{result.params:,} params, {result.macs:,} MACs, {result.precision} on {result.device}"
     )
-    if read_test:
-        tested = test_trial(spec, execution)
-        click.echo(f"test error {tested.test_error_pct:.2f} % on {tested.test_images:,} images")
+    if trained.test is not None:
+        click.echo(f"test error {trained.test.test_error_pct:.2f} % on {trained.test.test_images:,} images")

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from rksearch.cli.bench_latency import bench_latency
-from rksearch.cli.bench_train import bench_every_lever, bench_training
+from rksearch.cli.bench_train import bench_each_optimisation, bench_training
 from rksearch.cli.options import json_option
 
 
@@ -23,7 +23,7 @@ def bench() -> None:
 
 bench.add_command(bench_latency)
 bench.add_command(bench_training)
-bench.add_command(bench_every_lever)
+bench.add_command(bench_each_optimisation)
 
 
 @bench.command("cost")
@@ -115,15 +115,12 @@ def bench_search(
     from rksearch.results.environment import environment
 
     if overhead:
-        from rich.console import Console
-
         from rksearch.bench.replay.overhead import measure_overhead, overhead_text
         from rksearch.bench.scheduling import sleep_run, sleep_text
 
         costs = measure_overhead()
         with TemporaryDirectory() as scratch:
-            quiet = Console(quiet=True)
-            slept = sleep_run(Path(scratch) / "run", trials=1000, trial_s=0.02, slots=2, console=quiet)
+            slept = sleep_run(Path(scratch) / "run", trials=1000, trial_s=0.02, slots=2)
         measured = {"proposals": [c.to_json() for c in costs], "sleeping": slept.to_json()}
         click.echo(json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs)}\n{sleep_text(slept)}")
         return

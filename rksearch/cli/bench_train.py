@@ -1,4 +1,4 @@
-"""`rksearch bench train` and `bench levers`: how fast training is, and what each means is worth."""
+"""`rksearch bench train` and `bench optimisations`: speed of training, and the gain by each optimisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rksearch.cli.options import compile_option, device_option, json_option, pre
 from rksearch.errors import RksearchError
 
 if TYPE_CHECKING:
-    from rksearch.bench.train import NetworkBench, Settings, Source
+    from rksearch.bench.train import BenchSettings, NetworkBench
+    from rksearch.training.throughput import ImageSource
 
 to_option = click.option(
     "--to", "path", type=click.Path(path_type=Path, dir_okay=False), help="Also write all figures, as JSON."
@@ -28,7 +29,7 @@ batch_option = click.option(
 cpu_time_option = click.option(
     "--cpu-time",
     is_flag=True,
-    help="Judge by processor time: for one CPU thread on a machine that is busy otherwise.",
+    help="Measure processor time: for one CPU thread on a machine that is busy otherwise.",
 )
 
 
@@ -56,12 +57,12 @@ cpu_time_option = click.option(
 @click.option(
     "--concurrent",
     metavar="N,N,...",
-    help="Instead: the summed throughput of so many trainings at a time, ours, each in a process of its own.",
+    help="Instead: the summed throughput of N trainings at a time, ours, each in a process of its own.",
 )
 @click.option(
     "--together",
     metavar="N,N,...",
-    help="Likewise: of so many seeds at a time, ours, as one program in one process.",
+    help="Likewise: of N seeds at a time, ours, as one program in one process.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random images.")
 @json_option
@@ -111,7 +112,7 @@ def bench_training(
     _hand_over(found, as_json, path)
 
 
-@click.command("levers")
+@click.command("optimisations")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--dataset", "dataset_name", default="cifar10", show_default=True, help="Shapes and augmentation.")
 @device_option
@@ -124,7 +125,7 @@ def bench_training(
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random images.")
 @json_option
 @to_option
-def bench_every_lever(
+def bench_each_optimisation(
     names: tuple[str, ...],
     dataset_name: str,
     device: str,
@@ -138,8 +139,8 @@ def bench_every_lever(
     as_json: bool,
     path: Path | None,
 ) -> None:
-    """Measure every means to train faster alone, on architectures NAME... and on a dense block."""
-    from rksearch.bench.levers import Lever, bench_levers
+    """Measure each optimisation of training alone, on architectures NAME... and on a dense block."""
+    from rksearch.bench.optimisations import SpeedUp, bench_optimisations
     from rksearch.bench.train import NAMES
 
     source, settings = _prepare(
@@ -153,14 +154,14 @@ def bench_every_lever(
         0,
     )
 
-    def show(lever: Lever) -> None:
-        found = lever.measured
+    def show(speed_up: SpeedUp) -> None:
+        name, found = speed_up.optimisation, speed_up.measured
         click.echo(
-            f"{lever.lever:42} {lever.subject:36} predicted {lever.predicted:.2f}x, measured {found.median:.2f}x "
+            f"{name:42} {speed_up.subject:36} predicted {speed_up.predicted:.2f}x, measured {found.median:.2f}x "
             f"({found.low:.2f} to {found.high:.2f})"
         )
 
-    _hand_over(bench_levers(names or NAMES, source, settings, None if as_json else show), as_json, path)
+    _hand_over(bench_optimisations(names or NAMES, source, settings, None if as_json else show), as_json, path)
 
 
 def _prepare(
@@ -172,17 +173,18 @@ def _prepare(
     threads: int | None,
     numbers: dict[str, Any],
     workers: int | None,
-) -> tuple[Source, Settings]:
+) -> tuple[ImageSource, BenchSettings]:
     """What to train on, and how to measure."""
     import os
 
     import torch
 
-    from rksearch.bench.train import Settings, Source
+    from rksearch.bench.train import BenchSettings
     from rksearch.data.facts import dataset
     from rksearch.data.images import load_images
     from rksearch.training.engine.compiling import missing_compiler
     from rksearch.training.engine.device import resolve_device, resolve_precision
+    from rksearch.training.throughput import ImageSource
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
     there = resolve_device(device)
@@ -193,30 +195,31 @@ def _prepare(
     if data_dir is not None:
         loaded = load_images(data, data_dir, download=False)
         images = (loaded.train_images, loaded.train_labels)
-    settings = Settings(
+    settings = BenchSettings(
         device=there,
         precision=resolve_precision(precision, there),
         workers=workers if workers is not None else (2 if there.type == "cuda" else 0),
         compiled=compile_ == "on" or (compile_ == "auto" and missing_compiler(there) is None),
         **numbers,
     )
-    return Source(data, images, settings.seed), settings
+    return ImageSource(data, images, settings.seed), settings
 
 
 def _concurrent(
     names: tuple[str, ...],
     processes: str | None,
     seeds: str | None,
-    source: Source,
-    settings: Settings,
+    source: ImageSource,
+    settings: BenchSettings,
     *,
     quiet: bool,
 ) -> dict[str, Any]:
     """Measure several trainings at a time."""
-    from rksearch.bench.concurrent import Case, Concurrency, bench_concurrent
+    from rksearch.bench.concurrent import Concurrency, bench_concurrent
+    from rksearch.training.throughput import Arrangement
 
-    cases = [Case(processes=count) for count in _counts(processes, "--concurrent")]
-    cases += [Case(seeds=count) for count in _counts(seeds, "--together")]
+    arrangements = [Arrangement(processes=count) for count in _counts(processes, "--concurrent")]
+    arrangements += [Arrangement(seeds=count) for count in _counts(seeds, "--together")]
     if settings.compiled:
         raise click.UsageError(
             "--concurrent and --together measure trainings that are not compiled; leave --compile out"
@@ -230,7 +233,7 @@ def _concurrent(
             f"({rate.low:,.0f} to {rate.high:,.0f})  {one.times_one:.2f}x"
         )
 
-    return bench_concurrent(names, cases, source, settings, None if quiet else show)
+    return bench_concurrent(names, arrangements, source, settings, None if quiet else show)
 
 
 def _counts(text: str | None, option: str) -> list[int]:

@@ -1,10 +1,9 @@
-"""What a person sees while a run goes on: one table that redraws itself, or plain lines where there is no terminal."""
+"""The view of a run on the console: one table that redraws itself, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,23 +16,34 @@ from rksearch.results.records import TrialResult
 from rksearch.search.run_state import RunState
 
 
-class View(Protocol):
-    """Shows a run's state; `refresh` is called often and must be cheap when nothing has changed."""
+class ConsoleView:
+    """The view of the command line: a table in a terminal, lines elsewhere; see `rksearch.search.view.View`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: LiveTable | PlainLines | None = None
+
+    def message(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def start(self, state: RunState, slots: int) -> None:
+        """Begin the table or the lines."""
+        self._shown = (LiveTable if self._console.is_terminal else PlainLines)(state, self._console, slots)
 
     def refresh(self) -> None:
-        """Something may have changed."""
+        """Show what has changed."""
+        if self._shown is not None:
+            self._shown.refresh()
 
     def close(self) -> None:
-        """The run has ended."""
-
-
-def view(state: RunState, console: Console, slots: int) -> View:
-    """The live table in a terminal, plain lines elsewhere."""
-    return LiveTable(state, console, slots) if console.is_terminal else PlainLines(state, console, slots)
+        """Show the last state."""
+        if self._shown is not None:
+            self._shown.close()
 
 
 class Clock:
-    """Elapsed time of this session, and an estimate of what remains."""
+    """Elapsed time of this session, and an estimate of the remaining time."""
 
     def __init__(self, state: RunState, slots: int) -> None:
         self._state = state
@@ -46,7 +56,7 @@ class Clock:
         return time.monotonic() - self._began_s
 
     def remaining_s(self) -> float | None:
-        """Remaining epochs times the mean time of a slot that one has taken in this session; None before the first."""
+        """Seconds left: remaining epochs times the mean slot time of one in this session; None before the first."""
         history = self._state.history
         epochs = epochs_run(history) - self._epochs_before
         if not epochs:
@@ -55,7 +65,7 @@ class Clock:
 
 
 def epochs_run(history: History) -> int:
-    """Epochs of all trials, the paused ones included."""
+    """Number of epochs of all trials, the paused ones included."""
     return sum(len(result.epochs) for _, result in (*history.trials.values(), *history.paused.values()))
 
 
@@ -82,7 +92,7 @@ def counts_text(state: RunState, clock: Clock) -> str:
 
 
 def outcome_text(result: TrialResult) -> str:
-    """How a trial ended, in words."""
+    """A trial's end in words."""
     if result.status == "failed":
         return f"failed ({result.failure}): {result.message}"
     last = result.epochs[-1]
@@ -114,7 +124,7 @@ class PlainLines:
         self._trials, self._tests = len(history.trials), len(history.tests)
 
     def close(self) -> None:
-        """Print what came last."""
+        """Print what has finished since the last call."""
         self.refresh()
 
     def _line(self, text: str) -> None:
@@ -131,7 +141,7 @@ class LiveTable:
         self._live.start()
 
     def refresh(self) -> None:
-        """Nothing to do: the table redraws itself twice a second."""
+        """Do nothing: the table redraws itself twice a second."""
 
     def close(self) -> None:
         """Draw the table once more and leave it on the screen."""

@@ -11,16 +11,11 @@ from rksearch import __version__
 from rksearch.cli.architecture import describe, train
 from rksearch.cli.bench import bench
 from rksearch.cli.catalogue import families, paper
-from rksearch.cli.export import export
+from rksearch.cli.exits import EXIT_INTERRUPTED
+from rksearch.cli.network_export import export
 from rksearch.cli.runs import final, report, resume, run, status
 from rksearch.cli.space import space
 from rksearch.errors import RksearchError
-
-EXIT_INTERRUPTED = 130
-"""As shells have it for a program that ctrl-C ended."""
-
-EXIT_FAILURES = 3
-"""The run is finished, but some of its trainings failed."""
 
 
 @click.group(
@@ -54,7 +49,7 @@ def main() -> None:
         click.echo("rksearch: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader (`| head`) has gone; nothing more can be said, and Python must not try when it exits.
+        # The reader (`| head`) has closed the pipe; Python must not write to it when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

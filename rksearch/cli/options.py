@@ -16,13 +16,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 run_dir_argument = click.argument("directory", type=click.Path(path_type=Path))
 
+dataset_option = click.option(
+    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set: sets image size and classes."
+)
 
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="auto: CUDA where there is one.",
+    help="auto: CUDA if there is one.",
 )
 
 precision_option = click.option(
@@ -44,21 +47,21 @@ def compile_option(default: str) -> Callable[[F], F]:
         show_default=True,
         is_flag=False,
         flag_value="on",
-        help="Fuse each network's own kernels before it is trained (alone: on); auto: where that is worth its time.",
+        help="Compile each network's kernels before training (alone: on); auto: where that saves time.",
     )
 
 
 def execution_options(command: F) -> F:
-    """Where data lies and what a training runs on."""
+    """Add the options for the data directory, device and precision."""
     options = (
         click.option(
             "--data-dir",
             type=click.Path(path_type=Path, file_okay=False),
             default=Path("data"),
             show_default=True,
-            help="Where data sets lie, or are downloaded to.",
+            help="Directory of the data sets, and of downloads.",
         ),
-        click.option("--no-download", is_flag=True, help="Fail where a data set is missing, rather than download it."),
+        click.option("--no-download", is_flag=True, help="Fail when a data set is missing, instead of downloading it."),
         device_option,
         precision_option,
     )
@@ -66,9 +69,9 @@ def execution_options(command: F) -> F:
 
 
 def session_options(command: Callable[..., int]) -> Callable[..., int]:
-    """What one launch of a run may use.
+    """Add the options for the resources of one session.
 
-    The command receives it all as `resources`, and the names of the options that the user gave as `chosen`.
+    The command receives them as `resources`, and the names of the options that the user gave as `chosen`.
     """
 
     @functools.wraps(command)
@@ -132,8 +135,8 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "--seeds-together",
             type=click.IntRange(min=1),
-            help="Most seeds of one architecture that are trained as one program; on a GPU they take the shares that "
-            "they would have apart, on a CPU they take turns. Results stay the same, up to rounding on a GPU. "
+            help="Maximum number of seeds of one architecture that are trained as one program; on a GPU they take the "
+            "shares of separate trials, on a CPU they take turns. Results stay the same, up to rounding on a GPU. "
             "[default: measured where --gpus-per-trial is, else 1]",
         ),
         click.option(
@@ -142,7 +145,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "--storage",
             metavar="URI",
-            help="Also keep checkpoints here (s3://, gs://, a path, ...), so that trials of a lost machine go on "
+            help="Also keep checkpoints here (s3://, gs://, a path, ...), so that trials of a lost machine continue "
             "elsewhere without a shared file system.",
         ),
         click.option("--verbose", is_flag=True, help="Show Ray's and the workers' own messages."),
@@ -151,11 +154,11 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def budget_options(command: F) -> F:
-    """How long a run may take; for commands that have the session options as well."""
+    """Add the limits of a run's time; for commands that also have the session options."""
     hours = click.FloatRange(min=0, min_open=True)
     options = (
-        click.option("--cpu-hours", type=hours, help="Stop after so much work: time of each trial times its CPUs."),
-        click.option("--gpu-hours", type=hours, help="Stop after so much work: time of each trial times its GPUs."),
+        click.option("--cpu-hours", type=hours, help="Stop after this much work: time of each trial times its CPUs."),
+        click.option("--gpu-hours", type=hours, help="Stop after this much work: time of each trial times its GPUs."),
         click.option("--until", metavar="TIME", help="Stop at 18:30, or at 2026-01-31T18:30; trials pause then."),
     )
     return _apply(command, options)

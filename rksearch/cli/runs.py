@@ -1,24 +1,22 @@
-"""`rksearch run`, `resume`, `final`, `status` and `report`: runs and what they leave behind."""
+"""`rksearch run`, `resume`, `final`, `status` and `report`: runs and their reports."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
 from rksearch.cli.options import budget_options, json_option, run_dir_argument, session_options
-from rksearch.errors import SpaceError
 from rksearch.space.vocabulary import OBJECTIVES, SAMPLERS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rksearch.api import Run
     from rksearch.results.plan import Plan
-    from rksearch.results.run_dir import RunDir
-    from rksearch.search.driver import Ending
     from rksearch.search.resources import Resources
 
 
@@ -27,24 +25,24 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Run directory; one that exists is gone on with. [default: reports/SPACE-N, N the first free number]",
+    help="Run directory; an existing one is resumed. [default: reports/SPACE-N, N the first free number]",
 )
-@click.option("--trials", type=click.IntRange(min=0), help="Candidates to try. [default: the space's]")
+@click.option("--trials", type=click.IntRange(min=0), help="Number of candidates. [default: the space's]")
 @click.option("--recipe", "recipe_name", help="Training recipe, paper or short. [default: the space's]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a whole training. [default: the recipe's]")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), help="Trainings of what stands on the front. [default: the space's]"
+    "--seeds", type=click.IntRange(min=1), help="Trainings of each network on the front. [default: the space's]"
 )
 @click.option(
     "--replicates",
     type=click.IntRange(min=0),
-    help="Trainings beyond those of --seeds, so many in all, where the front is uncertain. "
+    help="Total of further trainings, beyond --seeds, where the front is uncertain. "
     "[default: the space's, or a quarter of --trials]",
 )
 @click.option(
     "--sampler",
     type=click.Choice(list(SAMPLERS)),
-    help=f"Who chooses candidates ({'; '.join(f'{name}: {words.does}' for name, words in SAMPLERS.items())}). "
+    help=f"Method that chooses candidates ({'; '.join(f'{name}: {words.does}' for name, words in SAMPLERS.items())}). "
     "[default: the space's]",
 )
 @click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")
@@ -53,18 +51,18 @@ if TYPE_CHECKING:
     "objectives",
     multiple=True,
     type=click.Choice(list(OBJECTIVES)),
-    help="What to make small; two or three times. [default: the space's]",
+    help="Quantity to minimise; give two or three. [default: the space's]",
 )
-@click.option("--racing/--no-racing", default=None, help="Whether to stop candidates early. [default: the space's]")
+@click.option("--racing/--no-racing", default=None, help="Stop weak candidates early. [default: the space's]")
 @click.option("--control", is_flag=True, help="Also train random candidates, for the same number of epochs.")
-@click.option("--start", multiple=True, metavar="NAME", help="An architecture to begin with; may be repeated.")
+@click.option("--start", multiple=True, metavar="NAME", help="An architecture to propose first; may be repeated.")
 @click.option(
     "--import",
     "imports",
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Begin with what the run in DIR has found; may be repeated.",
+    help="Begin with the findings of the run in DIR; may be repeated.",
 )
 @budget_options
 @session_options
@@ -88,17 +86,15 @@ def run(
 ) -> int:
     """Search a space: train its networks and the baselines, and report the Pareto front.
 
-    ctrl-C, a crash or a kill lose nothing that is finished: the same command with the same --out, or `rksearch resume`,
-    goes on. The exit code is 0 when the run is finished, 3 when it is but some trainings failed, 130 when it was
+    ctrl-C, a crash or a kill lose no finished epoch: the same command with the same --out, or `rksearch resume`,
+    continues. The exit code is 0 when the run is finished, 3 when some of its trainings failed, 130 when it was
     interrupted.
     """
+    from rksearch.api import plan_run, start_run
     from rksearch.arch import parse
-    from rksearch.results.run_dir import RunDir, next_free
-    from rksearch.search.imports import imported
-    from rksearch.search.planning import Asked, plan_of
-    from rksearch.space import load_space
+    from rksearch.cli.live import ConsoleView
+    from rksearch.search.planning import Asked
 
-    space = load_space(space_name)
     asked = Asked(
         trials=trials,
         recipe_name=recipe_name,
@@ -113,32 +109,23 @@ def run(
         control=control,
         timed=resources.limited,
     )
-    settings = plan_of(space.definition, asked, members=len(space))
-    if imports:
-        begin, known = imported(imports, space, settings)
-        settings = replace(settings, start=tuple(dict.fromkeys((*settings.start, *begin))), imported=tuple(known))
-    for name in settings.start:
-        if parse(name) not in space:
-            raise SpaceError(f"--start must name a network of the space {space.name}, but got {name}; see `space show`")
-    run_dir = RunDir(out or next_free(Path("reports"), space.name))
-    from rksearch.search import driver
-
-    console = _console()
+    planned = plan_run(space_name, out=out, asked=asked, imports=imports)
+    console, plan = _console(), planned.plan
     console.print(
-        f"{space.name}: {len(space):,} architectures; training {len(settings.baselines)} baselines, "
-        f"{len(settings.known)} known and up to {settings.trials:,} candidates for {_epochs_text(settings)}",
+        f"{planned.space.name}: {len(planned.space):,} architectures; training {len(plan.baselines)} baselines, "
+        f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}",
         highlight=False,
     )
-    console.print(f"run directory: {_short(run_dir.path)}", highlight=False, soft_wrap=True)
-    return _conclude(run_dir, driver.start(space, settings, run_dir, resources, console))
+    console.print(f"run directory: {_short(planned.directory)}", highlight=False, soft_wrap=True)
+    return _conclude(start_run(planned, resources, ConsoleView(console)))
 
 
-def _epochs_text(settings: Plan) -> str:
-    full = settings.recipe.epochs
-    if settings.racing is None:
+def _epochs_text(plan: Plan) -> str:
+    full = plan.recipe.epochs
+    if plan.racing is None:
         return f"{full} epochs each"
-    stops = ", ".join(map(str, settings.racing.rungs))
-    return f"up to {full} epochs, of which the better go on after {stops}"
+    stops = ", ".join(map(str, plan.racing.rungs))
+    return f"up to {full} epochs, of which the better continue after {stops}"
 
 
 @click.command()
@@ -147,15 +134,15 @@ def _epochs_text(settings: Plan) -> str:
 @budget_options
 @session_options
 def resume(directory: Path, trials: int | None, resources: Resources, chosen: frozenset[str]) -> int:
-    """Go on with the run in DIRECTORY: finished trials stay, interrupted ones continue from their last epoch.
+    """Resume the run in DIRECTORY: finished trials stay, interrupted ones continue from their last epoch.
 
     Options that are not given are as they were in the run's last session.
     """
-    from rksearch.results.run_dir import RunDir
-    from rksearch.search import driver
+    from rksearch.api import resume_run
+    from rksearch.cli.live import ConsoleView
 
-    run_dir = RunDir(directory)
-    return _conclude(run_dir, driver.resume(run_dir, resources, chosen, _console(), trials))
+    view = ConsoleView(_console())
+    return _conclude(resume_run(directory, resources, chosen=chosen, trials=trials, view=view))
 
 
 @click.command()
@@ -166,81 +153,64 @@ def resume(directory: Path, trials: int | None, resources: Resources, chosen: fr
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Train each so often anew, on training and validation images together, and read with those.",
+    help="Number of new trainings of each, on training and validation images together, to read with.",
 )
 @session_options
 def final(directory: Path, archs: tuple[str, ...], fresh: int, resources: Resources, chosen: frozenset[str]) -> int:
-    """Read the test set for what the run in DIRECTORY has found: the only command that does.
+    """Read the test set for the findings of the run in DIRECTORY: the only command that does.
 
-    Without --arch for the baselines and the front. Each training is read once, and every reading is recorded.
+    Without --arch: for the baselines and the front. Each training is read once, and every reading is recorded.
     """
-    from rksearch.arch import parse
-    from rksearch.results.run_dir import RunDir
-    from rksearch.search import driver
+    from rksearch.api import final_run
+    from rksearch.cli.live import ConsoleView
 
-    run_dir = RunDir(directory)
-    names = [str(parse(name)) for name in archs]
-    ending = driver.final(run_dir, names, fresh=fresh, resources=resources, chosen=chosen, console=_console())
-    return _conclude(run_dir, ending)
+    view = ConsoleView(_console())
+    return _conclude(final_run(directory, archs, fresh=fresh, resources=resources, chosen=chosen, view=view))
 
 
 @click.command()
 @run_dir_argument
 @json_option
 def status(directory: Path, as_json: bool) -> None:
-    """Say how far the run in DIRECTORY is and what it has found; works while it runs."""
-    from rksearch.report.status import format_status
-    from rksearch.report.status import status as status_of
-    from rksearch.results.run_dir import RunDir
+    """Show the progress and the findings of the run in DIRECTORY; works while it runs."""
+    from rksearch.api import Run
+    from rksearch.report import format_status
 
-    found = status_of(directory)
-    if found["state"] == "running" and not RunDir(directory).driven:
-        # A driver that was killed could not say so; the lock that the system took from it does.
-        found["state"] = "killed"
+    found = Run(directory).status()
     click.echo(json.dumps(found, indent=2) if as_json else format_status(found))
 
 
 @click.command()
 @run_dir_argument
 def report(directory: Path) -> None:
-    """Write the report of the run in DIRECTORY anew from its ledger, finished or not."""
-    for path in _write_report(directory):
+    """Write the report of the run in DIRECTORY from its ledger, finished or not."""
+    from rksearch.api import Run
+
+    for path in Run(directory).write_report():
         click.echo(_short(path))
 
 
-def _write_report(directory: Path) -> list[Path]:
-    from rksearch.report import write_report
-    from rksearch.report.status import read_run
-    from rksearch.results.importances import importances
+def _conclude(run: Run) -> int:
+    """Print the state of a run that has ended and the place of its report; return the exit code."""
+    from rksearch.report import format_status
 
-    return write_report(directory, importances(read_run(directory)))
-
-
-def _conclude(run_dir: RunDir, ending: Ending) -> int:
-    """Write the report, say where it is, and give the exit code."""
-    from rksearch.cli.main import EXIT_FAILURES, EXIT_INTERRUPTED
-    from rksearch.report.status import format_status
-    from rksearch.report.status import status as status_of
-    from rksearch.results.ledger import Ledger
-
-    _write_report(run_dir.path)
     click.echo()
-    click.echo(format_status(status_of(run_dir.path)))
-    click.echo(f"\nreport: {_short(run_dir.path / 'report.html')}")
-    if ending == "interrupted":
-        click.echo(f"interrupted; go on with: rksearch resume {_short(run_dir.path)}")
+    click.echo(format_status(run.status()))
+    click.echo(f"\nreport: {_short(run.path / 'report.html')}")
+    if run.history.state == "interrupted":
+        click.echo(f"interrupted; continue with: rksearch resume {_short(run.path)}")
         return EXIT_INTERRUPTED
-    return EXIT_FAILURES if Ledger(run_dir.path).read().failed else 0
+    return EXIT_FAILURES if run.history.failed else 0
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    # Lines are never folded where there is no terminal: they are read by programs.
+    # Lines are never folded where there is no terminal: programs read them.
     return Console(highlight=False, soft_wrap=True)
 
 
 def _short(path: Path) -> str:
-    """Relative to the working directory where that is shorter."""
+    """The path as text, relative to the working directory when it is inside it."""
     path = path.absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

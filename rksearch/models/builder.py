@@ -5,12 +5,11 @@ from __future__ import annotations
 from torch import nn
 
 from rksearch.arch.families import family_of
-from rksearch.arch.family import Maker
 from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import layout
 from rksearch.arch.spec import ArchSpec
 from rksearch.models.blocks import MultiScale, Stem, head
-from rksearch.models.parts import Parts, initialise
+from rksearch.models.parts import Maker, Parts, initialise
 
 
 def build(spec: ArchSpec, shape: ImageShape) -> nn.Sequential:

@@ -172,8 +172,8 @@ def _agreement(path: Path, theirs: Tensor, ours: Tensor) -> float:
 
 def _images(shape: ImageShape, count: int) -> Tensor:
     """Images of normal noise, the same ones in every call."""
-    shape = (count, shape.channels, shape.height, shape.width)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(count))
+    size = (count, shape.channels, shape.height, shape.width)
+    return torch.randn(size, generator=torch.Generator().manual_seed(count))
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from rksearch.arch.family import Maker
 from rksearch.arch.period import Solver, Steps
 from rksearch.models.kernels.channels_last import side_by_side
-from rksearch.models.parts import Parts, number_of
+from rksearch.models.parts import Maker, Parts, number_of
 
 StageMaker = Callable[[Parts, str], nn.Module]
 """Builds the module of the stage function at a path: (N, C, H, W) to (N, C, H, W)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -67,6 +68,10 @@ class Parts:
 def number_of(path: str) -> int:
     """The number in the name of a top-level part: 2 of `period2`."""
     return int(path.lstrip("abcdefghijklmnopqrstuvwxyz"))
+
+
+Maker = Callable[[Parts, str], nn.Module]
+"""Builds the module of a top-level part of a network, such as `period1`, from its leaf modules and its path."""
 
 
 def initialise(model: nn.Module) -> None:

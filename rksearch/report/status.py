@@ -26,7 +26,7 @@ def read_run(run_dir: Path) -> History:
     return Ledger(run_dir).read()
 
 
-def status(run_dir: Path) -> dict[str, Any]:
+def status(history: History) -> dict[str, Any]:
     """The state of a run as plain values for JSON.
 
     Keys: `run`, `space`, `state` (`running` also after a kill that left no word), `message`, `last_time`, `done`
@@ -37,11 +37,7 @@ def status(run_dir: Path) -> dict[str, Any]:
     (sum over trials), `test_readings`, `front` and `best_per_band` (see `_entry`; those of the front also have
     `p_front`, the probability of being on the front of true errors, null where the spread between seeds is not known),
     `damaged_lines`.
-
-    Raises:
-        RunError: there is no ledger.
     """
-    history = read_run(run_dir)
     items = summarise(history)
     roles = {role: _role(history, role) for role in ROLES}
     stopped = racing(history)

@@ -17,7 +17,6 @@ from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
 from rksearch.report.prose import plan, run_name, space
-from rksearch.report.status import read_run
 from rksearch.report.svg import front_svg
 from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, csv_text
 from rksearch.results.files import write_atomically
@@ -25,21 +24,20 @@ from rksearch.results.ledger import History
 from rksearch.results.tables import tables
 
 
-def write_report(run_dir: Path, importances: Mapping[str, float] | None = None) -> list[Path]:
+def write_report(run_dir: Path, history: History, importances: Mapping[str, float] | None = None) -> list[Path]:
     """Regenerate all derived files; each is replaced whole or not at all.
 
     Args:
         run_dir: the run directory.
+        history: of its ledger.
         importances: of each choice, by name, the share of the variance that it explains; from `search.importance`.
 
     Returns:
         The files written: page, CSV tables, README, picture, and what was asked, where it ran, what the space holds.
 
     Raises:
-        RunError: the directory holds no ledger, or cannot be written.
-        LedgerError: the ledger cannot be read.
+        RunError: the directory cannot be written.
     """
-    history = read_run(run_dir)
     paths = []
     for name, content in derived_files(history, importances).items():
         path = Path(run_dir) / name

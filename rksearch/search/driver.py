@@ -1,18 +1,16 @@
-"""Starts and resumes runs: checks what is asked, puts the parts together, lets Ray work, and says how it ended."""
+"""Starts, resumes and finishes runs: checks what is asked, joins the parts, lets Ray work, records the end."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
-
-from rich.console import Console
 
 from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.environment import environment
-from rksearch.results.ledger import History, Ledger
+from rksearch.results.ledger import Follower, History, Ledger
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir
 from rksearch.results.schema1 import downgraded_plan, upgraded_plan
@@ -21,13 +19,14 @@ from rksearch.search.budget import Budget
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.objectives import LATENCY
 from rksearch.search.racing import Race
-from rksearch.search.ray.cluster import perform_all
+from rksearch.search.ray.cluster import run_tasks
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers import make
 from rksearch.search.samplers.base import Observation, Sampler
-from rksearch.search.sharing import Training, typical
+from rksearch.search.sharing import TypicalTraining, typical
 from rksearch.search.tasks import Agenda
+from rksearch.search.view import View
 from rksearch.space import Space, parse_space
 from rksearch.training.execution import Execution
 from rksearch.training.mirror import require_storage
@@ -35,44 +34,72 @@ from rksearch.training.mirror import require_storage
 Ending = Literal["finished", "interrupted"]
 
 
-def start(space: Space, settings: Plan, run_dir: RunDir, resources: Resources, console: Console) -> Ending:
-    """Begin a run, or go on with it where the directory already holds the same one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A session that has ended.
+
+    Attributes:
+        ending: how it ended.
+        history: everything that the ledger says now.
+    """
+
+    ending: Ending
+    history: History
+
+
+class _Launch:
+    """A session that is about to begin: the run's directory, its ledger and what may be used.
+
+    The ledger is read from its beginning once; `refresh` reads what was appended since.
+    """
+
+    def __init__(self, run_dir: RunDir, resources: Resources, view: View) -> None:
+        self.run_dir = run_dir
+        self.resources = resources
+        self.view = view
+        self.ledger = Ledger(run_dir.path)
+        self.follower: Follower = self.ledger.follow()
+
+    def refresh(self) -> History:
+        """Everything that the ledger says now."""
+        return self.follower.refresh()
+
+    def as_before(self, history: History, chosen: frozenset[str]) -> None:
+        """Take over the last session's resources, except for the `chosen` ones."""
+        if history.sessions:
+            self.resources = as_before(self.resources, chosen, history.sessions[-1].options)
+
+
+def start(space: Space, plan: Plan, run_dir: RunDir, resources: Resources, view: View) -> Ended:
+    """Begin a run, or resume it where the directory already holds the same one.
 
     Raises:
         RunError: the directory holds another run, or cannot be used.
-        RunAborted: the run met something that no trial could get past.
+        RunAborted: no further trial of the run could succeed.
     """
-    ledger = Ledger(run_dir.path)
-    with run_dir.driver():
-        begun = ledger.read().run
-        if begun is not None:
-            _require_same(begun, space, settings, run_dir)
-        if begun is None or _plan_of(begun) != settings:
-            ledger.write_run(name=run_dir.path.name, space=space.to_json(), plan=downgraded_plan(to_plain(settings)))
-        return _search(space, settings, ledger, run_dir, resources, console)
+    return _start(_Launch(run_dir, resources, view), space, plan)
 
 
 def resume(
-    run_dir: RunDir, resources: Resources, chosen: frozenset[str], console: Console, trials: int | None = None
-) -> Ending:
-    """Go on with the run that a directory holds.
+    run_dir: RunDir, resources: Resources, chosen: frozenset[str], view: View, trials: int | None = None
+) -> Ended:
+    """Resume the run that a directory holds.
 
     Args:
-        run_dir: where it is.
+        run_dir: directory of the run.
         resources: what this session may use.
         chosen: fields of `resources` that count; the others are as in the run's last session.
-        console: where to show progress.
-        trials: another number of candidates; None for the one it had.
+        view: shows the progress.
+        trials: another number of candidates; None for the one in the plan.
 
     Raises:
         RunError: the directory holds no run.
-        RunAborted: the run met something that no trial could get past.
+        RunAborted: no further trial of the run could succeed.
     """
-    found, space, settings = _begun(run_dir)
-    settings = replace(settings, trials=settings.trials if trials is None else trials)
-    if found.sessions:
-        resources = as_before(resources, chosen, found.sessions[-1].options)
-    return start(space, settings, run_dir, resources, console)
+    launch = _Launch(run_dir, resources, view)
+    history, space, plan = _begun(launch)
+    launch.as_before(history, chosen)
+    return _start(launch, space, plan if trials is None else replace(plan, trials=trials))
 
 
 def final(
@@ -82,86 +109,101 @@ def final(
     fresh: int,
     resources: Resources,
     chosen: frozenset[str],
-    console: Console,
-) -> Ending:
+    view: View,
+) -> Ended:
     """Read the test set with chosen trainings of a run.
 
     Args:
-        run_dir: where the run is.
-        archs: canonical names; empty for the baselines and what stands on the front.
-        fresh: how often to train each anew on training and validation images; 0 to read with the trainings there are.
+        run_dir: directory of the run.
+        archs: canonical names; empty for the baselines and the front.
+        fresh: number of new trainings of each, on training and validation images together, to read with; 0 to read
+            with the trainings of the search.
         resources: what this session may use.
         chosen: fields of `resources` that count; the others are as in the run's last session.
-        console: where to show progress.
+        view: shows the progress.
 
     Raises:
         RunError: the directory holds no run, or an architecture has no finished training to read with.
-        RunAborted: the run met something that no trial could get past.
+        RunAborted: no further trial of the run could succeed.
     """
-    found, space, settings = _begun(run_dir)
-    trained = {spec.arch for spec, result in found.trials.values() if result.status == "complete"}
+    launch = _Launch(run_dir, resources, view)
+    history, space, plan = _begun(launch)
+    launch.as_before(history, chosen)
+    trained = {spec.arch for spec, result in history.trials.values() if result.status == "complete"}
     for arch in archs:
         if arch not in trained:
             raise RunError(
                 f"the test set is read for architectures that the run has trained to the end, but {arch} is none; "
-                "see `rksearch status` for those"
+                "`rksearch status` lists those"
             )
-    names = list(archs) or finalists(found)
-    if found.sessions:
-        resources = as_before(resources, chosen, found.sessions[-1].options)
-    ledger = Ledger(run_dir.path)
+    names = list(archs) or finalists(history)
     with run_dir.driver():
-        state = RunState(ledger, lambda history: FinalAgenda(settings, names, fresh=fresh), None)
-        return _perform(state, settings, ledger, run_dir, resources, console, space, seeds=fresh)
+        state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), None, follower=launch.follower)
+        return _work(launch, state, space, plan, seeds=fresh)
 
 
-def _begun(run_dir: RunDir) -> tuple[History, Space, Plan]:
-    """A run that a directory holds: its history, its space and its plan.
+def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
+    with launch.run_dir.driver():
+        history = launch.refresh()
+        if history.run is not None:
+            _require_same(history.run, space, plan, launch.run_dir)
+        if history.run is None or _plan_of(history.run) != plan:
+            launch.ledger.write_run(
+                name=launch.run_dir.path.name, space=space.to_json(), plan=downgraded_plan(to_plain(plan))
+            )
+        return _search(launch, space, plan, history)
+
+
+def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
+    """History, space and plan of the run that a directory holds.
 
     Raises:
         RunError: it holds none.
     """
-    run_dir.require_ledger()
-    found = Ledger(run_dir.path).read()
-    if found.run is None:
-        raise RunError(f"a ledger begins with its run, but that of {run_dir.path} is damaged; start a new run")
-    space = parse_space(found.run["space"]["yaml"], name=found.run["space"]["name"])
-    return found, space, _plan_of(found.run)
+    launch.run_dir.require_ledger()
+    history = launch.refresh()
+    if history.run is None:
+        raise RunError(f"a ledger begins with its run, but that of {launch.run_dir.path} is damaged; start a new run")
+    space = parse_space(history.run["space"]["yaml"], name=history.run["space"]["name"])
+    return history, space, _plan_of(history.run)
 
 
 def _plan_of(record: Mapping[str, Any]) -> Plan:
     return from_plain(Plan, upgraded_plan(record["plan"]))
 
 
-def _require_same(begun: dict[str, Any], space: Space, settings: Plan, run_dir: RunDir) -> None:
-    """A run goes on with what it began with; only how many trainings there are may change."""
+def _require_same(begun: Mapping[str, Any], space: Space, plan: Plan, run_dir: RunDir) -> None:
+    """Make sure that space and plan are those that the run began with; only numbers of trainings may change.
+
+    Raises:
+        RunError: they are not.
+    """
     if begun["space"]["sha256"] != space.definition.sha256:
         raise RunError(
-            f"a run goes on with the space it began with, but {run_dir.path} began with another text of "
-            f"{begun['space']['name']!r}; choose another --out, or go on with `rksearch resume`"
+            f"a run keeps the space it began with, but {run_dir.path} began with another text of "
+            f"{begun['space']['name']!r}; choose another --out, or continue it with `rksearch resume`"
         )
-    before, now = to_plain(_plan_of(begun)), to_plain(settings)
+    before, now = to_plain(_plan_of(begun)), to_plain(plan)
     for key, value in before.items():
         if key not in ("trials", "replicates") and now[key] != value:
             raise RunError(
-                f"a run goes on with the {key} it began with, but {run_dir.path} has {value!r} and {now[key]!r} was "
-                "asked for; choose another --out, or go on with `rksearch resume`"
+                f"a run keeps the {key} it began with, but {run_dir.path} has {value!r} and {now[key]!r} was "
+                "asked for; choose another --out, or continue it with `rksearch resume`"
             )
 
 
-def _search(
-    space: Space, settings: Plan, ledger: Ledger, run_dir: RunDir, resources: Resources, console: Console
-) -> Ending:
-    sampler = sampler_of(space, settings, ledger.read())
+def _search(launch: _Launch, space: Space, plan: Plan, history: History) -> Ended:
+    resources = launch.resources
+    sampler = sampler_of(space, plan, history)
     state = RunState(
-        ledger,
-        agenda_of(space, settings, sampler),
+        launch.ledger,
+        agenda_of(space, plan, sampler),
         sampler,
-        objectives=settings.objectives,
+        objectives=plan.objectives,
         budget=Budget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s),
+        follower=launch.follower,
     )
-    seeds = max(settings.search_seeds, settings.final_seeds - settings.search_seeds)
-    return _perform(state, settings, ledger, run_dir, resources, console, space, seeds=seeds)
+    return _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
 
 
 def sampler_of(space: Space, settings: Plan, history: History) -> Sampler:
@@ -207,62 +249,63 @@ def agenda_of(space: Space, settings: Plan, sampler: Sampler) -> Callable[[Histo
     return agenda
 
 
-def _perform(
-    state: RunState,
-    settings: Plan,
-    ledger: Ledger,
-    run_dir: RunDir,
-    resources: Resources,
-    console: Console,
-    space: Space,
-    *,
-    seeds: int,
-) -> Ending:
-    """Do all that `state` asks for; `seeds` of an architecture at most could go together."""
+def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int) -> Ended:
+    """Do all tasks of `state`; `seeds` is the largest number of seeds of an architecture that could go together."""
+    execution = _begin_session(launch, plan)
+
+    def sample() -> TypicalTraining:
+        return TypicalTraining(
+            arch=typical(space),
+            dataset=plan.dataset,
+            batch_size=plan.recipe.batch_size,
+            precision=execution.precision,
+            threads=execution.threads,
+            seeds=seeds,
+        )
+
+    try:
+        run_tasks(state, execution, launch.run_dir, launch.resources, launch.view, sample=sample)
+    except RksearchError as error:
+        _record_failure(launch.ledger, str(error))
+        raise
+    ending: Ending = "finished" if state.done else "interrupted"
+    launch.ledger.write_end(ending)
+    return Ended(ending=ending, history=launch.refresh())
+
+
+def _begin_session(launch: _Launch, plan: Plan) -> Execution:
+    """Check images and storage, record the session, and return where and with what its trials run.
+
+    Raises:
+        DataError: the images are missing or damaged; one line here, not a failure of every trial.
+        RunError: the storage cannot be written.
+    """
     from rksearch.data.facts import dataset
     from rksearch.data.images import load_images
 
+    resources = launch.resources
     data_dir = resources.data_dir.absolute()
-    # Before anything is started: a missing or damaged data set is one line here, not a failure of every trial.
-    load_images(dataset(settings.dataset), data_dir, download=resources.download)
+    load_images(dataset(plan.dataset), data_dir, download=resources.download)
     if resources.storage:
         require_storage(resources.storage)
-    ledger.write_session(environment=environment(), options=resources.options())
-    execution = Execution(
-        work_dir=str(run_dir.work),
+    launch.ledger.write_session(environment=environment(), options=resources.options())
+    return Execution(
+        work_dir=str(launch.run_dir.work),
         data_dir=str(data_dir),
         device=resources.device,
         precision=resources.precision,
         compile=resources.compile,
         threads=max(1, math.floor(resources.cpus_per_trial)),
         download=resources.download,
-        latency=LATENCY in settings.objectives,
+        latency=LATENCY in plan.objectives,
         deadline_s=resources.until_s,
-        storage=mirror_address(ledger.read(), resources.storage),
+        # The directory's name holds the start of the run's first session, which may be this one.
+        storage=mirror_address(launch.refresh(), resources.storage),
     )
 
-    def sample() -> Training:
-        return Training(
-            arch=typical(space),
-            dataset=settings.dataset,
-            batch_size=settings.recipe.batch_size,
-            precision=resources.precision,
-            threads=execution.threads,
-            seeds=seeds,
-        )
 
-    try:
-        perform_all(state, execution, run_dir, resources, console, sample=sample)
-    except RksearchError as error:
-        _say_end(ledger, str(error))
-        raise
-    ending: Ending = "finished" if state.done else "interrupted"
-    ledger.write_end(ending)
-    return ending
-
-
-def _say_end(ledger: Ledger, message: str) -> None:
-    """Record why the run stopped, if the disk allows."""
+def _record_failure(ledger: Ledger, message: str) -> None:
+    """Record why the session stopped, if the disk allows."""
     try:
         ledger.write_end("failed", message)
     except LedgerError as error:

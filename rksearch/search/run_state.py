@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rksearch.arch import parse
 from rksearch.data.facts import dataset
 from rksearch.errors import RunAborted
-from rksearch.results.ledger import History, Ledger
+from rksearch.results.ledger import Follower, History, Ledger
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.search.budget import Budget
 from rksearch.search.objectives import Objective, objective
@@ -32,6 +32,7 @@ class RunState:
         reservations: what each task takes; none where nothing is reserved.
         together: most seeds of one architecture in one task.
         clock: seconds that only grow.
+        follower: reader of the ledger that has read a part of it already; None for a new one.
 
     Attributes:
         slot_time_s: that tasks which have ended in this session took, each times the slots that it had.
@@ -48,9 +49,10 @@ class RunState:
         reservations: Reservations | None = None,
         together: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        follower: Follower | None = None,
     ) -> None:
         self.ledger = ledger
-        self._follower = ledger.follow()
+        self._follower = follower or ledger.follow()
         self.history: History = self._follower.refresh()
         self.agenda = agenda(self.history)
         self.budget = budget or Budget()

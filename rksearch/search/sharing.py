@@ -28,7 +28,7 @@ CANDIDATES = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class TypicalTraining:
     """A training that stands for those of a run.
 
     Attributes:
@@ -58,7 +58,7 @@ class Sharing:
         together: of all trainings, by how many there were as one program.
     """
 
-    training: Training
+    training: TypicalTraining
     images_per_s: Mapping[int, float]
     together: Mapping[int, float] = field(default_factory=dict)
 
@@ -101,7 +101,7 @@ def typical(space: Space) -> str:
     return str(by_macs[count // 2])
 
 
-def measure(training: Training) -> Sharing:
+def measure(training: TypicalTraining) -> Sharing:
     """Train as many at a time as pays on the GPU that this process sees (on the CPU where it sees none).
 
     A count that cannot be measured, for example because memory runs out, ends the measurement of larger ones.
@@ -110,31 +110,29 @@ def measure(training: Training) -> Sharing:
         RksearchError: not even one training can be measured.
     """
     # Imported here: the driver, which imports this module, does not need torch.
-    from rksearch.bench.concurrent import Case, bench_concurrent
-    from rksearch.bench.train import Settings, Source
     from rksearch.data.facts import dataset
     from rksearch.training.engine.device import resolve_device, resolve_precision
+    from rksearch.training.throughput import Arrangement, ImageSource, Workload, images_per_s
 
     device = resolve_device("auto")
-    settings = Settings(
+    arch = parse(training.arch)
+    workload = Workload(
+        arch=arch,
+        source=ImageSource(dataset(training.dataset), None, 0),
         device=device,
         precision=resolve_precision(training.precision, device),
         batch_size=training.batch_size,
-        rounds=1,
     )
-    source = Source(dataset(training.dataset), None, settings.seed)
 
-    def rate_of(case: Case) -> float:
-        (found,) = bench_concurrent([training.arch], [case], source, settings, threads=training.threads)["concurrent"]
-        return float(found["images_per_s"]["median"])
+    def rate_of(arrangement: Arrangement) -> float:
+        (rate,) = images_per_s(workload, arrangement, threads=training.threads)
+        return rate
 
-    alone = rate_of(Case())
-    images_per_s = _while_worth_it(COUNTS, alone, lambda count: rate_of(Case(processes=count)))
-    counts = (
-        () if draws_random_numbers(parse(training.arch)) else [count for count in COUNTS if count <= training.seeds]
-    )
-    together = _while_worth_it(counts, alone, lambda count: rate_of(Case(seeds=count)))
-    return Sharing(training=training, images_per_s={1: alone, **images_per_s}, together=together)
+    alone = rate_of(Arrangement())
+    apart = _while_worth_it(COUNTS, alone, lambda count: rate_of(Arrangement(processes=count)))
+    counts = () if draws_random_numbers(arch) else [count for count in COUNTS if count <= training.seeds]
+    together = _while_worth_it(counts, alone, lambda count: rate_of(Arrangement(seeds=count)))
+    return Sharing(training=training, images_per_s={1: alone, **apart}, together=together)
 
 
 def _while_worth_it(counts: Iterable[int], alone: float, rate_of: Callable[[int], float]) -> dict[int, float]:

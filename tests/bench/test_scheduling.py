@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from rksearch.bench.scheduling import growth_kib, sleep_run
 from rksearch.errors import RunError
@@ -40,19 +39,19 @@ def test_what_fills_several_slots_keeps_its_turn(wants: list[int], running: int)
 
 def test_trials_that_cannot_fill_the_slots_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="multiple of the slots, but got 3 trials and 2 slots"):
-        sleep_run(tmp_path, trials=3, trial_s=1, slots=2, console=Console(quiet=True))
+        sleep_run(tmp_path, trials=3, trial_s=1, slots=2)
 
 
 @pytest.mark.slow
 def test_two_slots_of_ten_second_trials_are_busy(tmp_path: Path) -> None:
-    found = sleep_run(tmp_path, trials=12, trial_s=10, slots=2, console=Console(quiet=True))
+    found = sleep_run(tmp_path, trials=12, trial_s=10, slots=2)
     assert found.trials == 12
     assert found.busy_pct >= 95, found
 
 
 @pytest.mark.slow
 def test_trials_shorter_than_the_start_of_a_worker_fill_all_slots(tmp_path: Path) -> None:
-    found = sleep_run(tmp_path, trials=24, trial_s=1, slots=2, console=Console(quiet=True))
+    found = sleep_run(tmp_path, trials=24, trial_s=1, slots=2)
     # One slot alone would need 24 s.
     assert found.span_s < 20, found
 
@@ -81,7 +80,7 @@ def test_of_a_trial_that_has_ended_nothing_stays_that_it_was_given_or_has_report
 
 @pytest.mark.slow
 def test_the_driver_hardly_grows(tmp_path: Path) -> None:
-    found = sleep_run(tmp_path, trials=1000, trial_s=0.0, slots=2, console=Console(quiet=True))
+    found = sleep_run(tmp_path, trials=1000, trial_s=0.0, slots=2)
     assert found.driver_kib_per_trial is not None
     # Without dropping what ended trials hold it is about 50; Ray's own remainder and our records are about 12.
     assert found.driver_kib_per_trial < 25, found

@@ -11,15 +11,16 @@ from rksearch.arch import parse
 from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
 from rksearch.bench import dense, usual
-from rksearch.bench.levers import batched_gradients
-from rksearch.bench.memory import allocated_peak
+from rksearch.bench.allocation import allocated_peak
+from rksearch.bench.optimisations import batched_gradients
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
-from rksearch.bench.train import Settings, Source
+from rksearch.bench.train import BenchSettings
 from rksearch.data.facts import DATASETS
 from rksearch.models import build
 from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.recipes.recipe import Recipe
+from rksearch.training.throughput import ImageSource
 from rksearch.training.trainer import seed_everything
 from tests.helpers.command_line import rksearch
 
@@ -27,24 +28,24 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 DATA = replace(DATASETS["cifar10"], height=8, width=8)
-SETTINGS = Settings(device=CPU, precision="fp32", batch_size=6)
+SETTINGS = BenchSettings(device=CPU, precision="fp32", batch_size=6)
 
 
-@pytest.mark.parametrize("guise", [dense.OutOfPlace, dense.OwnStatistics, dense.Preallocated])
-def test_every_guise_of_the_dense_block_computes_the_same(guise: type[nn.Module]) -> None:
+@pytest.mark.parametrize("variant", [dense.OutOfPlace, dense.OwnStatistics, dense.Preallocated])
+def test_every_variant_of_the_dense_block_computes_the_same(variant: type[nn.Module]) -> None:
     block = dense.dense_block(DATA).double()
     x = torch.randn(4, 24, 8, 8, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(4, 24 + 6 * 12, 8, 8, dtype=torch.float64)
     expected = block(x)
     wanted = torch.autograd.grad((expected * weights).sum(), [x, *block.parameters()])
-    found = guise(block)(x)
+    found = variant(block)(x)
     got = torch.autograd.grad((found * weights).sum(), [x, *block.parameters()])
     assert torch.allclose(found, expected, rtol=1e-9, atol=1e-9)
     for ours, theirs in zip(got, wanted, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
 
 
-def test_the_other_guises_of_the_time_step_are_the_same_step() -> None:
+def test_the_other_variants_of_the_time_step_are_the_same_step() -> None:
     step = dense.time_step(DATASETS["cifar10"])
     y = torch.randn(2, 12, 8, 8)
     assert torch.equal(dense.OfOneConcatenation(step)(y), step(y))
@@ -127,9 +128,9 @@ def test_the_plain_loop_learns_and_sees_augmented_images() -> None:
 
 def test_real_images_are_repeated_where_there_are_too_few() -> None:
     pixels, labels = torch.arange(3, dtype=torch.uint8)[:, None, None, None], torch.arange(3)
-    taken, classes = Source(DATA, (pixels, labels), 0).take(7)
+    taken, classes = ImageSource(DATA, (pixels, labels), 0).take(7)
     assert taken.flatten().tolist() == classes.tolist() == [0, 1, 2, 0, 1, 2, 0]
-    assert Source(DATA, None, 0).take(5)[0].shape == (5, 3, 8, 8)
+    assert ImageSource(DATA, None, 0).take(5)[0].shape == (5, 3, 8, 8)
 
 
 def test_bench_train_prints_json_and_writes_it(tmp_path: Path) -> None:
@@ -189,20 +190,20 @@ def test_trainings_at_a_time_are_summed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_levers_are_measured_with_their_predictions(tmp_path: Path) -> None:
+def test_optimisations_are_measured_with_their_predictions(tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     done = rksearch(
-        *("bench", "levers", "ResNet-8", "DenseNet-BC-16-k4", "--dataset", "digits"),
+        *("bench", "optimisations", "ResNet-8", "DenseNet-BC-16-k4", "--dataset", "digits"),
         *("--batch-size", "8", "--rounds", "1"),
         *("--threads", "1", "--compile", "off", "--to", str(path)),
     )
     assert done.returncode == 0, done.stderr
-    found = {lever["lever"]: lever for lever in json.loads(path.read_text())["levers"]}
+    found = {one["optimisation"]: one for one in json.loads(path.read_text())["optimisations"]}
     assert {"channels last", "resident data", "fused optimiser", "preallocated concatenation"} <= set(found)
     assert {"recomputation", "batch norms of our own", "stages added from growths"} <= set(found)
     assert {"4 seeds as one program", "4 seeds batched (fp32)", "freed memory kept"} <= set(found)
     assert {"gradients channels last", "parts of gradients copied", "transitions pool first"} <= set(found)
-    for lever in found.values():
-        assert lever["predicted"] > 0
-        assert lever["measured"]["median"] > 0
-        assert lever["because"]
+    for one in found.values():
+        assert one["predicted"] > 0
+        assert one["measured"]["median"] > 0
+        assert one["because"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rksearch.arch.image import ImageShape
-from rksearch.bench.memory import allocated_peak, held_bytes
+from rksearch.bench.allocation import allocated_peak, held_bytes
 from rksearch.training.engine.device import autocast
 from rksearch.training.engine.precision import Precision
 

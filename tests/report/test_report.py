@@ -21,7 +21,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rksearch.errors import RunError
-from rksearch.report import axes, format_status, status, text, write_report
+from rksearch.report import axes, format_status, read_run, status, text, write_report
 from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.facts import command, facts
 from rksearch.report.prose import limitations, reading_sentences, verdict
@@ -67,7 +67,7 @@ VOID = {"meta", "input", "br"}
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "full"
     full_run(path)
-    write_report(path)
+    write_report(path, read_run(path))
     return path
 
 
@@ -126,7 +126,7 @@ def test_the_same_ledger_gives_the_same_bytes_anywhere(run_dir: Path, tmp_path: 
     other = tmp_path / "elsewhere"
     other.mkdir()
     (other / FILE_NAME).write_bytes((run_dir / FILE_NAME).read_bytes())
-    code = "import sys; from pathlib import Path; from rksearch.report import *; write_report(Path(sys.argv[1]))"
+    code = "import sys; from rksearch.report import *; write_report(sys.argv[1], read_run(sys.argv[1]))"
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
     subprocess.run([sys.executable, "-c", code, str(other)], check=True, env=environment)
     assert {p.name for p in other.iterdir()} == FILES | {FILE_NAME}
@@ -144,16 +144,15 @@ def test_reading_a_ledger_needs_none_of_the_heavy_libraries() -> None:
 
 
 def test_a_directory_without_a_ledger_is_an_error(tmp_path: Path) -> None:
-    for function in (write_report, status):
-        with pytest.raises(RunError, match=r"holds ledger\.jsonl, but .* has none"):
-            function(tmp_path)
+    with pytest.raises(RunError, match=r"holds ledger\.jsonl, but .* has none"):
+        read_run(tmp_path)
 
 
 def test_a_report_that_cannot_be_written_keeps_the_old_one(run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes((run_dir / FILE_NAME).read_bytes())
     (tmp_path / "run.yaml").mkdir()
     with pytest.raises(RunError, match="must be writable"):
-        write_report(tmp_path)
+        write_report(tmp_path, read_run(tmp_path))
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(TypeError):
@@ -279,7 +278,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     ledger = begin(tmp_path, name=evil)
     ledger.write_trial(trial("ResNet-8", role="baseline"), complete(10.0), wall_time_s=1.0)
     ledger.write_trial(trial("ResNet-14"), failed(message=evil), wall_time_s=1.0)
-    write_report(tmp_path)
+    write_report(tmp_path, read_run(tmp_path))
     page = page_without_plotly(tmp_path)
     found = parsed(page)
     assert "<img" not in page
@@ -319,12 +318,12 @@ def partial_runs() -> dict[str, Any]:
 @pytest.mark.parametrize("name", partial_runs())
 def test_partial_runs_have_a_report_too(tmp_path: Path, name: str) -> None:
     partial_runs()[name](begin(tmp_path))
-    assert {p.name for p in write_report(tmp_path)} == FILES
+    assert {p.name for p in write_report(tmp_path, read_run(tmp_path))} == FILES
     parsed(page_without_plotly(tmp_path))
     ElementTree.fromstring((tmp_path / "front.svg").read_text())
     assert "provisional" in (tmp_path / "README.md").read_text()
     assert len(rows_of(tmp_path / "front.csv")) == (name in ("one_candidate", "perfect"))
-    assert format_status(status(tmp_path)).startswith("cifar10_small_cpu: ")
+    assert format_status(status(read_run(tmp_path))).startswith("cifar10_small_cpu: ")
 
 
 def test_a_ledger_cut_anywhere_has_a_report(run_dir: Path, tmp_path: Path) -> None:
@@ -335,7 +334,7 @@ def test_a_ledger_cut_anywhere_has_a_report(run_dir: Path, tmp_path: Path) -> No
         derived = tables(history)
         ElementTree.fromstring(front_svg(derived.items, "cut"))
         assert verdict(history, derived)
-        assert status(tmp_path)["done"] == sum(r.status == "complete" for _, r in history.trials.values())
+        assert status(read_run(tmp_path))["done"] == sum(r.status == "complete" for _, r in history.trials.values())
 
 
 def test_the_verdict_says_who_wins_and_what_the_seeds_support(tmp_path: Path) -> None:
@@ -435,7 +434,7 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.write_trial(again, complete(1.0, params=params), wall_time_s=9.0)
     ledger.write_test(again, {"test_error_pct": 17.0, "test_loss": 0.5, "test_images": 10_000})
     ledger.write_end("finished")
-    write_report(path, importances={"stages s, period 1": 0.4, "growth rate k": 0.25})
+    write_report(path, read_run(path), importances={"stages s, period 1": 0.4, "growth rate k": 0.25})
     return path
 
 
@@ -452,7 +451,7 @@ def test_racing_is_told_and_its_trainings_stand_on_no_front(raced: Path) -> None
     assert not stopped & {item.arch for item in tables(history).items}
     assert sum(row["status"] == "pruned" for row in rows_of(raced / "trials.csv")) == len(stopped)
     assert "pruned" in (raced / "README.md").read_text()
-    state = status(raced)
+    state = status(read_run(raced))
     assert (state["pruned"], state["epochs_saved"], sum(state["pruned_by_epochs"].values())) == (6, saved, 6)
     assert f"racing saved {saved} epochs" in format_status(state)
     assert "6 pruned" in format_status(state)
@@ -468,7 +467,7 @@ def test_sampler_objectives_further_seeds_and_control_are_told(raced: Path) -> N
     )
     assert "7 further trainings where membership in the front is least certain" in told["Seeds"]
     assert told["Control"].startswith("8 trainings of networks drawn at random, 64 epochs")
-    assert status(raced)["roles"]["control"] == {"planned": 24, "finished": 6, "failed": 0}
+    assert status(read_run(raced))["roles"]["control"] == {"planned": 24, "finished": 6, "failed": 0}
 
 
 def test_a_training_with_the_validation_images_has_a_test_error_alone(raced: Path) -> None:
@@ -507,7 +506,7 @@ def test_probabilities_of_the_front_stand_in_tables_and_status(run_dir: Path) ->
     for row in rows_of(run_dir / "front.csv"):
         assert float(row["p_front"]) == pytest.approx(shares[row["arch"]], abs=1e-6)
         assert float(row["expected_error_pct"]) == pytest.approx(float(row["val_error_pct"]), abs=6)
-    for entry in status(run_dir)["front"]:
+    for entry in status(read_run(run_dir))["front"]:
         assert entry["p_front"] == pytest.approx(shares[entry["name"]], abs=0.08)
     readme = (run_dir / "README.md").read_text()
     assert "P(front)" in readme
@@ -535,7 +534,7 @@ def test_the_curves_of_hundreds_of_networks_stay_small(tmp_path: Path) -> None:
     for i, spec in enumerate(candidates(300)):
         done = complete(20.0 + i / 10, params=20_000 + i, epochs=150)
         ledger.write_trial(trial(spec.name, epochs=150), done, wall_time_s=1.0)
-    write_report(tmp_path)
+    write_report(tmp_path, read_run(tmp_path))
     page = page_without_plotly(tmp_path)
     bundle = next(t for t in figures_of(page)["curves"]["data"] if t["name"] == "299 other networks")
     assert len(bundle["x"]) < 7_000
@@ -634,7 +633,7 @@ def test_a_gap_has_a_sign_and_no_negative_zero() -> None:
 
 
 def test_status_counts_what_the_ledger_says(run_dir: Path) -> None:
-    state = status(run_dir)
+    state = status(read_run(run_dir))
     json.dumps(state, allow_nan=False)
     history = Ledger(run_dir).read()
     assert (state["state"], state["failed"], state["running"]) == ("finished", 2, 0)

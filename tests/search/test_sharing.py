@@ -7,12 +7,13 @@ import pytest
 from rich.console import Console
 
 from rksearch.arch import parse
-from rksearch.bench import concurrent
+from rksearch.cli.live import ConsoleView
 from rksearch.results.ledger import Ledger
 from rksearch.search.ray import cluster
 from rksearch.search.resources import Resources
-from rksearch.search.sharing import Sharing, Training, fewest_worthwhile, measure, typical
+from rksearch.search.sharing import Sharing, TypicalTraining, fewest_worthwhile, measure, typical
 from rksearch.space import parse_space
+from rksearch.training import throughput
 from tests.helpers.command_line import TINY_SPACE
 
 
@@ -43,7 +44,7 @@ def test_more_at_a_time_must_be_worth_it(images_per_s: dict[int, float], count: 
 def test_seeds_go_together_where_that_beats_so_many_trials_at_a_time(
     images_per_s: dict[int, float], together: dict[int, float], seeds: int
 ) -> None:
-    training = Training(arch="ResNet-8", dataset="digits", batch_size=8)
+    training = TypicalTraining(arch="ResNet-8", dataset="digits", batch_size=8)
     found = Sharing(training=training, images_per_s=images_per_s, together=together)
     assert found.seeds_together == seeds
     assert found.to_json()["together"] == {str(count): rate for count, rate in together.items()}
@@ -57,21 +58,21 @@ def test_a_run_is_measured_with_a_member_of_its_space() -> None:
 
 @pytest.fixture
 def one_training_at_a_time_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrent, "WINDOW_S", 0.1)
-    report = concurrent._report
+    monkeypatch.setattr(throughput, "WINDOW_S", 0.1)
+    report = throughput._report
 
-    def refuse(told: Any, workers: Any, settings: Any) -> list[float]:
+    def refuse(reports: Any, workers: Any, rounds: int) -> list[float]:
         if len(workers) > 1:
             workers[0].kill()  # as the kernel does when memory runs out
             workers[0].join()
-        return report(told, workers, settings)
+        return report(reports, workers, rounds)
 
-    monkeypatch.setattr(concurrent, "_report", refuse)
+    monkeypatch.setattr(throughput, "_report", refuse)
 
 
 @pytest.mark.usefixtures("one_training_at_a_time_fits")
 def test_what_does_not_fit_ends_the_measurement() -> None:
-    found = measure(Training(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32", seeds=3))
+    found = measure(TypicalTraining(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32", seeds=3))
     assert list(found.images_per_s) == [1]
     assert found.images_per_s[1] > 0
     assert found.trials_per_gpu == 1
@@ -83,7 +84,7 @@ def test_what_does_not_fit_ends_the_measurement() -> None:
 @pytest.mark.usefixtures("one_training_at_a_time_fits")
 @pytest.mark.parametrize(("arch", "seeds"), [("ResNet-8", 1), ("RKCNN-E-k4-1x1_1x1-drop30", 4)])
 def test_seeds_that_never_go_together_are_not_measured(arch: str, seeds: int) -> None:
-    found = measure(Training(arch=arch, dataset="digits", batch_size=8, precision="fp32", seeds=seeds))
+    found = measure(TypicalTraining(arch=arch, dataset="digits", batch_size=8, precision="fp32", seeds=seeds))
     assert (found.together, found.seeds_together) == ({}, 1)
 
 
@@ -97,8 +98,8 @@ def test_a_worker_with_a_gpu_measures_and_the_ledger_says_so(tmp_path: Path) -> 
     console = Console(record=True, width=300)
     ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
     try:
-        training = Training(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32", seeds=2)
-        shared = cluster._shared(Resources(), training, State(), console)  # type: ignore[arg-type]
+        training = TypicalTraining(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32", seeds=2)
+        shared = cluster._measured_shares(Resources(), training, State(), ConsoleView(console))  # type: ignore[arg-type]
     finally:
         ray.shutdown()
     said = console.export_text()

@@ -1,4 +1,4 @@
-"""Ray: started on this machine or joined, how many tasks fit on it, and Tune's loop over them."""
+"""Ray started on this machine or joined at an address, and Tune's loop over the tasks of a run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from rksearch.cli.live import view
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.run_dir import RunDir
 from rksearch.search.reservations import Reservations, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
+from rksearch.search.view import View
 from rksearch.training.execution import Execution
 
 if TYPE_CHECKING:
     from rksearch.search.ray.tune import Work
-    from rksearch.search.sharing import Sharing, Training
+    from rksearch.search.sharing import Sharing, TypicalTraining
 
 WORKER_RESTARTS = 2
 """How often a trial whose worker died is given to another worker, which resumes from the trial's last epoch."""
@@ -40,35 +38,35 @@ RAY_ENVIRONMENT = {
     # A trial that asks for no GPU must not see one.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # Tune writes down its own state only at the end: resuming needs the ledger alone, and what Tune writes it keeps in
-    # memory, for every trial there was.
+    # Tune writes its own state only at the end: resuming needs the ledger alone, and Tune keeps in memory what it
+    # writes, for every trial of the session.
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
-    # The newer output prints a banner even when asked for silence.
+    # The newer output prints a banner even with verbosity 0.
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-"""Set before Ray is imported; a value that the user has set already is respected."""
+"""Variables set before Ray is imported; a value that the user has set is kept."""
 
 
-def perform_all(
+def run_tasks(
     state: RunState,
     execution: Execution,
     run_dir: RunDir,
     resources: Resources,
-    console: Console,
+    view: View,
     work: Work | None = None,
-    sample: Callable[[], Training] | None = None,
+    sample: Callable[[], TypicalTraining] | None = None,
 ) -> None:
-    """Let Ray Tune perform every task of the run.
+    """Run every task of a run with Ray Tune.
 
     Args:
-        state: of the run.
-        execution: where and with what means a worker does a task.
-        run_dir: of the run.
-        resources: what each task reserves, and of which Ray.
-        console: where to show progress.
-        work: what a worker does with a task; None to train or test, as the task says.
-        sample: gives a training to measure with how many trials should share a GPU, where there is one and `resources`
-            do not say; None to give each trial a whole one.
+        state: state of the run.
+        execution: where and with what resources a worker does a task.
+        run_dir: directory of the run.
+        resources: what each task reserves, and from which Ray.
+        view: shows the progress.
+        work: a worker's function for a task; None for `rksearch.search.ray.tune.do_task`, which trains or tests.
+        sample: makes a training to measure how many trials should share a GPU, called where there is a GPU and
+            `resources` do not say; None to give each trial a whole one.
 
     Raises:
         RunError: Ray is not reachable, or has less than one task reserves.
@@ -76,30 +74,29 @@ def perform_all(
     for key, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     if resources.address and _has_ray_token():
-        # `ray start` guards a cluster wherever it finds a token, but joining one takes no notice of it by itself.
+        # `ray start` guards a cluster wherever it finds a token, but a driver that joins one must ask for it.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
     from ray import tune
 
     from rksearch.search.ray.slots import AT_ONCE, FullSlots
-    from rksearch.search.ray.tune import LedgerSearcher, Progress, outcome_of, performer, task_label
+    from rksearch.search.ray.tune import LedgerSearcher, StateCallback, do_task, task_label, trainable
 
-    with _ray(resources, console):
+    with _ray(resources, view):
         available = ray.cluster_resources()
         if sample is not None and resources.gpus_per_trial is None and has_gpu(available, resources):
-            resources = _shared(resources, sample(), state, console)
+            resources = _measured_shares(resources, sample(), state, view)
         reservations = Reservations.on(available, ray.nodes(), resources)
         state.reservations, state.together = reservations, resources.seeds_together or 1
         slots = reservations.slots(available)
         counted = _SlotCount(reservations, slots)
         searcher = LedgerSearcher(state, execution, reservations, counted)
-        # At most so many trials wait for a worker; the searcher keeps back all but one that would only wait for a slot.
+        # Limit of trials that wait for a worker; the searcher keeps back all but one that would only wait for a slot.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
-        shown = view(state, console, slots)
         run_dir.clear_tune()
         tuner = tune.Tuner(
             tune.with_resources(
-                performer(work or outcome_of), lambda config: reservations.of(Task.from_json(config["task"]))
+                trainable(work or do_task), lambda config: reservations.of(Task.from_json(config["task"]))
             ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
@@ -113,15 +110,16 @@ def perform_all(
                 name="session",
                 storage_path=str(run_dir.tune),
                 failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
-                callbacks=[Progress(searcher, shown.refresh)],
+                callbacks=[StateCallback(searcher, view.refresh)],
                 verbose=3 if resources.verbose else 0,
             ),
         )
+        view.start(state, slots)
         try:
             with _stop_signals():
                 tuner.fit()
         finally:
-            shown.close()
+            view.close()
     run_dir.clear_tune()
 
 
@@ -133,8 +131,8 @@ def _has_ray_token() -> bool:
 
 
 @contextlib.contextmanager
-def _ray(resources: Resources, console: Console) -> Iterator[None]:
-    """Ray, started on this machine or joined at an address; whatever was started is stopped again."""
+def _ray(resources: Resources, view: View) -> Iterator[None]:
+    """Ray, started on this machine or joined at an address; what was started here is stopped at the end."""
     import ray
 
     try:
@@ -151,35 +149,33 @@ def _ray(resources: Resources, console: Console) -> Iterator[None]:
         raise RunError(f"{where} must be reachable, but {reason}; check --address") from None
     try:
         url = context.dashboard_url
-        console.print(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running", highlight=False)
+        view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
         yield
     finally:
         ray.shutdown()
 
 
-def _shared(resources: Resources, sample: Training, state: RunState, console: Console) -> Resources:
-    """The resources with a share of a GPU measured by a worker that has one to itself; told to user and ledger."""
+def _measured_shares(resources: Resources, sample: TypicalTraining, state: RunState, view: View) -> Resources:
+    """The resources with shares of a GPU that a worker with a whole GPU has measured, also written to the ledger."""
     import ray
 
-    console.print(f"Measuring how trials should share a GPU, with {sample.arch} ...", highlight=False)
+    view.message(f"Measuring how trials should share a GPU, with {sample.arch} ...")
     if resources.seeds_together is not None:
         sample = replace(sample, seeds=1)  # the user has decided
     found: Sharing | str = ray.get(
-        ray.remote(_measured).options(num_gpus=1, num_cpus=sample.threads, max_retries=0).remote(sample)
+        ray.remote(_measure).options(num_gpus=1, num_cpus=sample.threads, max_retries=0).remote(sample)
     )
     if isinstance(found, str):
-        console.print(f"It could not be measured, so each trial gets a whole GPU: {found}", highlight=False)
+        view.message(f"It could not be measured, so each trial gets a whole GPU: {found}")
         return replace(resources, gpus_per_trial=1.0)
-    console.print(
+    view.message(
         f"Trials that share a GPU: {found.trials_per_gpu} (images/s of all by trials at a time: "
-        f"{_rates_text(found.images_per_s)}); --gpus-per-trial says otherwise",
-        highlight=False,
+        f"{_rates_text(found.images_per_s)}); set it with --gpus-per-trial"
     )
     if found.together:
-        console.print(
+        view.message(
             f"Seeds that are trained together: {found.seeds_together} (images/s of all by seeds in one program: "
-            f"{_rates_text(found.together)}); --seeds-together says otherwise",
-            highlight=False,
+            f"{_rates_text(found.together)}); set it with --seeds-together"
         )
     state.ledger.write_sharing(found.to_json())
     return replace(
@@ -193,8 +189,8 @@ def _rates_text(rates: Mapping[int, float]) -> str:
     return ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
 
 
-def _measured(sample: Training) -> Sharing | str:
-    """What was measured, or why nothing was."""
+def _measure(sample: TypicalTraining) -> Sharing | str:
+    """A worker's measurement, or the reason why there is none."""
     from rksearch.search.sharing import measure
 
     try:
@@ -204,26 +200,26 @@ def _measured(sample: Training) -> Sharing | str:
 
 
 class _SlotCount:
-    """How many trials fit on the cluster now: its nodes come and go."""
+    """Number of trials that fit on the cluster now: nodes join and leave."""
 
     def __init__(self, reservations: Reservations, slots: int) -> None:
         self._reservations = reservations
         self._slots = slots
-        self._asked_at_s = time.monotonic()
+        self._counted_at_s = time.monotonic()
 
     def __call__(self) -> int:
         """The number, at most a few seconds old."""
         import ray
 
-        if time.monotonic() - self._asked_at_s > _RECOUNT_S:
+        if time.monotonic() - self._counted_at_s > _RECOUNT_S:
             self._slots = self._reservations.slots(ray.cluster_resources())
-            self._asked_at_s = time.monotonic()
+            self._counted_at_s = time.monotonic()
         return self._slots
 
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[None]:
-    """Let a termination or a closed terminal end the run as ctrl-C does: Tune stops, nothing finished is lost."""
+    """Let a termination or a closed terminal end the run as ctrl-C does: Tune stops, finished work is kept."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         os.kill(os.getpid(), signal.SIGINT)

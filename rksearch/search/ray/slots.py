@@ -1,8 +1,8 @@
-"""Keeps every slot busy where trials are shorter than a worker takes to start.
+"""A scheduler that keeps every slot busy where trials are shorter than the start of a worker.
 
-Tune by itself asks for one worker at a time, and gives a worker that has become free to the trial that has waited
-longest: the one whose own worker is about to be there, and is thrown away then. A worker takes seconds to start, so
-with shorter trials all slots but one would stay empty for ever.
+Tune's own scheduler starts one worker at a time, and gives a free worker to the trial that has waited longest: the one
+whose own worker is about to be ready, and is then thrown away. A worker takes seconds to start, so with shorter trials
+all slots but one would stay empty.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from rksearch.search.ray.tune import Unpickled
+from rksearch.search.ray.tune import NotPicklable
 from rksearch.search.tasks import Task
 
 AT_ONCE = 16
-"""How many workers may be starting at the same time."""
+"""Maximum number of workers that start at the same time."""
 
 
-class FullSlots(Unpickled, FIFOScheduler):
-    """First come, first served; but a free worker goes to a trial for which no other one is starting.
+class FullSlots(NotPicklable, FIFOScheduler):
+    """First in, first out, but a free worker goes to a trial for which no other one is starting.
 
     Args:
-        slots: how many usual trials fit at once, now.
-        slots_of: how many of these a task takes.
+        slots: number of usual trials that fit at once, now.
+        slots_of: number of slots that a task takes.
     """
 
     def __init__(self, slots: Callable[[], int], slots_of: Callable[[Task], int]) -> None:
@@ -51,21 +51,21 @@ class FullSlots(Unpickled, FIFOScheduler):
         self._live.pop(trial.trial_id, None)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The trial that a worker which is free now, if there is one, should take."""
+        """The trial for a worker that is free now, if there is one."""
         waiting = [(trial, wants) for trial, wants in self._live.values() if trial.status == Trial.PENDING]
         running = sum(takes for trial, takes in self._live.values() if trial.status != Trial.PENDING)
         return chosen(waiting, slots=self._slots(), running=running)
 
 
 def chosen(waiting: Sequence[tuple[Trial, int]], *, slots: int, running: int) -> Trial | None:
-    """Of the trials that wait, in their order, the first one that gets its slots only when others become free.
+    """The first waiting trial that gets its slots only when others become free.
 
-    A free worker holds a slot itself; workers may be starting in those that are left, for those that came first.
+    A free worker holds a slot itself; workers may be starting in the slots that are left, for earlier trials.
 
     Args:
-        waiting: trials, and how many slots each wants.
-        slots: how many there are.
-        running: how many of them are taken by trials.
+        waiting: trials in their order, each with the number of slots that it needs.
+        slots: number of slots.
+        running: number of slots that trials take.
     """
     left = slots - running - 1
     for trial, wants in waiting:

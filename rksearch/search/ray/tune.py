@@ -1,7 +1,7 @@
-"""Ray Tune runs the tasks: the function that a worker executes, and the adapters between Tune and `RunState`.
+"""The trainable that Ray Tune runs in a worker, and the adapters between Tune and `RunState`.
 
-Tune is a scheduler here and nothing else. Its own directory is scratch, and it never sees a checkpoint: a trial resumes
-by itself from its own directory, so Tune may start it anew as often as it likes.
+Tune only schedules. Its directory is scratch, and it never sees a checkpoint: a trial resumes by itself from its own
+directory, so Tune may start it again at any time.
 """
 
 from __future__ import annotations
@@ -24,42 +24,37 @@ from rksearch.training.execution import Execution
 
 
 class Work(Protocol):
-    """What a worker does with a task; see `outcome_of`."""
+    """A worker's function for a task; see `do_task`."""
 
     def __call__(
         self, task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None = None
     ) -> dict[str, Any]:
-        """Do the task and say what came of it."""
+        """Do the task and return its outcome."""
 
 
-def performer(work: Work) -> Callable[[Mapping[str, Any]], None]:
-    """The function that Tune sends to the workers."""
+def trainable(work: Work) -> Callable[[Mapping[str, Any]], None]:
+    """The function that Tune sends to the workers: it reports each epoch, and at last the outcome as JSON."""
 
-    def perform(config: Mapping[str, Any]) -> None:
-        _perform(config, work)
+    def run_task(config: Mapping[str, Any]) -> None:
+        task = Task.from_json(config["task"])
+        execution = Execution(**config["execution"])
 
-    return perform
+        def on_epoch(trial: TrialSpec, epoch: Epoch) -> None:
+            tune.report({"trained": trial.id, "epoch_json": json.dumps(asdict(epoch))})
 
+        tune.report({"outcome": json.dumps(work(task, execution, on_epoch))})
 
-def _perform(config: Mapping[str, Any], work: Work) -> None:
-    """A worker's work on one task; reports each epoch, and at last the outcome as JSON under `outcome`."""
-    task = Task.from_json(config["task"])
-    execution = Execution(**config["execution"])
-
-    def on_epoch(trial: TrialSpec, epoch: Epoch) -> None:
-        tune.report({"trained": trial.id, "epoch_json": json.dumps(asdict(epoch))})
-
-    tune.report({"outcome": json.dumps(work(task, execution, on_epoch))})
+    return run_task
 
 
-def outcome_of(
+def do_task(
     task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None = None
 ) -> dict[str, Any]:
-    """Do the task.
+    """Train the trials of the task, or read the test set with its trial.
 
     Returns:
-        `results`, of each trial a `TrialResult` or `TestResult` as JSON, or `abort` with the reason when no task of
-        this run can go on: a full disk, missing data, an impossible device.
+        `results`, the `TrialResult` or `TestResult` of each trial as JSON; or `abort` with the reason when no task of
+        this run can succeed: a full disk, missing data, an impossible device.
     """
     from rksearch.training import trial  # here, not above: the driver does not need torch
 
@@ -70,27 +65,29 @@ def outcome_of(
         found = trial.run_trials(specs, execution, on_epoch, until=task.until)
         return {"results": [result.to_json() for result in found]}
     except RksearchError as error:
-        # Not the network's fault (that would be a failed result): every other task would meet it too.
+        # Not the network's fault, which would be a failed result: every other task would meet it too.
         return {"abort": str(error)}
 
 
-class Unpickled:
-    """Lives in the driver alone. Tune pickles what it is given for a later restore, which is not how a run resumes."""
+class NotPicklable:
+    """An object that lives in the driver alone and is pickled as an empty one.
+
+    Tune pickles its parts for a later restore, which is not how a run resumes.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-class LedgerSearcher(Unpickled, Searcher):
-    """Gives Tune the run's next task, and the run what became of it.
+class LedgerSearcher(NotPicklable, Searcher):
+    """Gives Tune the run's next task, and the run each task's outcome.
 
     Args:
-        state: of the run.
-        execution: where and with what means tasks are done.
+        state: state of the run.
+        execution: where and with what resources tasks are done.
         reservations: what each task takes.
-        slots: how many usual trials fit at once, now. One more task may wait, so that a slot that becomes free is taken
-            at once and a cluster that can grow knows that it should; more would be chosen without knowing what is found
-            meanwhile.
+        slots: number of usual trials that fit at once, now. One more task may wait, so that a free slot is taken soon
+            and a cluster that can grow sees demand; more would be chosen without the results that come meanwhile.
     """
 
     def __init__(
@@ -108,7 +105,7 @@ class LedgerSearcher(Unpickled, Searcher):
         self.tasks: dict[str, Task] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next task as a Tune configuration; None to be asked again; FINISHED when all is done."""
+        """The next task as a Tune configuration; None to be called again; FINISHED when all is done."""
         if sum(map(self._reservations.slots_of, self.tasks.values())) > self._slots():
             return None
         task = self.state.next()
@@ -119,7 +116,7 @@ class LedgerSearcher(Unpickled, Searcher):
         return {"task": task.to_json(), "execution": {**self.execution, "memory_share": memory_share}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial ended: with an outcome, or because its worker died once too often."""
+        """A task ended: with an outcome, or because its worker died too often."""
         trials = self.tasks.pop(trial_id).each()
         if result and "outcome" in result:
             outcome = json.loads(result["outcome"])
@@ -133,14 +130,14 @@ class LedgerSearcher(Unpickled, Searcher):
             self.state.on_end(each, one)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger is the truth."""
+        """Save nothing: the ledger is the truth."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger is the truth."""
+        """Restore nothing: the ledger is the truth."""
 
 
-class Progress(Unpickled, tune.Callback):
-    """Tells the run's state of starts and epochs, and calls `refresh` whenever something may have changed."""
+class StateCallback(NotPicklable, tune.Callback):
+    """Passes starts and epochs to the run's state, and calls `refresh` after each turn of Tune's loop."""
 
     def __init__(self, searcher: LedgerSearcher, refresh: Callable[[], None]) -> None:
         self._searcher = searcher
@@ -170,11 +167,11 @@ class Progress(Unpickled, tune.Callback):
         self._ended.append(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A task's worker died once too often, and Tune is about to stop its trial."""
+        """A task's worker died too often, and Tune is about to stop its trial."""
         self._ended.append(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Tune's loop has gone round."""
+        """Tune's loop has made a turn."""
         for trial in [trial for trial in self._ended if trial.is_finished()]:
             forget(trial)
             self._ended.remove(trial)
@@ -182,7 +179,7 @@ class Progress(Unpickled, tune.Callback):
 
 
 def forget(trial: Trial) -> None:
-    """Empty a trial that has ended: Tune keeps every one of them, with all that it has reported, until the run ends."""
+    """Empty a trial that has ended: Tune keeps each one, with all that it has reported, until the run ends."""
     # Emptied, not replaced: Tune itself holds the configuration twice.
     trial.config.clear()
     trial.evaluated_params.clear()
@@ -193,5 +190,5 @@ def forget(trial: Trial) -> None:
 
 
 def task_label(trial: Trial) -> str:
-    """How Tune names a trial and its scratch directory."""
+    """Tune's name for a trial and its scratch directory."""
     return Task.from_json(trial.config["task"]).id.replace(":", "-")

@@ -17,7 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from rksearch.arch import ArchSpec, ImageShape
 from rksearch.arch.layout import Layout
 from rksearch.models import build
-from rksearch.training.memory.held import FLOAT_BYTES, Held
+from rksearch.training.memory.item import FLOAT_BYTES, Held
 
 IMAGES = 2
 """Images of the run: batch norms need more than one value of a channel, which a map of one pixel has of one image."""

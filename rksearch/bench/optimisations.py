@@ -1,8 +1,8 @@
-"""What each means to train faster is worth, measured alone: with it and without it, in alternated rounds.
+"""Speed-up by each optimisation of training, measured alone: with it and without it, in alternated rounds.
 
-Whole networks take a training step with and without a lever. What concerns the inside of a dense block is measured on
-one block of DenseNet-BC, forward and backward: see `rksearch.bench.dense`. Predictions come from the bytes that must
-cross the memory, in the units of `rksearch.bench.roofline`, or are rules of thumb that say so.
+Whole networks take a training step with and without an optimisation. Those inside of a dense block are measured on one
+block of DenseNet-BC, forward and backward: see `rksearch.bench.dense`. Predictions come from the bytes that must cross
+the memory, in the units of `rksearch.bench.roofline`, or are rules of thumb that say so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
 from rksearch.bench import usual
 from rksearch.bench.dense import block_pairs
-from rksearch.bench.train import Settings, Source, Spread, cold_compiler, ours, plain
+from rksearch.bench.train import BenchSettings, Spread, cold_compiler, plain
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.models import build
 from rksearch.models.recompute import recompute
@@ -35,6 +35,7 @@ from rksearch.training.engine.device import autocast
 from rksearch.training.engine.heap import freed_memory_kept
 from rksearch.training.memory import activation_bytes
 from rksearch.training.seed_groups import SeedGroup
+from rksearch.training.throughput import ImageSource
 from rksearch.training.trainer import seed_everything
 
 SEEDS = 4
@@ -44,17 +45,17 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """The same work without and with a lever.
+    """The same work without and with an optimisation.
 
     Attributes:
-        lever: its name.
-        subject: what it is tried on.
-        predicted: how many times as fast it should be.
-        because: where the prediction comes from.
+        optimisation: its name.
+        subject: network or module that it is tried on.
+        predicted: predicted speed-up.
+        because: reason for the prediction.
         without, within: the work; both are called equally often.
     """
 
-    lever: str
+    optimisation: str
     subject: str
     predicted: float
     because: str
@@ -63,20 +64,20 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lever:
-    """What was measured of a pair: how many times as fast the work is with the lever, round by round."""
+class SpeedUp:
+    """Measurement of a pair: the time without the optimisation over the time with it, round by round."""
 
-    lever: str
+    optimisation: str
     subject: str
     predicted: float
     because: str
     measured: Spread
 
 
-def bench_levers(
-    names: Sequence[str], source: Source, settings: Settings, on_done: Callable[[Lever], None] | None = None
+def bench_optimisations(
+    names: Sequence[str], source: ImageSource, settings: BenchSettings, on_done: Callable[[SpeedUp], None] | None = None
 ) -> dict[str, Any]:
-    """Try every lever on every network, and those inside a dense block on a block; plain values for JSON.
+    """Try every optimisation on every network, and those inside of a dense block on one; plain values for JSON.
 
     Compiling is tried where `settings.compiled` says so and a compiler is installed.
 
@@ -85,24 +86,24 @@ def bench_levers(
     """
     compiled = settings.compiled and missing_compiler(settings.device) is None
     specs = [parse(name) for name in names]
-    found: list[Lever] = []
+    found: list[SpeedUp] = []
     with cold_compiler():
-        for lever in chain(
+        for speed_up in chain(
             (_measure(pair, settings) for pair in _pairs(specs, source, settings, compiled)),
-            (_heap_lever(spec, source, settings) for spec in specs if settings.device.type == "cpu"),
+            (_heap_speed_up(spec, source, settings) for spec in specs if settings.device.type == "cpu"),
         ):
-            found.append(lever)
+            found.append(speed_up)
             if on_done is not None:
-                on_done(lever)
+                on_done(speed_up)
     return {
-        "settings": {**asdict(settings), "device": str(settings.device), "threads": torch.get_num_threads()},
+        "settings": settings.to_json(),
         "dataset": source.data.name,
         "synthetic_images": source.synthetic,
-        "levers": [asdict(lever) for lever in found],
+        "optimisations": [asdict(speed_up) for speed_up in found],
     }
 
 
-def _pairs(specs: Sequence[ArchSpec], source: Source, settings: Settings, compiled: bool) -> Iterator[Pair]:
+def _pairs(specs: Sequence[ArchSpec], source: ImageSource, settings: BenchSettings, compiled: bool) -> Iterator[Pair]:
     for spec in specs:
         yield _layout_pair(spec, source, settings)
         if settings.precision == "bf16":
@@ -119,12 +120,14 @@ def _pairs(specs: Sequence[ArchSpec], source: Source, settings: Settings, compil
                 yield _compiled_norms_pair(spec, source, settings)
         if settings.device.type == "cuda":
             yield _graph_pair(spec, source, settings)
-    for lever, subject, predicted, because, without, within in block_pairs(source.data, settings, compiled):
-        yield Pair(lever=lever, subject=subject, predicted=predicted, because=because, without=without, within=within)
+    for name, subject, predicted, because, without, within in block_pairs(source.data, settings, compiled):
+        yield Pair(
+            optimisation=name, subject=subject, predicted=predicted, because=because, without=without, within=within
+        )
 
 
-def _measure(pair: Pair, settings: Settings) -> Lever:
-    """Rounds of one call each, after a warm-up of both."""
+def _measure(pair: Pair, settings: BenchSettings) -> SpeedUp:
+    """Measure in rounds of one call each, after a warm-up of both."""
     works = (pair.without, pair.within)
     for work in works:
         work()
@@ -136,8 +139,8 @@ def _measure(pair: Pair, settings: Settings) -> Lever:
             work()
             times.append(settings.now_s() - start)
         ratios.append(times[0] / times[1])
-    return Lever(
-        lever=pair.lever,
+    return SpeedUp(
+        optimisation=pair.optimisation,
         subject=pair.subject,
         predicted=pair.predicted,
         because=pair.because,
@@ -147,15 +150,15 @@ def _measure(pair: Pair, settings: Settings) -> Lever:
 
 def _step_of(
     spec: ArchSpec,
-    source: Source,
-    settings: Settings,
+    source: ImageSource,
+    settings: BenchSettings,
     *,
     channels_last: bool,
     bf16: bool,
     fused: bool | None = None,
     change: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Work:
-    """A training step on one batch that stays the same, and nothing else, of the network as `change` makes it."""
+    """One training step, always on the same batch, of the network as `change` makes it."""
     seed_everything(settings.seed)
     model: nn.Module = build(spec, source.data).to(settings.device)
     if change is not None:
@@ -182,20 +185,20 @@ def _step_of(
 
 def _our_step(
     spec: ArchSpec,
-    source: Source,
-    settings: Settings,
+    source: ImageSource,
+    settings: BenchSettings,
     *,
     fused: bool | None = None,
     change: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Work:
-    """`_step_of` with the layout and the precision that trainings have."""
+    """`_step_of` in the memory format and the precision of trainings."""
     bf16 = settings.precision == "bf16"
     return _step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=fused, change=change)
 
 
-def _layout_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+def _layout_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
     return Pair(
-        lever="channels last",
+        optimisation="channels last",
         subject=str(spec),
         predicted=1.2,
         because="rule of thumb: no reordering around the libraries' convolutions",
@@ -204,9 +207,9 @@ def _layout_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     )
 
 
-def _bf16_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+def _bf16_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
     return Pair(
-        lever="bf16",
+        optimisation="bf16",
         subject=str(spec),
         predicted=2.0,
         because="half the bytes, and convolutions several times as fast",
@@ -215,9 +218,9 @@ def _bf16_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     )
 
 
-def _optimiser_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+def _optimiser_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
     return Pair(
-        lever="fused optimiser",
+        optimisation="fused optimiser",
         subject=str(spec),
         predicted=1.03,
         because="rule of thumb: a loop over many small tensors costs a few percent of a small step",
@@ -226,10 +229,10 @@ def _optimiser_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     )
 
 
-def _heap_lever(spec: ArchSpec, source: Source, settings: Settings) -> Lever:
-    """Steps that take their memory from the system anew, and that find what the last one freed.
+def _heap_speed_up(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> SpeedUp:
+    """Steps that take their memory from the system again, and steps that find what the last one freed.
 
-    In processes of their own, as trainings are: what else lies on a heap decides what is given back.
+    In processes of their own, as trainings are: the rest of a heap decides what is given back.
     """
     ratios = []
     for _ in range(settings.rounds):
@@ -239,16 +242,16 @@ def _heap_lever(spec: ArchSpec, source: Source, settings: Settings) -> Lever:
                 work = process.submit(_steps_s, str(spec), source, settings, torch.get_num_threads(), kept=kept)
                 times.append(work.result())
         ratios.append(times[0] / times[1])
-    return Lever(
-        lever="freed memory kept",
+    return SpeedUp(
+        optimisation="freed memory kept",
         subject=str(spec),
         predicted=1.1,
-        because="rule of thumb: no page is zeroed anew, of thousands in a step",
+        because="rule of thumb: no page is zeroed again, of thousands in a step",
         measured=Spread.of(ratios),
     )
 
 
-def _steps_s(name: str, source: Source, settings: Settings, threads: int, *, kept: bool) -> float:
+def _steps_s(name: str, source: ImageSource, settings: BenchSettings, threads: int, *, kept: bool) -> float:
     """Seconds of a few training steps in this process, after two others."""
     torch.set_num_threads(threads)
     step = _our_step(parse(name), source, settings, fused=True)
@@ -261,12 +264,12 @@ def _steps_s(name: str, source: Source, settings: Settings, threads: int, *, kep
         return settings.now_s() - start
 
 
-def _usual_pairs(spec: ArchSpec, source: Source, settings: Settings) -> Iterator[Pair]:
-    """What our own modules gain over those that are usually written."""
+def _usual_pairs(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Iterator[Pair]:
+    """Our own modules beside those that are usually written."""
 
-    def pair(lever: str, predicted: float, because: str, classes: usual.Classes) -> Pair:
+    def pair(name: str, predicted: float, because: str, classes: usual.Classes) -> Pair:
         return Pair(
-            lever=lever,
+            optimisation=name,
             subject=str(spec),
             predicted=predicted,
             because=because,
@@ -287,13 +290,13 @@ def _usual_pairs(spec: ArchSpec, source: Source, settings: Settings) -> Iterator
         yield pair("transitions pool first", defined / done, because, usual.TRANSITIONS)
 
 
-def _recompute_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+def _recompute_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
     usual, again = (
         activation_bytes(spec, source.data, settings.batch_size, settings.precision, recompute=on) / 2**20
         for on in (False, True)
     )
     return Pair(
-        lever="recomputation",
+        optimisation="recomputation",
         subject=str(spec),
         predicted=0.75,
         because=f"a second forward pass, a third more work; keeps {again:.0f} MiB instead of {usual:.0f}",
@@ -302,8 +305,8 @@ def _recompute_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     )
 
 
-def _resident_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
-    """Our step fed by a data loader, and by images that live on the device."""
+def _resident_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
+    """Our step with images from a data loader, and with images that stay on the device."""
     step = _our_step(spec, source, settings)
     loader = plain(spec, source, settings, settings.batch_size)
     train = DeviceImages(*source.take(settings.batch_size), source.data, settings.device)
@@ -318,7 +321,7 @@ def _resident_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
             step()
 
     return Pair(
-        lever="resident data",
+        optimisation="resident data",
         subject=str(spec),
         predicted=1.05,
         because="rule of thumb: pictures one by one cost about a tenth of a millisecond each",
@@ -327,15 +330,15 @@ def _resident_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     )
 
 
-def _epoch(spec: ArchSpec, source: Source, settings: Settings, choice: Choice) -> Work:
-    trainer = ours(spec, source, settings, 2 * settings.batch_size, choice)
+def _epoch(spec: ArchSpec, source: ImageSource, settings: BenchSettings, choice: Choice) -> Work:
+    trainer = settings.workload(spec, source).trainer(2 * settings.batch_size, choice)
     trainer.prepare()
     return lambda: trainer.train_pass(1)
 
 
-def _compiled_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+def _compiled_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
     return Pair(
-        lever="compile",
+        optimisation="compile",
         subject=str(spec),
         predicted=1.5,
         because="rule of thumb: everything between convolutions in fewer passes, see the dense block",
@@ -344,7 +347,7 @@ def _compiled_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     )
 
 
-def _compiled_norms_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+def _compiled_norms_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
     """Torch's batch norms and our own, both compiled."""
 
     def compiled(model: nn.Module, classes: usual.Classes) -> nn.Module:
@@ -352,7 +355,7 @@ def _compiled_norms_pair(spec: ArchSpec, source: Source, settings: Settings) -> 
         return model
 
     return Pair(
-        lever="batch norms of our own (compiled)",
+        optimisation="batch norms of our own (compiled)",
         subject=str(spec),
         predicted=1.05,
         because="rule of thumb: a division and a square root for every 16 values take as long as the rest of a norm "
@@ -362,16 +365,16 @@ def _compiled_norms_pair(spec: ArchSpec, source: Source, settings: Settings) -> 
     )
 
 
-def _graph_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+def _graph_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
     """Steps launched kernel by kernel, and replayed as a CUDA graph."""
 
     def unrecorded(warm_up: Callable[[], None], body: Callable[[], None]) -> Callable[[], None]:
         return body
 
-    slow = ours(spec, source, settings, 2 * settings.batch_size, EAGER, record=unrecorded)
+    slow = settings.workload(spec, source).trainer(2 * settings.batch_size, record=unrecorded)
     slow.prepare()
     return Pair(
-        lever="CUDA graph",
+        optimisation="CUDA graph",
         subject=str(spec),
         predicted=2.0,
         because="rule of thumb: at batch 64 launching kernels takes longer than they run",
@@ -380,7 +383,7 @@ def _graph_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     )
 
 
-def _seeds_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+def _seeds_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
     """Gradients of several networks of one architecture: one after the other, and batched by `torch.func`.
 
     Both in float32, because `torch.func` has no batch norm of bfloat16 images by float32 weights.
@@ -398,7 +401,7 @@ def _seeds_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
             F.cross_entropy(model(images), labels).backward()
 
     return Pair(
-        lever=f"{SEEDS} seeds batched (fp32)",
+        optimisation=f"{SEEDS} seeds batched (fp32)",
         subject=str(spec),
         predicted=1.0 if settings.device.type == "cpu" else 2.0,
         because="the same work in fewer, larger operations: worth it where launching them is what takes time",
@@ -407,11 +410,11 @@ def _seeds_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
     )
 
 
-def _together_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
+def _together_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
     """Several trainings one after the other, and as one program."""
     images = 2 * settings.batch_size
     apart, joined = (
-        [ours(spec, source, replace(settings, seed=seed), images, EAGER) for seed in range(SEEDS)] for _ in range(2)
+        [replace(settings, seed=seed).workload(spec, source).trainer(images) for seed in range(SEEDS)] for _ in range(2)
     )
     together = SeedGroup(joined)
     together.prepare()
@@ -425,7 +428,7 @@ def _together_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
 
     on_cpu = settings.device.type == "cpu"
     return Pair(
-        lever=f"{SEEDS} seeds as one program",
+        optimisation=f"{SEEDS} seeds as one program",
         subject=str(spec),
         predicted=1.0 if on_cpu else 2.0,
         because="they take turns" if on_cpu else "rule of thumb: one small network leaves most of a GPU idle",
@@ -435,7 +438,7 @@ def _together_pair(spec: ArchSpec, source: Source, settings: Settings) -> Pair:
 
 
 def batched_gradients(models: Sequence[nn.Module], images: Any, labels: Any) -> Work:
-    """Work that returns the gradients by parameter, (networks, ...), of all `models` on the same batch at once."""
+    """Work that returns the gradients by parameter, (networks, ...), of all `models` on one batch at once."""
     parameters, buffers = stack_module_state(list(models))
     skeleton = models[0]
 

@@ -1,7 +1,7 @@
-"""Whether bf16 trains as well as fp32: the same trainings in both, compared in pairs.
+"""Comparison of bf16 with fp32: the same trainings in both, in pairs.
 
-A pair has one seed: the same first weights, the same order and augmentation of the images; nothing but the precision
-differs. Two questions are asked of the differences of the final validation errors, bf16 minus fp32:
+A pair has one seed: the same first weights, the same order and augmentation of the images; only the precision differs.
+Two questions are asked about the differences of the final validation errors, bf16 minus fp32:
 
 - Is there a significant difference? A paired t-test at the 5 % level: the 95 % interval of the mean excludes zero.
 - Is there none that matters? Two one-sided t-tests at the 5 % level (TOST): the 90 % interval of the mean lies within
@@ -29,7 +29,7 @@ def compare_precision(
 ) -> Iterator[tuple[float, float]]:
     """Final validation errors in percent, (fp32, bf16), of one seed after the other.
 
-    Finished trainings are kept in the execution's `work_dir`, and an interrupted comparison goes on.
+    Finished trainings are kept in the execution's `work_dir`, so that an interrupted comparison can be resumed.
 
     Raises:
         TrialFailed: a training failed.
@@ -42,7 +42,7 @@ def compare_precision(
 
 
 def summary(pairs: Sequence[tuple[float, float]], margin_pct: float) -> dict[str, Any]:
-    """The errors and what the tests say, as plain values."""
+    """Errors and results of the tests, as plain values."""
     compared = paired_comparison([b for _, b in pairs], [a for a, _ in pairs], margin=margin_pct)
     return {"fp32_error_pct": [a for a, _ in pairs], "bf16_error_pct": [b for _, b in pairs], **_plain(compared)}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rksearch.bench.precision import compare_precision, summary
+from rksearch.bench.precision_comparison import compare_precision, summary
 from rksearch.recipes.recipe import recipe
 from rksearch.training.engine.device import has_native_bf16
 from rksearch.training.execution import Execution

@@ -1,4 +1,4 @@
-"""What a training takes of memory, as torch itself counts it.
+"""Memory of a training, as torch itself counts it.
 
 Memory that libraries take by themselves (oneDNN's scratch pads, cuDNN's workspaces outside of torch's allocator) is not
 counted.

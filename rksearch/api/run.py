@@ -1,0 +1,96 @@
+"""`Run`: a run directory, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rksearch.errors import RunError, nearest
+from rksearch.results.ledger import History
+from rksearch.results.records import TrialResult, TrialSpec
+from rksearch.results.run_dir import RunDir
+
+
+class Run:
+    """A run as its directory holds it; a running one is seen as it was when `history` was first asked for.
+
+    Args:
+        directory: the run directory.
+        history: what its ledger says, where it has been read already; None to read it when it is needed.
+    """
+
+    def __init__(self, directory: str | Path, *, history: History | None = None) -> None:
+        self.run_dir = RunDir(Path(directory))
+        if history is not None:
+            self.__dict__["history"] = history
+
+    @property
+    def path(self) -> Path:
+        """Absolute path of the directory."""
+        return self.run_dir.path
+
+    @cached_property
+    def history(self) -> History:
+        """Everything that the ledger says.
+
+        Raises:
+            RunError: the directory holds no ledger.
+            LedgerError: the ledger cannot be read.
+        """
+        from rksearch.report import read_run
+
+        return read_run(self.path)
+
+    @property
+    def trials(self) -> Mapping[str, tuple[TrialSpec, TrialResult]]:
+        """Finished trials by id: complete, failed or pruned."""
+        return self.history.trials
+
+    def trial(self, trial_id: str) -> TrialSpec:
+        """The finished trial of this id.
+
+        Raises:
+            RunError: there is none.
+        """
+        if trial_id not in self.trials:
+            raise RunError(
+                f"a finished trial of {self.path} must be named, but got {trial_id!r}{nearest(trial_id, self.trials)}"
+            )
+        return self.trials[trial_id][0]
+
+    def status(self) -> dict[str, Any]:
+        """The state of the run as plain values; see `rksearch.report.status`. A run whose driver died is `killed`."""
+        from rksearch.report import status
+
+        found = status(self.history)
+        if found["state"] == "running" and not self.run_dir.driven:
+            # A killed driver could not record its end, but the system has released its lock.
+            found["state"] = "killed"
+        return found
+
+    def write_report(self) -> list[Path]:
+        """Write all derived files again and return their paths.
+
+        Raises:
+            RunError: the directory cannot be written.
+        """
+        from rksearch.report import write_report
+        from rksearch.results.importances import importances
+
+        return write_report(self.path, self.history, importances(self.history))
+
+    def weights(self, trial_id: str) -> Mapping[str, Any]:
+        """The state dictionary of a finished trial after its last epoch, from its checkpoint or the run's storage.
+
+        Raises:
+            RunError: there is no such trial, or its checkpoint is missing.
+            StorageError: the storage cannot be read.
+        """
+        from rksearch.search.driver import mirror_address
+        from rksearch.training.trial import finished_weights
+
+        history = self.history
+        storage = history.sessions[-1].options.get("storage") if history.sessions else None
+        return finished_weights(self.trial(trial_id), self.run_dir.work, mirror_address(history, storage))

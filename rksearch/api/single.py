@@ -1,0 +1,75 @@
+"""Training one network, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from rksearch.arch import ArchSpec, parse
+from rksearch.data.facts import dataset as dataset_facts
+from rksearch.errors import TrialFailed
+from rksearch.recipes.recipe import Recipe
+from rksearch.recipes.recipe import recipe as recipe_named
+from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
+from rksearch.training.execution import Execution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A training that has ended.
+
+    Attributes:
+        spec: what was trained.
+        result: its curve, counts and device.
+        test: the reading of the test set; None unless it was asked for.
+    """
+
+    spec: TrialSpec
+    result: TrialResult
+    test: TestResult | None = None
+
+
+def train_network(
+    arch: str | ArchSpec,
+    execution: Execution,
+    *,
+    dataset: str = "cifar10",
+    recipe: str | Recipe = "paper",
+    epochs: int | None = None,
+    train_images: int | None = None,
+    replicate: int = 0,
+    read_test: bool = False,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Trained:
+    """Train one architecture to its end; the same call resumes from the last checkpoint.
+
+    Args:
+        arch: an architecture's name or spec.
+        execution: where and with what resources.
+        dataset: name of the data set.
+        recipe: a training recipe, or its name.
+        epochs: passes over the training images; None for the recipe's.
+        train_images: size of the stratified subset to train on; None for all.
+        replicate: number of the seed.
+        read_test: whether to read the test set once at the end.
+        on_epoch: called after every newly trained epoch.
+
+    Raises:
+        TrialFailed: the network cannot be trained; the message names the trial.
+        RksearchError: a bad name, no data, no such device, a full disk.
+    """
+    chosen = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    spec = TrialSpec(
+        arch=str(parse(arch) if isinstance(arch, str) else arch),
+        dataset=dataset_facts(dataset).name,
+        recipe=replace(chosen, epochs=epochs) if epochs else chosen,
+        train_images=train_images,
+        replicate=replicate,
+        role="candidate",
+    )
+    from rksearch.training.trial import run_trial, test_trial
+
+    result = run_trial(spec, execution, on_epoch)
+    if result.status == "failed":
+        raise TrialFailed(str(result.failure), f"{spec.id} failed ({result.failure}): {result.message}")
+    return Trained(spec=spec, result=result, test=test_trial(spec, execution) if read_test else None)
