@@ -1,34 +1,62 @@
-"""Architecture search and benchmarking of Runge-Kutta convolutional networks."""
+"""Architecture search and benchmarking of Runge-Kutta convolutional networks.
+
+Names are loaded when they are first used: `import rksearch` alone imports nothing else.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from rksearch.arch import (
-    RKCNN,
-    ArchSpec,
-    CliqueNet,
-    DenseNet,
-    ImageNetDenseNet,
-    Period,
-    PreActResNet,
-    ResidualRKNet,
-    ResNet,
-    RKNet,
-    Solver,
-    Steps,
-    parse,
-    register_family,
-)
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import nn
 
-    from rksearch.search.samplers.registry import SamplerEntry, SamplerFactory
+    from rksearch.arch import (
+        RKCNN,
+        ArchSpec,
+        CliqueNet,
+        DenseNet,
+        ImageNetDenseNet,
+        Period,
+        PreActResNet,
+        ResidualRKNet,
+        ResNet,
+        RKNet,
+        Solver,
+        Steps,
+        parse,
+        register_family,
+    )
+    from rksearch.arch.catalogue import list_models
+    from rksearch.models.export import load
+    from rksearch.search.samplers.registry import register_sampler
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    **dict.fromkeys(
+        (
+            "RKCNN",
+            "ArchSpec",
+            "CliqueNet",
+            "DenseNet",
+            "ImageNetDenseNet",
+            "Period",
+            "PreActResNet",
+            "RKNet",
+            "ResNet",
+            "ResidualRKNet",
+            "Solver",
+            "Steps",
+            "parse",
+            "register_family",
+        ),
+        "rksearch.arch",
+    ),
+    "list_models": "rksearch.arch.catalogue",
+    "load": "rksearch.models.export",
+    "register_sampler": "rksearch.search.samplers.registry",
+}
+"""Module of each public name that is loaded when it is first used."""
 
 __all__ = [
     "RKCNN",
@@ -52,15 +80,21 @@ __all__ = [
 ]
 
 
-def list_models(pattern: str = "*", *, family: str | None = None) -> list[str]:
-    """Names that `create` builds, by shell wildcards and family; see `rksearch.arch.catalogue.list_models`."""
-    from rksearch.arch import catalogue
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rksearch' has no attribute {name!r}")
+    from importlib import import_module
 
-    return catalogue.list_models(pattern, family=family)
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> nn.Module:
-    """A freshly initialised network by name, for use outside of a search.
+    """Build a freshly initialised network by name, for use outside of a search.
 
     Args:
         name: an architecture's name or spec, for example `RKNet-BC-k12-m2_9_12-1x8s_1x2s_1x2s`.
@@ -73,30 +107,9 @@ def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, im
     Raises:
         SpecError: the name is malformed, or the images are too small for the network.
     """
+    from rksearch.arch import parse
     from rksearch.arch.image import image_shape
     from rksearch.models import build
 
     spec = parse(name) if isinstance(name, str) else name
     return build(spec, image_shape(channels=in_channels, size=image_size, classes=num_classes))
-
-
-def load(directory: str | Path) -> nn.Module:
-    """The network that `rksearch export` wrote, in eval mode; see `rksearch.models.export.load`. Nothing is unpickled.
-
-    Raises:
-        ExportError: files are missing or damaged.
-    """
-    from rksearch.models.export import load as load_export
-
-    return load_export(directory)
-
-
-def register_sampler(name: str, make: SamplerFactory, *, title: str, description: str) -> SamplerEntry:
-    """Make an Optuna sampler known by name; see `rksearch.search.samplers.registry.register_sampler`.
-
-    Raises:
-        PluginError: another sampler has this name.
-    """
-    from rksearch.search.samplers import registry
-
-    return registry.register_sampler(name, make, title=title, description=description)

@@ -21,7 +21,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "arch": set(),
     "recipes": set(),
     "data": {"arch"},
-    "models": {"arch", FACTS},
+    "models": {"arch"},
     "space": {"arch", "recipes", FACTS},
     "results": {"arch", "recipes", FACTS},
     "training": {"arch", "recipes", "data", "models", "results"},
@@ -209,6 +209,16 @@ def test_the_package_holds_rooms_and_nothing_else() -> None:
 def test_the_tests_mirror_the_rooms() -> None:
     there = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert there - {"helpers", "data_files"} <= set(NEIGHBOURS)
+
+
+def test_the_package_loads_its_public_names_when_they_are_used() -> None:
+    code = """
+import sys, rksearch
+print([name for name in sys.modules if name.startswith("rksearch.")])
+assert all(getattr(rksearch, name) is not None and name in dir(rksearch) for name in rksearch.__all__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("library", OUTSIDE)

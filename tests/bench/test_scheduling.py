@@ -42,14 +42,14 @@ def test_trials_that_cannot_fill_the_slots_are_refused(tmp_path: Path) -> None:
         sleep_run(tmp_path, trials=3, trial_s=1, slots=2)
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 def test_two_slots_of_ten_second_trials_are_busy(tmp_path: Path) -> None:
     found = sleep_run(tmp_path, trials=12, trial_s=10, slots=2)
     assert found.trials == 12
     assert found.busy_pct >= 95, found
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 def test_trials_shorter_than_the_start_of_a_worker_fill_all_slots(tmp_path: Path) -> None:
     found = sleep_run(tmp_path, trials=24, trial_s=1, slots=2)
     # One slot alone would need 24 s.

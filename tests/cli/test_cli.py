@@ -61,6 +61,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, args, says):
         assert not list(tmp_path.iterdir()), "bad input leaves nothing behind"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("args", [["--help"], ["space", "show", "quickstart"], ["space", "show", "cifar10_bc"]])
 def test_help_and_spaces_answer_in_under_a_second_of_computing(args):
     """Seconds of the processor, so that a busy machine does not fail the test."""

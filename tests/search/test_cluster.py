@@ -73,6 +73,7 @@ def wait_until(true: Callable[[], bool], driver: subprocess.Popen[str], timeout_
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_a_node_that_dies_loses_no_trial_and_no_epoch_but_the_one_in_progress(tmp_path: Path, nodes: Nodes) -> None:
     import torch
 

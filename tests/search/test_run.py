@@ -139,6 +139,7 @@ def test_racing_and_the_test_set(tmp_path, space_file):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_a_budget_of_work_ends_the_run_and_more_of_it_goes_on(tmp_path, space_file):
     run_dir = tmp_path / "run"
     done = rksearch("run", "--space", str(space_file), "--out", str(run_dir), "--cpu-hours", "0.002", cwd=tmp_path)
@@ -152,6 +153,7 @@ def test_a_budget_of_work_ends_the_run_and_more_of_it_goes_on(tmp_path, space_fi
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_at_a_time_of_day_trials_pause_where_they_are(tmp_path, space_file):
     space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 2000"))
     run_dir = tmp_path / "run"
@@ -190,6 +192,7 @@ def wait_for_trials(run_dir: Path, count: int, driver: subprocess.Popen[str], ti
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("finished_first", [1, 4])
 def test_stopped_at_some_moment_and_resumed_nothing_finished_is_lost(tmp_path, space_file, how, finished_first):
@@ -222,6 +225,7 @@ def test_stopped_at_some_moment_and_resumed_nothing_finished_is_lost(tmp_path, s
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_a_killed_worker_goes_on_from_its_last_epoch(tmp_path, space_file):
     space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 60"))
     run_dir = tmp_path / "run"
@@ -254,6 +258,7 @@ def session_of(pid: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_two_drivers_do_not_work_on_one_run(tmp_path, space_file):
     run_dir = tmp_path / "run"
     driver = start(space_file, run_dir)
@@ -271,6 +276,7 @@ def test_two_drivers_do_not_work_on_one_run(tmp_path, space_file):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_missing_data_stops_before_anything_starts(tmp_path):
     done = rksearch("run", "--space", "cifar10_small", "--out", "run", "--no-download", cwd=tmp_path)
     assert done.returncode == 2
@@ -279,6 +285,7 @@ def test_missing_data_stops_before_anything_starts(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_the_quickstart_shows_a_front_of_several_points(tmp_path):
     began = time.monotonic()
     done = rksearch("run", "--space", "quickstart", "--out", "run", cwd=tmp_path, timeout_s=900)

@@ -449,7 +449,7 @@ def test_ten_thousand_proposals_without_a_fault(name):
     assert proposals > 10_000 / len(QUICK)
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize("name", QUICK)
 def test_a_proposal_at_two_thousand_finished_trials_is_quick(name):
     space = load_space("quickstart")

@@ -72,7 +72,7 @@ def thousand_at_work(path: Path, monkeypatch: pytest.MonkeyPatch, racing: Racing
     return Cluster(state)
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize(("racing", "ends", "limit_ms"), [(None, 3000, 20.0), (RACING, 1500, 100.0)])
 def test_with_a_thousand_trials_at_a_time_the_driver_answers_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, racing: RacingRule | None, ends: int, limit_ms: float
@@ -86,7 +86,7 @@ def test_with_a_thousand_trials_at_a_time_the_driver_answers_at_once(
     assert found["epoch"] < 1, found
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 def test_what_the_driver_keeps_of_a_trial_is_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = thousand_at_work(tmp_path, monkeypatch, None)
     cluster.work(300)

@@ -413,6 +413,7 @@ def train_slowly(spec: TrialSpec, where: Execution) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(tmp_path: Path) -> None:
     spec = replace(SPEC, recipe=replace(RECIPE, epochs=25))
     expected = run_trial(spec, execution(tmp_path / "whole"))
