@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         register_family,
     )
     from rksearch.arch.catalogue import list_models
+    from rksearch.data.facts import register_dataset
     from rksearch.models.export import load
     from rksearch.search.samplers.registry import register_sampler
 
@@ -54,6 +55,7 @@ _HOMES = {
     ),
     "list_models": "rksearch.arch.catalogue",
     "load": "rksearch.models.export",
+    "register_dataset": "rksearch.data.facts",
     "register_sampler": "rksearch.search.samplers.registry",
 }
 """Module of each public name that is loaded when it is first used."""
@@ -75,6 +77,7 @@ __all__ = [
     "list_models",
     "load",
     "parse",
+    "register_dataset",
     "register_family",
     "register_sampler",
 ]

@@ -17,7 +17,7 @@ from typing import Any
 
 from rksearch.bench.precision_comparison import compare_precision, summary
 from rksearch.data.facts import dataset
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import environment
 from rksearch.training.execution import Execution
 

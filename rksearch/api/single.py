@@ -9,7 +9,7 @@ from rksearch.arch import ArchSpec, parse
 from rksearch.data.facts import dataset as dataset_facts
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
-from rksearch.recipes.recipe import recipe as recipe_named
+from rksearch.recipes.shipped import recipe as recipe_named
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.execution import Execution
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from rksearch.errors import RunError
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.ledger import History, Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir

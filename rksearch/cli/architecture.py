@@ -71,7 +71,7 @@ def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: dict[s
 
 def _memory(spec: ArchSpec, data: Dataset) -> list[dict[str, Any]]:
     """Predicted bytes of training in both precisions, with and without recomputation, at the paper's batch size."""
-    from rksearch.recipes.recipe import recipe
+    from rksearch.recipes.shipped import recipe
     from rksearch.training.engine.precision import Precision
     from rksearch.training.memory import footprint
 
@@ -207,7 +207,7 @@ def train(
     import os
 
     from rksearch.api import train_network
-    from rksearch.recipes.recipe import recipe
+    from rksearch.recipes.shipped import recipe
     from rksearch.training.execution import Execution
 
     execution = Execution(

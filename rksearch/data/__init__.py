@@ -1,1 +1,1 @@
-"""Data sets: facts, loading, splits and batches."""
+"""Data sets: facts, loading, splits and batches; `facts` and `dataset` need no torch."""

@@ -1,6 +1,6 @@
-"""Batches from images that live on the device: normalised, and for training shuffled, cropped and flipped.
+"""Batches of images that are kept on the device: normalised, and for training shuffled, cropped and flipped.
 
-The pixels stay uint8 and channels-last in memory. An epoch draws all its random numbers at once from one CPU generator
+Pixels stay uint8 and channels-last in memory. An epoch draws all its random numbers at once from one CPU generator
 and is a function of that generator's state, whatever the device.
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rksearch.data.facts import Dataset
+from rksearch.data.dataset import Dataset
 from rksearch.errors import DataError
 
 EVAL_BATCH_SIZE = 256
@@ -28,10 +28,10 @@ class DeviceImages:
     """Images and labels on a device.
 
     Args:
-        images: uint8 (N, C, H, W).
-        labels: int64 (N,).
-        dataset: gives the normalisation: (pixel - mean) / std by channel.
-        device: where the images are kept and the batches computed.
+        images: pixels, uint8 (N, C, H, W).
+        labels: labels, int64 (N,).
+        dataset: data set; its normalisation is (pixel - mean) / std by channel.
+        device: device that keeps the images and computes the batches.
     """
 
     def __init__(self, images: Tensor, labels: Tensor, dataset: Dataset, device: torch.device) -> None:
@@ -56,7 +56,7 @@ class DeviceImages:
         return pixels.float().sub_(self._mean).div_(self._std).view(len(index), self.height, self.width, self.channels)
 
     def batches(self, batch_size: int = EVAL_BATCH_SIZE) -> Iterator[Batch]:
-        """All images in their order, neither shuffled nor augmented."""
+        """Batches of all images in their order, neither shuffled nor augmented."""
         for start in range(0, len(self), batch_size):
             index = torch.arange(start, min(start + batch_size, len(self)), device=self.device)
             yield self.normalised(index).permute(0, 3, 1, 2), self.labels(index)
@@ -90,10 +90,10 @@ class TrainBatches:
 
     Args:
         images: the training images.
-        dataset: says how far images are shifted and whether they are mirrored.
-        batch_size: see `batch_bounds`.
-        augment: whether to crop and flip at all.
-        seed: of the generator.
+        dataset: data set; its `crop_padding` and `flip` are the augmentation.
+        batch_size: images of a batch; see `batch_bounds`.
+        augment: whether to crop and flip.
+        seed: seed of the generator.
 
     Raises:
         DataError: fewer than two images.
@@ -108,7 +108,7 @@ class TrainBatches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in one epoch."""
+        """Number of batches in one epoch."""
         return len(self.bounds)
 
     def epoch(self) -> Iterator[Batch]:
@@ -130,7 +130,7 @@ class TrainBatches:
             yield self.at(torch.arange(start, stop, device=self.images.device), there)
 
     def at(self, places: Tensor, draws: Draws) -> Batch:
-        """The images that stand at `places` (B,) in the order of `draws`; all of it on the images' device."""
+        """The batch of the images at `places` (B,) in the order of `draws`; all tensors are on the images' device."""
         index = draws.order.index_select(0, places)
         pixels = self.images.normalised(index)
         if self._padding or self._flip:
@@ -140,7 +140,7 @@ class TrainBatches:
 
 
 def _crop(pixels: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, padding: int) -> Tensor:
-    """Zero-pad (N, H, W, C), cut out (N, H, W, C) at each image's corner and mirror where asked, in one gather."""
+    """Zero-pad images (N, H, W, C), crop each at its corner and mirror where `flip` says so, in one gather."""
     count, height, width, channels = pixels.shape
     padded = F.pad(pixels, (0, 0, padding, padding, padding, padding))
     padded_height, padded_width = height + 2 * padding, width + 2 * padding
@@ -155,7 +155,7 @@ def _crop(pixels: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, padding: int) ->
 def batch_bounds(images: int, batch_size: int) -> list[tuple[int, int]]:
     """Start and stop of each batch of an epoch.
 
-    The last batch holds what is left over. One single image left over joins the batch before it instead, because the
+    The last batch holds the remaining images. A single remaining image joins the batch before it, because the
     variance over one image is no estimate for a batch norm (and undefined at 1 x 1 resolution).
 
     Raises:
@@ -170,7 +170,7 @@ def batch_bounds(images: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 def full_batch_images(bounds: Sequence[tuple[int, int]]) -> int:
-    """Images of an epoch that come in batches of its commonest size."""
+    """Number of images of an epoch in batches of the most frequent size."""
     size, count = Counter(stop - start for start, stop in bounds).most_common(1)[0]
     return size * count
 

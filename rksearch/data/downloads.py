@@ -1,4 +1,4 @@
-"""Files of data sets: verified, and downloaded once however many processes want them."""
+"""Files of data sets: checksums, and one download for all processes that need it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from rksearch.errors import DataError
-from rksearch.results.files import file_lock
 
 logger = logging.getLogger(__name__)
 
 DOWNLOAD_WAIT_S = 3600.0
-"""How long a trial waits for another one that is downloading the same data set."""
+"""Longest wait of a process for another one that downloads the same data set."""
 
 CONNECTION_TIMEOUT_S = 60.0
 """Silence of the server after which a download is given up."""
@@ -28,17 +29,17 @@ CONNECTION_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """The files of a data set, and how to get them.
+    """The files of a data set, and a function that downloads them.
 
     Attributes:
-        dataset: its name.
-        directory: of the user's choice.
-        folder: within it, where the files are; empty when they stand in the directory itself.
-        files: names with their MD5 checksums.
-        url: where they come from.
-        size: of the download, in words.
-        damaged: what to remove from the directory when a download was damaged.
-        fetch: downloads and unpacks what is not there intact.
+        dataset: name of the data set.
+        directory: directory of the user's choice.
+        folder: folder of the files within the directory; empty when they stand in the directory itself.
+        files: names of the files with their MD5 checksums.
+        url: address that messages name.
+        size: size of the download, in words.
+        damaged: file to remove from the directory when a download was damaged.
+        fetch: downloads and unpacks the files that are missing or damaged.
     """
 
     dataset: str
@@ -52,21 +53,21 @@ class Remote:
 
     @property
     def home(self) -> Path:
-        """Where the files are."""
+        """Directory of the files."""
         return self.directory / self.folder
 
     @property
     def holdings(self) -> str:
-        """What a directory holds that has the data set, in words."""
+        """Contents of a directory that has the data set, in words."""
         return f"{self.folder}/" if self.folder else ", ".join(name for name, _ in self.files)
 
     @property
     def instead(self) -> str:
-        """What else the user may do, in words."""
+        """The user's other remedy, in words."""
         return f"or point --data-dir at a directory that holds {self.holdings}"
 
     def problem(self) -> str | None:
-        """What is wrong with the files, or None."""
+        """The first fault of the files, in words; None when all are intact."""
         for name, md5 in self.files:
             try:
                 with (self.home / name).open("rb") as handle:
@@ -97,19 +98,15 @@ def ensure(remote: Remote, *, download: bool) -> None:
 
 
 def _download(remote: Remote) -> None:
-    """Fetch under a lock; whoever had to wait finds the files there.
+    """Fetch under a lock; a process that had to wait finds the files there.
 
     Raises:
         DataError: the directory cannot be written, or the download failed or is damaged.
     """
     lock = remote.directory / f".{remote.folder or remote.dataset}.lock"
-    busy = DataError(
-        f"{remote.dataset} is being downloaded by another process that has held {lock} for over "
-        f"{DOWNLOAD_WAIT_S / 60:.0f} minutes; end that process or wait for it"
-    )
     try:
         remote.directory.mkdir(parents=True, exist_ok=True)
-        with file_lock(lock, wait_s=DOWNLOAD_WAIT_S, busy=busy):
+        with FileLock(lock, timeout=DOWNLOAD_WAIT_S):
             if remote.problem() is None:
                 return
             logger.info(
@@ -117,6 +114,11 @@ def _download(remote: Remote) -> None:
             )
             _fetch(remote)
             problem = remote.problem()
+    except Timeout:
+        raise DataError(
+            f"{remote.dataset} is being downloaded by another process that has held {lock} for over "
+            f"{DOWNLOAD_WAIT_S / 60:.0f} minutes; end that process or wait for it"
+        ) from None
     except OSError as error:
         raise DataError(
             f"{remote.dataset} cannot be stored in {remote.directory} ({error.strerror or error}); "
@@ -147,7 +149,7 @@ def _fetch(remote: Remote) -> None:
 
 @contextlib.contextmanager
 def _connection_timeout() -> Iterator[None]:
-    """torchvision opens its connections without a time limit; a silent server would hang the trial for good."""
+    """Set a time limit for torchvision's connections; without one a silent server would hang a training for good."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECTION_TIMEOUT_S)
     try:

@@ -1,4 +1,4 @@
-"""Images: loading a data set, and the fixed split of its training images into training and validation.
+"""Images in memory, and the fixed split of the training images into training and validation.
 
 Every decision about which image goes where follows from the SHA-256 of the image's bytes, so it depends neither on the
 order of files nor on a random generator.
@@ -10,27 +10,12 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from rksearch.data.downloads import Remote, ensure
-from rksearch.data.facts import Dataset
+from rksearch.data.dataset import Dataset, Images
 from rksearch.errors import DataError
-
-DIGITS_TEST_FRACTION = 1 / 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
-    """A data set in memory: uint8 pixels (N, C, H, W) and int64 labels (N,), on the CPU."""
-
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,24 +33,51 @@ class Split:
 
 
 def load_images(dataset: Dataset, data_dir: Path, *, download: bool = True) -> Images:
-    """All images of `dataset`, read from `data_dir`, whither they are downloaded first when they are not there.
+    """All images of a data set, as its loader gives them.
 
-    Processes that need the same download wait for the one that does it. Embedded data sets ignore `data_dir`.
+    Args:
+        dataset: the data set.
+        data_dir: directory for data sets; `~` stands for the home directory. Embedded data sets ignore it.
+        download: whether missing files may be downloaded. Processes that need the same download wait for one of them.
 
     Raises:
-        DataError: files are missing or damaged and must not or cannot be downloaded.
+        DataError: the data set has no loader, files are missing or damaged and must not or cannot be downloaded, or
+            the images are not as the facts say.
     """
-    match dataset.name:
-        case "digits":
-            return _load_digits(dataset)
-        case "cifar10" | "cifar100":
-            return _load_cifar(dataset, data_dir.expanduser(), download=download)
-        case "svhn":
-            return _load_svhn(dataset, data_dir.expanduser(), download=download)
-    raise DataError(
-        f"rksearch loads digits, cifar10, cifar100 and svhn, but got {dataset.name}; choose one of these: for "
-        f"{dataset.name}, networks can be built and counted and not trained"
-    )
+    if dataset.load is None:
+        raise DataError(
+            f"networks for {dataset.name} can be built and counted and not trained, because it has no loader; "
+            "choose a data set that has one, such as digits or cifar10"
+        )
+    images = dataset.load(data_dir.expanduser(), download)
+    for part, pixels, labels in (
+        ("training", images.train_images, images.train_labels),
+        ("test", images.test_images, images.test_labels),
+    ):
+        _check(dataset, part, pixels, labels)
+    return images
+
+
+def _check(dataset: Dataset, part: str, pixels: Tensor, labels: Tensor) -> None:
+    """Raise a DataError unless images (N, C, H, W) and labels (N,) are as the data set's facts say."""
+    shape = (dataset.channels, dataset.height, dataset.width)
+    dtypes = (torch.uint8, torch.int64)
+    rules: list[tuple[bool, str, object]] = [
+        ((pixels.dtype, labels.dtype) == dtypes, "uint8 pixels and int64 labels", (pixels.dtype, labels.dtype)),
+        (pixels.ndim == 4 and pixels.shape[1:] == shape, f"the shape (N, {', '.join(map(str, shape))})",
+         tuple(pixels.shape)),
+        (labels.shape == pixels.shape[:1], f"one label per image, {len(pixels)} in all", tuple(labels.shape)),
+    ]  # fmt: skip
+    for holds, rule, value in rules:
+        if not holds:
+            raise DataError(
+                f"the {part} images of {dataset.name} must have {rule}, but got {value}; correct its loader"
+            )
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < dataset.classes:
+        raise DataError(
+            f"labels of {dataset.name} must be from 0 to {dataset.classes - 1}, but the {part} images have labels from "
+            f"{int(labels.min())} to {int(labels.max())}; correct its loader or its number of classes"
+        )
 
 
 def split(dataset: Dataset, images: Images, train_images: int | None = None) -> Split:
@@ -85,7 +97,9 @@ def split(dataset: Dataset, images: Images, train_images: int | None = None) -> 
     """
     val: list[int] = []
     ranked: list[tuple[float, int, int]] = []
-    for label, members in enumerate(_hashed_order(images.train_images, images.train_labels, dataset, "val")):
+    for label, members in enumerate(
+        hashed_order(images.train_images, images.train_labels, classes=dataset.classes, purpose="val")
+    ):
         held_out = max(1, round(len(members) * dataset.val_fraction))
         val += members[:held_out]
         rest = members[held_out:]
@@ -107,14 +121,14 @@ def _digest(train: Tensor, val: Tensor) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def _hashed_order(images: Tensor, labels: Tensor, dataset: Dataset, purpose: str) -> list[list[int]]:
+def hashed_order(images: Tensor, labels: Tensor, *, classes: int, purpose: str) -> list[list[int]]:
     """Indices of each class's images (N, C, H, W), ordered by hash.
 
     `purpose` enters the hash, so that decisions for different purposes are independent. Identical images of a class
-    are told apart by counting them.
+    are told apart by their number of occurrence.
     """
     seen: Counter[tuple[int, bytes]] = Counter()
-    members: list[list[tuple[bytes, int]]] = [[] for _ in range(dataset.classes)]
+    members: list[list[tuple[bytes, int]]] = [[] for _ in range(classes)]
     for index, (pixels, label) in enumerate(zip(images.numpy(), labels.tolist(), strict=True)):
         content = hashlib.sha256(pixels.tobytes()).digest()
         occurrence = seen[label, content]
@@ -122,101 +136,3 @@ def _hashed_order(images: Tensor, labels: Tensor, dataset: Dataset, purpose: str
         key = hashlib.sha256(f"{purpose} {occurrence} ".encode() + content).digest()
         members[label].append((key, index))
     return [[index for _, index in sorted(keyed)] for keyed in members]
-
-
-def _load_digits(dataset: Dataset) -> Images:
-    from sklearn.datasets import load_digits  # scikit-learn takes a second to import
-
-    bunch = load_digits()
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # stored as 0..16
-    images = torch.from_numpy(pixels).unsqueeze(1)
-    labels = torch.from_numpy(bunch.target).to(torch.int64)
-    test: list[int] = []
-    for members in _hashed_order(images, labels, dataset, "test"):
-        test += members[: round(len(members) * DIGITS_TEST_FRACTION)]
-    is_test = torch.zeros(len(labels), dtype=torch.bool)
-    is_test[test] = True
-    return Images(
-        train_images=images[~is_test],
-        train_labels=labels[~is_test],
-        test_images=images[is_test],
-        test_labels=labels[is_test],
-    )
-
-
-def _load_cifar(dataset: Dataset, data_dir: Path, *, download: bool) -> Images:
-    from torchvision import datasets as sources  # torchvision takes a second to import
-
-    source = {"cifar10": sources.CIFAR10, "cifar100": sources.CIFAR100}[dataset.name]
-    files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
-    remote = Remote(
-        dataset=dataset.name,
-        directory=data_dir,
-        folder=source.base_folder,
-        files=tuple((name, md5) for name, md5 in files),
-        url=source.url,
-        size="170 MB",
-        damaged=source.filename,
-        fetch=lambda: source(root=data_dir, train=True, download=True),
-    )
-    ensure(remote, download=download)
-    train = source(root=data_dir, train=True, download=False)
-    test = source(root=data_dir, train=False, download=False)
-    return Images(
-        train_images=_channels_first(train.data),
-        train_labels=torch.tensor(train.targets, dtype=torch.int64),
-        test_images=_channels_first(test.data),
-        test_labels=torch.tensor(test.targets, dtype=torch.int64),
-    )
-
-
-def _channels_first(pixels: Any) -> Tensor:
-    """uint8 numpy pixels (N, H, W, C) as a tensor (N, C, H, W)."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-
-
-def _load_svhn(dataset: Dataset, data_dir: Path, *, download: bool) -> Images:
-    """Training images are those of `train` and then those of `extra`, as is usual for this data set."""
-    from torchvision.datasets import SVHN, utils  # torchvision takes a second to import
-
-    parts = {part: tuple(SVHN.split_list[part]) for part in ("train", "extra", "test")}
-
-    def fetch() -> None:
-        for url, name, md5 in parts.values():
-            utils.download_url(url, data_dir, name, md5)  # leaves an intact file alone
-
-    remote = Remote(
-        dataset=dataset.name,
-        directory=data_dir,
-        folder="",
-        files=tuple((name, md5) for _, name, md5 in parts.values()),
-        url=parts["train"][0].rpartition("/")[0],
-        size="1.5 GB",
-        damaged="*_32x32.mat",
-        fetch=fetch,
-    )
-    ensure(remote, download=download)
-    paths = {part: data_dir / name for part, (_, name, _) in parts.items()}
-    train_images, train_labels = _read_svhn(dataset, [paths["train"], paths["extra"]])
-    test_images, test_labels = _read_svhn(dataset, [paths["test"]])
-    return Images(
-        train_images=train_images, train_labels=train_labels, test_images=test_images, test_labels=test_labels
-    )
-
-
-def _read_svhn(dataset: Dataset, paths: list[Path]) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W) and labels (N,) of MATLAB files, one after another.
-
-    All images take 1.9 GB, so they are written where they will stay, a file at a time.
-    """
-    from scipy.io import loadmat  # type: ignore[import-untyped]
-
-    # The files call the digit 0 by 10.
-    labels = [
-        torch.from_numpy(loadmat(path, variable_names=["y"])["y"].astype(np.int64).ravel() % 10) for path in paths
-    ]
-    images = torch.empty((sum(map(len, labels)), dataset.channels, dataset.height, dataset.width), dtype=torch.uint8)
-    for path, place in zip(paths, images.split([len(own) for own in labels]), strict=True):
-        pixels = loadmat(path, variable_names=["X"])["X"]  # (H, W, C, N)
-        place.copy_(torch.from_numpy(pixels).permute(3, 2, 0, 1))
-    return images, torch.cat(labels)

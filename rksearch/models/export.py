@@ -1,8 +1,8 @@
-"""Networks for code outside of rksearch: weights, spec, a model card, and programs in standard formats.
+"""Networks for other people's code: weights, spec and a model card in a directory, and programs in standard formats.
 
 A directory holds `model.safetensors` (every parameter and buffer once, float32), `spec.json` (name, facts about the
 images, counts, checksum of the weights) and `README.md`; on request `model.pt2` (`torch.export`) and `model.onnx`.
-`load` reads the first two and unpickles nothing.
+`load` reads the first two, and nothing in them is ever unpickled.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,25 @@ from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
 from rksearch import __version__
-from rksearch.arch import ArchSpec, ImageShape, parse
+from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
+from rksearch.data.facts import Dataset
 from rksearch.errors import ExportError
 from rksearch.models import build
 
 FORMAT = 1
 WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"
 
-SHAPE = tuple(field.name for field in fields(ImageShape))
-FACTS = ("name", "mean", "std", "source")
-"""What an export records of a data set besides the shape of its images."""
-
 TOLERANCE = 1e-4
 """Largest difference between a program's logits and ours, as a share of the largest logit (or of 1)."""
 
 
-def export(model: nn.Module, spec: ArchSpec, data: ImageShape, directory: Path, *, origin: str) -> None:
+def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, origin: str) -> None:
     """Write weights, spec and model card of a built network.
 
     Args:
-        model: the module that `build(spec, data)` made, with any weights.
-        spec: the architecture.
-        data: the data set, whose shape of images and `FACTS` are recorded.
+        model: the module that `build(spec, data)` made, with whatever weights.
+        spec, data: what it was built from.
         directory: made where it is missing; files of an earlier export are replaced.
         origin: where the weights come from, in words, for the model card.
 
@@ -56,7 +51,7 @@ def export(model: nn.Module, spec: ArchSpec, data: ImageShape, directory: Path, 
         "format": FORMAT,
         "name": str(spec),
         "family": spec.family,
-        "data": {fact: getattr(data, fact) for fact in (*SHAPE, *FACTS)},
+        "data": data.facts(),
         **counted._asdict(),
         "origin": origin,
         "rksearch": __version__,
@@ -91,14 +86,14 @@ def load(directory: str | Path) -> nn.Module:
         raise ExportError(
             f"an export holds {SPEC} and {WEIGHTS}, but {directory} cannot be read ({error}); export it again"
         ) from error
-    spec, shape = _described(record, directory)
+    spec, data = _described(record, directory)
     if hashlib.sha256(weights).hexdigest() != record.get("weights_sha256"):
         raise ExportError(f"{directory / WEIGHTS} must have the checksum of {SPEC}, but it is another; export it again")
     try:
         stored = tensors_of(weights)
     except SafetensorError as error:
         raise ExportError(f"{directory / WEIGHTS} is not a safetensors file ({error}); export it again") from error
-    model = build(spec, shape)
+    model = build(spec, data)
     wanted = _tensors(model)
     shapes = {name: tuple(t.shape) for name, t in wanted.items()}
     if shapes != {name: tuple(t.shape) for name, t in stored.items()}:
@@ -109,7 +104,7 @@ def load(directory: str | Path) -> nn.Module:
     return model.eval()
 
 
-def export_program(model: nn.Module, shape: ImageShape, path: Path) -> float:
+def export_program(model: nn.Module, data: Dataset, path: Path) -> float:
     """Write the network as a `torch.export` program for any batch size, and run the file against the module.
 
     Returns:
@@ -119,14 +114,14 @@ def export_program(model: nn.Module, shape: ImageShape, path: Path) -> float:
         ExportError: the program's logits are not the module's.
     """
     model = model.eval()
-    program = torch.export.export(model, (_images(shape, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    program = torch.export.export(model, (_images(data, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
     torch.export.save(program, path)
-    images = _images(shape, 3)
+    images = _images(data, 3)
     with torch.no_grad():
         return _agreement(path, torch.export.load(path).module()(images), model(images))
 
 
-def export_onnx(model: nn.Module, shape: ImageShape, path: Path) -> float:
+def export_onnx(model: nn.Module, data: Dataset, path: Path) -> float:
     """Write the network as ONNX for any batch size, and run the file by onnxruntime against the module.
 
     Returns:
@@ -143,7 +138,7 @@ def export_onnx(model: nn.Module, shape: ImageShape, path: Path) -> float:
     model = model.eval()
     torch.onnx.export(
         model,
-        (_images(shape, 2),),
+        (_images(data, 2),),
         path,
         dynamo=True,
         verbose=False,
@@ -152,7 +147,7 @@ def export_onnx(model: nn.Module, shape: ImageShape, path: Path) -> float:
         output_names=["logits"],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
     )
-    images = _images(shape, 3)
+    images = _images(data, 3)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
@@ -170,10 +165,10 @@ def _agreement(path: Path, theirs: Tensor, ours: Tensor) -> float:
     return difference
 
 
-def _images(shape: ImageShape, count: int) -> Tensor:
+def _images(data: Dataset, count: int) -> Tensor:
     """Images of normal noise, the same ones in every call."""
-    size = (count, shape.channels, shape.height, shape.width)
-    return torch.randn(size, generator=torch.Generator().manual_seed(count))
+    shape = (count, data.channels, data.height, data.width)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(count))
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -181,14 +176,15 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _described(record: Any, directory: Path) -> tuple[ArchSpec, ImageShape]:
+def _described(record: Any, directory: Path) -> tuple[ArchSpec, Dataset]:
     try:
         if record["format"] != FORMAT:
             raise ExportError(
                 f"{directory / SPEC} must be of format {FORMAT}, but it is of {record['format']!r}; "
                 f"load it with rksearch {record.get('rksearch')}"
             )
-        return parse(record["name"]), ImageShape(**{number: record["data"][number] for number in SHAPE})
+        facts = {**record["data"], "mean": tuple(record["data"]["mean"]), "std": tuple(record["data"]["std"])}
+        return parse(record["name"]), Dataset(**facts)
     except (KeyError, TypeError) as error:
         raise ExportError(f"{directory / SPEC} must describe a network, but it does not ({error})") from error
 

@@ -1,34 +1,30 @@
-"""Training recipes as values: the optimiser, its schedule and how long.
-
-`paper` is what the RKNet paper trains with on CIFAR, and the DenseNet code before it: SGD with Nesterov momentum 0.9,
-weight decay 1e-4 on every parameter, learning rate 0.1 divided by 10 after 1/2 and 3/4 of 300 epochs, batch 64.
-`short` keeps the optimiser, but anneals the rate along a cosine after a brief warm-up, which comes closest to the
-final error when only a few epochs are affordable.
-"""
+"""Training recipes as values: the optimiser, its schedule and the number of epochs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from rksearch.errors import SpaceError, nearest
+from rksearch.errors import SpaceError
+
+SCHEDULES = ("step", "cosine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How one network is trained.
+    """Settings of the training of one network.
 
     Attributes:
-        name: the built-in recipe that this one is, or started from.
+        name: the shipped recipe that this one is, or was changed from.
         epochs: passes over the training images.
         batch_size: images in one step; the last, smaller batch of an epoch is used too.
         lr: highest learning rate.
         schedule: `step` divides the rate by 10 after each of `milestones`; `cosine` lets it fall to zero step by step.
         milestones: fractions of `epochs` after which `step` divides, rounded to whole epochs.
         warmup: fraction of all steps over which `cosine` first rises linearly from zero.
-        momentum, nesterov, weight_decay: of SGD; decay applies to every parameter.
+        momentum, nesterov, weight_decay: settings of SGD; decay applies to every parameter.
         augment: whether training images are randomly cropped and, where the data set allows, flipped.
     """
 
@@ -49,7 +45,7 @@ class Recipe:
             (self.epochs >= 1, "epochs must be at least 1", self.epochs),
             (self.batch_size >= 2, "batch_size must be at least 2 (batch norm needs two images)", self.batch_size),
             (self.lr > 0, "lr must be above 0", self.lr),
-            (self.schedule in ("step", "cosine"), "schedule must be step or cosine", self.schedule),
+            (self.schedule in SCHEDULES, "schedule must be step or cosine", self.schedule),
             (all(0 < m < 1 for m in self.milestones), "milestones must lie between 0 and 1", self.milestones),
             (0 <= self.warmup < 1, "warmup must be at least 0 and below 1", self.warmup),
             (0 <= self.momentum < 1, "momentum must be at least 0 and below 1", self.momentum),
@@ -82,27 +78,3 @@ class Recipe:
         known = {f.name for f in fields(cls)}
         values = {k: v for k, v in record.items() if k in known}
         return cls(**{**values, "milestones": tuple(values["milestones"])})
-
-
-RECIPES: dict[str, Recipe] = {
-    r.name: r
-    for r in (
-        Recipe(name="paper", epochs=300),
-        Recipe(name="short", epochs=30, schedule="cosine", warmup=0.1),
-    )
-}
-
-
-def recipe(name: str, **overrides: Any) -> Recipe:
-    """The built-in recipe `name`, with some of its fields replaced.
-
-    Raises:
-        SpaceError: no recipe or field of that name, or a value that breaks a rule.
-    """
-    if name not in RECIPES:
-        raise SpaceError(f"the recipe must be one of {', '.join(RECIPES)}, but got {name!r}{nearest(name, RECIPES)}")
-    known = [f.name for f in fields(Recipe) if f.name != "name"]
-    for key in overrides:
-        if key not in known:
-            raise SpaceError(f"a recipe has the fields {', '.join(known)}, but got {key!r}{nearest(key, known)}")
-    return replace(RECIPES[name], **overrides)

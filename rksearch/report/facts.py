@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import datasets
 from rksearch.report import text
 from rksearch.report.prose import plan, run_name, space
 from rksearch.report.racing import racing, racing_plan, racing_sentence
@@ -59,7 +59,7 @@ def _run(history: History) -> str:
 
 def _data(history: History, tables: Tables) -> str:
     name = space(history).get("dataset") or next((spec.dataset for spec, _ in history.trials.values()), "")
-    source = f": {DATASETS[name].source}" if name in DATASETS else ""
+    source = f": {datasets.get(name).source}" if name in datasets else ""
     used = sorted({(r.train_images, r.val_images) for r in tables.trials if r.train_images and r.val_images})
     counts = "; ".join(f"{train:,} images trained on, {val:,} for validation" for train, val in used)
     return f"{name}{source}{'; ' if counts and name else ''}{counts}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rksearch.arch import Period, family_of, parse
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import datasets
 from rksearch.results import fronts as front
 from rksearch.results.fronts import ArchSummary, BaselineRow, Cost, FrontRow, HypervolumeBand, Reference
 from rksearch.results.hypervolume_history import Progress, progress
@@ -179,7 +179,7 @@ def reference(history: History, items: Sequence[ArchSummary], cost: Cost) -> Ref
     space = (history.run or {}).get("space", {})
     entry, field = ("largest", "params") if cost is front.by_params else ("most_macs", "macs")
     known = (space.get(entry) or {}).get(field)
-    dataset = DATASETS.get(space.get("dataset", ""))
+    dataset = datasets.items().get(space.get("dataset", ""))
     return Reference(
         cost=float(known or max((cost(i) for i in items), default=1)),
         error_pct=100 * (1 - 1 / dataset.classes) if dataset else 100.0,

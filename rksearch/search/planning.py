@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.plan import ImportedObservation, Plan, RacingRule
 from rksearch.search.objectives import objective
 from rksearch.space import RacingPlan, SpaceDefinition

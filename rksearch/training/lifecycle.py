@@ -23,8 +23,9 @@ from rksearch.arch import ArchSpec, draws_random_numbers, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.arch.layout import layout
 from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches, batch_bounds, full_batch_images
+from rksearch.data.dataset import Images
 from rksearch.data.facts import Dataset, dataset
-from rksearch.data.images import Images, Split, load_images, split
+from rksearch.data.images import Split, load_images, split
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute

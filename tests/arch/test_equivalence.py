@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from rksearch.arch import Solver, canonical, parse
 from rksearch.arch.cost import cost
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import dataset
 from rksearch.errors import SpaceError, SpecError
 from rksearch.models import build
 from rksearch.space import parse_space
 
-DIGITS = DATASETS["digits"]
+DIGITS = dataset("digits")
 
 SAME = [
     # (a method, the method that stands for it), by the rule of `rksearch.arch.equivalence`

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rksearch.bench.precision_comparison import compare_precision, summary
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.training.engine.device import has_native_bf16
 from rksearch.training.execution import Execution
 

@@ -16,7 +16,7 @@ from rksearch.bench.optimisations import batched_gradients
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
 from rksearch.bench.train import BenchSettings
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import dataset
 from rksearch.models import build
 from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.recipes.recipe import Recipe
@@ -27,7 +27,7 @@ from tests.helpers.command_line import rksearch
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
-DATA = replace(DATASETS["cifar10"], height=8, width=8)
+DATA = replace(dataset("cifar10"), height=8, width=8)
 SETTINGS = BenchSettings(device=CPU, precision="fp32", batch_size=6)
 
 
@@ -46,7 +46,7 @@ def test_every_variant_of_the_dense_block_computes_the_same(variant: type[nn.Mod
 
 
 def test_the_other_variants_of_the_time_step_are_the_same_step() -> None:
-    step = dense.time_step(DATASETS["cifar10"])
+    step = dense.time_step(dataset("cifar10"))
     y = torch.randn(2, 12, 8, 8)
     assert torch.equal(dense.OfOneConcatenation(step)(y), step(y))
     assert torch.equal(dense.Concatenated(step, side_by_side)(y), step(y))
@@ -76,7 +76,7 @@ def test_batched_seeds_have_the_gradients_of_separate_networks(name: str) -> Non
 
 
 def test_the_roofline_adds_up_a_network_by_hand() -> None:
-    net = layout(parse("DenseNet-13-k4"), DATASETS["digits"])
+    net = layout(parse("DenseNet-13-k4"), dataset("digits"))
     values = 0
     for row in net.rows:
         into, out = row.in_channels * row.in_size.area, row.out_channels * row.out_size.area

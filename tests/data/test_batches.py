@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rksearch.data.batches import DeviceImages, TrainBatches, batch_bounds
-from rksearch.data.facts import DATASETS, Dataset
+from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import DataError
 
 CPU = torch.device("cpu")
-TINY = replace(DATASETS["cifar10"], height=5, width=7, mean=(100.0, 120.5, 7.0), std=(50.0, 61.0, 3.0), crop_padding=2)
+TINY = replace(dataset("cifar10"), height=5, width=7, mean=(100.0, 120.5, 7.0), std=(50.0, 61.0, 3.0), crop_padding=2)
 
 
 def pictures(count: int, data: Dataset, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from rksearch.data import downloads
-from rksearch.data.facts import DATASETS
-from rksearch.data.images import Images, load_images, split
+from rksearch.data.dataset import Images
+from rksearch.data.facts import dataset
+from rksearch.data.images import load_images, split
 from rksearch.errors import DataError
 from tests.helpers.web_server import serving
 
-DIGITS = DATASETS["digits"]
-CIFAR = DATASETS["cifar10"]
+DIGITS = dataset("digits")
+CIFAR = dataset("cifar10")
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +248,6 @@ def test_a_directory_that_cannot_be_written(mirror: Mirror, tmp_path: Path) -> N
 def test_a_download_that_never_ends_elsewhere(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "DOWNLOAD_WAIT_S", 0.1)
     lock = tmp_path / ".cifar-10-batches-py.lock"
-    busy = DataError("unexpected")
-    with downloads.file_lock(lock, wait_s=0, busy=busy), pytest.raises(DataError, match="another process"):
+    with FileLock(lock), pytest.raises(DataError, match="another process"):
         load_images(CIFAR, tmp_path)
     assert mirror.requests == []

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from filelock import FileLock
 from scipy.io import savemat  # type: ignore[import-untyped]
 
 from rksearch.data import downloads
 from rksearch.data.batches import DeviceImages
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import dataset
 from rksearch.data.images import load_images, split
 from rksearch.errors import DataError
 from tests.helpers.web_server import serving
 
-SVHN = DATASETS["svhn"]
+SVHN = dataset("svhn")
 SIZES = {"train": 40, "extra": 70, "test": 20}
 
 
@@ -144,9 +145,6 @@ def test_a_directory_that_cannot_be_written(mirror: Mirror, tmp_path: Path) -> N
 
 def test_a_download_that_never_ends_elsewhere(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "DOWNLOAD_WAIT_S", 0.1)
-    with (
-        downloads.file_lock(tmp_path / ".svhn.lock", wait_s=0, busy=DataError("unexpected")),
-        pytest.raises(DataError, match="another process"),
-    ):
+    with FileLock(tmp_path / ".svhn.lock"), pytest.raises(DataError, match="another process"):
         load_images(SVHN, tmp_path)
     assert mirror.requests == []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.arch import Period, RKNet
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.fronts import ArchSummary, rk_front, summarise
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, Role, TrialResult, TrialSpec

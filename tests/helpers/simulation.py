@@ -9,7 +9,7 @@ from typing import Any
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import dataset
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec

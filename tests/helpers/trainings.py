@@ -8,7 +8,7 @@ import torch
 
 from rksearch.arch import parse
 from rksearch.data.batches import DeviceImages, TrainBatches
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import dataset
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.compiling import EAGER, Choice
@@ -17,7 +17,7 @@ from rksearch.training.engine.programs import Recorder
 from rksearch.training.trainer import Trainer, seed_everything
 
 CPU = torch.device("cpu")
-DATA = replace(DATASETS["cifar10"], height=16, width=16)
+DATA = replace(dataset("cifar10"), height=16, width=16)
 RECIPE = Recipe(name="x", epochs=3, batch_size=16, lr=0.02, schedule="cosine", warmup=0.2, weight_decay=1e-3)
 NETWORKS = ["RKNet-BC-k4-m2_2_3-1x2s_2x1_1x1", "DenseNet-BC-16-k4", "ResNet-8"]
 COMPILED = Choice(compiled=True, reason="for the test")

@@ -13,7 +13,7 @@ from rksearch.errors import ExportError
 from rksearch.models import build
 from rksearch.models import export as exporting
 from rksearch.models.witness import count_params
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialSpec
 from rksearch.results.run_dir import RunDir

@@ -11,7 +11,7 @@ import pytest
 
 from rksearch.arch import ArchSpec, Period, RKNet, parse
 from rksearch.arch.cost import Cost, cost
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import dataset
 from rksearch.results.effects import Effect, effects, factors_of
 from rksearch.results.fronts import ArchSummary
 from rksearch.results.uncertainty import error_of
@@ -20,7 +20,7 @@ from tests.helpers.ledgers import summary
 
 @cache
 def counted(spec: RKNet) -> Cost:
-    return cost(spec, DATASETS["digits"])
+    return cost(spec, dataset("digits"))
 
 
 def nets() -> list[RKNet]:

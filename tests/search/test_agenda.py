@@ -463,7 +463,7 @@ def test_seeds_are_functions_of_architecture_and_replicate_alone():
 
 
 def new_spec():
-    from rksearch.recipes.recipe import recipe
+    from rksearch.recipes.shipped import recipe
     from rksearch.results.records import TrialSpec
 
     return TrialSpec(arch="ResNet-8", dataset="digits", recipe=recipe("short"))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.errors import RunError
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialSpec
 from rksearch.search.driver import mirror_address

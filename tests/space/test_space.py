@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rksearch.arch import DenseNet, Period, RKNet, parse
 from rksearch.arch.cost import cost
 from rksearch.arch.layout import layout
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import dataset
 from rksearch.errors import SpaceError
 from rksearch.space import Space, describe_space, load_space, parse_space, shipped_spaces
 from rksearch.space.counting import census, dominance, extremes, members, nearby, proposals
@@ -60,7 +60,7 @@ def period_name(s, r, share, method):
 
 def brute_force(document):
     """Every (name, params, macs, depth) that is allowed, one spec at a time, and how many combinations were listed."""
-    data = DATASETS[document["dataset"]]
+    data = dataset(document["dataset"])
     combinations, found = 0, {}
     keys = ("m", "s", "r", "share", "method")
     per_period = [list(product(*(p.get(key, [None]) for key in keys))) for p in document["periods"]]
@@ -255,7 +255,7 @@ def test_what_is_no_member_says_why(tiny):
     with pytest.raises(SpaceError, match="tiny: ResNet-8 is not among the choices"):
         tiny.index(parse("ResNet-8"))
     over = parse("RKNet-BC-k8-m2_8-2x2_2x2")
-    params = cost(over, DATASETS["digits"]).params
+    params = cost(over, dataset("digits")).params
     with pytest.raises(SpaceError, match=f"over or under budget: params {params:,} must be 1,000 to 30,000"):
         tiny.index(over)
     for index in (-1, len(tiny)):

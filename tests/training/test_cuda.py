@@ -13,7 +13,7 @@ import torch
 
 from rksearch.arch import parse
 from rksearch.data.batches import DeviceImages, TrainBatches
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import dataset
 from rksearch.errors import TrialFailed
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
@@ -29,7 +29,7 @@ from tests.helpers.measured import measure_step
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 
 DEVICE = torch.device("cuda")
-DATA = replace(DATASETS["cifar10"], height=16, width=16)
+DATA = replace(dataset("cifar10"), height=16, width=16)
 RECIPE = Recipe(name="x", epochs=3, batch_size=16, lr=0.01, schedule="cosine", warmup=0.2, weight_decay=1e-3)
 NETWORKS = ["RKNet-BC-k4-m2_2_3-1x2s_2x1_1x1", "DenseNet-BC-16-k4", "ResNet-8"]
 
@@ -133,7 +133,7 @@ def test_dropout_draws_anew_in_every_replay() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["DenseNet-40-k12", "ResNet-20", "RKNet-BC-k8-m2_4_6-1x2s_1x1_1x1"])
 def test_the_peak_of_a_step_is_predicted_within_15_percent(name: str, precision: Precision) -> None:
-    data = DATASETS["cifar10"]
+    data = dataset("cifar10")
     model = build(parse(name), data).to(device=DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
     found = measure_step(model, data, 64, precision)
     assert footprint(parse(name), data, 64, precision).step_peak == pytest.approx(found.peak, rel=0.15)

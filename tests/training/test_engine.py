@@ -18,7 +18,7 @@ from rksearch.arch.layout import layout
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.usual import as_usually_written
 from rksearch.data.batches import DeviceImages, TrainBatches
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import dataset
 from rksearch.errors import DeviceError
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
@@ -247,7 +247,7 @@ def test_where_compiling_fails_the_training_goes_on_without_it(
 
 
 def chosen(wanted: str, *, name: str = "DenseNet-BC-100-k12", images: int = 10**7, threads: int = 2) -> Choice:
-    return choose(wanted, layout(parse(name), DATASETS["cifar10"]), CPU, images=images, threads=threads)
+    return choose(wanted, layout(parse(name), dataset("cifar10")), CPU, images=images, threads=threads)
 
 
 def with_compiler(monkeypatch: pytest.MonkeyPatch, present: bool) -> None:
@@ -256,7 +256,7 @@ def with_compiler(monkeypatch: pytest.MonkeyPatch, present: bool) -> None:
 
 def test_compiling_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     with_compiler(monkeypatch, True)
-    net = layout(parse("DenseNet-BC-100-k12"), DATASETS["cifar10"])
+    net = layout(parse("DenseNet-BC-100-k12"), dataset("cifar10"))
     enough = int(compile_s(net) / saved_s_per_image(net, 2))
     assert not chosen("auto", images=enough).compiled
     assert chosen("auto", images=enough + 1).compiled

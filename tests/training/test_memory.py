@@ -10,7 +10,7 @@ from rksearch.data.facts import dataset
 from rksearch.errors import TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.training.engine.precision import Precision
 from rksearch.training.memory import MemoryPlan, activation_bytes, fits, footprint, plan_memory
 from tests.helpers.measured import StepMemory, measure_evaluation, measure_step

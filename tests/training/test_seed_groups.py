@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rksearch.arch import ArchSpec, parse
-from rksearch.data.facts import DATASETS, Dataset
+from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.ledger import Ledger
@@ -304,7 +304,7 @@ def test_a_company_pauses_together(tmp_path: Path, apart: tuple[Path, list[Trial
 
 def test_where_memory_is_for_fewer_they_take_turns(tmp_path: Path, apart: tuple[Path, list[TrialResult]]) -> None:
     plan = plan_memory(
-        parse(SPECS[0].arch), DATASETS["digits"], SHORT, "fp32", 2**40, eval_batch_size=256, images=1797 - 360
+        parse(SPECS[0].arch), dataset("digits"), SHORT, "fp32", 2**40, eval_batch_size=256, images=1797 - 360
     )
     for room, sizes in ((2.0, [1, 1, 1]), (2.5, [2, 2, 1])):  # 15 % of each are in reserve
         little = int(room * plan.predicted_peak_bytes)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from rksearch.data.batches import DeviceImages, TrainBatches
-from rksearch.data.facts import DATASETS
+from rksearch.data.facts import dataset
 from rksearch.errors import DataError, TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import Epoch
@@ -18,7 +18,7 @@ from rksearch.training.trainer import Trainer, as_trial_failure, evaluate, seed_
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
-DATA = DATASETS["digits"]
+DATA = dataset("digits")
 RECIPE = Recipe(name="short", epochs=5, batch_size=16, lr=0.05, schedule="cosine", warmup=0.2)
 PRECISIONS: list[Precision] = ["fp32", "bf16"]
 

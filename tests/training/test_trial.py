@@ -18,7 +18,7 @@ from torch import nn
 
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import Cost, cost
-from rksearch.data.facts import DATASETS, Dataset
+from rksearch.data.facts import Dataset, dataset
 from rksearch.data.images import load_images
 from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, StorageError, TrialFailed
 from rksearch.models import build
@@ -68,7 +68,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrialResult]:
 
 def test_a_trial_tells_all_it_found(whole: tuple[Path, TrialResult]) -> None:
     _, result = whole
-    counts = cost(parse(SPEC.arch), DATASETS["digits"])
+    counts = cost(parse(SPEC.arch), dataset("digits"))
     assert result.status == "complete"
     assert (result.failure, result.message) == (None, None)
     assert (result.params, result.params_paper, result.macs, result.fvcore_flops) == counts
@@ -221,7 +221,7 @@ def test_a_trial_builds_one_network_which_is_counted_and_then_trained(
     assert result.witness["agree"] is True
     assert built == [counted[0][0]] == [trained[0][0]]
     torch.manual_seed(spec.seed)
-    expected = start(build(parse(arch), DATASETS["digits"]))
+    expected = start(build(parse(arch), dataset("digits")))
     for _, weights, generator in (counted[0], trained[0]):
         assert weights.keys() == expected[1].keys()
         assert all(torch.equal(value, expected[1][name]) for name, value in weights.items())
@@ -257,7 +257,7 @@ def test_a_diverging_trial_fails_with_the_reason_and_the_traceback(tmp_path: Pat
     assert (result.status, result.failure) == ("failed", "non_finite_loss")
     assert "\n" not in str(result.message)
     assert "epoch 1" in str(result.message)
-    assert result.params == cost(parse(SPEC.arch), DATASETS["digits"]).params
+    assert result.params == cost(parse(SPEC.arch), dataset("digits")).params
     assert "TrialFailed" in (trial_dir(tmp_path, spec.id) / "error.txt").read_text()
     with pytest.raises(TrialFailed, match="cannot be tested: the loss must stay finite"):
         trial_module.test_trial(spec, execution(tmp_path))
@@ -283,7 +283,7 @@ def test_an_exception_of_the_network_is_a_failure(tmp_path: Path, monkeypatch: p
 def test_a_trial_recomputes_what_would_not_fit_and_finds_the_same(
     tmp_path: Path, whole: tuple[Path, TrialResult]
 ) -> None:
-    arch, facts = parse(SPEC.arch), DATASETS["digits"]
+    arch, facts = parse(SPEC.arch), dataset("digits")
     peaks = [
         footprint(arch, facts, SPEC.recipe.batch_size, "fp32", recompute=again, eval_batch_size=0).step_peak
         for again in (False, True)
@@ -390,7 +390,7 @@ def test_a_trial_that_another_process_is_running_is_left_alone(tmp_path: Path, m
 
 def test_the_test_set_is_read_with_the_weights_of_the_last_epoch(whole: tuple[Path, TrialResult]) -> None:
     work_dir, _ = whole
-    facts = DATASETS["digits"]
+    facts = dataset("digits")
     model = build(parse(SPEC.arch), facts)
     model.load_state_dict(weights(work_dir))
     images = load_images(facts, work_dir)

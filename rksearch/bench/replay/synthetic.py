@@ -17,7 +17,7 @@ import random
 from dataclasses import dataclass
 
 from rksearch.bench.replay.table import Table, member
-from rksearch.recipes.recipe import recipe
+from rksearch.recipes.shipped import recipe
 from rksearch.results.records import Epoch, TrialResult
 from rksearch.space import Space
 from rksearch.space.counting.members import Priced

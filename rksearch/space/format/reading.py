@@ -11,9 +11,10 @@ from rksearch.arch.closed_forms import Largest, areas
 from rksearch.arch.families import searchable
 from rksearch.arch.layout import layout
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.data.facts import DATASETS, Dataset
+from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import SpaceError, SpecError, nearest
-from rksearch.recipes.recipe import RECIPES, Recipe, recipe
+from rksearch.recipes.recipe import Recipe
+from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
 from rksearch.space.counting.family import families as known_families
 from rksearch.space.counting.family import family
 from rksearch.space.definition import LEARNED, Budget, PeriodChoices, SpaceDefinition, solver_of
@@ -61,7 +62,7 @@ def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition
     def optional(key: str, read: Callable[[Entry], Any], default: Any) -> Any:
         return read(entries[key]) if key in entries else default
 
-    data = DATASETS[entries["dataset"].one_of(DATASETS)]
+    data = dataset(entries["dataset"].one_of(datasets.items()))
     families, growth_rates, periods, constraints = _choices(entries, data, file)
     architectures = _listed_architectures(entries, data)
     params, macs, depth = optional("budgets", lambda e: _budgets(e, data), (Budget(), Budget(), Budget()))
@@ -80,7 +81,7 @@ def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition
         params=params,
         macs=macs,
         depth=depth,
-        recipe=optional("recipe", _recipe, RECIPES["short"]),
+        recipe=optional("recipe", _recipe, recipe(DEFAULT_RECIPE)),
         train_images=optional("train_images", lambda e: None if e.is_null else e.integer(data.classes), None),
         baselines=baselines,
         known=known,
@@ -307,10 +308,10 @@ def _seeds(entry: Entry) -> tuple[int, int]:
 
 def _recipe(entry: Entry) -> Recipe:
     if not entry.is_mapping:
-        return RECIPES[entry.one_of(RECIPES)]
-    types = {f.name: type(getattr(RECIPES["paper"], f.name)) for f in fields(Recipe)}
+        return recipe(entry.one_of(recipes()))
+    types = {f.name: type(getattr(recipe(DEFAULT_RECIPE), f.name)) for f in fields(Recipe)}
     entries = entry.mapping(required=("name",), optional=(name for name in types if name != "name"))
-    base = entries.pop("name").one_of(RECIPES)
+    base = entries.pop("name").one_of(recipes())
     read: dict[type, Callable[[Entry], Any]] = {
         int: lambda e: e.integer(1, MAX_NUMBER),
         float: Entry.number,

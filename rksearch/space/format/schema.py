@@ -11,8 +11,9 @@ from typing import Any
 from rksearch.arch import MAX_NUMBER
 from rksearch.arch.families import searchable
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.data.facts import DATASETS
-from rksearch.recipes.recipe import RECIPES, Recipe
+from rksearch.data.facts import datasets
+from rksearch.recipes.recipe import Recipe
+from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
 from rksearch.space.definition import LEARNED
 from rksearch.space.format.reading import BUDGETS, CHOICES, MAX_COUNT, OPTIONAL, REQUIRED
 from rksearch.space.vocabulary import OBJECTIVES, RANKS, SAMPLERS
@@ -72,7 +73,7 @@ def _properties() -> dict[str, Schema]:
     architectures = _list({"type": "string", "pattern": "^[A-Z]"}, at_least=0)
     return {
         "description": _say({"type": "string"}, "what the space is for, in a line"),
-        "dataset": _say({"enum": list(DATASETS)}, "decides input size and classes, and so every count"),
+        "dataset": _say({"enum": list(datasets.items())}, "decides input size and classes, and so every count"),
         "families": _say(_list({"enum": list(searchable())}), "kinds of networks; dense_bc when left out"),
         "growth_rate": _say(_list(POSITIVE), "choices of k, the channels that a layer adds"),
         "periods": _say(
@@ -86,7 +87,7 @@ def _properties() -> dict[str, Schema]:
             {**architectures, "minItems": 1}, "names of the candidates, in place of growth_rate and periods"
         ),
         "budgets": _say(_object(dict.fromkeys(BUDGETS, budget)), "limits of what candidates may cost, ends included"),
-        "recipe": _say({"anyOf": [{"enum": list(RECIPES)}, _recipe()]}, "how candidates are trained"),
+        "recipe": _say({"anyOf": [{"enum": list(recipes())}, _recipe()]}, "how candidates are trained"),
         "train_images": _say(
             {"type": ["integer", "null"], "minimum": 1}, "how many training images to use; null for all"
         ),
@@ -151,8 +152,8 @@ def _recipe() -> Schema:
         str: {"type": "string"},
         tuple: _list({"type": ["number", "string"]}),
     }
-    properties = {f.name: kinds[type(getattr(RECIPES["paper"], f.name))] for f in fields(Recipe)}
-    return _object({**properties, "name": {"enum": list(RECIPES)}}, ("name",))
+    properties = {f.name: kinds[type(getattr(recipe(DEFAULT_RECIPE), f.name))] for f in fields(Recipe)}
+    return _object({**properties, "name": {"enum": list(recipes())}}, ("name",))
 
 
 def _object(properties: dict[str, Schema], required: tuple[str, ...] = ()) -> Schema:

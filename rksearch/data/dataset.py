@@ -1,0 +1,89 @@
+"""A data set as a value: facts for layouts, costs and spaces, and the function that loads its images.
+
+This module imports no torch. `rksearch.data.facts` has all data sets by name, `rksearch.data.images` loads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rksearch.arch.image import ImageShape
+from rksearch.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """A data set in memory: uint8 pixels (N, C, H, W) and int64 labels (N,), on the CPU."""
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+Loader: TypeAlias = Callable[[Path, bool], Images]
+"""Loads all images of a data set.
+
+Called with the directory for data sets that the user chose, and whether missing files may be downloaded to it. A
+loader imports torch and other large packages when it is called, and raises `DataError` when it fails.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset(ImageShape):
+    """A labelled image data set.
+
+    Attributes:
+        name: name in commands, space files and records.
+        mean, std: normalisation of each channel, on the 0..255 scale of the stored pixels.
+        normalisation: source of `mean` and `std`, in words.
+        crop_padding: zero padding on every side before the random crop, in pixels; 0 for no random crop.
+        flip: whether a mirrored image keeps its label.
+        val_fraction: share of the training images of each class that is held out for validation.
+        source: origin of the images, in words; reports show it.
+        licence: terms of use, or what is known of them.
+        citation: publication to cite.
+        load: loads the images; None for a data set that is known for building and counting only. Two data sets with
+            equal facts are equal, whatever function loads them.
+
+    Raises:
+        DataError: a fact breaks a rule.
+    """
+
+    name: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    normalisation: str = ""
+    crop_padding: int = 0
+    flip: bool = False
+    val_fraction: float = 0.1
+    source: str = ""
+    licence: str = ""
+    citation: str = ""
+    # A function that was sent to another process differs from the original, so it takes no part in equality.
+    load: Loader | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        rules: list[tuple[bool, str, object]] = [
+            (min(self.channels, self.height, self.width) >= 1, "channels, height and width must be at least 1",
+             (self.channels, self.height, self.width)),
+            (self.classes >= 2, "classes must be at least 2", self.classes),
+            (len(self.mean) == len(self.std) == self.channels, "mean and std must have one number per channel",
+             (self.mean, self.std)),
+            (all(value > 0 for value in self.std), "std must be above 0", self.std),
+            (self.crop_padding >= 0, "crop_padding must be at least 0", self.crop_padding),
+            (0 < self.val_fraction < 1, "val_fraction must lie between 0 and 1", self.val_fraction),
+        ]  # fmt: skip
+        for holds, rule, value in rules:
+            if not holds:
+                raise DataError(f"data set {self.name}: {rule}, but got {value!r}; correct it")
+
+    def facts(self) -> dict[str, Any]:
+        """All attributes but the loader, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "load"}
