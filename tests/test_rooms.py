@@ -17,6 +17,9 @@ PACKAGE = ROOT / "rksearch"
 FACTS = "data.facts"
 """The one module of `data` that needs no torch."""
 
+SAMPLERS = "search.samplers.registry"
+"""Names and titles of the samplers, which reports show; it imports nothing heavy."""
+
 NEIGHBOURS: dict[str, set[str]] = {
     "arch": set(),
     "recipes": set(),
@@ -26,7 +29,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "results": {"arch", "recipes", FACTS},
     "training": {"arch", "recipes", "data", "models", "results"},
     "search": {"arch", "recipes", "data", "space", "results", "training"},
-    "report": {"arch", "recipes", FACTS, "space", "results"},
+    "report": {"arch", "recipes", FACTS, "space", "results", SAMPLERS},
     "bench": {"arch", "recipes", "data", "models", "space", "training", "results", "search", "report"},
     "api": {"arch", "recipes", "data", "models", "space", "training", "results", "search", "report", "bench"},
     "cli": {"arch", "recipes", "data", "models", "space", "training", "results", "search", "report", "bench", "api"},
@@ -170,7 +173,6 @@ UPWARD: set[Edge] = {
     ("results.columns", "report.text"),
     ("results.frames", "report.choices"),
     ("results.frames", "report.status"),
-    ("space.plan", "search.objectives"),
 }
 CIRCLES: list[list[str]] = [
     ["results.fronts", "results.uncertainty"],

@@ -14,6 +14,7 @@ from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir, next_free
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.resources import Resources
+from rksearch.search.samplers.registry import samplers
 from rksearch.search.view import Silent, View
 from rksearch.space import Space, load_space
 
@@ -60,7 +61,7 @@ def plan_run(
     """
     from rksearch.search.imports import imported
 
-    loaded = load_space(str(space))
+    loaded = load_space(str(space), samplers=samplers.items())
     asked = asked or Asked()
     plan = plan_of(loaded.definition, asked, members=len(loaded))
     if imports:

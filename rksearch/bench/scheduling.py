@@ -1,4 +1,4 @@
-"""What scheduling costs: a run whose trials only sleep, on real Ray: how busy slots are, and how the driver grows.
+"""Overhead of scheduling: a run on real Ray whose trials only sleep; busy share of the slots, growth of the driver.
 
 Ray Tune keeps every trial of a run until the run ends. What a trial reported is dropped when it has ended
 (`rksearch.search.ray.tune.forget`); that leaves Tune's own bookkeeping and our record of the trial, in all 10 to 13
@@ -33,20 +33,20 @@ from rksearch.search.view import Silent
 from rksearch.training.execution import Execution
 
 WARM_UP = 0.3
-"""Of the trials, this share comes before the driver's growth is measured: by then workers have started."""
+"""Share of the trials before the growth of the driver is measured: by then workers have started."""
 
 FEWEST = 200
-"""With fewer trials nothing is said about growth."""
+"""Minimum number of trials from which growth is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overhead:
-    """How busy the slots were, and how the driver grew.
+class SchedulingOverhead:
+    """Busy share of the slots, and growth of the driver.
 
     Attributes:
         slots: trials at a time.
-        trials: how many there were.
-        trial_s: for how long each slept, in seconds.
+        trials: number of trials.
+        trial_s: seconds that each slept.
         span_s: seconds from the first start to the last end.
         busy_pct: sleeping time of all trials, in percent of the slots' time in that span.
         longest_gap_s: the longest time between the end of a trial and the next start of one.
@@ -67,7 +67,7 @@ class Overhead:
         return asdict(self)
 
 
-def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> Overhead:
+def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> SchedulingOverhead:
     """Let Ray, started on this machine, perform trials that only sleep.
 
     Args:
@@ -86,7 +86,7 @@ def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> Ov
         raise RunError(f"a measurement needs a directory of its own, but {directory} holds a run; choose another one")
     run_dir.work.mkdir(parents=True, exist_ok=True)
     sleepers = _Sleepers(trials)
-    state = RunState(Ledger(run_dir.path), lambda history: sleepers, None)
+    state = RunState(Ledger(run_dir.path), lambda history: sleepers)
     # Ray counts CPUs in ten-thousandths; rounded down, so that all slots fit.
     share = math.floor(1e4 * (os.cpu_count() or 1) / slots) / 1e4
     execution = Execution(work_dir=str(run_dir.work), data_dir="")
@@ -97,7 +97,7 @@ def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> Ov
     return _overhead([(t["start"], t["end"]) for t in times], slots=slots, trial_s=trial_s, growth=growth)
 
 
-def sleep_text(found: Overhead) -> str:
+def sleep_text(found: SchedulingOverhead) -> str:
     """The same for people."""
     grown = "" if found.driver_kib_per_trial is None else f"; driver: {found.driver_kib_per_trial:.1f} KiB a trial"
     return (
@@ -124,13 +124,15 @@ def resident_kib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**10
 
 
-def _overhead(times: list[tuple[float, float]], *, slots: int, trial_s: float, growth: float | None) -> Overhead:
+def _overhead(
+    times: list[tuple[float, float]], *, slots: int, trial_s: float, growth: float | None
+) -> SchedulingOverhead:
     span_s = max(end for _, end in times) - min(start for start, _ in times)
     starts = sorted(start for start, _ in times)
     ends = sorted(end for _, end in times)
     # The first trials fill the slots; each later one takes the place of one that has ended.
     gaps = [start - end for start, end in zip(starts[slots:], ends, strict=False)]
-    return Overhead(
+    return SchedulingOverhead(
         slots=slots,
         trials=len(times),
         trial_s=trial_s,

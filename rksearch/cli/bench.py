@@ -115,7 +115,7 @@ def bench_search(
     from rksearch.results.environment import environment
 
     if overhead:
-        from rksearch.bench.replay.overhead import measure_overhead, overhead_text
+        from rksearch.bench.replay.proposal_time import measure_overhead, overhead_text
         from rksearch.bench.scheduling import sleep_run, sleep_text
 
         costs = measure_overhead()

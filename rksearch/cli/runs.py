@@ -10,7 +10,8 @@ import click
 
 from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
 from rksearch.cli.options import budget_options, json_option, run_dir_argument, session_options
-from rksearch.space.vocabulary import OBJECTIVES, SAMPLERS
+from rksearch.search.samplers.registry import samplers
+from rksearch.space.plan import OBJECTIVES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--sampler",
-    type=click.Choice(list(SAMPLERS)),
-    help=f"Method that chooses candidates ({'; '.join(f'{name}: {words.does}' for name, words in SAMPLERS.items())}). "
+    type=click.Choice(list(samplers.items())),
+    help=f"Method that chooses candidates ({'; '.join(f'{entry.name}: {entry.description}' for entry in samplers)}). "
     "[default: the space's]",
 )
 @click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")

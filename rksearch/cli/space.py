@@ -39,9 +39,10 @@ def list_spaces(as_json: bool) -> None:
 @json_option
 def show(name: str, html: Path | None, as_json: bool) -> None:
     """Show the size of space NAME (or of a YAML file), what its budgets reject, and its extremes."""
+    from rksearch.search.samplers.registry import samplers
     from rksearch.space import describe_space, load_space
 
-    found = load_space(name)
+    found = load_space(name, samplers=samplers.items())
     if html is not None:
         from rksearch.space.page import space_page
 
@@ -57,9 +58,10 @@ def show(name: str, html: Path | None, as_json: bool) -> None:
 def sample(name: str, count: int, seed: int, as_json: bool) -> None:
     """Draw architectures from space NAME, uniformly and without repetition."""
     from rksearch.arch.cost import cost
+    from rksearch.search.samplers.registry import samplers
     from rksearch.space import load_space
 
-    found = load_space(name)
+    found = load_space(name, samplers=samplers.items())
     members = [(spec, cost(spec, found.definition.dataset)) for spec in found.sample(count, seed)]
     if as_json:
         click.echo(json.dumps([{"name": str(spec), **c._asdict()} for spec, c in members], indent=2))
@@ -73,12 +75,13 @@ def sample(name: str, count: int, seed: int, as_json: bool) -> None:
 @click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .parquet file.")
 def export(name: str, path: Path) -> None:
     """Write all architectures of space NAME, in the order of their names, with params, macs and depth."""
+    from rksearch.search.samplers.registry import samplers
     from rksearch.space import load_space
     from rksearch.space.parquet import write_parquet
 
     if path.suffix != ".parquet":
         raise RunError(f"the file must end in .parquet, but got {str(path)!r}; name it {path.with_suffix('.parquet')}")
-    found = load_space(name)
+    found = load_space(name, samplers=samplers.items())
     try:
         write_parquet(found, path)
     except OSError as error:

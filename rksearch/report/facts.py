@@ -11,7 +11,8 @@ from rksearch.report.prose import plan, run_name, space
 from rksearch.report.racing import racing, racing_plan, racing_sentence
 from rksearch.results.ledger import History
 from rksearch.results.tables import Tables
-from rksearch.space.vocabulary import OBJECTIVES, SAMPLERS
+from rksearch.search.samplers.registry import samplers
+from rksearch.space.plan import OBJECTIVES
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
 """Whose versions are shown, in this order."""
@@ -113,7 +114,7 @@ def search(history: History) -> str:
     sampler = asked.get("sampler") or {}
     name = sampler.get("name")
     # A later version may have samplers that have no words here.
-    name = SAMPLERS[name].title if name in SAMPLERS else name
+    name = samplers.get(name).title if name in samplers else name
     by = f"{name} with seed {sampler['seed']}" if sampler else "an unnamed sampler"
     objectives = [OBJECTIVES.get(name, name) for name in asked.get("objectives") or ()]
     aims = f", for {text.listing(objectives)}" if objectives else ""

@@ -1,16 +1,16 @@
-"""What a search does next, decided from the ledger alone: no Ray, no Optuna, no clock.
+"""The next task of a search, decided from the ledger alone: no Ray, no Optuna, no clock.
 
 Work comes in this order, so that a run that is cut short has the comparisons first:
 
 1. baselines, then the paper's known configurations, all to the end;
-2. candidates that the sampler chooses, until the plan's number is reached or the space is exhausted. Where they race,
-   a trial that may go on from a rung goes before a new one; what is left behind when none is new is pruned;
-3. further seeds for the baselines, and, once the race is over, for what then stands on the front (by parameters or by
-   MACs), until every member of the front has all its seeds;
-4. further seeds, as many as the plan says, one by one for the architecture whose membership in the front is most
-   uncertain; those of step 3 do not count, whoever leaves or joins the front meanwhile.
+2. candidates that the proposer chooses, until the plan's number is reached or the space is exhausted. Where they race,
+   a trial that may continue from a rung comes before a new one; what is left behind when none is new is pruned;
+3. further seeds for the baselines, and, once the race is over, for the members of the front (by parameters or by MACs),
+   until each of them has all its seeds;
+4. the plan's number of further seeds, one by one for the architecture whose membership in the front is most uncertain;
+   those of step 3 do not count, whoever leaves or joins the front meanwhile.
 
-The test set is not read: that is asked for separately, see `rksearch.search.final`. An interrupted run goes on by the
+The test set is not read: that is asked for separately, see `rksearch.search.final`. An interrupted run continues by the
 same rules: whatever was started and not finished is simply not done yet.
 """
 
@@ -24,20 +24,22 @@ from rksearch.results.fronts import ArchSummary, by_macs, by_params, membership,
 from rksearch.results.ledger import History
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role, TrialResult, TrialSpec
-from rksearch.search.racing import Field, Race, Racer, expected_epochs
-from rksearch.search.samplers.base import Sampler
-from rksearch.search.tasks import Phase, Remaining, Task, first_training
+from rksearch.search.racing import Race, Racer, RungStandings, expected_epochs
+from rksearch.search.tasks import Phase, Proposer, Remaining, Task, first_training
 
 CERTAIN = 0.02
 """Membership in the front with a probability below this, or above one minus this, is not worth another training."""
 
+OF_THE_SEARCH = ("baseline", "known", "candidate")
+"""Roles of trainings from which race and proposer learn."""
+
 
 class SearchAgenda:
-    """Hands out the tasks of a search, each once, given what is finished and what is running.
+    """Gives each task of a search once, from what is finished and what is running.
 
     Args:
-        settings: the plan.
-        sampler: chooses candidates.
+        plan: of the run.
+        proposer: chooses candidates.
         history: of the run so far; says which candidates were chosen in earlier sessions.
         race: the rules of racing, where the plan has it.
         control: chooses the architectures of the control arm, where the plan has one.
@@ -45,53 +47,54 @@ class SearchAgenda:
 
     def __init__(
         self,
-        settings: Plan,
-        sampler: Sampler,
+        plan: Plan,
+        proposer: Proposer,
         history: History,
         *,
         race: Race | None = None,
-        control: Sampler | None = None,
+        control: Proposer | None = None,
     ) -> None:
-        self._settings = settings
-        self._sampler = sampler
+        self._plan = plan
+        self._proposer = proposer
         self._race = race
-        self._control_sampler = control
-        self._first = {*settings.baselines, *settings.known}
+        self._control_proposer = control
+        self._first = {*plan.baselines, *plan.known}
         self._candidates = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.isdigit()))
         self._candidates = [arch for arch in self._candidates if arch not in self._first]
         # Their first trainings by id, until they are finished: all of them would be too many to look at each time.
         self._open = {trial.id: trial for trial in (self._trial(arch, 0) for arch in self._candidates)}
         self._controls = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.startswith("control")))
         self._exhausted = False
-        # How the race stands, by what has been read of the history: the last results, and how many are finished.
-        self._field = Field(race) if race else None
-        self._heard: dict[str, TrialResult] = {}
-        self._told = 0
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the space ran out of new architectures before the plan's number was reached."""
-        return self._exhausted
+        self._standings = RungStandings(race) if race else None
+        # How much of the history is known: finished trials by their number, paused ones by their last results.
+        self._finished = 0
+        self._paused: dict[str, TrialResult] = {}
+        for own, chosen in ((proposer, self._candidates), (control, self._controls)):
+            if own is not None:
+                own.started(plan.baselines, "baseline")
+                own.started(plan.known, "known")
+                own.started(chosen, "candidate")
 
     @property
     def architectures(self) -> list[str]:
         """Everything that is or will be trained so far: baselines, known, candidates, in this order."""
-        return [*self._settings.baselines, *self._settings.known, *self._candidates]
+        return [*self._plan.baselines, *self._plan.known, *self._candidates]
 
     def next(
         self, history: History, running: Mapping[str, Task], phase: Phase = "search", together: int = 1
     ) -> Task | None:
         """The next task, or None when nothing can be started before something that is running ends."""
+        self._learn(history)
         if phase == "over":
             return None
-        first = self._seeds((*self._settings.baselines, *self._settings.known))
+        first = self._seeds((*self._plan.baselines, *self._plan.known))
         if task := first_training(first, history, running, together):
             return task
         if task := self._control(history, running):
             return task
         if task := self._search(history, running, phase, together):
             return task
-        if task := first_training(self._replicates(self._settings.baselines), history, running, together):
+        if task := first_training(self._replicates(self._plan.baselines), history, running, together):
             return task
         if any(task.trial.role in ("candidate", "known") and not task.trial.replicate for task in running.values()):
             return None  # the front may still change
@@ -99,15 +102,15 @@ class SearchAgenda:
 
     def remaining(self, history: History) -> Remaining:
         """Trainings that are not finished, given what stands on the front now, and their epochs."""
-        full = self._settings.recipe.epochs
+        full = self._plan.recipe.epochs
         front = [item.arch for item in self.front(history)]
-        wanted = {t.id for t in self._replicates((*self._settings.baselines, *front))}
+        wanted = {t.id for t in self._replicates((*self._plan.baselines, *front))}
         wanted |= {t.id for t in self._seeds(self._first)}
         certain = len(wanted - set(history.trials))
-        unknown = 0 if self._exhausted else max(0, self._settings.trials - len(self._candidates))
+        unknown = 0 if self._exhausted else max(0, self._plan.trials - len(self._candidates))
         begun = [arch for arch in self._candidates if f"{arch}@0" not in history.trials]
-        seeds = self._settings.search_seeds
-        extra = max(0, (self._settings.replicates or 0) - self._extra_trainings(history))
+        seeds = self._plan.search_seeds
+        extra = max(0, (self._plan.replicates or 0) - self._extra_trainings(history))
         epochs = (
             full * (certain + extra)
             + sum(self._expected_epochs(history, arch) for arch in begun)
@@ -124,7 +127,7 @@ class SearchAgenda:
     # -- the search itself
 
     def _search(self, history: History, running: Mapping[str, Task], phase: Phase, together: int) -> Task | None:
-        """A candidate that goes on, a new one, a further seed of one, or one to be written down as pruned."""
+        """A candidate that continues, a new one, a further seed of one, or one to be recorded as pruned."""
         rungs = self._race.racing.rungs if self._race else ()
         for trial_id in [key for key in self._open if key in history.trials]:
             del self._open[trial_id]
@@ -132,62 +135,67 @@ class SearchAgenda:
             if trial_id in running:
                 continue
             epochs = len(history.paused[trial_id][1].epochs) if trial_id in history.paused else 0
-            if epochs not in rungs:  # interrupted on its way
+            if epochs not in rungs:  # interrupted between rungs
                 return self._train(trial, history, until=self._next_rung(epochs))
         if task := self._promotion(history, running):
             return task
         if phase == "search" and (new := self._new_candidate()):
             return self._train(self._trial(new, 0), history, until=self._next_rung(0))
-        # From here on no new trial comes; those under way may still change what is the better share at their rungs.
+        # No new trial follows from here on; those that run may still change the better share at their rungs.
         expected = min((task.until for task in running.values() if task.until is not None), default=math.inf)
         for trial_id in self._open:
             paused = history.paused.get(trial_id)
             if paused and paused[0].id not in running and len(paused[1].epochs) < expected:
                 return Task("prune", paused[0])
-        if self._settings.search_seeds == 1:
+        if self._plan.search_seeds == 1:
             return None
         complete = [arch for arch in self._candidates if self._complete(history, arch)]
         return first_training(self._seeds(complete), history, running, together)
 
     def _promotion(self, history: History, running: Mapping[str, Task]) -> Task | None:
-        """The best of the trials that may go on from a rung."""
-        if self._field is None:
+        """The best of the trials that may continue from a rung."""
+        if self._standings is None:
             return None
-        self._tell(self._field, history)
-        arch = self._field.promoted({task.trial.arch for task in running.values() if task.id in self._open})
+        arch = self._standings.promoted({task.trial.arch for task in running.values() if task.id in self._open})
         if arch is None:
             return None
         trial = self._trial(arch, 0)
         return self._train(trial, history, until=self._next_rung(len(history.paused[trial.id][1].epochs)))
 
-    def _tell(self, field: Field, history: History) -> None:
-        """What is new since the last call: of candidates, and of known configurations, which show what is possible."""
-        for spec, result in islice(history.trials.values(), self._told, None):
-            self._hear(field, spec, result, waits=False)
-        self._told = len(history.trials)
-        for trial_id in self._open:
-            if trial_id in history.paused:
-                self._hear(field, *history.paused[trial_id], waits=True)
-        for arch in self._settings.known:
-            if f"{arch}@0" in history.paused:
-                self._hear(field, *history.paused[f"{arch}@0"], waits=False)
+    # -- results
 
-    def _hear(self, field: Field, spec: TrialSpec, result: TrialResult, *, waits: bool) -> None:
-        if spec.replicate or spec.role not in ("candidate", "known") or self._heard.get(spec.arch) is result:
-            return
-        self._heard[spec.arch] = result
-        if result.params is not None:
-            field.tell(Racer(arch=spec.arch, params=result.params, epochs=result.epochs, waits=waits))
+    def _learn(self, history: History) -> None:
+        """Pass what is new in the history to the race and to the proposer."""
+        news = list(self._news(history))
+        for spec, result in news:
+            if self._standings and result.params is not None and not spec.replicate and spec.role != "baseline":
+                # Known configurations show what is possible, but never wait: they are trained to the end.
+                waits = result.status == "paused" and spec.role == "candidate"
+                self._standings.set(Racer(arch=spec.arch, params=result.params, epochs=result.epochs, waits=waits))
+        self._proposer.update(news)
+
+    def _news(self, history: History) -> Iterator[tuple[TrialSpec, TrialResult]]:
+        """Trainings of the search that have ended, and first trainings that have paused, since the last call."""
+        for spec, result in islice(history.trials.values(), self._finished, None):
+            self._paused.pop(spec.id, None)
+            if spec.role in OF_THE_SEARCH:
+                yield spec, result
+        self._finished = len(history.trials)
+        for spec, result in history.paused.values():
+            first = spec.role in OF_THE_SEARCH and not spec.replicate
+            if first and self._paused.get(spec.id) is not result:
+                self._paused[spec.id] = result
+                yield spec, result
 
     def _next_rung(self, epochs: int) -> int | None:
-        """Where a candidate that has run so many epochs pauses next."""
+        """The rung at which a candidate with this number of epochs pauses next; None after the last."""
         rungs = self._race.racing.rungs if self._race else ()
         return next((rung for rung in rungs if rung > epochs), None)
 
     def _new_candidate(self) -> str | None:
-        if self._exhausted or len(self._candidates) >= self._settings.trials:
+        if self._exhausted or len(self._candidates) >= self._plan.trials:
             return None
-        arch = self._sampler.propose({*self._first, *self._candidates})
+        arch = self._proposer.propose({*self._first, *self._candidates})
         if arch is None:
             self._exhausted = True
             return None
@@ -200,16 +208,16 @@ class SearchAgenda:
 
     def _control(self, history: History, running: Mapping[str, Task]) -> Task | None:
         """A random architecture, trained to the end, while the control arm has had fewer epochs than the search."""
-        if self._control_sampler is None:
+        if self._control_proposer is None:
             return None
-        full = self._settings.recipe.epochs
+        full = self._plan.recipe.epochs
         for arch in self._controls:
             trial = self._trial(arch, 0, role="control")
             if trial.id not in history.trials and trial.id not in running:
                 return self._train(trial, history)
         if len(self._controls) * full >= self._search_epochs(history, running):
             return None
-        new = self._control_sampler.propose({*self._first, *self._controls})
+        new = self._control_proposer.propose({*self._first, *self._controls})
         if new is None:
             return None
         self._controls.append(new)
@@ -233,7 +241,7 @@ class SearchAgenda:
         front = [item.arch for item in self.front(history)]
         if task := first_training(self._replicates(front), history, running, together):
             return task
-        limit = self._settings.replicates
+        limit = self._plan.replicates
         under_way = sum(t.action == "train" and self._is_extra(t.trial) for t in running.values())
         if limit is not None and self._extra_trainings(history) + under_way >= limit:
             return None
@@ -246,7 +254,7 @@ class SearchAgenda:
         return self._train(self._trial(arch, replicate), history)
 
     def _most_uncertain(self, history: History, busy: set[str]) -> str | None:
-        """Where one more training should tell most: undecided membership, few seeds."""
+        """The architecture of which one more training should teach most: undecided membership, few seeds."""
         items = summarise(history)
         worth: dict[str, float] = {}
         for cost in (by_params, by_macs):
@@ -260,12 +268,12 @@ class SearchAgenda:
 
     @property
     def _first_extra(self) -> int:
-        """The replicate from which on trainings are extra.
+        """The least replicate of an extra training.
 
-        No other training is counted so far, which tells from the ledger alone why one was made: what an architecture
-        got as a member of the front is no extra training after it has left the front.
+        No other training has so high a replicate, so the ledger alone says why one was made: what an architecture got
+        as a member of the front is no extra training after it has left the front.
         """
-        return max(self._settings.search_seeds, self._settings.final_seeds)
+        return max(self._plan.search_seeds, self._plan.final_seeds)
 
     def _is_extra(self, spec: TrialSpec) -> bool:
         return spec.replicate >= self._first_extra and spec.role in ("candidate", "known")
@@ -281,31 +289,31 @@ class SearchAgenda:
     def _seeds(self, archs: Iterable[str]) -> Iterator[TrialSpec]:
         """The trainings that belong to the search."""
         for arch in archs:
-            for replicate in range(self._settings.search_seeds):
+            for replicate in range(self._plan.search_seeds):
                 yield self._trial(arch, replicate)
 
     def _replicates(self, archs: Iterable[str]) -> Iterator[TrialSpec]:
         several = list(archs)
-        for replicate in range(self._settings.search_seeds, self._settings.final_seeds):
+        for replicate in range(self._plan.search_seeds, self._plan.final_seeds):
             for arch in several:
                 yield self._trial(arch, replicate)
 
     def _expected_epochs(self, history: History, arch: str | None) -> float:
-        """What a candidate's first training still costs; on the average, where it races."""
+        """Epochs that a candidate's first training still costs; the expected number where it races."""
         done = len(history.paused[f"{arch}@0"][1].epochs) if f"{arch}@0" in history.paused else 0
-        return expected_epochs(self._settings.racing, self._settings.recipe.epochs, done=done)
+        return expected_epochs(self._plan.racing, self._plan.recipe.epochs, done=done)
 
     def _train(self, trial: TrialSpec, history: History, until: int | None = None) -> Task:
         return Task("train", trial, until, alone=trial.id in history.retried)
 
     def _trial(self, arch: str, replicate: int, role: Role | None = None) -> TrialSpec:
-        s = self._settings
-        own: Role = "baseline" if arch in s.baselines else "known" if arch in s.known else "candidate"
+        plan = self._plan
+        own: Role = "baseline" if arch in plan.baselines else "known" if arch in plan.known else "candidate"
         return TrialSpec(
             arch=arch,
-            dataset=s.dataset,
-            recipe=s.recipe,
-            train_images=s.train_images,
+            dataset=plan.dataset,
+            recipe=plan.recipe,
+            train_images=plan.train_images,
             replicate=replicate,
             role=role or own,
         )

@@ -1,4 +1,4 @@
-"""How much time a run may take: work done by its workers, or a time of day."""
+"""Limits of the time that a run takes: work done by its workers, or a time of day."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rksearch.results.ledger import History
 from rksearch.search.tasks import Phase
 
 SEARCH_SHARE = 0.8
-"""Of a budget of time: after it no new candidate begins, so that the rest goes to racing's last rungs and to seeds."""
+"""Share of the time after which no new candidate begins: the rest is for racing's last rungs and for seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class TimeBudget:
     """Limits of a run's time; None for no limit.
 
     Attributes:
-        cpu_hours, gpu_hours: work of all sessions of the run: worker time times what each worker reserves. Downtime of
-            the driver does not count.
+        cpu_hours, gpu_hours: work of all sessions of the run, that is worker time times the worker's reservation; the
+            time between sessions does not count.
         until_s: time (seconds since 1970) at which this session ends.
         began_s: when this session began.
     """
@@ -32,16 +32,16 @@ class Budget:
     began_s: float = field(default_factory=time.time)
 
     @property
-    def of_work(self) -> bool:
-        """Whether work is limited, so that `phase` needs to know of it."""
+    def limits_work(self) -> bool:
+        """Whether work is limited, so that `phase` reads it."""
         return self.cpu_hours is not None or self.gpu_hours is not None
 
     def phase(self, history: History, running: Mapping[str, float]) -> Phase:
-        """What may still be started.
+        """The work that may still be started.
 
         Args:
-            history: of the run, for the work that is done.
-            running: `cpu` and `gpu` seconds of the tasks under way; may be empty where work is not limited.
+            history: the run's history, for the work that is done.
+            running: `cpu` and `gpu` seconds of the running tasks; may be empty where work is not limited.
         """
         used = 0.0
         if self.cpu_hours is not None:
@@ -59,9 +59,9 @@ def clock_time(text: str, now: datetime) -> datetime:
     """The next time at which the clock shows `text`: `18:30`, or a date and time such as `2026-01-31T18:30`.
 
     Raises:
-        RunError: it is no time, or it is over.
+        RunError: it is no time, or it has passed.
     """
-    rule = f"--until must be a time to come, such as 18:30 or 2026-01-31T18:30, but got {text!r}"
+    rule = f"--until must be a future time, such as 18:30 or 2026-01-31T18:30, but got {text!r}"
     try:
         if "-" not in text:
             hour = datetime.strptime(text, "%H:%M").time()
@@ -72,5 +72,5 @@ def clock_time(text: str, now: datetime) -> datetime:
         raise RunError(f"{rule}; write it so") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
     if moment <= now:
-        raise RunError(f"{rule}, which is over; give a later one")
+        raise RunError(f"{rule}, which has passed; give a later one")
     return moment

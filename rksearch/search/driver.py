@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,20 +14,16 @@ from rksearch.results.ledger import Follower, History, Ledger
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir
 from rksearch.results.schema1 import downgraded_plan, upgraded_plan
-from rksearch.search.agenda import SearchAgenda
-from rksearch.search.budget import Budget
+from rksearch.search.assembly import search_agenda
+from rksearch.search.budget import TimeBudget
 from rksearch.search.final import FinalAgenda, finalists
-from rksearch.search.objectives import LATENCY
-from rksearch.search.racing import Race
 from rksearch.search.ray.cluster import run_tasks
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
-from rksearch.search.samplers import make
-from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.search.sharing import TypicalTraining, typical
-from rksearch.search.tasks import Agenda
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
+from rksearch.space.plan import LATENCY
 from rksearch.training.execution import Execution
 from rksearch.training.mirror import require_storage
 
@@ -138,7 +134,7 @@ def final(
             )
     names = list(archs) or finalists(history)
     with run_dir.driver():
-        state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), None, follower=launch.follower)
+        state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
         return _work(launch, state, space, plan, seeds=fresh)
 
 
@@ -151,7 +147,7 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
             launch.ledger.write_run(
                 name=launch.run_dir.path.name, space=space.to_json(), plan=downgraded_plan(to_plain(plan))
             )
-        return _search(launch, space, plan, history)
+        return _search(launch, space, plan)
 
 
 def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
@@ -192,61 +188,15 @@ def _require_same(begun: Mapping[str, Any], space: Space, plan: Plan, run_dir: R
             )
 
 
-def _search(launch: _Launch, space: Space, plan: Plan, history: History) -> Ended:
+def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
     resources = launch.resources
-    sampler = sampler_of(space, plan, history)
     state = RunState(
         launch.ledger,
-        agenda_of(space, plan, sampler),
-        sampler,
-        objectives=plan.objectives,
-        budget=Budget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s),
+        search_agenda(space, plan),
+        budget=TimeBudget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s),
         follower=launch.follower,
     )
     return _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
-
-
-def sampler_of(space: Space, settings: Plan, history: History) -> Sampler:
-    """The sampler of a run, which knows what other runs have found but nothing of this one yet."""
-    first = {*settings.baselines, *settings.known}
-    ids = (trial_id.rpartition("@") for trial_id in history.started)
-    proposed = {arch for arch, _, replicate in ids if replicate.isdigit()} - first
-    sampler = make(
-        settings.sampler,
-        space,
-        objectives=settings.objectives,
-        trials=settings.trials,
-        seed=settings.sampler_seed,
-        proposed=len(proposed),
-        start=settings.start,
-    )
-    for item in settings.imported:
-        values = tuple(math.nan if value is None else value for value in item.values)
-        sampler.observe(Observation(arch=item.arch, status="complete", epochs=(), values=values))
-    return sampler
-
-
-def agenda_of(space: Space, settings: Plan, sampler: Sampler) -> Callable[[History], Agenda]:
-    """The agenda of a run, given its history."""
-    race = None
-    if settings.racing:
-        race = Race(settings.racing, smallest=space.smallest.params, largest=space.largest.params)
-
-    def agenda(history: History) -> Agenda:
-        control = None
-        if settings.control:
-            drawn = sum("@control" in trial_id for trial_id in history.started)
-            control = make(
-                "random",
-                space,
-                objectives=settings.objectives,
-                trials=settings.trials,
-                seed=settings.sampler_seed + 1,
-                proposed=drawn,
-            )
-        return SearchAgenda(settings, sampler, history, race=race, control=control)
-
-    return agenda
 
 
 def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int) -> Ended:

@@ -15,14 +15,14 @@ class FinalAgenda:
     """Reads the test set once with each chosen training that was not read before.
 
     Args:
-        settings: of the run.
+        plan: plan of the run.
         archs: canonical names of the chosen architectures.
-        fresh: how often each is trained anew for it, on training and validation images together and with seeds of its
+        fresh: number of further trainings of each, on training and validation images together and with seeds of their
             own; 0 to read with the trainings of the search.
     """
 
-    def __init__(self, settings: Plan, archs: Sequence[str], *, fresh: int) -> None:
-        self._settings = settings
+    def __init__(self, plan: Plan, archs: Sequence[str], *, fresh: int) -> None:
+        self._plan = plan
         self._archs = tuple(archs)
         self._fresh = fresh
 
@@ -39,18 +39,18 @@ class FinalAgenda:
     def remaining(self, history: History) -> Remaining:
         """Trainings and readings that are not done."""
         missing = [t for t in self._fresh_trainings() if t.id not in history.trials]
-        epochs = len(missing) * self._settings.recipe.epochs
+        epochs = len(missing) * self._plan.recipe.epochs
         # Each missing training will be read once as well.
         return Remaining(2 * len(missing) + len(self._readings(history)), float(epochs))
 
     def _fresh_trainings(self) -> list[TrialSpec]:
-        s = self._settings
+        plan = self._plan
         return [
             TrialSpec(
                 arch=arch,
-                dataset=s.dataset,
-                recipe=s.recipe,
-                train_images=s.train_images,
+                dataset=plan.dataset,
+                recipe=plan.recipe,
+                train_images=plan.train_images,
                 replicate=replicate,
                 role="final",
             )

@@ -11,8 +11,7 @@ from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import ImportedObservation, Plan
 from rksearch.results.run_dir import RunDir
-from rksearch.search.objectives import objective
-from rksearch.search.run_state import values_of
+from rksearch.search.objectives import objective, values_of
 from rksearch.space import Space
 
 

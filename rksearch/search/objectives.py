@@ -1,34 +1,31 @@
-"""What a search makes small: the validation error, and costs beside it."""
+"""The minimised objectives of a search: the validation error, and costs beside it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from rksearch.arch import ArchSpec
+from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
-from rksearch.data.facts import Dataset
+from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import SpaceError, nearest
-from rksearch.results.records import TrialResult
+from rksearch.results.records import TrialResult, TrialSpec
+from rksearch.space.plan import ERROR, LATENCY
 from rksearch.training.memory import activation_bytes
 
-ERROR = "val_error_pct"
-LATENCY = "latency_ms"
-DEFAULT = (ERROR, "params")
-
 LATENCY_BATCH_SIZE = 1
-"""Of the latency that is an objective: the median time of one image."""
+"""Batch size of the latency that is an objective, the median time of one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """A number of a network that is better the smaller it is; exactly one of `known` and `measured` says how to get it.
+    """A number of a network that is minimised; exactly one of `known` and `measured` computes it.
 
     Attributes:
-        name: with its unit where it has one.
-        known: its value before any training, from the architecture.
-        measured: its value from a finished training.
+        name: name with its unit where it has one.
+        known: computes its value before any training, from the architecture.
+        measured: reads its value from a training.
     """
 
     name: str
@@ -76,3 +73,9 @@ def objective(name: str) -> Objective:
     if name not in OBJECTIVES:
         raise SpaceError(f"the objectives are {', '.join(OBJECTIVES)}, but got {name!r}{nearest(name, OBJECTIVES)}")
     return OBJECTIVES[name]
+
+
+def values_of(spec: TrialSpec, result: TrialResult, objectives: Iterable[Objective]) -> tuple[float, ...]:
+    """The objectives of a training that has run some epochs; NaN for one that was not measured yet."""
+    arch, data = parse(spec.arch), dataset(spec.dataset)
+    return tuple(o.value(arch, data, result) for o in objectives)

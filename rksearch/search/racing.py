@@ -1,8 +1,8 @@
 """Racing: trials pause at rungs, and of those that are about as large only the better share continues.
 
 A small network is never compared with a large one: the comparison is within bands of parameters, so that racing does
-not bend the front. A pause costs nothing (the checkpoint is there), nothing waits for anything: whenever a slot is
-free, the best trial that may go on goes on, else a new one begins.
+not bend the front. A pause costs nothing (the checkpoint is there) and nothing is synchronised: whenever a slot is
+free, the best trial that may continue does so, else a new one begins.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from rksearch.results.records import Epoch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Racer:
-    """A trial as racing sees it.
+    """State of a trial in a race.
 
     Attributes:
-        arch: its architecture.
-        params: its size.
-        epochs: what it has run.
-        waits: whether it is paused and could go on (false for one that is finished or has failed).
+        arch: canonical name of its architecture.
+        params: number of parameters.
+        epochs: epochs so far.
+        waits: whether it is paused and may continue (false for one that is finished or has failed).
     """
 
     arch: str
@@ -38,7 +38,7 @@ _Place = tuple[float, int, str]
 
 
 def score(epochs: Sequence[Epoch], rung: int, rank: Rank) -> float:
-    """What a trial is ranked by at `rung`, the less the better; infinite where it never got there."""
+    """Score of a trial at `rung`, the less the better; infinite where it has not reached it."""
     if len(epochs) < rung:
         return math.inf
     if rank == "val_error":
@@ -49,9 +49,9 @@ def score(epochs: Sequence[Epoch], rung: int, rank: Rank) -> float:
 
 
 def expected_epochs(racing: RacingRule | None, full: int, *, done: int = 0) -> float:
-    """What a training of `full` epochs still costs after `done` of them: on the average, where it races.
+    """Expected number of epochs that a training of `full` epochs still takes after `done` of them.
 
-    Who stands at a rung has yet to be kept; who is still on the way to the first one runs there for certain.
+    A trial that stands at a rung has yet to be kept; one on its way to the first rung reaches it for certain.
     """
     if racing is None:
         return full - done
@@ -76,14 +76,14 @@ class Race:
         self._edges = [low + width * i for i in range(1, racing.bands)]
 
     def band(self, params: int) -> int:
-        """Which band a size belongs to, from 0 for the smallest; sizes outside of the range join the outermost."""
+        """Index of the band of a size, from 0 for the smallest; sizes outside of the range join the outermost."""
         return bisect_right(self._edges, math.log(params))
 
 
-class Field:
-    """All trials of a race and where they stand: asked again and again, so it is told of each change once.
+class RungStandings:
+    """All trials of a race and their places at the rungs; each change of a trial is set once.
 
-    The order in which trials were told means nothing: what may go on is a function of what each has run.
+    The order of the changes has no influence: which trial may continue is a function of the epochs of each.
 
     Args:
         race: the rules.
@@ -95,8 +95,8 @@ class Field:
         self._reached: dict[tuple[int, int], list[_Place]] = {}
         self._waiting: dict[tuple[int, int], list[_Place]] = {}
 
-    def tell(self, racer: Racer) -> None:
-        """A trial has run some epochs, or no longer waits; it replaces what was told of it before."""
+    def set(self, racer: Racer) -> None:
+        """Set the state of a trial, in place of an earlier state of the same architecture."""
         before = self._racers.get(racer.arch)
         if before == racer:
             return
@@ -111,13 +111,13 @@ class Field:
         self._racers[racer.arch] = racer
 
     def promoted(self, running: Container[str] = ()) -> str | None:
-        """Of the waiting trials that may go on the most advanced, and of those the best of its group; None for none.
+        """Name of the waiting trial that continues first: of the most advanced, the best of its group; None for none.
 
-        The share is rounded up: the first trial of a band goes on at once, for there is nothing yet that it could be
-        worse than, and a search that must wait for company learns late what its trainings come to.
+        The share is rounded up: the first trial of a band continues at once. There is nothing yet that it could be
+        worse than, and a search that waits for others learns late how its trainings end.
 
         Args:
-            running: architectures that are going on already.
+            running: architectures that continue already.
         """
         for rung in reversed(self._race.racing.rungs):
             found = [best for band in range(self._race.racing.bands) if (best := self._best(rung, band, running))]
@@ -126,7 +126,7 @@ class Field:
         return None
 
     def _best(self, rung: int, band: int, running: Container[str]) -> tuple[int, str] | None:
-        """Place in its group and name of the first waiting trial at a rung that may go on."""
+        """Place in its group and name of the first waiting trial at a rung that may continue."""
         group = self._reached.get((rung, band), [])
         # A share such as 1/3 of 3 must not become 2 by rounding.
         count = math.ceil(len(group) * self._race.racing.keep - 1e-9)

@@ -1,20 +1,17 @@
-"""The state of a run in the driver: the ledger's history, what is running, and how both change."""
+"""The state of a run in the driver: the ledger's history, the running tasks, and how both change."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from rksearch.arch import parse
-from rksearch.data.facts import dataset
 from rksearch.errors import RunAborted
 from rksearch.results.ledger import Follower, History, Ledger
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
-from rksearch.search.budget import Budget
-from rksearch.search.objectives import Objective, objective
+from rksearch.search.budget import TimeBudget
 from rksearch.search.reservations import Reservations
-from rksearch.search.samplers.base import Observation, Sampler
 from rksearch.search.tasks import Agenda, Task
 
 OUT_OF_MEMORY = "out_of_memory"
@@ -24,28 +21,24 @@ class RunState:
     """Writes every finished piece of work to the ledger before anything else learns of it.
 
     Args:
-        ledger: of the run; its history may already hold finished trials.
-        agenda: says what to do next.
-        sampler: learns of first trainings; None where nothing is being searched.
-        objectives: what the sampler is told of each.
-        budget: of time; None without a limit.
-        reservations: what each task takes; none where nothing is reserved.
+        ledger: ledger of the run; its history may already hold finished trials.
+        agenda: makes the agenda from the history.
+        budget: limits of time; None without a limit.
+        reservations: what each task reserves; None where nothing is reserved.
         together: most seeds of one architecture in one task.
         clock: seconds that only grow.
         follower: reader of the ledger that has read a part of it already; None for a new one.
 
     Attributes:
-        slot_time_s: that tasks which have ended in this session took, each times the slots that it had.
+        slot_time_s: time of the tasks that have ended in this session, each times its number of slots.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         agenda: Callable[[History], Agenda],
-        sampler: Sampler | None,
         *,
-        objectives: tuple[str, ...] = (),
-        budget: Budget | None = None,
+        budget: TimeBudget | None = None,
         reservations: Reservations | None = None,
         together: int = 1,
         clock: Callable[[], float] = time.monotonic,
@@ -55,25 +48,21 @@ class RunState:
         self._follower = follower or ledger.follow()
         self.history: History = self._follower.refresh()
         self.agenda = agenda(self.history)
-        self.budget = budget or Budget()
+        self.budget = budget or TimeBudget()
         self.running: dict[str, Task] = {}
         self.progress: dict[str, Epoch] = {}
         self.reservations = reservations
         self.together = together
-        self._sampler = sampler
-        self._objectives = tuple(objective(name) for name in objectives)
         self._clock = clock
         self._started_at: dict[str, float] = {}
         self._places: dict[str, _Place] = {}
         self.slot_time_s = 0.0
         self._idle = False
-        for spec, result in [*self.history.trials.values(), *self.history.paused.values()]:
-            self._observe(spec, result)
 
     def next(self) -> Task | None:
-        """The next task for a worker, each of its trials marked as running; None if there is nothing to start now."""
+        """The next task for a worker, its trials marked as running; None if there is nothing to start now."""
         while True:
-            phase = self.budget.phase(self.history, self._running_work() if self.budget.of_work else {})
+            phase = self.budget.phase(self.history, self._running_work() if self.budget.limits_work else {})
             task = self.agenda.next(self.history, self.running, phase, self.together)
             if task is None or task.action != "prune":
                 break
@@ -85,13 +74,13 @@ class RunState:
                 self.running[each.id] = each
                 self._places[each.id] = place
                 if each.action == "train":
-                    # On disk before it runs: a candidate that was chosen is trained, whatever happens to the driver.
+                    # On disk before it runs: a candidate that was chosen is trained even if the driver is killed.
                     self.ledger.write_start(each.trial.id)
         return task
 
     @property
     def done(self) -> bool:
-        """Whether nothing is running, and nothing was left to start when last asked for."""
+        """Whether nothing is running, and nothing was left to start at the last call of `next`."""
         return not self.running and self._idle
 
     def on_start(self, task: Task) -> None:
@@ -103,10 +92,10 @@ class RunState:
         self.progress[task.id] = epoch
 
     def on_end(self, task: Task, outcome: Mapping[str, Any]) -> None:
-        """The task of one trial has ended: with a `result`, a reason to `abort` the run, or a `message` of its worker.
+        """The task of one trial has ended, with a `result`, a reason to `abort`, or the `message` of a dead worker.
 
         Raises:
-            RunAborted: the worker found that no trial can go on (a full disk, missing data).
+            RunAborted: the worker found that no trial can continue (a full disk, missing data).
             LedgerError: the result cannot be written.
         """
         self.running.pop(task.id, None)
@@ -121,7 +110,7 @@ class RunState:
                 raise RunAborted(f"{task.trial.id} could not be tested: {outcome['message']}; resume to try again")
             self.ledger.write_test(task.trial, TestResult.from_json(outcome["result"]).to_json())
         elif "message" in outcome and place.trials > 1:
-            # Nobody knows which of them killed the worker.
+            # It is not known which of them killed the worker.
             self.ledger.write_retry(task.trial.id, str(outcome["message"]))
         else:
             result = TrialResult.from_json(outcome["result"]) if "result" in outcome else _died(outcome["message"])
@@ -135,27 +124,11 @@ class RunState:
             return
         write = self.ledger.write_pause if result.status == "paused" else self.ledger.write_trial
         write(spec, result, wall_time_s=wall_time_s, cpus=place.reserved["cpu"], gpus=place.reserved["gpu"])
-        before = self.history.paused.get(spec.id)
-        if result.status == "paused" and before is not None and len(result.epochs) < len(before[1].epochs):
-            return  # its checkpoint was not found in time: nothing is new
-        self._observe(spec, result)
 
     def _prune(self, spec: TrialSpec) -> None:
         paused = self.history.paused[spec.id][1]
-        values = {name: getattr(paused, name) for name in TrialResult.__slots__}
-        result = TrialResult(**{**values, "status": "pruned"})
-        self.ledger.write_trial(spec, result, wall_time_s=0.0)
+        self.ledger.write_trial(spec, replace(paused, status="pruned"), wall_time_s=0.0)
         self.history = self._follower.refresh()
-        self._observe(spec, result)
-
-    def _observe(self, spec: TrialSpec, result: TrialResult) -> None:
-        """Let the sampler learn from the first training of an architecture."""
-        if self._sampler is None or spec.replicate or spec.role not in ("candidate", "known"):
-            return
-        values = None
-        if result.status != "failed" and result.epochs:
-            values = values_of(spec, result, self._objectives)
-        self._sampler.observe(Observation(arch=spec.arch, status=result.status, epochs=result.epochs, values=values))
 
     def _place_of(self, task: Task) -> _Place:
         trials = len(task.each())
@@ -176,17 +149,11 @@ class RunState:
 
 
 class _Place(NamedTuple):
-    """What a task has: its reservation, in how many slots, for how many trials."""
+    """A task's reservation, its number of slots, and its number of trials."""
 
     reserved: Mapping[str, float]
     slots: int
     trials: int
-
-
-def values_of(spec: TrialSpec, result: TrialResult, objectives: Iterable[Objective]) -> tuple[float, ...]:
-    """The objectives of a training that has run some epochs; NaN for one that was not measured yet."""
-    arch, data = parse(spec.arch), dataset(spec.dataset)
-    return tuple(o.value(arch, data, result) for o in objectives)
 
 
 def _died(message: str) -> TrialResult:

@@ -1,26 +1,26 @@
-"""The pieces of work that a run is made of."""
+"""The pieces of work that a run consists of, and who decides them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from rksearch.arch import draws_random_numbers, parse
 from rksearch.results.ledger import History
-from rksearch.results.records import TrialSpec
+from rksearch.results.records import Role, TrialResult, TrialSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A piece of work: train a trial, read the test set with a trained one, or write a trial down as pruned.
+    """A piece of work: train a trial, read the test set with a trained one, or record a trial as pruned.
 
     Attributes:
-        action: what is to be done; `prune` takes no worker.
-        trial: with which trial.
+        action: kind of work; `prune` takes no worker.
+        trial: the trial.
         until: epoch after which a training pauses; None to train to the end.
-        alone: whether it wants a whole device, because it ran out of memory or its worker died beside others.
+        alone: whether it needs a whole device, because it ran out of memory or its worker died beside others.
         beside: other seeds of the trial that are trained with it, as one program.
     """
 
@@ -41,38 +41,17 @@ class Task:
         return self.until or self.trial.recipe.epochs
 
     def each(self) -> list[Task]:
-        """What it does, trial by trial."""
+        """One task for each of its trials."""
         return [replace(self, trial=trial, beside=()) for trial in (self.trial, *self.beside)]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` is the inverse."""
-        return {
-            "action": self.action,
-            "trial": self.trial.to_json(),
-            "until": self.until,
-            "alone": self.alone,
-            "beside": [trial.to_json() for trial in self.beside],
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Task:
-        """The task that `to_json` wrote."""
-        return cls(
-            record["action"],
-            TrialSpec.from_json(record["trial"]),
-            record["until"],
-            record["alone"],
-            tuple(map(TrialSpec.from_json, record["beside"])),
-        )
 
 
 def first_training(
     trials: Iterable[TrialSpec], history: History, running: Mapping[str, Task], together: int
 ) -> Task | None:
-    """To train, to the end, the first of the trials that is neither finished nor running.
+    """The task that trains, to the end, the first of the trials that is neither finished nor running.
 
     Up to `together` seeds of its architecture are trained in one task, as far as they are among the trials and have not
-    failed together before; networks that draw random numbers would find other ones than alone.
+    failed together before. Networks that draw random numbers are trained alone: together they would draw others.
     """
     waiting = (trial for trial in trials if trial.id not in history.trials and trial.id not in running)
     first = next(waiting, None)
@@ -87,24 +66,41 @@ def first_training(
 
 
 Phase = Literal["search", "refine", "over"]
-"""What the budget of time allows: new candidates, only what follows them, or nothing more."""
+"""Work that the time budget still allows: new candidates, only what follows them, or nothing."""
+
+
+class Proposer(Protocol):
+    """Proposes architectures, and learns from results of the ledger."""
+
+    def started(self, archs: Iterable[str], role: Role) -> None:
+        """Take note of architectures whose first training has begun, or soon will, without a proposal."""
+
+    def update(self, results: Iterable[tuple[TrialSpec, TrialResult]]) -> None:
+        """Learn from trainings that have ended or paused, in this order; a paused one may come several times."""
+
+    def propose(self, taken: Set[str]) -> str | None:
+        """Name of a feasible, canonical architecture that is not taken, or None when there is none left.
+
+        Args:
+            taken: all architectures that were ever proposed, and those that the run began with.
+        """
 
 
 class Agenda(Protocol):
-    """Decides what to do next."""
+    """Decides on the next task."""
 
     def next(self, history: History, running: Mapping[str, Task], phase: Phase, together: int) -> Task | None:
-        """The next task, each handed out once, or None when nothing can be started before something running ends.
+        """The next task, each given once, or None when nothing can be started before something running ends.
 
         Args:
             history: of the run.
-            running: the trials of the tasks that are under way, one by one.
+            running: the tasks that are running, one per trial.
             phase: see `Phase`.
             together: most seeds of one architecture in one task.
         """
 
     def remaining(self, history: History) -> Remaining:
-        """What is still to be done, as far as one can tell."""
+        """Estimate of the work that is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +109,7 @@ class Remaining:
 
     Attributes:
         tasks: trainings, or readings of the test set.
-        epochs: of training; with racing an estimate.
+        epochs: epochs of training; an estimate where trials race.
     """
 
     tasks: int

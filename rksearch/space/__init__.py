@@ -1,14 +1,14 @@
 """Search spaces: YAML files that state choices and budgets, and the exact set of architectures that they allow."""
 
 from rksearch.space.counting.members import Member, Priced
-from rksearch.space.definition import Budget, PeriodChoices, SpaceDefinition
+from rksearch.space.definition import CountRange, PeriodChoices, SpaceDefinition
 from rksearch.space.plan import RacingPlan, SearchPlan
 from rksearch.space.shipped import load_space, shipped_spaces
 from rksearch.space.space import Space, parse_space
 from rksearch.space.text import describe_space
 
 __all__ = [
-    "Budget",
+    "CountRange",
     "Member",
     "PeriodChoices",
     "Priced",

@@ -91,7 +91,7 @@ def _order(steps: Steps) -> tuple[int, int, bool, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class CountRange:
     """An inclusive range of a count; None leaves that side open."""
 
     low: int | None = None
@@ -143,9 +143,9 @@ class SpaceDefinition:
     periods: tuple[PeriodChoices, ...]
     constraints: tuple[Expression, ...]
     architectures: tuple[ArchSpec, ...]
-    params: Budget
-    macs: Budget
-    depth: Budget
+    params: CountRange
+    macs: CountRange
+    depth: CountRange
     recipe: Recipe
     train_images: int | None
     baselines: tuple[ArchSpec, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,8 +18,12 @@ def shipped_spaces() -> tuple[str, ...]:
     return tuple(sorted(item.name.removesuffix(SUFFIX) for item in _shelf().iterdir() if item.name.endswith(SUFFIX)))
 
 
-def load_space(name_or_path: str | Path) -> Space:
+def load_space(name_or_path: str | Path, *, samplers: Collection[str] | None = None) -> Space:
     """The space of a shipped name, or of a YAML file when given a path (anything with a `/` or ending in `.yaml`).
+
+    Args:
+        name_or_path: name or path.
+        samplers: names of the known samplers, which the file may choose from; None to accept any.
 
     Raises:
         SpaceError: no such name or file, or a space file that breaks a rule.
@@ -26,14 +31,14 @@ def load_space(name_or_path: str | Path) -> Space:
     wanted = str(name_or_path)
     if isinstance(name_or_path, Path) or wanted.endswith((SUFFIX, ".yml")) or "/" in wanted or "\\" in wanted:
         path = Path(name_or_path)
-        return parse_space(_read(path, wanted), name=path.stem, file=wanted)
+        return parse_space(_read(path, wanted), name=path.stem, file=wanted, samplers=samplers)
     names = shipped_spaces()
     if wanted not in names:
         raise SpaceError(
             f"the shipped spaces are {', '.join(names)}, but got {wanted!r}{nearest(wanted, names)}; "
             f"for a file of your own give its path, ending in {SUFFIX}"
         )
-    return parse_space(_read(_shelf() / f"{wanted}{SUFFIX}", wanted), name=wanted)
+    return parse_space(_read(_shelf() / f"{wanted}{SUFFIX}", wanted), name=wanted, samplers=samplers)
 
 
 def _shelf() -> Traversable:

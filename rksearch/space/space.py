@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +18,7 @@ from rksearch.space.counting.members import Member, Priced, members_of
 from rksearch.space.definition import SpaceDefinition
 from rksearch.space.format.document import Entry
 from rksearch.space.format.reading import read_definition
+from rksearch.space.summary import SpaceSummary
 
 
 class Space:
@@ -212,6 +214,10 @@ class Space:
         spec = proposal if isinstance(proposal, ArchSpec) else self.from_choices(proposal)
         return self._members.nearest(spec, frozenset(exclude))
 
+    def summary(self) -> SpaceSummary:
+        """Facts about the space as a record."""
+        return msgspec.convert(self.to_json(), SpaceSummary)
+
     def to_json(self) -> dict[str, Any]:
         """What the space is and holds, as plain values for JSON."""
         definition = self.definition
@@ -272,13 +278,18 @@ class Space:
             raise SpaceError(f"{self.name}: a sample can have 0 to {len(self):,} architectures, but got {n}")
 
 
-def parse_space(text: str, *, name: str, file: str | None = None) -> Space:
+def parse_space(text: str, *, name: str, file: str | None = None, samplers: Collection[str] | None = None) -> Space:
     """The space that the YAML `text` describes; errors call its source `file` (by default `<name>.yaml`).
+
+    Args:
+        text, name: text and name of the space.
+        file: file name for errors.
+        samplers: names of the known samplers, which a file may choose from; None to accept any.
 
     Raises:
         SpaceError: a rule of the file format is broken, nothing is feasible, or the space is too large.
     """
-    definition, entries = read_definition(text, name=name, file=file or f"{name}.yaml")
+    definition, entries = read_definition(text, name=name, file=file or f"{name}.yaml", samplers=samplers)
     space = Space(definition)
     if not space.canonical_size:
         raise entries["constraints"].complaint("the constraints exclude all choices", "remove one")

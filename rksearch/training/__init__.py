@@ -1,1 +1,1 @@
-"""One training."""
+"""Training of one architecture: `trial` (locks and results), `lifecycle` (one training), `trainer` (the loop)."""

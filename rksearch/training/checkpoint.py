@@ -1,7 +1,7 @@
 """Checkpoints that survive a crash at any moment: the newest one, and the one before it as a fallback.
 
-A file is one header line with the SHA-256 of the rest, and the rest is what `torch.save` wrote. It is written beside
-the old one, forced to the disk and put in place by a rename, so a reader sees the old or the new one, never a mixture.
+A file is one header line with the SHA-256 of the rest, and the rest is written by `torch.save`. The new file is written
+beside the old one, forced to the disk and renamed, so a reader sees the old or the new one, never a mixture.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ _MAGIC = b"rksearch checkpoint 1 "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A checkpoint that was read whole: what `reject` calls it (a file or a mirrored epoch), and what it holds."""
+    """A checkpoint that was read whole: its name for `reject` (a file or a mirrored epoch), and its state."""
 
     file: str
     state: dict[str, Any]
 
 
 class CheckpointStore:
-    """The checkpoints of one trial. Whoever uses it must hold the trial's lock.
+    """The checkpoints of one trial. The user must hold the trial's lock.
 
-    What cannot be used is renamed to `*.unusable` and noted in `notes.txt` beside it and in the log, never deleted.
+    An unusable file is renamed to `*.unusable` and noted in `notes.txt` beside it and in the log, never deleted.
 
     Args:
         directory: an existing directory that is the trial's alone.
-        identity: says whose checkpoints these are; those of another identity are not used. Plain values for JSON.
-        mirror: holds copies beyond this machine, and is asked for what is not here. The states must then have
-            `epochs`, a list that grows from one to the next.
+        identity: identity of the training; checkpoints of another one are not used. Plain values for JSON.
+        mirror: holds copies beyond this machine, and is read where it has newer ones. States must then have `epochs`,
+            a list that grows from one to the next.
     """
 
     def __init__(self, directory: Path, identity: Mapping[str, Any], mirror: Mirror | None = None) -> None:
@@ -58,11 +58,11 @@ class CheckpointStore:
         self._identity = json.dumps(identity, sort_keys=True)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Make `state` (plain values and tensors) the newest checkpoint and the newest one the previous.
+        """Make `state` (plain values and tensors) the newest checkpoint, and the newest one the previous.
 
         Raises:
-            CheckpointError: it could not be written, because the disk is full, for one; the old ones are untouched.
-            StorageError: it is safe here, but could not be mirrored.
+            CheckpointError: it could not be written (a full disk, for example); the old ones are untouched.
+            StorageError: it is saved here, but could not be mirrored.
         """
         buffer = io.BytesIO()
         torch.save({"identity": self._identity, "state": dict(state)}, buffer)
@@ -87,10 +87,10 @@ class CheckpointStore:
             self._mirror.put(_age(state), _header(payload) + payload)
 
     def newest_first(self) -> Iterator[Saved]:
-        """Every checkpoint that is whole and of this identity. The others are set aside.
+        """Yield every checkpoint that is whole and of this identity, newest first. The others are set aside.
 
         Raises:
-            CheckpointError: one that cannot be used cannot be set aside.
+            CheckpointError: an unusable one cannot be set aside.
             StorageError: the mirror cannot be read.
         """
         copies = self._mirror.epochs() if self._mirror else []
@@ -114,14 +114,14 @@ class CheckpointStore:
                 yield saved
 
     def _mirrored(self, epoch: int) -> Iterator[Saved]:
-        """The mirror's copy after this epoch, if it is of use."""
+        """Yield the mirror's copy after this epoch, if it is usable."""
         assert self._mirror is not None
         content = self._mirror.get(epoch)
         if content is not None and (saved := self._accepted(f"{_MIRRORED}{epoch}", content)):
             yield saved
 
     def _accepted(self, file: str, content: bytes) -> Saved | None:
-        """The checkpoint in `content`; None, and it is set aside, when it is not whole or not of this identity."""
+        """The checkpoint in `content`; None when it is not whole or not of this identity, after it was set aside."""
         try:
             record = _decode(content)
         except ValueError as error:
@@ -133,7 +133,7 @@ class CheckpointStore:
         return Saved(file=file, state=record["state"])
 
     def reject(self, file: str, reason: str) -> None:
-        """Set aside the checkpoint `file`, because of which nothing may be lost or overwritten, and say so.
+        """Set aside the checkpoint `file`, so that it is neither used nor overwritten, and log the reason.
 
         Raises:
             CheckpointError: it cannot be renamed.
@@ -155,7 +155,7 @@ class CheckpointStore:
 
 
 def _age(state: Mapping[str, Any]) -> int:
-    """How many epochs are in a state that is mirrored."""
+    """Number of epochs in a state that is mirrored."""
     return len(state["epochs"])
 
 
@@ -164,10 +164,10 @@ def _header(payload: bytes | memoryview) -> bytes:
 
 
 def _decode(content: bytes) -> dict[str, Any]:
-    """What `save` had put into a file of this content.
+    """Identity and state in a file's content.
 
     Raises:
-        ValueError: it is not whole; says why.
+        ValueError: the content is not whole; with the reason.
     """
     header, newline, _ = content.partition(b"\n")
     payload = memoryview(content)[len(header) + len(newline) :]

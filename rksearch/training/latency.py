@@ -1,8 +1,8 @@
-"""How long inference takes: median and interquartile range, measured in a fresh process.
+"""Latency of inference: median and interquartile range, measured in a fresh process.
 
 A process that has trained before has other threads, caches and allocator pools than one that only serves a network, so
-every measurement starts one: `python -m rksearch.training.latency`, which reads what to measure as JSON from standard
-input and writes JSON to standard output.
+every measurement starts a new one: `python -m rksearch.training.latency` reads its task as JSON from standard input and
+writes JSON to standard output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WARM_UP_S = 0.5
 WARM_UPS = 3
 MEASURE_S = 2.0
 REPETITIONS = (20, 2000)
-"""Fewest and most timed repetitions; between them, as many as fit into `MEASURE_S`."""
+"""Minimum and maximum of timed repetitions; between them, as many as fit into `MEASURE_S`."""
 
 PROCESS_LIMIT_S = 900.0
 
@@ -41,7 +41,7 @@ class Latency:
     Attributes:
         batch_size: images in a pass.
         median_ms, iqr_ms: median and interquartile range over the repetitions, in milliseconds.
-        repetitions: how many passes were timed, after a warm-up.
+        repetitions: number of timed passes, after a warm-up.
         device: `cpu`, or the name of the GPU.
         precision: `fp32`, or `bf16` autocast.
         threads: CPU threads.
@@ -74,7 +74,7 @@ def measure_latency(
     Raises:
         SpecError, DataError: a bad name.
         DeviceError: no such device or precision here.
-        RunError: the process failed, for want of memory for example.
+        RunError: the process failed, for lack of memory for example.
     """
     asked = {
         "arch": str(parse(arch)),
@@ -103,7 +103,7 @@ def measure_latency(
 
 
 def latency_ms(found: Sequence[Latency]) -> dict[str, Any]:
-    """By batch size, as `TrialResult.latency_ms` holds it."""
+    """Measurements by batch size, as in `TrialResult.latency_ms`."""
     return {str(item.batch_size): item.to_json() for item in found}
 
 
@@ -114,13 +114,13 @@ def _resolve(device: str, precision: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with the package that is running at the head of the path."""
+    """Environment of this process, with the running package first on the path."""
     root = str(Path(rksearch.__file__).parent.parent)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
 def _measure(asked: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the fresh process does."""
+    """Measure in this process, the fresh one."""
     import torch
 
     from rksearch.models import build
@@ -155,7 +155,7 @@ def _measure(asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _timer(model: Any, images: Any) -> Callable[[], float]:
-    """A function that makes one pass and returns its milliseconds."""
+    """Function that makes one pass and returns its milliseconds."""
     import torch
 
     def on_cpu() -> float:
@@ -170,13 +170,13 @@ def _timer(model: Any, images: Any) -> Callable[[], float]:
         model(images)
         after.record()
         torch.cuda.synchronize(images.device)
-        return before.elapsed_time(after)
+        return float(before.elapsed_time(after))
 
     return on_gpu if images.is_cuda else on_cpu
 
 
 def _times_ms(once: Callable[[], float]) -> list[float]:
-    """Repetitions after a warm-up, in which libraries choose their algorithms and clocks rise."""
+    """Milliseconds of each repetition, after a warm-up in which libraries choose their algorithms and clocks rise."""
     began = time.perf_counter()
     warm_ups = 0
     while warm_ups < WARM_UPS or time.perf_counter() - began < WARM_UP_S:

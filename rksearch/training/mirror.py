@@ -1,8 +1,8 @@
-"""Copies of checkpoints beyond this machine, for trials that go on elsewhere when a machine is lost.
+"""Copies of checkpoints beyond this machine, for trials that are resumed elsewhere when a machine is lost.
 
-Any address will do that pyarrow knows, as Ray's own storage: `s3://`, `gs://`, `abfs://`, `hdfs://`, `file://`, a path,
-and what fsspec knows as `fsspec+...://`. One file per epoch, whose name says which, is never written again; so nothing
-here depends on the order in which a store shows what was done to it.
+Addresses are those that pyarrow knows, as for Ray's own storage: `s3://`, `gs://`, `abfs://`, `hdfs://`, `file://`, a
+path, and those of fsspec as `fsspec+...://`. Each epoch has one file, named after it, which is never written again; so
+nothing depends on the order in which a store makes changes visible.
 """
 
 from __future__ import annotations
@@ -13,29 +13,28 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rksearch.errors import RunError, StorageError
 
 KEPT = 2
-"""Copies that are kept: the newest, and the one before it as a fallback."""
+"""Number of copies that are kept: the newest, and the one before it as a fallback."""
 
 _COPY = re.compile(r"checkpoint-(\d{6})\.pt(\.tmp-\w+)?")
 
 _WHOLE_OBJECTS = ("s3", "gcs", "abfs")
-"""Stores that show an object only when it is whole, and where renaming would copy it."""
+"""Stores that show an object only when it is whole, and in which a rename is a copy."""
 
 
 def absolute(address: str) -> str:
-    """The address as every process of every machine may use it: a path is made absolute, a URI left as it is."""
+    """The address in a form for every process of every machine: a path is made absolute, a URI left as it is."""
     return address if "://" in address else str(Path(address).absolute())
 
 
 def require_storage(address: str) -> None:
-    """Write something at the address and remove it, before anything is started.
+    """Write a file at the address and remove it, as a check before a run.
 
     Raises:
-        RunError: that is not possible.
+        RunError: one of these fails.
     """
     try:
         place = Mirror(address)
@@ -46,13 +45,13 @@ def require_storage(address: str) -> None:
 
 
 class Mirror:
-    """One directory of a storage: copies of the checkpoints of one trial, by epoch.
+    """Directory of a storage with copies of one trial's checkpoints, by epoch.
 
     Args:
-        address: of the directory, a URI or an absolute path; it is made by the first `put`.
+        address: URI or absolute path of the directory; it is made by the first `put`.
 
     Raises:
-        StorageError: the address means nothing.
+        StorageError: the address is not understood.
     """
 
     def __init__(self, address: str) -> None:
@@ -85,7 +84,7 @@ class Mirror:
                     self._delete(name)
 
     def epochs(self) -> list[int]:
-        """The epochs of which there are copies, newest first.
+        """Epochs of which there are copies, newest first.
 
         Raises:
             StorageError: the storage cannot be read.
@@ -94,7 +93,7 @@ class Mirror:
             return sorted((epoch for epoch, name in self._names() if ".tmp-" not in name), reverse=True)
 
     def get(self, epoch: int) -> bytes | None:
-        """The copy after `epoch`; None when it has gone since it was listed.
+        """The copy after `epoch`; None when it was removed since it was listed.
 
         Raises:
             StorageError: the storage cannot be read.
@@ -107,7 +106,7 @@ class Mirror:
                 return None
 
     def set_aside(self, epoch: int) -> None:
-        """Keep the copy after `epoch`, which cannot be used, under a name that nothing looks for.
+        """Rename the unusable copy after `epoch`, so that it is kept but no longer found.
 
         Raises:
             StorageError: it cannot be renamed.
@@ -136,14 +135,14 @@ class Mirror:
         try:
             self._fs.delete_file(f"{self._path}/{name}")
         except FileNotFoundError:
-            return  # another worker, of a machine that was thought lost, was faster
+            return  # another worker, on a machine that was thought lost, was faster
 
     def _file(self, epoch: int) -> str:
         return f"{self._path}/{_name(epoch)}"
 
     @contextmanager
     def _reached(self, what: str) -> Iterator[None]:
-        """Turn what goes wrong beyond this machine into one line."""
+        """Turn an error of the storage into one line."""
         import pyarrow
 
         try:
@@ -163,5 +162,5 @@ def _name(epoch: int) -> str:
 def _first_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    text: Any = str(error).strip() or type(error).__name__
-    return str(text).splitlines()[0][:200]
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rksearch.bench.replay.judging import Judge, Moment, Replay
-from rksearch.bench.replay.memory import MemoryLedger
-from rksearch.bench.replay.overhead import measure_overhead
+from rksearch.bench.replay.ledger_in_memory import MemoryLedger
+from rksearch.bench.replay.proposal_time import measure_overhead
 from rksearch.bench.replay.replays import Conditions, conditions_of, replay
 from rksearch.bench.replay.simulation import Clock, Finished, Work, play
 from rksearch.bench.replay.standings import quartiles, standing
 from rksearch.bench.replay.stock_ray import StockRay
-from rksearch.bench.replay.strategies import SLOW, STRATEGIES, Setup, chosen_strategies
+from rksearch.bench.replay.strategies import SLOW, Setup, chosen_strategies, strategies
 from rksearch.bench.replay.synthetic import synthetic_table
 from rksearch.bench.replay.table import Table, load_table, table_of
 from rksearch.errors import RunError
@@ -247,14 +247,14 @@ def test_quartiles_are_numpys(values: list[float]) -> None:
     "name",
     [
         pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
-        for name in STRATEGIES
+        for name in strategies()
         if not name.startswith("ray")
     ],
 )
 def test_our_strategies_train_each_network_once_within_the_budget(name: str) -> None:
     given_ = conditions()
     setup = Setup(table=given_.table, repetition=1, budget_epochs=72, racing=given_.racing, clock=Clock())
-    played = play(STRATEGIES[name].player(setup), given_.table, slots=2, budget_epochs=72, clock=setup.clock)
+    played = play(strategies()[name].player(setup), given_.table, slots=2, budget_epochs=72, clock=setup.clock)
     assert len(set(played.started)) == len(played.started)
     assert set(played.started) <= set(given_.table.members)
     assert played.epochs_spent <= 72
@@ -276,11 +276,48 @@ def test_the_same_repetition_gives_the_same_replay(name: str) -> None:
     assert replay(given_, name, 5).moments != first.moments
 
 
+@pytest.fixture(scope="module")
+def digits() -> Table:
+    return load_table(Path(__file__).parents[2] / "reports" / "digits_table")
+
+
+RECORDED = json.loads(Path(__file__).with_name("recorded_proposals.json").read_text())
+"""Proposals by `strategy repetition`, as places in the sorted names of the table's members; recorded with the commit
+before the samplers became Optuna samplers (a24e3ba), which pushed results to them."""
+
+
+@pytest.mark.parametrize("key", RECORDED)
+def test_the_run_s_own_form_proposes_what_it_always_proposed(digits: Table, key: str) -> None:
+    name, repetition = key.split()
+    given_ = conditions_of(digits, slots=2)
+    setup = Setup(
+        table=digits,
+        repetition=int(repetition),
+        budget_epochs=given_.budget_epochs,
+        racing=given_.racing,
+        clock=Clock(),
+    )
+    player = strategies()[name].player(setup)
+    played = play(player, digits, slots=2, budget_epochs=given_.budget_epochs, clock=setup.clock)
+    places = {arch: place for place, arch in enumerate(sorted(digits.members))}
+    assert [places[arch] for arch in played.started] == RECORDED[key]
+
+
+def test_an_ordinary_study_searches_well_from_final_values_alone(digits: Table) -> None:
+    """The same sampler without curves, pauses and attributes ends above random search."""
+    given_ = conditions_of(digits, slots=2)
+    found = {
+        name: [replay(given_, name, repetition).final.honest for repetition in range(4)]
+        for name in ("random", "frontier-optuna")
+    }
+    assert sum(found["frontier-optuna"]) > sum(found["random"])
+
+
 def test_unknown_strategies_are_named() -> None:
     with pytest.raises(RunError, match="did you mean 'frontier'"):
         chosen_strategies("frontire")
     assert chosen_strategies("tpe, tpe+racing") == ["random", "tpe", "tpe+racing"]
-    assert set(chosen_strategies(None)) == set(STRATEGIES) - set(SLOW)
+    assert set(chosen_strategies(None)) == set(strategies()) - set(SLOW)
 
 
 def test_stock_ray_is_driven_as_tune_drives_it() -> None:

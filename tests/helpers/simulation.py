@@ -1,8 +1,8 @@
-"""Runs without Ray and without training: a sampler and outcomes that are functions of the architecture's name."""
+"""Runs without Ray and without training: a proposer and outcomes that are functions of the architecture's name."""
 
 import hashlib
 import math
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,14 @@ from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan, RacingRule
-from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, Role, Status, TrialResult, TrialSpec
 from rksearch.search.agenda import SearchAgenda
-from rksearch.search.budget import Budget
-from rksearch.search.objectives import DEFAULT
+from rksearch.search.budget import TimeBudget
 from rksearch.search.racing import Race
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
-from rksearch.search.samplers.base import Observation
 from rksearch.search.tasks import Task
+from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 BASELINES = ("ResNet-8", "DenseNet-10-k4")
 KNOWN = ("RKNet-k4-m1_2_2-1x1_1x2s_1x2s",)
@@ -45,25 +44,29 @@ def settings(**changes: Any) -> Plan:
         "trials": 6,
         "search_seeds": 1,
         "final_seeds": 3,
-        "objectives": DEFAULT,
+        "objectives": DEFAULT_OBJECTIVES,
         "sampler": "tpe",
         "sampler_seed": 0,
     }
     return Plan(**{**plan, **changes})
 
 
-class ListSampler:
-    """Proposes from a list, and remembers what it is told."""
+class ListProposer:
+    """Proposes from a list, and remembers the results that it was given."""
 
     def __init__(self, archs: list[str]) -> None:
         self.archs = archs
-        self.told: list[Observation] = []
+        self.results: list[tuple[TrialSpec, TrialResult]] = []
+        self.begun: dict[str, Role] = {}
+
+    def started(self, archs: Iterable[str], role: Role) -> None:
+        self.begun |= dict.fromkeys(archs, role)
+
+    def update(self, results: Iterable[tuple[TrialSpec, TrialResult]]) -> None:
+        self.results += results
 
     def propose(self, taken: Set[str]) -> str | None:
         return next((arch for arch in self.archs if arch not in taken), None)
-
-    def observe(self, observation: Observation) -> None:
-        self.told.append(observation)
 
 
 def params_of(arch: str) -> int:
@@ -71,24 +74,22 @@ def params_of(arch: str) -> int:
 
 
 def new_state(
-    path: Path, *, archs: list[str] = ARCHS, budget: Budget | None = None, clock: Any = lambda: 0.0, **changes: Any
-) -> tuple[RunState, ListSampler]:
+    path: Path, *, archs: list[str] = ARCHS, budget: TimeBudget | None = None, clock: Any = lambda: 0.0, **changes: Any
+) -> tuple[RunState, ListProposer]:
     """A run's state in its driver, as it is after starting or resuming."""
     plan = settings(**changes)
-    sampler = ListSampler(list(archs))
+    proposer = ListProposer(list(archs))
     sizes = [params_of(arch) for arch in archs]
     race = Race(plan.racing, smallest=min(sizes), largest=max(sizes)) if plan.racing else None
-    control = ListSampler(list(reversed(archs))) if plan.control else None
+    control = ListProposer(list(reversed(archs))) if plan.control else None
     state = RunState(
         Ledger(path),
-        lambda history: SearchAgenda(plan, sampler, history, race=race, control=control),
-        sampler,
-        objectives=plan.objectives,
+        lambda history: SearchAgenda(plan, proposer, history, race=race, control=control),
         budget=budget,
         reservations=Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 4.0, "gpu": 0.0}),
         clock=clock,
     )
-    return state, sampler
+    return state, proposer
 
 
 def error_pct(trial: TrialSpec, epoch: int) -> float:
@@ -127,7 +128,7 @@ def outcome(task: Task) -> dict[str, Any]:
 
 
 def work(state: RunState, slots: int = 2, stop_after: int | None = None) -> list[Task]:
-    """Let `slots` workers do the run's tasks in order of arrival; stop dead after so many have ended."""
+    """Let `slots` workers do the run's tasks in order of arrival; stop dead after this number have ended."""
     handed: list[Task] = []
     queue: list[Task] = []
     ended = 0

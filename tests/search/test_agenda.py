@@ -16,7 +16,7 @@ from rksearch.results.plan import Plan
 from rksearch.results.records import TrialResult
 from rksearch.results.schema1 import downgraded_plan, upgraded_plan
 from rksearch.search.agenda import SearchAgenda
-from rksearch.search.budget import Budget
+from rksearch.search.budget import TimeBudget
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.racing import Race
 from rksearch.search.reservations import Reservations
@@ -27,7 +27,6 @@ from tests.helpers.simulation import (
     BASELINES,
     KNOWN,
     RACING,
-    fails,
     must,
     new_state,
     outcome,
@@ -42,7 +41,7 @@ def firsts(state):
 
 
 def test_a_run_does_everything_once_in_the_stated_order(tmp_path):
-    state, sampler = new_state(tmp_path)
+    state, proposer = new_state(tmp_path)
     handed = work(state, slots=1)
     assert state.done
     ids = [task.id for task in handed]
@@ -50,14 +49,13 @@ def test_a_run_does_everything_once_in_the_stated_order(tmp_path):
     assert {task.action for task in handed} == {"train"}, "the test set is read by `final` alone"
     assert [t.trial.arch for t in handed[: 3 + 6]] == [*BASELINES, *KNOWN, *ARCHS[:6]]
     assert [t.trial.role for t in handed[:3]] == ["baseline", "baseline", "known"]
-    told = [(o.arch, o.status, o.values) for o in sampler.told]
     trials = state.history.trials
-    assert told == [
-        (t.trial.arch, "failed", None)
-        if fails(t.trial)
-        else (t.trial.arch, "complete", (trials[t.id][1].epochs[-1].val_error_pct, params_of(t.trial.arch)))
-        for t in handed[2:9]
-    ]
+    # The last result is read when the next task is asked for; every earlier one was passed on once, in its order.
+    state.next()
+    assert [spec.id for spec, _ in proposer.results] == ids
+    assert all(result is trials[spec.id][1] for spec, result in proposer.results)
+    assert {result.status for _, result in proposer.results} == {"complete", "failed"}
+    assert proposer.begun == {**dict.fromkeys(BASELINES, "baseline"), **dict.fromkeys(KNOWN, "known")}
 
 
 def test_front_and_baselines_end_with_all_seeds(tmp_path):
@@ -119,7 +117,7 @@ def test_an_exhausted_space_ends_the_search_early(tmp_path):
     work(state)
     assert state.done
     assert isinstance(state.agenda, SearchAgenda)
-    assert state.agenda.exhausted
+    assert {spec.arch for spec, _ in state.history.trials.values()} == {*BASELINES, *KNOWN, *ARCHS[:2]}
     assert state.agenda.remaining(state.history).tasks == 0
     assert state.agenda.remaining(state.history).epochs == 0
 
@@ -149,7 +147,7 @@ def test_several_seeds_in_the_search(tmp_path):
 @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(slots=st.integers(1, 5), trials=st.integers(1, 24), order=st.permutations(ARCHS))
 def test_racing_keeps_the_better_share_of_each_band(tmp_path_factory, slots, trials, order):
-    state, sampler = new_state(tmp_path_factory.mktemp("race"), racing=RACING, trials=trials, archs=order)
+    state, proposer = new_state(tmp_path_factory.mktemp("race"), racing=RACING, trials=trials, archs=order)
     handed = work(state, slots)
     history = state.history
     candidates = {a: r for a, r in firsts(state).items() if a in order[:trials]}
@@ -179,7 +177,7 @@ def test_racing_keeps_the_better_share_of_each_band(tmp_path_factory, slots, tri
                 assert len(on) >= -(-len(reached) // 3) - 1
                 best = min(reached, key=lambda a: (group[a].epochs[rung - 1].val_error_pct, params_of(a), a))
                 assert len(group[best].epochs) >= stop, "the best of a band always goes on"
-    statuses = {o.arch: o.status for o in sampler.told}
+    statuses = {spec.arch: result.status for spec, result in proposer.results if not spec.replicate}
     assert all(statuses[a] == r.status for a, r in candidates.items())
 
 
@@ -193,19 +191,19 @@ def test_pruned_trials_are_in_no_front(tmp_path):
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_a_pause_before_the_checkpoint_was_read_takes_no_epochs_back(tmp_path, resumed):
-    state, sampler = new_state(tmp_path, racing=RACING, trials=12)
+    state, proposer = new_state(tmp_path, racing=RACING, trials=12)
     while (task := state.next()) is not None and task.until != 3:
         state.on_end(task, outcome(task))
     assert task is not None
-    told = len(sampler.told)
     trained = state.history.paused[task.id][1]
+    known = [result for spec, result in proposer.results if spec == task.trial]
     # The time was over before the worker had found its checkpoint.
     state.on_end(task, {"result": TrialResult(status="paused", epochs=()).to_json()})
-    assert len(sampler.told) == told
     if resumed:
-        state, sampler = new_state(tmp_path, racing=RACING, trials=12)
+        state, proposer = new_state(tmp_path, racing=RACING, trials=12)
     assert state.history.paused[task.id][1] == trained
     assert state.next() == task, "it stands where it stood"
+    assert [result for spec, result in proposer.results if spec == task.trial] == known
     while (later := state.next()) is not None:
         state.on_end(later, outcome(later))
     assert all(r.epochs for _, r in state.history.pruned.values())
@@ -261,7 +259,7 @@ def test_replicates_go_where_membership_is_most_uncertain(tmp_path):
 
 def test_unlimited_replicates_end_with_the_budget(tmp_path):
     now = [0.0]
-    budget = Budget(cpu_hours=100 / 3600)
+    budget = TimeBudget(cpu_hours=100 / 3600)
     state, _ = new_state(tmp_path, trials=6, replicates=None, budget=budget, clock=lambda: now[0])
     running: list[Task] = []
     while True:
@@ -290,7 +288,7 @@ def test_after_most_of_the_budget_no_new_candidate_begins(tmp_path):
     assert any(result.status == "complete" for arch, result in firsts(state).items() if arch in ARCHS)
 
 
-class RefineOnly(Budget):
+class RefineOnly(TimeBudget):
     def phase(self, history, running):
         return "refine"
 
@@ -332,7 +330,7 @@ def test_seeds_that_may_go_together_do(tmp_path):
 
 def test_of_seeds_together_each_takes_a_share_of_the_time_and_of_what_they_reserve(tmp_path):
     now = [0.0]
-    budget = Budget(gpu_hours=1)
+    budget = TimeBudget(gpu_hours=1)
     state, _ = new_state(tmp_path, final_seeds=4, search_seeds=3, budget=budget, clock=lambda: now[0])
     state.together = 3
     state.reservations = Reservations(trial={"cpu": 2.0, "gpu": 0.25}, whole={"cpu": 2.0, "gpu": 1.0})
@@ -377,8 +375,8 @@ def test_seeds_that_ran_out_of_memory_together_are_tried_once_more_each_alone(tm
     assert [task.trial for task in again] == [both.trial, *both.beside]
     assert all(task.alone and not task.beside for task in again)
     for task in again:
-        assert Task.from_json(task.to_json()) == task
-    assert Task.from_json(both.to_json()) == both
+        assert from_plain(Task, to_plain(task)) == task
+    assert from_plain(Task, to_plain(both)) == both
 
 
 # -- failures
@@ -409,21 +407,22 @@ def test_an_abort_stops_the_run_and_records_nothing(tmp_path):
 
 
 def test_a_dead_worker_is_a_failed_trial_with_its_reason(tmp_path):
-    state, sampler = new_state(tmp_path)
+    state, proposer = new_state(tmp_path)
     for _ in BASELINES:
         state.next()
     task = must(state.next())
     state.on_end(task, {"message": "its worker process died repeatedly"})
     _, result = Ledger(tmp_path).read().trials[task.id]
     assert (result.status, result.failure) == ("failed", "worker_died")
-    assert [(o.arch, o.status, o.values) for o in sampler.told] == [(task.trial.arch, "failed", None)]
+    state.next()
+    assert proposer.results == [(task.trial, result)]
 
 
 # -- the test set
 
 
 def read_state(path, archs, fresh=0):
-    return RunState(Ledger(path), lambda history: FinalAgenda(settings(), archs, fresh=fresh), None)
+    return RunState(Ledger(path), lambda history: FinalAgenda(settings(), archs, fresh=fresh))
 
 
 def test_final_reads_once_with_every_training_of_what_was_chosen(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rksearch.errors import SpaceError
 from rksearch.results.plan import RacingRule
 from rksearch.results.records import Epoch
-from rksearch.search.racing import Field, Race, Racer, score
+from rksearch.search.racing import Race, Racer, RungStandings, score
 
 
 def epochs(errors):
@@ -87,14 +87,14 @@ def test_promotions_against_a_naive_reference(items, keep, rng):
         return found
 
     low, high = chosen(1), chosen(3)
-    standing = Field(race)
-    # Epoch by epoch, in any order of the trials: only what is told last counts.
-    told = [replace(r, epochs=r.epochs[:n], waits=n in (1, 3)) for r in field for n in range(len(r.epochs))]
-    rng.shuffle(told)
-    for earlier in told:
-        standing.tell(earlier)
+    standing = RungStandings(race)
+    # Epoch by epoch, in any order of the trials: only the last state of each counts.
+    states = [replace(r, epochs=r.epochs[:n], waits=n in (1, 3)) for r in field for n in range(len(r.epochs))]
+    rng.shuffle(states)
+    for earlier in states:
+        standing.set(earlier)
     for racer in field:
-        standing.tell(racer)
+        standing.set(racer)
     promoted: list[str] = []
     while (arch := standing.promoted(promoted)) is not None:
         promoted.append(arch)

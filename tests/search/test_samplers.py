@@ -1,25 +1,32 @@
-import importlib
 import math
 import random
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.errors import SpaceError
-from rksearch.results.records import Epoch, Status
-from rksearch.search.samplers import SAMPLERS, Observation, Sampler, make
+from rksearch.recipes.shipped import recipe
+from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
+from rksearch.search.samplers import FrontierSampler, attributes, stock
+from rksearch.search.samplers.base import distributions_of
+from rksearch.search.samplers.bounded import BoundedSampler
 from rksearch.search.samplers.candidates import listing
+from rksearch.search.samplers.draws import SpreadStart
 from rksearch.search.samplers.improvement import expected_improvement
 from rksearch.search.samplers.ladder import curve
-from rksearch.search.samplers.start import Start
-from rksearch.search.samplers.study import StudySampler
+from rksearch.search.samplers.registry import make_sampler, samplers
+from rksearch.search.samplers.study import RunStudy
 from rksearch.search.samplers.surrogate import Seen, Surrogate
 from rksearch.space import Space, load_space, parse_space
 
@@ -99,26 +106,30 @@ def epochs(count: int, val_error_pct: float) -> tuple[Epoch, ...]:
     )
 
 
-def observation(
-    space: Space, arch: str, val_error_pct: float, *, status: Status = "complete", count: int = 8, macs: bool = False
-) -> Observation:
+Result = tuple[TrialSpec, TrialResult]
+
+
+def result_of(space: Space, arch: str, val_error_pct: float, *, status: Status = "complete", count: int = 8) -> Result:
     counted = cost(parse(arch), space.definition.dataset)
-    values = (val_error_pct, float(counted.params), *([float(counted.macs)] if macs else []))
-    failed = status == "failed"
-    return Observation(
-        arch=arch,
-        status=status,
-        epochs=() if failed else epochs(count, val_error_pct),
-        values=None if failed else values,
-    )
+    spec = TrialSpec(arch=arch, dataset=space.definition.dataset.name, recipe=recipe("short", epochs=8))
+    if status == "failed":
+        return spec, TrialResult(status="failed", failure="non_finite_loss", message="loss is nan")
+    return spec, TrialResult(status=status, epochs=epochs(count, val_error_pct), **counted._asdict())
 
 
-def outcome(rng: random.Random, space: Space, arch: str, macs: bool) -> list[Observation]:
-    """What may become of a training: nothing yet, failures, NaN, pauses that end or go on."""
+def made(name: str, space: Space, *, trials: int, seed: int, macs: bool = False, start: Sequence[str] = ()) -> RunStudy:
+    """The study of a run, with the sampler of this name."""
+    objectives = ("val_error_pct", "params", "macs")[: 3 if macs else 2]
+    sampler = make_sampler(name, space, objectives=objectives, trials=trials, seed=seed)
+    return RunStudy(space, sampler, objectives=objectives, start=start)
 
-    def own(status: Status, count: int, error: float | None = None) -> Observation:
+
+def outcome(rng: random.Random, space: Space, arch: str) -> list[Result]:
+    """Possible results of a training: nothing yet, failures, NaN, pauses that end or continue."""
+
+    def own(status: Status, count: int, error: float | None = None) -> Result:
         error = rng.uniform(3, 80) if error is None else error
-        return observation(space, arch, error, status=status, count=count, macs=macs)
+        return result_of(space, arch, error, status=status, count=count)
 
     kind = rng.randrange(10)
     if kind == 0:
@@ -138,14 +149,14 @@ def outcome(rng: random.Random, space: Space, arch: str, macs: bool) -> list[Obs
     return [own("complete", 8)]
 
 
-def search(sampler: Sampler, space: Space, proposals: int, *, seed: int = 0, macs: bool = False) -> list[str]:
+def search(study: RunStudy, space: Space, proposals: int, *, seed: int = 0) -> list[str]:
     """Proposals of a search with random outcomes, each checked."""
     rng = random.Random(seed)
     taken: set[str] = {"ResNet-20"}
     found: list[str] = []
-    later: list[Observation] = []
+    later: list[Result] = []
     for _ in range(proposals):
-        arch = sampler.propose(taken)
+        arch = study.propose(taken)
         if arch is None:
             assert set(map(str, space)) <= taken, "None before the space is exhausted"
             break
@@ -154,19 +165,18 @@ def search(sampler: Sampler, space: Space, proposals: int, *, seed: int = 0, mac
         assert parse(arch) in space
         taken.add(arch)
         found.append(arch)
-        later += outcome(rng, space, arch, macs)
-        # Results arrive late and in another order, but each architecture's own in theirs.
+        later += outcome(rng, space, arch)
+        # Results arrive late and in another order, but those of one architecture in theirs.
         while len(later) > 3:
             place = rng.randrange(len(later))
-            first = next(i for i, o in enumerate(later) if o.arch == later[place].arch)
-            sampler.observe(later.pop(first))
+            first = next(i for i, (spec, _) in enumerate(later) if spec.arch == later[place][0].arch)
+            study.update([later.pop(first)])
     return found
 
 
 def simulate(name: str, space: Space, proposals: int, *, seed: int, macs: bool = False) -> int:
-    objectives = ("val_error_pct", "params", "macs")[: 3 if macs else 2]
-    sampler = make(name, space, objectives=objectives, trials=min(proposals, len(space)), seed=seed)
-    return len(search(sampler, space, proposals, seed=seed, macs=macs))
+    study = made(name, space, trials=min(proposals, len(space)), seed=seed, macs=macs)
+    return len(search(study, space, proposals, seed=seed))
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -243,44 +253,40 @@ def test_optunas_gaussian_processes_propose_too(name):
 
 def test_an_unknown_sampler_is_named_with_the_nearest():
     with pytest.raises(SpaceError, match=r"got 'frontir' \(did you mean 'frontier'\?\)"):
-        make("frontir", load_space("methods"), objectives=("val_error_pct", "params"), trials=5, seed=0)
+        make_sampler("frontir", load_space("methods"), objectives=("val_error_pct", "params"), trials=5, seed=0)
 
 
 @pytest.mark.parametrize("objectives", [("params", "macs"), ("val_error_pct", "val_error_pct"), ()])
 def test_the_error_must_be_among_the_objectives(objectives):
     with pytest.raises(SpaceError, match="the objectives must be val_error_pct and costs beside it"):
-        make("random", load_space("methods"), objectives=objectives, trials=5, seed=0)
+        make_sampler("random", load_space("methods"), objectives=objectives, trials=5, seed=0)
 
 
 def test_the_names_of_samplers_are_known_without_optuna_and_torch():
     code = (
-        "import sys; from rksearch.search.samplers import SAMPLERS; "
-        "print(sorted({'torch', 'ray', 'optuna', 'scipy', 'sklearn'} & set(sys.modules)), len(SAMPLERS))"
+        "import sys; from rksearch.search.samplers.registry import samplers; "
+        "print(sorted({'torch', 'ray', 'optuna', 'numpy', 'scipy'} & set(sys.modules)), len(samplers.items()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"[] {len(SAMPLERS)}"
+    assert done.stdout.strip() == f"[] {len(samplers.items())}"
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_the_same_seed_and_observations_make_the_same_proposals(name):
     space = load_space("quickstart")
-    runs = [
-        search(make(name, space, objectives=("val_error_pct", "params"), trials=40, seed=seed), space, 40)
-        for seed in (5, 5, 6)
-    ]
+    runs = [search(made(name, space, trials=40, seed=seed), space, 40) for seed in (5, 5, 6)]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2] or name == "grid"
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_resumed_search_proposes_nothing_twice_and_goes_on(name):
+def test_a_resumed_search_proposes_nothing_twice_and_continues(name):
     space = load_space("quickstart")
-    objectives = ("val_error_pct", "params")
-    first = search(make(name, space, objectives=objectives, trials=30, seed=5), space, 15)
-    again = make(name, space, objectives=objectives, trials=30, seed=5, proposed=15)
+    first = search(made(name, space, trials=30, seed=5), space, 15)
+    again = made(name, space, trials=30, seed=5)
     taken = set(first)
-    for known in first:
-        again.observe(observation(space, known, 10.0))
+    again.started(first, "candidate")
+    again.update(result_of(space, known, 10.0) for known in first)
     for _ in range(15):
         arch = again.propose(taken)
         assert arch is not None
@@ -291,10 +297,10 @@ def test_a_resumed_search_proposes_nothing_twice_and_goes_on(name):
 @pytest.mark.parametrize("name", ["random", "grid"])
 def test_sessions_do_not_change_the_stream(name):
     space = load_space("quickstart")
-    plan: dict[str, Any] = {"objectives": ("val_error_pct", "params"), "trials": 20, "seed": 2}
-    whole = search(make(name, space, **plan), space, 20)
+    whole = search(made(name, space, trials=20, seed=2), space, 20)
     part = whole[:8]
-    resumed = make(name, space, **plan, proposed=8)
+    resumed = made(name, space, trials=20, seed=2)
+    resumed.started(part, "candidate")
     for _ in range(12):
         part.append(str(resumed.propose(set(part))))
     assert part == whole
@@ -304,18 +310,15 @@ def test_sessions_do_not_change_the_stream(name):
 def test_a_search_begins_with_what_it_is_given(name):
     space = load_space("quickstart")
     wanted = [str(spec) for spec in space.sample(3, seed=9)]
-    sampler = make(
-        name, space, objectives=("val_error_pct", "params"), trials=12, seed=0, start=[wanted[0], "ResNet-20", *wanted]
-    )
-    assert search(sampler, space, 6)[:3] == wanted
+    study = made(name, space, trials=12, seed=0, start=[wanted[0], "ResNet-20", *wanted])
+    assert search(study, space, 6)[:3] == wanted
 
 
 def test_random_is_uniform():
     space = parse_space(TINY, name="tiny")
     counts = dict.fromkeys(map(str, space), 0)
     for seed in range(600):
-        sampler = make("random", space, objectives=("val_error_pct", "params"), trials=5, seed=seed)
-        counts[str(sampler.propose(set()))] += 1
+        counts[str(made("random", space, trials=5, seed=seed).propose(set()))] += 1
     expected = 600 / len(counts)
     square = sum((count - expected) ** 2 / expected for count in counts.values())
     # Chi-square: its mean is the degrees of freedom, its variance twice that.
@@ -325,7 +328,7 @@ def test_random_is_uniform():
 @pytest.mark.parametrize("name", MODELLING)
 def test_every_search_starts_spread_over_sizes(name):
     space = load_space("quickstart")
-    sampler = make(name, space, objectives=("val_error_pct", "params"), trials=30, seed=0)
+    sampler = made(name, space, trials=30, seed=0)
     # A third of the search, but our own model takes over after 5.
     count = 5 if name == "frontier" else 10
     begun = search(sampler, space, count)
@@ -342,7 +345,11 @@ def test_the_default_begins_with_the_smallest_member(where, trials):
     space = spaces()[where]
     trials = min(trials, len(space))
     begun = [
-        make("frontier", space, objectives=objectives, trials=trials, seed=seed).propose(set())
+        RunStudy(
+            space,
+            make_sampler("frontier", space, objectives=objectives, trials=trials, seed=seed),
+            objectives=objectives,
+        ).propose(set())
         for objectives in (("val_error_pct", "params"), ("val_error_pct", "macs"))
         for seed in range(12)
     ]
@@ -355,12 +362,12 @@ def test_the_default_begins_with_the_smallest_member(where, trials):
 def test_the_start_stays_as_long_with_the_smallest_and_repeats_nothing():
     space = spaces()["tied"]
     for seed in range(20):
-        start = Start(space, trials=30, seed=seed, most=5, smallest=True)
+        start = SpreadStart(space, trials=30, seed=seed, most=5, smallest=True)
         taken: set[str] = set()
         while (arch := start.next(taken)) is not None:
             taken.add(arch)
         assert len(taken) == 5
-    assert Start(space, trials=0, seed=0, smallest=True).next(set()) is None
+    assert SpreadStart(space, trials=0, seed=0, smallest=True).next(set()) is None
 
 
 def test_a_training_that_tells_nothing_new_gains_less():
@@ -370,9 +377,10 @@ def test_a_training_that_tells_nothing_new_gains_less():
     names = [str(spec) for spec in space.sample(30, seed=3)]
     rng = random.Random(1)
     seen = {
-        arch: (known.row(arch), Seen(curve(o.epochs), o.values, eligible=True))
+        arch: (known.row(arch), Seen(curve([error], [1.0]), (error, float(params)), eligible=True))
         for arch in names
-        if (o := observation(space, arch, 20 * math.exp(rng.gauss(0, 0.4)))).values is not None
+        for error in [20 * math.exp(rng.gauss(0, 0.4))]
+        for params in [cost(parse(arch), space.definition.dataset).params]
     }
     surrogate = Surrogate(space, known, ("val_error_pct", "params"))
     surrogate.learn(seen, [])
@@ -399,7 +407,7 @@ def test_a_training_that_tells_nothing_new_gains_less():
 def test_samplers_learn_what_is_good(name):
     """Where the growth rate decides everything, later proposals prefer the good one."""
     space = load_space("quickstart")
-    sampler = make(name, space, objectives=("val_error_pct", "params"), trials=75, seed=3)
+    sampler = made(name, space, trials=75, seed=3)
     taken: set[str] = set()
     late: list[Any] = []
     for i in range(75):
@@ -407,7 +415,7 @@ def test_samplers_learn_what_is_good(name):
         assert arch is not None
         taken.add(arch)
         spec: Any = parse(arch)
-        sampler.observe(observation(space, arch, 5.0 if spec.growth_rate == 6 else 80.0))
+        sampler.update([result_of(space, arch, 5.0 if spec.growth_rate == 6 else 80.0)])
         if i >= 50:
             late.append(spec)
     share = sum(spec.growth_rate == 6 for spec in late) / len(late)
@@ -418,21 +426,22 @@ def test_samplers_learn_what_is_good(name):
 @pytest.mark.parametrize("name", QUICK)
 def test_architectures_outside_of_the_space_teach_nothing(name):
     space = load_space("quickstart")
-    sampler = make(name, space, objectives=("val_error_pct", "params"), trials=6, seed=0)
-    sampler.observe(observation(space, "ResNet-20", 5.0))
-    sampler.observe(observation(space, "RKNet-k64-m9-1x1", 5.0))
+    sampler = made(name, space, trials=6, seed=0)
+    sampler.started(["ResNet-20", "RKNet-k64-m9-1x1"], "known")
+    sampler.update([result_of(space, "ResNet-20", 5.0), result_of(space, "RKNet-k64-m9-1x1", 5.0)])
+    sampler.add_imported("ResNet-20", [5.0, 1e5])
+    assert not sampler.study.trials
     assert sampler.propose(set()) is not None
 
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2"])
-def test_a_study_that_begins_anew_goes_on(name, monkeypatch):
-    module = importlib.import_module(f"rksearch.search.samplers.{name}")
-    monkeypatch.setattr(module, "MODELLED", 10)
+def test_the_bounded_study_is_renewed(name, monkeypatch):
+    monkeypatch.setattr(stock, f"{name.upper()}_MODELLED", 10)
     space = parse_space(TIED, name="tied")
-    sampler = make(name, space, objectives=("val_error_pct", "params"), trials=70, seed=0)
-    assert len(search(sampler, space, 70)) == 70
-    assert isinstance(sampler, StudySampler)
-    assert sampler.studies > 1
+    run = made(name, space, trials=70, seed=0)
+    assert len(search(run, space, 70)) == 70
+    assert isinstance(run.study.sampler, BoundedSampler)
+    assert run.study.sampler.studies > 1
 
 
 @pytest.mark.slow
@@ -453,11 +462,11 @@ def test_ten_thousand_proposals_without_a_fault(name):
 @pytest.mark.parametrize("name", QUICK)
 def test_a_proposal_at_two_thousand_finished_trials_is_quick(name):
     space = load_space("quickstart")
-    sampler = make(name, space, objectives=("val_error_pct", "params"), trials=2100, seed=0)
+    sampler = made(name, space, trials=2100, seed=0)
     rng = random.Random(0)
     taken = {str(spec) for spec in space.sample(2000, seed=1)}
-    for known in sorted(taken):
-        sampler.observe(observation(space, known, rng.uniform(3, 80)))
+    sampler.started(sorted(taken), "candidate")
+    sampler.update(result_of(space, known, rng.uniform(3, 80)) for known in sorted(taken))
     times_s = []
     for _ in range(60):
         began = time.perf_counter()
@@ -465,6 +474,208 @@ def test_a_proposal_at_two_thousand_finished_trials_is_quick(name):
         times_s.append(time.perf_counter() - began)
         assert arch is not None
         taken.add(arch)
-        sampler.observe(observation(space, arch, rng.uniform(3, 80)))
+        sampler.update([result_of(space, arch, rng.uniform(3, 80))])
     # The aim is 50 ms; a busy machine may take longer, but not grow with the history.
     assert statistics.median(times_s[30:]) < 0.5
+
+
+# -- ordinary studies
+
+
+def plain_study(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    return optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_sampler_works_in_anyones_study_from_final_values(name):
+    space = parse_space(TIED, name="tied")
+    trained: list[str] = []
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        decisions = {key: trial.suggest_categorical(key, values) for key, values in space.dimensions().items()}
+        trial.suggest_float("of another kind", 0, 1)
+        spec = space.from_choices(decisions)
+        trained.append(str(spec))
+        if len(trained) % 7 == 0:
+            raise optuna.TrialPruned
+        return 50 - 20 * math.tanh(len(trained)), float(cost(spec, space.definition.dataset).params)
+
+    sampler = make_sampler(name, space, objectives=("val_error_pct", "params"), trials=20, seed=0)
+    study = plain_study(sampler)
+    study.optimize(objective, n_trials=20)
+    assert len(trained) == 20
+    if name not in ("tpe", "nsga2"):
+        assert len(set(trained)) == 20, "nothing is proposed twice"
+        assert all(parse(arch) in space for arch in trained)
+
+
+def test_an_ordinary_study_learns_what_is_good():
+    space = load_space("quickstart")
+    study = plain_study(FrontierSampler(space, seed=0))
+    distributions = distributions_of(space)
+    late = []
+    for i in range(40):
+        trial = study.ask(distributions)
+        spec: Any = space.from_choices(trial.params)
+        study.tell(trial, [5.0 if spec.growth_rate == 6 else 80.0, cost(spec, space.definition.dataset).params])
+        late += [spec.growth_rate == 6] if i >= 20 else []
+    assert sum(late) / len(late) > sum("-k6-" in str(s) for s in space.sample(500, seed=0)) / 500 + 0.2
+
+
+def test_a_small_space_is_proposed_once_each_and_then_again():
+    space = parse_space(TINY, name="tiny")
+    study = plain_study(FrontierSampler(space, seed=0))
+    trained = []
+    for _ in range(len(space) + 2):
+        trial = study.ask(distributions_of(space))
+        trained.append(str(space.from_choices(trial.params)))
+        study.tell(trial, [10.0, 1000.0])
+    assert set(trained[: len(space)]) == set(map(str, space))
+    assert set(trained[len(space) :]) <= set(map(str, space))
+
+
+def test_a_study_with_other_directions_is_refused():
+    study = optuna.create_study(sampler=FrontierSampler(load_space("quickstart")))
+    with pytest.raises(SpaceError, match=r"must minimise val_error_pct, params, but its directions are minimize"):
+        study.ask(distributions_of(load_space("quickstart")))
+
+
+def test_enqueued_trials_cost_no_proposal_and_count_as_taken():
+    space = parse_space(TIED, name="tied")
+    sampler = FrontierSampler(space, seed=0)
+    study = plain_study(sampler)
+    wanted = str(space.smallest.name)
+    study.enqueue_trial(space.choices(parse(wanted)))
+    first = study.ask(distributions_of(space))
+    assert str(space.from_choices(first.params)) == wanted
+    assert str(space.from_choices(study.ask(distributions_of(space)).params)) != wanted
+
+
+def test_the_model_sees_the_same_through_attributes_of_trials_as_through_a_run():
+    """Curves, pauses, what was pruned, resumed or repeated: by a run's results, and by trials that anyone adds."""
+    space = parse_space(TIED, name="tied")
+    names = [str(spec) for spec in space.sample(6, seed=3)]
+    paused, pruned, whole, failed, resumed, repeated = names
+    run = made("frontier", space, trials=30, seed=0)
+    run.started(names, "candidate")
+    again = result_of(space, repeated, 20.0)
+    second = replace(again[0], replicate=1), result_of(space, repeated, 30.0)[1]
+    results = [
+        result_of(space, paused, 40.0, status="paused", count=2),
+        result_of(space, pruned, 50.0, status="pruned", count=2),
+        result_of(space, whole, 30.0),
+        result_of(space, failed, 0.0, status="failed"),
+        result_of(space, resumed, 35.0, status="paused", count=2),
+        result_of(space, resumed, 25.0),
+        again,
+        second,
+    ]
+    run.update(results)
+    run.propose(set(names))
+
+    study = plain_study(FrontierSampler(space, seed=0, trials=30))
+    states = {
+        "complete": TrialState.COMPLETE,
+        "paused": TrialState.PRUNED,
+        "pruned": TrialState.PRUNED,
+        "failed": TrialState.FAIL,
+    }
+    for spec, result in results:
+        own: dict[str, Any] = {attributes.WAITING: result.status == "paused"}
+        if result.epochs:
+            own[attributes.VAL_ERRORS] = [epoch.val_error_pct for epoch in result.epochs]
+            own[attributes.TRAIN_LOSSES] = [epoch.train_loss for epoch in result.epochs]
+        values = [result.epochs[-1].val_error_pct, float(result.params or 0)] if result.status == "complete" else None
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=states[result.status],
+                values=values,
+                params=space.choices(parse(spec.arch)),
+                distributions=distributions_of(space),
+                user_attrs=own,
+            )
+        )
+    study.ask(distributions_of(space))
+    one, other = run.study.sampler, study.sampler
+    assert isinstance(one, FrontierSampler)
+    assert isinstance(other, FrontierSampler)
+    assert one._seen.keys() == other._seen.keys() == {paused, pruned, whole, resumed, repeated}
+    for arch, seen in one._seen.items():
+        assert (seen.curve == other._seen[arch].curve).all()
+        assert seen.values == other._seen[arch].values
+        assert seen.eligible == other._seen[arch].eligible == (arch != pruned)
+    assert one._seen[repeated].values[0] == pytest.approx(25.0), "the mean of two seeds"
+    assert one._ended == other._ended
+
+
+def test_final_values_stand_at_the_end_of_full_curves():
+    space = parse_space(TIED, name="tied")
+    sampler = FrontierSampler(space, seed=0, trials=30)
+    study = plain_study(sampler)
+    distributions = distributions_of(space)
+    for i in range(6):
+        trial = study.ask(distributions)
+        if i < 3:
+            trial.set_user_attr(attributes.VAL_ERRORS, [60.0, 50.0, 40.0])
+            trial.set_user_attr(attributes.TRAIN_LOSSES, [2.0, 1.0, 0.5])
+        study.tell(trial, [40.0, 2000.0])
+    study.ask(distributions)
+    found = sampler._modelled(listing(space))
+    assert {seen.curve.shape for _, seen in found.values()} == {(3, 2)}
+    assert [math.exp(seen.curve[-1, 0]) for _, seen in found.values()] == pytest.approx([40.0] * 6)
+
+
+# -- the run's own study
+
+
+class Wanted(optuna.samplers.RandomSampler):
+    """Asks for the same parameters each time."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(seed=0)
+        self.params = params
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        return self.params[param_name]
+
+
+def test_the_study_holds_what_is_trained_in_place_of_a_proposal_that_is_not_new():
+    space = parse_space(TIED, name="tied")
+    first = str(space.smallest.name)
+    run = RunStudy(space, Wanted(space.choices(parse(first))), objectives=("val_error_pct", "params"))
+    assert run.propose(set()) == first
+    second = run.propose({first})
+    assert second == str(space.nearest(parse(first), exclude={first}))
+    asked, refused, trained = run.study.trials
+    assert (asked.state, refused.state, trained.state) == (TrialState.RUNNING, TrialState.FAIL, TrialState.RUNNING)
+    assert refused.user_attrs[attributes.REPLACED_BY] == trained.user_attrs[attributes.ARCH] == second
+    assert trained.params == space.choices(parse(second))
+    everything = set(map(str, space))
+    assert run.propose(everything) is None
+
+
+def test_the_study_holds_every_result_in_optunas_words():
+    space = parse_space(TIED, name="tied")
+    names = [str(spec) for spec in space.sample(5, seed=3)]
+    run = made("random", space, trials=9, seed=0)
+    run.add_imported(names[4], [20.0, 1e3])
+    run.add_imported(names[4], [20.0, None])
+    run.started(names[:1], "known")
+    run.started(names[:4], "candidate")
+    run.update(
+        [
+            result_of(space, names[0], 30.0),
+            result_of(space, names[1], 40.0, status="paused", count=2),
+            result_of(space, names[2], 50.0, status="pruned", count=3),
+            result_of(space, names[3], 0.0, status="failed"),
+        ]
+    )
+    imported, complete, paused, pruned, failed = run.study.trials
+    assert imported.values == [20.0, 1e3]
+    assert complete.values == [30.0, cost(parse(names[0]), space.definition.dataset).params]
+    assert complete.user_attrs[attributes.ROLE] == "known"
+    assert [t.state.name for t in (paused, pruned, failed)] == ["RUNNING", "PRUNED", "FAIL"]
+    assert len(paused.user_attrs[attributes.VAL_ERRORS]) == 2
+    assert len(pruned.user_attrs[attributes.TRAIN_LOSSES]) == 3
+    assert failed.user_attrs[attributes.FAILURE] == "non_finite_loss: loss is nan"
+    assert run.propose(set(names[:4])) not in names[:4]

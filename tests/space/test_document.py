@@ -1,3 +1,4 @@
+import json
 import random
 import re
 from pathlib import Path
@@ -7,7 +8,8 @@ import pytest
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.errors import SpaceError
-from rksearch.space import Budget, describe_space, load_space, parse_space, shipped_spaces
+from rksearch.results.codec import to_plain
+from rksearch.space import CountRange, describe_space, load_space, parse_space, shipped_spaces
 
 GOOD = """\
 description: small
@@ -199,7 +201,11 @@ def test_budgets_may_have_units_and_baselines():
     budgets = "{params: {at_most: DenseNet-BC-16-k8}, macs: [1k, 1.5M], depth: {at_least: 5, at_most: ResNet-20}}"
     d = parse_space(edited("{params: [null, 20_000]}", budgets), name="small").definition
     counts = cost(parse("DenseNet-BC-16-k8"), d.dataset)
-    assert (d.params, d.macs, d.depth) == (Budget(None, counts.params), Budget(1_000, 1_500_000), Budget(5, 20))
+    assert (d.params, d.macs, d.depth) == (
+        CountRange(None, counts.params),
+        CountRange(1_000, 1_500_000),
+        CountRange(5, 20),
+    )
 
 
 def test_the_transitions_of_a_densenet_set_the_multiples_of_the_paper():
@@ -268,3 +274,15 @@ def test_the_readme_documents_a_file_that_loads():
     for name in shipped_spaces():
         row = next(line for line in text.splitlines() if line.startswith(f"| [`{name}`]"))
         assert f"| {len(load_space(name)):,} |" in row, f"{name}: the README gives another number of candidates"
+
+
+def test_samplers_are_checked_where_the_known_ones_are_given() -> None:
+    text = f"{GOOD}search: {{sampler: frontir}}\n"
+    assert parse_space(text, name="any").definition.search.sampler == "frontir"
+    with pytest.raises(SpaceError, match=rf"own.yaml:{len(text.splitlines())}: sampler of search: .*'frontier'"):
+        parse_space(text, name="own", samplers=("frontier", "random"))
+
+
+def test_the_summary_holds_what_the_ledger_holds() -> None:
+    space = load_space("quickstart")
+    assert to_plain(space.summary()) == json.loads(json.dumps(space.to_json()))

@@ -14,6 +14,7 @@ from rksearch.bench.costing import bench_cost
 from rksearch.cli.main import cli
 from rksearch.data.facts import dataset
 from rksearch.errors import RksearchError, SpaceError
+from rksearch.search.samplers.registry import samplers
 from rksearch.space import load_space, parse_space, shipped_spaces
 from rksearch.space.format.schema import schema
 from rksearch.space.page import space_page
@@ -36,13 +37,13 @@ trials: 5
 
 def test_the_published_schema_is_the_loaders():
     published = json.loads((SPACES / "space.schema.json").read_text(encoding="utf-8"))
-    assert published == schema()
+    assert published == schema(samplers.items())
     jsonschema.Draft202012Validator.check_schema(published)
 
 
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_shipped_spaces_obey_the_schema(name):
-    jsonschema.validate(yaml.safe_load((SPACES / f"{name}.yaml").read_text(encoding="utf-8")), schema())
+    jsonschema.validate(yaml.safe_load((SPACES / f"{name}.yaml").read_text(encoding="utf-8")), schema(samplers.items()))
 
 
 @pytest.mark.parametrize(
@@ -73,15 +74,15 @@ def test_what_the_schema_refuses_the_loader_refuses(old, new):
     text = GOOD.replace(old, new, 1)
     assert text != GOOD
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(yaml.safe_load(text), schema())
+        jsonschema.validate(yaml.safe_load(text), schema(samplers.items()))
     with pytest.raises(SpaceError):
         parse_space(text, name="bad")
 
 
 def test_what_the_loader_takes_the_schema_takes():
-    jsonschema.validate(yaml.safe_load(GOOD), schema())
+    jsonschema.validate(yaml.safe_load(GOOD), schema(samplers.items()))
     listed = "dataset: digits\narchitectures: [ResNet-8, RKNet-k4-m1-1x1]\n"
-    jsonschema.validate(yaml.safe_load(listed), schema())
+    jsonschema.validate(yaml.safe_load(listed), schema(samplers.items()))
     assert len(parse_space(GOOD, name="good")) > 5
     assert len(parse_space(listed, name="listed")) == 2
 

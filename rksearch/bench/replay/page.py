@@ -15,7 +15,7 @@ from rksearch.bench.replay.comparison import Comparison
 from rksearch.bench.replay.judging import Judge
 from rksearch.bench.replay.picture import curves_svg
 from rksearch.bench.replay.standings import Quartiles, Standing
-from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, REFERENCE, STRATEGIES
+from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, REFERENCE, strategies
 from rksearch.report import text
 from rksearch.results.codec import to_plain
 
@@ -138,7 +138,7 @@ def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
         "beside them",
         "## Strategies",
         "\n".join(
-            f"- `{item.strategy}`: {STRATEGIES[item.strategy].text}"
+            f"- `{item.strategy}`: {strategies()[item.strategy].text}"
             + ("; the default" if item.strategy == DEFAULT_STRATEGY else "")
             for item in found.standings
         ),

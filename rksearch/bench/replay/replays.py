@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 from rksearch.bench.replay.judging import Judge, Replay, judged
 from rksearch.bench.replay.simulation import Clock, play
-from rksearch.bench.replay.strategies import STRATEGIES, Setup
+from rksearch.bench.replay.strategies import Setup, strategies
 from rksearch.bench.replay.table import Table
 from rksearch.errors import RunError
 from rksearch.results.plan import RacingRule
@@ -75,7 +75,7 @@ def replay(conditions: Conditions, strategy: str, repetition: int) -> Replay:
         racing=conditions.racing,
         clock=clock,
     )
-    player = STRATEGIES[strategy].player(setup)
+    player = strategies()[strategy].player(setup)
     played = play(player, table, slots=conditions.slots, budget_epochs=conditions.budget_epochs, clock=clock)
     return judged(strategy, repetition, played, Judge(table))
 

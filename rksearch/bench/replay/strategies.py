@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
-from rksearch.bench.replay.memory import MemoryLedger
+from rksearch.bench.replay.ledger_in_memory import MemoryLedger
+from rksearch.bench.replay.ordinary_study import OrdinaryStudy
 from rksearch.bench.replay.search_player import SearchPlayer
 from rksearch.bench.replay.simulation import Clock, Player
 from rksearch.bench.replay.stock_ray import StockRay
 from rksearch.bench.replay.table import Table
 from rksearch.errors import RunError, nearest
 from rksearch.recipes.recipe import Recipe
-from rksearch.results.ledger import History
 from rksearch.results.plan import Plan, RacingRule
-from rksearch.search.agenda import SearchAgenda
-from rksearch.search.objectives import DEFAULT
-from rksearch.search.racing import Race, expected_epochs
+from rksearch.search.assembly import search_agenda
+from rksearch.search.racing import expected_epochs
 from rksearch.search.run_state import RunState
-from rksearch.search.samplers import make
+from rksearch.search.samplers.registry import samplers
 from rksearch.space import SearchPlan
-from rksearch.space.vocabulary import SAMPLERS
+from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What one repetition gives a strategy.
+    """Conditions of one repetition of a strategy.
 
     Attributes:
-        table: what is searched.
-        repetition: number that all chance derives from.
-        budget_epochs: what may be spent.
-        racing: how strategies with racing race.
+        table: the table that is searched.
+        repetition: number of the repetition; seeds are functions of it.
+        budget_epochs: epochs that may be spent.
+        racing: rule of the strategies with racing.
         clock: virtual time.
     """
 
@@ -48,9 +48,9 @@ class Strategy:
     """A way to search.
 
     Attributes:
-        name: in tables and on the command line; what follows a `+` says how trainings are stopped early.
-        text: what it is, in words.
-        player: makes one that has not begun.
+        name: name in tables and on the command line; what follows a `+` says how trainings are stopped early.
+        text: description in words.
+        player: makes a player that has not begun.
     """
 
     name: str
@@ -59,10 +59,13 @@ class Strategy:
 
 
 REFERENCE = "random"
-"""What all are compared with."""
+"""The strategy that all are compared with."""
 
-PROPOSERS = (REFERENCE, *(name for name in SAMPLERS if name not in (REFERENCE, "grid")))
-"""Our samplers that are compared; the order of the indices says nothing."""
+NOT_COMPARED = ("grid",)
+"""Samplers that are no strategy: the order of the indices has no meaning."""
+
+ORDINARY = "frontier-optuna"
+"""The default sampler in an ordinary Optuna study, from final values alone."""
 
 STOCK = {
     "ray-optuna": "Ray's OptunaSearch as it comes, on error and parameters",
@@ -70,7 +73,7 @@ STOCK = {
 }
 
 DEFAULT_STRATEGY = SearchPlan().sampler + ("+racing" if SearchPlan().racing else "")
-"""What `rksearch run` does unless a space says otherwise."""
+"""The strategy of `rksearch run` unless a space says otherwise."""
 
 SLOW = ("gp", "gp+racing")
 """Strategies that take minutes a replay, and are played only when asked for."""
@@ -88,7 +91,7 @@ def search_player(setup: Setup, *, sampler: str, racing: RacingRule | None) -> S
     table = setup.table
     recipe = Recipe.from_json(table.plan["recipe"])
     trials = min(len(table.members), math.ceil(setup.budget_epochs / expected_epochs(racing, table.epochs)))
-    settings = Plan(
+    plan = Plan(
         dataset=table.space.definition.dataset.name,
         recipe=recipe,
         train_images=table.plan["train_images"],
@@ -97,19 +100,18 @@ def search_player(setup: Setup, *, sampler: str, racing: RacingRule | None) -> S
         trials=trials,
         search_seeds=1,
         final_seeds=1,
-        objectives=DEFAULT,
+        objectives=DEFAULT_OBJECTIVES,
         sampler=sampler,
         sampler_seed=setup.repetition,
         racing=racing,
     )
-    chooser = make(sampler, table.space, objectives=settings.objectives, trials=trials, seed=setup.repetition)
-    race = Race(racing, smallest=table.space.smallest.params, largest=table.space.largest.params) if racing else None
-
-    def agenda(history: History) -> SearchAgenda:
-        return SearchAgenda(settings, chooser, history, race=race)
-
-    state = RunState(MemoryLedger(), agenda, chooser, objectives=settings.objectives, clock=setup.clock)
+    state = RunState(MemoryLedger(), search_agenda(table.space, plan), clock=setup.clock)
     return SearchPlayer(state, table, repetition=setup.repetition)
+
+
+def _ordinary(setup: Setup) -> Player:
+    trials = min(len(setup.table.members), math.ceil(setup.budget_epochs / setup.table.epochs))
+    return OrdinaryStudy(setup.table, repetition=setup.repetition, sampler="frontier", trials=trials)
 
 
 def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
@@ -126,21 +128,23 @@ def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
     return player
 
 
-def _all() -> dict[str, Strategy]:
+@cache
+def strategies() -> Mapping[str, Strategy]:
+    """All strategies by name: those of registered samplers with and without racing, the ordinary study, and Ray's."""
     found = []
-    for name in PROPOSERS:
-        text = SAMPLERS[name].does
+    names = [name for name in samplers.items() if name not in (REFERENCE, *NOT_COMPARED)]
+    for name in (REFERENCE, *names):
+        text = samplers.get(name).description
         found.append(Strategy(name=name, text=text, player=_ours(name, race=False)))
         found.append(Strategy(name=f"{name}+racing", text=f"{text}; racing", player=_ours(name, race=True)))
+    text = f"{samplers.get('frontier').description}; in an ordinary Optuna study, from final values alone"
+    found.append(Strategy(name=ORDINARY, text=text, player=_ordinary))
     for name, text in STOCK.items():
         two = name == "ray-optuna"
         found.append(Strategy(name=name, text=text, player=_stock(two_objectives=two, asha=False)))
         text = f"{text}; Ray's ASHAScheduler on the error"
         found.append(Strategy(name=f"{name}+asha", text=text, player=_stock(two_objectives=two, asha=True)))
     return {strategy.name: strategy for strategy in found}
-
-
-STRATEGIES = _all()
 
 
 def chosen_strategies(names: str | None) -> list[str]:
@@ -152,11 +156,11 @@ def chosen_strategies(names: str | None) -> list[str]:
     Raises:
         RunError: there is no strategy of such a name.
     """
-    asked = [name.strip() for name in names.split(",")] if names else [n for n in STRATEGIES if n not in SLOW]
+    asked = [name.strip() for name in names.split(",")] if names else [n for n in strategies() if n not in SLOW]
     for name in asked:
-        if name not in STRATEGIES:
+        if name not in strategies():
             raise RunError(
-                f"the strategies are {', '.join(STRATEGIES)}, but got {name!r}{nearest(name, STRATEGIES)}; name some "
-                "of them with commas between"
+                f"the strategies are {', '.join(strategies())}, but got {name!r}{nearest(name, strategies())}; name "
+                "some of them with commas between"
             )
     return list(dict.fromkeys([REFERENCE, *asked]))

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from rksearch.errors import RksearchError, RunError
+from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
 from rksearch.search.reservations import Reservations, has_gpu
 from rksearch.search.resources import Resources
@@ -96,7 +97,7 @@ def run_tasks(
         run_dir.clear_tune()
         tuner = tune.Tuner(
             tune.with_resources(
-                trainable(work or do_task), lambda config: reservations.of(Task.from_json(config["task"]))
+                trainable(work or do_task), lambda config: reservations.of(from_plain(Task, config["task"]))
             ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,

@@ -13,6 +13,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
+from rksearch.results.codec import from_plain
 from rksearch.search.ray.tune import NotPicklable
 from rksearch.search.tasks import Task
 
@@ -36,7 +37,7 @@ class FullSlots(NotPicklable, FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A trial is new, or waits again because its worker died."""
-        self._live[trial.trial_id] = trial, self._slots_of(Task.from_json(trial.config["task"]))
+        self._live[trial.trial_id] = trial, self._slots_of(from_plain(Task, trial.config["task"]))
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """A trial's worker died."""

@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from rksearch.errors import RksearchError
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Epoch, TrialSpec
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
@@ -36,7 +37,7 @@ def trainable(work: Work) -> Callable[[Mapping[str, Any]], None]:
     """The function that Tune sends to the workers: it reports each epoch, and at last the outcome as JSON."""
 
     def run_task(config: Mapping[str, Any]) -> None:
-        task = Task.from_json(config["task"])
+        task = from_plain(Task, config["task"])
         execution = Execution(**config["execution"])
 
         def on_epoch(trial: TrialSpec, epoch: Epoch) -> None:
@@ -113,7 +114,7 @@ class LedgerSearcher(NotPicklable, Searcher):
             return Searcher.FINISHED if self.state.done else None
         self.tasks[trial_id] = task
         memory_share = self._reservations.memory_share(task)
-        return {"task": task.to_json(), "execution": {**self.execution, "memory_share": memory_share}}
+        return {"task": to_plain(task), "execution": {**self.execution, "memory_share": memory_share}}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A task ended: with an outcome, or because its worker died too often."""
@@ -191,4 +192,4 @@ def forget(trial: Trial) -> None:
 
 def task_label(trial: Trial) -> str:
     """Tune's name for a trial and its scratch directory."""
-    return Task.from_json(trial.config["task"]).id.replace(":", "-")
+    return from_plain(Task, trial.config["task"]).id.replace(":", "-")

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rksearch.search.samplers.evolution import EvolutionSampler
+    from rksearch.search.samplers.frontier import FrontierSampler
+    from rksearch.search.samplers.plain import GridSampler, RandomSampler, StratifiedSampler
+
+__all__ = ["EvolutionSampler", "FrontierSampler", "GridSampler", "RandomSampler", "StratifiedSampler"]
 
 _MODULES = {
-    "SAMPLERS": "making",
-    "Observation": "making",
-    "Sampler": "making",
-    "make": "making",
+    "EvolutionSampler": "evolution",
+    "FrontierSampler": "frontier",
+    "GridSampler": "plain",
+    "RandomSampler": "plain",
+    "StratifiedSampler": "plain",
 }
 
 

@@ -1,46 +1,57 @@
-"""Evolution: one changed choice in an architecture that nothing better is known than."""
+"""Evolution: one changed choice in an architecture that is not dominated."""
 
 from __future__ import annotations
 
-import math
 import random
 from collections import deque
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 from rksearch.arch import parse
-from rksearch.search.samplers.base import Observation
-from rksearch.search.samplers.plain import RandomSampler
-from rksearch.search.samplers.start import Start
+from rksearch.search.samplers.base import ArchitectureSampler
+from rksearch.search.samplers.draws import IndexDraw, SpreadStart, shuffled
+from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
+from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 POPULATION = 48
-"""So many of the architectures that were completed last may be parents: older ones, good or lucky, retire."""
+"""Number of architectures that may be parents, those completed last: older ones, good or lucky, retire."""
 
 TOURNAMENT = 12
-"""So many of the population meet at a time."""
+"""Number of members of the population that are compared for one parent."""
 
 PARENTS = 8
-"""So many parents are tried before a random architecture is proposed."""
+"""Number of parents that are tried before a random architecture is proposed."""
 
 
-class EvolutionSampler:
+class EvolutionSampler(ArchitectureSampler):
     """Ageing evolution (Real et al. 2019) for several objectives.
 
     A parent is one of those that nothing dominates among some of the population; its child is a member of the space
-    that differs in one choice. Trials that racing stopped are no parents: others of their size were better.
+    that differs in one choice. Trainings that racing stopped are no parents: others of their size were better.
 
     Args:
-        space: what may be proposed.
-        start: the first proposals.
-        seed: of all random choices.
-        proposed: how many were proposed before.
+        space: architectures that may be proposed.
+        objectives: names of the minimised objectives, in the order of a trial's values.
+        trials: number of architectures that the search proposes; None without a limit.
+        seed: seed of all random choices; None for one that differs each time.
     """
 
-    def __init__(self, space: Space, start: Start, *, seed: int, proposed: int = 0) -> None:
-        self._space = space
-        self._start = start
-        self._rng = random.Random(f"evolution {seed} {proposed}")
-        self._strangers = RandomSampler(space, seed=seed)
+    def __init__(
+        self,
+        space: Space,
+        *,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+        trials: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(space, objectives=objectives, seed=seed)
+        self._trials = trials
+
+    def begin(self, proposed: int) -> None:
+        """Forget everything; random choices differ from those of earlier sessions."""
+        self._start = SpreadStart(self.space, trials=self._trials, seed=self.seed)
+        self._rng = random.Random(f"evolution {self.seed} {proposed}")
+        self._strangers = IndexDraw(self.space, shuffled(len(self.space), self.seed))
         self._known: dict[str, list[str]] = {}
         self._population: deque[tuple[str, tuple[float, ...]]] = deque(maxlen=POPULATION)
 
@@ -52,28 +63,27 @@ class EvolutionSampler:
             free = [arch for arch in self._children(self._parent()) if arch not in taken]
             if free:
                 return self._rng.choice(free)
-        return self._strangers.propose(taken)
+        return self._strangers.next(taken)
 
     def observe(self, observation: Observation) -> None:
         """Complete trainings join the population."""
         values = observation.values
-        if observation.status != "complete" or values is None or not all(map(math.isfinite, values)):
-            return
-        if parse(observation.arch) in self._space:
+        if observation.standing == "complete" and observation.usable and values and not observation.replicate:
             self._population.append((observation.arch, values))
 
     def _children(self, parent: str) -> list[str]:
         if parent not in self._known:
             if len(self._known) >= POPULATION:
                 self._known.clear()
-            self._known[parent] = [str(spec) for spec in self._space.neighbours(parse(parent))]
+            self._known[parent] = [str(spec) for spec in self.space.neighbours(parse(parent))]
         return self._known[parent]
 
     def _parent(self) -> str:
-        met = self._rng.sample(list(self._population), min(TOURNAMENT, len(self._population)))
-        best = [arch for arch, own in met if not any(_dominates(other, own) for _, other in met)]
+        compared = self._rng.sample(list(self._population), min(TOURNAMENT, len(self._population)))
+        best = [arch for arch, own in compared if not any(dominates(other, own) for _, other in compared)]
         return self._rng.choice(best)
 
 
-def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+def dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Whether a differs from b and is nowhere larger."""
     return a != b and all(x <= y for x, y in zip(a, b, strict=True))

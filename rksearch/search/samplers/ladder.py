@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-
-from rksearch.results.records import Epoch
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,12 +61,20 @@ def final_errors(curves: Mapping[str, Floats]) -> dict[str, Target]:
     return {arch: Target(float(state[arch][0]), float(doubt[arch][0, 0])) for arch in curves}
 
 
-def curve(epochs: Sequence[Epoch]) -> Floats:
-    """Logarithms of the validation error after each epoch and of the mean training loss up to it: (epochs, 2)."""
-    errors = np.log(np.maximum([epoch.val_error_pct for epoch in epochs], 1e-3))
-    losses = np.cumsum([epoch.train_loss for epoch in epochs]) / np.arange(1, len(epochs) + 1)
-    told = np.isfinite(losses) & (losses > 0)
-    return np.stack([errors, np.where(told, np.log(np.where(told, losses, 1.0)), errors)], axis=1)
+def curve(val_errors_pct: Sequence[float], train_losses: Sequence[float]) -> Floats:
+    """Logarithms of the validation error after each epoch and of the mean training loss up to it: (epochs, 2).
+
+    The error stands in for a loss that is not finite or not positive.
+    """
+    errors = np.log(np.maximum(val_errors_pct, 1e-3))
+    losses = np.cumsum(train_losses) / np.arange(1, len(train_losses) + 1)
+    known = np.isfinite(losses) & (losses > 0)
+    return np.stack([errors, np.where(known, np.log(np.where(known, losses, 1.0)), errors)], axis=1)
+
+
+def final_value(val_error_pct: float) -> Floats:
+    """The curve of a training of which the last epoch alone is known: (1, 2)."""
+    return curve([val_error_pct], [math.nan])
 
 
 def _line(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:

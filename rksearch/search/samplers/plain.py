@@ -1,132 +1,78 @@
-"""Samplers that learn nothing: at random, spread over sizes, and one after the other."""
+"""Samplers that learn nothing: at random, spread over sizes, and in the order of the indices."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 
-from rksearch.search.samplers.base import Observation, Sampler
-from rksearch.search.samplers.start import feasible
+from rksearch.search.samplers.base import ArchitectureSampler
+from rksearch.search.samplers.draws import IndexDraw, StratifiedDraw, shuffled
+from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
-
-STRATA = 64
-"""So many architectures are spread over sizes at a time."""
+from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 
-class _Indexed:
-    """Proposes members by index, in an order that reaches every index once."""
+class _Drawn(ArchitectureSampler):
+    """Proposes from a draw that is made when a study begins."""
 
-    def __init__(self, space: Space, order: Iterator[int], *, skip: int, start: Sequence[str]) -> None:
-        self._space = space
-        self._start = feasible(space, start)[::-1]
-        self._order = order
-        # What earlier sessions drew is looked at again only when all else is taken.
-        self._earlier = [next(order) for _ in range(min(skip, len(space)))][::-1]
-
-    def propose(self, taken: Set[str]) -> str | None:
-        """The next member that is not taken."""
-        while self._start:
-            arch = self._start.pop()
-            if arch not in taken:
-                return arch
-        for index in self._order:
-            arch = str(self._space.at(index))
-            if arch not in taken:
-                return arch
-        while self._earlier:
-            arch = str(self._space.at(self._earlier.pop()))
-            if arch not in taken:
-                return arch
-        return None
+    _draw: IndexDraw | StratifiedDraw
 
     def observe(self, observation: Observation) -> None:
         """Nothing is learned."""
 
-
-class GridSampler(_Indexed):
-    """In the order of the indices.
-
-    Args:
-        space: what may be proposed.
-        proposed: how many were proposed before.
-        start: names to propose first.
-    """
-
-    def __init__(self, space: Space, *, proposed: int = 0, start: Sequence[str] = ()) -> None:
-        super().__init__(space, iter(range(len(space))), skip=proposed, start=start)
-
-
-class RandomSampler(_Indexed):
-    """Every member that is left is equally likely.
-
-    The order is a function of the seed alone: the member drawn at a place is the same however many were observed,
-    and in how many sessions.
-
-    Args:
-        space: what may be proposed.
-        seed: of the order.
-        proposed: how many were proposed before.
-        start: names to propose first.
-    """
-
-    def __init__(self, space: Space, *, seed: int, proposed: int = 0, start: Sequence[str] = ()) -> None:
-        super().__init__(space, shuffled(len(space), seed), skip=proposed, start=start)
-
-
-class StratifiedSampler:
-    """Spread evenly over the logarithm of the parameters, a batch of so many strata after the other.
-
-    Args:
-        space: what may be proposed.
-        trials: how many architectures the search will propose.
-        seed: of the batches.
-        start: names to propose first.
-    """
-
-    def __init__(self, space: Space, *, trials: int, seed: int, start: Sequence[str] = ()) -> None:
-        self._space = space
-        self._size = max(1, min(trials, STRATA, len(space)))
-        self._rng = random.Random(seed)
-        self._left = feasible(space, start)[::-1]
-        self._fresh = 1
-
     def propose(self, taken: Set[str]) -> str | None:
-        """The next of the batch that is not taken, or of the next batch."""
-        while True:
-            while self._left:
-                arch = self._left.pop()
-                if arch not in taken:
-                    self._fresh += 1
-                    return arch
-            if not self._fresh:
-                # A batch without anything new: look closer, in the end at every member.
-                if self._size == len(self._space):
-                    return None
-                self._size = min(2 * self._size, len(self._space))
-            self._fresh = 0
-            self._left = [str(spec) for spec in self._space.sample_stratified(self._size, self._rng)]
-
-    def observe(self, observation: Observation) -> None:
-        """Nothing is learned."""
+        """The next member of the draw that is not taken."""
+        return self._draw.next(taken)
 
 
-def make(name: str, space: Space, *, trials: int, seed: int, proposed: int, start: Sequence[str]) -> Sampler:
-    """The sampler called `random`, `stratified` or `grid`."""
-    if name == "random":
-        return RandomSampler(space, seed=seed, proposed=proposed, start=start)
-    if name == "grid":
-        return GridSampler(space, proposed=proposed, start=start)
-    return StratifiedSampler(space, trials=trials, seed=seed, start=start)
+class GridSampler(_Drawn):
+    """Proposes members in the order of their indices.
+
+    Args:
+        space: architectures that may be proposed.
+        objectives: names of the minimised objectives, in the order of a trial's values.
+    """
+
+    def __init__(self, space: Space, *, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> None:
+        super().__init__(space, objectives=objectives, seed=0)
+
+    def begin(self, proposed: int) -> None:
+        """Skip the indices of earlier proposals."""
+        self._draw = IndexDraw(self.space, iter(range(len(self.space))), skip=proposed)
 
 
-def shuffled(size: int, seed: int) -> Iterator[int]:
-    """The numbers from 0 to `size - 1` in random order, in memory that grows with those drawn only."""
-    rng = random.Random(seed)
-    moved: dict[int, int] = {}
-    for place in range(size):
-        other = rng.randrange(place, size)
-        # Fisher and Yates exchange two places; only those that were exchanged are kept.
-        drawn = moved.pop(other, other)
-        if other != place:
-            moved[other] = moved.pop(place, place)
-        yield drawn
+class RandomSampler(_Drawn):
+    """Proposes each remaining member with the same probability.
+
+    The order is a function of the seed alone: the member drawn at a place is the same whatever was observed, and in
+    however many sessions.
+    """
+
+    def begin(self, proposed: int) -> None:
+        """Skip the places of earlier proposals."""
+        self._draw = IndexDraw(self.space, shuffled(len(self.space), self.seed), skip=proposed)
+
+
+class StratifiedSampler(_Drawn):
+    """Proposes members spread evenly over the logarithm of the parameters, one batch of strata after the other.
+
+    Args:
+        space: architectures that may be proposed.
+        objectives: names of the minimised objectives, in the order of a trial's values.
+        trials: number of architectures that the search proposes; None without a limit.
+        seed: seed of the batches; None for one that differs each time.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+        trials: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(space, objectives=objectives, seed=seed)
+        self._trials = trials
+
+    def begin(self, proposed: int) -> None:
+        """Draw the same batches in every session: what earlier ones proposed is taken."""
+        self._draw = StratifiedDraw(self.space, trials=self._trials, seed=self.seed)

@@ -71,7 +71,8 @@ def make_sampler(name: str, space: Space, *, objectives: Sequence[str], trials: 
         SpaceError: there is no such sampler or objective, the validation error is not among the objectives, or one of
             them is named twice.
     """
-    from rksearch.search.objectives import ERROR, objective
+    from rksearch.search.objectives import objective
+    from rksearch.space.plan import ERROR
 
     entry = samplers.get(name)
     for own in objectives:

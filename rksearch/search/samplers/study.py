@@ -1,161 +1,177 @@
-"""Optuna chooses, the space decides what is allowed.
-
-The study lives in memory and learns from observations alone. Optuna's own proposals may repeat, break a budget or name
-one network twice; each is mapped to the nearest architecture that is feasible, canonical and new, and the study is told
-about the one that is really trained.
-"""
+"""The run's own study: an ordinary Optuna study in memory that holds every proposal and result of the run."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
 from rksearch.arch import parse
-from rksearch.search.objectives import ERROR
-from rksearch.search.samplers.base import Observation
-from rksearch.search.samplers.start import Start
+from rksearch.results.records import TrialResult, TrialSpec
+from rksearch.search.objectives import objective, values_of
+from rksearch.search.samplers import attributes
+from rksearch.search.samplers.base import distributions_of
+from rksearch.search.samplers.draws import feasible
+from rksearch.search.samplers.mapping import feasible_and_new
 from rksearch.space import Space
 
 
-class StudySampler(ABC):
-    """What the samplers on top of Optuna share.
+class RunStudy:
+    """Proposes architectures by any Optuna sampler, from a study that the ledger's results are copied to.
 
-    A training that racing stopped, for now or for good, is a pruned trial; when it is completed later, the
-    architecture is a new, complete one. Failed trainings are failed trials. Costs are given as logarithms.
+    The study holds the members of the space that were or are being trained: an architecture's first training is one
+    trial, RUNNING until it is complete, has failed or was pruned for good; each replicate is a trial of its own. What
+    values cannot say stands in the attributes of `rksearch.search.samplers.attributes`.
 
     Args:
-        space: what may be proposed.
-        start: the first proposals.
-        objectives: names, in the order of the values of the observations.
-        seed: of Optuna's sampler.
-        proposed: how many were proposed before.
-        most: so many complete trainings are modelled at most; beyond, the study begins anew with the better half of
-            them (by layers of the front) and the latest.
+        space: architectures that may be proposed.
+        sampler: chooses the parameters of a trial.
+        objectives: names of the minimised objectives, in the order of a trial's values.
+        start: names of architectures to propose first; those that are not in the space are left out.
 
     Attributes:
-        studies: how many were begun.
+        study: the study; only this class changes it.
+
+    Raises:
+        SpecError: one of `start` is no name of an architecture.
     """
 
     def __init__(
-        self, space: Space, start: Start, *, objectives: Sequence[str], seed: int, proposed: int, most: int
+        self,
+        space: Space,
+        sampler: optuna.samplers.BaseSampler,
+        *,
+        objectives: Sequence[str],
+        start: Sequence[str] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
-        self._start = start
-        self._error = list(objectives).index(ERROR)
-        self._directions = ["minimize"] * len(objectives)
-        # Trials that were asked for in an earlier session are not asked for again, so neither are their numbers.
-        self._seed = seed + proposed
-        self._most = most
-        self.studies = 0
-        self._distributions: dict[str, BaseDistribution] = {
-            key: CategoricalDistribution(values) for key, values in space.dimensions().items()
-        }
-        self._running: dict[str, int] = {}
-        self._study = self._new_study()
+        self._objectives = tuple(map(objective, objectives))
+        self._distributions = distributions_of(space)
+        self._start = feasible(space, start)[::-1]
+        self._storage = InMemoryStorage()
+        self.study = optuna.create_study(
+            storage=self._storage, sampler=sampler, directions=["minimize"] * len(objectives)
+        )
+        self._id = self._storage.get_study_id_from_name(self.study.study_name)
+        self._open: dict[str, int] = {}
+        self._members: set[str] = set()
+        self._observed = 0
 
-    @abstractmethod
-    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
-        """Optuna's sampler for a study."""
+    def add_imported(self, arch: str, values: Sequence[float | None]) -> None:
+        """Let the sampler learn a result of another run; one of an architecture outside of the space teaches nothing.
+
+        Args:
+            arch: canonical name.
+            values: the objectives in their order; None for one that was not measured.
+        """
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        if len(known) == len(self._objectives) and parse(arch) in self._space:
+            own = {attributes.ARCH: arch, attributes.ROLE: "imported"}
+            self._add(arch, own, state=TrialState.COMPLETE, values=known)
+
+    def started(self, archs: Iterable[str], role: str) -> None:
+        """Add architectures whose first training has begun, or soon will, without a proposal of this session."""
+        for arch in archs:
+            if arch not in self._members and parse(arch) in self._space:
+                self._begin(arch, role)
+
+    def update(self, results: Iterable[tuple[TrialSpec, TrialResult]]) -> None:
+        """Copy results of the ledger to the study, in their order; a paused training may come several times."""
+        for spec, result in results:
+            if spec.arch not in self._members:
+                continue
+            if spec.replicate:
+                self._add_replicate(spec, result)
+            elif spec.arch in self._open:
+                self._set_state(spec, result)
 
     def propose(self, taken: Set[str]) -> str | None:
-        """What Optuna asks for, or the nearest architecture that is allowed."""
-        arch = self._start.next(taken)
-        if arch is None:
-            trial = self._study.ask(self._distributions)
-            wanted = trial.params
-            spec = self._space.from_choices(wanted)
-            if spec not in self._space or str(spec) in taken:
-                nearest = self._space.nearest(spec, exclude=taken)
-                if nearest is None:
-                    self._study.tell(trial, state=TrialState.FAIL)
-                    return None
-                spec = nearest
-            arch = str(spec)
-            if self._space.choices(spec) == wanted:
-                self._running[arch] = trial.number
+        """Name of a feasible, canonical architecture that is not taken, or None when there is none left.
+
+        Args:
+            taken: all architectures that were ever proposed in the run, and those that it began with.
+        """
+        while self._start:
+            arch = self._start.pop()
+            if arch not in taken:
+                self._begin(arch, "candidate")
                 return arch
-            # The study must learn from what is trained, not from what was asked for.
-            self._study.tell(trial, state=TrialState.FAIL)
-        self._running[arch] = self._enqueue(arch)
-        return arch
+        trial = self.study.ask(self._distributions)
+        proposed = feasible_and_new(self._space, trial.params, taken)
+        if proposed is not None and self._space.choices(parse(proposed)) == trial.params:
+            self._set(trial.number, attributes.ARCH, proposed)
+            self._members.add(proposed)
+            self._open[proposed] = trial.number
+            return proposed
+        # The study must hold what is trained, not what was asked for.
+        self._set(trial.number, attributes.REPLACED_BY, proposed)
+        self.study.tell(trial, state=TrialState.FAIL)
+        if proposed is not None:
+            self._begin(proposed, "candidate")
+        return proposed
 
-    def observe(self, observation: Observation) -> None:
-        """Tell the study."""
-        spec = parse(observation.arch)
-        if spec not in self._space:
+    def _begin(self, arch: str, role: str) -> None:
+        own = {attributes.ARCH: arch, attributes.ROLE: role}
+        self._members.add(arch)
+        self._open[arch] = self._add(arch, own, state=TrialState.RUNNING)
+
+    def _set_state(self, spec: TrialSpec, result: TrialResult) -> None:
+        """Copy the state of a first training; once it has ended, its trial no longer changes."""
+        number = self._open[spec.arch]
+        for key, value in self._attributes(result).items():
+            self._set(number, key, value)
+        if result.status == "paused":
             return
-        number = self._running.pop(observation.arch, None)
-        if number is None:
-            number = self._enqueue(observation.arch)
-        values = self._values(observation)
-        if observation.status == "failed" or values is None:
-            self._study.tell(number, state=TrialState.FAIL)
-        elif observation.status == "complete":
-            self._study.tell(number, values)
+        del self._open[spec.arch]
+        values = self._values(spec, result)
+        if values is not None:
+            self.study.tell(number, values)
         else:
-            self._study.tell(number, state=TrialState.PRUNED)
-        if len(self._study.get_trials(deepcopy=False)) >= 2 * self._most:
-            self._forget()
+            self.study.tell(number, state=TrialState.PRUNED if result.status == "pruned" else TrialState.FAIL)
 
-    def _values(self, observation: Observation) -> list[float] | None:
-        values = observation.values
-        if values is None or not all(map(math.isfinite, values)):
+    def _add_replicate(self, spec: TrialSpec, result: TrialResult) -> None:
+        if result.status not in ("complete", "failed"):
+            return
+        own = {attributes.ARCH: spec.arch, attributes.ROLE: spec.role, attributes.REPLICATE: spec.replicate}
+        values = self._values(spec, result)
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        self._add(spec.arch, {**own, **self._attributes(result)}, state=state, values=values)
+
+    def _attributes(self, result: TrialResult) -> dict[str, Any]:
+        self._observed += 1
+        found: dict[str, Any] = {attributes.OBSERVED: self._observed}
+        if result.status == "failed":
+            return {**found, attributes.FAILURE: f"{result.failure}: {result.message}"}
+        if result.epochs:
+            found[attributes.VAL_ERRORS] = [epoch.val_error_pct for epoch in result.epochs]
+            found[attributes.TRAIN_LOSSES] = [epoch.train_loss for epoch in result.epochs]
+        return found
+
+    def _values(self, spec: TrialSpec, result: TrialResult) -> tuple[float, ...] | None:
+        """The objectives of a complete training; None where it has none, or one that is not finite."""
+        if result.status != "complete":
             return None
-        return [v if i == self._error else math.log10(max(v, 1e-9)) for i, v in enumerate(values)]
+        values = values_of(spec, result, self._objectives)
+        return values if all(map(math.isfinite, values)) else None
 
-    def _enqueue(self, arch: str) -> int:
-        return self._add(self._space.choices(parse(arch)))
+    def _set(self, number: int, key: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(
+            self._storage.get_trial_id_from_study_id_trial_number(self._id, number), key, value
+        )
 
-    def _add(self, choices: dict[str, Any]) -> int:
-        """A running trial that Optuna did not ask for: asking would cost its sampler's whole effort."""
-        trial = create_trial(state=TrialState.RUNNING, params=choices, distributions=self._distributions)
-        self._study.add_trial(trial)
-        return int(self._study.get_trials(deepcopy=False)[-1].number)
-
-    def _new_study(self) -> optuna.Study:
-        sampler = self.sampler(self._seed + 1_000_003 * self.studies)
-        self.studies += 1
-        return optuna.create_study(directions=self._directions, sampler=sampler)
-
-    def _forget(self) -> None:
-        """Begin a new study, so that neither time nor memory grows without end."""
-        trials = self._study.get_trials(deepcopy=False)
-        complete = [t for t in trials if t.state == TrialState.COMPLETE]
-        kept = complete[-self._most // 2 :]
-        older = complete[: len(complete) - len(kept)]
-        ranks = layers([tuple(t.values) for t in older])
-        best = sorted(range(len(older)), key=lambda i: (ranks[i], -i))[: self._most - len(kept)]
-        kept = [older[i] for i in sorted(best)] + kept
-        self._study = self._new_study()
-        for trial in kept:
-            self._study.tell(self._add(trial.params), trial.values)
-        self._running = {arch: self._enqueue(arch) for arch in self._running}
-
-
-def layers(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """In which layer of fronts each point lies: 0 on the front, 1 on the front of the others, ..."""
-    found = [-1] * len(points)
-    left = sorted(range(len(points)), key=lambda i: points[i])
-    layer = 0
-    while left:
-        front: list[int] = []
-        for i in left:
-            # In lexicographic order nothing is dominated by what comes later.
-            if not any(_dominates(points[j], points[i]) for j in front):
-                front.append(i)
-        for i in front:
-            found[i] = layer
-        left = [i for i in left if found[i] < 0]
-        layer += 1
-    return found
-
-
-def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+    def _add(self, arch: str, own: dict[str, Any], *, state: TrialState, values: Sequence[float] | None = None) -> int:
+        """Add a trial that no sampler was asked for; returns its number."""
+        trial = create_trial(
+            state=state,
+            params=self._space.choices(parse(arch)),
+            distributions=self._distributions,
+            values=values,
+            user_attrs=own,
+        )
+        self.study.add_trial(trial)
+        return len(self.study.get_trials(deepcopy=False)) - 1

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.search.objectives import ERROR, OBJECTIVES
+from rksearch.search.objectives import OBJECTIVES
 from rksearch.search.samplers.candidates import Candidates, Listing
 from rksearch.search.samplers.improvement import expected_improvement
 from rksearch.search.samplers.ladder import final_errors
 from rksearch.search.samplers.process import Process
 from rksearch.space import Space
+from rksearch.space.plan import ERROR
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -36,11 +37,13 @@ class Seen:
         curve: see `ladder.curve`.
         values: of the objectives.
         eligible: whether it is or may still become complete.
+        whole: whether the curve is the final value alone, of a training whose epochs are not known.
     """
 
     curve: Floats
     values: tuple[float, ...]
     eligible: bool
+    whole: bool = False
 
 
 class Surrogate:

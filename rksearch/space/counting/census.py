@@ -62,7 +62,7 @@ class Half:
     @property
     def size(self) -> int:
         """How many."""
-        return self.costs.shape[1]
+        return int(self.costs.shape[1])
 
     @property
     def triples(self) -> Triples:

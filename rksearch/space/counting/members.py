@@ -24,7 +24,7 @@ from rksearch.space.counting.extremes import AXES, least_sums, outermost
 from rksearch.space.counting.family import NO_GROWTH, family
 from rksearch.space.counting.nearby import Prices, Ranked, Shells, TooMany
 from rksearch.space.counting.order import names, rows_by_name
-from rksearch.space.definition import Budget, SpaceDefinition
+from rksearch.space.definition import CountRange, SpaceDefinition
 from rksearch.space.format.reading import MAX_COUNT
 
 REJECTIONS = ("too_few_params", "too_many_params", "too_few_macs", "too_many_macs", "too_shallow", "too_deep")
@@ -123,7 +123,7 @@ def members_of(definition: SpaceDefinition) -> Members:
     return ListedMembers(definition) if definition.architectures else ChosenMembers(definition)
 
 
-def _ends(budget: Budget) -> tuple[int, int]:
+def _ends(budget: CountRange) -> tuple[int, int]:
     return budget.low or 0, MAX_COUNT if budget.high is None else budget.high
 
 

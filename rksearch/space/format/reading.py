@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -17,10 +17,11 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
 from rksearch.space.counting.family import families as known_families
 from rksearch.space.counting.family import family
-from rksearch.space.definition import LEARNED, Budget, PeriodChoices, SpaceDefinition, solver_of
+from rksearch.space.definition import LEARNED, CountRange, PeriodChoices, SpaceDefinition, solver_of
 from rksearch.space.format.document import Entry, read_document
 from rksearch.space.format.expression import Expression, read_expression
-from rksearch.space.plan import SearchPlan, read_plan
+from rksearch.space.format.search import read_plan
+from rksearch.space.plan import SearchPlan
 
 DEFAULT_TRIALS = 24
 """Candidates of a run when the file does not say."""
@@ -51,8 +52,14 @@ OPTIONAL = (
 BUDGETS = ("params", "macs", "depth")
 
 
-def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition, dict[str, Entry]]:
-    """What the YAML `text` of the space `name` says, and the entries by key for errors that are found later.
+def read_definition(
+    text: str, *, name: str, file: str, samplers: Collection[str] | None
+) -> tuple[SpaceDefinition, dict[str, Entry]]:
+    """The definition that the YAML `text` of the space `name` states, and the entries by key for later errors.
+
+    Args:
+        text, name, file: text and name of the space, and the file that errors name.
+        samplers: names of the known samplers; None to accept any.
 
     Raises:
         SpaceError: a rule of the file format is broken; the message names `file`, line, key, rule, value and remedy.
@@ -65,7 +72,7 @@ def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition
     data = dataset(entries["dataset"].one_of(datasets.items()))
     families, growth_rates, periods, constraints = _choices(entries, data, file)
     architectures = _listed_architectures(entries, data)
-    params, macs, depth = optional("budgets", lambda e: _budgets(e, data), (Budget(), Budget(), Budget()))
+    params, macs, depth = optional("budgets", lambda e: _budgets(e, data), (CountRange(), CountRange(), CountRange()))
     search_seeds, final_seeds = optional("seeds", _seeds, (1, 2))
     baselines = optional("baselines", lambda e: _architectures(e, data), ())
     known = optional("known", lambda e: _architectures(e, data, forbidden=baselines), ())
@@ -88,7 +95,7 @@ def read_definition(text: str, *, name: str, file: str) -> tuple[SpaceDefinition
         trials=optional("trials", lambda e: e.integer(1, MAX_NUMBER), DEFAULT_TRIALS),
         search_seeds=search_seeds,
         final_seeds=final_seeds,
-        search=optional("search", read_plan, SearchPlan()),
+        search=optional("search", lambda e: read_plan(e, samplers), SearchPlan()),
         yaml=text,
     )
     return definition, entries
@@ -260,12 +267,12 @@ def _evaluations(choices: PeriodChoices) -> int:
     return max((solver.evaluations for solver in solvers if solver), default=0)
 
 
-def _budgets(entry: Entry, data: Dataset) -> tuple[Budget, ...]:
+def _budgets(entry: Entry, data: Dataset) -> tuple[CountRange, ...]:
     entries = entry.mapping(required=(), optional=BUDGETS)
-    return tuple(_budget(entries[key], key, data) if key in entries else Budget() for key in BUDGETS)
+    return tuple(_budget(entries[key], key, data) if key in entries else CountRange() for key in BUDGETS)
 
 
-def _budget(entry: Entry, count: str, data: Dataset) -> Budget:
+def _budget(entry: Entry, count: str, data: Dataset) -> CountRange:
     """`[low, high]`, or `at_least` and `at_most`; an end is a number, or an architecture that costs it."""
     low_entry: Entry | None
     high_entry: Entry | None
@@ -280,7 +287,7 @@ def _budget(entry: Entry, count: str, data: Dataset) -> Budget:
     low, high = (_end(end, count, data) for end in (low_entry, high_entry))
     if low is not None and high is not None and low > high:
         raise entry.error("low <= high must hold for [low, high]", f"swap them: [{high}, {low}]")
-    return Budget(low, high)
+    return CountRange(low, high)
 
 
 def _end(entry: Entry | None, count: str, data: Dataset) -> int | None:

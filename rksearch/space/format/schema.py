@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
@@ -16,16 +17,20 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
 from rksearch.space.definition import LEARNED
 from rksearch.space.format.reading import BUDGETS, CHOICES, MAX_COUNT, OPTIONAL, REQUIRED
-from rksearch.space.vocabulary import OBJECTIVES, RANKS, SAMPLERS
+from rksearch.space.plan import OBJECTIVES, RANKS
 
 Schema = dict[str, Any]
 
 POSITIVE: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
 
 
-def schema() -> Schema:
-    """The schema (draft 2020-12). What needs arithmetic (sizes, empty spaces) is left to the loader."""
-    properties = _properties()
+def schema(samplers: Collection[str]) -> Schema:
+    """The schema (draft 2020-12). Arithmetic rules (sizes, empty spaces) are left to the loader.
+
+    Args:
+        samplers: names of the known samplers.
+    """
+    properties = _properties(samplers)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "rksearch search space",
@@ -54,7 +59,7 @@ def _without_growth() -> list[str]:
     return [key for key, family in searchable().items() if not family.grows]
 
 
-def _properties() -> dict[str, Schema]:
+def _properties(samplers: Collection[str]) -> dict[str, Schema]:
     count: Schema = {
         "anyOf": [
             {"type": "integer", "minimum": 0, "maximum": MAX_COUNT},
@@ -97,11 +102,11 @@ def _properties() -> dict[str, Schema]:
         "seeds": _say(
             _object({"search": POSITIVE, "final": POSITIVE}, ("search", "final")), "trainings of each network"
         ),
-        "search": _say(_search(), "who chooses candidates, for what, and which are stopped early"),
+        "search": _say(_search(samplers), "who chooses candidates, for what, and which are stopped early"),
     }
 
 
-def _search() -> Schema:
+def _search(samplers: Collection[str]) -> Schema:
     share: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
     racing = _object(
         {
@@ -114,7 +119,7 @@ def _search() -> Schema:
     objectives = {**_list({"enum": list(OBJECTIVES)}), "minItems": 2, "maxItems": 3}
     return _object(
         {
-            "sampler": _say({"enum": list(SAMPLERS)}, "who chooses candidates"),
+            "sampler": _say({"enum": list(samplers)}, "who chooses candidates"),
             "objectives": _say(objectives, "what is made small: val_error_pct and one or two costs"),
             "racing": _say({"anyOf": [{"type": "boolean"}, racing]}, "false to train every candidate to the end"),
             "replicates": _say(

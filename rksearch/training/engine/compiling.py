@@ -1,4 +1,4 @@
-"""Whether compiling a network pays for the training asked: a function of the trial alone, so that it never wavers."""
+"""Decision whether to compile a training: a function of the trial alone, so that a repetition decides the same."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WORDS = ("auto", "on", "off")
 
 COMPILE_BASE_S = 15.0
 COMPILE_LAYER_S = 4.0
-"""Processor seconds that compiling takes: at all, and for every convolution, wherever weights are shared."""
+"""Processor seconds of compiling: in any case, and for every convolution, those with shared weights too."""
 
 SAVED_NS_PER_VALUE = 3.0
-"""Nanoseconds that one thread saves for every number that a batch norm puts out for one image (in bf16).
+"""Nanoseconds that one thread saves per output value of a batch norm and image (in bf16).
 
 All three constants are rounded from three networks on one CPU, see reports/performance; other CPUs differ.
 """
@@ -27,7 +27,7 @@ All three constants are rounded from three networks on one CPU, see reports/perf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Whether the training steps are compiled, and why, in words for the user."""
+    """Decision whether the training steps are compiled, with the reason in words for the user."""
 
     compiled: bool
     reason: str
@@ -37,15 +37,15 @@ EAGER = Choice(compiled=False, reason="not asked for")
 
 
 def choose(wanted: str, net: Layout, device: torch.device, *, images: int, threads: int) -> Choice:
-    """What `auto`, `on` or `off` comes to for one training.
+    """Decide for one training what `auto`, `on` or `off` means.
 
-    Measured times do not enter: a trial that is stopped and started again, or repeated, must decide as it did before.
+    Measured times do not enter: a trial that is resumed or repeated must decide as it did before.
 
     Args:
         wanted: `auto` compiles where that is expected to save more than it costs.
         net: the network.
         device: where it is trained.
-        images: how many the training processes in full batches, over all its epochs.
+        images: number of images that the training processes in full batches, over all its epochs.
         threads: CPU threads.
 
     Raises:
@@ -72,21 +72,21 @@ def choose(wanted: str, net: Layout, device: torch.device, *, images: int, threa
 
 
 def compile_s(net: Layout) -> float:
-    """Seconds that compiling the forward and backward pass takes, roughly."""
+    """Estimated seconds of compiling the forward and backward pass."""
     return COMPILE_BASE_S + COMPILE_LAYER_S * sum(row.kind == "conv" for row in net.rows)
 
 
 def saved_s_per_image(net: Layout, threads: int) -> float:
-    """Seconds of training that compiled code saves for one image, roughly.
+    """Estimated seconds of training that compiled code saves for one image.
 
-    What compiling fuses are the steps between convolutions, whose cost grows with the numbers they read and write.
+    Compiling fuses the steps between convolutions, whose cost grows with the values that they read and write.
     """
     values = sum(row.out_channels * row.out_size.area for row in net.rows if row.kind == "norm")
     return SAVED_NS_PER_VALUE * 1e-9 * values / threads
 
 
 def missing_compiler(device: torch.device) -> str | None:
-    """What compiling for `device` lacks on this machine, in words for the user, or None."""
+    """Missing requirement for compiling for `device` here, in words for the user; None where nothing is missing."""
     if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name):
         return "there is no C++ compiler (g++ or clang++) on the PATH"
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:

@@ -1,4 +1,4 @@
-"""From what a user asks for (`auto`, `cuda`, `bf16`) to what this machine has."""
+"""Devices, precisions and free memory of this machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
 def has_native_bf16(device: torch.device) -> bool:
     """Whether `device` computes bfloat16 products in hardware: CUDA from Ampere on, x86 with AVX512-BF16 or AMX."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if not torch.backends.mkldnn.is_available():
         return False  # without oneDNN, torch's own bfloat16 kernels are slower than float32
     has = torch.cpu.get_capabilities()
@@ -51,20 +51,20 @@ def has_native_bf16(device: torch.device) -> bool:
 
 
 FREE_SHARE = 0.9
-"""Of the free memory that a training may count on; the rest is for what libraries take beside torch's allocator."""
+"""Share of the free memory that a training may count on; libraries take the rest beside torch's allocator."""
 
 
 def free_memory_bytes(device: torch.device, *, share: float = 1.0) -> int:
-    """Memory that a training on `device` may take now: most of what is free on the GPU, or on this machine.
+    """Bytes that a training on `device` may take now: most of the free memory of the GPU, or of this machine.
 
     Args:
         device: where it trains.
-        share: of the device's whole memory that it may take at most; the rest is for trainings beside it, which may not
-            have taken theirs yet.
+        share: largest share of the device's whole memory that it may take; the rest is for trainings beside it, which
+            may not have taken theirs yet.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        # What torch has reserved and does not use counts as taken there, but serves the next allocation here.
+        # Memory that torch has reserved and does not use counts as taken there, but serves the next allocation here.
         free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     else:
         total = _ram_bytes()
@@ -101,7 +101,7 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error, or one that it was raised after, says that the device or the machine has run out of memory."""
+    """Whether an error, or one that preceded it, says that the device or the machine has run out of memory."""
     at: BaseException | None = error
     while at is not None:
         # torch's CPU allocator raises a plain RuntimeError.

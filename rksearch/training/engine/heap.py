@@ -1,9 +1,9 @@
-"""What a step frees is kept for the next step, instead of going back to the system.
+"""Reuse of the memory that a training step frees, instead of returning it to the system.
 
-A step frees all the activations that the next one allocates again. Linux's C library (glibc) returns what lies free at
-the end of its heap, and the system then hands out every page anew, zeroed, at its first touch: tens of thousands of
-interruptions in one step of a DenseNet. Other C libraries are left as they are, and so are GPUs, for which torch keeps
-memory itself, and what a user has set by environment variables.
+A step frees all the activations that the next one allocates again. Linux's C library (glibc) returns free memory at the
+end of its heap, and the system then zeroes every page again at its first touch: tens of thousands of page faults in one
+step of a DenseNet. Other C libraries are left as they are. So are GPUs, for which torch keeps memory itself, and
+settings that a user has made by environment variables.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 
 MIB = 2**20
 LARGEST_BLOCK = 32 * MIB
-"""What is larger never comes from the heap."""
+"""Bytes of the largest block on the heap; larger ones are mapped."""
 
 KEPT = {MMAP_THRESHOLD: LARGEST_BLOCK, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 160 * MIB}
-"""The heap does not shrink. The padding is for threads: their heaps, of 64 MiB, would be returned as soon as they are
-empty, whatever the threshold, unless two of them are less than it."""
+"""Settings with which the heap does not shrink. The padding is for threads: their heaps, of 64 MiB, would be returned
+as soon as they are empty, whatever the threshold, unless two of them are smaller than it."""
 
 USERS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_THRESHOLD_")
-"""Environment variables by which users choose for themselves."""
+"""Environment variables by which a user sets these parameters."""
 
 _uses = 0
 _lock = threading.Lock()
@@ -37,7 +37,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def freed_memory_kept(device: torch.device) -> Iterator[None]:
-    """Keep what is freed while the block runs, if `device` is a CPU; then all that is free goes back to the system."""
+    """Keep freed memory while the block runs, if `device` is a CPU; afterwards return all of it to the system."""
     global _uses
     library = _glibc()
     if device.type != "cpu" or library is None:
@@ -58,9 +58,9 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
 
 
 def let_go_as_usual(largest_block: int = LARGEST_BLOCK) -> None:
-    """Give memory back as glibc does by itself in a process whose largest freed block has so many bytes.
+    """Return memory as glibc does by default in a process whose largest freed block has `largest_block` bytes.
 
-    It raises its thresholds to that size and twice that size as it goes along (`man mallopt`), until one is set.
+    By default it raises its thresholds to that size and twice that size (`man mallopt`), until one is set.
     """
     library = _glibc()
     if library is not None:
@@ -75,7 +75,7 @@ def _set(library: ctypes.CDLL, options: dict[int, int]) -> None:
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The C library of this process, where it is glibc and nobody has told it how to keep memory (`man mallopt`)."""
+    """C library of this process, where it is glibc and the user has not set how it keeps memory (`man mallopt`)."""
     library = ctypes.CDLL(None)
-    told = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name in os.environ for name in USERS)
-    return library if hasattr(library, "gnu_get_libc_version") and not told else None
+    set_by_user = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name in os.environ for name in USERS)
+    return library if hasattr(library, "gnu_get_libc_version") and not set_by_user else None

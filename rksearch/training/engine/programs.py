@@ -1,4 +1,4 @@
-"""Ways to execute training steps: as they are, compiled, or recorded once as a CUDA graph and replayed."""
+"""Ways to execute training steps: eager, compiled, or recorded once as a CUDA graph and replayed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ logger = logging.getLogger(__name__)
 
 Body = Callable[[], None]
 Recorder = Callable[[Body, Body], Body]
-"""(warm-up, body) to a body that does the same again; the warm-up may be called as often as needed, its effects are
-undone afterwards."""
+"""(warm-up, body) to a body that does the same again. The warm-up may be called repeatedly; its effects are undone
+afterwards."""
 
 WARM_UPS = 3
-"""Steps before a CUDA graph is recorded: libraries choose their algorithms and allocate their workspaces in them."""
+"""Number of steps before a CUDA graph is recorded: libraries choose their algorithms and allocate their workspaces."""
 
 
 class Programs:
-    """The steps of one training, or those of several that go on at once, one program for each batch size; see `run`.
+    """Steps of one training, or of several at the same time, as one program for each batch size; see `run`.
 
-    The commonest size is compiled, where that is asked for: the smaller last batch of an epoch would take as long to
-    compile and is rarely met.
+    Only the commonest size is compiled, where that is asked for: the smaller last batch of an epoch would take as long
+    to compile and is rare.
 
     Args:
-        steps: what to execute: of each training its step, all with batches of the same sizes on the same device.
+        steps: the step of each training, all with batches of the same sizes on the same device.
         choice: whether to compile the networks for the commonest of the sizes.
-        record: makes a replay of a program; None records CUDA graphs on a GPU and nothing on a CPU.
+        record: makes the replay of a program; None records CUDA graphs on a GPU and nothing on a CPU.
 
     Attributes:
         choice: as given, or another one where compiling has failed.
@@ -55,12 +55,12 @@ class Programs:
         self._bodies[size]()
 
     def prepare(self) -> None:
-        """Compile and record what is needed, where that is not done; changes no state of the trainings.
+        """Compile and record what is not ready yet, without changing the state of the trainings.
 
-        Where compiling or recording fails, go on without it and say so.
+        Where compiling or recording fails, log it and run without.
 
         Raises:
-            RuntimeError: memory ran out, or a step fails as it is.
+            RuntimeError: memory ran out, or a step fails in eager mode.
         """
         try:
             for size in self._sizes:
@@ -82,7 +82,7 @@ class Programs:
             self.prepare()
 
     def _make(self, size: int) -> Body:
-        steps = self._steps  # the bodies do without self, which holds them: a circle would outlive the training
+        steps = self._steps  # bodies that refer to self, which holds them, would outlive the training
         compiled = self.choice.compiled and size == Counter(self._sizes).most_common(1)[0][0]
         if compiled:
             # Earlier networks of this process would count against the limit of what is compiled of the same code.
@@ -109,7 +109,7 @@ def _taking(step: TrainStep, size: int, *, compiled: bool) -> Body:
 
 
 class Branches:
-    """Makes one body of several: on a GPU they run side by side, each on a stream of its own, else one after another.
+    """Combination of several bodies into one: side by side on streams of their own on a GPU, else one after another.
 
     Kernels of a small network leave most of a GPU idle; those of several networks fill it together. Recorded, each body
     is a branch of the same graph.
@@ -120,7 +120,7 @@ class Branches:
         self._streams = [torch.cuda.Stream(device) for _ in range(count if device.type == "cuda" and count > 1 else 0)]
 
     def __call__(self, bodies: Sequence[Body]) -> Body:
-        """The bodies as one."""
+        """Combine the bodies into one."""
         if len(bodies) == 1:
             return bodies[0]
         streams = self._streams
@@ -131,16 +131,16 @@ class Branches:
 
         def side_by_side() -> None:
             here = torch.cuda.current_stream()
-            begun = []
+            started = []
             try:
                 for stream, body in zip(streams, bodies, strict=True):
                     stream.wait_stream(here)
-                    begun.append(stream)
+                    started.append(stream)
                     with torch.cuda.stream(stream):
                         body()
             finally:
                 # After an exception too: a recording with open branches would end in an error that hides it.
-                for stream in begun:
+                for stream in started:
                     here.wait_stream(stream)
 
         return side_by_side if streams else one_after_another
@@ -148,7 +148,7 @@ class Branches:
 
 @contextmanager
 def _unchanged(steps: Sequence[TrainStep]) -> Iterator[None]:
-    """Put everything back as it was before the block: weights, statistics, momenta, counters and random generators."""
+    """Restore weights, statistics, momenta, counters and random generators after the block."""
     kept = [(tensor, tensor.detach().clone()) for step in steps for tensor in step.tensors()]
     cpu = torch.get_rng_state()
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
@@ -156,7 +156,7 @@ def _unchanged(steps: Sequence[TrainStep]) -> Iterator[None]:
         yield
     finally:
         if cuda is not None:
-            torch.cuda.synchronize()  # after an exception, streams may be writing still
+            torch.cuda.synchronize()  # after an exception, streams may still be writing
         with torch.no_grad():
             for tensor, before in kept:
                 tensor.copy_(before)
@@ -166,14 +166,14 @@ def _unchanged(steps: Sequence[TrainStep]) -> Iterator[None]:
 
 
 class CudaGraphs:
-    """Records every kernel of a step as one CUDA graph: replaying it costs the host one launch instead of thousands."""
+    """Recorder of all kernels of a step as one CUDA graph: a replay costs the host one launch instead of thousands."""
 
     def __init__(self) -> None:
         # Steps never run at the same time and leave nothing behind in the pool, so they may share its memory.
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, warm_up: Body, body: Body) -> Body:
-        """A `Recorder`."""
+        """Record the body after its warm-up; see `Recorder`."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with _fastest_algorithms():
@@ -182,7 +182,7 @@ class CudaGraphs:
                     warm_up()
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            # Other threads, such as that of a data loader, may go on asking the device for what a recording must not.
+            # Other threads, such as that of a data loader, may still make calls that are forbidden while recording.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 body()
         return graph.replay
@@ -190,7 +190,7 @@ class CudaGraphs:
 
 @contextmanager
 def _fastest_algorithms() -> Iterator[None]:
-    """Let cuDNN try its algorithms for shapes that it has not met, instead of guessing."""
+    """Let cuDNN measure its algorithms for new shapes instead of guessing."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     try:

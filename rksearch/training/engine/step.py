@@ -1,8 +1,8 @@
-"""One training step as a function of tensors that never move.
+"""Training step as a function of tensors that never move.
 
-Everything that differs from step to step (which images, how they are cropped, the learning rate) is read from such
-tensors at a position that the step itself advances. The host only says "again", which is what a CUDA graph needs, and
-never waits for the device within an epoch.
+Everything that differs from step to step (images, crops, learning rate) is read from such tensors at a position that
+the step itself advances. The host only repeats the step, as a CUDA graph requires, and never waits for the device
+within an epoch.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class TrainStep:
 
     Args:
         model: the network, on the device of the images.
-        batches: the training images and how they are augmented.
+        batches: the training images and their augmentation.
         recipe: momentum, Nesterov and weight decay; the learning rates of an epoch are given to `begin`.
         precision: of convolutions and matrix products.
 
     Attributes:
         model: as given.
-        device: of its images.
-        sizes: images in every batch of an epoch.
+        device: device of the images.
+        sizes: number of images in every batch of an epoch.
         losses: mean loss of every step of the epoch, (steps,).
-        wrong: misclassified images of the epoch so far.
+        wrong: number of misclassified images of the epoch so far.
     """
 
     def __init__(self, model: nn.Module, batches: TrainBatches, recipe: Recipe, precision: Precision) -> None:
@@ -56,7 +56,7 @@ class TrainStep:
         )
         self._read_rate()
         if recipe.momentum:
-            # The optimiser would make them in its first step; a recorded step must find them in their place.
+            # The optimiser would create them in its first step; a recorded step must find them in place.
             for parameter in model.parameters():
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self._rates = torch.zeros(steps, dtype=self._rate.dtype, device=device)
@@ -73,7 +73,7 @@ class TrainStep:
         self.wrong = torch.zeros((), dtype=torch.int64, device=device)
 
     def begin(self, draws: Draws, rates: Sequence[float]) -> None:
-        """Go to the start of an epoch with these random numbers and the learning rate of every step."""
+        """Start an epoch with these random numbers and the learning rate of every step."""
         for mine, new in (
             (self._draws.order, draws.order),
             (self._draws.dy, draws.dy),
@@ -87,7 +87,7 @@ class TrainStep:
         self.rewind()
 
     def rewind(self) -> None:
-        """Back to the first batch of the epoch."""
+        """Return to the first batch of the epoch."""
         self._image.zero_()
         self._step.zero_()
 
@@ -100,14 +100,14 @@ class TrainStep:
         loss = F.cross_entropy(logits.float(), labels)
         loss.backward()
         self.optimizer.step()
-        self.optimizer.zero_grad()  # what they take is there for the next forward pass, or an evaluation
+        self.optimizer.zero_grad()  # frees their memory for the next forward pass, or an evaluation
         self.losses.index_copy_(0, self._step, loss.detach().unsqueeze(0))
         self.wrong.add_((logits.detach().argmax(1) != labels).sum())
         self._image.add_(size)
         self._step.add_(1)
 
     def tensors(self) -> Iterator[Tensor]:
-        """All that a step changes and the next one reads."""
+        """Yield all tensors that a step changes and the next one reads."""
         yield from self.model.parameters()
         yield from self.model.buffers()
         for state in self.optimizer.state.values():
@@ -115,11 +115,11 @@ class TrainStep:
         yield from (self._rate, self._image, self._step, self.losses, self.wrong)
 
     def load_optimizer(self, state: dict[str, object]) -> None:
-        """Go on with a saved state of the optimiser; its learning rate is not used, `begin` brings a new one."""
+        """Load a saved state of the optimiser, without its learning rate, which `begin` sets."""
         self.optimizer.load_state_dict(state)
         self._read_rate()
 
     def _read_rate(self) -> None:
-        """Let the optimiser read its learning rate where a step writes it."""
+        """Let the optimiser read its learning rate from the tensor that a step writes."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate

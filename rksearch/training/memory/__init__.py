@@ -1,7 +1,7 @@
 """Memory of a training step, from arithmetic alone: what autograd keeps for the backward pass, and the peak.
 
-What is kept, by row of the layout, in elements per image
------------------------------------------------------------
+Kept by each row of the layout, in elements per image
+-------------------------------------------------------
 norm         its input (a concatenation, a sum or a convolution's output) and the activation behind it, which is also
              the input of the next convolution; mean and inverse deviation of every channel (float32, once per batch).
 conv         its input only where that is nothing that a norm keeps already: a concatenation or a sum of slopes in the
@@ -12,8 +12,8 @@ linear       its input. The loss keeps the log-probabilities (float32) and the l
 coefficients learned ones keep the slopes that they multiply; a slope of a dense stage is a slice of the stage's
              last concatenation, all of which stays.
 
-Concatenations copy, so a dense layer keeps all channels before it anew: memory is quadratic in the layers of a block or
-time-step. `recompute` (see `rksearch.models.recompute`) keeps every growth once instead, and the input of each
+Concatenations copy, so a dense layer keeps all channels before it again: memory is quadratic in the layers of a block
+or time-step. `recompute` (see `rksearch.models.recompute`) keeps every growth once instead, and the input of each
 transition, residual block or stage; the rest is computed again in the backward pass, one layer at a time.
 
 The peak lies in the backward pass: what the rows before still hold, what the present row works with (`WORKING_MAPS`),
@@ -28,7 +28,7 @@ An evaluation keeps nothing; what it holds at once is found by a run without num
 from rksearch.training.memory.footprint import ELEMENT_BYTES, Footprint, activation_bytes, footprint
 from rksearch.training.memory.held import held
 from rksearch.training.memory.item import Held
-from rksearch.training.memory.plan import MemoryPlan, fits, plan_memory
+from rksearch.training.memory.plan import MemoryPlan, plan_memory
 
 __all__ = [
     "ELEMENT_BYTES",
@@ -36,7 +36,6 @@ __all__ = [
     "Held",
     "MemoryPlan",
     "activation_bytes",
-    "fits",
     "footprint",
     "held",
     "plan_memory",

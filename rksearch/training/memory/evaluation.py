@@ -1,4 +1,4 @@
-"""What an evaluation holds at once: the network is run on one image without numbers, and storages are counted."""
+"""Memory of an evaluation: the network is run on one image of the meta device, and storages are counted."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rksearch.models import build
 
 @functools.lru_cache(maxsize=64)
 def evaluation_elements(spec: ArchSpec, data: ImageShape) -> int:
-    """Most elements of feature maps that exist at once for an image when nothing is kept for a backward pass.
+    """Largest number of elements of feature maps that exist at once for an image, without a backward pass.
 
-    A formula by row would have to know what every module still refers to; running the modules tells. Reproduces what
-    torch allocates on one image; the maps of a batch are as many times as large.
+    A formula by row would have to know what every module still refers to; running the modules shows it. The result is
+    what torch allocates for one image; the maps of a batch are as many times as large.
 
     Raises:
         SpecError: the images are too small for the network.
@@ -32,14 +32,14 @@ def evaluation_elements(spec: ArchSpec, data: ImageShape) -> int:
     own = [*model.parameters(), *model.buffers(), image]
     with torch.no_grad(), _Alive(own) as alive:
         model(image)
-    return alive.most // image.element_size()
+    return int(alive.most // image.element_size())
 
 
 class _Alive(TorchDispatchMode):
-    """Counts the bytes of all storages that operations make, from then until they are released.
+    """Counter of the bytes of all storages that operations make, until they are released.
 
     Attributes:
-        most: bytes at once, without those of the tensors that were there before.
+        most: largest number of bytes at once, without the tensors that existed before.
     """
 
     def __init__(self, before: list[Tensor]) -> None:
@@ -56,7 +56,7 @@ class _Alive(TorchDispatchMode):
         return found
 
     def _enter(self, storage: torch.UntypedStorage) -> None:
-        # A storage has one Python object as long as either of them lives.
+        # A storage has one Python object as long as either of them exists.
         place, size = id(storage), storage.nbytes()
         if place in self._known or place in self._references:
             return

@@ -1,4 +1,4 @@
-"""From what the rows hold to bytes: the sum that is kept, and the peak of a training step."""
+"""Bytes of a training from what its rows hold: the sum that is kept, and the peak of a step."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ELEMENT_BYTES = {"fp32": 4, "bf16": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """Predicted bytes of a training, by what they are for.
+    """Predicted bytes of a training, by purpose.
 
     Attributes:
         weights: parameters and running statistics, float32.
         momentum: of the optimiser, as large as the parameters.
-        gradients: of all parameters, when the backward pass has ended.
+        gradients: of all parameters, at the end of the backward pass.
         batch: float32 images and labels.
-        activations: what the forward pass keeps for the backward pass, weights rounded by autocast included.
-        step_peak: most that exists at once in a training step.
-        evaluation_peak: most that exists at once while a batch is evaluated.
+        activations: kept by the forward pass for the backward pass, weights rounded by autocast included.
+        step_peak: maximum at once in a training step.
+        evaluation_peak: maximum at once while a batch is evaluated.
     """
 
     weights: int
@@ -42,7 +42,7 @@ class Footprint:
 
     @property
     def peak(self) -> int:
-        """Most that exists at once."""
+        """Maximum at once."""
         return max(self.step_peak, self.evaluation_peak)
 
 
@@ -66,7 +66,7 @@ def footprint(
     recompute: bool = False,
     eval_batch_size: int = 0,
 ) -> Footprint:
-    """Everything that training `spec` holds in memory besides the data set.
+    """Predict everything that training `spec` holds in memory besides the data set.
 
     Args:
         spec: the network.
@@ -102,7 +102,7 @@ def footprint(
 
 
 def _evaluated_bytes(spec: ArchSpec, data: ImageShape, precision: Precision) -> int:
-    """Of an image: itself, its label and what the network holds of it at once."""
+    """Bytes per image of an evaluation: image, label and the maps that the network holds at once."""
     from rksearch.training.memory.evaluation import evaluation_elements  # needs torch, which all else here does without
 
     image = FLOAT_BYTES * data.channels * data.height * data.width + INDEX_BYTES
@@ -122,7 +122,7 @@ def _weight_copies(rows: Iterable[Held], precision: Precision) -> int:
 
 
 def _loss_bytes(rows: Sequence[Held]) -> int:
-    """Log-probabilities per image."""
+    """Bytes per image of the log-probabilities."""
     return FLOAT_BYTES * rows[-1].row.out_channels
 
 
@@ -145,9 +145,9 @@ def _kept_bytes(rows: Sequence[Held], batch_size: int, precision: Precision, rec
 
 
 def _highest(rows: Sequence[Held], batch_size: int, precision: Precision, recompute: bool) -> int:
-    """Most bytes of activations and gradients at once, over all rows of the backward pass.
+    """Maximum bytes of activations and gradients at once, over all rows of the backward pass.
 
-    A unit that is recomputed holds all its own activations again while the rows behind it hold none any more.
+    A recomputed unit holds all its own activations again while the rows behind it no longer hold any.
     """
     size = ELEMENT_BYTES[precision]
     lasting = [item for item in rows if not (recompute and item.unit)]
@@ -159,7 +159,7 @@ def _highest(rows: Sequence[Held], batch_size: int, precision: Precision, recomp
         again = recompute and members[0].unit is not None
         if again:
             before += batch_size * size * sum(item.boundary for item in members)
-        # A rounded weight goes when the last row that uses it, the first of the forward pass, has been differentiated.
+        # A rounded weight is freed when the last row that uses it, the first of the forward pass, has its gradient.
         inner = before + _weight_copies(members, precision)
         for item in members:
             elements = item.again if again else item.elements
@@ -168,6 +168,6 @@ def _highest(rows: Sequence[Held], batch_size: int, precision: Precision, recomp
             highest = max(highest, inner + batch_size * size * item.working + gradients)
         if not again:
             before = inner
-    # When the forward pass ends, autocast still has all rounded weights at hand.
+    # When the forward pass ends, autocast still holds all rounded weights.
     again_rounded = _weight_copies(rows, precision) - _weight_copies(lasting, precision)
     return max(highest, before + again_rounded)

@@ -1,4 +1,4 @@
-"""What fits: train as it is, train with recomputation, or refuse before anything is allocated."""
+"""Plan of a training in limited memory: as it is, with recomputation, or refused before anything is allocated."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rksearch.training.engine.precision import Precision
 from rksearch.training.memory.footprint import footprint
 
 MARGIN = 1.15
-"""The prediction holds within 15 percent of what torch allocates."""
+"""Factor on the prediction, which is within 15 percent of what torch allocates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """How a training fits.
+    """Plan of a training in limited memory.
 
     Attributes:
         recompute: whether activations are computed again in the backward pass.
-        predicted_peak_bytes: of the training as planned, data set included.
+        predicted_peak_bytes: peak of the training as planned, data set included.
     """
 
     recompute: bool
@@ -43,7 +43,7 @@ def plan_memory(
     eval_batch_size: int = 0,
     images: int = 0,
 ) -> MemoryPlan:
-    """The fastest way of training `spec` whose predicted peak, with a margin of 15 %, is below `available_bytes`.
+    """Choose the fastest way to train `spec` whose predicted peak, with a margin of 15 %, is at most `available_bytes`.
 
     The batch is never split: the statistics of batch norms would be those of the parts, see
     `rksearch.models.recompute`.
@@ -51,11 +51,11 @@ def plan_memory(
     Args:
         spec: the network.
         data: the data set.
-        recipe: gives the batch size.
-        precision: of the feature maps.
-        available_bytes: what the trial may take.
+        recipe: decides the batch size.
+        precision: precision of the feature maps.
+        available_bytes: memory that the trial may take.
         eval_batch_size: images evaluated at a time; 0 leaves the evaluation out.
-        images: how many images stay on the device, a byte per pixel and channel.
+        images: number of images that stay on the device, a byte per pixel and channel.
 
     Raises:
         TrialFailed: of kind `does_not_fit`: not even recomputation makes it fit.
@@ -72,20 +72,6 @@ def plan_memory(
         f"(and 15 % in reserve) at batch {batch} in {precision} even when activations are recomputed, and "
         f"{_mib(available_bytes)} are there; use a smaller batch or network, or fewer trials at a time",
     )
-
-
-def fits(
-    spec: ArchSpec,
-    data: ImageShape,
-    recipe: Recipe,
-    precision: Precision,
-    available_bytes: int,
-    *,
-    recompute: bool = False,
-) -> bool:
-    """Whether a training's predicted peak, with a margin of 15 %, is at most `available_bytes`."""
-    found = footprint(spec, data, recipe.batch_size, precision, recompute=recompute)
-    return found.peak * MARGIN <= available_bytes
 
 
 def _mib(count: int) -> str:

@@ -17,14 +17,12 @@ from typing import Any
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.bench.scheduling import resident_kib
-from rksearch.results.ledger import History, Ledger
+from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
-from rksearch.search.agenda import SearchAgenda
+from rksearch.search.assembly import search_agenda
 from rksearch.search.planning import racing_rule
-from rksearch.search.racing import Race
 from rksearch.search.run_state import RunState
-from rksearch.search.samplers import make
 from rksearch.space import SearchPlan, Space, load_space
 
 SPACE = "cifar10_dense"
@@ -120,7 +118,7 @@ def _state(space: Space, trials: int, directory: Path) -> RunState:
     definition = space.definition
     recipe = replace(definition.recipe, epochs=EPOCHS)
     racing: RacingRule | None = racing_rule(definition.search.racing, EPOCHS) if definition.search.racing else None
-    settings = Plan(
+    plan = Plan(
         dataset=definition.dataset.name,
         recipe=recipe,
         train_images=definition.train_images,
@@ -134,13 +132,7 @@ def _state(space: Space, trials: int, directory: Path) -> RunState:
         sampler=SearchPlan().sampler,
         racing=racing,
     )
-    sampler = make(SearchPlan().sampler, space, objectives=settings.objectives, trials=trials, seed=0)
-    race = Race(racing, smallest=space.smallest.params, largest=space.largest.params) if racing else None
-
-    def agenda(history: History) -> SearchAgenda:
-        return SearchAgenda(settings, sampler, history, race=race)
-
-    return RunState(Ledger(directory), agenda, sampler, objectives=settings.objectives)
+    return RunState(Ledger(directory), search_agenda(space, plan))
 
 
 def _result(trial: TrialSpec, epochs: int, space: Space, rng: random.Random) -> dict[str, Any]:

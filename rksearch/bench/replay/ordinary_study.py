@@ -1,0 +1,62 @@
+"""One of our samplers in an ordinary Optuna study: every training runs to its end and reports final values alone."""
+
+from __future__ import annotations
+
+from rksearch.bench.replay.simulation import Work
+from rksearch.bench.replay.table import Table
+from rksearch.results.records import Epoch, TrialResult
+from rksearch.search.samplers.registry import make_sampler
+from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
+
+
+class OrdinaryStudy:
+    """Plays `study.ask` and `study.tell` with the sampler, as anyone's script would.
+
+    Args:
+        table: where trainings are looked up.
+        repetition: seed of the sampler; also decides which tabulated training an architecture shows.
+        sampler: registered name of a sampler that proposes feasible architectures.
+        trials: number of architectures that the search proposes.
+    """
+
+    def __init__(self, table: Table, *, repetition: int, sampler: str, trials: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._table = table
+        self._repetition = repetition
+        self._left = trials
+        self._study = optuna.create_study(
+            directions=["minimize"] * len(DEFAULT_OBJECTIVES),
+            sampler=make_sampler(sampler, table.space, objectives=DEFAULT_OBJECTIVES, trials=trials, seed=repetition),
+        )
+        self._distributions = {
+            name: optuna.distributions.CategoricalDistribution(values)
+            for name, values in table.space.dimensions().items()
+        }
+
+    def next(self) -> Work | None:
+        """The next proposal, trained to its end; None after the last."""
+        if not self._left:
+            return None
+        self._left -= 1
+        trial = self._study.ask(self._distributions)
+        arch = str(self._table.space.from_choices(trial.params))
+        training = self._table.training(arch, repetition=self._repetition, replicate=0)
+        return Work(key=str(trial.number), arch=arch, training=training, first=1, last=self._table.epochs)
+
+    def on_epoch(self, work: Work, epoch: Epoch) -> bool:
+        """Continue: an ordinary study of several objectives takes no intermediate values."""
+        return True
+
+    def on_end(self, work: Work) -> TrialResult | None:
+        """Report the final values, or the failure."""
+        from optuna.trial import TrialState
+
+        number, training = int(work.key), work.training
+        if training.status != "complete":
+            self._study.tell(number, state=TrialState.FAIL)
+            return None
+        values = {ERROR: training.epochs[-1].val_error_pct, "params": float(self._table.members[work.arch].params)}
+        self._study.tell(number, [values[name] for name in DEFAULT_OBJECTIVES])
+        return training

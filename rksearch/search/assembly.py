@@ -1,0 +1,39 @@
+"""The parts of a search that learn: proposers and race, put together from a space and a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rksearch.results.ledger import History
+from rksearch.results.plan import Plan
+from rksearch.search.agenda import SearchAgenda
+from rksearch.search.racing import Race
+from rksearch.search.samplers.registry import make_sampler
+from rksearch.search.samplers.study import RunStudy
+from rksearch.space import Space
+
+
+def search_agenda(space: Space, plan: Plan) -> Callable[[History], SearchAgenda]:
+    """The agenda of a run, given its history.
+
+    Raises:
+        SpaceError: there is no such sampler or objective.
+        SpecError: one of the plan's first candidates is no name of an architecture.
+    """
+    race = None
+    if plan.racing:
+        race = Race(plan.racing, smallest=space.smallest.params, largest=space.largest.params)
+    proposer = _proposer(space, plan, plan.sampler, seed=plan.sampler_seed, start=plan.start)
+    for item in plan.imported:
+        proposer.add_imported(item.arch, item.values)
+    control = _proposer(space, plan, "random", seed=plan.sampler_seed + 1) if plan.control else None
+
+    def agenda(history: History) -> SearchAgenda:
+        return SearchAgenda(plan, proposer, history, race=race, control=control)
+
+    return agenda
+
+
+def _proposer(space: Space, plan: Plan, name: str, *, seed: int, start: tuple[str, ...] = ()) -> RunStudy:
+    sampler = make_sampler(name, space, objectives=plan.objectives, trials=plan.trials, seed=seed)
+    return RunStudy(space, sampler, objectives=plan.objectives, start=start)

@@ -1,0 +1,200 @@
+"""A study as a sampler reads it: the state of each training, read once per change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from rksearch.arch import ArchSpec, parse
+from rksearch.errors import SpaceError
+from rksearch.search.objectives import objective
+from rksearch.search.samplers import attributes
+from rksearch.space import Space
+from rksearch.space.plan import ERROR
+
+NOT_PROPOSED = ("known", "baseline", "imported")
+"""Roles of trainings that no sampler proposed."""
+
+Standing = Literal["running", "paused", "pruned", "complete", "failed"]
+"""State of a training: `running` has shown no epoch yet; `paused` has shown some and may continue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """State of one training, as a trial shows it.
+
+    Attributes:
+        arch: canonical name of a member of the space.
+        trial: number of the trial.
+        standing: state of the training.
+        val_errors_pct, train_losses: one number per epoch so far; empty where the trial has no such attributes.
+        values: the objectives in their order, with the validation error of the last epoch so far; NaN for one that was
+            not measured. None for a training that has failed or has shown nothing. Only those of complete trainings may
+            be compared with one another.
+        replicate: index of the seed.
+    """
+
+    arch: str
+    trial: int
+    standing: Standing
+    val_errors_pct: Sequence[float] = ()
+    train_losses: Sequence[float] = ()
+    values: tuple[float, ...] | None = None
+    replicate: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether there are values, all of them finite."""
+        return self.values is not None and all(map(math.isfinite, self.values))
+
+
+class StudyReader:
+    """Reads what is new in a study since it was last read.
+
+    Args:
+        space: architectures that are of interest; trials of others are ignored.
+        objectives: names of the objectives, in the order of a trial's values.
+
+    Attributes:
+        taken: names of the members that the study holds, whatever became of them; imported ones are left out.
+        proposed: number of proposals that the study held when it was first read.
+    """
+
+    def __init__(self, space: Space, objectives: Sequence[str]) -> None:
+        self._space = space
+        self._objectives = tuple(objectives)
+        self._dimensions = space.dimensions().keys()
+        self._study_name: str | None = None
+        self.taken: set[str] = set()
+        self.proposed = 0
+        self._read = 0
+        self._open: dict[int, FrozenTrial | None] = {}
+        self._specs: dict[int, tuple[str, ArchSpec]] = {}
+
+    def begins(self, study: Study, *, own: int) -> bool:
+        """Whether the study was not the last one that was read; it is then read from its first trial on.
+
+        Args:
+            study: the study.
+            own: number of the trial that a proposal is wanted for.
+
+        Raises:
+            SpaceError: the study's directions do not fit the objectives.
+        """
+        if study.study_name == self._study_name:
+            return False
+        names = self._objectives
+        if study.directions != [StudyDirection.MINIMIZE] * len(names):
+            found = ", ".join(direction.name.lower() for direction in study.directions)
+            raise SpaceError(
+                f"the study must minimise {', '.join(names)}, but its directions are {found}; create it with "
+                f"directions={['minimize'] * len(names)}, or give the sampler other objectives"
+            )
+        self._study_name = study.study_name
+        self._read, self._open, self._specs, self.taken = 0, {}, {}, set()
+        earlier = (t for t in study.get_trials(deepcopy=False) if t.number != own and _is_proposal(t))
+        self.proposed = len({member[0] for trial in earlier if (member := self._spec(trial)) is not None})
+        return True
+
+    def news(self, study: Study, *, own: int) -> list[Observation]:
+        """The trials that are new or have changed, in the order in which their state became known."""
+        trials = study.get_trials(deepcopy=False)
+        # A storage in memory replaces the record of a trial with each change.
+        changed = [trials[number] for number, before in self._open.items() if trials[number] is not before]
+        changed += trials[self._read :]
+        self._read = len(trials)
+        changed.sort(key=lambda trial: (trial.user_attrs.get(attributes.OBSERVED, -1), trial.number))
+        found = []
+        for trial in changed:
+            if trial.state.is_finished():
+                self._open.pop(trial.number, None)
+            else:
+                self._open[trial.number] = None if trial.number == own else trial
+            if trial.number != own and (observation := self._observation(trial)) is not None:
+                found.append(observation)
+        return found
+
+    def take(self, arch: str) -> None:
+        """Count an architecture as taken from now on, whatever the study says of it later."""
+        self.taken.add(arch)
+
+    def _observation(self, trial: FrozenTrial) -> Observation | None:
+        """The state of a training; None where the trial is of no member, or of no training."""
+        own = trial.user_attrs
+        if attributes.REPLACED_BY in own or (known := self._spec(trial)) is None:
+            return None
+        arch, spec = known
+        if trial.state.is_finished():
+            self._specs.pop(trial.number, None)
+        if own.get(attributes.ROLE) != "imported":
+            self.taken.add(arch)
+        errors: Sequence[float] = own.get(attributes.VAL_ERRORS) or ()
+        losses: Sequence[float] = own.get(attributes.TRAIN_LOSSES) or [math.nan] * len(errors)
+        standing = _standing(trial, begun=bool(errors))
+        values: tuple[float, ...] | None = None
+        if standing == "complete":
+            values = tuple(trial.values)
+        elif errors and standing != "failed":
+            values = self._values(spec, errors[-1])
+        return Observation(
+            arch=arch,
+            trial=trial.number,
+            standing=standing,
+            val_errors_pct=errors,
+            train_losses=losses,
+            values=values,
+            replicate=own.get(attributes.REPLICATE, 0),
+        )
+
+    def _values(self, spec: ArchSpec, val_error_pct: float) -> tuple[float, ...]:
+        data = self._space.definition.dataset
+        known = [objective(name).known for name in self._objectives]
+        return tuple(
+            val_error_pct if name == ERROR else cost(spec, data) if cost else math.nan
+            for name, cost in zip(self._objectives, known, strict=True)
+        )
+
+    def _decisions(self, trial: FrozenTrial) -> dict[str, Any]:
+        """The parameters of a trial that are decisions of the space: an objective may suggest others beside."""
+        return {key: value for key, value in trial.params.items() if key in self._dimensions}
+
+    def _spec(self, trial: FrozenTrial) -> tuple[str, ArchSpec] | None:
+        """Name and spec of the member that a trial is about; None for none, or while its parameters are chosen."""
+        if trial.number in self._specs:
+            return self._specs[trial.number]
+        arch = trial.user_attrs.get(attributes.ARCH)
+        try:
+            spec = parse(arch) if arch else self._space.from_choices(self._decisions(trial))
+        except SpaceError:
+            return None
+        if spec not in self._space:
+            return None
+        self._specs[trial.number] = str(spec), spec
+        return self._specs[trial.number]
+
+
+def _is_proposal(trial: FrozenTrial) -> bool:
+    own = trial.user_attrs
+    return (
+        attributes.REPLACED_BY not in own
+        and own.get(attributes.ROLE) not in NOT_PROPOSED
+        and not own.get(attributes.REPLICATE, 0)
+        and trial.state != TrialState.WAITING
+    )
+
+
+def _standing(trial: FrozenTrial, *, begun: bool) -> Standing:
+    match trial.state:
+        case TrialState.COMPLETE:
+            return "complete"
+        case TrialState.FAIL:
+            return "failed"
+        case TrialState.PRUNED:
+            return "paused" if trial.user_attrs.get(attributes.WAITING) else "pruned"
+        case _:
+            return "paused" if begun else "running"
