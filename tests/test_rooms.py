@@ -51,7 +51,7 @@ INNER: dict[str, set[str]] = {
 
 OUTSIDE = {
     "ray": {"search.ray", "bench.replay.stock_ray"},
-    "optuna": {"search.samplers", "results.importances", "bench.replay.stock_ray"},
+    "optuna": {"search.samplers", "results.importances", "bench.replay.stock_ray", "bench.replay.ordinary_study"},
 }
 """The only places that import Ray and Optuna."""
 

@@ -32,7 +32,8 @@ def installed() -> list[str]:
 
 def pinned() -> list[str]:
     """The pins that pyproject.toml holds."""
-    return tomllib.loads(PYPROJECT.read_text())["tool"]["uv"]["constraint-dependencies"]
+    pins: list[str] = tomllib.loads(PYPROJECT.read_text())["tool"]["uv"]["constraint-dependencies"]
+    return pins
 
 
 def constraints(pins: list[str]) -> str:

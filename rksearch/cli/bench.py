@@ -13,12 +13,12 @@ import click
 
 from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training
-from rksearch.cli.options import json_option
+from rksearch.cli.options import dataset_option, json_option
 
 
 @click.group()
 def bench() -> None:
-    """Measure how fast rksearch's own parts are."""
+    """Measure the speed of rksearch's own parts."""
 
 
 bench.add_command(bench_latency)
@@ -27,12 +27,20 @@ bench.add_command(bench_each_optimisation)
 
 
 @bench.command("cost")
-@click.option("--dataset", "dataset_name", default="cifar10", show_default=True, help="What the networks are for.")
+@dataset_option
 @click.option(
-    "--candidates", type=click.IntRange(min=1), default=2_000_000, show_default=True, help="Networks priced at once."
+    "--candidates",
+    type=click.IntRange(min=1),
+    default=2_000_000,
+    show_default=True,
+    help="Networks to price at once.",
 )
 @click.option(
-    "--sample", type=click.IntRange(min=1), default=10, show_default=True, help="Networks built and counted by fvcore."
+    "--sample",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Networks to build and count with fvcore.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same networks.")
 @json_option
@@ -73,27 +81,25 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
     show_default=True,
     help="A run whose ledger holds every member of its space.",
 )
-@click.option("--made-up", "made_up", metavar="SPACE", help="Instead of a table: made-up errors for this space.")
-@click.option("--made-up-seed", type=int, default=0, show_default=True, help="The same seed makes the same errors up.")
+@click.option("--made-up", "made_up", metavar="SPACE", help="Use made-up errors for this space instead of a table.")
+@click.option("--made-up-seed", type=int, default=0, show_default=True, help="Seed of the made-up errors.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("reports/search_benchmark"),
     show_default=True,
-    help="Where the tables, the picture and the page are written.",
+    help="Directory for the tables, the picture and the page.",
 )
-@click.option("--repetitions", type=click.IntRange(min=1), default=100, show_default=True, help="Of every strategy.")
-@click.option(
-    "--strategies", help="Names with commas between; random search is always among them. [default: all but gp]"
-)
+@click.option("--repetitions", type=click.IntRange(min=1), default=100, show_default=True, help="Replays of each.")
+@click.option("--strategies", help="Names, separated by commas; random search is always added. [default: all but gp]")
 @click.option(
     "--trainings",
     type=click.IntRange(min=1),
-    help="What each strategy may spend, in full trainings. [default: a quarter of the table's members]",
+    help="Budget of each strategy, in full trainings. [default: a quarter of the table's members]",
 )
-@click.option("--slots", type=click.IntRange(min=1), default=2, show_default=True, help="Virtual workers.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes. [default: one per core]")
-@click.option("--overhead", is_flag=True, help="Instead: what a proposal costs, and how the driver's memory grows.")
+@click.option("--slots", type=click.IntRange(min=1), default=2, show_default=True, help="Number of virtual workers.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Number of processes. [default: one per core]")
+@click.option("--overhead", is_flag=True, help="Measure the time of a proposal and the driver's memory instead.")
 @json_option
 def bench_search(
     table_dir: Path,
@@ -151,13 +157,13 @@ def bench_search(
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A bar on standard error; yields what moves it on by one."""
+    """A progress bar on standard error; yields a function that advances it by one."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

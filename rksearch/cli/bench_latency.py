@@ -1,4 +1,4 @@
-"""`rksearch bench latency`: how long inference takes."""
+"""`rksearch bench latency`: time of inference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from rksearch.cli.options import json_option
 
 @click.command("latency")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@click.option("--dataset", "dataset_name", default="cifar10", show_default=True, help="Decides image size, classes.")
+@click.option(
+    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set: sets image size and classes."
+)
 @click.option(
     "--batch-size",
     "batch_sizes",
@@ -20,7 +22,7 @@ from rksearch.cli.options import json_option
     multiple=True,
     default=(1, 256),
     show_default=True,
-    help="Images in a pass; may be given several times.",
+    help="Images in a pass; may be repeated.",
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from rksearch.training.throughput import ImageSource
 
 to_option = click.option(
-    "--to", "path", type=click.Path(path_type=Path, dir_okay=False), help="Also write all figures, as JSON."
+    "--to",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write all figures here, as JSON.",
 )
 threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
 rounds_option = click.option(
-    "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Alternated measurements."
+    "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Number of alternated measurements."
 )
 batch_option = click.option(
     "--batch-size", type=click.IntRange(min=2), default=64, show_default=True, help="Images in a step."
@@ -35,7 +38,9 @@ cpu_time_option = click.option(
 
 @click.command("train")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--dataset", "dataset_name", default="cifar10", show_default=True, help="Shapes and augmentation.")
+@click.option(
+    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set: sets shapes and augmentation."
+)
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -57,14 +62,14 @@ cpu_time_option = click.option(
 @click.option(
     "--concurrent",
     metavar="N,N,...",
-    help="Instead: the summed throughput of N trainings at a time, ours, each in a process of its own.",
+    help="Measure the summed throughput of N of our trainings at a time instead, each in a process of its own.",
 )
 @click.option(
     "--together",
     metavar="N,N,...",
-    help="Likewise: of N seeds at a time, ours, as one program in one process.",
+    help="Likewise for N seeds at a time, as one program in one process.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random images.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and random images.")
 @json_option
 @to_option
 def bench_training(
@@ -114,7 +119,9 @@ def bench_training(
 
 @click.command("optimisations")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--dataset", "dataset_name", default="cifar10", show_default=True, help="Shapes and augmentation.")
+@click.option(
+    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set: sets shapes and augmentation."
+)
 @device_option
 @precision_option
 @compile_option("auto")
@@ -122,7 +129,7 @@ def bench_training(
 @rounds_option
 @threads_option
 @cpu_time_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random images.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and random images.")
 @json_option
 @to_option
 def bench_each_optimisation(
@@ -174,7 +181,7 @@ def _prepare(
     numbers: dict[str, Any],
     workers: int | None,
 ) -> tuple[ImageSource, BenchSettings]:
-    """What to train on, and how to measure."""
+    """The images to train on, and the settings of the measurement."""
     import os
 
     import torch

@@ -1,4 +1,4 @@
-"""`rksearch paper` and `rksearch families`: what is known before anything is trained."""
+"""`rksearch families` and `rksearch paper`: facts that need no training."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def families(as_json: bool) -> None:
     "directories",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Run directory whose errors stand beside the paper's; may be given several times.",
+    help="Run directory whose errors are printed beside the paper's; may be repeated.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, raw numbers.")
 def paper(table: int | None, directories: tuple[Path, ...], as_csv: bool) -> None:
-    """Print the tables of the RKNet paper with our parameter counts, and our errors, beside them."""
+    """Print the tables of the RKNet paper, with our parameter counts and errors beside the printed ones."""
     from rksearch.arch.paper import paper_rows
     from rksearch.results.paper_comparison import compare
 
@@ -55,15 +55,13 @@ def paper(table: int | None, directories: tuple[Path, ...], as_csv: bool) -> Non
 
 
 def _trained(directories: tuple[Path, ...]) -> dict[str, list[ArchSummary]]:
-    """What the ledgers hold, by data set."""
+    """Architectures of the runs by data set."""
+    from rksearch.api import Run
     from rksearch.results.fronts import summarise
-    from rksearch.results.ledger import Ledger
-    from rksearch.results.run_dir import RunDir
 
     found: dict[str, list[ArchSummary]] = {}
     for directory in directories:
-        RunDir(directory).require_ledger()
-        history = Ledger(directory).read()
+        history = Run(directory).history
         dataset_of = {spec.arch: spec.dataset for spec, _ in history.trials.values()}
         for item in summarise(history):
             found.setdefault(dataset_of[item.arch], []).append(item)

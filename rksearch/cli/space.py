@@ -1,4 +1,4 @@
-"""`rksearch space`: what a search space holds, before anything is trained."""
+"""`rksearch space`: search spaces and their members."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rksearch.errors import RunError
 
 @click.group()
 def space() -> None:
-    """Look into search spaces: their size, their budgets, their members."""
+    """Inspect search spaces: their size, their budgets, their members."""
 
 
 @space.command("list")
@@ -38,7 +38,7 @@ def list_spaces(as_json: bool) -> None:
 )
 @json_option
 def show(name: str, html: Path | None, as_json: bool) -> None:
-    """Show the size of space NAME (or of a YAML file), what its budgets reject, and its extremes."""
+    """Show the size of space NAME (or of a YAML file), the numbers that its budgets reject, and its extremes."""
     from rksearch.search.samplers.registry import samplers
     from rksearch.space import describe_space, load_space
 
@@ -52,8 +52,8 @@ def show(name: str, html: Path | None, as_json: bool) -> None:
 
 @space.command()
 @click.argument("name")
-@click.option("-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many architectures.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same sample.")
+@click.option("-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="Number of architectures.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample.")
 @json_option
 def sample(name: str, count: int, seed: int, as_json: bool) -> None:
     """Draw architectures from space NAME, uniformly and without repetition."""

@@ -1,4 +1,4 @@
-"""What a run can begin with that other runs have found."""
+"""Findings of other runs that a run can begin with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rksearch.space import Space
 
 
 def imported(directories: Sequence[Path], space: Space, settings: Plan) -> tuple[list[str], list[ImportedObservation]]:
-    """What the runs in `directories` teach about `space`.
+    """Architectures and observations of the runs in `directories` that lie in `space`.
 
     Returns:
         The architectures on their fronts that the space holds, to be proposed first; and, of the runs that trained by

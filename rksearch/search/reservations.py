@@ -1,4 +1,4 @@
-"""What tasks reserve of a machine or cluster, and how many fit on it at once."""
+"""Reservations of tasks on a machine or cluster, and the number of tasks that fit at once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from rksearch.search.tasks import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservations:
-    """CPUs (`cpu`) and GPUs (`gpu`) of tasks; a slot is what one usual trial takes.
+    """CPUs (`cpu`) and GPUs (`gpu`) of tasks; a slot is the reservation of one usual trial.
 
     Attributes:
-        trial: of a usual trial.
-        whole: of a trial that must share its device with no other: a whole GPU, or all CPUs of the largest machine.
+        trial: reservation of a usual trial.
+        whole: reservation of a trial that shares its device with no other: a whole GPU, or all CPUs of the largest
+            machine.
     """
 
     trial: Mapping[str, float]
@@ -27,7 +28,7 @@ class Reservations:
     def on(
         cls, available: Mapping[str, float], nodes: Iterable[Mapping[str, Any]], resources: Resources
     ) -> Reservations:
-        """The reservations that a user asks for, on the machines that Ray names.
+        """The reservations that the resources state, on the nodes that Ray lists.
 
         Raises:
             RunError: a trial would take more than Ray has.
@@ -49,10 +50,10 @@ class Reservations:
         return cls(trial=trial, whole={**trial, "cpu": cpus})
 
     def of(self, task: Task) -> dict[str, float]:
-        """What a task reserves.
+        """CPUs and GPUs of a task.
 
-        Seeds that are trained together take the shares of a GPU that they would have apart, as far as one GPU has them;
-        on a CPU they take turns in the place of one.
+        Seeds that are trained together reserve the sum of their shares of a GPU, at most a whole one; on a CPU they
+        take turns in the slot of one.
         """
         if task.alone:
             return dict(self.whole)
@@ -60,17 +61,17 @@ class Reservations:
         return {**self.trial, "gpu": gpu}
 
     def slots_of(self, task: Task) -> int:
-        """How many usual trials its place has room for."""
+        """Number of slots that a task takes."""
         mine = self.of(task)
         return max(round(mine[kind] / amount) for kind, amount in self.trial.items() if amount)
 
     def memory_share(self, task: Task) -> float:
-        """Of the device that it may run out of; the largest machine leaves a task the least."""
+        """Share of the device's memory that a task may use; on a CPU the share of the largest machine."""
         mine = self.of(task)
         return min(1.0, mine["gpu"] or mine["cpu"] / self.whole["cpu"])
 
     def slots(self, available: Mapping[str, float]) -> int:
-        """How many usual trials fit at once; at least one."""
+        """Number of usual trials that fit at once, at least one."""
         # In floating point 0.3 / 0.1 is less than 3.
         fit = [int(available.get(kind.upper(), 0) / amount + 1e-6) for kind, amount in self.trial.items() if amount]
         return max(1, min(fit, default=1))

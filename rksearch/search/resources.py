@@ -1,4 +1,4 @@
-"""What one session of a run may use."""
+"""Resources of one session of a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What a session may use.
+    """Resources that a session may use.
 
     Attributes:
-        cpus_per_trial, gpus_per_trial: reserved for each trial; fractions let trials share a GPU. None for GPUs: as
-            many trials share one as `rksearch.search.sharing` finds best, none where there is no GPU.
-        seeds_together: most seeds of one architecture that are trained as one program; None for as many as
-            `rksearch.search.sharing` finds best where it measures, else one.
-        address: of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
+        cpus_per_trial, gpus_per_trial: reserved for each trial; fractions let trials share a GPU. None for GPUs: the
+            share that `rksearch.search.sharing` finds best, none where there is no GPU.
+        seeds_together: largest number of seeds of one architecture that are trained as one program; None for the
+            number that `rksearch.search.sharing` finds best where it measures, else one.
+        address: address of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
         data_dir: where data sets lie or are downloaded to.
         download: whether a missing data set may be downloaded.
         device, precision, compile: see `rksearch.training.execution.Execution`.
@@ -65,11 +65,11 @@ REMEMBERED = (
     "cpu_hours",
     "gpu_hours",
 )
-"""Options of a session that the next one takes over unless told otherwise."""
+"""Options of a session that the next one takes over unless the user chooses others."""
 
 
 def as_before(resources: Resources, chosen: frozenset[str], options: Mapping[str, Any]) -> Resources:
-    """Where the user says nothing, a run goes on as it was; but never on a cluster that may be gone, nor aloud."""
+    """The resources with the earlier session's options wherever the user chose none; never its address or verbosity."""
     kept = {key: options[key] for key in REMEMBERED if key in options}
     if "data_dir" in kept:
         kept["data_dir"] = Path(kept["data_dir"])

@@ -1,8 +1,8 @@
-"""How trials share one GPU: measured with a network of the run before its first trial, not guessed.
+"""Sharing of one GPU by several trials, measured with a network of the run before its first trial.
 
-A small network leaves most of a GPU idle, so several at a time get more done; how many is a matter of the GPU, of its
-memory and of the networks. Trials in processes of their own share the GPU's time; seeds of one architecture that are
-trained as one program share its cores as well.
+A small network leaves most of a GPU idle, so several at a time have more throughput; the best number depends on the
+GPU, its memory and the networks. Trials in processes of their own share the GPU's time; seeds of one architecture that
+are trained as one program also share its cores.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from rksearch.space import Space
 logger = logging.getLogger(__name__)
 
 COUNTS = (2, 4, 8)
-"""Trainings at a time that are measured besides one alone, until one more doubling does not pay."""
+"""Numbers of simultaneous trainings to measure besides one, until a further doubling gains too little."""
 
 WORTH = 1.1
-"""So many times the images a second more trainings at a time must bring: each takes longer, and needs memory."""
+"""Least ratio of images per second by which more trainings must win: each of them takes longer and needs memory."""
 
 CANDIDATES = 15
+"""Number of members of a space among which the typical one is the median."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypicalTraining:
-    """A training that stands for those of a run.
+    """A training that represents those of a run.
 
     Attributes:
         arch: canonical name.
-        dataset: whose images it takes; random pixels stand for them.
-        batch_size: images in a step.
+        dataset: data set of its images; random pixels replace them.
+        batch_size: number of images in a step.
         precision: `auto`, `fp32` or `bf16`.
-        threads: CPU threads of each.
-        seeds: most seeds of an architecture that the run could train together.
+        threads: CPU threads of each training.
+        seeds: largest number of seeds of an architecture that the run could train together.
     """
 
     arch: str
@@ -50,12 +51,12 @@ class TypicalTraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
-    """What was measured.
+    """Measured throughput of simultaneous trainings.
 
     Attributes:
-        training: with what.
-        images_per_s: of all trainings, by how many there were at a time, each in a process of its own.
-        together: of all trainings, by how many there were as one program.
+        training: the training that was repeated.
+        images_per_s: sum over all trainings, by their number, each in a process of its own.
+        together: sum over all trainings, by their number, as one program.
     """
 
     training: TypicalTraining
@@ -64,12 +65,12 @@ class Sharing:
 
     @property
     def trials_per_gpu(self) -> int:
-        """How many to train at a time; see `fewest_worthwhile`."""
+        """Number of trials at a time; see `fewest_worthwhile`."""
         return fewest_worthwhile(self.images_per_s)
 
     @property
     def seeds_together(self) -> int:
-        """How many seeds to train as one program: one unless that beats so many trials at a time."""
+        """Number of seeds to train as one program: one unless more beat the best number of separate trials."""
         return fewest_worthwhile({1: self.images_per_s[self.trials_per_gpu], **self.together})
 
     def to_json(self) -> dict[str, object]:
@@ -94,7 +95,7 @@ def fewest_worthwhile(images_per_s: Mapping[int, float]) -> int:
 
 
 def typical(space: Space) -> str:
-    """The member of median multiply-adds among some that lie evenly in the space's order."""
+    """The member of median multiply-adds among `CANDIDATES` at even distances in the space's order."""
     count = min(CANDIDATES, len(space))
     members = [space.at(i * len(space) // count) for i in range(count)]
     by_macs = sorted(members, key=lambda spec: (cost(spec, space.definition.dataset).macs, str(spec)))
@@ -102,9 +103,9 @@ def typical(space: Space) -> str:
 
 
 def measure(training: TypicalTraining) -> Sharing:
-    """Train as many at a time as pays on the GPU that this process sees (on the CPU where it sees none).
+    """Measure growing numbers of trainings on the GPU that this process sees (on the CPU if it sees none).
 
-    A count that cannot be measured, for example because memory runs out, ends the measurement of larger ones.
+    A number that cannot be measured, for example because memory runs out, ends the measurement of larger ones.
 
     Raises:
         RksearchError: not even one training can be measured.
@@ -136,7 +137,7 @@ def measure(training: TypicalTraining) -> Sharing:
 
 
 def _while_worth_it(counts: Iterable[int], alone: float, rate_of: Callable[[int], float]) -> dict[int, float]:
-    """Images a second by count, as long as one more doubling pays and can be measured."""
+    """Images per second by number, until a further doubling gains too little or cannot be measured."""
     found: dict[int, float] = {}
     for count in counts:
         before = max(found.values(), default=alone)

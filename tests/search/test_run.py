@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from datetime import datetime, timedelta
@@ -97,6 +98,63 @@ def test_run_report_resume(tmp_path, space_file):
     assert other.returncode == 2
     assert "recipe" in other.stderr
     assert len(other.stderr.strip().splitlines()) == 1
+
+
+READS = """
+import io, json, sys
+read = 0
+open_file = io.open
+
+class Counted:
+    def __init__(self, file):
+        self._file = file
+    def __enter__(self):
+        return self
+    def __exit__(self, *error):
+        self._file.close()
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+    def read(self, *size):
+        global read
+        content = self._file.read(*size)
+        read += len(content)
+        return content
+
+def counting(file, mode="r", *args, **kwargs):
+    opened = open_file(file, mode, *args, **kwargs)
+    return Counted(opened) if str(file).endswith("ledger.jsonl") and "r" in mode else opened
+
+io.open = counting
+from rksearch.cli import main
+try:
+    main()
+finally:
+    print("READ", read, file=sys.stderr)
+"""
+
+
+def bytes_read(*args: str, cwd: Path) -> int:
+    """Bytes of ledgers that the process of a command reads."""
+    done = subprocess.run(
+        [sys.executable, "-c", READS, *args],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.split("READ ")[1])
+
+
+def test_each_command_reads_the_ledger_once(tmp_path, space_file):
+    space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 1"))
+    ledger = tmp_path / "run" / "ledger.jsonl"
+    options = ("--space", str(space_file), "--out", "run", "--trials", "1", "--seeds", "1")
+    assert bytes_read("run", *options, cwd=tmp_path) == ledger.stat().st_size
+    for reading in ("status", "report"):
+        assert bytes_read(reading, "run", cwd=tmp_path) == ledger.stat().st_size
 
 
 RACING_SPACE = TINY_SPACE.replace("epochs: 2", "epochs: 4").replace(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from rksearch.bench.replay.simulation import Work
 from rksearch.bench.replay.table import Table
 from rksearch.results.records import Epoch, TrialResult
+from rksearch.search.samplers.base import distributions_of
 from rksearch.search.samplers.registry import make_sampler
+from rksearch.search.samplers.study import fail, ordinary_study
 from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
 
 
@@ -20,20 +22,12 @@ class OrdinaryStudy:
     """
 
     def __init__(self, table: Table, *, repetition: int, sampler: str, trials: int) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._table = table
         self._repetition = repetition
         self._left = trials
-        self._study = optuna.create_study(
-            directions=["minimize"] * len(DEFAULT_OBJECTIVES),
-            sampler=make_sampler(sampler, table.space, objectives=DEFAULT_OBJECTIVES, trials=trials, seed=repetition),
-        )
-        self._distributions = {
-            name: optuna.distributions.CategoricalDistribution(values)
-            for name, values in table.space.dimensions().items()
-        }
+        chosen = make_sampler(sampler, table.space, objectives=DEFAULT_OBJECTIVES, trials=trials, seed=repetition)
+        self._study = ordinary_study(chosen, DEFAULT_OBJECTIVES)
+        self._distributions = distributions_of(table.space)
 
     def next(self) -> Work | None:
         """The next proposal, trained to its end; None after the last."""
@@ -51,11 +45,9 @@ class OrdinaryStudy:
 
     def on_end(self, work: Work) -> TrialResult | None:
         """Report the final values, or the failure."""
-        from optuna.trial import TrialState
-
         number, training = int(work.key), work.training
         if training.status != "complete":
-            self._study.tell(number, state=TrialState.FAIL)
+            fail(self._study, number)
             return None
         values = {ERROR: training.epochs[-1].val_error_pct, "params": float(self._table.members[work.arch].params)}
         self._study.tell(number, [values[name] for name in DEFAULT_OBJECTIVES])

@@ -20,6 +20,19 @@ from rksearch.search.samplers.mapping import feasible_and_new
 from rksearch.space import Space
 
 
+def ordinary_study(
+    sampler: optuna.samplers.BaseSampler, objectives: Sequence[str], *, storage: InMemoryStorage | None = None
+) -> optuna.Study:
+    """A study that minimises the objectives, in memory; Optuna reports no more than warnings from then on."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(storage=storage, sampler=sampler, directions=["minimize"] * len(objectives))
+
+
+def fail(study: optuna.Study, number: int) -> None:
+    """End a trial as failed."""
+    study.tell(number, state=TrialState.FAIL)
+
+
 class RunStudy:
     """Proposes architectures by any Optuna sampler, from a study that the ledger's results are copied to.
 
@@ -48,15 +61,12 @@ class RunStudy:
         objectives: Sequence[str],
         start: Sequence[str] = (),
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._objectives = tuple(map(objective, objectives))
         self._distributions = distributions_of(space)
         self._start = feasible(space, start)[::-1]
         self._storage = InMemoryStorage()
-        self.study = optuna.create_study(
-            storage=self._storage, sampler=sampler, directions=["minimize"] * len(objectives)
-        )
+        self.study = ordinary_study(sampler, objectives, storage=self._storage)
         self._id = self._storage.get_study_id_from_name(self.study.study_name)
         self._open: dict[str, int] = {}
         self._members: set[str] = set()

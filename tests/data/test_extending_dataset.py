@@ -1,0 +1,151 @@
+"""The data set of docs/extending.md, registered from outside: in this process, and as a plugin in others."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.testing import CliRunner
+
+from rksearch.cli.main import cli
+from rksearch.data.facts import Dataset, dataset, datasets, register_dataset
+from rksearch.data.images import load_images, split
+from rksearch.errors import DataError, PluginError
+from rksearch.space import parse_space
+from tests.helpers.command_line import TINY_SPACE, command, environment
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
+SPACE = TINY_SPACE.replace("dataset: digits", "dataset: rings").replace("epochs: 2", "epochs: 1")
+
+
+def example() -> str:
+    """The code of the section about data sets."""
+    section = DOCUMENT.read_text(encoding="utf-8").split("\n## A data set\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)[0]
+
+
+@pytest.fixture
+def rings(monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    module = ModuleType("rings")
+    exec(compile(example(), "rings.py", "exec"), module.__dict__)
+    datasets.items()
+    monkeypatch.setattr(datasets, "_items", dict(datasets._items or {}))
+    monkeypatch.setattr(datasets, "_added", {})
+    module.__dict__["register"]()
+    return dataset("rings")
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> dict[str, str]:
+    """Environment of a process in which the example is installed."""
+    site = tmp_path / "site"
+    info = site / "rings-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "rings.py").write_text(example(), encoding="utf-8")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rings\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[rksearch.plugins]\nrings = rings:register\n")
+    inherited = environment()
+    return {**inherited, "PYTHONPATH": os.pathsep.join([str(site), inherited["PYTHONPATH"]])}
+
+
+def call(env: dict[str, str], *args: str) -> str:
+    done = subprocess.run(command(*args), env=env, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return done.stdout
+
+
+def test_the_example_has_less_than_fifty_lines() -> None:
+    assert len([line for line in example().splitlines() if line.strip()]) < 50
+
+
+def test_it_is_registered_loaded_and_split(rings: Dataset, tmp_path: Path) -> None:
+    assert datasets.added() == (rings,)
+    with pytest.raises(DataError, match=r"which is missing; allow the download"):
+        load_images(rings, tmp_path, download=False)
+    images = load_images(rings, tmp_path)
+    assert images.train_images.shape == (200, 1, 12, 12)
+    parts = split(rings, images)
+    assert (len(parts.train), len(parts.val)) == (160, 40)
+    assert len(parse_space(SPACE, name="rings")) > 3
+
+
+def test_it_works_in_commands_of_this_process(rings: Dataset, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["describe", "ResNet-8", "--dataset", "rings", "--json"], catch_exceptions=False)
+    assert json.loads(done.output)["dataset"] == "rings"
+    arguments = ["train", "ResNet-8", "--dataset", "rings", "--epochs", "1", "--threads", "1", "--out", str(tmp_path)]
+    done = CliRunner().invoke(cli, [*arguments, "--data-dir", str(tmp_path)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
+def test_it_works_as_an_installed_plugin(plugin: dict[str, str], tmp_path: Path) -> None:
+    described = json.loads(call(plugin, "describe", "ResNet-8", "--dataset", "rings", "--json"))
+    assert described["dataset"] == "rings"
+    space = tmp_path / "own.yaml"
+    space.write_text(SPACE, encoding="utf-8")
+    assert json.loads(call(plugin, "space", "show", str(space), "--json"))["dataset"] == "rings"
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_run_trains_and_reports_it(plugin: dict[str, str], tmp_path: Path) -> None:
+    space, out = tmp_path / "own.yaml", tmp_path / "run"
+    space.write_text(SPACE.replace("trials: 3", "trials: 2"), encoding="utf-8")
+    call(plugin, "run", str(space), "--out", str(out), "--data-dir", str(tmp_path / "data"))
+    assert "rings: synthetic rings, 200 training and 100 test images" in (out / "README.md").read_text() + (
+        out / "report.html"
+    ).read_text(encoding="utf-8")
+
+
+def test_a_second_data_set_of_that_name_is_refused(rings: Dataset) -> None:
+    assert register_dataset(rings) is rings
+    with pytest.raises(PluginError, match="'digits' is registered already; choose another name"):
+        register_dataset(Dataset(name="digits", channels=1, height=4, width=4, classes=2, mean=(0.0,), std=(1.0,)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": (0.0, 0.0)}, "data set own: mean and std must have one number per channel"),
+        ({"classes": 1}, "data set own: classes must be at least 2, but got 1"),
+        ({"std": (0.0,)}, "data set own: std must be above 0"),
+        ({"val_fraction": 1.0}, "data set own: val_fraction must lie between 0 and 1"),
+    ],
+)
+def test_facts_that_break_a_rule_are_refused(changes: dict[str, object], message: str) -> None:
+    facts: dict[str, object] = {"name": "own", "channels": 1, "height": 4, "width": 4, "classes": 2}
+    with pytest.raises(DataError, match=message):
+        Dataset(**{**facts, "mean": (0.0,), "std": (1.0,), **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"height": 11}, r"must have the shape \(N, 1, 11, 12\), but got \(200, 1, 12, 12\)"),
+        ({"channels": 2, "mean": (0.0, 0.0), "std": (1.0, 1.0)}, r"must have the shape \(N, 2, 12, 12\)"),
+        ({"classes": 3}, None),
+    ],
+)
+def test_images_that_are_not_as_the_facts_say_are_refused(
+    rings: Dataset, tmp_path: Path, changes: dict[str, object], message: str | None
+) -> None:
+    own = Dataset(**{**rings.facts(), "load": rings.load, **changes})
+    if message is None:
+        load_images(own, tmp_path)
+        return
+    with pytest.raises(DataError, match=message):
+        load_images(own, tmp_path)
+
+
+def test_a_data_set_without_a_loader_is_for_counting_only(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="networks for imagenet can be built and counted and not trained"):
+        load_images(dataset("imagenet"), tmp_path)
+
+
+def test_facts_need_no_torch() -> None:
+    code = "import sys; from rksearch.data.facts import datasets; list(datasets); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
