@@ -1,4 +1,4 @@
-"""What a search-space file says, as typed values: choices, budgets, and how candidates are to be trained."""
+"""Contents of a search-space file as typed values: choices, budgets, and the training of candidates."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from rksearch.space.format.expression import Expression
 from rksearch.space.plan import SearchPlan
 
 LEARNED = "learned"
-"""The paper's way to integrate a period, among the choices of `method`; all others are tableaux with their options."""
+"""The paper's method among the choices of `method`; all others are tableaux with their options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeriodChoices:
-    """What one period may be: every combination of the listed values, in ascending order.
+    """Choices of one period: every combination of the listed values, in ascending order.
 
     Attributes:
-        m: growth multiples; none where no family of the space has them.
-        s: stages of a learned method; none where no method is learned. Other methods have the stages of their tableau.
-        r, share: time-steps, and whether they share their convolutions.
-        method: how the period is integrated, `learned` first.
+        m: growth multiples; empty where no family of the space has them.
+        s: stages of a learned method; empty where no method is learned. Other methods have those of their tableau.
+        r: numbers of time-steps.
+        share: whether time-steps share their convolutions.
+        method: methods that integrate the period, `learned` first.
     """
 
     m: tuple[int, ...]
@@ -40,11 +41,11 @@ class PeriodChoices:
 
     @property
     def raw_size(self) -> int:
-        """Combinations as listed, equivalent ones included."""
+        """Number of combinations as listed, equivalent ones included."""
         return prod(max(1, len(own)) for own in (self.m, self.s, self.r, self.share, self.method))
 
     def steps(self, s: int, r: int, share: bool, method: str) -> Steps:
-        """What these decisions make: the representative of its equals (`rksearch.arch.equivalence`)."""
+        """The canonical steps that these decisions make (see `rksearch.arch.equivalence`)."""
         solver = solver_of(method)
         stages = s if solver is None else solver.method.stages
         return canonical_steps(Steps(s=stages, r=r, share=share and r > 1, solver=solver))
@@ -53,7 +54,7 @@ class PeriodChoices:
     def decisions(self) -> dict[Steps, tuple[int, int, bool, str]]:
         """The different ways to integrate the period, each with (s, r, share, method) that make it.
 
-        Of several decisions for one period the first listed stand here. Where a tableau has its own stages, s is the
+        Of several decisions for one period, the first listed are kept. Where a tableau has its own stages, s is the
         nearest to them; 0 where there are no choices of s.
         """
         found: dict[Steps, tuple[int, int, bool, str]] = {}
@@ -114,25 +115,25 @@ class SpaceDefinition:
     """A search space as its file states it.
 
     Attributes:
-        name: of the space; the file's name without `.yaml`.
-        description: for people.
-        dataset: what the networks are for; decides input size and classes, and so every count.
+        name: name of the space: the file's name without `.yaml`.
+        description: purpose of the space, for people.
+        dataset: data set of the networks; decides input size and classes, and so every count.
         families: dense, dense_bc, residual, or several of them.
         growth_rates: choices of k.
         periods: choices of each period, finest resolution first.
-        constraints: what networks must obey besides.
-        architectures: the candidates of a space that lists them; then there are no families, growth rates or periods.
+        constraints: rules on decisions of one period or of two neighbours.
+        architectures: candidates of a space that lists them, without families, growth rates and periods.
         params, macs, depth: budgets on parameters (batch norm included), multiply-adds, and layers with weights from
             image to logits.
-        recipe: how candidates are trained.
+        recipe: training recipe of the candidates.
         train_images: size of the stratified subset that is trained on; None for all.
-        baselines: trained beside the candidates for comparison.
-        known: configurations of the paper, trained before the search chooses any.
-        trials: how many candidates a run trains unless told otherwise.
+        baselines: architectures that are trained for comparison.
+        known: configurations of the paper, which are trained before the search chooses any.
+        trials: default number of candidates that a run trains.
         search_seeds: trainings of every architecture during the search, each with its own seed.
-        final_seeds: trainings of what stands on the front at the end, those of the search included.
-        search: who chooses candidates, for what, and which are stopped early.
-        yaml: the file's text.
+        final_seeds: trainings of each member of the final front, those of the search included.
+        search: sampler, objectives, early stopping and replicates.
+        yaml: text of the file.
     """
 
     name: str
@@ -158,7 +159,7 @@ class SpaceDefinition:
 
     @property
     def raw_size(self) -> int:
-        """Combinations of all choices as listed, equivalent and forbidden ones included."""
+        """Number of combinations of all choices as listed, equivalent and forbidden ones included."""
         if self.architectures:
             return len(self.architectures)
         return len(self.families) * max(1, len(self.growth_rates)) * prod(p.raw_size for p in self.periods)

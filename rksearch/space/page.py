@@ -1,6 +1,6 @@
-"""A space as one self-contained page: what its choices allow, what each budget cuts, where the baselines stand.
+"""A space as one self-contained page: its networks by cost, the cuts of each budget, and the baselines.
 
-Spaces are drawn from every member; of the largest ones the cloud shows members that were drawn uniformly, and says so.
+The page draws every member; for the largest spaces it draws a uniform sample, and says so.
 The histogram over parameters is always exact.
 """
 
@@ -19,16 +19,16 @@ from rksearch.space.space import Space
 from rksearch.space.text import REJECTION_WORDS, describe_space
 
 DRAWN_IN_FULL = 20_000_000
-"""Members up to which every one is drawn; ten million take some four seconds."""
+"""Largest space of which every member is drawn; ten million members take some four seconds."""
 
 DRAWN = 2_000
-"""Members of larger spaces that are drawn, uniformly."""
+"""Number of members of larger spaces that are drawn, uniformly."""
 
 CELLS = 64
 """Cells of the cloud in each direction."""
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 820, 460, 74, 46, 12
-"""Of the picture and of its margins, in pixels."""
+"""Sizes of the picture and of its margins, in pixels."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --dim: #666; --paper: #fff; --cell: #2864b4; --base: #c2410c;
@@ -52,15 +52,15 @@ class _Scale:
         self.start, self.end = start, end
 
     def share(self, value: float) -> float:
-        """Where a value stands on the axis, 0 to 1 within it."""
+        """Position of a value on the axis, 0 to 1 within it."""
         return (math.log10(max(value, 1)) - self.low) / (self.high - self.low)
 
     def shares(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The same for many values."""
+        """Positions of many values."""
         return np.asarray((np.log10(np.maximum(values, 1)) - self.low) / (self.high - self.low))
 
     def pixel(self, value: float) -> float:
-        """Where a value is drawn."""
+        """Pixel at which a value is drawn."""
         return self.start + self.share(value) * (self.end - self.start)
 
     def ticks(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""Finding spaces: those that come with rksearch, by name, and anybody's own, by path."""
+"""Spaces by name, for those that come with rksearch, and by path, for all others."""
 
 from __future__ import annotations
 

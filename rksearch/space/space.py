@@ -28,9 +28,9 @@ class Space:
     and is within the budgets. Indices are fixed by the definition and have no other meaning; iterating goes by name.
 
     Attributes:
-        definition: what the file says (choices, budgets, recipe, baselines, seeds, ...).
-        raw_size: combinations of choices as listed, equivalent and forbidden ones included.
-        canonical_size: different networks among them that obey the constraints.
+        definition: contents of the file (choices, budgets, recipe, baselines, seeds, ...).
+        raw_size: number of combinations of choices as listed, equivalent and forbidden ones included.
+        canonical_size: number of different networks among them that obey the constraints.
 
     Raises:
         SpaceError: the space is too large to be counted.
@@ -49,15 +49,15 @@ class Space:
 
     @property
     def rejected(self) -> dict[str, int]:
-        """Candidates that break each end of each budget: `too_few_params`, ..., `too_many_macs`, `too_shallow`, ...
+        """Numbers of candidates beyond each end of each budget: `too_few_params`, ..., `too_deep`.
 
-        One that breaks two budgets is counted at both, so the sum may exceed `canonical_size - len(space)`.
+        A candidate that breaks two budgets is counted at both, so the sum may exceed `canonical_size - len(space)`.
         """
         return dict(self._members.rejected)
 
     @property
     def histogram(self) -> tuple[list[int], list[int]]:
-        """Edges e0 < e1 < ... in params, tenths of decades, and how many members lie in (e0, e1], (e1, e2], ...
+        """Edges e0 < e1 < ... in params, tenths of decades, and the numbers of members in (e0, e1], (e1, e2], ...
 
         Exact for every member. The first and the last window end where the members do.
         """
@@ -74,7 +74,7 @@ class Space:
         return self._members.by_name()
 
     def costs(self) -> Iterator[npt.NDArray[np.int64]]:
-        """Params, macs and depth of all members, some at a time: arrays (3, n), in constant memory."""
+        """Params, macs and depth of all members, in chunks: arrays (3, n), in constant memory."""
         return self._members.costs()
 
     def __contains__(self, spec: object) -> bool:
@@ -129,7 +129,7 @@ class Space:
         return self._members.extreme("most_macs")
 
     def sample(self, n: int, seed: int) -> list[ArchSpec]:
-        """n different members, every set of n equally likely; the same ones for the same seed.
+        """n different members, every set of n equally likely; the same members for the same seed.
 
         Raises:
             SpaceError: n is negative, or more than the space has.
@@ -144,7 +144,7 @@ class Space:
         """n different members spread evenly over log(params), in random order.
 
         The range of log(params) is cut into n strata of equal width. Every stratum gives one member, uniformly chosen;
-        what empty strata leave over is taken from the others in further rounds.
+        the places of empty strata go to the others in further rounds.
 
         Raises:
             SpaceError: n is negative, or more than the space has.
@@ -219,7 +219,7 @@ class Space:
         return msgspec.convert(self.to_json(), SpaceSummary)
 
     def to_json(self) -> dict[str, Any]:
-        """What the space is and holds, as plain values for JSON."""
+        """Facts about the space as plain values for JSON, with the keys of `SpaceSummary`."""
         definition = self.definition
         edges, counts = self.histogram
         return {
@@ -259,7 +259,7 @@ class Space:
         }
 
     def candidate_range(self) -> str:
-        """In words, between which sizes the choices lie, whatever the budgets."""
+        """Smallest and largest sizes of the choices in words, whatever the budgets."""
         low, high = (end.tolist() for end in self._members.candidate_range())
         return (
             f"the choices go from {low[0]:,} to {high[0]:,} params, from {low[1]:,} to {high[1]:,} MACs and from "

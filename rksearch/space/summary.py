@@ -81,7 +81,7 @@ class SpaceSummary:
         histogram: feasible networks by parameters.
         smallest, largest, fewest_macs, most_macs: the extremes among the feasible networks.
         baselines, known: canonical names that a run trains first.
-        recipe, train_images, trials, seeds: how a run of the space trains, unless the user wishes otherwise.
+        recipe, train_images, trials, seeds: defaults of a run of the space.
     """
 
     name: str

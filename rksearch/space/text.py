@@ -1,4 +1,4 @@
-"""A space in words, for `rksearch space show`."""
+"""Description of a space in words, for `rksearch space show`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HISTOGRAM_WIDTH = 40
 
 
 def describe_space(space: Space) -> str:
-    """Choices, size, what the budgets leave, extremes, and how candidates are trained: about 30 lines."""
+    """Choices, size, budgets, extremes and training of a space, in about 30 lines."""
     definition = space.definition
     lines = [f"{space.name}: {definition.description}" if definition.description else space.name, ""]
     lines += _table([("data set", definition.dataset.name), *_choices(definition)])

@@ -94,7 +94,7 @@ def test_it_works_as_an_installed_plugin(plugin: dict[str, str], tmp_path: Path)
 def test_a_run_trains_and_reports_it(plugin: dict[str, str], tmp_path: Path) -> None:
     space, out = tmp_path / "own.yaml", tmp_path / "run"
     space.write_text(SPACE.replace("trials: 3", "trials: 2"), encoding="utf-8")
-    call(plugin, "run", str(space), "--out", str(out), "--data-dir", str(tmp_path / "data"))
+    call(plugin, "run", "--space", str(space), "--out", str(out), "--data-dir", str(tmp_path / "data"))
     assert "rings: synthetic rings, 200 training and 100 test images" in (out / "README.md").read_text() + (
         out / "report.html"
     ).read_text(encoding="utf-8")

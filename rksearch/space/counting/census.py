@@ -24,13 +24,13 @@ Digits = npt.NDArray[np.uint32]
 """Options of consecutive periods: one row per period, one column per combination."""
 
 LOOKED_AT = 1 << 18
-"""Pairs that unranking may look at one by one; counts are remembered for so many pairs at a time."""
+"""Pairs that unranking examines one by one; one count is remembered per this number of pairs."""
 
 REMEMBERED = 24_000_000
-"""Listed halves that are kept in memory, over all units."""
+"""Maximum number of listed halves that are kept in memory, over all units."""
 
 MAX_LISTED = 1_500_000_000
-"""Halves that may be listed in all while counting, before budgets cut them; spaces that need more are refused."""
+"""Maximum number of halves listed while counting, before budgets cut them; larger spaces are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Box:
     high: tuple[int, int, int]
 
     def limits(self, edges: Integers | None = None) -> Limits:
-        """With windows of params between `edges`, which must lie within the box; by default one window for all."""
+        """Limits with windows of params between `edges`, which must lie within the box; by default one window."""
         if edges is None:
             edges = np.array([self.low[0] - 1, self.high[0]], dtype=np.int64)
         return Limits(edges, (self.low[1], self.high[1]), (self.low[2], self.high[2]))
 
     def keeps(self, costs: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which columns of costs (3, n) lie inside."""
+        """Mask of the columns of costs (3, n) inside the box."""
         low, high = np.array(self.low)[:, None], np.array(self.high)[:, None]
         return np.asarray(((costs >= low) & (costs <= high)).all(axis=0))
 
@@ -61,7 +61,7 @@ class Half:
 
     @property
     def size(self) -> int:
-        """How many."""
+        """Number of halves."""
         return int(self.costs.shape[1])
 
     @property
@@ -70,7 +70,7 @@ class Half:
         return Triples(*self.costs)
 
     def take(self, which: npt.NDArray[np.generic]) -> Half:
-        """Some of them."""
+        """The halves at an index or mask."""
         return Half(self.costs[:, which], self.digits[:, which])
 
 
@@ -88,7 +88,7 @@ class Unit:
 
     @property
     def stride(self) -> int:
-        """Queries whose counts are remembered as one number."""
+        """Number of queries whose counts are remembered as one number."""
         return max(1, LOOKED_AT // max(1, self.points.size))
 
     def digits(self, query: int, point: int) -> tuple[int, ...]:
@@ -108,7 +108,7 @@ class Unit:
 
 
 def listed(chain: Chain, cut: int) -> int:
-    """How many halves a cut after period `cut` (counted from 0) lists, before budgets reduce them."""
+    """Number of halves that a cut after period `cut` (from 0) lists, before budgets reduce them."""
     sizes = [len(own) for own in chain.options]
     return prod(sizes[: cut + 1]) + prod(sizes[cut + 1 :]) * len(chain.members[cut])
 
@@ -129,11 +129,11 @@ class Halves:
 
     @property
     def states(self) -> int:
-        """How many units there are."""
+        """Number of units."""
         return len(self.chain.members[self.cut])
 
     def unit(self, state: int, windows: int = 1) -> Unit | None:
-        """The pairs of a state, for counting in so many windows; None where there can be none in the box."""
+        """The pairs of a state, for counting in this number of windows; None where the box allows none."""
         ends = self._ends(self.cut, state)
         if not ends.size:
             return None
@@ -165,7 +165,7 @@ class Halves:
         return own
 
     def _ends(self, i: int, state: int) -> Half:
-        """What may follow a state of period i."""
+        """Ends that may follow a state of period i."""
         if ("e", i, state) in self._kept:
             return self._kept["e", i, state]
         if i == self.chain.periods - 1:
@@ -188,7 +188,7 @@ class Halves:
         return Half(np.stack(self.chain.costs[i])[:, own], own[None, :].astype(np.uint32))
 
     def _reach(self, half: Half, rest: Sequence[Integers]) -> Half:
-        """Those that the rest of the network, at least and at most so costly, can bring into the box."""
+        """Halves that a rest between these least and most costs can bring into the box."""
         low, high = np.array(self.box.low), np.array(self.box.high)
         kept = (half.costs <= (high - rest[0])[:, None]) & (half.costs >= (low - rest[1])[:, None])
         return half.take(np.flatnonzero(kept.all(axis=0)))
@@ -214,7 +214,7 @@ def _product(first: Half, second: Half) -> Half:
 
 
 def _prune(a: Half, b: Half, box: Box) -> tuple[Half, Half]:
-    """Both without those that no partner brings into the box; twice, because each cut narrows the other's range."""
+    """Both without halves that no partner brings into the box; twice: each cut narrows the other's range."""
     low, high = np.array(box.low)[:, None], np.array(box.high)[:, None]
     for _ in range(2):
         for _ in range(2):
@@ -230,13 +230,13 @@ class Census:
     """The networks of chains inside a box each, counted and indexed.
 
     Args:
-        chains: with the box that each must keep to.
-        edges: of the windows of params that are counted apart, ascending; the first lies below, the last at or above
+        chains: chains, each with its box.
+        edges: ascending edges of the separate windows of params; the first lies below, the last at or above
             every network inside the boxes.
 
     Attributes:
-        total: how many networks there are.
-        histogram: how many in each window.
+        total: number of networks.
+        histogram: number of networks in each window.
     """
 
     def __init__(self, chains: Sequence[tuple[Chain, Box]], edges: Integers | None = None) -> None:

@@ -26,12 +26,12 @@ Range = tuple[Integers, Integers]
 """Smallest and largest params, macs, depth: two arrays (3, states)."""
 
 FAR = 2**61
-"""Beyond every count; sums of two still fit into 64 bits."""
+"""A number beyond every count; sums of two still fit into 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Costs between the states of one period and those of the next (arrays (3, states, states)), and which may meet."""
+    """Costs between states of a period and of the next (arrays (3, states, states)), and the allowed pairs."""
 
     costs: Integers
     allowed: npt.NDArray[np.bool_]
@@ -41,17 +41,17 @@ class Chain:
     """All networks of one family and growth rate that the choices and constraints allow.
 
     Args:
-        data, family, k: decide the costs.
-        options: of each period, at least one, already reduced by `within_period`.
-        constraints: those that tie neighbours are applied here.
+        data, family, k: data set, family and growth rate; they decide the costs.
+        options: options of each period, at least one, already reduced by `within_period`.
+        constraints: all constraints; those that tie neighbours are applied here.
 
     Attributes:
-        family, k: of the networks.
-        options: choices of each period; their numbers are the digits of a network.
-        costs: of each option.
-        state: of each option.
-        members: of each state, the numbers of its options.
-        links: between each period and the next.
+        family, k: family and growth rate of the networks.
+        options: options of each period; their numbers are the digits of a network.
+        costs: costs of the options, by period.
+        state: state of each option, by period.
+        members: numbers of the options of each state, by period.
+        links: costs and allowed pairs between each period and the next.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Chain:
 
     @property
     def periods(self) -> int:
-        """How many periods."""
+        """Number of periods."""
         return len(self.options)
 
     def spec(self, digits: Sequence[int]) -> ArchSpec:
@@ -131,7 +131,7 @@ class Chain:
 
     @cached_property
     def size(self) -> int:
-        """How many networks."""
+        """Number of networks."""
         counts = [len(own) for own in self.members[-1]]
         for i in range(self.periods - 2, -1, -1):
             # Python's integers do not overflow.
@@ -197,7 +197,7 @@ def within_period(options: tuple[Steps, ...], i: int, k: int, constraints: Seque
 def _allowed(
     constraints: Sequence[Expression], i: int, left: dict[str, Any], right: dict[str, Any]
 ) -> tuple[npt.NDArray[np.bool_], Integers, Integers]:
-    """Which options of period i may meet which of the next: a matrix of kinds, and the kind of each option."""
+    """Allowed pairs of options of period i and the next: a matrix of kinds, and the kind of each option."""
     ties = [c for c in constraints if c.periods == (i, i + 1)]
     names = sorted({name for c in ties for name in c.variables})
     kinds = []

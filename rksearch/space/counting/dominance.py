@@ -21,10 +21,10 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 
 LEAF_PAIRS = 60_000
-"""Problems with fewer pairs are solved by looking at each: it costs less than building a tree."""
+"""Largest number of pairs that are examined one by one, which then costs less than building a tree."""
 
 LANES = 1 << 18
-"""Queries answered at a time, so that temporary arrays stay small."""
+"""Number of queries answered together, so that temporary arrays stay small."""
 
 LARGEST_FAN_OUT = 20
 
@@ -38,11 +38,11 @@ class Triples(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many triples."""
+        """Number of triples."""
         return len(self.params)
 
     def take(self, which: npt.NDArray[np.generic] | slice) -> Triples:
-        """Some of them, by index or mask."""
+        """Triples at an index or mask."""
         return Triples(*(column[which] for column in self))
 
 
@@ -55,7 +55,7 @@ class Limits(NamedTuple):
 
 
 class Ranks:
-    """A permutation of 0..N-1 that answers: how many of the first i values are below y?
+    """A permutation of 0..N-1 that counts the values below y among the first i.
 
     A wavelet tree with fan-out F: level by level, the values are grouped by their leading digits in base F, and a table
     holds, for every position and digit c, how many digits before the position are smaller than c. The permutation is
@@ -95,7 +95,7 @@ class Ranks:
                 sequence = following
 
     def below(self, first: Integers, limit: Integers) -> Integers:
-        """How many of the first `first` values are below `limit`, element by element; both from 0 to N."""
+        """Number of values below `limit` among the first `first`, element by element; both from 0 to N."""
         found = np.empty(len(first), dtype=np.int64)
         for begin in range(0, len(first), LANES):
             part = slice(begin, begin + LANES)
@@ -118,7 +118,7 @@ class Ranks:
 
 
 def count_sums(queries: Triples, points: Triples, limits: Limits) -> Integers:
-    """How many points fit each query: an array (queries, windows).
+    """Number of points that fit each query: an array (queries, windows).
 
     A pair fits when its sums of macs and depth are within their limits, and counts in the window of its sum of params.
     """
@@ -205,13 +205,13 @@ def _below(ranks: Integers, prefixes: Integers, limit: Integers) -> Integers:
 
 
 def _prefixes(queries: Triples, points: Triples, limits: Limits) -> Integers:
-    """How many points, which ascend in params, stay at or below each edge: an array (queries, edges)."""
+    """Number of points, ascending in params, at or below each edge: an array (queries, edges)."""
     room = limits.edges[None, :] - queries.params[:, None]
     return np.searchsorted(points.params, room.ravel(), side="right").reshape(room.shape)
 
 
 def _by_looking(queries: Triples, points: Triples, limits: Limits, inside: npt.NDArray[np.bool_] | None) -> Integers:
-    """The same as `_by_macs`, and within `inside`, by looking at every pair."""
+    """Counts of `_by_macs`, restricted to `inside`, by looking at every pair."""
     macs = queries.macs[:, None] + points.macs
     fits = (macs >= limits.macs[0]) & (macs <= limits.macs[1])
     if inside is not None:

@@ -32,7 +32,7 @@ REJECTIONS = ("too_few_params", "too_many_params", "too_few_macs", "too_many_mac
 
 
 class Member(NamedTuple):
-    """An architecture and what it costs."""
+    """An architecture with its parameters and multiply-adds."""
 
     name: str
     params: int
@@ -58,14 +58,14 @@ class Histogram(Protocol):
 
 
 class Members(Protocol):
-    """What a space asks of its members."""
+    """Interface between a space and its members."""
 
     canonical_size: int
     total: int
 
     @property
     def rejected(self) -> dict[str, int]:
-        """Choices that break each end of each budget."""
+        """Numbers of choices beyond each end of each budget."""
 
     @property
     def bins(self) -> tuple[list[int], list[int]]:
@@ -87,7 +87,7 @@ class Members(Protocol):
         """All members in the order of their names, streamed."""
 
     def costs(self) -> Iterator[Integers]:
-        """Params, macs and depth of all members, some at a time: arrays (3, n)."""
+        """Params, macs and depth of all members, in chunks: arrays (3, n)."""
 
     def extreme(self, which: str) -> Member:
         """`fewest_params`, `most_params`, `fewest_macs` or `most_macs`; there must be a member."""
@@ -174,7 +174,7 @@ class ChosenMembers:
 
     @cached_property
     def rejected(self) -> dict[str, int]:
-        """Choices that break each end of each budget."""
+        """Numbers of choices beyond each end of each budget."""
         found = dict.fromkeys(REJECTIONS, 0)
         for chain, box in zip(self._chains, self._boxes, strict=True):
             least, most = chain.candidate_range()
@@ -214,7 +214,7 @@ class ChosenMembers:
                 yield from map(Priced, names(chain, rows), *costs.tolist())
 
     def costs(self) -> Iterator[Integers]:
-        """Costs of all members, some at a time."""
+        """Costs of all members, in chunks."""
         for chain, box in zip(self._chains, self._boxes, strict=True):
             for _, costs in rows_by_name(chain, box):
                 yield costs
@@ -294,7 +294,7 @@ class ChosenMembers:
     def _nearest_counted(
         self, far: proposals.Distances, wanted: int, excluded: frozenset[str], start: int
     ) -> ArchSpec | None:
-        """The same from a distance on, for any number of networks: without listing them."""
+        """The nearest member from a distance on, without listing networks, however many there are."""
         units = [(unit, box, self._unit_steps(unit, far)) for unit, box in self._census.units()]
         for distance in range(start, max((int(a.max() + b.max()) for _, _, (a, b) in units), default=-1) + 1):
             found: tuple[int, str] | None = None
@@ -315,7 +315,7 @@ class ChosenMembers:
 
     @cached_property
     def _places(self) -> dict[Chain, list[proposals.Places]]:
-        """Of each chain's options, their places in the lists of choices; one object for the same options."""
+        """Places of each chain's options in the lists of choices; one object for the same options."""
         known: dict[tuple[int, tuple[Any, ...]], proposals.Places] = {}
         for chain in self._chains:
             for i, own in enumerate(chain.options):
@@ -351,7 +351,7 @@ class ChosenMembers:
 
 
 def chains_of(definition: SpaceDefinition) -> list[Chain]:
-    """What choices and constraints allow, whatever the budgets: a chain per family and growth rate, in order."""
+    """Networks that choices and constraints allow, whatever the budgets: a chain per family and growth rate."""
     return sorted(_chains(definition), key=lambda chain: chain.family.prefix(chain.k))
 
 

@@ -1,4 +1,4 @@
-"""The member nearest to a network: the networks of one distance after another are looked through, the nearest first.
+"""The member nearest to a network, found distance by distance, the nearest first.
 
 A search loop asks for it again and again, so it must take milliseconds in spaces of any size. What makes that possible
 are tables of the least and the most that the rest of a network can cost *in so many steps*: beginnings that no ending

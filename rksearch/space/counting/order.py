@@ -18,7 +18,7 @@ from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.family import multiples
 
 ROWS = 1 << 15
-"""Combinations that are looked at together."""
+"""Number of combinations that are examined together."""
 
 Rows = tuple[Integers, Integers]
 """Networks as rows of options (n, periods), and their costs (3, n)."""

@@ -1,4 +1,4 @@
-"""Between architectures and separate decisions, as samplers such as Optuna's make them.
+"""Conversion between architectures and the separate decisions that samplers such as Optuna's make.
 
 A proposal is a dictionary with one value per decision: `family`, `k`, and for period i `m<i>`, `s<i>`, `r<i>`,
 `share<i>`, `method<i>`. Several proposals may be one network (with one time-step, `share` decides nothing) and many are
@@ -22,7 +22,7 @@ from rksearch.space.counting.family import NO_GROWTH, PricedFamily, families, fa
 from rksearch.space.definition import LEARNED, PeriodChoices, SpaceDefinition
 
 FIELDS = ("m", "s", "r", "share", "method")
-"""What can be decided for each period, in the order of the decisions."""
+"""Decisions of each period, in their order."""
 
 
 def dimensions(definition: SpaceDefinition) -> dict[str, tuple[Any, ...]]:
@@ -130,12 +130,12 @@ def _parts(spec: ArchSpec) -> tuple[PricedFamily, int, tuple[Steps, ...]]:
 
 
 def _bare(period: Steps) -> Steps:
-    """What a period says about its integration, without its growth multiple."""
+    """Integration of a period, without its growth multiple."""
     return Steps(s=period.s, r=period.r, share=period.share, solver=period.solver)
 
 
 def distances(definition: SpaceDefinition, target: ArchSpec) -> Distances:
-    """How many steps on the lists of choices lead from `target`, which the choices spell, to other choices."""
+    """Numbers of steps on the lists of choices from `target`, which the choices spell, to other choices."""
     kind, k, periods = _parts(target)
     return Distances(definition, kind, k, periods)
 
@@ -153,7 +153,7 @@ class Distances:
     periods: tuple[Steps, ...]
 
     def to(self, family_name: str, k: int) -> int:
-        """To a family and growth rate."""
+        """Steps to a family and growth rate."""
         own = int(family_name != self.kind.name)
         if not (self.kind.grows and family(family_name).grows):
             return own
@@ -161,7 +161,7 @@ class Distances:
         return own + abs(rates.index(k) - rates.index(self.k))
 
     def options(self, i: int, options: Places) -> npt.NDArray[np.int64]:
-        """To each option of period i."""
+        """Steps to each option of period i."""
         own = Places.of(self.definition.periods[i], self.periods[i : i + 1])
         total = np.abs(options.r - own.r) + (options.method != own.method)
         total += np.where((options.m >= 0) & (own.m >= 0), np.abs(options.m - own.m), 0)
@@ -171,7 +171,7 @@ class Distances:
 
 
 class Places(NamedTuple):
-    """Of some options of a period, where their decisions stand in the lists of choices; -1 where there is no list."""
+    """Positions of the decisions of some options in the lists of choices; -1 where there is no list."""
 
     m: npt.NDArray[np.int64]
     s: npt.NDArray[np.int64]
@@ -183,7 +183,7 @@ class Places(NamedTuple):
 
     @classmethod
     def of(cls, choices: PeriodChoices, options: Sequence[Steps]) -> Places:
-        """Of options that the choices make; `several` says whether there is more than one time-step to share."""
+        """Places of options that the choices make; `several` marks more than one time-step to share."""
         rows = []
         for option in options:
             s, r, share, method = choices.decisions[_bare(option)]

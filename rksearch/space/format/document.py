@@ -1,8 +1,8 @@
 """A YAML document whose every value knows its line, so that an error can point at it.
 
 The document is composed into nodes rather than constructed into Python values: constructing would lose the lines,
-accept a key given twice, and read `010` as eight. `Entry` gives typed access to one node; what is not as asked becomes
-a `SpaceError` of one line: file, line, key, rule, value, remedy.
+accept a key given twice, and read `010` as eight. `Entry` gives typed access to one node; a value of
+another type becomes a `SpaceError` of one line: file, line, key, rule, value, remedy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9_]*)")
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMG])")
 _UNITS = {"k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 _LONGEST_SNIPPET = 60
-"""Characters of the file that an error repeats."""
+"""Maximum number of characters of the file that an error repeats."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser where PyYAML was built with it: the same nodes and marks, faster."""
@@ -32,7 +32,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a document comes from: the file name that errors show, and the text."""
+    """Origin of a document: the file name that errors show, and the text."""
 
     file: str
     text: str
@@ -52,7 +52,7 @@ class Entry:
         return int(self.node.start_mark.line) + 1
 
     def error(self, rule: str, remedy: str = "") -> SpaceError:
-        """An error about this value: `rule` must hold, the file's text does not obey it, do `remedy`."""
+        """An error about this value: the rule that must hold, the text of the file, and the remedy."""
         text = self.source.text[self.node.start_mark.index : self.node.end_mark.index]
         value = " ".join(text.split()) or "nothing"
         if len(value) > _LONGEST_SNIPPET:
@@ -60,7 +60,7 @@ class Entry:
         return self.complaint(f"{rule}, but got {value}", remedy)
 
     def complaint(self, problem: str, remedy: str = "") -> SpaceError:
-        """An error about this value whose text already says what was found."""
+        """An error about this value whose text already names the value."""
         tail = f"; {remedy}" if remedy else ""
         return SpaceError(f"{self.source.file}:{self.line}: {self.label}: {problem}{tail}")
 
@@ -238,7 +238,7 @@ class Entry:
 
 
 ROOT = "space file"
-"""What errors call the document itself."""
+"""Label of the document itself in errors."""
 
 
 def read_document(text: str, file: str) -> Entry:

@@ -43,9 +43,9 @@ class Expression:
     """A parsed constraint.
 
     Attributes:
-        text: as the file has it.
-        variables: names that occur, sorted, `k` left out.
-        periods: numbers of the periods that occur, counted from 0, sorted.
+        text: text of the constraint in the file.
+        variables: sorted names that occur, without `k`.
+        periods: sorted numbers of the periods that occur, counted from 0.
     """
 
     text: str
@@ -55,7 +55,7 @@ class Expression:
 
     @property
     def of_growth(self) -> bool:
-        """Whether it speaks of k or m, which not all families have."""
+        """Whether it uses k or m, which not all families have."""
         return any(isinstance(node, ast.Name) and node.id[0] in "km" for node in ast.walk(self._tree))
 
     def holds(self, values: Mapping[str, Any]) -> Any:
@@ -64,10 +64,10 @@ class Expression:
 
 
 def read_expression(text: str, periods: int) -> Expression:
-    """The constraint that `text` states on networks with so many periods.
+    """The constraint that `text` states on networks with this number of periods.
 
     Raises:
-        SpaceError: it is no such constraint; the message says what is wrong, without file and line.
+        SpaceError: the text is no such constraint; the message names the fault, without file and line.
     """
     sides = re.split(r"\bimplies\b", text)
     if len(sides) > 2:

@@ -24,7 +24,7 @@ from rksearch.space.format.search import read_plan
 from rksearch.space.plan import SearchPlan
 
 DEFAULT_TRIALS = 24
-"""Candidates of a run when the file does not say."""
+"""Number of candidates of a run whose space states none."""
 
 MAX_COUNT = 2**60
 """Counts stay below this, so that sums of a few of them are exact in 64 bits."""
@@ -243,7 +243,7 @@ def _check_resolution(entry: Entry, data: Dataset, periods: int) -> None:
 def _check_magnitude(
     entry: Entry, data: Dataset, families: tuple[str, ...], rates: tuple[int, ...], periods: tuple[PeriodChoices, ...]
 ) -> None:
-    """Whether the largest combination of choices can be counted; every smaller one can be then."""
+    """Refuse choices whose largest combination exceeds the counts that 64 bits hold; smaller ones cannot."""
     # Python's integers do not overflow: this is no less than the exact count of the largest network.
     most = [_largest(choices) for choices in periods]
     try:
@@ -262,7 +262,7 @@ def _largest(choices: PeriodChoices) -> Largest:
 
 
 def _evaluations(choices: PeriodChoices) -> int:
-    """The most evaluations of a stage function in a time-step of the period's tableaux."""
+    """Largest number of evaluations of a stage function in a time-step of the period's tableaux."""
     solvers = [solver_of(method) for method in choices.method]
     return max((solver.evaluations for solver in solvers if solver), default=0)
 

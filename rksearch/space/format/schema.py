@@ -77,7 +77,7 @@ def _properties(samplers: Collection[str]) -> dict[str, Schema]:
     }
     architectures = _list({"type": "string", "pattern": "^[A-Z]"}, at_least=0)
     return {
-        "description": _say({"type": "string"}, "what the space is for, in a line"),
+        "description": _say({"type": "string"}, "purpose of the space, in a line"),
         "dataset": _say({"enum": list(datasets.items())}, "decides input size and classes, and so every count"),
         "families": _say(_list({"enum": list(searchable())}), "kinds of networks; dense_bc when left out"),
         "growth_rate": _say(_list(POSITIVE), "choices of k, the channels that a layer adds"),
@@ -91,10 +91,10 @@ def _properties(samplers: Collection[str]) -> dict[str, Schema]:
         "architectures": _say(
             {**architectures, "minItems": 1}, "names of the candidates, in place of growth_rate and periods"
         ),
-        "budgets": _say(_object(dict.fromkeys(BUDGETS, budget)), "limits of what candidates may cost, ends included"),
-        "recipe": _say({"anyOf": [{"enum": list(recipes())}, _recipe()]}, "how candidates are trained"),
+        "budgets": _say(_object(dict.fromkeys(BUDGETS, budget)), "limits on the costs of candidates, ends included"),
+        "recipe": _say({"anyOf": [{"enum": list(recipes())}, _recipe()]}, "training recipe of the candidates"),
         "train_images": _say(
-            {"type": ["integer", "null"], "minimum": 1}, "how many training images to use; null for all"
+            {"type": ["integer", "null"], "minimum": 1}, "number of training images to use; null for all"
         ),
         "baselines": _say(architectures, "networks to compare with"),
         "known": _say(architectures, "networks to train before the search chooses any"),
@@ -102,7 +102,7 @@ def _properties(samplers: Collection[str]) -> dict[str, Schema]:
         "seeds": _say(
             _object({"search": POSITIVE, "final": POSITIVE}, ("search", "final")), "trainings of each network"
         ),
-        "search": _say(_search(samplers), "who chooses candidates, for what, and which are stopped early"),
+        "search": _say(_search(samplers), "sampler, objectives, early stopping and replicates"),
     }
 
 
@@ -111,20 +111,20 @@ def _search(samplers: Collection[str]) -> Schema:
     racing = _object(
         {
             "rungs": _say(_list(share), "shares of the epochs after which trials pause"),
-            "keep": _say(share, "share of each band that goes on from a rung"),
+            "keep": _say(share, "share of each band that continues after a rung"),
             "bands": _say({**POSITIVE, "maximum": 100}, "bands of size within which trials are compared"),
-            "rank": _say({"enum": list(RANKS)}, "what trials are ranked by"),
+            "rank": _say({"enum": list(RANKS)}, "quantity by which trials are ranked"),
         }
     )
     objectives = {**_list({"enum": list(OBJECTIVES)}), "minItems": 2, "maxItems": 3}
     return _object(
         {
-            "sampler": _say({"enum": list(samplers)}, "who chooses candidates"),
-            "objectives": _say(objectives, "what is made small: val_error_pct and one or two costs"),
+            "sampler": _say({"enum": list(samplers)}, "sampler that chooses candidates"),
+            "objectives": _say(objectives, "quantities to minimise: val_error_pct and one or two costs"),
             "racing": _say({"anyOf": [{"type": "boolean"}, racing]}, "false to train every candidate to the end"),
             "replicates": _say(
                 {"type": "integer", "minimum": 0, "maximum": 1_000_000},
-                "trainings beyond those of seeds, so many in all, where membership in the front is uncertain",
+                "number of trainings beyond those of seeds, where membership in the front is uncertain",
             ),
         }
     )
