@@ -150,7 +150,8 @@ class Preallocated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to what `DenseBlock` returns."""
-        return _IntoBuffer.apply(x, self.block, *self.block.parameters())
+        grown: Tensor = _IntoBuffer.apply(x, self.block, *self.block.parameters())
+        return grown
 
 
 class _IntoBuffer(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""How good what a strategy found is: the hypervolume of its front, by the truth and by what the strategy saw.
+"""Quality of a strategy's findings: the hypervolume of its front, by the truth and by the errors that it saw.
 
 The hypervolume is the area that a front dominates, up to a reference point, with log10 of the parameters across and the
 validation error up. The reference is the costliest network of the space, and guessing, as in the reports of runs. Areas
@@ -119,7 +119,7 @@ class Replay:
         return self.moments[-1] if self.moments else Moment(self.epochs, self.time_s, 0.0, 0.0)
 
     def at(self, epochs: float) -> float:
-        """The honest hypervolume when so many epochs were spent."""
+        """The honest hypervolume after this number of epochs."""
         value = 0.0
         for moment in self.moments:
             if moment.epochs > epochs:
@@ -142,7 +142,7 @@ class Replay:
 
 
 def judged(strategy: str, repetition: int, played: Played, judge: Judge) -> Replay:
-    """What a strategy's play was worth."""
+    """The standings of a strategy that was played."""
     return Replay(
         strategy=strategy,
         repetition=repetition,

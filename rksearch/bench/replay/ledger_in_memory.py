@@ -1,4 +1,4 @@
-"""A ledger in memory: what a replayed run writes and reads, without a disk and without copies."""
+"""A ledger in memory for replayed runs, without a disk and without copies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rksearch.results.records import TrialResult, TrialSpec
 
 
 class MemoryLedger(Ledger):
-    """Keeps the records that a run makes of its trials; others change nothing that a search asks for.
+    """Keeps the records of trials; a search reads no others.
 
     The history that it gives is a view: it grows with the next record.
     """

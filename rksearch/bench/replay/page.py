@@ -1,4 +1,4 @@
-"""What is written about a replay: numbers as JSON and CSV, a page in Markdown, a picture."""
+"""Output of a replay: numbers as JSON and CSV, a page in Markdown, a picture."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def standings_text(found: Comparison) -> str:
 
 
 def verdict(found: Comparison) -> str:
-    """What became of the aim, in a sentence."""
+    """A sentence that says whether the default met its aim."""
     mine = next((item for item in found.standings if item.strategy == DEFAULT_STRATEGY), None)
     if mine is None:
         return f"The default ({DEFAULT_STRATEGY}) was not among the strategies."

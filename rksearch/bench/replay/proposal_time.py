@@ -1,6 +1,6 @@
-"""What the search itself costs: a proposal when many trials are finished, and the driver's memory as they pile up.
+"""Costs of the search itself: time of a proposal when many trials are finished, and growth of the driver's memory.
 
-The driver's own code hands out and takes in trials that need no time; nothing is trained.
+The driver's own code starts and ends trials that need no time; nothing is trained.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rksearch.space import SearchPlan, Space, load_space
 
 SPACE = "cifar10_dense"
 EPOCHS = 30
-"""Of a full training."""
+"""Epochs of a full training."""
 
 FINISHED = (500, 1000, 2000)
 SAMPLE = 50
@@ -42,7 +42,7 @@ class Overhead:
         finished: trials that ended before.
         proposal_ms: median time from a free worker to its next task, over `SAMPLE` tasks.
         worst_ms: the longest of them.
-        record_ms: median time to take in a result: the ledger written durably, the sampler told.
+        record_ms: median time to write a result to the ledger durably.
         memory_mib: resident memory of the process.
     """
 
@@ -65,7 +65,7 @@ def measure_overhead(
     Args:
         space_name: what is searched.
         finished: numbers of finished trials, rising, at which the next `SAMPLE` are timed.
-        on_done: is told the number of finished trials after each.
+        on_done: called with the number of finished trials after each.
     """
     space = load_space(space_name)
     trials = finished[-1] + SAMPLE
@@ -73,7 +73,7 @@ def measure_overhead(
         state = _state(space, trials, Path(directory))
         measured: list[Overhead] = []
         asked: list[float] = []
-        told: list[float] = []
+        recorded: list[float] = []
         rng = random.Random(0)
         done = 0
         while True:
@@ -86,7 +86,7 @@ def measure_overhead(
             result = _result(task.trial, task.epochs, space, rng)
             began = time.perf_counter()
             state.on_end(task, {"result": result})
-            told.append(time.perf_counter() - began)
+            recorded.append(time.perf_counter() - began)
             ended = len(state.history.trials) + len(state.history.paused)
             if ended > done:
                 done = ended
@@ -97,7 +97,7 @@ def measure_overhead(
                         finished=finished[len(measured)],
                         proposal_ms=1e3 * sorted(asked[-SAMPLE:])[SAMPLE // 2],
                         worst_ms=1e3 * max(asked[-SAMPLE:]),
-                        record_ms=1e3 * sorted(told[-SAMPLE:])[SAMPLE // 2],
+                        record_ms=1e3 * sorted(recorded[-SAMPLE:])[SAMPLE // 2],
                         memory_mib=resident_kib() / 2**10,
                     )
                 )

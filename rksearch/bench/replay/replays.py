@@ -23,7 +23,7 @@ CHUNK = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What all strategies have in common.
+    """Conditions that all strategies have in common.
 
     Attributes:
         table: what is searched.
@@ -95,7 +95,7 @@ def replay_all(
         strategies: names.
         repetitions: how many, numbered from 0.
         jobs: processes.
-        on_done: is told of each as it ends.
+        on_done: called with each as it ends.
     """
     chunks = [
         (strategy, tuple(range(first, min(first + CHUNK, repetitions))))

@@ -1,4 +1,4 @@
-"""Plays the search's own code: run state, agenda, race and sampler are those of a run on a machine."""
+"""Player of the search's own code: run state, agenda, race and sampler are those of a run on a machine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rksearch.search.tasks import Task
 
 
 class SearchPlayer:
-    """Hands the tasks of a run to virtual workers.
+    """Gives the tasks of a run to virtual workers.
 
     Args:
-        state: of a run in memory.
+        state: state of a run in memory.
         table: where trainings are looked up.
         repetition: decides the seeds of the trainings.
     """
@@ -39,12 +39,12 @@ class SearchPlayer:
         return Work(key=task.id, arch=task.trial.arch, training=training, first=done + 1, last=task.epochs)
 
     def on_epoch(self, work: Work, epoch: Epoch) -> bool:
-        """Tell the run; a training goes on until its task's last epoch."""
+        """Pass the epoch to the run; a training continues until its task's last epoch."""
         self._state.on_epoch(self._tasks[work.key], epoch)
         return True
 
     def on_end(self, work: Work) -> TrialResult | None:
-        """Tell the run what a worker would have returned."""
+        """Pass to the run the outcome that a worker would have returned."""
         task = self._tasks.pop(work.key)
         result = work.training
         if work.last < len(result.epochs):

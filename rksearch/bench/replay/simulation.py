@@ -1,7 +1,7 @@
-"""Workers in virtual time: a strategy is asked for work whenever a worker is free, and told of every epoch.
+"""Workers in virtual time: a strategy gives work whenever a worker is free, and receives every epoch.
 
 The clock of a training is the measured time of its architecture's epochs, so that trainings overtake one another as
-they do in life. Nothing waits, nothing sleeps.
+x. Nothing waits, nothing sleeps.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Work:
 
     @property
     def epochs(self) -> Sequence[Epoch]:
-        """Those that are run."""
+        """The epochs that are run."""
         return self.training.epochs[self.first - 1 : self.last]
 
 
@@ -53,13 +53,13 @@ class Player(Protocol):
     """A strategy as the simulation sees it."""
 
     def next(self) -> Work | None:
-        """What a free worker shall do; None when there is nothing to do before something that is running ends."""
+        """Work for a free worker; None when there is nothing to do before something that is running ends."""
 
     def on_epoch(self, work: Work, epoch: Epoch) -> bool:
-        """An epoch has ended; whether the work shall go on."""
+        """Take note that an epoch has ended; whether the work continues."""
 
     def on_end(self, work: Work) -> TrialResult | None:
-        """The work has ended; what is now known of its training, or None when that is of no use."""
+        """Take note that the work has ended; the result of its training, or None when that is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Finished:
 
 @dataclass(slots=True)
 class Played:
-    """What a strategy did with its budget.
+    """Record of a strategy that spent its budget.
 
     Attributes:
         finished: the complete trainings, in order.
@@ -97,7 +97,7 @@ class Played:
 
 
 def play(player: Player, table: Table, *, slots: int, budget_epochs: int, clock: Clock | None = None) -> Played:
-    """Let `slots` workers do what the player wants until so many epochs are spent, or until it wants nothing more.
+    """Let `slots` workers do the player's work until `budget_epochs` are spent or there is no more work.
 
     An epoch counts as spent when it ends. What is in progress when the budget is spent is lost.
     """
@@ -116,12 +116,12 @@ def play(player: Player, table: Table, *, slots: int, budget_epochs: int, clock:
             return played
         clock.time_s, _, work, done = heapq.heappop(queue)
         played.time_s = clock.time_s
-        goes_on = False
+        continues = False
         if done < len(work.epochs):
             played.epochs_spent += 1
             epoch = work.epochs[done]
-            goes_on = player.on_epoch(work, epoch) and done + 1 < len(work.epochs)
-        if goes_on:
+            continues = player.on_epoch(work, epoch) and done + 1 < len(work.epochs)
+        if continues:
             if played.epochs_spent >= budget_epochs:
                 return played
             order += 1

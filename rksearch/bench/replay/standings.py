@@ -106,7 +106,7 @@ def target(rivals: Sequence[Replay]) -> float:
 
 
 def curve(replays: Sequence[Replay], *, budget_epochs: int) -> Curve:
-    """How a strategy's hypervolume grows, over all repetitions."""
+    """Growth of a strategy's hypervolume, over all repetitions."""
     grid = [budget_epochs * i / GRID for i in range(GRID + 1)]
     values = tuple(quartiles([replay.at(epochs) for replay in replays]) for epochs in grid)
     return Curve(strategy=replays[0].strategy, epochs=tuple(grid), values=values)

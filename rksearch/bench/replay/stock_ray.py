@@ -105,7 +105,7 @@ class StockRay:
         return True
 
     def on_end(self, work: Work) -> TrialResult | None:
-        """The trial is over: it was stopped, it failed, or it is complete."""
+        """Report the end of a trial that was stopped, has failed, or is complete."""
         result = self._results.pop(work.key, None)
         if result is None or (work.training.status == "failed" and work.key not in self._stopped):
             self._scheduler.on_trial_error(None, _Trial(work.key))

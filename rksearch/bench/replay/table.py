@@ -45,10 +45,10 @@ class Table:
     """Everything that a search of the space could find out.
 
     Attributes:
-        name: of the run that it was read from.
-        space: what may be proposed.
-        plan: of that run: data set, recipe, training images.
-        epochs: of a full training.
+        name: name of the run that it was read from.
+        space: architectures that may be proposed.
+        plan: plan of that run: data set, recipe, training images.
+        epochs: epochs of a full training.
         members: by name, every feasible architecture of the space.
     """
 
@@ -64,11 +64,10 @@ class Table:
         return min(len(member.trainings) for member in self.members.values())
 
     def training(self, arch: str, *, repetition: int, replicate: int) -> TrialResult:
-        """What training `arch` gives in one repetition of the benchmark.
+        """Result of training `arch` in one repetition of the benchmark.
 
         Which tabulated training is an architecture's first depends on the repetition, so that every repetition meets
-        other luck; all strategies of one repetition meet the same. Further replicates follow in turn, and begin anew
-        when there are no more.
+        other luck; all strategies of one repetition meet the same. Further replicates follow in turn, cyclically.
         """
         trainings = self.members[arch].trainings
         digest = hashlib.sha256(f"{repetition} {arch}".encode()).digest()
@@ -119,7 +118,7 @@ def table_of(history: History, *, source: str) -> Table:
 
 
 def _by_replicate(found: list[tuple[int, TrialResult]]) -> list[TrialResult]:
-    """Whatever order they ended in."""
+    """The results by replicate, whatever order they ended in."""
     return [result for _, result in sorted(found, key=lambda pair: pair[0])]
 
 

@@ -19,7 +19,7 @@ from rksearch.arch import ArchSpec, Period, Steps, parse
 from rksearch.arch.layout import layout
 from rksearch.space import Space, SpaceDefinition
 from rksearch.space.counting.chain import Chain
-from rksearch.space.counting.members import box_of, chains_of
+from rksearch.space.counting.chains import box_of, chains_of
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ class Candidates:
     """Members of a space.
 
     Attributes:
-        rows: one per member; what they mean is known to the `Listing` that made them.
+        rows: one per member; the `Listing` that made them can read them.
         costs: `params` and `macs`, an array each.
         features: (members, features), on the scale that the space as a whole suggests.
     """
@@ -52,7 +52,7 @@ class Listing(Protocol):
     """Knows the members of a space as rows."""
 
     groups: Rows
-    """For each feature the number of the group that it belongs to; features of one group are of one kind."""
+    """Group number of each feature; features of one group are of one kind."""
 
     def candidates(self, rows: Rows) -> Candidates:
         """Costs and features of rows."""
@@ -64,10 +64,10 @@ class Listing(Protocol):
         """The names of rows."""
 
     def pool(self, count: int, rng: np.random.Generator) -> Rows:
-        """About so many members, spread over sizes; all of them where the space is that small."""
+        """About `count` members, spread over sizes; all of them where the space is that small."""
 
     def neighbours(self, rows: Rows) -> Rows:
-        """Members that one changed decision makes of any of the rows."""
+        """Members that differ from any of the rows in one decision."""
 
 
 def listing(space: Space) -> Listing:
@@ -76,7 +76,7 @@ def listing(space: Space) -> Listing:
 
 
 class _Chosen:
-    """Of a space of choices: a row is the number of a chain (family and k), and an option of it for each period."""
+    """Listing of a space of choices: a row is the number of a chain (family and k) and an option for each period."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -148,7 +148,7 @@ class _Chosen:
         return _distinct(self._members(every[(every >= 0).all(axis=1)]))
 
     def _translation(self, a: Chain, b: Chain) -> list[Rows] | None:
-        """For each period the number that each option of a has in b, -1 for none; None for b too far away."""
+        """For each period the number in b of each option of a, -1 for none; None where b is too far away."""
         if a is b or (a.family.name != b.family.name and a.k != b.k):
             return None
         places = [{option: i for i, option in enumerate(own)} for own in b.options]
@@ -169,7 +169,7 @@ class _Chosen:
         return counts, allowed
 
     def _members(self, rows: Rows) -> Rows:
-        """Those that are in the space."""
+        """The rows that are in the space."""
         counts, kept = self._price(rows)
         for number, box in enumerate(self._boxes):
             own = rows[:, 0] == number
@@ -178,7 +178,7 @@ class _Chosen:
 
 
 class _Descriptions:
-    """Features of the decisions: what options are, scaled to reach from -1 to 1, and which chain they belong to."""
+    """Features of the decisions: values of the options, scaled to reach from -1 to 1, and the chain they belong to."""
 
     def __init__(self, chains: Sequence[Chain]) -> None:
         periods = range(len(chains[0].options))
@@ -206,7 +206,7 @@ class _Descriptions:
         self.groups = np.unique([0, 0, *kinds], return_inverse=True)[1]
 
     def of(self, rows: Rows) -> Floats:
-        """Of each row."""
+        """Features of each row: (rows, features)."""
         found = np.zeros((len(rows), len(self.groups) - 2))
         for number, options in enumerate(self._options):
             own = np.flatnonzero(rows[:, 0] == number)
@@ -220,7 +220,7 @@ OF_COLUMN = {"m": 3, "s": 4, "r": 5, "share": 6, "solver": 7, "trainable": 7, "t
 
 
 def _columns(options: Sequence[Steps]) -> dict[str, Floats]:
-    """What options of a period are, as numbers."""
+    """Values of the options of a period, as numbers."""
     solvers = [option.solver for option in options]
     found = {
         "m": np.array([math.log(option.m) if isinstance(option, Period) else 0.0 for option in options]),
@@ -238,7 +238,7 @@ def _columns(options: Sequence[Steps]) -> dict[str, Floats]:
 
 
 def _scaled(tables: Sequence[Floats]) -> tuple[list[Floats], Mask]:
-    """Columns over all tables from -1 to 1, and which of them say anything; the others are left out."""
+    """Columns over all tables from -1 to 1, and which of them vary; constant ones are left out."""
     whole = np.concatenate(tables)
     low, high = whole.min(axis=0), whole.max(axis=0)
     useful = high > low
@@ -246,7 +246,7 @@ def _scaled(tables: Sequence[Floats]) -> tuple[list[Floats], Mask]:
 
 
 def _adjacent(options: Sequence[Steps]) -> Mask:
-    """Which options differ in one decision: of m, method (with its stages), r and share."""
+    """Mask (options, options) of those that differ in one decision: m, method (with its stages), r or share."""
     methods = {key: i for i, key in enumerate(dict.fromkeys((o.s, str(o.solver)) for o in options))}
     m = np.array([o.m if isinstance(o, Period) else 0 for o in options])
     method = np.array([methods[o.s, str(o.solver)] for o in options])
@@ -260,7 +260,7 @@ def _adjacent(options: Sequence[Steps]) -> Mask:
 
 
 class _Listed:
-    """Of a space that lists architectures: a row is an index."""
+    """Listing of a space that lists architectures: a row is an index."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -271,9 +271,11 @@ class _Listed:
         self._names = [priced.name for priced in members]
         counts = np.array([[p.params, p.macs, p.depth] for p in members], dtype=float)
         self._costs = {"params": counts[:, 0], "macs": counts[:, 1]}
-        told = [_facts(spec, space.definition) for spec in specs]
-        keys = sorted({key for facts in told for key in facts})
-        columns = np.array([[facts.get(key, 0.0) for key in keys] for facts in told]).reshape(len(members), len(keys))
+        stated = [_facts(spec, space.definition) for spec in specs]
+        keys = sorted({key for facts in stated for key in facts})
+        columns = np.array([[facts.get(key, 0.0) for key in keys] for facts in stated]).reshape(
+            len(members), len(keys)
+        )
         features = np.concatenate([np.log(counts), columns], axis=1)
         spread = features.std(axis=0)
         useful = spread > 1e-9
@@ -302,7 +304,7 @@ class _Listed:
 
 
 def _facts(spec: ArchSpec, definition: SpaceDefinition) -> dict[str, float]:
-    """What a name says, as numbers: `family dense_bc`, `s 1`, `method rk4`, ..."""
+    """Facts that a name states, as numbers: `family dense_bc`, `s 1`, `method rk4`, ..."""
     facts = {f"family {spec.family}": 1.0}
     if (k := getattr(spec, "growth_rate", None)) is not None:
         facts["k"] = float(np.log(k))
@@ -329,7 +331,7 @@ def _distinct(rows: Rows) -> Rows:
 
 
 def _spread_over(size: Floats, count: int, rng: np.random.Generator) -> Rows:
-    """About so many places, spread evenly over the range of sizes, where there is anything to choose from."""
+    """About `count` places, spread evenly over the range of sizes."""
     low, high = size.min(), size.max()
     strata = np.minimum((count // 4 * (size - low) / max(high - low, 1e-9)).astype(np.int64), count // 4)
     order = rng.permutation(len(size))

@@ -1,4 +1,4 @@
-"""What a candidate of known cost and uncertain error is expected to add to the hypervolume of a front."""
+"""Expected gain in hypervolume by candidates of known cost and uncertain error."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def expected_improvement(
     Exact for any number of costs.
 
     Args:
-        costs: (candidates, costs) known costs; there may be none.
-        mean, sd: of the normal logarithm of each candidate's error.
-        front_costs: (members, costs).
-        front_errors: of the members.
-        worst: the reference point: of each cost, then of the error.
+        costs: (candidates, costs), known; there may be no cost at all.
+        mean, sd: mean and standard deviation of the normal logarithm of each candidate's error.
+        front_costs: (members, costs), of the front.
+        front_errors: (members,), of the front.
+        worst: the reference point: each cost, then the error.
 
     Returns:
         One number per candidate, in units of all objectives multiplied.

@@ -1,4 +1,4 @@
-"""What a training that stopped early says about where it would have ended."""
+"""Expected final errors of trainings that stopped early."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 PRIOR_PAIRS = 4.0
-"""A rung begins as worth so many pairs of trainings whose errors keep their distance."""
+"""Prior weight of a rung: number of pairs of trainings whose errors keep their distance."""
 
 PRIOR_SD = 0.2
-"""How far logarithms of errors scatter from a rung to the next, until pairs of trainings tell."""
+"""Prior standard deviation of logarithms of errors from one rung to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Target:
     """Logarithm of the error at the end of a full training, as far as it is known.
 
     Attributes:
-        value: as seen, or as expected.
-        variance: of the expectation; 0 where the training is complete.
+        value: the observed or expected logarithm.
+        variance: variance of the expectation; 0 where the training is complete.
     """
 
     value: float
@@ -33,17 +33,17 @@ class Target:
 
 
 def final_errors(curves: Mapping[str, Floats]) -> dict[str, Target]:
-    """Where trainings end, by regression from one rung to the next.
+    """Expected final errors of trainings, by regression from one rung to the next.
 
-    A rung is an epoch at which some training stands. Of those that went on from it, the logarithms of the validation
-    error and of the mean training loss so far (the steadier of the two) are regressed on the same two at this rung.
-    That only the better ones went on does not bias this: they were chosen by what is regressed on.
+    A rung is an epoch at which some training stands. For the trainings that continued from it, the logarithms of the
+    validation error and of the mean training loss so far (the steadier of the two) at the next rung are regressed on
+    the same two at this rung. That only the better ones continued causes no bias: they were chosen by the regressors.
 
     Args:
-        curves: of each training, as `curve` makes them, finite at their ends.
+        curves: one per training, as `curve` makes them, finite at their ends.
 
     Returns:
-        For each training, in the same order.
+        One target per training, in the same order.
     """
     rungs = sorted({len(epochs) for epochs in curves.values()})
     state = {arch: epochs[-1] for arch, epochs in curves.items()}

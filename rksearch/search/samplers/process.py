@@ -10,17 +10,17 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 STEPS = 40
-"""Of gradient ascent in a fit."""
+"""Steps of gradient ascent in a fit."""
 
 FITTED = 160
-"""Observations that hyperparameters are fitted to at most."""
+"""Maximum number of observations that hyperparameters are fitted to."""
 
 SQRT5 = 5**0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """Logarithms of hyperparameters are normal a priori."""
+    """Normal prior of the logarithm of a hyperparameter."""
 
     mean: float
     sd: float
@@ -33,7 +33,7 @@ class Process:
     """y(x) = linear trend in the first kind of features + smooth function (Matern 5/2) + noise.
 
     Targets are standardised inside. Hyperparameters are those of greatest posterior density, found by gradient ascent
-    from where the fit before ended.
+    from the result of the previous fit.
 
     Args:
         groups: for each feature the number of its kind.
@@ -78,7 +78,7 @@ class Process:
             value, slope = self._posterior(theta, squares, linear, z, own)
             if value > best_value:
                 best, best_value = theta.copy(), value
-            # Each number goes its own pace, faster while its slope keeps its sign (Rprop).
+            # Each number has a step of its own, which grows while its slope keeps its sign (Rprop).
             step = np.clip(step * np.where(slope * before > 0, 1.3, np.where(slope * before < 0, 0.5, 1)), 1e-3, 0.5)
             before = slope
             theta = np.clip(theta + np.sign(slope) * step, self._means - 3 * self._sds, self._means + 3 * self._sds)

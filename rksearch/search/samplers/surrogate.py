@@ -1,4 +1,4 @@
-"""What the default sampler believes: errors of members, the front they make, and what another member would add."""
+"""Model of the default sampler: errors of members, their front, and the expected gain by another member."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 MODELLED = 192
-"""Trainings that are modelled at most: the nearest to the front, and others evenly."""
+"""Maximum number of trainings that are modelled: the nearest to the front, and others evenly."""
 
 FRONT = 16
-"""Members of the front whose neighbours are candidates at most, and that cut the space of several costs at most."""
+"""Maximum number of members of the front whose neighbours are candidates, and that cut the space of several costs."""
 
 REFIT = 1.1
-"""Hyperparameters are fitted anew when the observations have grown by this factor."""
+"""Factor of growth of the observations after which hyperparameters are fitted again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A training as the model sees it.
+    """State of a training in the model.
 
     Attributes:
-        curve: see `ladder.curve`.
-        values: of the objectives.
+        curve: see `rksearch.search.samplers.ladder.curve`.
+        values: the objectives, in their order.
         eligible: whether it is or may still become complete.
         whole: whether the curve is the final value alone, of a training whose epochs are not known.
     """
@@ -50,8 +50,8 @@ class Surrogate:
     """A model of the error, and of every objective that is not known before training.
 
     Args:
-        space: whose members are modelled.
-        listing: of that space.
+        space: the space whose members are modelled.
+        listing: listing of that space.
         objectives: names, in the order of the values of what is seen.
 
     Attributes:
@@ -76,7 +76,7 @@ class Surrogate:
         return self._objectives[i] in ("params", "macs") and OBJECTIVES[self._objectives[i]].known is not None
 
     def learn(self, seen: Mapping[str, tuple[Rows, Seen]], running: Sequence[Rows]) -> None:
-        """Learn all anew from trainings, and expect those that are running."""
+        """Learn from all trainings, and add those that are running with their expected errors."""
         targets = final_errors({arch: own.curve for arch, (_, own) in seen.items()})
         everything = self._listing.candidates(np.stack([row for row, _ in seen.values()]))
         y = np.array([t.value for t in targets.values()])
@@ -130,8 +130,8 @@ class Surrogate:
     def gains(self, candidates: Candidates) -> Floats:
         """Expected gain in hypervolume of each candidate.
 
-        The gain of the front of means by one more training: where the model knows nearly as much as a training would
-        tell, a training moves the mean little, however uncertain both are.
+        It is the gain of the front of means by one more training: where the model knows nearly as much as a training
+        would teach, a training moves the mean little, however uncertain both are.
         """
         error = self._models[self._error]
         mean, sd = error.predict(candidates.features)
@@ -158,12 +158,12 @@ class Surrogate:
 
 
 def nearest_to_front(costs: Floats, y: Floats, most: int) -> npt.NDArray[np.int64]:
-    """Which trainings are worth keeping: half of them the nearest to the front and half evenly from the others.
+    """Places of the trainings to keep: half of them the nearest to the front and half evenly from the others.
 
     Args:
         costs: (trainings, costs).
         y: logarithms of errors.
-        most: so many; all where there are no more.
+        most: number of trainings to keep; all where there are no more.
     """
     if len(y) <= most:
         return np.arange(len(y))
@@ -176,7 +176,7 @@ def nearest_to_front(costs: Floats, y: Floats, most: int) -> npt.NDArray[np.int6
 
 
 def _front(costs: Floats, errors: Floats) -> npt.NDArray[np.int64]:
-    """Places of those that nothing dominates, by rising cost."""
+    """Places of the points that are not dominated, by rising cost."""
     points = np.concatenate([costs, errors[:, None]], axis=1)
     order = np.lexsort(points.T[::-1])
     if points.shape[1] == 2:
