@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from rksearch.arch import parse
 from rksearch.data.facts import Dataset
 from rksearch.models import build
-from rksearch.models.blocks import DenseBlock, TimeStep, next_state
+from rksearch.models.densenet import DenseBlock
 from rksearch.models.kernels.channels_last import side_by_side
+from rksearch.models.rknet import TimeStep, next_state
 from rksearch.training.engine.device import autocast
 from rksearch.training.trainer import seed_everything
 
