@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rksearch.arch import DenseNet, RKNet, parse
+from rksearch.arch import Period, family_of, parse
 from rksearch.data.facts import datasets
 from rksearch.results import fronts as front
 from rksearch.results.fronts import ArchSummary, BaselineRow, Cost, FrontRow, HypervolumeBand, Reference
@@ -31,7 +31,7 @@ class ArchRow:
         p_front, p_macs_front: the probability that it is on the front of true errors; None for baselines, and where the
             spread between seeds is not known.
         growth_rate: channels k that a layer adds.
-        m, s, r, share: per period; empty for baselines.
+        m, s, r, share: per period; empty where the family has none.
         params, params_paper, macs, fvcore_flops: counts.
         seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors.
         expected_error_pct: the median of the draws of its true error, which allow for luck; None where the spread is
@@ -194,7 +194,8 @@ def _arch_row(
     expected: dict[str, float],
 ) -> ArchRow:
     spec = parse(item.arch)
-    periods = spec.periods if isinstance(spec, RKNet) else ()
+    family = family_of(spec)
+    periods = family.periods(spec)
     found = [row for row in on_params if row.item.arch == item.arch]
     return ArchRow(
         arch=item.arch,
@@ -204,8 +205,8 @@ def _arch_row(
         on_macs_front=any(row.item.arch == item.arch for row in on_macs),
         p_front=shares[0].get(item.arch),
         p_macs_front=shares[1].get(item.arch),
-        growth_rate=spec.growth_rate if isinstance(spec, RKNet | DenseNet) else None,
-        m=tuple(p.m for p in periods),
+        growth_rate=family.growth_rate(spec),
+        m=tuple(p.m for p in periods if isinstance(p, Period)),
         s=tuple(p.s for p in periods),
         r=tuple(p.r for p in periods),
         share=tuple("yes" if p.share else "no" for p in periods),

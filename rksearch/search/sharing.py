@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from rksearch.arch import draws_numbers, parse
+from rksearch.arch import draws_random_numbers, parse
 from rksearch.arch.cost import cost
 from rksearch.errors import RksearchError
 from rksearch.space import Space
@@ -131,7 +131,7 @@ def measure(training: TypicalTraining) -> Sharing:
 
     alone = rate_of(Arrangement())
     apart = _while_worth_it(COUNTS, alone, lambda count: rate_of(Arrangement(processes=count)))
-    counts = () if draws_numbers(arch) else [count for count in COUNTS if count <= training.seeds]
+    counts = () if draws_random_numbers(arch) else [count for count in COUNTS if count <= training.seeds]
     together = _while_worth_it(counts, alone, lambda count: rate_of(Arrangement(seeds=count)))
     return Sharing(training=training, images_per_s={1: alone, **apart}, together=together)
 

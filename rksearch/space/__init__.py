@@ -1,6 +1,6 @@
 """Search spaces: YAML files that state choices and budgets, and the exact set of architectures that they allow."""
 
-from rksearch.space.counting.members import Member, Priced
+from rksearch.space.counting.member import Member, Priced
 from rksearch.space.definition import CountRange, PeriodChoices, SpaceDefinition
 from rksearch.space.plan import RacingPlan, SearchPlan
 from rksearch.space.shipped import load_space, shipped_spaces

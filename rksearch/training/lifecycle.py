@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rksearch.arch import ArchSpec, draws_numbers, parse
+from rksearch.arch import ArchSpec, draws_random_numbers, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.arch.layout import layout
 from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches, batch_bounds, full_batch_images
@@ -198,7 +198,7 @@ def largest_group(inputs: SharedInputs, specs: Sequence[TrialSpec], execution: E
 
     All, or half of them, or half of these, down to one.
     """
-    count = 1 if draws_numbers(inputs.arch) else len(specs)
+    count = 1 if draws_random_numbers(inputs.arch) else len(specs)
     available_bytes = _available_bytes(execution, inputs.device)
     while count > 1:
         try:

@@ -17,7 +17,7 @@ from rksearch.arch.layout import layout
 from rksearch.data.facts import dataset
 from rksearch.errors import SpaceError
 from rksearch.space import Space, describe_space, load_space, parse_space, shipped_spaces
-from rksearch.space.counting import census, dominance, extremes, members, nearby, proposals
+from rksearch.space.counting import census, chosen, dominance, extremes, nearby, nearest_counted, proposals
 
 
 def depth_of(spec, data):
@@ -139,7 +139,7 @@ def test_a_space_is_what_brute_force_finds(document, leaf, rng):
     text = json.dumps(document)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dominance, "LEAF_PAIRS", leaf)
-        patch.setattr(members, "LEAF_PAIRS", leaf)
+        patch.setattr(nearest_counted, "LEAF_PAIRS", leaf)
         patch.setattr(census, "LOOKED_AT", max(1, leaf))
         patch.setattr(extremes, "LISTED", leaf)
         patch.setattr(nearby, "LISTED", leaf)
@@ -494,7 +494,7 @@ def test_the_nearest_member_of_a_large_space_is_found_by_listing_little(monkeypa
     def too_many(*args):
         raise AssertionError("more was listed than is looked at in a few milliseconds")
 
-    monkeypatch.setattr(members.ChosenMembers, "_nearest_counted", too_many)
+    monkeypatch.setattr(chosen.ChosenMembers, "_nearest_counted", too_many)
     listed = [large.nearest(proposal, exclude) for proposal in proposals_made]
     assert listed[:6] == counted
     assert all(spec in large and str(spec) not in exclude for spec in listed)

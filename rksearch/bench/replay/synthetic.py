@@ -20,7 +20,7 @@ from rksearch.bench.replay.table import Table, member
 from rksearch.recipes.shipped import recipe
 from rksearch.results.records import Epoch, TrialResult
 from rksearch.space import Space
-from rksearch.space.counting.members import Priced
+from rksearch.space.counting.member import Priced
 
 LARGEST = 20_000
 """Members that a space may have at most to be listed as a table."""

@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 from rksearch.errors import RksearchError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Epoch, TrialSpec
+from rksearch.search.ray.extensions import Extensions
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
@@ -36,7 +37,10 @@ class Work(Protocol):
 def trainable(work: Work) -> Callable[[Mapping[str, Any]], None]:
     """The function that Tune sends to the workers: it reports each epoch, and at last the outcome as JSON."""
 
+    extensions = Extensions.here()
+
     def run_task(config: Mapping[str, Any]) -> None:
+        extensions.register()
         task = from_plain(Task, config["task"])
         execution = Execution(**config["execution"])
 

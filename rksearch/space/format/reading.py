@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
-from itertools import pairwise
 from typing import Any
 
-from rksearch.arch import MAX_NUMBER, ArchSpec, DenseNet, ResidualRKNet, cost, parse
-from rksearch.arch.equivalence import canonical
-from rksearch.arch.layout import Layout, layout
+from rksearch.arch import MAX_NUMBER, ArchSpec, canonical, cost, family_of, parse
+from rksearch.arch.closed_forms import Largest, areas
+from rksearch.arch.families import searchable
+from rksearch.arch.layout import layout
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import SpaceError, SpecError, nearest
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
-from rksearch.space.counting.family import FAMILIES, family
+from rksearch.space.counting.family import families as known_families
+from rksearch.space.counting.family import family
 from rksearch.space.definition import LEARNED, CountRange, PeriodChoices, SpaceDefinition, solver_of
 from rksearch.space.format.document import Entry, read_document
 from rksearch.space.format.expression import Expression, read_expression
@@ -115,7 +116,7 @@ def _choices(
         raise SpaceError(f"{file}:1: space file: the key periods is missing; add `periods: ...` (or `architectures`)")
     families: tuple[str, ...] = ("dense_bc",)
     if "families" in entries:
-        families = entries["families"].choices(lambda item: item.one_of(FAMILIES))
+        families = entries["families"].choices(lambda item: item.one_of(known_families()))
     grows = any(family(name).grows for name in families)
     if not grows and "growth_rate" in entries:
         raise entries["growth_rate"].complaint(f"{', '.join(families)} networks have no growth rate", "remove it")
@@ -124,14 +125,15 @@ def _choices(
     growth_rates = _ascending_integers(entries["growth_rate"]) if grows else ()
     periods = tuple(_period_choices(item, i, grows) for i, item in enumerate(entries["periods"].items("period")))
     _check_resolution(entries["periods"], data, len(periods))
-    if "residual" in families and len(periods) > ResidualRKNet.MAX_PERIODS:
-        raise entries["periods"].complaint(
-            f"residual networks have at most {ResidualRKNet.MAX_PERIODS} periods, but {len(periods)} are listed",
-            "list fewer",
-        )
+    for name in families:
+        most = searchable()[name].most_periods
+        if most is not None and len(periods) > most:
+            raise entries["periods"].complaint(
+                f"{name} networks have at most {most} periods, but {len(periods)} are listed", "list fewer"
+            )
     _check_magnitude(entries["periods"], data, families, growth_rates, periods)
     constraints = _constraints(entries["constraints"], len(periods)) if "constraints" in entries else ()
-    return tuple(sorted(families, key=FAMILIES.index)), growth_rates, periods, constraints
+    return tuple(sorted(families, key=known_families().index)), growth_rates, periods, constraints
 
 
 def _constraints(entry: Entry, periods: int) -> tuple[Expression, ...]:
@@ -216,18 +218,19 @@ def _transition_rule(entry: Entry, index: int) -> int:
         net = parse(item.text())
     except SpecError as error:
         raise item.complaint(str(error), "correct the name") from None
-    if not isinstance(net, DenseNet):
+    multiples = family_of(net).multiples_of_blocks(net)
+    if not multiples:
         raise item.error("only a DenseNet has the transitions that set m", "write its name, as in DenseNet-BC-100-k12")
-    if index >= net.BLOCKS:
-        raise item.complaint(f"{net} has {net.BLOCKS} blocks, but this is period {index + 1}", "list values of m here")
-    rows = layout(net, dataset("cifar10")).rows
-    into = next(row for row in rows if row.path.startswith(f"block{index + 1}."))
-    return into.in_channels // net.growth_rate
+    if index >= len(multiples):
+        raise item.complaint(
+            f"{net} has {len(multiples)} blocks, but this is period {index + 1}", "list values of m here"
+        )
+    return multiples[index]
 
 
 def _check_resolution(entry: Entry, data: Dataset, periods: int) -> None:
     most = 1
-    while cost.areas(data, most + 1)[-1]:
+    while areas(data, most + 1)[-1]:
         most += 1
     if periods > most:
         raise entry.complaint(
@@ -242,12 +245,11 @@ def _check_magnitude(
 ) -> None:
     """Refuse choices whose largest combination exceeds the counts that 64 bits hold; smaller ones cannot."""
     # Python's integers do not overflow: this is no less than the exact count of the largest network.
-    largest = 0
-    if rates:
-        # Bottleneck layers cost more than plain ones or less, depending on m.
-        largest = max(_dense_magnitude(data, bottleneck, rates[-1], periods) for bottleneck in (False, True))
-    if "residual" in families:
-        largest = max(largest, _residual_magnitude(data, periods))
+    most = [_largest(choices) for choices in periods]
+    try:
+        largest = max(family(name).magnitude(data, rates[-1] if rates else 0, most) for name in families)
+    except SpecError as error:
+        raise entry.complaint(str(error), "lower the largest m, s or r") from None
     if largest >= MAX_COUNT:
         raise entry.complaint(
             f"counts must stay below {MAX_COUNT:,}, but the largest choices give {largest:,}",
@@ -255,29 +257,8 @@ def _check_magnitude(
         )
 
 
-def _dense_magnitude(data: Dataset, bottleneck: bool, k: int, periods: tuple[PeriodChoices, ...]) -> int:
-    pixels = cost.areas(data, len(periods))
-    ms = [p.m[-1] for p in periods]
-    parts = [cost.stem_cost(data, k, ms[0]), cost.head_cost(data, k, ms[-1])]
-    for p, area in zip(periods, pixels, strict=True):
-        if p.s:
-            parts.append(cost.period_cost(bottleneck, k, p.m[-1], p.s[-1], p.r[-1], 0, area))
-        stages = _evaluations(p) * p.r[-1]
-        parts.append(cost.solver_cost(bottleneck, k, p.m[-1], stages, stages, stages**2, area))
-    parts += [cost.transition_cost(k, a, b, area) for (a, b), area in zip(pairwise(ms), pixels[:-1], strict=True)]
-    return int(max(sum(part.params for part in parts), sum(part.macs for part in parts)))
-
-
-def _residual_magnitude(data: Dataset, periods: tuple[PeriodChoices, ...]) -> int:
-    parts = []
-    for i, (p, area) in enumerate(zip(periods, cost.residual_areas(data, len(periods)), strict=True)):
-        width, stages = ResidualRKNet.FIRST_WIDTH << i, _evaluations(p) * p.r[-1]
-        parts.append(cost.residual_transition_cost(width, area))
-        parts.append(cost.residual_solver_cost(width, stages, stages, stages**2, area))
-        if p.s:
-            parts.append(cost.residual_period_cost(width, p.s[-1], p.r[-1], 0, area))
-    parts += [cost.residual_stem_cost(data, width), cost.residual_head_cost(data, width)]
-    return int(max(sum(part.params for part in parts), sum(part.macs for part in parts)))
+def _largest(choices: PeriodChoices) -> Largest:
+    return Largest(max(choices.m, default=0), max(choices.s, default=0), choices.r[-1], _evaluations(choices))
 
 
 def _evaluations(choices: PeriodChoices) -> int:
@@ -319,12 +300,7 @@ def _end(entry: Entry | None, count: str, data: Dataset) -> int | None:
     except SpecError as error:
         raise entry.complaint(str(error), "write a number such as 0.8M, or correct the name") from None
     counted = cost.layout_cost(net)
-    return {"params": counted.params, "macs": counted.macs, "depth": depth_of(net)}[count]
-
-
-def depth_of(net: Layout) -> int:
-    """Number of layers with weights from image to logits, like the depths in names of DenseNets and ResNets."""
-    return sum(row.kind in ("conv", "linear") for row in net.rows)
+    return {"params": counted.params, "macs": counted.macs, "depth": cost.depth_of(net.rows)}[count]
 
 
 def _seeds(entry: Entry) -> tuple[int, int]:
