@@ -131,8 +131,8 @@ def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
         "for all strategies, and the seeds of the samplers",
         "- **Ours:** `random` to `frontier` run the code of `rksearch run` (run state, agenda, race, sampler) over a "
         "ledger in memory and a virtual clock",
-        "- **An ordinary study:** `frontier-optuna` is the default sampler in a study of anyone's: `ask`, a whole training, "
-        "`tell` with final values",
+        "- **An ordinary study:** `frontier-optuna` is the default sampler in a plain Optuna study: `ask`, a whole "
+        "training, `tell` with final values",
         "- **Stock Ray:** `OptunaSearch` (default sampler, one categorical choice per decision) and `ASHAScheduler` "
         "(defaults; `max_t` the epochs of a training), called as Tune's controller calls them. Where stock use leaves "
         "a choice the kinder one is taken: a configuration that spells no network costs nothing, one proposed again is "
