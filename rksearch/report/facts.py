@@ -114,7 +114,7 @@ def search(history: History) -> str:
     sampler = asked.get("sampler") or {}
     name = sampler.get("name")
     # A later version may have samplers that have no words here.
-    name = samplers.get(name).title if name in samplers else name
+    name = samplers.get(str(name)).title if name in samplers else name
     by = f"{name} with seed {sampler['seed']}" if sampler else "an unnamed sampler"
     objectives = [OBJECTIVES.get(name, name) for name in asked.get("objectives") or ()]
     aims = f", for {text.listing(objectives)}" if objectives else ""
