@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rksearch.arch.families import FAMILIES
 from rksearch.arch.registry import Registry
 from rksearch.data.facts import datasets
 
@@ -31,4 +32,4 @@ class Extensions:
 
 
 def _registries() -> tuple[Registry[Any], ...]:
-    return (datasets,)
+    return (FAMILIES, datasets)
