@@ -24,8 +24,9 @@ if TYPE_CHECKING:
         Solver,
         Steps,
         parse,
+        register_family,
     )
-    from rksearch.arch.families.catalogue import list_models
+    from rksearch.arch.catalogue import list_models
     from rksearch.data.facts import register_dataset
     from rksearch.models.export import load
     from rksearch.search.samplers.registry import register_sampler
@@ -48,10 +49,11 @@ _HOMES = {
             "Solver",
             "Steps",
             "parse",
+            "register_family",
         ),
         "rksearch.arch",
     ),
-    "list_models": "rksearch.arch.families.catalogue",
+    "list_models": "rksearch.arch.catalogue",
     "load": "rksearch.models.export",
     "register_dataset": "rksearch.data.facts",
     "register_sampler": "rksearch.search.samplers.registry",
@@ -76,6 +78,7 @@ __all__ = [
     "load",
     "parse",
     "register_dataset",
+    "register_family",
     "register_sampler",
 ]
 

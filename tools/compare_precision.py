@@ -18,7 +18,8 @@ from typing import Any
 from rksearch.bench.precision_comparison import compare_precision, summary
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
-from rksearch.results.environment import environment
+from rksearch.results.codec import to_plain
+from rksearch.results.environment import current_environment
 from rksearch.training.execution import Execution
 
 PLANS: dict[str, dict[str, Any]] = {
@@ -68,13 +69,16 @@ def main() -> None:
         found[arch] = summary(pairs, plan["margin_pct"])
     record = {
         "dataset": asked.dataset,
-        "recipe": chosen.to_json(),
+        "recipe": to_plain(chosen),
         "train_images": plan["train_images"],
         "seeds": list(range(asked.seeds)),
         "threads": asked.threads,
         "time_s": time.perf_counter() - began,
         "architectures": found,
-        "environment": {**environment(), "command": ["python", "tools/compare_precision.py", asked.dataset]},
+        "environment": {
+            **current_environment().flat(),
+            "command": ["python", "tools/compare_precision.py", asked.dataset],
+        },
     }
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / f"{asked.dataset}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@
 from rksearch.api import Run, plan_run, start_run
 
 run = start_run(plan_run("quickstart"))
-print(run.status()["front"])
+print(run.status().front)
 Run("reports/quickstart-1").write_report()
 ```
 """

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rksearch.errors import RunError, nearest
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.records import TrialResult, TrialSpec
-from rksearch.results.run_dir import RunDir
+from rksearch.results.run_dir import RunDir, read_run
+
+if TYPE_CHECKING:
+    from rksearch.results.status import RunStatus
 
 
 class Run:
@@ -39,8 +43,6 @@ class Run:
             RunError: the directory holds no ledger.
             LedgerError: the ledger cannot be read.
         """
-        from rksearch.report import read_run
-
         return read_run(self.path)
 
     @property
@@ -60,14 +62,14 @@ class Run:
             )
         return self.trials[trial_id][0]
 
-    def status(self) -> dict[str, Any]:
-        """The state of the run as plain values; see `rksearch.report.status`. A run whose driver died is `killed`."""
-        from rksearch.report import status
+    def status(self) -> RunStatus:
+        """The state of the run. A run whose driver died is `killed`."""
+        from rksearch.results.status import run_status
 
-        found = status(self.history)
-        if found["state"] == "running" and not self.run_dir.driven:
+        found = run_status(self.history)
+        if found.state == "running" and not self.run_dir.driven:
             # A killed driver could not record its end, but the system has released its lock.
-            found["state"] = "killed"
+            return replace(found, state="killed")
         return found
 
     def write_report(self) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Architectures as values: what is searched, named, stored and compared.
+"""Architectures as values, which are searched, named, stored and compared.
 
 A spec says which network, and nothing about the data: widths, resolutions and counts follow from a spec and a data set
 in `rksearch.arch.layout`. Every spec has one canonical name; `parse(str(spec)) == spec` and `str(parse(name)) == name`.
@@ -26,7 +26,7 @@ A period of an RKNet (dense or residual) may name its Runge-Kutta method after s
 `4x2@rk4+train`          a_ij and b_i learn, starting from the tableau
 `4x2s@rk4+tie`           all stages share their convolutions; with `s` all time-steps do as well
 `2x3@heun2+h0.5`         fixed step size; `+hlearn` and `+h0.5learn` for one that learns from 1 or 0.5 on
-`2x1@gauss2+sweeps4`     an implicit method, iterated four times (2 unless told)
+`2x1@gauss2+sweeps4`     an implicit method, iterated four times (2 by default)
 =======================  ===============================================================================
 
 Options stand in the order `+train +tie +sweepsN +hX`. A learned method (no `@`) has no h and nothing to tie: its
@@ -36,28 +36,45 @@ Sources: Zhu and Fu, arXiv 1802.08831, section 3 (RKNet); Huang et al., arXiv 16
 arXiv 1512.03385, section 4.2 (ResNet), arXiv 1603.05027 (pre-activation); Yang et al., arXiv 1802.10419 (CliqueNet).
 """
 
-from rksearch.arch.families.baselines import CliqueNet, DenseNet, ImageNetDenseNet, PreActResNet, ResNet
-from rksearch.arch.families.rkcnn import RKCNN, draws_numbers
-from rksearch.arch.families.rknet import ResidualRKNet, RKNet
+from rksearch.arch.families import FAMILIES, canonical, draws_random_numbers, family_of, register_family
+from rksearch.arch.families.cliquenet import CliqueNet
+from rksearch.arch.families.densenet import DenseNet, ImageNetDenseNet
+from rksearch.arch.families.preact_resnet import PreActResNet
+from rksearch.arch.families.residual_rknet import ResidualRKNet
+from rksearch.arch.families.resnet import ResNet
+from rksearch.arch.families.rkcnn import RKCNN
+from rksearch.arch.families.rknet import RKNet
+from rksearch.arch.family import Family, GrowingSpec, Keeping, RungeKuttaFamily, RungeKuttaSpec
+from rksearch.arch.image import ImageShape
 from rksearch.arch.names import parse
 from rksearch.arch.period import Period, Solver, Steps
 from rksearch.arch.spec import MAX_CONV_LAYERS, MAX_NUMBER, ArchSpec
 
 __all__ = [
+    "FAMILIES",
     "MAX_CONV_LAYERS",
     "MAX_NUMBER",
     "RKCNN",
     "ArchSpec",
     "CliqueNet",
     "DenseNet",
+    "Family",
+    "GrowingSpec",
     "ImageNetDenseNet",
+    "ImageShape",
+    "Keeping",
     "Period",
     "PreActResNet",
     "RKNet",
     "ResNet",
     "ResidualRKNet",
+    "RungeKuttaFamily",
+    "RungeKuttaSpec",
     "Solver",
     "Steps",
-    "draws_numbers",
+    "canonical",
+    "draws_random_numbers",
+    "family_of",
     "parse",
+    "register_family",
 ]

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from rksearch.arch import ArchSpec, Period, ResidualRKNet, RKNet, Steps
+from rksearch.arch.families import family_of
 from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import Layout, Row, layout
+from rksearch.arch.period import Period, Steps
+from rksearch.arch.spec import ArchSpec
 
 PART_WIDTH, GAP, LINE, MARGIN = 210, 22, 18, 16
 MOST_SHOWN = 8
@@ -28,13 +30,13 @@ class _Part:
     notes: list[str]
 
 
-def draw(spec: ArchSpec, data: ImageShape, images: str) -> str:
-    """The picture of a network for `images` (their name) of shape `data`, as the text of an SVG file.
+def draw(spec: ArchSpec, shape: ImageShape, images: str) -> str:
+    """The picture of a network for images of `shape`, which are called `images`, as the text of an SVG file.
 
     Raises:
         SpecError: the images are too small for the network.
     """
-    net = layout(spec, data)
+    net = layout(spec, shape)
     names = list(dict.fromkeys(row.path.split(".")[0] for row in net.rows))
     parts = [_part(net, name, _period(spec, name)) for name in names]
     heights = [(2 + len(_shortened(p.units)) + len(p.notes)) * LINE + 14 for p in parts]
@@ -51,9 +53,8 @@ def draw(spec: ArchSpec, data: ImageShape, images: str) -> str:
 
 
 def _period(spec: ArchSpec, name: str) -> Steps | None:
-    if not name.startswith("period") or not isinstance(spec, RKNet | ResidualRKNet):
-        return None
-    return spec.periods[int(name.removeprefix("period")) - 1]
+    periods = family_of(spec).periods(spec)
+    return periods[int(name.removeprefix("period")) - 1] if periods and name.startswith("period") else None
 
 
 def _part(net: Layout, name: str, period: Steps | None) -> _Part:
@@ -84,7 +85,7 @@ def method_lines(period: Steps) -> list[str]:
     """The Runge-Kutta method of a period in a few lines of text: its tableau, or what the convolutions absorb."""
     solver = period.solver
     if solver is None:
-        stage = f"a stage is {period.m} layers" if isinstance(period, Period) else "a stage is a residual branch"
+        stage = f"a stage is {period.m} layers" if isinstance(period, Period) else "a stage is one block"
         lines = ["learned method:", "stages see all before them", "next y = y + Σ k_i", stage]
     else:
         method = solver.method

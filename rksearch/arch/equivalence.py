@@ -1,10 +1,10 @@
-"""Different names that are one network: the same sums of the same layers, number for number.
+"""Canonical periods: different names can be one network, the same sums of the same layers, number for number.
 
 A name is taken for another one only where the two networks have as many parameters of the same shapes, in the same
 order, and compute the same from them, so that they also learn the same. A test builds both, copies the parameters and
 compares outputs and gradients, for every rule:
 
-1.  One time-step has nothing to share: `1x1s` would be `1x1` (names forbid it, decisions are mapped).
+1.  One time-step has nothing to share: `1x1s` would be `1x1` (names forbid it, choices are mapped).
 2.  Euler's method with h = 1 adds k_1 to the state, which is what a learned method of one stage does.
 3.  Two tableaux may be one method once stages are left out that the next state does not depend on: Bogacki-Shampine's
     third-order formula is Ralston's.
@@ -23,8 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from rksearch.arch import ArchSpec, ResidualRKNet, RKNet, Solver, Steps
-from rksearch.arch.period import DEFAULT_SWEEPS
+from rksearch.arch.period import DEFAULT_SWEEPS, Solver, Steps
 from rksearch.arch.tableaux import TABLEAUX, Tableau
 
 S = TypeVar("S", bound=Steps)
@@ -38,18 +37,8 @@ def canonical_steps(steps: S) -> S:
     return replace(steps, s=1 if solver is None else solver.method.stages, solver=solver)
 
 
-def canonical(spec: ArchSpec) -> ArchSpec:
-    """The architecture that stands for all that are the same as `spec`; other families have no second names."""
-    match spec:
-        case RKNet():
-            return replace(spec, periods=tuple(map(canonical_steps, spec.periods)))
-        case ResidualRKNet():
-            return replace(spec, periods=tuple(map(canonical_steps, spec.periods)))
-    return spec
-
-
 def _canonical_solver(solver: Solver) -> Solver | None:
-    """The solver that stands for its equals, None for a learned method of one stage."""
+    """The solver that stands for all that are the same, None for a learned method of one stage."""
     method = solver.method
     if method.stages == 1 and method.explicit:
         if solver.trainable and solver.h == 1:

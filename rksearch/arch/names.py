@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from rksearch.arch.families.baselines import read_cliquenet, read_densenet, read_preact_resnet, read_resnet
-from rksearch.arch.families.rkcnn import read_rkcnn
-from rksearch.arch.families.rknet import read_rknet
+from rksearch.arch.families import FAMILIES
+from rksearch.arch.family import Family
 from rksearch.arch.reader import Reader, ReadError
 from rksearch.arch.spec import ArchSpec
 from rksearch.errors import SpecError, nearest
@@ -18,25 +17,11 @@ def parse(name: str) -> ArchSpec:
     Raises:
         SpecError: the name is malformed; the message says what was expected and at which character.
     """
-    heads = {
-        "RKNet": read_rknet,
-        "RKCNN": read_rkcnn,
-        "DenseNet": read_densenet,
-        "ResNet": read_resnet,
-        "PreActResNet": read_preact_resnet,
-        "CliqueNet": read_cliquenet,
-    }
     reader = Reader(name)
-    head = re.match(r"[A-Za-z]*", name)
-    word = head.group() if head else ""
-    if word not in heads:
-        reader.fail(
-            f"a name starts with {', '.join(heads)}{nearest(word, heads)}; "
-            "for example RKNet-BC-k12-m2_9_12-1x8s_1x2_1x2"
-        )
-    reader.at = len(word)
+    family = _family(reader)
+    reader.at = len(family.head)
     try:
-        spec: ArchSpec = heads[word](reader)
+        spec = family.read(reader)
     except ReadError:
         raise
     except SpecError as error:
@@ -44,3 +29,25 @@ def parse(name: str) -> ArchSpec:
     if reader.at != len(name):
         reader.fail("expected the end of the name")
     return spec
+
+
+def _family(reader: Reader) -> Family:
+    """The family with the longest head that the name begins with; the first of several with the same head."""
+    name, found = reader.name, None
+    for family in FAMILIES:
+        if name.startswith(f"{family.head}-") and (found is None or len(family.head) > len(found.head)):
+            found = family
+    return found or _family_of_word(reader)
+
+
+def _family_of_word(reader: Reader) -> Family:
+    """The family whose head is the name's first word, for a name that its head alone does not fit."""
+    words = list(dict.fromkeys(family.head.partition("-")[0] for family in FAMILIES))
+    start = re.match(r"[A-Za-z]*", reader.name)
+    word = start.group() if start else ""
+    for family in FAMILIES:
+        if family.head == word:
+            return family
+    reader.fail(
+        f"a name starts with {', '.join(words)}{nearest(word, words)}; for example RKNet-BC-k12-m2_9_12-1x8s_1x2_1x2"
+    )

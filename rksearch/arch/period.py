@@ -1,4 +1,4 @@
-"""How a period is integrated: stages, time-steps, sharing, and the Runge-Kutta method behind them."""
+"""Integration of a period: stages, time-steps, sharing, and the Runge-Kutta method behind them."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class Solver:
 
     @property
     def evaluations(self) -> int:
-        """How often a time-step evaluates a stage function."""
+        """Evaluations of a stage function in a time-step."""
         return self.method.stages * (1 if self.method.explicit else self.sweeps)
 
     @property
     def learned_numbers(self) -> int:
-        """How many of a_ij, b_i and h learn."""
+        """Count of the a_ij, b_i and h that learn."""
         s = self.method.stages
         coefficients = s * (s - 1) // 2 if self.method.explicit else s * s
         return (coefficients + s if self.trainable else 0) + int(self.learn_h)
@@ -130,7 +130,7 @@ class Steps:
 
     @property
     def evaluations(self) -> int:
-        """How often a time-step evaluates a stage function: s times, and in every sweep of an implicit method."""
+        """Evaluations of a stage function in a time-step: s, in every sweep of an implicit method."""
         return self.solver.evaluations if self.solver else self.s
 
 
@@ -171,11 +171,12 @@ def read_steps(reader: Reader) -> Steps:
     if share and r == 1:
         reader.at = start
         reader.fail(f"with r = 1 sharing changes nothing: write {s}x1 instead of {s}x1s")
-    solver = _read_solver(reader) if reader.optional("@") else None
+    solver = read_solver(reader) if reader.optional("@") else None
     return Steps(s=s, r=r, share=share, solver=solver)
 
 
-def _read_solver(reader: Reader) -> Solver:
+def read_solver(reader: Reader) -> Solver:
+    """Read a tableau with its options, as in `rk4+tie`."""
     name = reader.word()
     if not name:
         reader.fail("expected the name of a tableau, for example rk4")

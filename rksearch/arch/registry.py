@@ -91,6 +91,15 @@ class Registry(Generic[T]):
         """What the program itself has registered: worker processes do not know it unless it is sent to them."""
         return tuple(self._added.values())
 
+    def adopt(self, items: Iterable[T]) -> None:
+        """Add items that another process has registered; an item whose name is known here stays as it is.
+
+        A class or function that was sent twice is two objects, so that equality cannot tell.
+        """
+        for item in items:
+            if self._name_of(item) not in self.items():
+                self.register(item)
+
     def _load(self) -> dict[str, T]:
         if self._items is None:
             self._items = {self._name_of(item): item for item in self._shipped()}

@@ -6,17 +6,17 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from rksearch.arch import RKCNN, ArchSpec
 from rksearch.arch.image import ImageShape
+from rksearch.arch.spec import ArchSpec
 from rksearch.errors import SpecError
 
 Kind = Literal["conv", "norm", "avgpool", "maxpool", "global_pool", "linear", "coefficients"]
 
 LARGE_IMAGE = 128
-"""Images of at least so many pixels in height and width enter through the ImageNet stem, smaller ones through CIFAR's.
+"""Least height and width, in pixels, of images that enter through the ImageNet stem; smaller ones take CIFAR's.
 
-So an architecture needs not say which images it is for, and the paper's ImageNet networks have the same kind of name
-as the others.
+An architecture therefore need not say which images it is for, and the paper's ImageNet networks have the same kind of
+name as the others.
 """
 
 
@@ -32,7 +32,7 @@ class Size(NamedTuple):
         return self.height * self.width
 
     def halved_up(self) -> Size:
-        """After a padded convolution or maximum pooling of stride 2, which rounds up where average pooling does not."""
+        """The size after a padded convolution or maximum pooling of stride 2: rounded up, unlike average pooling."""
         return Size(-(-self.height // 2), -(-self.width // 2))
 
 
@@ -42,13 +42,13 @@ class Row:
 
     Attributes:
         path: dotted path of the built module.
-        kind: what it computes; batch norms (`norm`) are followed by a ReLU unless a sum comes first, which has no row
-            because it has no cost. `coefficients` are numbers of a Runge-Kutta method that learn; they are no layer.
+        kind: what it computes. Activations and sums have no row, because they have no cost. `coefficients` are numbers
+            of a Runge-Kutta method that learn; they are no layer.
         in_channels, out_channels: widths.
         kernel, stride: of a convolution or pooling, in pixels; convolutions keep the resolution but for the stride.
         in_size, out_size: resolution before and after.
         weight: path of the row that owns the weights; equal to `path` unless weights are shared.
-        numbers: how many coefficients learn; 0 for every other kind.
+        numbers: count of coefficients that learn; 0 for every other kind.
     """
 
     path: str
@@ -70,57 +70,67 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All rows of one network for one data set, in forward order."""
+    """All rows of one network for images of one shape, in forward order.
+
+    Attributes:
+        spec, shape: the network and its images.
+        rows: the layers.
+        pools_first: see `rksearch.arch.family.Family`.
+    """
 
     spec: ArchSpec
     shape: ImageShape
     rows: tuple[Row, ...]
+    pools_first: bool
 
     def under(self, prefix: str) -> tuple[Row, ...]:
         """The rows whose path lies under `prefix`."""
         return tuple(row for row in self.rows if row.path.startswith(prefix + "."))
 
     def as_trained(self) -> Layout:
-        """With the transitions as training computes them: pooled, then convolved (see `rksearch.models.blocks`).
+        """The layout with transitions as training computes them: pooled, then convolved (see `rksearch.models.blocks`).
 
-        Those of RKCNNs stay as they are defined, since dropout and attention may come between the two.
+        Transitions of families that do not pool first stay as they are defined.
         """
+        if not self.pools_first:
+            return self
         rows = list(self.rows)
         for at, (conv, pool) in enumerate(itertools.pairwise(self.rows)):
-            if pool.kind == "avgpool" and not isinstance(self.spec, RKCNN):
+            if pool.kind == "avgpool" and conv.kind == "conv":
                 rows[at] = replace(pool, in_channels=conv.in_channels, out_channels=conv.in_channels)
                 rows[at + 1] = replace(conv, in_size=pool.out_size, out_size=pool.out_size)
         return replace(self, rows=tuple(rows))
 
 
-def image_size(data: ImageShape) -> Size:
+def image_size(shape: ImageShape) -> Size:
     """Resolution of the images."""
-    return Size(data.height, data.width)
+    return Size(shape.height, shape.width)
 
 
-def is_large(data: ImageShape) -> bool:
+def is_large(shape: ImageShape) -> bool:
     """Whether images enter through conv7x7/2-BN-ReLU-maxpool3/2 instead of conv3x3."""
-    return min(data.height, data.width) >= LARGE_IMAGE
+    return min(shape.height, shape.width) >= LARGE_IMAGE
 
 
 class Writer:
     """Appends rows and keeps track of the resolution.
 
     Attributes:
+        spec, shape: the network and its images.
         size: present resolution.
         rows: the rows so far.
     """
 
-    def __init__(self, spec: ArchSpec, data: ImageShape) -> None:
+    def __init__(self, spec: ArchSpec, shape: ImageShape) -> None:
         self.spec = spec
-        self.data = data
-        self.size = image_size(data)
+        self.shape = shape
+        self.size = image_size(shape)
         self.rows: list[Row] = []
 
     def stem(self, channels: int, *, norm: bool = False) -> None:
         """conv3x3 (and BN-ReLU where the family has it), or conv7x7/2-BN-ReLU-maxpool3/2 for large images."""
-        large = is_large(self.data)
-        self.conv("stem.conv", self.data.channels, channels, 7 if large else 3, stride=2 if large else 1)
+        large = is_large(self.shape)
+        self.conv("stem.conv", self.shape.channels, channels, 7 if large else 3, stride=2 if large else 1)
         if norm or large:
             self.norm("stem.norm", channels)
         if large:
@@ -170,7 +180,7 @@ class Writer:
         if norm:
             self.norm("head.norm", channels)
         self.global_pool("head.pool", channels, self.size)
-        self.linear("head.linear", channels, self.data.classes)
+        self.linear("head.linear", channels, self.shape.classes)
 
     def multiscale_head(self, features: list[tuple[int, Size]]) -> None:
         """BN-ReLU-pool of every (channels, size), then linear with bias on their concatenation."""
@@ -178,7 +188,7 @@ class Writer:
             self.size = size
             self.norm(f"head.scale{i}.norm", channels)
             self.global_pool(f"head.scale{i}.pool", channels, size)
-        self.linear("head.linear", sum(channels for channels, _ in features), self.data.classes)
+        self.linear("head.linear", sum(channels for channels, _ in features), self.shape.classes)
 
     def _add(
         self,

@@ -1,4 +1,4 @@
-"""What all architectures have in common: a family, a canonical name, and rules for numbers."""
+"""Base class of architectures: a family, a canonical name, and rules for numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rksearch.errors import SpecError
 
 MAX_CONV_LAYERS = 10_000
-"""More 3x3 layers than this in one network is taken for a typing error rather than built."""
+"""Most 3x3 layers of a network; more are taken for a typing error and not built."""
 
 MAX_NUMBER = 999_999
 """The largest number that may stand in a name."""
@@ -21,7 +21,7 @@ class ArchSpec(ABC):
     @property
     @abstractmethod
     def family(self) -> str:
-        """Machine name of the family; `rksearch.arch.families.catalogue` lists them all."""
+        """Machine name of the family, by which `rksearch.arch.families` knows it."""
 
     @property
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rksearch.arch import Steps
+from rksearch.arch.period import Steps
 from rksearch.arch.rows import Writer
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rksearch.arch import Period, RKNet
-from rksearch.arch.cost import cost, network_cost
+from rksearch.arch.closed_forms import network_cost
+from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
 
 GROWTH_RATE = 12

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from rksearch.arch import parse
 from rksearch.data.facts import Dataset
 from rksearch.models import build
-from rksearch.models.blocks import DenseBlock, TimeStep, next_state
+from rksearch.models.densenet import DenseBlock
 from rksearch.models.kernels.channels_last import side_by_side
+from rksearch.models.rknet import TimeStep, next_state
 from rksearch.training.engine.device import autocast
 from rksearch.training.trainer import seed_everything
 
@@ -149,7 +150,8 @@ class Preallocated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to what `DenseBlock` returns."""
-        return _IntoBuffer.apply(x, self.block, *self.block.parameters())
+        grown: Tensor = _IntoBuffer.apply(x, self.block, *self.block.parameters())
+        return grown
 
 
 class _IntoBuffer(torch.autograd.Function):

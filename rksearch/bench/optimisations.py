@@ -21,7 +21,7 @@ from torch import nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional as F
 
-from rksearch.arch import ArchSpec, DenseNet, ResNet, RKNet, parse
+from rksearch.arch import ArchSpec, family_of, parse
 from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
 from rksearch.bench import usual
@@ -280,11 +280,11 @@ def _usual_pairs(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -
     if settings.device.type == "cpu":
         because = "rule of thumb: norms are a third of a step, of which they save a third"
         yield pair("batch norms of our own", 1.1, because, usual.NORMS)
-    if settings.device.type == "cpu" and isinstance(spec, ResNet):
+    if settings.device.type == "cpu" and spec.family == "resnet":
         because = "rule of thumb: sums and ReLUs at halvings meet gradients of two layouts, at a quarter of their speed"
         yield pair("gradients channels last", 1.05, because, usual.SLICES_AND_MEANS)
-    if isinstance(spec, RKNet | DenseNet):
-        net = layout(spec, source.data)
+    net = layout(spec, source.data)
+    if family_of(spec).pools_first and net.as_trained() != net:
         defined, done = (layout_cost(rows).macs for rows in (net, net.as_trained()))
         because = f"{done / 1e6:.1f} instead of {defined / 1e6:.1f} million MACs"
         yield pair("transitions pool first", defined / done, because, usual.TRANSITIONS)

@@ -22,7 +22,9 @@ import numpy as np
 
 from rksearch.errors import RunError
 from rksearch.recipes.shipped import recipe
-from rksearch.results.ledger import History, Ledger
+from rksearch.results.codec import to_plain
+from rksearch.results.history import History
+from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.cluster import run_tasks
@@ -68,13 +70,13 @@ class SchedulingOverhead:
 
 
 def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> SchedulingOverhead:
-    """Let Ray, started on this machine, perform trials that only sleep.
+    """Run trials that only sleep on a Ray of this machine.
 
     Args:
-        directory: scratch, new or empty; it is left behind with a ledger of trials that trained nothing.
-        trials: how many; a multiple of the slots, so that none is idle for want of a trial.
-        trial_s: for how long each sleeps, in seconds.
-        slots: how many at a time; each takes an equal share of the machine's CPUs.
+        directory: scratch, new or empty; it keeps a ledger of trials that trained nothing.
+        trials: number of trials; a multiple of the slots, so that none is idle for lack of a trial.
+        trial_s: seconds that each sleeps.
+        slots: trials at a time; each takes an equal share of the machine's CPUs.
 
     Raises:
         RunError: the trials cannot fill the slots, or the directory is used.
@@ -156,11 +158,11 @@ class _Sleep:
         time.sleep(self.trial_s)
         note = json.dumps({"start": start, "end": time.time()})
         (Path(execution.work_dir) / f"slept-{task.trial.replicate}.json").write_text(note)
-        return {"results": [TrialResult(status="paused").to_json()]}
+        return {"results": [to_plain(TrialResult(status="paused"))]}
 
 
 class _Sleepers:
-    """So many trials of one architecture, none of which trains.
+    """Agenda of trials of one architecture, none of which trains.
 
     Attributes:
         memory_kib: the driver's resident memory when it asked for a task, by the number of finished trials.
@@ -177,12 +179,12 @@ class _Sleepers:
     def next(
         self, history: History, running: Mapping[str, Task], phase: Phase = "search", together: int = 1
     ) -> Task | None:
-        """The next one that has not slept yet."""
+        """The next trial that has not slept yet."""
         if len(history.paused) not in self.memory_kib:
             self.memory_kib[len(history.paused)] = resident_kib()
         return next((t for t in self._tasks if t.id not in history.paused and t.id not in running), None)
 
     def remaining(self, history: History) -> Remaining:
-        """Those that have not slept yet."""
+        """The trials that have not slept yet."""
         left = sum(task.id not in history.paused for task in self._tasks)
         return Remaining(left, float(left))

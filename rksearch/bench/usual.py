@@ -20,7 +20,8 @@ class ConvolvedFirst(Transition):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H / 2, W / 2)."""
-        return self.pool(self.conv(F.relu_(self.norm(x))))
+        pooled: Tensor = self.pool(self.conv(F.relu_(self.norm(x))))
+        return pooled
 
 
 class SlicedBlock(BasicBlock):

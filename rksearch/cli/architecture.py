@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rksearch.arch import ArchSpec, Period, ResidualRKNet, RKNet, Steps, parse
+from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
@@ -56,12 +56,12 @@ def _witness(spec: ArchSpec, data: Dataset, counted: Cost) -> dict[str, Any]:
 
 
 def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: dict[str, Any]) -> dict[str, Any]:
-    periods = spec.periods if isinstance(spec, RKNet | ResidualRKNet) else ()
+    family = family_of(spec)
     return {
         "name": str(spec),
         "family": spec.family,
-        "growth_rate": getattr(spec, "growth_rate", None),
-        "periods": [_period_json(p) for p in periods],
+        "growth_rate": family.growth_rate(spec),
+        "periods": [_period_json(p) for p in family.periods(spec)],
         "dataset": data.name,
         **counted._asdict(),
         "witness": witnessed,
@@ -123,8 +123,7 @@ def _print_methods(spec: ArchSpec) -> None:
     """The tableau of every period that has one."""
     from rksearch.arch.drawing import method_lines
 
-    periods = spec.periods if isinstance(spec, RKNet | ResidualRKNet) else ()
-    for i, period in enumerate(periods, 1):
+    for i, period in enumerate(family_of(spec).periods(spec), 1):
         if period.solver is not None:
             click.echo(f"\nperiod{i}: " + "\n         ".join(method_lines(period)))
 

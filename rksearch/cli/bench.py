@@ -118,7 +118,7 @@ def bench_search(
 
     The strategies run the search's own code on virtual workers; Ray's stock search is replayed beside them.
     """
-    from rksearch.results.environment import environment
+    from rksearch.results.environment import current_environment
 
     if overhead:
         from rksearch.bench.replay.proposal_time import measure_overhead, overhead_text
@@ -146,7 +146,7 @@ def bench_search(
             conditions, names, repetitions=repetitions, jobs=jobs or _cores(), on_done=lambda _: advance()
         )
     found = compared(conditions, replays)
-    measured = environment()
+    measured = current_environment().flat()
     paths = write_comparison(found, out, measured)
     if as_json:
         click.echo(json.dumps(to_json(found, measured), indent=2))

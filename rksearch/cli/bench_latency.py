@@ -39,7 +39,7 @@ def bench_latency(
 ) -> None:
     """Time inference of the architectures NAME, each in a fresh process: median and interquartile range."""
     from rksearch.arch import parse
-    from rksearch.results.environment import environment
+    from rksearch.results.environment import current_environment
     from rksearch.training.latency import measure_latency
 
     archs = [str(parse(name)) for name in names]
@@ -55,4 +55,4 @@ def bench_latency(
                     f"({item.repetitions} passes, {item.precision} on {item.device}, {item.threads} threads)"
                 )
     if as_json:
-        click.echo(json.dumps({"environment": environment(), "latency": measured}, indent=2))
+        click.echo(json.dumps({"environment": current_environment().flat(), "latency": measured}, indent=2))

@@ -281,9 +281,9 @@ def _mib(number: int) -> str:
 
 def _hand_over(found: dict[str, Any], as_json: bool, path: Path | None) -> None:
     """Print or write the figures, with where they come from."""
-    from rksearch.results.environment import environment
+    from rksearch.results.environment import current_environment
 
-    text = json.dumps({**found, "environment": environment()}, indent=2)
+    text = json.dumps({**found, "environment": current_environment().flat()}, indent=2)
     if as_json:
         click.echo(text)
     if path is not None:

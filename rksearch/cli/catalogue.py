@@ -13,15 +13,15 @@ import click
 from rksearch.cli.options import json_option
 
 if TYPE_CHECKING:
-    from rksearch.arch.paper import Compared
     from rksearch.results.fronts import ArchSummary
+    from rksearch.results.paper_comparison import Compared
 
 
 @click.command()
 @json_option
 def families(as_json: bool) -> None:
     """List the families of architectures, each with its source and a name to start from."""
-    from rksearch.arch.families.catalogue import FAMILIES
+    from rksearch.arch.families import FAMILIES
 
     if as_json:
         fields = ("key", "title", "source", "sample")
@@ -44,7 +44,8 @@ def families(as_json: bool) -> None:
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, raw numbers.")
 def paper(table: int | None, directories: tuple[Path, ...], as_csv: bool) -> None:
     """Print the tables of the RKNet paper, with our parameter counts and errors beside the printed ones."""
-    from rksearch.arch.paper import compare, paper_rows
+    from rksearch.arch.paper import paper_rows
+    from rksearch.results.paper_comparison import compare
 
     compared = compare(paper_rows(table), _trained(directories))
     if as_csv:

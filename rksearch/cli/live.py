@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rksearch.results.fronts import best_per_band, summarise
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.records import TrialResult
 from rksearch.search.run_state import RunState
 

@@ -175,10 +175,10 @@ def final(directory: Path, archs: tuple[str, ...], fresh: int, resources: Resour
 def status(directory: Path, as_json: bool) -> None:
     """Show the progress and the findings of the run in DIRECTORY; works while it runs."""
     from rksearch.api import Run
-    from rksearch.report import format_status
+    from rksearch.report import format_status, status_json
 
     found = Run(directory).status()
-    click.echo(json.dumps(found, indent=2) if as_json else format_status(found))
+    click.echo(json.dumps(status_json(found), indent=2) if as_json else format_status(found))
 
 
 @click.command()

@@ -6,6 +6,7 @@ that two implementations can be given the same weights by walking both.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -39,60 +40,6 @@ class DenseLayer(nn.Module):
         return self.conv2(F.relu_(self.norm2(x))) if self.bottleneck else x
 
 
-class DenseBlock(nn.Sequential):
-    """DenseNet block: each layer reads, and the block returns, the concatenation of the input and all growth so far."""
-
-    def __init__(self, parts: Parts, path: str) -> None:
-        super().__init__()
-        for name, child in parts.children(path, "layer"):
-            self.add_module(name, DenseLayer(parts, child))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C + layers * k, H, W)."""
-        seen, growths = grow(self, x)
-        return side_by_side([seen, growths[-1]])
-
-
-class TimeStep(nn.Sequential):
-    """One step of an s-stage explicit Runge-Kutta method: y + sum_i h b_i k_i (paper, Eqs. 2 and 3).
-
-    Layer j reads concat(y, the growths before it). Growths i*m ... i*m + m - 1 are stage i's h b_i k_i, as wide as y;
-    the coefficients are absorbed by the convolutions.
-    """
-
-    def __init__(self, parts: Parts, path: str, stages: int) -> None:
-        super().__init__()
-        self.stages = stages
-        for name, child in parts.children(path, "layer"):
-            self.add_module(name, DenseLayer(parts, child))
-
-    def forward(self, y: Tensor) -> Tensor:
-        """State (N, m * k, H, W) to the next state of the same shape."""
-        return next_state(y, grow(self, y)[1], self.stages)
-
-
-class DenseStage(nn.Sequential):
-    """f(z) of a method with explicit coefficients: m layers, each reading concat(z, the growths before it)."""
-
-    def __init__(self, parts: Parts, path: str) -> None:
-        super().__init__()
-        for name, child in parts.children(path, "layer"):
-            self.add_module(name, DenseLayer(parts, child))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """What the stage sees, (N, m * k, H, W), to its slope: the m growths, (N, m * k, H, W)."""
-        return side_by_side(grow(self, z)[1])
-
-
-class Period(nn.Sequential):
-    """r time-steps in a row."""
-
-    def __init__(self, parts: Parts, path: str, stages: int) -> None:
-        super().__init__()
-        for name, child in parts.children(path, "step"):
-            self.add_module(name, TimeStep(parts, child, stages))
-
-
 def grow(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """What the last layer read, and the growths (N, k, H, W) of layers that each read concat(x, the growths before)."""
     statistics = shared_statistics(layers, x)
@@ -114,13 +61,9 @@ def shared_statistics(readers: nn.Sequential, x: Tensor) -> Tensor | None:
     return statistics_of(x) if can_be_told else None
 
 
-def next_state(y: Tensor, growths: Sequence[Tensor], stages: int) -> Tensor:
-    """y + sum_i h b_i k_i, all (N, m * k, H, W), from the m growths of each stage."""
-    width = len(growths) // stages
-    for first in range(0, len(growths), width):
-        # Not as parts of one concatenation: adding parts of a few channels takes several times as long.
-        y = y + side_by_side(growths[first : first + width])
-    return y
+def others(values: Sequence[Tensor], j: int) -> list[Tensor]:
+    """All values but the one at `j`."""
+    return list(itertools.chain(values[:j], values[j + 1 :]))
 
 
 class Transition(nn.Module):
@@ -179,3 +122,50 @@ class Head(nn.Module):
         if self.normalised:
             x = F.relu_(self.norm(x))
         return self.linear(self.pool(x).flatten(1))
+
+
+class MultiScaleHead(nn.Module):
+    """linear(concat over periods of mean(relu(bn(x))))."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.scales = [name for name, _ in parts.children("head", "scale")]
+        for name, child in parts.children("head", "scale"):
+            self.add_module(name, _Scale(parts, child))
+        self.linear = parts["head.linear"]
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Outputs of all periods, each (N, C, H, W), to logits (N, classes)."""
+        pooled = [self.get_submodule(name)(x) for name, x in zip(self.scales, features, strict=True)]
+        return self.linear(torch.cat(pooled, 1))
+
+
+class _Scale(nn.Module):
+    """mean(relu(bn(x)))."""
+
+    def __init__(self, parts: Parts, path: str) -> None:
+        super().__init__()
+        self.norm = parts[f"{path}.norm"]
+        self.pool = parts[f"{path}.pool"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C)."""
+        return self.pool(F.relu_(self.norm(x))).flatten(1)
+
+
+class MultiScale(nn.Sequential):
+    """Stem, periods and transitions in a row, and a head that reads the output of every period."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) to logits (N, classes)."""
+        features: list[Tensor] = []
+        for name, module in self.named_children():
+            x = module(features) if name == "head" else module(x)
+            if name.startswith(("period", "block")):
+                features.append(x)
+        return x
+
+
+def head(parts: Parts) -> nn.Module:
+    """The head over all periods where the layout has one, else over the last."""
+    return MultiScaleHead(parts) if parts.has("head.scale1.norm") else Head(parts)

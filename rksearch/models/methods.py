@@ -1,18 +1,18 @@
-"""Time-steps whose Runge-Kutta coefficients stand outside of the convolutions (paper, Eqs. 2 to 6).
+"""Time-steps of Runge-Kutta methods, over stage functions of any kind (paper, Eqs. 2 to 6).
 
 All take and return states of shape (N, C, H, W).
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from rksearch.arch import Solver
-from rksearch.models.parts import Parts
+from rksearch.arch.period import Solver, Steps
+from rksearch.models.kernels.channels_last import side_by_side
+from rksearch.models.parts import Maker, Parts, number_of
 
 StageMaker = Callable[[Parts, str], nn.Module]
 """Builds the module of the stage function at a path: (N, C, H, W) to (N, C, H, W)."""
@@ -126,6 +126,38 @@ class SolvedPeriod(nn.Module):
         return y
 
 
-def others(values: Sequence[Tensor], j: int) -> list[Tensor]:
-    """All values but the one at `j`."""
-    return list(itertools.chain(values[:j], values[j + 1 :]))
+class LearnedStep(nn.Sequential):
+    """k_i = f_i(concat(y, k_1, ..., k_{i-1})), returns y + Σ_i k_i; the coefficients are absorbed by convolutions."""
+
+    def __init__(self, parts: Parts, path: str, stage: StageMaker) -> None:
+        super().__init__()
+        for name, child in parts.children(path, "stage"):
+            self.add_module(name, stage(parts, child))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """State (N, C, H, W) to the next state of the same shape."""
+        seen = [y]
+        for function in self:
+            seen.append(function(side_by_side(seen)))
+        for slope in seen[1:]:
+            y = y + slope
+        return y
+
+
+class LearnedPeriod(nn.Sequential):
+    """r time-steps of a method whose coefficients are absorbed by the convolutions."""
+
+    def __init__(self, parts: Parts, path: str, stage: StageMaker) -> None:
+        super().__init__()
+        for name, child in parts.children(path, "step"):
+            self.add_module(name, LearnedStep(parts, child, stage))
+
+
+def periods_of(periods: Sequence[Steps], stage: StageMaker) -> Maker:
+    """Builder of a network's periods from one kind of stage function, by learned methods or by tableaux."""
+
+    def period(parts: Parts, path: str) -> nn.Module:
+        solver = periods[number_of(path) - 1].solver
+        return LearnedPeriod(parts, path, stage) if solver is None else SolvedPeriod(parts, path, solver, stage)
+
+    return period

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -62,6 +63,15 @@ class Parts:
     def has(self, path: str) -> bool:
         """Whether the layout has a row at `path`."""
         return path in self._owner
+
+
+def number_of(path: str) -> int:
+    """The number in the name of a top-level part: 2 of `period2`."""
+    return int(path.lstrip("abcdefghijklmnopqrstuvwxyz"))
+
+
+Maker = Callable[[Parts, str], nn.Module]
+"""Builds the module of a top-level part of a network, such as `period1`, from its leaf modules and its path."""
 
 
 def initialise(model: nn.Module) -> None:

@@ -19,19 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rksearch.models.blocks import (
-    DenseBlock,
-    DenseLayer,
-    DenseStage,
-    TimeStep,
-    Transition,
-    next_state,
-    shared_statistics,
-)
-from rksearch.models.implicit import CliqueLayer, RKCNNTransition
+from rksearch.models.blocks import DenseLayer, Transition, shared_statistics
+from rksearch.models.cliquenet import CliqueLayer
+from rksearch.models.densenet import DenseBlock
 from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.models.kernels.norm import statistics_of
-from rksearch.models.residual import BasicBlock, PreActBlock, ResidualStage
+from rksearch.models.preact_resnet import PreActBlock
+from rksearch.models.residual import BasicBlock
+from rksearch.models.residual_rknet import ResidualStage
+from rksearch.models.rkcnn import RKCNNTransition
+from rksearch.models.rknet import DenseStage, TimeStep, next_state
 
 UNITS = (BasicBlock, CliqueLayer, DenseLayer, PreActBlock, ResidualStage, Transition)
 """What is recomputed as a whole from its input. `RKCNNTransition` is left out: its dropout would be drawn again."""

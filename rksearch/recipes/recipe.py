@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from rksearch.errors import SpaceError
 
@@ -67,14 +65,3 @@ class Recipe:
         if step < rising:
             return self.lr * (step + 1) / rising
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_json` is the inverse."""
-        return {**asdict(self), "milestones": list(self.milestones)}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Recipe:
-        """The recipe that `to_json` wrote."""
-        known = {f.name for f in fields(cls)}
-        values = {k: v for k, v in record.items() if k in known}
-        return cls(**{**values, "milestones": tuple(values["milestones"])})

@@ -1,6 +1,6 @@
 """From the ledger to what people read: one HTML page, CSV, Markdown and a picture; and the state of a run."""
 
-from rksearch.report.status import format_status, read_run, status
+from rksearch.report.status import format_status, status_json
 from rksearch.report.write import write_report
 
-__all__ = ["format_status", "read_run", "status", "write_report"]
+__all__ = ["format_status", "status_json", "write_report"]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from rksearch.data.facts import datasets
+from rksearch.recipes.recipe import Recipe
 from rksearch.report import text
-from rksearch.report.prose import plan, run_name, space
-from rksearch.report.racing import racing, racing_plan, racing_sentence
-from rksearch.results.ledger import History
+from rksearch.report.racing import racing_plan, racing_sentence
+from rksearch.results.early_stops import early_stops
+from rksearch.results.environment import Environment
+from rksearch.results.history import History
+from rksearch.results.plan import Plan
 from rksearch.results.tables import Tables
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import OBJECTIVES
+from rksearch.space.summary import BudgetSummary, SpaceSummary
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
 """Whose versions are shown, in this order."""
@@ -20,28 +23,27 @@ PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvco
 
 def command(history: History) -> str:
     """The command that does the run again."""
-    words = next((s.environment.get("command") for s in history.sessions if s.environment.get("command")), None)
-    if isinstance(words, list | tuple):
-        words = " ".join(str(word) for word in words)
-    return str(words) if words else f"rksearch run --space {space(history).get('name', 'NAME')}"
+    words = next((s.environment.command for s in history.sessions if s.environment.command), None)
+    return " ".join(words) if words else f"rksearch run --space {history.space.name if history.space else 'NAME'}"
 
 
 def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
     """Labels and values, in reading order; what was not recorded is left out."""
+    plan = history.plan
     rows = [
         ("Command", command(history)),
         ("Run", _run(history)),
         ("Data set", _data(history, tables)),
         ("Split", _split(tables)),
-        ("Recipe", _recipe(plan(history).get("recipe", {}))),
+        ("Recipe", _recipe(plan.recipe) if plan else ""),
         ("Seeds", _seeds(history)),
-        ("Search", search(history)),
+        ("Search", search(history.plan)),
         ("Racing", _racing(history)),
         ("Control", _control(history)),
-        ("Search space", _space(space(history))),
-        ("Budgets", _budgets(space(history).get("budgets") or {})),
-        ("Baselines", ", ".join(plan(history).get("baselines") or ())),
-        ("Configurations of the paper", ", ".join(plan(history).get("known") or ())),
+        ("Search space", _space(history.space) if history.space else ""),
+        ("Budgets", _budgets(history.space.budgets) if history.space else ""),
+        ("Baselines", ", ".join(plan.baselines) if plan else ""),
+        ("Configurations of the paper", ", ".join(plan.known) if plan else ""),
         ("Commit", _commit(history)),
         ("Versions", _versions(history)),
         ("Hardware", _hardware(history)),
@@ -55,11 +57,11 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
 
 def _run(history: History) -> str:
     times = f", last record {history.last_time}" if history.last_time else ""
-    return f"{run_name(history)} ({history.state}{times})"
+    return f"{history.name} ({history.state}{times})"
 
 
 def _data(history: History, tables: Tables) -> str:
-    name = space(history).get("dataset") or next((spec.dataset for spec, _ in history.trials.values()), "")
+    name = history.space.dataset if history.space else next((s.dataset for s, _ in history.trials.values()), "")
     source = f": {datasets.get(name).source}" if name in datasets else ""
     used = sorted({(r.train_images, r.val_images) for r in tables.trials if r.train_images and r.val_images})
     counts = "; ".join(f"{train:,} images trained on, {val:,} for validation" for train, val in used)
@@ -77,93 +79,89 @@ def _split(tables: Tables) -> str:
     )
 
 
-def _recipe(recipe: dict[str, Any]) -> str:
-    if not recipe:
-        return ""
+def _recipe(recipe: Recipe) -> str:
     milestones = ""
-    if recipe["schedule"] == "step":
-        milestones = f" at {', '.join(f'{m:g}' for m in recipe['milestones'])} of the epochs"
+    if recipe.schedule == "step":
+        milestones = f" at {', '.join(f'{m:g}' for m in recipe.milestones)} of the epochs"
     parts = [
-        f"{recipe['name']}: {text.count(recipe['epochs'], 'epoch')}",
-        f"batch {recipe['batch_size']}",
-        f"SGD, learning rate {recipe['lr']:g} ({recipe['schedule']}{milestones})",
-        f"warm-up {recipe['warmup']:.0%} of the steps" if recipe["warmup"] else "",
-        f"momentum {recipe['momentum']:g}{' (Nesterov)' if recipe['nesterov'] else ''}",
-        f"weight decay {recipe['weight_decay']:g}",
-        "augmented" if recipe["augment"] else "not augmented",
+        f"{recipe.name}: {text.count(recipe.epochs, 'epoch')}",
+        f"batch {recipe.batch_size}",
+        f"SGD, learning rate {recipe.lr:g} ({recipe.schedule}{milestones})",
+        f"warm-up {recipe.warmup:.0%} of the steps" if recipe.warmup else "",
+        f"momentum {recipe.momentum:g}{' (Nesterov)' if recipe.nesterov else ''}",
+        f"weight decay {recipe.weight_decay:g}",
+        "augmented" if recipe.augment else "not augmented",
     ]
     return ", ".join(part for part in parts if part)
 
 
 def _seeds(history: History) -> str:
-    seeds = plan(history).get("seeds")
     how = "a trial's seed is a function of architecture and replicate"
-    if not isinstance(seeds, dict):
+    plan = history.plan
+    if plan is None:
         return how
-    asked = f"{seeds.get('search', 1)} in the search, {seeds.get('final', 1)} for the front and the baselines"
-    extra = plan(history).get("replicates")
+    asked = f"{plan.search_seeds} in the search, {plan.final_seeds} for the front and the baselines"
+    extra = plan.replicates
     where = f", {text.count(extra, 'further training')} where membership in the front is least certain" if extra else ""
     return f"{asked}{where}; {how}"
 
 
-def search(history: History) -> str:
+def search(plan: Plan | None) -> str:
     """How many candidates, who proposes them and to what aim; empty before that is recorded."""
-    asked = plan(history)
-    if "trials" not in asked:
+    if plan is None:
         return ""
-    sampler = asked.get("sampler") or {}
-    name = sampler.get("name")
     # A later version may have samplers that have no words here.
-    name = samplers.get(name).title if name in samplers else name
-    by = f"{name} with seed {sampler['seed']}" if sampler else "an unnamed sampler"
-    objectives = [OBJECTIVES.get(name, name) for name in asked.get("objectives") or ()]
+    sampler = samplers.get(plan.sampler).title if plan.sampler in samplers else plan.sampler
+    by = f"{sampler} with seed {plan.sampler_seed}"
+    objectives = [OBJECTIVES.get(name, name) for name in plan.objectives]
     aims = f", for {text.listing(objectives)}" if objectives else ""
-    return f"{text.count(asked['trials'], 'candidate')}, proposed by {by}{aims}"
+    return f"{text.count(plan.trials, 'candidate')}, proposed by {by}{aims}"
 
 
 def _racing(history: History) -> str:
-    parts = [racing_plan(plan(history).get("racing")), racing_sentence(racing(history))]
+    parts = [
+        racing_plan(history.plan.racing if history.plan else None),
+        racing_sentence(early_stops(history)),
+    ]
     return "; ".join(part for part in parts if part)
 
 
 def _control(history: History) -> str:
-    if not plan(history).get("control"):
+    if history.plan is None or not history.plan.control:
         return ""
     trials = [result for spec, result in history.trials.values() if spec.role == "control"]
     epochs = sum(len(result.epochs) for result in trials)
     return f"{text.count(len(trials), 'training')} of networks drawn at random, {text.count(epochs, 'epoch')} in all"
 
 
-def _space(summary: dict[str, Any]) -> str:
-    if "raw_size" not in summary:
-        return str(summary.get("name", ""))
-    parts = [f"{summary.get('name')}: {summary['raw_size']:,} combinations"]
-    if summary.get("canonical_size"):
-        parts.append(f"{summary['canonical_size']:,} different networks")
-    parts.append(f"{summary.get('feasible', 0):,} within the budgets")
-    if summary.get("sha256"):
-        parts.append(f"SHA-256 of the file {str(summary['sha256'])[:16]}")
+def _space(summary: SpaceSummary) -> str:
+    parts = [
+        f"{summary.name}: {summary.raw_size:,} combinations",
+        f"{summary.canonical_size:,} different networks",
+        f"{summary.feasible:,} within the budgets",
+        f"SHA-256 of the file {summary.sha256[:16]}",
+    ]
     return ", ".join(parts)
 
 
-def _budgets(budgets: dict[str, Any]) -> str:
-    names = {"params": "parameters", "macs": "MACs"}
+def _budgets(budgets: BudgetSummary) -> str:
+    limits = (("parameters", budgets.params), ("MACs", budgets.macs), ("depth", budgets.depth))
     return ", ".join(
-        f"{text.tick(bounds[0])} to {text.tick(bounds[1])} {names.get(key, key)}"
-        for key, bounds in sorted(budgets.items(), reverse=True)
-        if bounds and None not in bounds
+        f"{text.tick(low)} to {text.tick(high)} {name}"
+        for name, (low, high) in limits
+        if low is not None and high is not None
     )
 
 
 def _commit(history: History) -> str:
-    known = [s.environment for s in history.sessions if s.environment.get("commit")]
-    return ", ".join(_distinct(f"{e['commit']}{' with local changes' if e.get('dirty') else ''}" for e in known))
+    known = [s.environment for s in history.sessions if s.environment.commit]
+    return ", ".join(_distinct(f"{e.commit}{' with local changes' if e.dirty else ''}" for e in known))
 
 
 def _versions(history: History) -> str:
     return "; ".join(
         _distinct(
-            ", ".join(f"{name} {s.environment[name]}" for name in PACKAGES if s.environment.get(name))
+            ", ".join(f"{name} {version}" for name in PACKAGES if (version := s.environment.version(name)))
             for s in history.sessions
         )
     )
@@ -173,16 +171,15 @@ def _hardware(history: History) -> str:
     return "; ".join(_distinct(_machine(s.environment) for s in history.sessions))
 
 
-def _machine(environment: dict[str, Any]) -> str:
-    parts = [str(environment["os"])] if environment.get("os") else []
-    if environment.get("cpu"):
-        cores = f", {text.count(environment['cpu_count'], 'core')}" if environment.get("cpu_count") else ""
-        parts.append(f"{environment['cpu']}{cores}")
-    if environment.get("memory_bytes"):
-        parts.append(f"{environment['memory_bytes'] / 2**30:.0f} GiB memory")
-    gpus = environment.get("gpus") or ()
-    parts.append(", ".join(str(gpu) for gpu in gpus) if gpus else "no GPU")
-    return ", ".join(parts) if environment else ""
+def _machine(environment: Environment) -> str:
+    parts = [environment.os] if environment.os else []
+    if environment.cpu:
+        cores = f", {text.count(environment.cpu_count, 'core')}" if environment.cpu_count else ""
+        parts.append(f"{environment.cpu}{cores}")
+    if environment.memory_bytes:
+        parts.append(f"{environment.memory_bytes / 2**30:.0f} GiB memory")
+    parts.append(", ".join(environment.gpus) if environment.gpus else "no GPU")
+    return ", ".join(parts) if environment != Environment() else ""
 
 
 def _devices(tables: Tables) -> str:
@@ -213,8 +210,9 @@ def _time(history: History) -> str:
 
 def _ledger(history: History) -> str:
     notes = []
-    if history.damaged:
-        notes.append(f"{text.count(history.damaged, 'damaged line')} skipped")
+    if history.damage:
+        first = text.one_line(str(history.damage[0]))
+        notes.append(f"{text.count(len(history.damage), 'damaged line')} skipped ({first})")
     if history.repeated:
         notes.append(f"{text.count(history.repeated, 'repeated result')} ignored")
     return ", ".join(notes)

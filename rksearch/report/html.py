@@ -12,11 +12,10 @@ from rksearch.report import text
 from rksearch.report.charts import axis, curves_figure, front_figure, progress_figure, shared_layout
 from rksearch.report.choices import answered, choices_html, effects_figure
 from rksearch.report.facts import facts
-from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, run_name, space, verdict
-from rksearch.report.racing import racing
+from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, verdict
 from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, Metric, columns
 from rksearch.results.fronts import BaselineRow, FrontRow
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.tables import ArchRow, Tables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
@@ -34,7 +33,7 @@ def report_html(history: History, tables: Tables, picture: str, importances: Map
     """
     from plotly.offline import get_plotlyjs  # 5 MB of text: read only where a page is written
 
-    name = escape(run_name(history))
+    name = escape(history.name)
     body = [
         _header(history, tables, name),
         _key_figures(history, tables),
@@ -88,7 +87,7 @@ def _shows_progress(tables: Tables) -> bool:
 
 
 def _header(history: History, tables: Tables, name: str) -> str:
-    described = space(history).get("description") or "Runge-Kutta networks"
+    described = (history.space and history.space.description) or "Runge-Kutta networks"
     css = "state" if history.state == "finished" else "state open"
     found = escape(" ".join(verdict(history, tables))).replace(" %", "\u00a0%")
     return (
@@ -124,7 +123,7 @@ def _key_figures(history: History, tables: Tables) -> str:
 
 def _others(history: History) -> str:
     """What became of the trainings that are not complete."""
-    counts = [(racing(history).pruned, "pruned"), (len(history.failed), "failed"), (len(history.running), "running")]
+    counts = [(len(history.pruned), "pruned"), (len(history.failed), "failed"), (len(history.running), "running")]
     shown = [f"{number} {what}" for number, what in counts if number or what != "pruned"]
     return ", ".join(shown)
 

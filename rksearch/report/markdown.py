@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 from rksearch.report import text
 from rksearch.report.choices import choices_markdown
 from rksearch.report.facts import command, facts
-from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, run_name, space, verdict
+from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, verdict
 from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, columns
 from rksearch.results.fronts import BaselineRow
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.tables import Tables
 
 
 def report_markdown(history: History, tables: Tables) -> str:
     """Verdict, picture, tables, what was run and the command that does it again."""
-    parts = [f"# {_escape(run_name(history))}"]
-    if space(history).get("description"):
-        parts.append(_escape(str(space(history)["description"])))
+    parts = [f"# {_escape(history.name)}"]
+    if history.space and history.space.description:
+        parts.append(_escape(history.space.description))
     parts.append(_escape(" ".join(verdict(history, tables))))
     if tables.items:
         parts.append("![Parameters and validation error of every network](front.svg)")

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rksearch.report import text
-from rksearch.report.racing import racing, racing_sentence
+from rksearch.report.racing import racing_sentence
+from rksearch.results.early_stops import early_stops
 from rksearch.results.fronts import BaselineRow, HypervolumeBand
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.tables import Tables
-
-
-def run_name(history: History) -> str:
-    """The name under which the run was recorded; that of its space where it has none."""
-    run = history.run or {}
-    return str(run.get("name") or run.get("space", {}).get("name") or "unnamed run")
-
-
-def plan(history: History) -> dict[str, Any]:
-    """What the run was asked to do; empty before that is recorded."""
-    return (history.run or {}).get("plan", {})
-
-
-def space(history: History) -> dict[str, Any]:
-    """The summary of the search space; empty before it is recorded."""
-    return (history.run or {}).get("space", {})
 
 
 def verdict(history: History, tables: Tables) -> list[str]:
@@ -130,7 +113,7 @@ def _membership_sentence(tables: Tables) -> list[str]:
 
 
 def _racing_sentence(history: History) -> list[str]:
-    told = racing_sentence(racing(history))
+    told = racing_sentence(early_stops(history))
     return [f"Racing stopped others early: {told}."] if told else []
 
 
@@ -161,10 +144,10 @@ def _state_sentence(history: History) -> list[str]:
 
 def reading_sentences(history: History) -> list[str]:
     """How the test set was used."""
-    tested = {test["trial"] for test in history.tests}
+    tested = {test.trial for test in history.tests}
     if not tested:
         return ["The search used the validation error only; the test set has not been read."]
-    archs = {test["arch"] for test in history.tests}
+    archs = {test.arch for test in history.tests}
     once = "once for each" if len(tested) == len(history.tests) else f"{len(history.tests)} times in all"
     sentences = [
         "The search used the validation error only. The test set was read after the search, for the candidates of the "
@@ -188,16 +171,15 @@ def reading_sentences(history: History) -> list[str]:
 def limitations(history: History, tables: Tables) -> list[str]:
     """What a reader should not conclude from this run."""
     notes = []
-    asked = plan(history)
-    recipe = asked.get("recipe", {})
-    if asked.get("train_images"):
+    plan = history.plan
+    if plan and plan.train_images:
         notes.append(
-            f"Networks were trained on a stratified subset of {asked['train_images']:,} training images: errors are "
+            f"Networks were trained on a stratified subset of {plan.train_images:,} training images: errors are "
             "higher than with all of them, and the order of architectures may differ."
         )
-    if recipe.get("epochs") and recipe["epochs"] < 100:
+    if plan and plan.recipe.epochs < 100:
         notes.append(
-            f"Training lasted {text.count(recipe['epochs'], 'epoch')}. Networks that learn slowly are at a "
+            f"Training lasted {text.count(plan.recipe.epochs, 'epoch')}. Networks that learn slowly are at a "
             "disadvantage against what a full training would show."
         )
     images = sorted({row.val_images for row in tables.trials if row.val_images})

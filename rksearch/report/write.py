@@ -16,11 +16,11 @@ from rksearch.errors import RunError
 from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
-from rksearch.report.prose import plan, run_name, space
 from rksearch.report.svg import front_svg
+from rksearch.results.codec import to_plain
 from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, csv_text
 from rksearch.results.files import write_atomically
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.tables import tables
 
 
@@ -29,8 +29,8 @@ def write_report(run_dir: Path, history: History, importances: Mapping[str, floa
 
     Args:
         run_dir: the run directory.
-        history: of its ledger.
-        importances: of each choice, by name, the share of the variance that it explains; from `search.importance`.
+        history: the history of its run.
+        importances: share of the variance that each choice explains, by name; from `rksearch.results.importances`.
 
     Returns:
         The files written: page, CSV tables, README, picture, and what was asked, where it ran, what the space holds.
@@ -55,12 +55,12 @@ def write_report(run_dir: Path, history: History, importances: Mapping[str, floa
 def derived_files(history: History, importances: Mapping[str, float] | None = None) -> dict[str, str]:
     """Content of every derived file, by name."""
     derived = tables(history)
-    picture = front_svg(derived.items, run_name(history))
+    picture = front_svg(derived.items, history.name)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {
         "run.yaml": _run_yaml(history),
         "environment.json": _json([_session(history, i) for i in range(len(history.sessions))]),
-        "space.json": _json(space(history)),
+        "space.json": _json(to_plain(history.space) if history.space else {}),
         "trials.csv": csv_text(TRIAL_METRICS, derived.trials),
         "front.csv": csv_text(ARCH_METRICS, on_front),
         "effects.csv": csv_text(EFFECT_METRICS, derived.effects),
@@ -75,7 +75,7 @@ def _session(history: History, index: int) -> dict[str, Any]:
     return {
         "start": session.start,
         "last": session.last,
-        "environment": session.environment,
+        "environment": session.environment.flat(),
         "options": session.options,
     }
 
@@ -83,10 +83,10 @@ def _session(history: History, index: int) -> dict[str, Any]:
 def _run_yaml(history: History) -> str:
     """What was asked: the plan, and the options of each launch."""
     asked = {
-        "name": run_name(history),
-        "space": space(history).get("name"),
-        "space_sha256": space(history).get("sha256"),
-        "plan": plan(history),
+        "name": history.name,
+        "space": history.space.name if history.space else None,
+        "space_sha256": history.space.sha256 if history.space else None,
+        "plan": to_plain(history.plan) if history.plan else {},
         "launches": [{"time": s.start, "options": s.options} for s in history.sessions],
     }
     return yaml.safe_dump(asked, sort_keys=False, allow_unicode=True, width=120)

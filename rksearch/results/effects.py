@@ -30,7 +30,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.arch import ArchSpec, ResidualRKNet, RKNet, parse
+from rksearch.arch import ArchSpec, Period, family_of, parse
 from rksearch.results.fronts import ArchSummary
 from rksearch.results.stats import student_quantile
 from rksearch.results.uncertainty import log_odds
@@ -149,32 +149,36 @@ class _Sample:
                 out.append((name, period, _plain(key), frozenset([key, (STAGES, period)])))
             else:
                 out.append((name, period, _plain(key), frozenset([key])))
-        return sorted(out, key=lambda c: (ORDER.index(c[0].split(",")[0]), c[1], c[0]))
+        return sorted(out, key=lambda c: (_place(c[0].split(",")[0]), c[1], c[0]))
 
 
 STAGES, TIME_STEPS, MULTIPLE, SHARE = "stages s", "time-steps r", "multiple m", "sharing"
-METHOD, GROWTH, BOTTLENECK, FAMILY, PERIODS = "method", "growth rate k", "bottleneck", "family", "periods"
-ORDER = (STAGES, TIME_STEPS, SHARE, MULTIPLE, METHOD, GROWTH, BOTTLENECK, FAMILY, PERIODS)
+METHOD, PERIODS = "method", "periods"
+ORDER = (STAGES, TIME_STEPS, SHARE, MULTIPLE, METHOD, "growth rate k", "bottleneck", "family", PERIODS)
 """In which the factors are told."""
 
 
 def factors_of(spec: ArchSpec) -> Factors:
-    """The choices that an RKNet consists of; nothing for other families."""
-    if not isinstance(spec, RKNet | ResidualRKNet):
+    """The choices that a Runge-Kutta network consists of; nothing for other families."""
+    family = family_of(spec)
+    periods = family.periods(spec)
+    if not periods:
         return {}
-    found: Factors = {(FAMILY, 0): "residual" if isinstance(spec, ResidualRKNet) else "dense"}
-    found[PERIODS, 0] = len(spec.periods)
-    if isinstance(spec, RKNet):
-        found[GROWTH, 0] = spec.growth_rate
-        found[BOTTLENECK, 0] = _yes(spec.bottleneck)
-    for number, period in enumerate(spec.periods, 1):
+    found: Factors = {(name, 0): value for name, value in family.choices(spec).items()}
+    found[PERIODS, 0] = len(periods)
+    for number, period in enumerate(periods, 1):
         found[STAGES, number] = period.s
         found[TIME_STEPS, number] = period.r
         found[SHARE, number] = _yes(period.share)
         found[METHOD, number] = str(period.solver).removeprefix("@") if period.solver else "learned"
-        if isinstance(spec, RKNet):
-            found[MULTIPLE, number] = spec.periods[number - 1].m
+        if isinstance(period, Period):
+            found[MULTIPLE, number] = period.m
     return found
+
+
+def _place(factor: str) -> int:
+    """Place of a factor in the order of the list; those that only a family from outside has come last."""
+    return ORDER.index(factor) if factor in ORDER else len(ORDER)
 
 
 def _yes(value: bool) -> str:

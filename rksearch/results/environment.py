@@ -1,4 +1,4 @@
-"""What a number was measured with: code, versions, hardware."""
+"""The environment of a measurement: code, versions, hardware."""
 
 from __future__ import annotations
 
@@ -7,40 +7,86 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import rksearch
+from rksearch.results.codec import to_plain
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "fvcore", "numpy", "scikit-learn", "pandas", "plotly")
+"""Packages whose versions are recorded."""
 
 
-def environment() -> dict[str, Any]:
-    """Commit, versions and hardware of this process's machine; importing none of the packages it names."""
-    return {
-        "rksearch": rksearch.__version__,
-        **_git(),
-        "command": ["rksearch", *sys.argv[1:]],
-        "python": platform.python_version(),
-        **{name: _version(name) for name in PACKAGES},
-        "os": platform.platform(),
-        "cpu": _cpu(),
-        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_bytes": _memory_bytes(),
-        "gpus": _gpus(),
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Code, versions and hardware.
+
+    Attributes:
+        rksearch: version of this package.
+        commit, dirty: of the checkout that the package runs from, and whether it has uncommitted changes; None for an
+            installed package.
+        command: the words of the command line.
+        python: version of Python.
+        packages: versions by package; None for one that is not installed.
+        os, cpu, cpu_count, memory_bytes: the machine.
+        gpus: names of the NVIDIA devices.
+    """
+
+    rksearch: str = ""
+    commit: str | None = None
+    dirty: bool | None = None
+    command: tuple[str, ...] = ()
+    python: str = ""
+    packages: dict[str, str | None] = field(default_factory=dict)
+    os: str = ""
+    cpu: str = ""
+    cpu_count: int | None = None
+    memory_bytes: int | None = None
+    gpus: tuple[str, ...] = ()
+
+    def version(self, name: str) -> str | None:
+        """The version of `rksearch`, `python` or a package; None where it is not recorded."""
+        own = {"rksearch": self.rksearch, "python": self.python}
+        return own.get(name) or self.packages.get(name)
+
+    def flat(self) -> dict[str, Any]:
+        """Plain values with one key per package, as files for people have them."""
+        plain = to_plain(self)
+        flat: dict[str, Any] = {}
+        for key, value in plain.items():
+            flat |= value if key == "packages" else {key: value}
+        return flat
 
 
-def _git() -> dict[str, Any]:
-    """Commit of the checkout that this package runs from; None for an installed wheel."""
+def current_environment() -> Environment:
+    """Code, versions and hardware of this process's machine; imports none of the packages that it names."""
+    commit, dirty = _git()
+    return Environment(
+        rksearch=rksearch.__version__,
+        commit=commit,
+        dirty=dirty,
+        command=("rksearch", *sys.argv[1:]),
+        python=platform.python_version(),
+        packages={name: _version(name) for name in PACKAGES},
+        os=platform.platform(),
+        cpu=_cpu(),
+        cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        memory_bytes=_memory_bytes(),
+        gpus=tuple(_gpus()),
+    )
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that this package runs from, and whether files differ from it; None for a wheel."""
     root = Path(rksearch.__file__).parent.parent
     if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
+        return None, None
     commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
     # Files that git does not know (a run's own directory, for one) change no code; edited files do.
     changed = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": bool(changed) if commit else None}
+    return commit, bool(changed) if commit else None
 
 
 def _version(package: str) -> str | None:
@@ -74,7 +120,7 @@ def _gpus() -> list[str]:
 
 
 def _output(*command: str) -> str | None:
-    """What a command prints; None when it is missing or fails."""
+    """The output of a command; None when it is missing or fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rksearch.report.choices import EFFECT_METRICS
-from rksearch.report.status import read_run
 from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, csv_text
+from rksearch.results.run_dir import read_run
 from rksearch.results.tables import tables
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rksearch.arch import parse
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.records import Role, TrialResult, TrialSpec
 from rksearch.results.stats import mean, sample_sd
 
@@ -104,7 +104,7 @@ def summarise(history: History) -> list[ArchSummary]:
             groups.setdefault(spec.arch, []).append((spec, result))
     readings: dict[str, float] = {}
     for test in history.tests:
-        readings.setdefault(test["trial"], float(test["result"]["test_error_pct"]))
+        readings.setdefault(test.trial, test.result.test_error_pct)
     final: dict[str, list[float]] = {}
     for spec, _ in history.trials.values():
         if spec.role == "final" and spec.id in readings:

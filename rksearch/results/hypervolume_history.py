@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rksearch.results.fronts import BAND, ArchSummary, Cost, Reference, interval
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 
 if TYPE_CHECKING:
     from rksearch.results.uncertainty import Draws
@@ -70,7 +70,7 @@ def progress(
 
 def _moments(history: History, roles: Sequence[str]) -> list[tuple[int, list[str]]]:
     """Epochs spent and architectures found whenever an architecture's first training was complete."""
-    searched = (history.run or {}).get("plan", {}).get("seeds", {}).get("search", 1)
+    searched = history.plan.search_seeds if history.plan else 1
     epochs, archs, out = 0, list[str](), list[tuple[int, list[str]]]()
     for spec, result in history.trials.values():
         if spec.role not in roles or spec.replicate >= searched:

@@ -10,7 +10,7 @@ import numpy as np
 from rksearch.arch import parse
 from rksearch.results.effects import Factors, factors_of
 from rksearch.results.fronts import summarise
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.uncertainty import log_odds
 
 LEAST_ARCHS = 12

@@ -1,27 +1,74 @@
-"""What is asked of a trial and what it returns: plain values that travel between driver, workers and ledger.
+"""Trials and their results: plain values that travel between driver, workers and ledger.
 
-Nothing here imports torch or Ray, so that the ledger and the report can be read anywhere.
+`rksearch.results.codec` turns them into JSON and back.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+import re
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import msgspec
 
 from rksearch.recipes.recipe import Recipe
 
 Role = Literal["baseline", "known", "candidate", "control", "final"]
-"""Why an architecture is trained: as a baseline, as a configuration of the paper, because the search chose it, in the
-random control arm, or on training and validation images together to be read against the test set."""
+"""The reason why an architecture is trained: as a baseline, as a configuration of the paper, because the search chose
+it, in the random control arm, or on training and validation images together to be read against the test set."""
 
 Status = Literal["complete", "failed", "pruned", "paused"]
-"""`pruned`: stopped for good by racing; `paused`: at an epoch from which it may go on. Neither is a final error."""
+"""`pruned`: stopped for good by racing; `paused`: at an epoch from which it may continue. Neither is a final error."""
 
+SEARCHED: tuple[Role, ...] = ("known", "candidate")
+"""Roles of trainings whose architectures may stand on the front."""
 
-OWN_SEEDS = ("control", "final")
+OWN_SEEDS: tuple[Role, ...] = ("control", "final")
 """Roles whose trainings are independent of all others of the same architecture."""
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+
+LARGEST_LOSS = 3.5e38
+"""Losses are computed in float32, so that no finite one is larger."""
+
+
+ROUNDING = 1e-6
+"""Percent by which a mean may leave 0 to 100 through rounding alone."""
+
+
+class TrialId(NamedTuple):
+    """The parts of a trial's id.
+
+    Attributes:
+        arch: canonical name.
+        own_seeds: `control` or `final` for trainings with seeds of their own, else None.
+        replicate: index of the seed.
+    """
+
+    arch: str
+    own_seeds: Role | None
+    replicate: int
+
+
+_TRIAL_ID = re.compile(rf"(.+)@({'|'.join(OWN_SEEDS)}|)(\d+)")
+
+
+def parse_trial_id(text: str) -> TrialId:
+    """The parts of an id that `TrialSpec.id` made.
+
+    Raises:
+        ValueError: it is no such id.
+    """
+    match = _TRIAL_ID.fullmatch(text)
+    if match is None:
+        raise ValueError(f"a trial id has the form ARCHITECTURE@REPLICATE, but got {text!r}")
+    role = next((role for role in OWN_SEEDS if role == match[2]), None)
+    return TrialId(match[1], role, int(match[3]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,64 +78,66 @@ class TrialSpec:
     Attributes:
         arch: canonical name of the architecture.
         dataset: name of the data set.
-        recipe: how it is trained.
+        recipe: the training recipe.
         train_images: size of the stratified subset that is trained on; None for all training images.
         replicate: 0 for the first training of an architecture, 1, 2, ... for repetitions with other seeds.
-        role: why it is trained. One of role `final` also trains on the validation images.
+        role: the reason for the training. One of role `final` also trains on the validation images.
     """
 
     arch: str
     dataset: str
     recipe: Recipe
-    train_images: int | None = None
-    replicate: int = 0
+    train_images: Count | None = None
+    replicate: Natural = 0
     role: Role = "candidate"
 
     @property
     def id(self) -> str:
-        """Unique within a run: `ResNet-20@0`; `ResNet-20@control0`, `ResNet-20@final0` are others."""
-        return f"{self.arch}@{self.role if self.role in OWN_SEEDS else ''}{self.replicate}"
+        """Unique id within a run: `ResNet-20@0`; `ResNet-20@control0` and `ResNet-20@final0` differ from it."""
+        return f"{self.arch}@{self.role if self.has_own_seeds else ''}{self.replicate}"
 
     @property
     def seed(self) -> int:
-        """A function of architecture and replicate alone (of the id, that is), never of the order of arrival."""
+        """Seed of the training: a function of the id alone, never of the order of arrival."""
         return int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:4], "big")
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_json` is the inverse."""
-        return {
-            "arch": self.arch,
-            "dataset": self.dataset,
-            "recipe": self.recipe.to_json(),
-            "train_images": self.train_images,
-            "replicate": self.replicate,
-            "role": self.role,
-        }
+    @property
+    def has_own_seeds(self) -> bool:
+        """Whether the training is independent of all others of the same architecture."""
+        return self.role in OWN_SEEDS
 
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> TrialSpec:
-        """The trial that `to_json` wrote."""
-        return cls(
-            arch=record["arch"],
-            dataset=record["dataset"],
-            recipe=Recipe.from_json(record["recipe"]),
-            train_images=record["train_images"],
-            replicate=record["replicate"],
-            role=record["role"],
-        )
+    @property
+    def is_searched(self) -> bool:
+        """Whether its architecture may stand on the front."""
+        return self.role in SEARCHED
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether its architecture is a baseline."""
+        return self.role == "baseline"
+
+    @property
+    def is_first_of_search(self) -> bool:
+        """Whether the sampler and the race learn from it."""
+        return self.replicate == 0 and self.is_searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """One pass over the training images; errors are top-1, in percent.
+    """One pass over the training images; errors are top-1, in percent. NaN stands for a number that is not finite.
 
     Attributes:
-        epoch: counted from 1.
+        epoch: index, counted from 1.
         lr: learning rate of the epoch's first step.
         train_loss, train_error_pct: running means over the epoch's augmented batches.
-        val_loss, val_error_pct: on the validation split, after the epoch.
-        train_time_s: wall time of the training pass alone, validation left out; an equal share of it where several
+        val_loss, val_error_pct: on the validation split, after the epoch; NaN where there is no validation split.
+        train_time_s: wall time of the training pass alone, without validation; an equal share of it where several
             seeds were trained together.
+        val_top5_error_pct: top-5 error on the validation split; None where it was not measured.
+        metrics: further measurements by name.
+
+    Raises:
+        ValueError: a value is out of range.
     """
 
     epoch: int
@@ -98,63 +147,69 @@ class Epoch:
     val_loss: float
     val_error_pct: float
     train_time_s: float
+    val_top5_error_pct: Percent | None = None
+    metrics: dict[str, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for name, value in (("train_error_pct", self.train_error_pct), ("val_error_pct", self.val_error_pct)):
+            if not (-ROUNDING <= value <= 100 + ROUNDING or math.isnan(value)):
+                raise ValueError(f"{name} must lie between 0 and 100, but got {value!r}")
+        for name, value in (("train_loss", self.train_loss), ("val_loss", self.val_loss)):
+            if math.isfinite(value) and abs(value) > LARGEST_LOSS:
+                raise ValueError(f"{name} must be a float32 number, but got {value!r}")
+        if not (0 <= self.train_time_s <= 1e12 or math.isnan(self.train_time_s)):
+            raise ValueError(f"train_time_s must be at least 0, but got {self.train_time_s!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """What a finished trial found.
+    """The result of a trial.
 
     Attributes:
         status: `complete` after the full number of epochs, else how it ended or stands; see `Status`.
         failure: stable label of the reason when failed (`non_finite_loss`, `out_of_memory`, `error`, ...), else None.
         message: the reason in one line when failed, else None.
-        epochs: every epoch that ran, resumed ones included.
-        params, params_paper, macs, fvcore_flops: our closed forms (see `rksearch.arch.cost`).
+        epochs: every epoch that ran, those before a pause included.
+        params, params_paper, macs, fvcore_flops: closed forms (see `rksearch.arch.cost`).
         witness: counts taken from the built model: `params` (torch), `fvcore_flops` (fvcore; None where it is not
             installed), and `agree`.
-        device, precision, threads: what it ran on.
+        device, precision, threads: the hardware and arithmetic of the training.
         compiled: whether its training steps were compiled; None where that is not known.
         compile_reason: why they were or were not, in words.
-        images: how many images were used: `train`, `val`.
+        images: numbers of images: `train`, `val`.
         split: first 16 hex digits of the SHA-256 of the split's indices.
         memory: `predicted_peak_bytes` of the training, and whether it had to `recompute` activations to fit (see
             `rksearch.training.memory`); None where it was not predicted.
-        latency_ms: of inference by batch size, `{"1": {"median_ms": ..., "iqr_ms": ..., ...}}` (see
+        latency_ms: inference latency by batch size, `{"1": {"median_ms": ..., "iqr_ms": ..., ...}}` (see
             `rksearch.training.latency`); None where it was not measured.
-        seeds_together: how many seeds of the architecture were trained as one program, this one among them; times are
-            equal shares of what all took.
+        seeds_together: number of seeds of the architecture that were trained as one program, this one included; times
+            are equal shares of the program's.
+        executed_macs: multiply-adds that the training's network executes for one image, where they differ from
+            `macs`; None where they were not counted.
+        metrics: further measurements by name.
     """
 
     status: Status
     failure: str | None = None
     message: str | None = None
     epochs: tuple[Epoch, ...] = ()
-    params: int | None = None
-    params_paper: int | None = None
-    macs: int | None = None
-    fvcore_flops: int | None = None
-    witness: dict[str, Any] = field(default_factory=dict)
+    params: Count | None = None
+    params_paper: Count | None = None
+    macs: Count | None = None
+    fvcore_flops: Count | None = None
+    witness: dict[str, int | bool | None] = field(default_factory=dict)
     device: str = ""
     precision: str = ""
-    threads: int = 0
+    threads: Natural = 0
     compiled: bool | None = None
     compile_reason: str = ""
-    images: dict[str, int] = field(default_factory=dict)
+    images: dict[str, Natural] = field(default_factory=dict)
     split: str = ""
-    memory: dict[str, Any] | None = None
-    latency_ms: dict[str, Any] | None = None
-    seeds_together: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_json` is the inverse."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name != "epochs"}
-        return {**plain, "epochs": [{name: getattr(e, name) for name in Epoch.__slots__} for e in self.epochs]}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> TrialResult:
-        """The result that `to_json` wrote; keys that a later version added are ignored."""
-        known = {k: v for k, v in record.items() if k in cls.__slots__}
-        return cls(**{**known, "epochs": tuple(Epoch(**e) for e in record["epochs"])})
+    memory: dict[str, int | bool | None] | None = None
+    latency_ms: dict[str, dict[str, float | str | None]] | None = None
+    seeds_together: Count = 1
+    executed_macs: Count | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,21 +218,16 @@ class TestResult:
 
     Attributes:
         test_error_pct: top-1 error in percent.
-        test_loss: mean cross-entropy.
-        test_images: how many images were read.
+        test_loss: mean cross-entropy; None where it is not finite.
+        test_images: number of images read.
+        test_top5_error_pct: top-5 error in percent; None where it was not measured.
+        metrics: further measurements by name.
     """
 
     __test__: ClassVar[bool] = False  # keeps pytest from taking the class for a group of tests
 
-    test_error_pct: float
-    test_loss: float
-    test_images: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_json` is the inverse."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> TestResult:
-        """The result that `to_json` wrote; keys that a later version added are ignored."""
-        return cls(**{k: v for k, v in record.items() if k in cls.__slots__})
+    test_error_pct: Percent
+    test_loss: float | None
+    test_images: Count
+    test_top5_error_pct: Percent | None = None
+    metrics: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A run's directory: where things lie in it, and the lock that keeps a second driver out."""
+"""The directory of a run: its parts, its ledger, and the lock that keeps a second driver out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 from rksearch.errors import RunError
 from rksearch.results.files import file_lock, is_locked
-from rksearch.results.ledger import FILE_NAME
+from rksearch.results.history import History, RunRecord
+from rksearch.results.ledger import FILE_NAME, Ledger
+from rksearch.results.plan import Plan
 
 
 class RunDir:
@@ -32,17 +34,6 @@ class RunDir:
     def has_ledger(self) -> bool:
         """Whether a run was ever started here."""
         return (self.path / FILE_NAME).is_file()
-
-    def require_ledger(self) -> None:
-        """Make sure that a run was started here.
-
-        Raises:
-            RunError: it was not.
-        """
-        if not self.has_ledger:
-            raise RunError(
-                f"a run directory holds {FILE_NAME}, but {self.path} has none; give the --out of an earlier run"
-            )
 
     @contextmanager
     def driver(self) -> Iterator[None]:
@@ -74,6 +65,64 @@ class RunDir:
     def clear_tune(self) -> None:
         """Remove Tune's scratch of earlier sessions."""
         shutil.rmtree(self.tune, ignore_errors=True)
+
+
+def read_run(run_dir: Path) -> History:
+    """The history of the run in a directory.
+
+    Raises:
+        RunError: no run was ever started there.
+        LedgerError: the ledger cannot be read.
+    """
+    found = RunDir(Path(run_dir))
+    require_ledger(found)
+    return Ledger(found.path).read()
+
+
+def require_ledger(run_dir: RunDir) -> None:
+    """Make sure that a run was started in a directory.
+
+    Raises:
+        RunError: none was.
+    """
+    if not run_dir.has_ledger:
+        raise RunError(
+            f"a run directory holds {FILE_NAME}, but {run_dir.path} has none; give the --out of an earlier run"
+        )
+
+
+def require_plan(history: History, run_dir: Path) -> RunRecord:
+    """The plan of a run.
+
+    Raises:
+        RunError: the record of the plan is damaged. The command that started the run records it again, and keeps
+            every finished training.
+    """
+    if history.run is not None:
+        return history.run
+    damage = f" ({history.damage[0]})" if history.damage else ""
+    command = next((" ".join(s.environment.command) for s in history.sessions if s.environment.command), None)
+    raise RunError(
+        f"a ledger must hold the plan of its run, but {run_dir / FILE_NAME} has none{damage}; give the command that "
+        f"started the run again, with --out {run_dir}: it keeps the {len(history.trials)} finished trainings"
+        + (f" (it was: {command})" if command else "")
+    )
+
+
+def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:
+    """Make sure that the trainings of a run whose plan is lost are those of another plan for it.
+
+    Raises:
+        RunError: a training has another data set, recipe or number of images.
+    """
+    for spec, _ in (*history.trials.values(), *history.paused.values()):
+        for name in ("dataset", "recipe", "train_images"):
+            found, asked = getattr(spec, name), getattr(plan, name)
+            if found != asked:
+                raise RunError(
+                    f"a run continues with the {name} of its trainings, but those of {run_dir} have {found!r} and "
+                    f"{asked!r} was asked for; choose another --out, or give the options with which the run began"
+                )
 
 
 def next_free(parent: Path, name: str) -> Path:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rksearch.arch import DenseNet, RKNet, parse
+from rksearch.arch import Period, family_of, parse
 from rksearch.data.facts import datasets
 from rksearch.results import fronts as front
 from rksearch.results.fronts import ArchSummary, BaselineRow, Cost, FrontRow, HypervolumeBand, Reference
+from rksearch.results.history import History
 from rksearch.results.hypervolume_history import Progress, progress
-from rksearch.results.ledger import History
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.stats import mean
 
@@ -31,7 +31,7 @@ class ArchRow:
         p_front, p_macs_front: the probability that it is on the front of true errors; None for baselines, and where the
             spread between seeds is not known.
         growth_rate: channels k that a layer adds.
-        m, s, r, share: per period; empty for baselines.
+        m, s, r, share: per period; empty where the family has none.
         params, params_paper, macs, fvcore_flops: counts.
         seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors.
         expected_error_pct: the median of the draws of its true error, which allow for luck; None where the spread is
@@ -176,10 +176,13 @@ def reference(history: History, items: Sequence[ArchSummary], cost: Cost) -> Ref
 
     Runs of one space therefore have the same corner; where the space is not recorded, the costliest network trained.
     """
-    space = (history.run or {}).get("space", {})
-    entry, field = ("largest", "params") if cost is front.by_params else ("most_macs", "macs")
-    known = (space.get(entry) or {}).get(field)
-    dataset = datasets.items().get(space.get("dataset", ""))
+    space = history.space
+    known = None
+    if space and cost is front.by_params:
+        known = space.largest and space.largest.params
+    elif space:
+        known = space.most_macs and space.most_macs.macs
+    dataset = datasets.items().get(space.dataset) if space else None
     return Reference(
         cost=float(known or max((cost(i) for i in items), default=1)),
         error_pct=100 * (1 - 1 / dataset.classes) if dataset else 100.0,
@@ -194,7 +197,8 @@ def _arch_row(
     expected: dict[str, float],
 ) -> ArchRow:
     spec = parse(item.arch)
-    periods = spec.periods if isinstance(spec, RKNet) else ()
+    family = family_of(spec)
+    periods = family.periods(spec)
     found = [row for row in on_params if row.item.arch == item.arch]
     return ArchRow(
         arch=item.arch,
@@ -204,8 +208,8 @@ def _arch_row(
         on_macs_front=any(row.item.arch == item.arch for row in on_macs),
         p_front=shares[0].get(item.arch),
         p_macs_front=shares[1].get(item.arch),
-        growth_rate=spec.growth_rate if isinstance(spec, RKNet | DenseNet) else None,
-        m=tuple(p.m for p in periods),
+        growth_rate=family.growth_rate(spec),
+        m=tuple(p.m for p in periods if isinstance(p, Period)),
         s=tuple(p.s for p in periods),
         r=tuple(p.r for p in periods),
         share=tuple("yes" if p.share else "no" for p in periods),
@@ -227,7 +231,7 @@ def _arch_row(
 
 def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialRow:
     last: Epoch | None = result.epochs[-1] if result.epochs else None
-    test: dict[str, Any] = next((t["result"] for t in history.tests if t["trial"] == spec.id), {})
+    test = next((t.result for t in history.tests if t.trial == spec.id), None)
     return TrialRow(
         trial=spec.id,
         arch=spec.arch,
@@ -244,13 +248,13 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         val_loss=last.val_loss if last and spec.role != "final" else None,
         train_error_pct=last.train_error_pct if last else None,
         train_loss=last.train_loss if last else None,
-        test_error_pct=test.get("test_error_pct"),
-        test_loss=test.get("test_loss"),
+        test_error_pct=test.test_error_pct if test else None,
+        test_loss=test.test_loss if test else None,
         params=result.params,
         params_paper=result.params_paper,
         macs=result.macs,
         fvcore_flops=result.fvcore_flops,
-        witness_agrees=result.witness.get("agree"),
+        witness_agrees=_flag(result.witness.get("agree")),
         train_time_s=math.fsum(e.train_time_s for e in result.epochs),
         wall_time_s=history.wall_time_s[spec.id],
         device=result.device,
@@ -260,6 +264,10 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         val_images=result.images.get("val"),
         split=result.split,
     )
+
+
+def _flag(value: object) -> bool | None:
+    return None if value is None else bool(value)
 
 
 def _curve(runs: Sequence[Sequence[Epoch]]) -> tuple[float, ...]:

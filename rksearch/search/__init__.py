@@ -1,4 +1,4 @@
-"""The search: what to train next (pure), who proposes it (Optuna), who runs it (Ray Tune).
+"""The search: the next task (agenda, racing, budgets), who proposes architectures, and who runs the tasks.
 
-Only `proposer` imports Optuna, and only `tune` and `driver` import Ray.
+Only `samplers` imports Optuna, and only `ray` imports Ray.
 """

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from rksearch.results.fronts import ArchSummary, by_macs, by_params, membership, rk_front, summarise
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.plan import Plan
-from rksearch.results.records import Role, TrialResult, TrialSpec
+from rksearch.results.records import Role, TrialResult, TrialSpec, parse_trial_id
 from rksearch.search.racing import Race, Racer, RungStandings, expected_epochs
 from rksearch.search.tasks import Phase, Proposer, Remaining, Task, first_training
 
@@ -59,11 +59,12 @@ class SearchAgenda:
         self._race = race
         self._control_proposer = control
         self._first = {*plan.baselines, *plan.known}
-        self._candidates = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.isdigit()))
+        started = [parse_trial_id(trial_id) for trial_id in history.started]
+        self._candidates = list(dict.fromkeys(t.arch for t in started if t.own_seeds is None))
         self._candidates = [arch for arch in self._candidates if arch not in self._first]
         # Their first trainings by id, until they are finished: all of them would be too many to look at each time.
         self._open = {trial.id: trial for trial in (self._trial(arch, 0) for arch in self._candidates)}
-        self._controls = list(dict.fromkeys(a for a, r in _split_ids(history.started) if r.startswith("control")))
+        self._controls = list(dict.fromkeys(t.arch for t in started if t.own_seeds == "control"))
         self._exhausted = False
         self._standings = RungStandings(race) if race else None
         # How much of the history is known: finished trials by their number, paused ones by their last results.
@@ -96,7 +97,7 @@ class SearchAgenda:
             return task
         if task := first_training(self._replicates(self._plan.baselines), history, running, together):
             return task
-        if any(task.trial.role in ("candidate", "known") and not task.trial.replicate for task in running.values()):
+        if any(task.trial.is_first_of_search for task in running.values()):
             return None  # the front may still change
         return self._refine(history, running, together)
 
@@ -276,7 +277,7 @@ class SearchAgenda:
         return max(self._plan.search_seeds, self._plan.final_seeds)
 
     def _is_extra(self, spec: TrialSpec) -> bool:
-        return spec.replicate >= self._first_extra and spec.role in ("candidate", "known")
+        return spec.replicate >= self._first_extra and spec.is_searched
 
     def _extra_trainings(self, history: History) -> int:
         """Trainings beyond those of the search and those that every member of the front gets."""
@@ -317,9 +318,3 @@ class SearchAgenda:
             replicate=replicate,
             role=role or own,
         )
-
-
-def _split_ids(ids: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for trial_id in ids:
-        arch, _, replicate = trial_id.rpartition("@")
-        yield arch, replicate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.racing import Race
@@ -25,7 +25,9 @@ def search_agenda(space: Space, plan: Plan) -> Callable[[History], SearchAgenda]
         race = Race(plan.racing, smallest=space.smallest.params, largest=space.largest.params)
     proposer = _proposer(space, plan, plan.sampler, seed=plan.sampler_seed, start=plan.start)
     for item in plan.imported:
-        proposer.add_imported(item.arch, item.values)
+        values = tuple(value for value in item.values if value is not None)
+        if len(values) == len(item.values):  # an older version imported trainings that lack an objective
+            proposer.add_imported(item.arch, values)
     control = _proposer(space, plan, "random", seed=plan.sampler_seed + 1) if plan.control else None
 
     def agenda(history: History) -> SearchAgenda:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rksearch.errors import RunError
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.search.tasks import Phase
 
 SEARCH_SHARE = 0.8

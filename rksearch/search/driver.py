@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
-from rksearch.results.codec import from_plain, to_plain
-from rksearch.results.environment import environment
-from rksearch.results.ledger import Follower, History, Ledger
+from rksearch.results.codec import to_plain
+from rksearch.results.environment import current_environment
+from rksearch.results.history import History, RunRecord
+from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
-from rksearch.results.run_dir import RunDir
-from rksearch.results.schema1 import downgraded_plan, upgraded_plan
+from rksearch.results.run_dir import RunDir, require_ledger, require_plan, require_same_trials
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.final import FinalAgenda, finalists
@@ -143,10 +143,11 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
         history = launch.refresh()
         if history.run is not None:
             _require_same(history.run, space, plan, launch.run_dir)
-        if history.run is None or _plan_of(history.run) != plan:
-            launch.ledger.write_run(
-                name=launch.run_dir.path.name, space=space.to_json(), plan=downgraded_plan(to_plain(plan))
-            )
+        else:
+            require_same_trials(history, plan, launch.run_dir.path)
+        if history.run is None or history.run.plan != plan:
+            summary = space.summary()
+            launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan)
         return _search(launch, space, plan)
 
 
@@ -156,30 +157,24 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     Raises:
         RunError: it holds none.
     """
-    launch.run_dir.require_ledger()
+    require_ledger(launch.run_dir)
     history = launch.refresh()
-    if history.run is None:
-        raise RunError(f"a ledger begins with its run, but that of {launch.run_dir.path} is damaged; start a new run")
-    space = parse_space(history.run["space"]["yaml"], name=history.run["space"]["name"])
-    return history, space, _plan_of(history.run)
+    begun = require_plan(history, launch.run_dir.path)
+    return history, parse_space(begun.space.yaml, name=begun.space.name), begun.plan
 
 
-def _plan_of(record: Mapping[str, Any]) -> Plan:
-    return from_plain(Plan, upgraded_plan(record["plan"]))
-
-
-def _require_same(begun: Mapping[str, Any], space: Space, plan: Plan, run_dir: RunDir) -> None:
+def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -> None:
     """Make sure that space and plan are those that the run began with; only numbers of trainings may change.
 
     Raises:
         RunError: they are not.
     """
-    if begun["space"]["sha256"] != space.definition.sha256:
+    if begun.space.sha256 != space.definition.sha256:
         raise RunError(
             f"a run keeps the space it began with, but {run_dir.path} began with another text of "
-            f"{begun['space']['name']!r}; choose another --out, or continue it with `rksearch resume`"
+            f"{begun.space.name!r}; choose another --out, or continue it with `rksearch resume`"
         )
-    before, now = to_plain(_plan_of(begun)), to_plain(plan)
+    before, now = to_plain(begun.plan), to_plain(plan)
     for key, value in before.items():
         if key not in ("trials", "replicates") and now[key] != value:
             raise RunError(
@@ -238,7 +233,7 @@ def _begin_session(launch: _Launch, plan: Plan) -> Execution:
     load_images(dataset(plan.dataset), data_dir, download=resources.download)
     if resources.storage:
         require_storage(resources.storage)
-    launch.ledger.write_session(environment=environment(), options=resources.options())
+    launch.ledger.write_session(environment=current_environment(), options=resources.options())
     return Execution(
         work_dir=str(launch.run_dir.work),
         data_dir=str(data_dir),
@@ -267,4 +262,4 @@ def mirror_address(history: History, storage: str | None) -> str | None:
     if storage is None or history.run is None or not history.sessions:
         return None
     began = history.sessions[0].start.replace("-", "").replace(":", "")
-    return f"{storage.rstrip('/')}/{history.run['name']}-{began}"
+    return f"{storage.rstrip('/')}/{history.run.name}-{began}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
-from rksearch.results.ledger import History
+from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.results.records import TrialSpec
 from rksearch.search.tasks import Phase, Remaining, Task, first_training
@@ -59,18 +59,14 @@ class FinalAgenda:
         ]
 
     def _readings(self, history: History) -> list[Task]:
-        read = {test["trial"] for test in history.tests}
+        read = {test.trial for test in history.tests}
         wanted = {trial.id for trial in self._fresh_trainings()}
         found = []
         for trial, result in history.trials.values():
-            chosen = trial.id in wanted if self._fresh else trial.arch in self._archs and _of_the_search(trial)
+            chosen = trial.id in wanted if self._fresh else trial.arch in self._archs and not trial.has_own_seeds
             if chosen and result.status == "complete" and trial.id not in read:
                 found.append(Task("test", trial))
         return found
-
-
-def _of_the_search(trial: TrialSpec) -> bool:
-    return trial.role not in ("control", "final")
 
 
 def finalists(history: History) -> list[str]:

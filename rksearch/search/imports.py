@@ -8,9 +8,8 @@ from pathlib import Path
 
 from rksearch.arch import parse
 from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
-from rksearch.results.ledger import Ledger
 from rksearch.results.plan import ImportedObservation, Plan
-from rksearch.results.run_dir import RunDir
+from rksearch.results.run_dir import read_run
 from rksearch.search.objectives import objective, values_of
 from rksearch.space import Space
 
@@ -30,9 +29,7 @@ def imported(directories: Sequence[Path], space: Space, settings: Plan) -> tuple
     observations: list[ImportedObservation] = []
     objectives = [objective(name) for name in settings.objectives]
     for directory in directories:
-        run_dir = RunDir(directory)
-        run_dir.require_ledger()
-        history = Ledger(run_dir.path).read()
+        history = read_run(directory)
         items = summarise(history)
         front = [item.arch for cost in (by_params, by_macs) for item in rk_front(items, cost=cost)]
         start |= dict.fromkeys(arch for arch in front if parse(arch) in space)
@@ -42,9 +39,11 @@ def imported(directories: Sequence[Path], space: Space, settings: Plan) -> tuple
                 settings.recipe,
                 settings.train_images,
             )
-            first = spec.replicate == 0 and spec.role in ("known", "candidate") and result.status == "complete"
+            first = spec.is_first_of_search and result.status == "complete"
             if same and first and parse(spec.arch) in space:
                 values = values_of(spec, result, objectives)
                 if all(map(math.isfinite, values)):  # another run may not have measured what this one minimises
-                    observations.append(ImportedObservation(arch=spec.arch, values=values, run=run_dir.path.name))
+                    observations.append(
+                        ImportedObservation(arch=spec.arch, values=values, run=directory.absolute().name)
+                    )
     return list(start), observations

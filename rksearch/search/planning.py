@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from rksearch.recipes.shipped import recipe
-from rksearch.results.plan import ImportedObservation, Plan, RacingRule
+from rksearch.results.plan import ImportedObservation, Plan, RacingRule, Rank
 from rksearch.search.objectives import objective
 from rksearch.space import RacingPlan, SpaceDefinition
 from rksearch.space.plan import checked_objectives
@@ -93,4 +94,5 @@ def racing_rule(shares: RacingPlan, epochs: int) -> RacingRule | None:
     rungs = sorted({round(share * epochs) for share in shares.rungs} & set(range(1, epochs)))
     if not rungs:
         return None
-    return RacingRule(rungs=tuple(rungs), keep=shares.keep, bands=shares.bands, rank=shares.rank)
+    # RacingRule checks the rank.
+    return RacingRule(rungs=tuple(rungs), keep=shares.keep, bands=shares.bands, rank=cast(Rank, shares.rank))

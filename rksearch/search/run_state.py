@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rksearch.errors import RunAborted
-from rksearch.results.ledger import Follower, History, Ledger
+from rksearch.results.codec import from_plain
+from rksearch.results.history import History
+from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.search.budget import TimeBudget
 from rksearch.search.reservations import Reservations
@@ -108,12 +110,12 @@ class RunState:
         if task.action == "test":
             if "result" not in outcome:
                 raise RunAborted(f"{task.trial.id} could not be tested: {outcome['message']}; resume to try again")
-            self.ledger.write_test(task.trial, TestResult.from_json(outcome["result"]).to_json())
+            self.ledger.write_test(task.trial, from_plain(TestResult, outcome["result"]))
         elif "message" in outcome and place.trials > 1:
             # It is not known which of them killed the worker.
             self.ledger.write_retry(task.trial.id, str(outcome["message"]))
         else:
-            result = TrialResult.from_json(outcome["result"]) if "result" in outcome else _died(outcome["message"])
+            result = from_plain(TrialResult, outcome["result"]) if "result" in outcome else _died(outcome["message"])
             self._trained(task, result, wall_time_s, place)
         self.history = self._follower.refresh()
 

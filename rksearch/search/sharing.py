@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from rksearch.arch import draws_numbers, parse
+from rksearch.arch import draws_random_numbers, parse
 from rksearch.arch.cost import cost
 from rksearch.errors import RksearchError
+from rksearch.results.events import SharingMeasured
 from rksearch.space import Space
 
 logger = logging.getLogger(__name__)
@@ -73,15 +74,16 @@ class Sharing:
         """Number of seeds to train as one program: one unless more beat the best number of separate trials."""
         return fewest_worthwhile({1: self.images_per_s[self.trials_per_gpu], **self.together})
 
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {
-            "training": asdict(self.training),
-            "images_per_s": _named(self.images_per_s),
-            "together": _named(self.together),
-            "trials_per_gpu": self.trials_per_gpu,
-            "seeds_together": self.seeds_together,
-        }
+    @property
+    def measured(self) -> SharingMeasured:
+        """The event for the ledger."""
+        return SharingMeasured(
+            training=asdict(self.training),
+            images_per_s=_named(self.images_per_s),
+            together=_named(self.together),
+            trials_per_gpu=self.trials_per_gpu,
+            seeds_together=self.seeds_together,
+        )
 
 
 def _named(rates: Mapping[int, float]) -> dict[str, float]:
@@ -131,7 +133,7 @@ def measure(training: TypicalTraining) -> Sharing:
 
     alone = rate_of(Arrangement())
     apart = _while_worth_it(COUNTS, alone, lambda count: rate_of(Arrangement(processes=count)))
-    counts = () if draws_numbers(arch) else [count for count in COUNTS if count <= training.seeds]
+    counts = () if draws_random_numbers(arch) else [count for count in COUNTS if count <= training.seeds]
     together = _while_worth_it(counts, alone, lambda count: rate_of(Arrangement(seeds=count)))
     return Sharing(training=training, images_per_s={1: alone, **apart}, together=together)
 

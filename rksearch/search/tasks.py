@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, Protocol
 
-from rksearch.arch import draws_numbers, parse
-from rksearch.results.ledger import History
+from rksearch.arch import draws_random_numbers, parse
+from rksearch.results.history import History
 from rksearch.results.records import Role, TrialResult, TrialSpec
 
 
@@ -59,7 +59,7 @@ def first_training(
         return None
     if first.id in history.retried:
         return Task("train", first, alone=True)
-    if together == 1 or draws_numbers(parse(first.arch)):
+    if together == 1 or draws_random_numbers(parse(first.arch)):
         return Task("train", first)
     seeds = (t for t in waiting if replace(t, replicate=first.replicate) == first and t.id not in history.retried)
     return Task("train", first, beside=tuple(islice(seeds, together - 1)))

@@ -1,11 +1,20 @@
-"""Search spaces: YAML files that state choices and budgets, and the exact set of architectures that they allow."""
+"""Search spaces: YAML files that state choices and budgets, and the exact set of architectures that they allow.
 
-from rksearch.space.counting.member import Member, Priced
-from rksearch.space.definition import CountRange, PeriodChoices, SpaceDefinition
-from rksearch.space.plan import RacingPlan, SearchPlan
-from rksearch.space.shipped import load_space, shipped_spaces
-from rksearch.space.space import Space, parse_space
-from rksearch.space.text import describe_space
+The names here are loaded when they are first used: what only reads a ledger needs `rksearch.space.summary` alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rksearch.space.counting.member import Member, Priced
+    from rksearch.space.definition import CountRange, PeriodChoices, SpaceDefinition
+    from rksearch.space.plan import RacingPlan, SearchPlan
+    from rksearch.space.shipped import load_space, shipped_spaces
+    from rksearch.space.space import Space, parse_space
+    from rksearch.space.text import describe_space
 
 __all__ = [
     "CountRange",
@@ -21,3 +30,24 @@ __all__ = [
     "parse_space",
     "shipped_spaces",
 ]
+
+_MODULES = {
+    "CountRange": "definition",
+    "Member": "counting.member",
+    "PeriodChoices": "definition",
+    "Priced": "counting.member",
+    "RacingPlan": "plan",
+    "SearchPlan": "plan",
+    "Space": "space",
+    "SpaceDefinition": "definition",
+    "describe_space": "text",
+    "load_space": "shipped",
+    "parse_space": "space",
+    "shipped_spaces": "shipped",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from rksearch.arch import ArchSpec, ResidualRKNet, Solver, Steps, parse
+from rksearch.arch import ArchSpec, Solver, Steps
 from rksearch.arch.equivalence import canonical_steps
+from rksearch.arch.period import read_solver
+from rksearch.arch.reader import Reader
 from rksearch.arch.tableaux import tableau
 from rksearch.data.facts import Dataset
 from rksearch.recipes.recipe import Recipe
@@ -77,10 +79,12 @@ def solver_of(method: str) -> Solver | None:
     """
     if method == LEARNED:
         return None
-    stages = tableau(method.partition("+")[0]).reduced().stages
-    spec = parse(f"RKNet-Res-{stages}x1@{method}")
-    assert isinstance(spec, ResidualRKNet)
-    return spec.periods[0].solver
+    tableau(method.partition("+")[0])  # an unknown name has an error of its own
+    reader = Reader(method)
+    solver = read_solver(reader)
+    if reader.at != len(method):
+        reader.fail("expected the end of the method")
+    return solver
 
 
 def _order(steps: Steps) -> tuple[int, int, bool, str]:

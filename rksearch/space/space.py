@@ -11,15 +11,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.arch import ArchSpec, cost, parse
-from rksearch.arch.equivalence import canonical
+from rksearch.arch import ArchSpec, canonical, cost, parse
 from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
 from rksearch.space.counting.member import Member, Priced
 from rksearch.space.counting.members import members_of
 from rksearch.space.definition import SpaceDefinition
 from rksearch.space.format.document import Entry
-from rksearch.space.format.reading import depth_of, read_definition
+from rksearch.space.format.reading import read_definition
 from rksearch.space.summary import SpaceSummary
 
 
@@ -106,7 +105,7 @@ class Space:
         counts = cost.layout_cost(net)
         raise SpaceError(
             f"{self.name}: {spec} is over or under budget: params {counts.params:,} must be {self.definition.params}, "
-            f"MACs {counts.macs:,} must be {self.definition.macs} and depth {depth_of(net)} must be "
+            f"MACs {counts.macs:,} must be {self.definition.macs} and depth {cost.depth_of(net.rows)} must be "
             f"{self.definition.depth}"
         )
 
@@ -252,7 +251,7 @@ class Space:
             "most_macs": self.most_macs._asdict(),
             "baselines": [str(spec) for spec in definition.baselines],
             "known": [str(spec) for spec in definition.known],
-            "recipe": definition.recipe.to_json(),
+            "recipe": msgspec.json.decode(msgspec.json.encode(definition.recipe)),  # tuples as lists
             "train_images": definition.train_images,
             "trials": definition.trials,
             "seeds": {"search": definition.search_seeds, "final": definition.final_seeds},

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rksearch.arch import ArchSpec, draws_numbers, parse
+from rksearch.arch import ArchSpec, draws_random_numbers, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.arch.layout import layout
 from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches, batch_bounds, full_batch_images
@@ -31,6 +31,7 @@ from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.models.witness import witness
 from rksearch.recipes.recipe import Recipe
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.compiling import Choice, choose
@@ -198,7 +199,7 @@ def largest_group(inputs: SharedInputs, specs: Sequence[TrialSpec], execution: E
 
     All, or half of them, or half of these, down to one.
     """
-    count = 1 if draws_numbers(inputs.arch) else len(specs)
+    count = 1 if draws_random_numbers(inputs.arch) else len(specs)
     available_bytes = _available_bytes(execution, inputs.device)
     while count > 1:
         try:
@@ -243,7 +244,7 @@ class Training:
         self._known = TrialResult(status="paused")
         saved = next(store.newest_first(), None)
         if saved is not None and "result" in saved.state:
-            self.result, self.weights = TrialResult.from_json(saved.state["result"]), saved.state["model"]
+            self.result, self.weights = from_plain(TrialResult, saved.state["result"]), saved.state["model"]
 
     @property
     def ran_out_of_memory(self) -> bool:
@@ -345,7 +346,7 @@ class Training:
         assert trainer is not None
         state = trainer.state_dict()
         if trainer.done:
-            state["result"] = self._completed(trainer).to_json()
+            state["result"] = to_plain(self._completed(trainer))
         self._store.save(state)
         if on_epoch is not None:
             on_epoch(self.spec, trainer.epochs[-1])

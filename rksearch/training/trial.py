@@ -16,8 +16,9 @@ from rksearch.data.facts import dataset
 from rksearch.data.images import load_images
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
+from rksearch.results.codec import to_plain
 from rksearch.results.files import file_lock
-from rksearch.results.records import OWN_SEEDS, Epoch, TestResult, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.device import resolve_device, resolve_precision
 from rksearch.training.execution import Execution
@@ -171,8 +172,8 @@ def _identity(spec: TrialSpec) -> dict[str, Any]:
 
     Roles whose trainings have seeds or images of their own are distinguished by the id.
     """
-    same = {key: value for key, value in spec.to_json().items() if key != "role"}
-    return {**same, "id": spec.id} if spec.role in OWN_SEEDS else same
+    same = {key: value for key, value in to_plain(spec).items() if key != "role"}
+    return {**same, "id": spec.id} if spec.has_own_seeds else same
 
 
 def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> CheckpointStore:

@@ -6,16 +6,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rksearch.arch import parse
-from rksearch.arch.cost import (
-    areas,
-    cost,
-    head_cost,
-    layout_cost,
-    network_cost,
-    period_cost,
-    stem_cost,
-    transition_cost,
-)
+from rksearch.arch.closed_forms import areas, head_cost, network_cost, period_cost, stem_cost, transition_cost
+from rksearch.arch.cost import cost, layout_cost
 from rksearch.arch.image import image_shape
 from rksearch.arch.layout import layout
 from rksearch.data.facts import dataset

@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from rksearch.arch import parse
 from rksearch.arch.drawing import MOST_SHOWN, draw
-from rksearch.arch.families.catalogue import FAMILIES
+from rksearch.arch.families import FAMILIES
 from rksearch.cli.main import cli
 from rksearch.data.facts import dataset
 

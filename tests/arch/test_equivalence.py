@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rksearch.arch import Solver, parse
+from rksearch.arch import Solver, canonical, parse
 from rksearch.arch.cost import cost
-from rksearch.arch.equivalence import canonical
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import dataset
 from rksearch.errors import SpaceError, SpecError

@@ -25,9 +25,11 @@ from rksearch.bench.replay.strategies import SLOW, Setup, chosen_strategies, str
 from rksearch.bench.replay.synthetic import synthetic_table
 from rksearch.bench.replay.table import Table, load_table, table_of
 from rksearch.errors import RunError
+from rksearch.results.codec import from_plain
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.space import Space, parse_space
+from rksearch.space.summary import SpaceSummary
 from tests.helpers.command_line import rksearch, rksearch_json
 
 SPACE = """
@@ -58,15 +60,12 @@ def conditions(seed: int = 0, trainings: int = 12, slots: int = 2) -> Conditions
 
 def write_run(directory: Path, of: Table, *, without: int = 0, yaml: str = SPACE) -> Ledger:
     """A run's ledger that holds the table, the last replicate first, and lacks so many members."""
-    from rksearch.recipes.recipe import Recipe
 
     ledger = Ledger(directory, clock=lambda: "2026-01-01T00:00:00Z")
-    ledger.write_run(name="tests", space={**of.space.to_json(), "yaml": yaml}, plan=dict(of.plan))
+    ledger.write_run(name="tests", space=from_plain(SpaceSummary, {**of.space.to_json(), "yaml": yaml}), plan=of.plan)
     for arch, member in sorted(of.members.items())[without:]:
         for replicate in reversed(range(len(member.trainings))):
-            spec = TrialSpec(
-                arch=arch, dataset="digits", recipe=Recipe.from_json(of.plan["recipe"]), replicate=replicate
-            )
+            spec = TrialSpec(arch=arch, dataset="digits", recipe=of.plan.recipe, replicate=replicate)
             ledger.write_trial(spec, member.trainings[replicate], wall_time_s=1.0)
     return ledger
 
@@ -346,11 +345,10 @@ def test_stock_ray_is_driven_as_tune_drives_it() -> None:
 def test_a_ledger_in_memory_tells_what_the_one_on_disk_tells(tmp_path: Path) -> None:
     of = table()
     disk, memory = Ledger(tmp_path), MemoryLedger()
-    from rksearch.recipes.recipe import Recipe
 
     rng = random.Random(0)
     for arch, member in list(of.members.items())[:8]:
-        spec = TrialSpec(arch=arch, dataset="digits", recipe=Recipe.from_json(of.plan["recipe"]))
+        spec = TrialSpec(arch=arch, dataset="digits", recipe=of.plan.recipe)
         result = member.trainings[0]
         paused = replace(result, status="paused", epochs=result.epochs[:2])
         ends = rng.random() < 0.5

@@ -11,10 +11,13 @@ from typing import Any
 
 from rksearch.arch import Period, RKNet
 from rksearch.recipes.shipped import recipe
+from rksearch.results.environment import Environment
 from rksearch.results.fronts import ArchSummary, rk_front, summarise
 from rksearch.results.ledger import Ledger
-from rksearch.results.records import Epoch, Role, TrialResult, TrialSpec
+from rksearch.results.plan import Plan
+from rksearch.results.records import Epoch, Role, TestResult, TrialResult, TrialSpec
 from rksearch.results.stats import mean, sample_sd
+from rksearch.space.summary import BudgetSummary, MemberSummary, SpaceSummary
 
 BASELINES = ("ResNet-8", "DenseNet-13-k8", "DenseNet-BC-22-k8", "DenseNet-BC-40-k6")
 KNOWN = ("RKNet-BC-k8-m2_4_6-1x2_1x2_1x1",)
@@ -83,7 +86,7 @@ def complete(
                 epoch=e + 1,
                 lr=0.1 * (1 - e / epochs),
                 train_loss=error / 30 + 0.1,
-                train_error_pct=error + 2,
+                train_error_pct=min(100.0, error + 2),
                 val_loss=error / 32 + 0.1,
                 val_error_pct=error,
                 train_time_s=seconds / epochs,
@@ -116,54 +119,65 @@ def pruned(val_error_pct: float, *, params: int = 50_000, epochs: int = 2) -> Tr
     return replace(whole, status="pruned", epochs=whole.epochs[:epochs])
 
 
-def space_record() -> dict[str, Any]:
-    return {
-        "name": "cifar10_small",
-        "description": "Small Runge-Kutta networks on CIFAR-10",
-        "dataset": "cifar10",
-        "yaml": "description: Small Runge-Kutta networks on CIFAR-10\ndataset: cifar10\ngrowth_rate: [4, 6, 8]\n",
-        "sha256": "ab" * 32,
-        "raw_size": 124_416,
-        "canonical_size": 98_304,
-        "feasible": 40_511,
-        "rejected": {"params_high": 3_000, "macs_high": 54_793},
-        "budgets": {"params": [10_000, 150_000], "macs": [1_500_000, 12_000_000]},
-        "smallest": {"name": KNOWN[0], "params": 10_034, "macs": 1_600_000},
-        "largest": {"name": KNOWN[0], "params": 149_810, "macs": 11_900_000},
-    }
+def space_record(**changes: Any) -> SpaceSummary:
+    """Facts about a space of the run."""
+    smallest = MemberSummary(name=KNOWN[0], params=10_034, macs=1_600_000)
+    found = SpaceSummary(
+        name="cifar10_small",
+        description="Small Runge-Kutta networks on CIFAR-10",
+        dataset="cifar10",
+        yaml="description: Small Runge-Kutta networks on CIFAR-10\ndataset: cifar10\ngrowth_rate: [4, 6, 8]\n",
+        sha256="ab" * 32,
+        raw_size=124_416,
+        canonical_size=98_304,
+        feasible=40_511,
+        rejected={"params_high": 3_000, "macs_high": 54_793},
+        budgets=BudgetSummary(params=(10_000, 150_000), macs=(1_500_000, 12_000_000)),
+        smallest=smallest,
+        largest=MemberSummary(name=KNOWN[0], params=149_810, macs=11_900_000),
+    )
+    return replace(found, **changes)
 
 
-def plan_record() -> dict[str, Any]:
-    return {
-        "trials": 24,
-        "seeds": {"search": 1, "final": 3},
-        "recipe": recipe("short", epochs=8).to_json(),
-        "train_images": 10_000,
-        "baselines": list(BASELINES),
-        "known": list(KNOWN),
-        "sampler": {"name": "tpe", "seed": 0},
-    }
+def plan_record(**changes: Any) -> Plan:
+    """The plan of the run."""
+    found = Plan(
+        dataset="cifar10",
+        recipe=recipe("short", epochs=8),
+        train_images=10_000,
+        baselines=BASELINES,
+        known=KNOWN,
+        trials=24,
+        search_seeds=1,
+        final_seeds=3,
+        objectives=("val_error_pct", "params"),
+        sampler="tpe",
+        sampler_seed=0,
+    )
+    return replace(found, **changes)
 
 
-def environment_record() -> dict[str, Any]:
-    return {
-        "rksearch": "0.1.0",
-        "commit": "0123456789abcdef0123456789abcdef01234567",
-        "dirty": False,
-        "command": "rksearch run --space cifar10_small --data-dir data",
-        "python": "3.11.7",
-        "torch": "2.9.1",
-        "torchvision": "0.24.1",
-        "ray": "2.60.0",
-        "optuna": "5.0.0",
-        "fvcore": "0.1.5.post20221221",
-        "numpy": "2.3.0",
-        "os": "Linux 6.1",
-        "cpu": "Some CPU",
-        "cpu_count": 2,
-        "memory_bytes": 8 * 2**30,
-        "gpus": [],
-    }
+def environment_record() -> Environment:
+    """The environment of the run's session."""
+    return Environment(
+        rksearch="0.1.0",
+        commit="0123456789abcdef0123456789abcdef01234567",
+        dirty=False,
+        command=("rksearch", "run", "--space", "cifar10_small", "--data-dir", "data"),
+        python="3.11.7",
+        packages={
+            "torch": "2.9.1",
+            "torchvision": "0.24.1",
+            "ray": "2.60.0",
+            "optuna": "5.0.0",
+            "fvcore": "0.1.5.post20221221",
+            "numpy": "2.3.0",
+        },
+        os="Linux 6.1",
+        cpu="Some CPU",
+        cpu_count=2,
+        memory_bytes=8 * 2**30,
+    )
 
 
 def begin(run_dir: Path, name: str = "cifar10_small_cpu") -> Ledger:
@@ -236,7 +250,7 @@ def full_run(run_dir: Path, number: int = 24) -> Ledger:
             if asked.id not in results:
                 continue
             error = results[asked.id][1].epochs[-1].val_error_pct + rng.gauss(0.3, 0.4)
-            outcome = {"test_error_pct": round(error, 2), "test_loss": error / 32, "test_images": 10_000}
+            outcome = TestResult(test_error_pct=round(error, 2), test_loss=error / 32, test_images=10_000)
             ledger.write_test(asked, outcome)
     ledger.write_end("finished")
     return ledger

@@ -10,6 +10,7 @@ from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
+from rksearch.results.codec import to_plain
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Epoch, Role, Status, TrialResult, TrialSpec
@@ -109,7 +110,7 @@ def outcome(task: Task) -> dict[str, Any]:
         error = error_pct(task.trial, task.trial.recipe.epochs)
         return {"result": {"test_error_pct": error + 0.5, "test_loss": 1.0, "test_images": 599}}
     if fails(task.trial):
-        return {"result": TrialResult(status="failed", failure="non_finite_loss", message="loss is nan").to_json()}
+        return {"result": to_plain(TrialResult(status="failed", failure="non_finite_loss", message="loss is nan"))}
     counted = cost(parse(task.trial.arch), dataset(task.trial.dataset))
     epochs = tuple(
         Epoch(
@@ -124,7 +125,7 @@ def outcome(task: Task) -> dict[str, Any]:
         for n in range(1, task.epochs + 1)
     )
     status: Status = "complete" if len(epochs) == task.trial.recipe.epochs else "paused"
-    return {"result": TrialResult(status=status, epochs=epochs, **counted._asdict()).to_json()}
+    return {"result": to_plain(TrialResult(status=status, epochs=epochs, **counted._asdict()))}
 
 
 def work(state: RunState, slots: int = 2, stop_after: int | None = None) -> list[Task]:

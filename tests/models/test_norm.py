@@ -12,9 +12,11 @@ from torch.nn import functional as F
 from rksearch.arch import parse
 from rksearch.data.facts import dataset
 from rksearch.models import build
-from rksearch.models.blocks import DenseBlock, DenseLayer, TimeStep
+from rksearch.models.blocks import DenseLayer
+from rksearch.models.densenet import DenseBlock
 from rksearch.models.kernels.norm import BatchNorm, joined, statistics_of
 from rksearch.models.recompute import recompute
+from rksearch.models.rknet import TimeStep
 from rksearch.training.memory import activation_bytes
 from tests.helpers.measured import measure_step
 from tests.helpers.trainings import needs_compiler

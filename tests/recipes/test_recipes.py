@@ -8,6 +8,7 @@ import pytest
 from rksearch.errors import SpaceError
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import parse_recipe, recipe, recipes
+from rksearch.results.codec import from_plain, to_plain
 
 SGD = {
     "batch_size": 64,
@@ -26,7 +27,7 @@ def test_the_shipped_recipes_are_those_of_every_result_so_far() -> None:
         "short": {"name": "short", "epochs": 30, "schedule": "cosine", "warmup": 0.1, **SGD},
     }
     for own in recipes().values():
-        assert Recipe.from_json(own.to_json()) == own
+        assert from_plain(Recipe, to_plain(own)) == own
         assert [type(value) for value in asdict(own).values()] == [
             str, int, int, float, str, tuple, float, float, bool, float, bool
         ]  # fmt: skip

@@ -21,17 +21,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rksearch.errors import RunError
-from rksearch.report import axes, format_status, read_run, status, text, write_report
+from rksearch.report import axes, format_status, status_json, text, write_report
 from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.facts import command, facts
 from rksearch.report.prose import limitations, reading_sentences, verdict
 from rksearch.report.svg import front_svg
+from rksearch.results.codec import from_plain
 from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, Metric, csv_text
 from rksearch.results.effects import Effect
 from rksearch.results.files import write_atomically
 from rksearch.results.fronts import membership, rk_front, summarise
 from rksearch.results.ledger import FILE_NAME, Ledger
-from rksearch.results.records import Role
+from rksearch.results.plan import Plan, RacingRule
+from rksearch.results.records import Role, TestResult
+from rksearch.results.run_dir import read_run
+from rksearch.results.status import run_status
 from rksearch.results.tables import ArchRow, TrialRow, tables
 from tests.helpers.ledgers import (
     BASELINES,
@@ -67,8 +71,16 @@ VOID = {"meta", "input", "br"}
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "full"
     full_run(path)
-    write_report(path, read_run(path))
+    write_report(path, Ledger(path).read())
     return path
+
+
+def status(path: Path) -> dict[str, Any]:
+    return status_json(run_status(read_run(path)))
+
+
+def shown(path: Path) -> str:
+    return format_status(run_status(read_run(path)))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -126,7 +138,10 @@ def test_the_same_ledger_gives_the_same_bytes_anywhere(run_dir: Path, tmp_path: 
     other = tmp_path / "elsewhere"
     other.mkdir()
     (other / FILE_NAME).write_bytes((run_dir / FILE_NAME).read_bytes())
-    code = "import sys; from rksearch.report import *; write_report(sys.argv[1], read_run(sys.argv[1]))"
+    code = (
+        "import sys; from pathlib import Path; from rksearch.report import *; "
+        "from rksearch.results.run_dir import read_run; path = Path(sys.argv[1]); write_report(path, read_run(path))"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
     subprocess.run([sys.executable, "-c", code, str(other)], check=True, env=environment)
     assert {p.name for p in other.iterdir()} == FILES | {FILE_NAME}
@@ -152,7 +167,7 @@ def test_a_report_that_cannot_be_written_keeps_the_old_one(run_dir: Path, tmp_pa
     (tmp_path / FILE_NAME).write_bytes((run_dir / FILE_NAME).read_bytes())
     (tmp_path / "run.yaml").mkdir()
     with pytest.raises(RunError, match="must be writable"):
-        write_report(tmp_path, read_run(tmp_path))
+        write_report(tmp_path, Ledger(tmp_path).read())
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(TypeError):
@@ -278,7 +293,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     ledger = begin(tmp_path, name=evil)
     ledger.write_trial(trial("ResNet-8", role="baseline"), complete(10.0), wall_time_s=1.0)
     ledger.write_trial(trial("ResNet-14"), failed(message=evil), wall_time_s=1.0)
-    write_report(tmp_path, read_run(tmp_path))
+    write_report(tmp_path, Ledger(tmp_path).read())
     page = page_without_plotly(tmp_path)
     found = parsed(page)
     assert "<img" not in page
@@ -318,12 +333,12 @@ def partial_runs() -> dict[str, Any]:
 @pytest.mark.parametrize("name", partial_runs())
 def test_partial_runs_have_a_report_too(tmp_path: Path, name: str) -> None:
     partial_runs()[name](begin(tmp_path))
-    assert {p.name for p in write_report(tmp_path, read_run(tmp_path))} == FILES
+    assert {p.name for p in write_report(tmp_path, Ledger(tmp_path).read())} == FILES
     parsed(page_without_plotly(tmp_path))
     ElementTree.fromstring((tmp_path / "front.svg").read_text())
     assert "provisional" in (tmp_path / "README.md").read_text()
     assert len(rows_of(tmp_path / "front.csv")) == (name in ("one_candidate", "perfect"))
-    assert format_status(status(read_run(tmp_path))).startswith("cifar10_small_cpu: ")
+    assert shown(tmp_path).startswith("cifar10_small_cpu: ")
 
 
 def test_a_ledger_cut_anywhere_has_a_report(run_dir: Path, tmp_path: Path) -> None:
@@ -334,7 +349,7 @@ def test_a_ledger_cut_anywhere_has_a_report(run_dir: Path, tmp_path: Path) -> No
         derived = tables(history)
         ElementTree.fromstring(front_svg(derived.items, "cut"))
         assert verdict(history, derived)
-        assert status(read_run(tmp_path))["done"] == sum(r.status == "complete" for _, r in history.trials.values())
+        assert status(tmp_path)["done"] == sum(r.status == "complete" for _, r in history.trials.values())
 
 
 def test_the_verdict_says_who_wins_and_what_the_seeds_support(tmp_path: Path) -> None:
@@ -367,7 +382,7 @@ def test_readings_of_the_test_set_are_told(run_dir: Path, tmp_path: Path) -> Non
     assert told[0].endswith("once for each.")
     ledger = begin(tmp_path)
     for _ in range(2):
-        ledger.write_test(trial("ResNet-8"), {"test_error_pct": 1.0, "test_loss": 1.0, "test_images": 10})
+        ledger.write_test(trial("ResNet-8"), TestResult(test_error_pct=1.0, test_loss=1.0, test_images=10))
     ledger.write_trial(trial("ResNet-14"), failed(), wall_time_s=1.0)
     told = reading_sentences(ledger.read())
     assert told[0].endswith("2 times in all.")
@@ -399,7 +414,7 @@ def test_limitations_name_subset_and_epochs(run_dir: Path) -> None:
 
 def test_files_about_the_run_come_from_the_ledger(run_dir: Path) -> None:
     run = yaml.safe_load((run_dir / "run.yaml").read_text())
-    assert run["plan"] == plan_record()
+    assert from_plain(Plan, run["plan"]) == plan_record()
     assert run["launches"][0]["options"] == {"space": "cifar10_small", "trials": 24}
     assert json.loads((run_dir / "space.json").read_text())["feasible"] == 40_511
     assert json.loads((run_dir / "environment.json").read_text())[0]["environment"]["torch"] == "2.9.1"
@@ -410,14 +425,14 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with racing, a control arm, further seeds and networks that were trained once more at the end."""
     path = tmp_path_factory.mktemp("runs") / "raced"
     ledger = Ledger(path, clock=ticking())
-    asked = {
-        **plan_record(),
-        "objectives": ["val_error_pct", "macs"],
-        "racing": {"rungs": [2, 4], "keep": 0.5, "bands": 3, "rank": "train_loss"},
-        "sampler": {"name": "nsga2", "seed": 5},
-        "replicates": 7,
-        "control": True,
-    }
+    asked = plan_record(
+        objectives=("val_error_pct", "macs"),
+        racing=RacingRule(rungs=(2, 4), keep=0.5, bands=3, rank="train_loss_sum"),
+        sampler="nsga2",
+        sampler_seed=5,
+        replicates=7,
+        control=True,
+    )
     ledger.write_run(name="raced", space=space_record(), plan=asked)
     ledger.write_session(environment=environment_record(), options={})
     rng = random.Random(8)
@@ -432,9 +447,9 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ledger.write_trial(trial(spec.name, replicate, role), done, wall_time_s=8.0)
     again = trial(spec.name, 50, "final")
     ledger.write_trial(again, complete(1.0, params=params), wall_time_s=9.0)
-    ledger.write_test(again, {"test_error_pct": 17.0, "test_loss": 0.5, "test_images": 10_000})
+    ledger.write_test(again, TestResult(test_error_pct=17.0, test_loss=0.5, test_images=10_000))
     ledger.write_end("finished")
-    write_report(path, read_run(path), importances={"stages s, period 1": 0.4, "growth rate k": 0.25})
+    write_report(path, Ledger(path).read(), importances={"stages s, period 1": 0.4, "growth rate k": 0.25})
     return path
 
 
@@ -451,12 +466,12 @@ def test_racing_is_told_and_its_trainings_stand_on_no_front(raced: Path) -> None
     assert not stopped & {item.arch for item in tables(history).items}
     assert sum(row["status"] == "pruned" for row in rows_of(raced / "trials.csv")) == len(stopped)
     assert "pruned" in (raced / "README.md").read_text()
-    state = status(read_run(raced))
+    state = status(raced)
     assert (state["pruned"], state["epochs_saved"], sum(state["pruned_by_epochs"].values())) == (6, saved, 6)
-    assert f"racing saved {saved} epochs" in format_status(state)
-    assert "6 pruned" in format_status(state)
-    assert "racing: after 2 and 4 epochs the best 50 %" in format_status(state)
-    assert "search: 24 candidates, proposed by Optuna's NSGA-II sampler" in format_status(state)
+    assert f"racing saved {saved} epochs" in shown(raced)
+    assert "6 pruned" in shown(raced)
+    assert "racing: after 2 and 4 epochs the best 50 %" in shown(raced)
+    assert "search: 24 candidates, proposed by Optuna's NSGA-II sampler" in shown(raced)
 
 
 def test_sampler_objectives_further_seeds_and_control_are_told(raced: Path) -> None:
@@ -467,7 +482,7 @@ def test_sampler_objectives_further_seeds_and_control_are_told(raced: Path) -> N
     )
     assert "7 further trainings where membership in the front is least certain" in told["Seeds"]
     assert told["Control"].startswith("8 trainings of networks drawn at random, 64 epochs")
-    assert status(read_run(raced))["roles"]["control"] == {"planned": 24, "finished": 6, "failed": 0}
+    assert status(raced)["roles"]["control"] == {"planned": 24, "finished": 6, "failed": 0}
 
 
 def test_a_training_with_the_validation_images_has_a_test_error_alone(raced: Path) -> None:
@@ -506,7 +521,7 @@ def test_probabilities_of_the_front_stand_in_tables_and_status(run_dir: Path) ->
     for row in rows_of(run_dir / "front.csv"):
         assert float(row["p_front"]) == pytest.approx(shares[row["arch"]], abs=1e-6)
         assert float(row["expected_error_pct"]) == pytest.approx(float(row["val_error_pct"]), abs=6)
-    for entry in status(read_run(run_dir))["front"]:
+    for entry in status(run_dir)["front"]:
         assert entry["p_front"] == pytest.approx(shares[entry["name"]], abs=0.08)
     readme = (run_dir / "README.md").read_text()
     assert "P(front)" in readme
@@ -534,7 +549,7 @@ def test_the_curves_of_hundreds_of_networks_stay_small(tmp_path: Path) -> None:
     for i, spec in enumerate(candidates(300)):
         done = complete(20.0 + i / 10, params=20_000 + i, epochs=150)
         ledger.write_trial(trial(spec.name, epochs=150), done, wall_time_s=1.0)
-    write_report(tmp_path, read_run(tmp_path))
+    write_report(tmp_path, Ledger(tmp_path).read())
     page = page_without_plotly(tmp_path)
     bundle = next(t for t in figures_of(page)["curves"]["data"] if t["name"] == "299 other networks")
     assert len(bundle["x"]) < 7_000
@@ -633,7 +648,7 @@ def test_a_gap_has_a_sign_and_no_negative_zero() -> None:
 
 
 def test_status_counts_what_the_ledger_says(run_dir: Path) -> None:
-    state = status(read_run(run_dir))
+    state = status(run_dir)
     json.dumps(state, allow_nan=False)
     history = Ledger(run_dir).read()
     assert (state["state"], state["failed"], state["running"]) == ("finished", 2, 0)
@@ -644,6 +659,6 @@ def test_status_counts_what_the_ledger_says(run_dir: Path) -> None:
     assert [entry["name"] for entry in state["front"]] == [i.arch for i in rk_front(summarise(history))]
     for entry in state["best_per_band"]:
         assert entry["low"] <= entry["params"] < entry["high"]
-    shown = format_status(state)
-    assert all(entry["name"] in shown for entry in state["front"])
-    assert "failed" in shown
+    words = shown(run_dir)
+    assert all(entry["name"] in words for entry in state["front"])
+    assert "failed" in words

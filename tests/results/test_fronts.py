@@ -24,7 +24,7 @@ from rksearch.results.fronts import (
     size_band,
     summarise,
 )
-from rksearch.results.records import Role
+from rksearch.results.records import Role, TestResult
 from rksearch.results.uncertainty import draw
 from tests.helpers.ledgers import begin, complete, failed, pruned, summary, trial
 
@@ -60,7 +60,7 @@ def test_summaries_hold_means_over_complete_trials(tmp_path: Path) -> None:
     ledger.write_trial(trial("ResNet-14"), failed(), wall_time_s=1.0)
     ledger.write_trial(trial("ResNet-20"), complete(9.0, params=7, seconds=16.0), wall_time_s=1.0)
     for reading in (20.0, 30.0):
-        ledger.write_test(trial("ResNet-8", 0), {"test_error_pct": reading, "test_loss": 1.0, "test_images": 10})
+        ledger.write_test(trial("ResNet-8", 0), TestResult(test_error_pct=reading, test_loss=1.0, test_images=10))
     first, second = summarise(ledger.read())
     assert (first.arch, first.role, first.seeds, first.val_error_pct) == ("ResNet-8", "baseline", 2, 11.0)
     assert first.val_error_sd_pct == pytest.approx(math.sqrt(2))

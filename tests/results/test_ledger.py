@@ -5,16 +5,19 @@ import json
 import math
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rksearch.errors import LedgerError
+from rksearch.results.environment import Environment
 from rksearch.results.ledger import FILE_NAME, Ledger
+from rksearch.results.records import TestResult
 from tests.helpers.ledgers import begin, complete, environment_record, failed, ticking, trial
 
 ARCHS = ("ResNet-8", "ResNet-14", "DenseNet-10-k4", "DenseNet-BC-16-k8")
@@ -25,14 +28,14 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
     spec, result = trial("ResNet-8", 1, "baseline"), complete(12.5)
     ledger.write_start(spec.id)
     ledger.write_trial(spec, result, wall_time_s=3.25)
-    ledger.write_test(spec, {"test_error_pct": 13.5, "test_loss": 0.4, "test_images": 100})
+    ledger.write_test(spec, TestResult(test_error_pct=13.5, test_loss=0.4, test_images=100))
     ledger.write_end("finished", "done ✓")
     history = ledger.read()
     assert history.run is not None
-    assert history.run["name"] == "a name"
+    assert history.run.name == "a name"
     assert history.trials == {"ResNet-8@1": (spec, result)}
     assert history.wall_time_s == {"ResNet-8@1": 3.25}
-    assert history.tests[0]["result"]["test_error_pct"] == 13.5
+    assert history.tests[0].result.test_error_pct == 13.5
     assert (history.state, history.message, history.damaged, history.running) == ("finished", "done ✓", 0, ())
     assert history.sessions[0].environment == environment_record()
     assert history.sessions[0].duration_s == 4 * 7
@@ -76,7 +79,7 @@ def test_states_follow_the_last_session(tmp_path: Path) -> None:
     assert (ledger.read().state, ledger.read().running) == ("running", ("ResNet-14@0",))
     ledger.write_end("interrupted")
     assert (ledger.read().state, ledger.read().running) == ("interrupted", ())
-    ledger.write_session(environment={}, options={})
+    ledger.write_session(environment=Environment(), options={})
     assert (ledger.read().state, ledger.read().running) == ("running", ())
     ledger.write_start("ResNet-14@0")
     assert ledger.read().running == ("ResNet-14@0",)
@@ -88,7 +91,13 @@ def test_states_follow_the_last_session(tmp_path: Path) -> None:
 def test_events_of_later_versions_are_kept_and_ignored(tmp_path: Path) -> None:
     ledger = begin(tmp_path)
     before = ledger.read()
-    ledger.append("telemetry", reading=[1, 2])
+
+    @dataclass
+    class Telemetry:
+        event: ClassVar[str] = "telemetry"
+        reading: tuple[int, ...] = (1, 2)
+
+    ledger.append(Telemetry())  # type: ignore[arg-type]
     after = ledger.read()
     assert (after.damaged, after.run, after.trials) == (0, before.run, before.trials)
     assert '"telemetry"' in (tmp_path / FILE_NAME).read_text()
@@ -124,7 +133,7 @@ def test_a_complete_result_must_have_error_and_counts(tmp_path: Path) -> None:
     ledger = begin(tmp_path)
     good = complete(10.0)
     for bad in (replace(good, epochs=()), replace(good, macs=None)):
-        with pytest.raises(LedgerError, match=r"ResNet-8@0 has none"):
+        with pytest.raises(LedgerError, match=r"must have .* of ResNet-8@0"):
             ledger.write_trial(trial("ResNet-8"), bad, wall_time_s=1.0)
     assert ledger.read().trials == {}
 
@@ -204,7 +213,7 @@ def test_a_ledger_that_cannot_be_opened_is_an_error_of_one_line(tmp_path: Path) 
 def _append_many(path: str, writer: int) -> None:
     ledger = Ledger(Path(path), clock=ticking())
     for i in range(40):
-        ledger.append("start", trial=f"ResNet-8@{writer}{i:02d}", padding="x" * 5000)
+        ledger.write_retry(f"ResNet-8@{writer}{i:02d}", "x" * 5000)
 
 
 def test_processes_that_append_at_once_do_not_mix_their_lines(tmp_path: Path) -> None:
@@ -212,4 +221,4 @@ def test_processes_that_append_at_once_do_not_mix_their_lines(tmp_path: Path) ->
         list(pool.map(_append_many, [str(tmp_path)] * 3, range(1, 4)))
     history = Ledger(tmp_path).read()
     assert history.damaged == 0
-    assert sorted(history.started) == sorted(f"ResNet-8@{w}{i:02d}" for w in range(1, 4) for i in range(40))
+    assert sorted(history.retried) == sorted(f"ResNet-8@{w}{i:02d}" for w in range(1, 4) for i in range(40))

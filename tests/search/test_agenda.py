@@ -14,7 +14,6 @@ from rksearch.results.fronts import by_macs, by_params, membership, rk_front, su
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan
 from rksearch.results.records import TrialResult
-from rksearch.results.schema1 import downgraded_plan, upgraded_plan
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.final import FinalAgenda, finalists
@@ -198,7 +197,7 @@ def test_a_pause_before_the_checkpoint_was_read_takes_no_epochs_back(tmp_path, r
     trained = state.history.paused[task.id][1]
     known = [result for spec, result in proposer.results if spec == task.trial]
     # The time was over before the worker had found its checkpoint.
-    state.on_end(task, {"result": TrialResult(status="paused", epochs=()).to_json()})
+    state.on_end(task, {"result": to_plain(TrialResult(status="paused", epochs=()))})
     if resumed:
         state, proposer = new_state(tmp_path, racing=RACING, trials=12)
     assert state.history.paused[task.id][1] == trained
@@ -367,7 +366,7 @@ def test_a_worker_that_died_of_seeds_together_condemns_none(tmp_path):
 def test_seeds_that_ran_out_of_memory_together_are_tried_once_more_each_alone(tmp_path):
     state, _ = new_state(tmp_path, search_seeds=2, final_seeds=2)
     state.together = 2
-    failed = TrialResult(status="failed", failure="out_of_memory", message="out of memory").to_json()
+    failed = to_plain(TrialResult(status="failed", failure="out_of_memory", message="out of memory"))
     both = must(state.next())
     for each in both.each():
         state.on_end(each, {"result": failed})
@@ -384,7 +383,7 @@ def test_seeds_that_ran_out_of_memory_together_are_tried_once_more_each_alone(tm
 
 def test_out_of_memory_is_tried_once_more_alone(tmp_path):
     state, _ = new_state(tmp_path)
-    failed = TrialResult(status="failed", failure="out_of_memory", message="out of memory").to_json()
+    failed = to_plain(TrialResult(status="failed", failure="out_of_memory", message="out of memory"))
     first = must(state.next())
     assert not first.alone
     state.on_end(first, {"result": failed})
@@ -435,7 +434,7 @@ def test_final_reads_once_with_every_training_of_what_was_chosen(tmp_path):
     handed = work(final)
     assert {task.action for task in handed} == {"test"}
     expected = {i for item in items if item.arch in archs for i in item.trial_ids}
-    assert Counter(test["trial"] for test in final.history.tests) == dict.fromkeys(expected, 1)
+    assert Counter(test.trial for test in final.history.tests) == dict.fromkeys(expected, 1)
     assert work(read_state(tmp_path, archs)) == [], "nothing is read twice"
 
 
@@ -472,4 +471,3 @@ def test_settings_round_trip_through_json():
     for plan in (settings(), settings(racing=RACING, control=True, replicates=None, start=ARCHS[:1])):
         plan = replace(plan, start=tuple(plan.start))
         assert from_plain(Plan, to_plain(plan)) == plan
-        assert from_plain(Plan, upgraded_plan(downgraded_plan(to_plain(plan)))) == plan

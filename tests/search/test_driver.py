@@ -5,6 +5,7 @@ import pytest
 
 from rksearch.errors import RunError
 from rksearch.recipes.shipped import recipe
+from rksearch.results.environment import Environment
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialSpec
 from rksearch.search.driver import mirror_address
@@ -12,6 +13,7 @@ from rksearch.search.ray.cluster import _has_ray_token
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.tasks import Task
+from tests.helpers.ledgers import plan_record, space_record
 
 
 def test_a_resumed_run_takes_over_what_the_user_does_not_say():
@@ -111,8 +113,8 @@ def test_each_run_has_a_place_of_its_own_in_all_its_sessions(tmp_path: Path) -> 
     times = iter(["2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z", "2026-02-01T09:00:00Z"])
     ledger = Ledger(tmp_path / "tiny-1", clock=lambda: next(times))
     assert mirror_address(ledger.read(), "s3://b") is None
-    ledger.write_run(name="tiny-1", space={}, plan={})
+    ledger.write_run(name="tiny-1", space=space_record(), plan=plan_record())
     for _ in range(2):
-        ledger.write_session(environment={}, options={})
+        ledger.write_session(environment=Environment(), options={})
         assert mirror_address(ledger.read(), "s3://b/") == "s3://b/tiny-1-20260131T120001Z"
     assert mirror_address(ledger.read(), None) is None

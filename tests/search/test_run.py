@@ -183,12 +183,12 @@ def test_racing_and_the_test_set(tmp_path, space_file):
     assert read.returncode == 0, read.stderr
     history = Ledger(run_dir).read()
     found = rksearch_json("status", str(run_dir), "--json")
-    tested = Counter(t["arch"] for t in history.tests)
+    tested = Counter(t.arch for t in history.tests)
     assert {item["name"] for item in found["front"]} < set(tested)
     assert tested["ResNet-8"] == 2
     assert rksearch("final", str(run_dir), "--arch", "ResNet-8", "--fresh", "1", cwd=tmp_path).returncode == 0
     history = Ledger(run_dir).read()
-    assert history.tests[-1]["trial"] == "ResNet-8@final0"
+    assert history.tests[-1].trial == "ResNet-8@final0"
     assert len(history.tests) == sum(tested.values()) + 1
     refused = rksearch("final", str(run_dir), "--arch", "ResNet-14", cwd=tmp_path)
     assert refused.returncode == 2

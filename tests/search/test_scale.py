@@ -6,6 +6,7 @@ import random
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ import pytest
 from rksearch.results.plan import RacingRule
 from rksearch.results.records import Epoch
 from rksearch.search.run_state import RunState
+from rksearch.search.samplers.registry import make_sampler
+from rksearch.search.samplers.study import RunStudy
 from rksearch.search.tasks import Task
+from rksearch.space import load_space
+from tests.helpers.ledgers import complete, trial
 from tests.helpers.simulation import RACING, new_state, outcome
 
 SLOTS = 1000
@@ -99,3 +104,36 @@ def test_what_the_driver_keeps_of_a_trial_is_its_result(tmp_path: Path, monkeypa
     finally:
         tracemalloc.stop()
     assert (after - before) / 500 < 15_000, "bytes for each trial that has ended"
+
+
+@pytest.mark.timing
+def test_the_run_s_study_keeps_little_of_a_trial_and_answers_with_a_thousand_running() -> None:
+    """With the study of a run in place of a list of architectures: proposals, results, and what they leave behind."""
+    space = load_space("quickstart")
+    objectives = ("val_error_pct", "params")
+    sampler = make_sampler("random", space, objectives=objectives, trials=3000, seed=0)
+    run = RunStudy(space, sampler, objectives=objectives)
+    order = random.Random(1)
+    taken: set[str] = set()
+    at_work: list[str] = []
+    times_s: list[float] = []
+
+    def work(ends: int) -> None:
+        for _ in range(ends):
+            while len(at_work) < SLOTS:
+                arch = timed(times_s, run.propose, taken)
+                taken.add(arch)
+                at_work.append(arch)
+            spec = replace(trial(at_work.pop(order.randrange(SLOTS)), epochs=30), dataset="digits")
+            timed(times_s, run.update, [(spec, complete(20.0, epochs=30))])
+
+    work(300)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    work(300)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / 300 < 12_000, "bytes for each trial that has ended"
+    times_s.clear()
+    work(200)
+    assert sorted(times_s)[len(times_s) // 2] < 0.02

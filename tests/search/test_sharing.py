@@ -47,7 +47,7 @@ def test_seeds_go_together_where_that_beats_so_many_trials_at_a_time(
     training = TypicalTraining(arch="ResNet-8", dataset="digits", batch_size=8)
     found = Sharing(training=training, images_per_s=images_per_s, together=together)
     assert found.seeds_together == seeds
-    assert found.to_json()["together"] == {str(count): rate for count, rate in together.items()}
+    assert found.measured.together == {str(count): rate for count, rate in together.items()}
 
 
 def test_a_run_is_measured_with_a_member_of_its_space() -> None:
@@ -78,7 +78,7 @@ def test_what_does_not_fit_ends_the_measurement() -> None:
     assert found.trials_per_gpu == 1
     assert list(found.together) == [2], "seeds of one program need no second process, and no more are wanted"
     assert found.together[2] > 0
-    assert found.to_json()["trials_per_gpu"] == 1
+    assert found.measured.trials_per_gpu == 1
 
 
 @pytest.mark.usefixtures("one_training_at_a_time_fits")

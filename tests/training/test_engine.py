@@ -22,6 +22,7 @@ from rksearch.data.facts import dataset
 from rksearch.errors import DeviceError
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.training.engine.compiling import EAGER, Choice, choose, compile_s, saved_s_per_image
 from rksearch.training.engine.device import has_native_bf16
@@ -302,7 +303,7 @@ def numbers(result: TrialResult) -> list[Epoch]:
 def test_a_trial_records_whether_it_was_compiled_and_why(tmp_path: Path) -> None:
     result = run_trial(SPEC, execution(tmp_path, "off"))
     assert (result.compiled, result.compile_reason) == (False, "not compiled, as asked")
-    assert TrialResult.from_json(result.to_json()) == result
+    assert from_plain(TrialResult, to_plain(result)) == result
 
 
 @needs_compiler

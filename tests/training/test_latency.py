@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -7,6 +6,7 @@ import time
 import pytest
 
 from rksearch.errors import DeviceError, RunError, SpecError
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import TrialResult
 from rksearch.training import latency as latency_module
 from rksearch.training.latency import Latency, latency_ms, measure_latency
@@ -33,7 +33,7 @@ def test_latency_is_measured_in_another_process(monkeypatch):
         assert found.median_ms > 0
         assert found.iqr_ms >= 0
     result = TrialResult(status="complete", latency_ms=latency_ms([small, large]))
-    kept = TrialResult.from_json(json.loads(json.dumps(result.to_json())))
+    kept = from_plain(TrialResult, to_plain(result))
     assert kept.latency_ms is not None
     assert Latency(**kept.latency_ms["256"]) == large
 

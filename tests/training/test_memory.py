@@ -1,11 +1,10 @@
-import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rksearch.arch import ArchSpec, parse
-from rksearch.arch.cost import cost, network_activations
+from rksearch.arch.cost import cost
 from rksearch.arch.image import image_shape
 from rksearch.data.facts import dataset
 from rksearch.errors import TrialFailed
@@ -13,9 +12,9 @@ from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.recipes.shipped import recipe
 from rksearch.training.engine.precision import Precision
-from rksearch.training.memory import ELEMENT_BYTES, MemoryPlan, activation_bytes, footprint, plan_memory
+from rksearch.training.memory import MemoryPlan, activation_bytes, footprint, plan_memory
 from tests.helpers.measured import StepMemory, measure_evaluation, measure_step
-from tests.helpers.strategies import archs, rknets
+from tests.helpers.strategies import archs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -117,32 +116,6 @@ def test_the_footprint_adds_up():
     again = footprint(spec, CIFAR10, 64, "bf16", recompute=True, eval_batch_size=256)
     assert again.step_peak < found.step_peak / 5
     assert again.evaluation_peak == found.evaluation_peak
-
-
-@settings(max_examples=60, deadline=None)
-@given(rknets(most=6), st.sampled_from([16, 37, 130]), st.sampled_from(PRECISIONS))
-def test_the_closed_form_is_what_an_image_adds(spec, size, precision):
-    data = image_shape(channels=3, size=size, classes=7)
-    m, s, r = zip(*((p.m, p.s, p.r) for p in spec.periods), strict=True)
-    elements = network_activations(data, spec.bottleneck, spec.growth_rate, m, s, r)
-    per_image = activation_bytes(spec, data, 2, precision) - activation_bytes(spec, data, 1, precision)
-    loss = 4 * data.classes
-    image_copy = 0 if precision == "fp32" else 2 * 3 * size**2
-    indices = 0
-    if size >= 128:
-        indices = 8 * spec.periods[0].m * spec.growth_rate * (-(-size // 4)) ** 2
-    assert per_image == elements * ELEMENT_BYTES[precision] + loss + image_copy + indices
-
-
-def test_the_closed_form_broadcasts():
-    m = [np.array([1, 2, 3]), np.array([2, 2, 2])]
-    one = np.array([1, 1, 2])
-    found = network_activations(CIFAR10, True, 8, m, [one, one], [one, one])
-    alone = [
-        network_activations(CIFAR10, True, 8, [int(a), 2], [int(o), int(o)], [int(o), int(o)])
-        for a, o in zip(m[0], one, strict=True)
-    ]
-    assert list(np.asarray(found)) == alone
 
 
 def test_a_plan_recomputes_only_where_it_must_and_refuses_what_cannot_fit():

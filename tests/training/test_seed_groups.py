@@ -15,6 +15,7 @@ from rksearch.arch import ArchSpec, parse
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
+from rksearch.results.codec import to_plain
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.training import lifecycle
@@ -235,7 +236,7 @@ def execution(work_dir: Path, **changes: Any) -> Execution:
 
 def numbers(result: TrialResult) -> dict[str, Any]:
     """Everything but the times, and how many seeds were trained together."""
-    plain = result.to_json()
+    plain = to_plain(result)
     del plain["seeds_together"]
     for epoch in plain["epochs"]:
         del epoch["train_time_s"]

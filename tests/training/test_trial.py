@@ -24,6 +24,7 @@ from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, S
 from rksearch.models import build
 from rksearch.models.witness import witness
 from rksearch.recipes.recipe import Recipe
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.files import file_lock
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training import lifecycle
@@ -45,7 +46,7 @@ def execution(work_dir: Path, **changes: Any) -> Execution:
 
 def comparable(result: TrialResult) -> dict[str, Any]:
     """Everything but the times."""
-    plain = result.to_json()
+    plain = to_plain(result)
     for epoch in plain["epochs"]:
         del epoch["train_time_s"]
     return plain
@@ -77,7 +78,7 @@ def test_a_trial_tells_all_it_found(whole: tuple[Path, TrialResult]) -> None:
     assert (result.device, result.precision, result.threads) == ("cpu", "fp32", 1)
     assert [e.epoch for e in result.epochs] == [1, 2, 3, 4]
     assert len(result.split) == 16
-    assert TrialResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+    assert from_plain(TrialResult, to_plain(result)) == result
 
 
 def test_a_finished_trial_returns_at_once_and_reports_no_epoch_again(
@@ -401,7 +402,7 @@ def test_the_test_set_is_read_with_the_weights_of_the_last_epoch(whole: tuple[Pa
     assert found.test_error_pct == pytest.approx(expected, abs=0.4)  # a tie may fall either way
     assert found.test_loss == pytest.approx(nn.functional.cross_entropy(logits, images.test_labels).item(), rel=1e-4)
     assert found.test_images == len(images.test_labels)
-    assert TestResult.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert from_plain(TestResult, to_plain(found)) == found
 
 
 def test_the_test_set_can_be_read_when_the_checkpoint_is_gone(tmp_path: Path, whole: tuple[Path, TrialResult]) -> None:

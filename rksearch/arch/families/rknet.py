@@ -1,19 +1,24 @@
-"""RKNets: the paper's dense families and its residual family."""
+"""RKNet, dense families: specs, rows and costs (Zhu and Fu, arXiv 1802.08831, sections 3.1 and 4)."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
-from rksearch.arch.period import Period, Steps, read_steps
-from rksearch.arch.reader import Reader
-from rksearch.arch.spec import ArchSpec, check_layers, check_positive
-from rksearch.errors import SpecError
+from rksearch.arch.family import GrowingSpec, Keeping, RungeKuttaFamily
+from rksearch.arch.layers import bottleneck_width, dense_layer, transition
+from rksearch.arch.period import Period, Steps
+from rksearch.arch.rows import Writer
+from rksearch.arch.stages import stages, write_coefficients
+
+if TYPE_CHECKING:
+    from rksearch.arch.closed_forms import ClosedForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RKNet(ArchSpec):
-    """A Runge-Kutta network of the dense families (paper, sections 3.1 and 4).
+class RKNet(GrowingSpec):
+    """A Runge-Kutta network of the dense families.
 
     Attributes:
         growth_rate: channels k that each layer adds.
@@ -25,15 +30,7 @@ class RKNet(ArchSpec):
         SpecError: growth rate below 1, no period, or more layers than `MAX_CONV_LAYERS`.
     """
 
-    growth_rate: int
-    periods: tuple[Period, ...]
     bottleneck: bool = True
-
-    def __post_init__(self) -> None:
-        check_positive("growth rate k", self.growth_rate)
-        if not self.periods:
-            raise SpecError("an RKNet needs at least one period, but got none")
-        check_layers(sum(p.layers_per_step * p.r for p in self.periods))
 
     @property
     def family(self) -> str:
@@ -41,75 +38,96 @@ class RKNet(ArchSpec):
         return "dense_bc" if self.bottleneck else "dense"
 
     @property
-    def name(self) -> str:
-        """For example `RKNet-BC-k12-m2_9_12-1x8s_1x2_1x2`."""
-        bc = "-BC" if self.bottleneck else ""
-        ms = "_".join(str(p.m) for p in self.periods)
-        methods = "_".join(p.method for p in self.periods)
-        return f"RKNet{bc}-k{self.growth_rate}-m{ms}-{methods}"
+    def head(self) -> str:
+        """`RKNet-BC` with bottlenecks, `RKNet` without."""
+        return "RKNet-BC" if self.bottleneck else "RKNet"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResidualRKNet(ArchSpec):
-    """A Runge-Kutta network of the residual family (paper, section 3.2), which reads ResNet as a method.
-
-    Blocks that keep the dimension belong to a period, with their last ReLU at the end of the residual branch; the
-    block that halves the resolution is the transition. From ResNet of depth 6n + 2 come n, n - 1 and n - 1 blocks. The
-    paper does not say how several stages are wired; read here as Eq. (4): stage i sees concat(y, k_1, ..., k_{i-1}).
+@dataclass(frozen=True, kw_only=True)
+class RKNetFamily(RungeKuttaFamily):
+    """One of the two dense families.
 
     Attributes:
-        periods: one entry per period, finest resolution first; period i has 16 * 2^(i - 1) channels.
-
-    Raises:
-        SpecError: no period, more than `MAX_PERIODS`, or more layers than `MAX_CONV_LAYERS`.
+        bottleneck: as in `RKNet`.
     """
 
-    periods: tuple[Steps, ...]
+    bottleneck: bool
 
-    FIRST_WIDTH: ClassVar[int] = 16
-    MAX_PERIODS: ClassVar[int] = 8
+    def rows(self, writer: Writer, spec: RKNet) -> None:
+        """Stem, periods with transitions between them, head."""
+        k = spec.growth_rate
+        middle = bottleneck_width(k) if spec.bottleneck else None
+        writer.stem(spec.periods[0].m * k)
+        for i, period in enumerate(spec.periods, 1):
+            write_coefficients(writer, period, f"period{i}", period.m * k)
+            for path, owner, c_in in _layers(period, f"period{i}", k):
+                dense_layer(writer, path, owner, c_in, k, middle)
+            if i < len(spec.periods):
+                transition(writer, f"transition{i}", period.m * k, spec.periods[i].m * k)
+        writer.head(spec.periods[-1].m * k)
 
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.periods) <= self.MAX_PERIODS:
-            raise SpecError(f"a residual RKNet has 1 to {self.MAX_PERIODS} periods, but got {len(self.periods)}")
-        check_layers(sum(2 * p.evaluations * p.r for p in self.periods))
+    def make(self, growth_rate: int, periods: tuple[Steps, ...]) -> RKNet:
+        """The RKNet of these periods, each with its growth multiple."""
+        grown = tuple(period for period in periods if isinstance(period, Period))
+        assert len(grown) == len(periods), "every period has a growth multiple"
+        return RKNet(growth_rate=growth_rate, periods=grown, bottleneck=self.bottleneck)
+
+    def choices(self, spec: RKNet) -> dict[str, Hashable]:
+        """Family, growth rate and bottleneck."""
+        return {"family": "dense", "growth rate k": spec.growth_rate, "bottleneck": "yes" if spec.bottleneck else "no"}
 
     @property
-    def family(self) -> str:
-        """Always `residual`."""
-        return "residual"
+    def closed_form(self) -> ClosedForm:
+        """Polynomials in k, m, s and r."""
+        from rksearch.arch.closed_forms import DenseForm  # needs numpy
 
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels of each period's state: 16, 32, 64, ..."""
-        return tuple(self.FIRST_WIDTH << i for i in range(len(self.periods)))
-
-    @property
-    def name(self) -> str:
-        """For example `RKNet-Res-1x3_1x2_1x2s`."""
-        return f"RKNet-Res-{'_'.join(p.method for p in self.periods)}"
+        return DenseForm(bottleneck=self.bottleneck)
 
 
-def read_rknet(reader: Reader) -> RKNet | ResidualRKNet:
-    """Read what follows `RKNet`."""
-    reader.literal("-")
-    if reader.optional("Res-"):
-        steps = [read_steps(reader)]
-        while reader.optional("_"):
-            steps.append(read_steps(reader))
-        return ResidualRKNet(periods=tuple(steps))
-    bottleneck = reader.optional("BC-")
-    reader.literal("k")
-    growth_rate = reader.integer("the growth rate")
-    reader.literal("-m")
-    ms = reader.integers("a growth multiple m")
-    reader.literal("-")
-    periods = []
-    for i, m in enumerate(ms):
-        if i and not reader.optional("_"):
-            reader.fail(f"expected '_' and s x r of period {i + 1}, because {len(ms)} growth multiples are given")
-        p = read_steps(reader)
-        periods.append(Period(m=m, s=p.s, r=p.r, share=p.share, solver=p.solver))
-    if reader.name.startswith("_", reader.at):
-        reader.fail(f"only {len(ms)} growth multiples are given, but s x r of another period follows")
-    return RKNet(growth_rate=growth_rate, periods=tuple(periods), bottleneck=bottleneck)
+def _layers(period: Period, prefix: str, k: int) -> Iterator[tuple[str, str, int]]:
+    """(path, owner, input channels) of every layer.
+
+    In a learned method, layer j of a time-step reads the state and the j growths before it, whatever their stage. With
+    a tableau it reads the stage's own state and the j growths before it in the same stage.
+    """
+    if period.solver is None:
+        for step in range(1, period.r + 1):
+            for j in range(period.layers_per_step):
+                owner = f"{prefix}.step{1 if period.share else step}.layer{j + 1}"
+                yield f"{prefix}.step{step}.layer{j + 1}", owner, (period.m + j) * k
+    else:
+        for stage in stages(period, prefix):
+            for j in range(period.m):
+                yield f"{stage.path}.layer{j + 1}", f"{stage.owner}.layer{j + 1}", (period.m + j) * k
+
+
+FAMILIES = (
+    RKNetFamily(
+        key="dense",
+        title="RKNet, dense layers BN-ReLU-conv3x3",
+        source="arXiv 1802.08831, section 3.1",
+        head="RKNet",
+        sample="RKNet-k12-m2_14_26-6x1_1x1_1x1",
+        relatives=("RKNet-k12-m2_14_26-4x2@rk4_1x1_1x1",),
+        spec=RKNet,
+        bottleneck=False,
+        blocks="rksearch.models.rknet:makers",
+        keeping=Keeping(layers_grow=True),
+    ),
+    RKNetFamily(
+        key="dense_bc",
+        title="RKNet, dense layers with bottlenecks",
+        source="arXiv 1802.08831, section 3.1",
+        head="RKNet-BC",
+        sample="RKNet-BC-k12-m2_9_12-1x8s_1x2s_1x2s",
+        relatives=(
+            "RKNet-BC-k12-m2_9_12-4x2s@rk4+tie_1x2_1x2",
+            "RKNet-BC-k12-m2_9_12-2x4@heun2+train_1x2_1x2",
+            "RKNet-BC-k12-m2_9_12-2x2@gauss2_1x2_1x2",
+        ),
+        spec=RKNet,
+        bottleneck=True,
+        blocks="rksearch.models.rknet:makers",
+        keeping=Keeping(layers_grow=True),
+    ),
+)

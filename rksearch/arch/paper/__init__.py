@@ -1,4 +1,4 @@
-"""Tables 1 to 4 of the RKNet paper: what it printed, beside what we count and what we measured.
+"""Tables 1 to 4 of the RKNet paper as printed, and whether our counts agree with them.
 
 Source: Zhu and Fu, Convolutional Neural Networks combined with Runge-Kutta Methods, arXiv 1802.08831, Tables 1 to 4.
 Two rows can be one architecture (sharing changes nothing in a period of one time-step), so a row is not a name.
@@ -7,16 +7,11 @@ Two rows can be one architecture (sharing changes nothing in a period of one tim
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from rksearch.arch import parse
-from rksearch.arch.cost import cost
-from rksearch.data.facts import dataset
-from rksearch.results.fronts import ArchSummary
-
-TABLES = (1, 2, 3, 4)
+from rksearch.arch.cost import Cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,29 +44,6 @@ class PaperRow:
     note: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """A row of the paper beside ours.
-
-    Attributes:
-        row: what is printed.
-        params, params_paper, macs: our counts, with and without batch norm; see `rksearch.arch.cost`.
-        counts_agree: whether `params_paper` rounds to what is printed; None where nothing is.
-        our_error_pct: mean error of our trainings; None where there are none.
-        our_error_kind: `test`, or `val` where the test set was not read.
-        seeds: how many trainings that is a mean of.
-    """
-
-    row: PaperRow
-    params: int
-    params_paper: int
-    macs: int
-    counts_agree: bool | None
-    our_error_pct: float | None = None
-    our_error_kind: str = ""
-    seeds: int = 0
-
-
 def paper_rows(table: int | None = None) -> tuple[PaperRow, ...]:
     """All rows in the paper's order, or those of one table."""
     text = (files("rksearch.arch.paper") / "tables.csv").read_text(encoding="utf-8")
@@ -79,29 +51,12 @@ def paper_rows(table: int | None = None) -> tuple[PaperRow, ...]:
     return tuple(row for row in rows if table in (None, row.table))
 
 
-def compare(rows: Iterable[PaperRow], trained: Mapping[str, Iterable[ArchSummary]]) -> list[Compared]:
-    """Every row beside our counts and, by data set, our trainings."""
-    ours = {(name, item.arch): item for name, items in trained.items() for item in items}
-    return [_compare(row, ours.get((row.dataset, row.arch))) for row in rows]
-
-
-def _compare(row: PaperRow, item: ArchSummary | None) -> Compared:
-    counted = cost(parse(row.arch), dataset(row.dataset))
-    agree = None
-    if row.params_m is not None:
-        digits = len(row.params_m.partition(".")[2])
-        agree = f"{counted.params_paper / 1e6:.{digits}f}" == row.params_m
-    tested = item is not None and item.test_error_pct is not None
-    return Compared(
-        row=row,
-        params=counted.params,
-        params_paper=counted.params_paper,
-        macs=counted.macs,
-        counts_agree=agree,
-        our_error_pct=None if item is None else item.test_error_pct if tested else item.val_error_pct,
-        our_error_kind="" if item is None else "test" if tested else "val",
-        seeds=0 if item is None else item.test_seeds if tested else item.seeds,
-    )
+def counts_agree(row: PaperRow, counted: Cost) -> bool | None:
+    """Whether `params_paper` rounds to the number that the row prints; None where it prints none."""
+    if row.params_m is None:
+        return None
+    digits = len(row.params_m.partition(".")[2])
+    return f"{counted.params_paper / 1e6:.{digits}f}" == row.params_m
 
 
 def _row(record: Mapping[str, str]) -> PaperRow:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from rksearch.results.ledger import Follower, History, Ledger
+from rksearch.results.events import Event, TrialEnded, TrialPaused, TrialRetried, TrialStarted
+from rksearch.results.history import History
+from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.records import TrialResult, TrialSpec
 
 
@@ -23,19 +24,19 @@ class MemoryLedger(Ledger):
         self._wall_time_s: dict[str, float] = {}
         self._started: dict[str, None] = {}
 
-    def append(self, event: str, **values: Any) -> None:
+    def append(self, event: Event) -> None:
         """Keep one record."""
         match event:
-            case "start":
-                self._started[values["trial"]] = None
-            case "retry":
-                self._retried[values["trial"]] = values["reason"]
-            case "pause" | "trial":
-                key = values["trial"]
-                pair = (TrialSpec.from_json(values["spec"]), TrialResult.from_json(values["result"]))
+            case TrialStarted():
+                self._started[event.trial] = None
+            case TrialRetried():
+                self._retried[event.trial] = event.reason
+            case TrialPaused() | TrialEnded():
+                key = event.trial
                 self._paused.pop(key, None)
-                (self._paused if event == "pause" else self._trials)[key] = pair
-                self._wall_time_s[key] = self._wall_time_s.get(key, 0.0) + values["wall_time_s"]
+                kept = self._paused if isinstance(event, TrialPaused) else self._trials
+                kept[key] = (event.spec, event.result)
+                self._wall_time_s[key] = self._wall_time_s.get(key, 0.0) + event.wall_time_s
 
     def follow(self) -> Follower:
         """A reader that knows every record at once."""

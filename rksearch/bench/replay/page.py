@@ -126,11 +126,13 @@ def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
         f"{text.count(found.repetitions, 'repetition')}",
         f"- **Workers:** {conditions.slots}, in virtual time: an epoch takes its network's measured median time",
         f"- **Racing:** pause after {text.listing([str(r) for r in racing.rungs])} epochs, the best "
-        f"{100 * racing.keep:.0f} % of each of {racing.bands} size bands go on, by {racing.rank}",
+        f"{100 * racing.keep:.0f} % of each of {racing.bands} size bands continue, by {racing.rank}",
         "- **Chance:** a repetition's number decides which of its tabulated trainings a network shows first, the same "
         "for all strategies, and the seeds of the samplers",
         "- **Ours:** `random` to `frontier` run the code of `rksearch run` (run state, agenda, race, sampler) over a "
         "ledger in memory and a virtual clock",
+        "- **An ordinary study:** `frontier-optuna` is the default sampler in a plain Optuna study: `ask`, a whole "
+        "training, `tell` with final values",
         "- **Stock Ray:** `OptunaSearch` (default sampler, one categorical choice per decision) and `ASHAScheduler` "
         "(defaults; `max_t` the epochs of a training), called as Tune's controller calls them. Where stock use leaves "
         "a choice the kinder one is taken: a configuration that spells no network costs nothing, one proposed again is "

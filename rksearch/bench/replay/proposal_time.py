@@ -17,6 +17,7 @@ from typing import Any
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.bench.scheduling import resident_kib
+from rksearch.results.codec import to_plain
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
@@ -153,4 +154,4 @@ def _result(trial: TrialSpec, epochs: int, space: Space, rng: random.Random) -> 
         for t in range(1, epochs + 1)
     )
     status: Status = "complete" if epochs == full else "paused"
-    return TrialResult(status=status, epochs=curve, **counts._asdict()).to_json()
+    return to_plain(TrialResult(status=status, epochs=curve, **counts._asdict()))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from rksearch.bench.replay.simulation import Work
 from rksearch.bench.replay.table import Table
+from rksearch.results.codec import to_plain
 from rksearch.results.records import Epoch, TrialResult
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
@@ -49,5 +50,5 @@ class SearchPlayer:
         result = work.training
         if work.last < len(result.epochs):
             result = replace(result, status="paused", failure=None, message=None, epochs=result.epochs[: work.last])
-        self._state.on_end(task, {"result": result.to_json()})
+        self._state.on_end(task, {"result": to_plain(result)})
         return result

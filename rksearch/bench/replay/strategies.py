@@ -14,7 +14,6 @@ from rksearch.bench.replay.simulation import Clock, Player
 from rksearch.bench.replay.stock_ray import StockRay
 from rksearch.bench.replay.table import Table
 from rksearch.errors import RunError, nearest
-from rksearch.recipes.recipe import Recipe
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.search.assembly import search_agenda
 from rksearch.search.racing import expected_epochs
@@ -89,12 +88,11 @@ def _ours(sampler: str, *, race: bool) -> Callable[[Setup], Player]:
 def search_player(setup: Setup, *, sampler: str, racing: RacingRule | None) -> SearchPlayer:
     """The run that `rksearch run` would make of the table's space, without baselines and further seeds."""
     table = setup.table
-    recipe = Recipe.from_json(table.plan["recipe"])
     trials = min(len(table.members), math.ceil(setup.budget_epochs / expected_epochs(racing, table.epochs)))
     plan = Plan(
         dataset=table.space.definition.dataset.name,
-        recipe=recipe,
-        train_images=table.plan["train_images"],
+        recipe=table.plan.recipe,
+        train_images=table.plan.train_images,
         baselines=(),
         known=(),
         trials=trials,

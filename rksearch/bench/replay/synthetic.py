@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 from rksearch.bench.replay.table import Table, member
 from rksearch.recipes.shipped import recipe
+from rksearch.results.plan import Plan
 from rksearch.results.records import Epoch, TrialResult
-from rksearch.space import Space
+from rksearch.space import SearchPlan, Space
 from rksearch.space.counting.member import Priced
 
 LARGEST = 20_000
@@ -74,7 +75,19 @@ def synthetic_table(space: Space, *, seed: int, epochs: int = 18, seeds: int = 3
         spread = law.seeds * math.exp(-0.3 * p[i])
         trainings = [_training(rng, z + rng.gauss(0, spread), tau, epochs, law.jitter, item) for _ in range(seeds)]
         members[item.name] = member(item.name, item.params, item.macs, trainings)
-    plan = {"recipe": recipe("short", epochs=epochs).to_json(), "train_images": None, "made_up": {"seed": seed}}
+    plan = Plan(
+        dataset=space.definition.dataset.name,
+        recipe=recipe("short", epochs=epochs),
+        train_images=None,
+        baselines=(),
+        known=(),
+        trials=len(priced),
+        search_seeds=seeds,
+        final_seeds=seeds,
+        objectives=SearchPlan().objectives,
+        sampler="grid",
+        sampler_seed=seed,
+    )
     return Table(name=f"made up on {space.name}", space=space, plan=plan, epochs=epochs, members=members)
 
 

@@ -10,12 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rksearch.errors import RunError
-from rksearch.results.ledger import History, Ledger
-from rksearch.results.records import OWN_SEEDS, TrialResult
-from rksearch.results.run_dir import RunDir
+from rksearch.results.history import History
+from rksearch.results.plan import Plan
+from rksearch.results.records import TrialResult
+from rksearch.results.run_dir import read_run
 from rksearch.results.stats import mean
 from rksearch.space import Space, parse_space
 
@@ -54,7 +54,7 @@ class Table:
 
     name: str
     space: Space
-    plan: Mapping[str, Any]
+    plan: Plan
     epochs: int
     members: Mapping[str, Member]
 
@@ -80,8 +80,7 @@ def load_table(run_dir: Path) -> Table:
     Raises:
         RunError: there is no run, or its ledger lacks members of its space.
     """
-    RunDir(run_dir).require_ledger()
-    return table_of(Ledger(run_dir).read(), source=str(run_dir))
+    return table_of(read_run(run_dir), source=str(run_dir))
 
 
 def table_of(history: History, *, source: str) -> Table:
@@ -97,10 +96,10 @@ def table_of(history: History, *, source: str) -> Table:
     record = history.run
     if record is None:
         raise RunError(f"a ledger begins with its run, but that of {source} is damaged; take another table")
-    space = parse_space(record["space"]["yaml"], name=record["space"]["name"])
+    space = parse_space(record.space.yaml, name=record.space.name)
     found: dict[str, list[tuple[int, TrialResult]]] = {}
     for spec, result in history.trials.values():
-        if spec.role not in OWN_SEEDS and result.status in ("complete", "failed"):
+        if not spec.has_own_seeds and result.status in ("complete", "failed"):
             found.setdefault(spec.arch, []).append((spec.replicate, result))
     names = [str(spec) for spec in space]
     missing = [name for name in names if name not in found]
@@ -109,12 +108,12 @@ def table_of(history: History, *, source: str) -> Table:
             f"a table must hold every member of its space, but {source} lacks {len(missing):,} of {len(names):,} "
             f"({missing[0]}, for one); train them with `rksearch resume {source} --trials {len(names)}`"
         )
-    epochs = record["plan"]["recipe"]["epochs"]
+    epochs = record.plan.recipe.epochs
     costs = {priced.name: (priced.params, priced.macs) for priced in space.by_name()}
     members = {name: member(name, *costs[name], _by_replicate(found[name])) for name in names}
     if all(member.val_error_pct is None for member in members.values()):
         raise RunError(f"a table must hold complete trainings, but all of {source} failed; take another one")
-    return Table(name=record["name"], space=space, plan=record["plan"], epochs=epochs, members=members)
+    return Table(name=record.name, space=space, plan=record.plan, epochs=epochs, members=members)
 
 
 def _by_replicate(found: list[tuple[int, TrialResult]]) -> list[TrialResult]:

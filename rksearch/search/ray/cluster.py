@@ -178,7 +178,7 @@ def _measured_shares(resources: Resources, sample: TypicalTraining, state: RunSt
             f"Seeds that are trained together: {found.seeds_together} (images/s of all by seeds in one program: "
             f"{_rates_text(found.together)}); set it with --seeds-together"
         )
-    state.ledger.write_sharing(found.to_json())
+    state.ledger.write_sharing(found.measured)
     return replace(
         resources,
         gpus_per_trial=1 / found.trials_per_gpu,

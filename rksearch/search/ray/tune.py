@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 from rksearch.errors import RksearchError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Epoch, TrialSpec
+from rksearch.search.ray.extensions import Extensions
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
@@ -36,7 +37,10 @@ class Work(Protocol):
 def trainable(work: Work) -> Callable[[Mapping[str, Any]], None]:
     """The function that Tune sends to the workers: it reports each epoch, and at last the outcome as JSON."""
 
+    extensions = Extensions.here()
+
     def run_task(config: Mapping[str, Any]) -> None:
+        extensions.register()
         task = from_plain(Task, config["task"])
         execution = Execution(**config["execution"])
 
@@ -61,10 +65,10 @@ def do_task(
 
     try:
         if task.action == "test":
-            return {"results": [trial.test_trial(task.trial, execution).to_json()]}
+            return {"results": [to_plain(trial.test_trial(task.trial, execution))]}
         specs = [task.trial, *task.beside]
         found = trial.run_trials(specs, execution, on_epoch, until=task.until)
-        return {"results": [result.to_json() for result in found]}
+        return {"results": [to_plain(result) for result in found]}
     except RksearchError as error:
         # Not the network's fault, which would be a failed result: every other task would meet it too.
         return {"abort": str(error)}

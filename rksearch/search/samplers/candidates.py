@@ -273,9 +273,7 @@ class _Listed:
         self._costs = {"params": counts[:, 0], "macs": counts[:, 1]}
         stated = [_facts(spec, space.definition) for spec in specs]
         keys = sorted({key for facts in stated for key in facts})
-        columns = np.array([[facts.get(key, 0.0) for key in keys] for facts in stated]).reshape(
-            len(members), len(keys)
-        )
+        columns = np.array([[facts.get(key, 0.0) for key in keys] for facts in stated]).reshape(len(members), len(keys))
         features = np.concatenate([np.log(counts), columns], axis=1)
         spread = features.std(axis=0)
         useful = spread > 1e-9

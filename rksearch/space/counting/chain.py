@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, Steps
 from rksearch.data.facts import Dataset
 from rksearch.space.counting.dominance import Integers
-from rksearch.space.counting.family import Family, multiples
+from rksearch.space.counting.family import PricedFamily, multiples
 from rksearch.space.format.expression import Expression
 
 Range = tuple[Integers, Integers]
@@ -57,7 +57,7 @@ class Chain:
     def __init__(
         self,
         data: Dataset,
-        family: Family,
+        family: PricedFamily,
         k: int,
         options: Sequence[tuple[Steps, ...]],
         constraints: Sequence[Expression],

@@ -1,212 +1,159 @@
-"""What the accounting of spaces needs to know of a family: the costs of its parts, and how its members are made.
+"""Families as the accounting of spaces sees them: costs of parts, and the members that periods make.
 
-A network of any family costs a sum of parts, each of which belongs to one period or to two neighbours. A family that
-states these parts as below is counted, sampled and searched like the others.
+A network of a family that spaces hold costs a sum of parts, each of which belongs to one period or to two neighbours.
+Where a family gives closed forms they price all choices at once; otherwise the rows of each choice are summed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.arch import ArchSpec, Period, ResidualRKNet, RKNet, Steps, cost
-from rksearch.data.facts import Dataset
+from rksearch.arch import ArchSpec, Period, RungeKuttaFamily, Steps
+from rksearch.arch.closed_forms import STEM_AND_LINEAR, Largest, Priced, multiples
+from rksearch.arch.cost import cost, depth_of, row_cost
+from rksearch.arch.families import searchable
+from rksearch.arch.image import ImageShape
+from rksearch.arch.layout import layout
+from rksearch.arch.rows import Row
+from rksearch.errors import PluginError
 from rksearch.space.counting.dominance import Integers, Triples
 from rksearch.space.definition import PeriodChoices
 
-STEM_AND_LINEAR = 2
-"""Layers with weights before the first period and after the last."""
+__all__ = ["NO_GROWTH", "PricedFamily", "families", "family", "multiples"]
 
 NO_GROWTH = 0
 """Growth rate and growth multiple of a family that has none."""
 
 
-class Family(Protocol):
-    """A family of networks whose periods have m (or not), s, r and share, and whose costs are sums of parts."""
+@dataclass(frozen=True, slots=True)
+class PricedFamily:
+    """A family with the costs of its parts."""
+
+    kind: RungeKuttaFamily
 
     @property
     def name(self) -> str:
-        """As space files have it."""
+        """The key, as space files have it."""
+        return self.kind.key
 
     @property
     def grows(self) -> bool:
         """Whether networks have a growth rate k and their periods growth multiples m."""
+        return self.kind.grows
 
     def prefix(self, k: int) -> str:
-        """What all names with growth rate k begin with; the growth multiples and the methods follow."""
+        """The beginning of all names with growth rate k; the growth multiples and the methods follow."""
+        return f"{self.kind.head}-k{k}-m" if self.grows else f"{self.kind.head}-"
 
     def options(self, choices: PeriodChoices) -> tuple[Steps, ...]:
-        """The different periods that choices allow."""
+        """The different periods that choices allow; m varies slowest."""
+        if not self.grows:
+            return tuple(choices.decisions)
+        return tuple(self.period(m, steps) for m in choices.m for steps in choices.decisions)
 
     def period(self, m: int, steps: Steps) -> Steps:
-        """A period of this family, integrated by `steps`."""
+        """A period of this family, integrated by `steps`; m counts only where the family grows."""
+        if not self.grows:
+            return steps
+        return Period(m=m, s=steps.s, r=steps.r, share=steps.share, solver=steps.solver)
 
-    def periods(self, data: Dataset, k: int, options: Sequence[Steps], index: int, last: bool) -> Triples:
+    def periods(self, shape: ImageShape, k: int, options: Sequence[Steps], index: int, last: bool) -> Triples:
         """Costs of each option of period `index`; stem and head belong to the first and the last period."""
+        form = self.kind.closed_form
+        if form is not None:
+            return _triples(form.periods(shape, k, options, index, last), len(options))
+        parts = [f"period{index + 1}", *(["stem"] if index == 0 else []), *(["head"] if last else [])]
+        before = (self._smallest,) * index
+        return _stacked(self._price(shape, k, (*before, option), parts) for option in options)
 
-    def link(self, data: Dataset, k: int, m_in: Integers, m_out: Integers, index: int) -> Triples:
+    def link(self, shape: ImageShape, k: int, m_in: Integers, m_out: Integers, index: int) -> Triples:
         """Costs of the transition from period `index` to the next one, for many pairs of growth multiples."""
+        form = self.kind.closed_form
+        if form is not None:
+            return _triples(form.link(shape, k, m_in, m_out, index), len(m_in))
+        before, one = (self._smallest,) * index, Steps(s=1, r=1)
+        pairs, places = np.unique(np.stack([m_in, m_out]), axis=1, return_inverse=True)
+        found = _stacked(
+            self._price(shape, k, (*before, self.period(a, one), self.period(b, one)), [f"transition{index + 1}"])
+            for a, b in pairs.T.tolist()
+        )
+        return found.take(places.ravel())
+
+    def magnitude(self, shape: ImageShape, k: int, periods: Sequence[Largest]) -> int:
+        """A count no less than the params and the multiply-adds of the largest network.
+
+        Raises:
+            SpecError: without closed form, that network cannot be built.
+        """
+        form = self.kind.closed_form
+        if form is not None:
+            return form.magnitude(shape, k, periods)
+        whole = [self.period(p.m, Steps(s=max(p.s, p.evaluations), r=p.r)) for p in periods]
+        counted = cost(self.make(k, tuple(whole)), shape)
+        return max(counted.params, counted.macs)
 
     def layers_deep(self, layers: int, periods: int) -> int:
-        """Depth of a network with so many 3x3 layers in its periods."""
+        """Depth of a network with `layers` layers in its periods; at least one convolution each without closed form."""
+        form = self.kind.closed_form
+        return form.deepest(layers, periods) if form is not None else STEM_AND_LINEAR + layers
 
     def make(self, k: int, periods: tuple[Steps, ...]) -> ArchSpec:
         """The architecture."""
+        return self.kind.make(k, periods)
 
     def read(self, spec: ArchSpec) -> tuple[int, tuple[Steps, ...]] | None:
         """Growth rate and periods of a member of the family, None for any other architecture."""
-
-
-@dataclass(frozen=True, slots=True)
-class DenseFamily:
-    """RKNets of dense layers, with bottlenecks or without (paper, section 3.1)."""
-
-    name: str
-    bottleneck: bool
-    grows: bool = True
-
-    def prefix(self, k: int) -> str:
-        """For example `RKNet-BC-k12-m`."""
-        return f"RKNet{'-BC' if self.bottleneck else ''}-k{k}-m"
-
-    def options(self, choices: PeriodChoices) -> tuple[Steps, ...]:
-        """Every m with every method, m varying slowest."""
-        return tuple(self.period(m, steps) for m in choices.m for steps in choices.decisions)
-
-    def period(self, m: int, steps: Steps) -> Period:
-        """With a state of m growths."""
-        return Period(m=m, s=steps.s, r=steps.r, share=steps.share, solver=steps.solver)
-
-    def periods(self, data: Dataset, k: int, options: Sequence[Steps], index: int, last: bool) -> Triples:
-        """Costs of each option, by the closed forms of `rksearch.arch.cost`."""
-        m, work = multiples(options), _Work(options)
-        area = cost.areas(data, index + 1)[-1]
-        part = work.choose(
-            cost.period_cost(self.bottleneck, k, m, work.s, work.r, work.share, area),
-            cost.solver_cost(self.bottleneck, k, m, work.evaluated, work.owned, work.numbers, area),
-        )
-        depth = m * work.evaluated * (1 + self.bottleneck)
-        if index == 0:
-            part = part.plus(cost.stem_cost(data, k, m))
-            depth = depth + STEM_AND_LINEAR
-        if last:
-            part = part.plus(cost.head_cost(data, k, m))
-        return _triples(part, depth, len(options))
-
-    def link(self, data: Dataset, k: int, m_in: Integers, m_out: Integers, index: int) -> Triples:
-        """Costs of BN-conv1x1, one layer deep."""
-        return _triples(cost.transition_cost(k, m_in, m_out, cost.areas(data, index + 1)[-1]), 1, len(m_in))
-
-    def layers_deep(self, layers: int, periods: int) -> int:
-        """Stem, a convolution per layer (two with bottlenecks), a convolution per transition, linear layer."""
-        return STEM_AND_LINEAR + layers * (1 + self.bottleneck) + periods - 1
-
-    def make(self, k: int, periods: tuple[Steps, ...]) -> ArchSpec:
-        """The RKNet."""
-        grown = tuple(p for p in periods if isinstance(p, Period))
-        assert len(grown) == len(periods)
-        return RKNet(growth_rate=k, periods=grown, bottleneck=self.bottleneck)
-
-    def read(self, spec: ArchSpec) -> tuple[int, tuple[Steps, ...]] | None:
-        """Growth rate and periods of an RKNet of this kind."""
-        if not isinstance(spec, RKNet) or spec.family != self.name:
+        if spec.family != self.kind.key:
             return None
-        return spec.growth_rate, spec.periods
+        return self.kind.growth_rate(spec) or NO_GROWTH, self.kind.periods(spec)
+
+    @property
+    def _smallest(self) -> Steps:
+        """A period that stands where only its place counts."""
+        return self.period(1, Steps(s=1, r=1))
+
+    def _price(
+        self, shape: ImageShape, k: int, periods: tuple[Steps, ...], parts: Sequence[str]
+    ) -> tuple[int, int, int]:
+        """Params, multiply-adds and depth of some top-level parts of a network."""
+        rows = layout(self.make(k, periods), shape).rows
+        self._check_parts(rows, len(periods))
+        own = [row for row in rows if row.path.split(".")[0] in parts]
+        counts = [row_cost(row) for row in own]
+        return sum(c.params for c in counts), sum(c.macs for c in counts), depth_of(own)
+
+    def _check_parts(self, rows: Iterable[Row], periods: int) -> None:
+        numbers = range(1, periods + 1)
+        known = {"stem", "head", *(f"{part}{i}" for part in ("period", "transition") for i in numbers)}
+        for row in rows:
+            if row.path.split(".")[0] not in known:
+                raise PluginError(
+                    "rows of a family that spaces hold lie under stem, period1, transition1, period2, ..., head, "
+                    f"but {self.name} has {row.path}; move it there"
+                )
 
 
-@dataclass(frozen=True, slots=True)
-class ResidualFamily:
-    """RKNets of residual blocks (paper, section 3.2): 16, 32, 64, ... channels, neither k nor m."""
-
-    name: str = "residual"
-    grows: bool = False
-
-    def prefix(self, k: int) -> str:
-        """The same for all."""
-        return "RKNet-Res-"
-
-    def options(self, choices: PeriodChoices) -> tuple[Steps, ...]:
-        """Every method."""
-        return tuple(choices.decisions)
-
-    def period(self, m: int, steps: Steps) -> Steps:
-        """The steps are all that there is."""
-        return steps
-
-    def periods(self, data: Dataset, k: int, options: Sequence[Steps], index: int, last: bool) -> Triples:
-        """Costs of each option, by the closed forms of `rksearch.arch.cost`."""
-        work, width = _Work(options), ResidualRKNet.FIRST_WIDTH << index
-        area = cost.residual_areas(data, index + 1)[-1]
-        part = work.choose(
-            cost.residual_period_cost(width, work.s, work.r, work.share, area),
-            cost.residual_solver_cost(width, work.evaluated, work.owned, work.numbers, area),
-        )
-        depth = 2 * work.evaluated
-        if index == 0:
-            part = part.plus(cost.residual_stem_cost(data, width))
-            depth = depth + STEM_AND_LINEAR
-        if last:
-            part = part.plus(cost.residual_head_cost(data, width))
-        return _triples(part, depth, len(options))
-
-    def link(self, data: Dataset, k: int, m_in: Integers, m_out: Integers, index: int) -> Triples:
-        """Costs of the downsampling block, two layers deep."""
-        width, area = ResidualRKNet.FIRST_WIDTH << (index + 1), cost.residual_areas(data, index + 2)[-1]
-        return _triples(cost.residual_transition_cost(width, area), 2, len(m_in))
-
-    def layers_deep(self, layers: int, periods: int) -> int:
-        """Stem, the convolutions of the blocks, two convolutions per transition, linear layer."""
-        return STEM_AND_LINEAR + layers + 2 * (periods - 1)
-
-    def make(self, k: int, periods: tuple[Steps, ...]) -> ArchSpec:
-        """The residual RKNet."""
-        return ResidualRKNet(periods=periods)
-
-    def read(self, spec: ArchSpec) -> tuple[int, tuple[Steps, ...]] | None:
-        """No growth rate, and the periods."""
-        return (NO_GROWTH, spec.periods) if isinstance(spec, ResidualRKNet) else None
+def family(name: str) -> PricedFamily:
+    """The family of that key; `families` has them all."""
+    return PricedFamily(searchable()[name])
 
 
-class _Work:
-    """What options compute, as arrays over them."""
-
-    def __init__(self, options: Sequence[Steps]) -> None:
-        self.learned = np.array([o.solver is None for o in options])
-        self.s, self.r, self.share = (np.array([getattr(o, f) for o in options], np.int64) for f in ("s", "r", "share"))
-        self.evaluated = np.array([o.evaluations * o.r for o in options], np.int64)
-        stages = np.array([1 if o.solver is not None and o.solver.tie else o.s for o in options], np.int64)
-        self.owned = stages * np.where(self.share, 1, self.r)
-        self.numbers = np.array([o.solver.learned_numbers if o.solver else 0 for o in options], np.int64)
-
-    def choose(self, learned: cost.Part, solved: cost.Part) -> cost.Part:
-        """Each option's costs, by how it is integrated."""
-        return cost.Part(*(np.where(self.learned, a, b) for a, b in zip(learned, solved, strict=True)))
+def families() -> tuple[str, ...]:
+    """Keys of the families that a space can mix, in the order of the choices."""
+    return tuple(searchable())
 
 
-def multiples(options: Sequence[Steps]) -> Integers:
-    """Growth multiples of periods, `NO_GROWTH` for those that have none."""
-    return np.array([o.m if isinstance(o, Period) else NO_GROWTH for o in options], np.int64)
-
-
-def family(name: str) -> Family:
-    """The family of that name; `FAMILIES` has them all."""
-    return _FAMILIES[name]
-
-
-_FAMILIES: dict[str, Family] = {
-    f.name: f for f in (DenseFamily("dense", False), DenseFamily("dense_bc", True), ResidualFamily())
-}
-
-FAMILIES = tuple(_FAMILIES)
-"""The families that a space can mix, in the order of the choices."""
-
-
-def _triples(part: cost.Part, depth: object, length: int) -> Triples:
+def _triples(priced: Priced, length: int) -> Triples:
+    part, depth = priced
     return Triples(*(_column(count, length) for count in (part.params, part.macs, depth)))
+
+
+def _stacked(prices: Iterable[tuple[int, int, int]]) -> Triples:
+    return Triples(*np.array(list(prices), dtype=np.int64).T)
 
 
 def _column(count: object, length: int) -> npt.NDArray[np.int64]:

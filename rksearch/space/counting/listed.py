@@ -15,7 +15,6 @@ from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.extremes import AXES
 from rksearch.space.counting.member import REJECTIONS, Histogram, Member, Priced, bin_edges, ends_of
 from rksearch.space.definition import SpaceDefinition
-from rksearch.space.format.reading import depth_of
 
 
 class ListedMembers:
@@ -28,7 +27,7 @@ class ListedMembers:
         for name, spec in sorted(self._choices.items()):
             net = layout(spec, definition.dataset)
             counted = cost.layout_cost(net)
-            priced.append(Priced(name, counted.params, counted.macs, depth_of(net)))
+            priced.append(Priced(name, counted.params, counted.macs, cost.depth_of(net.rows)))
         self._costs = np.array([p[1:] for p in priced], dtype=np.int64).T
         ends = [ends_of(b) for b in (definition.params, definition.macs, definition.depth)]
         box = Box(tuple(low for low, _ in ends), tuple(high for _, high in ends))  # type: ignore[arg-type]

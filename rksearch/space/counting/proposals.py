@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, Period, Steps
 from rksearch.arch.equivalence import canonical_steps
 from rksearch.errors import SpaceError, nearest
-from rksearch.space.counting.family import FAMILIES, NO_GROWTH, Family, family, multiples
+from rksearch.space.counting.family import NO_GROWTH, PricedFamily, families, family, multiples
 from rksearch.space.definition import LEARNED, PeriodChoices, SpaceDefinition
 
 FIELDS = ("m", "s", "r", "share", "method")
@@ -99,8 +99,8 @@ def snap(definition: SpaceDefinition, spec: ArchSpec) -> ArchSpec:
             f"{definition.name}: an architecture of this space has {len(definition.periods)} periods, "
             f"but {spec} has {len(periods)}"
         )
-    families = [family(name) for name in definition.families]
-    near = [kind] if kind.name in definition.families else [own for own in families if kind.grows or not own.grows]
+    known = [family(name) for name in definition.families]
+    near = [kind] if kind.name in definition.families else [own for own in known if kind.grows or not own.grows]
     if not near:
         raise SpaceError(
             f"{definition.name}: the families of this space are {', '.join(definition.families)}, and {spec} has "
@@ -114,17 +114,18 @@ def snap(definition: SpaceDefinition, spec: ArchSpec) -> ArchSpec:
     return target.make(_nearest_value(k, definition.growth_rates) if target.grows else NO_GROWTH, tuple(snapped))
 
 
-def _parts(spec: ArchSpec) -> tuple[Family, int, tuple[Steps, ...]]:
+def _parts(spec: ArchSpec) -> tuple[PricedFamily, int, tuple[Steps, ...]]:
     """Family, growth rate and periods.
 
     Raises:
         SpaceError: an architecture of no family that has them.
     """
-    for name in FAMILIES:
-        if read := family(name).read(spec):
-            return family(name), *read
+    if spec.family in families():
+        kind = family(spec.family)
+        if read := kind.read(spec):
+            return kind, *read
     raise SpaceError(
-        f"only a Runge-Kutta network can be proposed, but got {spec}; the families are {', '.join(FAMILIES)}"
+        f"only a Runge-Kutta network can be proposed, but got {spec}; the families are {', '.join(families())}"
     )
 
 
@@ -147,7 +148,7 @@ class Distances:
     """
 
     definition: SpaceDefinition
-    kind: Family
+    kind: PricedFamily
     k: int
     periods: tuple[Steps, ...]
 

@@ -6,15 +6,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from typing import Any
 
-from rksearch.arch import MAX_NUMBER, ArchSpec, DenseNet, ResidualRKNet, cost, parse
-from rksearch.arch.equivalence import canonical
-from rksearch.arch.layout import Layout, layout
+from rksearch.arch import MAX_NUMBER, ArchSpec, canonical, cost, family_of, parse
+from rksearch.arch.families import searchable
+from rksearch.arch.layout import layout
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import SpaceError, SpecError, nearest
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
-from rksearch.space.counting.family import FAMILIES, family
+from rksearch.space.counting.family import families as known_families
+from rksearch.space.counting.family import family
 from rksearch.space.definition import LEARNED, CountRange, PeriodChoices, SpaceDefinition, solver_of
 from rksearch.space.format.document import Entry, read_document
 from rksearch.space.format.expression import Expression, read_expression
@@ -24,7 +25,6 @@ from rksearch.space.plan import SearchPlan
 
 DEFAULT_TRIALS = 24
 """Number of candidates of a run whose space states none."""
-
 
 REQUIRED = ("dataset",)
 CHOICES = ("growth_rate", "periods")
@@ -113,7 +113,7 @@ def _choices(
         raise SpaceError(f"{file}:1: space file: the key periods is missing; add `periods: ...` (or `architectures`)")
     families: tuple[str, ...] = ("dense_bc",)
     if "families" in entries:
-        families = entries["families"].choices(lambda item: item.one_of(FAMILIES))
+        families = entries["families"].choices(lambda item: item.one_of(known_families()))
     grows = any(family(name).grows for name in families)
     if not grows and "growth_rate" in entries:
         raise entries["growth_rate"].complaint(f"{', '.join(families)} networks have no growth rate", "remove it")
@@ -122,14 +122,15 @@ def _choices(
     growth_rates = _ascending_integers(entries["growth_rate"]) if grows else ()
     periods = tuple(_period_choices(item, i, grows) for i, item in enumerate(entries["periods"].items("period")))
     check_resolution(entries["periods"], data, len(periods))
-    if "residual" in families and len(periods) > ResidualRKNet.MAX_PERIODS:
-        raise entries["periods"].complaint(
-            f"residual networks have at most {ResidualRKNet.MAX_PERIODS} periods, but {len(periods)} are listed",
-            "list fewer",
-        )
+    for name in families:
+        most = searchable()[name].most_periods
+        if most is not None and len(periods) > most:
+            raise entries["periods"].complaint(
+                f"{name} networks have at most {most} periods, but {len(periods)} are listed", "list fewer"
+            )
     check_magnitude(entries["periods"], data, families, growth_rates, periods)
     constraints = _constraints(entries["constraints"], len(periods)) if "constraints" in entries else ()
-    return tuple(sorted(families, key=FAMILIES.index)), growth_rates, periods, constraints
+    return tuple(sorted(families, key=known_families().index)), growth_rates, periods, constraints
 
 
 def _constraints(entry: Entry, periods: int) -> tuple[Expression, ...]:
@@ -214,13 +215,14 @@ def _transition_rule(entry: Entry, index: int) -> int:
         net = parse(item.text())
     except SpecError as error:
         raise item.complaint(str(error), "correct the name") from None
-    if not isinstance(net, DenseNet):
+    multiples = family_of(net).multiples_of_blocks(net)
+    if not multiples:
         raise item.error("only a DenseNet has the transitions that set m", "write its name, as in DenseNet-BC-100-k12")
-    if index >= net.BLOCKS:
-        raise item.complaint(f"{net} has {net.BLOCKS} blocks, but this is period {index + 1}", "list values of m here")
-    rows = layout(net, dataset("cifar10")).rows
-    into = next(row for row in rows if row.path.startswith(f"block{index + 1}."))
-    return into.in_channels // net.growth_rate
+    if index >= len(multiples):
+        raise item.complaint(
+            f"{net} has {len(multiples)} blocks, but this is period {index + 1}", "list values of m here"
+        )
+    return multiples[index]
 
 
 def _budgets(entry: Entry, data: Dataset) -> tuple[CountRange, ...]:
@@ -256,12 +258,7 @@ def _end(entry: Entry | None, count: str, data: Dataset) -> int | None:
     except SpecError as error:
         raise entry.complaint(str(error), "write a number such as 0.8M, or correct the name") from None
     counted = cost.layout_cost(net)
-    return {"params": counted.params, "macs": counted.macs, "depth": depth_of(net)}[count]
-
-
-def depth_of(net: Layout) -> int:
-    """Number of layers with weights from image to logits, like the depths in names of DenseNets and ResNets."""
-    return sum(row.kind in ("conv", "linear") for row in net.rows)
+    return {"params": counted.params, "macs": counted.macs, "depth": cost.depth_of(net.rows)}[count]
 
 
 def _seeds(entry: Entry) -> tuple[int, int]:

@@ -10,11 +10,11 @@ from dataclasses import fields
 from typing import Any
 
 from rksearch.arch import MAX_NUMBER
+from rksearch.arch.families import searchable
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import datasets
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
-from rksearch.space.counting.family import FAMILIES
 from rksearch.space.definition import LEARNED
 from rksearch.space.format.magnitude import MAX_COUNT
 from rksearch.space.format.reading import BUDGETS, CHOICES, OPTIONAL, REQUIRED
@@ -40,7 +40,7 @@ def schema(samplers: Collection[str]) -> Schema:
             {
                 "required": ["periods"],
                 "not": {"required": ["architectures"]},
-                "if": {"properties": {"families": {"const": ["residual"]}}, "required": ["families"]},
+                "if": {"properties": {"families": {"items": {"enum": _without_growth()}}}, "required": ["families"]},
                 "then": {"not": {"required": ["growth_rate"]}},
                 "else": {
                     "required": ["growth_rate"],
@@ -53,6 +53,11 @@ def schema(samplers: Collection[str]) -> Schema:
             },
         ],
     }
+
+
+def _without_growth() -> list[str]:
+    """Families whose networks have neither growth rate nor growth multiples."""
+    return [key for key, family in searchable().items() if not family.grows]
 
 
 def _properties(samplers: Collection[str]) -> dict[str, Schema]:
@@ -75,7 +80,7 @@ def _properties(samplers: Collection[str]) -> dict[str, Schema]:
     return {
         "description": _say({"type": "string"}, "purpose of the space, in a line"),
         "dataset": _say({"enum": list(datasets.items())}, "decides input size and classes, and so every count"),
-        "families": _say(_list({"enum": list(FAMILIES)}), "kinds of networks; dense_bc when left out"),
+        "families": _say(_list({"enum": list(searchable())}), "kinds of networks; dense_bc when left out"),
         "growth_rate": _say(_list(POSITIVE), "choices of k, the channels that a layer adds"),
         "periods": _say(
             {"type": "array", "items": _period(), "minItems": 1}, "choices of each period, finest resolution first"

@@ -26,7 +26,8 @@ An evaluation keeps nothing; what it holds at once is found by a run without num
 """
 
 from rksearch.training.memory.footprint import ELEMENT_BYTES, Footprint, activation_bytes, footprint
-from rksearch.training.memory.held import Held, held
+from rksearch.training.memory.held import held
+from rksearch.training.memory.item import Held
 from rksearch.training.memory.plan import MemoryPlan, plan_memory
 
 __all__ = [

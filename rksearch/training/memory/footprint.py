@@ -11,7 +11,8 @@ from rksearch.arch.cost import row_cost
 from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import Row, layout
 from rksearch.training.engine.precision import Precision
-from rksearch.training.memory.held import FLOAT_BYTES, INDEX_BYTES, Held, held
+from rksearch.training.memory.held import held
+from rksearch.training.memory.item import FLOAT_BYTES, INDEX_BYTES, Held
 
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2}
 """Bytes of an element of a feature map: bf16 autocast keeps all feature maps in bfloat16."""

@@ -1,103 +1,39 @@
-"""What every row of a layout holds in memory, in elements of feature maps; see the package's text."""
+"""Memory of every row of a layout, in elements of feature maps; see the package's text."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from rksearch.arch import (
-    RKCNN,
-    ArchSpec,
-    CliqueNet,
-    DenseNet,
-    ImageNetDenseNet,
-    ResidualRKNet,
-    ResNet,
-    RKNet,
-    Solver,
-)
+from rksearch.arch import Family, Keeping, Solver, Steps, family_of
 from rksearch.arch.layout import Layout, Row
-
-FLOAT_BYTES = 4
-INDEX_BYTES = 8
-
-WORKING_MAPS = 3
-"""Maps as large as a norm's input that its backward pass needs at once besides what is kept: the gradients behind and
-before the activation and before the norm. In a forward pass that keeps nothing: input, norm and activation."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What one row of a layout holds in memory.
-
-    Attributes:
-        row: the layer.
-        elements: of feature maps that are kept for the backward pass, per image.
-        index_bytes: of integers that are kept, per image.
-        batch_bytes: kept once per batch: statistics of a norm.
-        working: elements per image that exist only while the row's gradients are computed.
-        unit: path of the module that recomputation treats as a whole, None for what is never recomputed.
-        boundary: with recomputation, elements per image that are kept nevertheless.
-        again: elements per image that exist while the row's unit is recomputed, besides all boundaries.
-        slope: elements per image that learned coefficients of a method keep of the row's output, counted in `elements`
-            already where the output is kept for no other reason.
-        shares_input: whether the row reads what another row keeps, recomputed or not.
-    """
-
-    row: Row
-    elements: int
-    index_bytes: int = 0
-    batch_bytes: int = 0
-    working: int = 0
-    unit: str | None = None
-    boundary: int = 0
-    again: int = 0
-    slope: int = 0
-    shares_input: bool = False
+from rksearch.training.memory.item import Held, held_alone
 
 
 def held(net: Layout) -> list[Held]:
-    """What every row of a layout holds, in forward order."""
-    spec = net.spec
-    items = _pooled_first([_generic(row) for row in net.as_trained().rows])
-    match spec:
-        case ResNet():
-            items = [replace(i, shares_input=i.row.path == "group1.block1.conv1") for i in items]
-        case RKCNN():
-            items = list(_rkcnn(spec, items))
-        case CliqueNet():
-            items = list(_clique(items))
-        case ResidualRKNet():
-            items = list(_residual(items, {f"period{i}": p.solver for i, p in enumerate(spec.periods, 1)}))
-    if isinstance(spec, RKNet | ResidualRKNet):
-        for number, period in enumerate(spec.periods, 1):
-            if period.solver is not None:
-                items = _solved(items, f"period{number}", period.solver)
-    return list(_units(spec, items))
+    """What every row of a layout holds, in forward order.
 
+    By arithmetic where the family states the facts behind it (`rksearch.arch.family.Keeping`); otherwise by a run of
+    the network without numbers, which needs torch.
+    """
+    family = family_of(net.spec)
+    if family.keeping is None:
+        from rksearch.training.memory.forward import held_by_running
 
-def _generic(row: Row) -> Held:
-    """What a row holds whatever its family; see the module's text."""
-    maps_in, maps_out = row.in_channels * row.in_size.area, row.out_channels * row.out_size.area
-    match row.kind:
-        case "norm":
-            statistics = 2 * FLOAT_BYTES * row.in_channels
-            return Held(row=row, elements=2 * maps_in, batch_bytes=statistics, working=WORKING_MAPS * maps_in)
-        case "conv":
-            # Beside a strided convolution lies a shortcut, whose gradient is spread over the map with zeros between.
-            return Held(row=row, elements=0, working=(3 if row.stride > 1 else 1) * maps_in + maps_out)
-        case "avgpool":
-            return Held(row=row, elements=maps_in, working=maps_in + maps_out)
-        case "maxpool":
-            return Held(row=row, elements=0, index_bytes=INDEX_BYTES * maps_out, working=maps_in + maps_out)
-        case "linear":
-            return Held(row=row, elements=row.in_channels)
-        case "global_pool":
-            return Held(row=row, elements=0, working=maps_in)
-        case "coefficients":
-            return Held(row=row, elements=0)
+        return held_by_running(net, [held_alone(row) for row in net.rows])
+    keeping, periods = family.keeping, family.periods(net.spec)
+    items = _pooled_first([held_alone(row) for row in net.as_trained().rows])
+    items = [replace(item, shares_input=True) if item.row.path == keeping.reads_stem else item for item in items]
+    items = list(_attended(items, family.draws_random_numbers(net.spec)))
+    items = list(_scales(items))
+    if keeping.convolves_states:
+        items = list(_convolved_states(items, periods))
+    for number, period in enumerate(periods, 1):
+        if period.solver is not None:
+            items = _solved(items, f"period{number}", period.solver)
+    return list(_units(family, keeping, items))
 
 
 def _pooled_first(items: list[Held]) -> list[Held]:
@@ -119,46 +55,45 @@ def _more(item: Held, elements: int) -> Held:
     return replace(item, elements=item.elements + elements)
 
 
-def _rkcnn(spec: RKCNN, items: list[Held]) -> Iterator[Held]:
-    """Attention keeps what it weighs and the weights; dropout its mask; two norms read each period but the last."""
-    last = f"head.scale{len(spec.periods)}.norm"
+def _attended(items: list[Held], drops: bool) -> Iterator[Held]:
+    """Attention keeps what it weighs and the weights; dropout behind a transition's convolution keeps its mask."""
     for item in items:
         row = item.row
-        if row.path.startswith("transition") and row.path.endswith(".conv") and spec.dropout_pct:
+        if drops and row.path.startswith("transition") and row.path.endswith(".conv"):
             item = _more(item, row.out_channels * row.out_size.area)
         if row.path.endswith(".attention.pool"):
             item = _more(item, _input(row))
         elif row.path.endswith(".attention.excite"):
             item = _more(item, row.out_channels)
-        elif row.path.startswith("head.scale") and row.kind == "norm" and row.path != last:
-            item = _more(item, -_input(row))
         yield item
 
 
-def _clique(items: list[Held]) -> Iterator[Held]:
-    """A transition reads a slice of a block's output, the whole of which is kept and is also what the head reads."""
+def _scales(items: list[Held]) -> Iterator[Held]:
+    """Where a head reads every period or block, so does the transition behind it, or it reads a slice of that.
+
+    The input is kept once, as a whole: a slice keeps what it was cut from.
+    """
+    scales = [item.row for item in items if item.row.path.startswith("head.scale") and item.row.kind == "norm"]
+    whole = {f"transition{number}.norm": _input(row) for number, row in enumerate(scales, 1)}
     for item in items:
-        path = item.row.path
-        before_last = path.startswith("head.scale") and path != f"head.scale{CliqueNet.BLOCKS}.norm"
-        if path.endswith(".norm") and (path.startswith("transition") or before_last):
-            whole = next(i.row for i in items if i.row.path == f"head.scale{path.split('.')[-2][-1]}.norm")
-            item = _more(item, -_input(item.row) if before_last else _input(whole) - _input(item.row))
+        if item.row in scales[:-1]:
+            item = _more(item, -_input(item.row))
+        elif item.row.path in whole:
+            item = _more(item, whole[item.row.path] - _input(item.row))
         yield item
 
 
-def _residual(items: list[Held], solvers: Mapping[str, Solver | None]) -> Iterator[Held]:
-    """A stage's or transition's first convolution keeps a concatenation or sum of slopes, which no norm keeps.
+def _convolved_states(items: list[Held], periods: Sequence[Steps]) -> Iterator[Held]:
+    """A learned stage's or transition's first convolution keeps a concatenation or sum of slopes.
 
     Not so where it reads the activation at the end of stem or transition.
     """
+    learned = {f"period{number}" for number, period in enumerate(periods, 1) if period.solver is None}
     for item in items:
-        row = item.row
-        first = row.path.endswith(".conv1")
-        if row.path.startswith("transition") or (first and solvers[row.path.split(".")[0]] is None):
-            after_activation = row.path.endswith(".step1.stage1.conv1")
-            item = _more(item, _input(row)) if first and not after_activation else item
-            item = replace(item, shares_input=row.path == "period1.step1.stage1.conv1")
-        yield item
+        path = item.row.path
+        part = path.split(".")[0]
+        first = path.endswith(".conv1") and not path.endswith(".step1.stage1.conv1")
+        yield _more(item, _input(item.row)) if first and (part in learned or part.startswith("transition")) else item
 
 
 def _solved(items: list[Held], prefix: str, solver: Solver) -> list[Held]:
@@ -231,9 +166,9 @@ def _keeps_slope(solver: Solver, stage: _Stage) -> bool:
     return any(solver.trainable or factor for factor in factors)
 
 
-def _units(spec: ArchSpec, items: list[Held]) -> Iterator[Held]:
-    """With the modules that `rksearch.models.recompute` recomputes, and what these keep."""
-    for unit, group in itertools.groupby(items, key=lambda item: _unit(spec, item.row)):
+def _units(family: Family, keeping: Keeping, items: list[Held]) -> Iterator[Held]:
+    """The items, each with the module that `rksearch.models.recompute` recomputes, and what that keeps."""
+    for unit, group in itertools.groupby(items, key=lambda item: _unit(family, item.row)):
         members = list(group)
         if unit is None:
             yield from members
@@ -242,7 +177,7 @@ def _units(spec: ArchSpec, items: list[Held]) -> Iterator[Held]:
         source = _input(first.row)
         if first.row.kind == "conv":
             boundary, again = 0 if first.shares_input else source, 0
-        elif _grows(spec) and not unit.endswith("layer1") and not unit.startswith("transition"):
+        elif keeping.layers_grow and not unit.endswith("layer1") and not unit.startswith("transition"):
             # Every growth is kept once; their concatenation is made again.
             growth = members[-1].row
             boundary, again = growth.out_channels * growth.out_size.area, first.elements
@@ -253,19 +188,15 @@ def _units(spec: ArchSpec, items: list[Held]) -> Iterator[Held]:
                 item,
                 unit=unit,
                 boundary=(boundary if item is first else 0) + item.slope,
-                again=again if item is first else item.elements - (item.slope if _grows(spec) else 0),
+                again=again if item is first else item.elements - (item.slope if keeping.layers_grow else 0),
             )
 
 
-def _grows(spec: ArchSpec) -> bool:
-    return isinstance(spec, RKNet | DenseNet | ImageNetDenseNet)
-
-
-def _unit(spec: ArchSpec, row: Row) -> str | None:
+def _unit(family: Family, row: Row) -> str | None:
     parent = row.path.rpartition(".")[0]
     part = parent.split(".")[0]
     if row.kind == "coefficients" or part in ("stem", "head") or parent.startswith("head"):
         return None
-    if isinstance(spec, RKCNN) and part.startswith("transition"):
+    if not family.pools_first and part.startswith("transition"):
         return None  # it may have dropout, whose draws must not be repeated
     return parent

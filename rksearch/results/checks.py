@@ -1,0 +1,80 @@
+"""Rules that join several fields of an event."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+from rksearch.arch import parse
+from rksearch.errors import SpecError
+from rksearch.results.events import Event, TestSetRead, TrialEnded, TrialPaused, TrialStarted
+from rksearch.results.records import TrialResult, TrialSpec, parse_trial_id
+
+Problem = tuple[str, str]
+"""A field, and what is wrong with it."""
+
+
+def problem_of(event: Event) -> Problem | None:
+    """The first rule that an event breaks; None when it breaks none."""
+    if isinstance(event, TrialEnded | TrialPaused):
+        return _trial_problem(event)
+    if isinstance(event, TrialStarted | TestSetRead):
+        try:
+            arch = parse_trial_id(event.trial).arch
+        except ValueError as error:
+            return "trial", str(error)
+        return _arch_problem("trial", arch)
+    return None
+
+
+def incomplete(spec: TrialSpec, result: TrialResult) -> Problem | None:
+    """The first thing that a finished trial lacks; None when it lacks nothing."""
+    if result.status not in ("complete", "failed", "pruned"):
+        return "result.status", f"a finished trial is complete, failed or pruned, but the value is {result.status!r}"
+    if result.status != "complete":
+        return None
+    # A final training has no validation images left.
+    if not result.epochs or (spec.role != "final" and not math.isfinite(result.epochs[-1].val_error_pct)):
+        return "result.epochs", "a complete trial must have a finite validation error"
+    for name in ("params", "params_paper", "macs", "fvcore_flops"):
+        if getattr(result, name) is None:
+            return f"result.{name}", "a complete trial must have all counts, but the value is None"
+    return None
+
+
+def _trial_problem(event: TrialEnded | TrialPaused) -> Problem | None:
+    spec, result = event.spec, event.result
+    if event.trial != spec.id:
+        return "trial", f"the id must be {spec.id!r}, but the value is {event.trial!r}"
+    if problem := _arch_problem("spec.arch", spec.arch):
+        return problem
+    if isinstance(event, TrialPaused):
+        if result.status != "paused":
+            return "result.status", f"a trial that pauses is paused, but the value is {result.status!r}"
+    elif problem := incomplete(spec, result):
+        return problem
+    return _curve_problem(spec, result)
+
+
+def _curve_problem(spec: TrialSpec, result: TrialResult) -> Problem | None:
+    for i, epoch in enumerate(result.epochs):
+        if epoch.epoch != i + 1:
+            return f"result.epochs[{i}].epoch", f"epochs are counted from 1, but the value is {epoch.epoch}"
+        if spec.role != "final" and not math.isfinite(epoch.val_error_pct):
+            return f"result.epochs[{i}].val_error_pct", "an error is a number, but the value is None"
+    return None
+
+
+def _arch_problem(field: str, arch: str) -> Problem | None:
+    reason = _unknown(arch)
+    return (field, reason) if reason else None
+
+
+@lru_cache(maxsize=4096)
+def _unknown(arch: str) -> str:
+    """Why the name of an architecture cannot be read; empty where it can."""
+    try:
+        parse(arch)
+    except SpecError as error:
+        return str(error)
+    return ""

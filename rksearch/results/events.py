@@ -1,0 +1,196 @@
+"""Events of a run: one dataclass per kind of record of the ledger.
+
+Optional fields may be added without a new schema: a reader takes their defaults where they are absent and ignores what
+it does not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rksearch.results.environment import Environment
+from rksearch.results.plan import Plan
+from rksearch.results.records import Natural, Seconds, TestResult, TrialResult, TrialSpec
+from rksearch.space.summary import SpaceSummary
+
+EndState = Literal["finished", "interrupted", "failed"]
+
+Option = str | int | float | bool | None
+"""A value of a command-line option."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlanned:
+    """The plan of the run: the first record, and again when the plan changes.
+
+    Attributes:
+        name: the run's name in reports.
+        space: facts about the search space.
+        plan: the plan from now on.
+    """
+
+    event: ClassVar[str] = "run"
+
+    name: str
+    space: SpaceSummary
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Expected cost of what a run has still to do; None where there is no estimate.
+
+    Attributes:
+        epochs: epochs of training.
+        wall_time_s, cpu_s, gpu_s: time of the session, and worker time times the CPUs and GPUs reserved.
+    """
+
+    epochs: float | None = None
+    wall_time_s: float | None = None
+    cpu_s: float | None = None
+    gpu_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStarted:
+    """A launch of the driver.
+
+    Attributes:
+        environment: code, versions and hardware.
+        options: the command line's options.
+        forecast: expected cost; None where none was made.
+    """
+
+    event: ClassVar[str] = "session"
+
+    environment: Environment
+    options: dict[str, Option]
+    forecast: Forecast | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharingMeasured:
+    """The number of trials that share a GPU in a session, and the measurement behind it.
+
+    Attributes:
+        training: the training that was measured.
+        images_per_s: throughput of all trainings, by their number, each in a process of its own.
+        together: throughput of all trainings, by their number, as one program.
+        trials_per_gpu, seeds_together: the numbers chosen.
+    """
+
+    event: ClassVar[str] = "sharing"
+
+    training: dict[str, Option]
+    images_per_s: dict[str, float]
+    together: dict[str, float]
+    trials_per_gpu: int
+    seeds_together: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialStarted:
+    """A trial was handed to a worker."""
+
+    event: ClassVar[str] = "start"
+
+    trial: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPaused:
+    """A trial that has paused and may continue; attributes as for `TrialEnded`."""
+
+    event: ClassVar[str] = "pause"
+
+    trial: str
+    spec: TrialSpec
+    result: TrialResult
+    wall_time_s: Seconds
+    cpus: Seconds = 0.0
+    gpus: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRetried:
+    """A trial that failed for want of memory, or beside others for a dead worker; it is tried once more, alone."""
+
+    event: ClassVar[str] = "retry"
+
+    trial: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialEnded:
+    """A finished trial, complete, failed or pruned; final.
+
+    Attributes:
+        trial: id of `spec`.
+        spec, result: the trial and its result.
+        wall_time_s: time since the trial last started, as the driver saw it; an equal share where several seeds were
+            trained together.
+        cpus, gpus: reserved for it in that time.
+    """
+
+    event: ClassVar[str] = "trial"
+
+    trial: str
+    spec: TrialSpec
+    result: TrialResult
+    wall_time_s: Seconds
+    cpus: Seconds = 0.0
+    gpus: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestSetRead:
+    """A reading of the test set with the weights of a trial."""
+
+    __test__: ClassVar[bool] = False  # keeps pytest from taking the class for a group of tests
+    event: ClassVar[str] = "test"
+
+    trial: str
+    arch: str
+    replicate: Natural
+    result: TestResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnded:
+    """The end of the present session."""
+
+    event: ClassVar[str] = "end"
+
+    state: EndState
+    message: str | None = None
+
+
+Event = (
+    RunPlanned
+    | SessionStarted
+    | SharingMeasured
+    | TrialStarted
+    | TrialPaused
+    | TrialRetried
+    | TrialEnded
+    | TestSetRead
+    | SessionEnded
+)
+
+EVENTS: dict[str, type[Event]] = {
+    kind.event: kind
+    for kind in (
+        RunPlanned,
+        SessionStarted,
+        SharingMeasured,
+        TrialStarted,
+        TrialPaused,
+        TrialRetried,
+        TrialEnded,
+        TestSetRead,
+        SessionEnded,
+    )
+}
+"""The events by their name in the ledger."""

@@ -1,0 +1,303 @@
+"""The history of a run: everything that its ledger says, folded event by event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from rksearch.results.environment import Environment
+from rksearch.results.events import (
+    Event,
+    Forecast,
+    Option,
+    RunPlanned,
+    SessionEnded,
+    SessionStarted,
+    TestSetRead,
+    TrialEnded,
+    TrialPaused,
+    TrialRetried,
+    TrialStarted,
+)
+from rksearch.results.lines import Damage, DamagedLineError, read_line
+from rksearch.results.plan import Plan
+from rksearch.results.records import TestResult, TrialResult, TrialSpec
+from rksearch.space.summary import SpaceSummary
+
+State = Literal["empty", "running", "finished", "interrupted", "failed"]
+
+Pair = tuple[TrialSpec, TrialResult]
+"""A trial and its result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """The plan of a run.
+
+    Attributes:
+        time: when it was written.
+        name: the run's name in reports.
+        space: facts about the search space.
+        plan: the plan.
+    """
+
+    time: str
+    name: str
+    space: SpaceSummary
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One launch of the driver.
+
+    Attributes:
+        start, last: times of its first and of its last record so far.
+        environment: code, versions and hardware.
+        options: the command line's options.
+        forecast: expected cost; None where none was made.
+    """
+
+    start: str
+    last: str
+    environment: Environment
+    options: dict[str, Option]
+    forecast: Forecast | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first to the last record."""
+        return (datetime.fromisoformat(self.last) - datetime.fromisoformat(self.start)).total_seconds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestReading:
+    """A reading of the test set with the weights of a trial.
+
+    Attributes:
+        time: when it was recorded.
+        trial, arch, replicate: the trial's id and its parts.
+        result: the reading.
+    """
+
+    __test__ = False  # keeps pytest from taking the class for a group of tests
+
+    time: str
+    trial: str
+    arch: str
+    replicate: int
+    result: TestResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything a ledger says, in the order of its records.
+
+    Attributes:
+        run: the plan in force, which is the last one; None before it is written.
+        plans: all plans, the first one first.
+        sessions: launches of the driver.
+        trials: finished trials by id: complete, failed or pruned. Of several records for one trial the first counts.
+        paused: trials that have run some epochs and may continue, by id, with what they had at their last pause.
+        retried: trials that are tried once more, with a whole device for themselves, by id, and the reason.
+        wall_time_s: worker time by trial id, as the driver saw it, without pauses.
+        cpu_s, gpu_s: worker time of all trials times the CPUs and GPUs that were reserved for them.
+        started: ids of trials ever started, in the order of their first start.
+        running: ids started in the last session and not finished; empty once that session has ended.
+        tests: readings of the test set.
+        finished_after_test: ids of trials that finished after the test set had first been read.
+        state: `empty` without a run, `running` until the last session says how it ended. A driver that was killed
+            could not say so and still counts as running.
+        message: what the last session said when it ended.
+        last_time: time of the last record.
+        damage: lines that could not be read.
+        repeated: number of records of trials that were already finished.
+    """
+
+    run: RunRecord | None = None
+    plans: tuple[RunRecord, ...] = ()
+    sessions: tuple[Session, ...] = ()
+    trials: Mapping[str, Pair] = field(default_factory=dict)
+    paused: Mapping[str, Pair] = field(default_factory=dict)
+    retried: Mapping[str, str] = field(default_factory=dict)
+    wall_time_s: Mapping[str, float] = field(default_factory=dict)
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
+    started: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
+    tests: tuple[TestReading, ...] = ()
+    finished_after_test: tuple[str, ...] = ()
+    state: State = "empty"
+    message: str | None = None
+    last_time: str | None = None
+    damage: tuple[Damage, ...] = ()
+    repeated: int = 0
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan in force; None before it is written."""
+        return self.run.plan if self.run else None
+
+    @property
+    def space(self) -> SpaceSummary | None:
+        """Facts about the search space; None before they are written."""
+        return self.run.space if self.run else None
+
+    @property
+    def name(self) -> str:
+        """The run's name; that of its space where it has none."""
+        if self.run is None:
+            return "unnamed run"
+        return self.run.name or self.run.space.name or "unnamed run"
+
+    @property
+    def damaged(self) -> int:
+        """Number of lines that could not be read."""
+        return len(self.damage)
+
+    @property
+    def pruned(self) -> dict[str, Pair]:
+        """The trials that racing stopped for good."""
+        return {key: pair for key, pair in self.trials.items() if pair[1].status == "pruned"}
+
+    @property
+    def failed(self) -> dict[str, Pair]:
+        """The finished trials that failed."""
+        return {key: pair for key, pair in self.trials.items() if pair[1].status == "failed"}
+
+
+class HistoryReader:
+    """Folds lines, one by one, into a `History`; a damaged line changes nothing but the list of damage."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+        self._plans: list[RunRecord] = []
+        self._sessions: list[Session] = []
+        self._trials: dict[str, Pair] = {}
+        self._paused: dict[str, Pair] = {}
+        self._retried: dict[str, str] = {}
+        self._wall_time_s: dict[str, float] = {}
+        self._cpu_s = 0.0
+        self._gpu_s = 0.0
+        self._started: dict[str, None] = {}
+        self._running: dict[str, None] = {}
+        self._tests: list[TestReading] = []
+        self._after_test: list[str] = []
+        self._end: SessionEnded | None = None
+        self._last_time: str | None = None
+        self._damage: list[Damage] = []
+        self._repeated = 0
+
+    def take(self, line: bytes) -> None:
+        """Fold one line, without its line feed; blank lines count as lines only."""
+        self._lines += 1
+        if not line.strip():
+            return
+        try:
+            time, event = read_line(line)
+        except DamagedLineError as error:
+            # Listed rather than raised: one bad line must not hide the good ones.
+            self._damage.append(Damage(self._lines, error.field, error.reason))
+            return
+        if event is not None:
+            self._fold(time, event)
+        self._last_time = time
+        if self._sessions:
+            self._sessions[-1] = replace(self._sessions[-1], last=time)
+
+    def history(self) -> History:
+        """The history so far."""
+        open_state: State = "running" if self._plans or self._sessions or self._started else "empty"
+        return History(
+            run=self._plans[-1] if self._plans else None,
+            plans=tuple(self._plans),
+            sessions=tuple(self._sessions),
+            trials=dict(self._trials),
+            paused=dict(self._paused),
+            retried=dict(self._retried),
+            wall_time_s=dict(self._wall_time_s),
+            cpu_s=self._cpu_s,
+            gpu_s=self._gpu_s,
+            started=tuple(self._started),
+            running=() if self._end else tuple(self._running),
+            tests=tuple(self._tests),
+            finished_after_test=tuple(self._after_test),
+            state=self._end.state if self._end else open_state,
+            message=self._end.message if self._end else None,
+            last_time=self._last_time,
+            damage=tuple(self._damage),
+            repeated=self._repeated,
+        )
+
+    def _fold(self, time: str, event: Event) -> None:
+        match event:
+            case RunPlanned():
+                # A resumed run may have another number of candidates: the last plan counts.
+                self._plans.append(RunRecord(time=time, name=event.name, space=event.space, plan=event.plan))
+            case SessionStarted():
+                self._start_session(time, event)
+            case TrialStarted():
+                self._started[event.trial] = None
+                if event.trial not in self._trials:
+                    self._running[event.trial] = None
+            case TrialPaused():
+                self._pause(event)
+            case TrialEnded():
+                self._finish(event)
+            case TrialRetried():
+                self._retried[event.trial] = event.reason
+                self._running.pop(event.trial, None)
+            case TestSetRead():
+                self._tests.append(
+                    TestReading(
+                        time=time,
+                        trial=event.trial,
+                        arch=event.arch,
+                        replicate=event.replicate,
+                        result=event.result,
+                    )
+                )
+            case SessionEnded():
+                self._end = event
+
+    def _start_session(self, time: str, event: SessionStarted) -> None:
+        self._sessions.append(
+            Session(
+                start=time,
+                last=time,
+                environment=event.environment,
+                options=event.options,
+                forecast=event.forecast,
+            )
+        )
+        self._running = {}
+        self._end = None
+
+    def _finish(self, event: TrialEnded) -> None:
+        if event.trial in self._trials:
+            self._repeated += 1
+            return
+        self._count(event)
+        self._trials[event.trial] = (event.spec, event.result)
+        self._paused.pop(event.trial, None)
+        if self._tests:
+            self._after_test.append(event.trial)
+
+    def _pause(self, event: TrialPaused) -> None:
+        if event.trial in self._trials:
+            self._repeated += 1
+            return
+        self._count(event)
+        known = self._paused.get(event.trial)
+        # A worker that did not find the checkpoint, or was stopped before it read it, does not take epochs back.
+        if known is None or len(event.result.epochs) >= len(known[1].epochs):
+            self._paused[event.trial] = (event.spec, event.result)
+
+    def _count(self, event: TrialEnded | TrialPaused) -> None:
+        trial = event.trial
+        self._wall_time_s[trial] = self._wall_time_s.get(trial, 0.0) + event.wall_time_s
+        self._cpu_s += event.wall_time_s * event.cpus
+        self._gpu_s += event.wall_time_s * event.gpus
+        self._running.pop(trial, None)

@@ -1,0 +1,151 @@
+"""Lines of the ledger: an event as one line of JSON with a checksum, and back.
+
+A line of schema 2 is `{"schema":2,"event":...,"time":...,...,"crc":"89abcdef"}`. `crc` is the CRC-32 (as `zlib.crc32`
+computes it, eight lower-case hex digits) of the line's bytes without `,"crc":"89abcdef"`. CRC-32 detects every single
+flipped bit and every burst of up to 32; that `schema` stands first and `crc` last detects a flip in either key. Lines
+of schema 1 have no checksum.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from rksearch.errors import RksearchError
+from rksearch.results import schema1
+from rksearch.results.checks import problem_of
+from rksearch.results.codec import from_plain, to_json_bytes
+from rksearch.results.events import EVENTS, Event
+
+SCHEMA = 2
+
+_CHECKSUM = re.compile(rb',"crc":"([0-9a-f]{8})"\}$')
+
+
+class DamagedLineError(Exception):
+    """A line that cannot be read; `field` names what is wrong, where that is known."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A line of the ledger that could not be read.
+
+    Attributes:
+        line: its number, counted from 1.
+        field: path of the value that is wrong, `result.params` for one; empty where the whole line is.
+        reason: the rule and the value.
+    """
+
+    line: int
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {f'{self.field}: ' if self.field else ''}{self.reason}"
+
+
+class Line(NamedTuple):
+    """A line that was read.
+
+    Attributes:
+        time: when it was written (ISO 8601).
+        event: None for an event of a later version.
+    """
+
+    time: str
+    event: Event | None
+
+
+def written(event: Event, time: str) -> bytes:
+    """The line of an event, with its line feed."""
+    head = f'{{"schema":{SCHEMA},"event":"{event.event}","time":"{time}",'.encode()
+    body = head + to_json_bytes(event)[1:]
+    return b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+def read_line(line: bytes) -> Line:
+    """The event of a line, without its line feed.
+
+    Raises:
+        DamagedLineError: the line breaks a rule.
+    """
+    try:
+        record = _record(line)
+        time = _text(record, "time")
+        datetime.fromisoformat(time)
+        name = _text(record, "event")
+    except (ValueError, RecursionError) as error:
+        raise DamagedLineError("", f"a record is JSON with an event and a time ({error})") from None
+    kind = EVENTS.get(name)
+    if kind is None:
+        return Line(time, None)
+    return Line(time, _event(kind, record))
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    checksum = _CHECKSUM.search(line)
+    if checksum:
+        body = line[: checksum.start()] + b"}"
+        if zlib.crc32(body) != int(checksum[1], 16):
+            raise DamagedLineError("crc", "the checksum differs from that of the line")
+    record = msgspec.json.decode(line)
+    if not isinstance(record, dict):
+        raise ValueError(f"got {type(record).__name__}")
+    if checksum is None and (record.get("schema", 1) != 1 or line.startswith(b'{"schema"')):
+        raise DamagedLineError("crc", "the checksum is missing")
+    return record
+
+
+def _text(record: Mapping[str, Any], key: str) -> str:
+    value = record.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is {value!r}")
+    return value
+
+
+def _event(kind: type[Event], record: dict[str, Any]) -> Event:
+    """The event of a record.
+
+    Raises:
+        DamagedLineError: a value breaks a rule.
+    """
+    try:
+        schema1.require_keys(record)
+        if record.get("schema", 1) == 1:
+            record = schema1.upgraded(record)
+        event = from_plain(kind, record)
+    except schema1.MissingKeyError as error:
+        raise DamagedLineError(error.field, "the key is missing") from None
+    except msgspec.ValidationError as error:
+        rule, _, path = str(error).partition(" - at `$")
+        field = path.strip("`.")
+        raise DamagedLineError(field, f"{rule}{_value_text(record, field)}") from None
+    except RksearchError as error:  # a record's own rule, which names its field
+        raise DamagedLineError("", str(error)) from None
+    except RecursionError:
+        raise DamagedLineError("", "the record is nested too deeply") from None
+    if problem := problem_of(event):
+        raise DamagedLineError(*problem)
+    return event
+
+
+def _value_text(record: Any, field: str) -> str:
+    """The value at a path such as `result.epochs[3].lr`, in words for a message; empty where there is none."""
+    for key in re.findall(r"[^.\[\]]+", field):
+        try:
+            record = record[int(key)] if isinstance(record, list) else record[key]
+        except (LookupError, TypeError, ValueError):
+            return ""
+    text = repr(record)
+    return f", but the value is {text if len(text) < 60 else text[:57] + '...'}" if field else ""
