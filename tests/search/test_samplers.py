@@ -100,7 +100,7 @@ def epochs(count: int, val_error_pct: float) -> tuple[Epoch, ...]:
             train_loss=1.0,
             train_error_pct=50.0,
             val_loss=1.0,
-            val_error_pct=val_error_pct * (2 - n / count),
+            val_error_pct=min(val_error_pct * (2 - n / count), 100.0),
             train_time_s=1.0,
         )
         for n in range(1, count + 1)
