@@ -182,6 +182,11 @@ def test_each_room_imports_its_neighbours_alone() -> None:
     assert sorted(wrong - UPWARD) == []
 
 
+def test_other_rooms_use_the_interface_of_counting_alone() -> None:
+    inner = "space.counting."
+    assert [(a, b) for a, b in sorted(EDGES) if b.startswith(inner) and not within(a, "space.counting")] == []
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     assert [circle for circle in circles(EDGES) if circle not in CIRCLES] == []
 

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, canonical, cost, parse
 from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
-from rksearch.space.counting.member import Member, Priced
-from rksearch.space.counting.members import members_of
+from rksearch.space.counting import Member, Priced, members_of
 from rksearch.space.definition import SpaceDefinition
 from rksearch.space.format.document import Entry
 from rksearch.space.format.reading import read_definition
@@ -251,7 +250,7 @@ class Space:
             "most_macs": self.most_macs._asdict(),
             "baselines": [str(spec) for spec in definition.baselines],
             "known": [str(spec) for spec in definition.known],
-            "recipe": msgspec.to_builtins(definition.recipe),
+            "recipe": msgspec.json.decode(msgspec.json.encode(definition.recipe)),  # tuples as lists
             "train_images": definition.train_images,
             "trials": definition.trials,
             "seeds": {"search": definition.search_seeds, "final": definition.final_seeds},

@@ -21,7 +21,7 @@ from rksearch.recipes.shipped import recipe
 from rksearch.results.plan import Plan
 from rksearch.results.records import Epoch, TrialResult
 from rksearch.space import SearchPlan, Space
-from rksearch.space.counting.member import Priced
+from rksearch.space.counting import Priced
 
 LARGEST = 20_000
 """Members that a space may have at most to be listed as a table."""

@@ -23,7 +23,7 @@ from rksearch.errors import PluginError
 from rksearch.space.counting.dominance import Integers, Triples
 from rksearch.space.definition import PeriodChoices
 
-__all__ = ["NO_GROWTH", "PricedFamily", "families", "family", "multiples"]
+__all__ = ["NO_GROWTH", "PricedFamily", "families", "multiples", "priced_family"]
 
 NO_GROWTH = 0
 """Growth rate and growth multiple of a family that has none."""
@@ -137,8 +137,8 @@ class PricedFamily:
                 )
 
 
-def family(name: str) -> PricedFamily:
-    """The family of that key; `families` has them all."""
+def priced_family(name: str) -> PricedFamily:
+    """The family of that key, as spaces count it."""
     return PricedFamily(searchable()[name])
 
 
