@@ -23,7 +23,7 @@ from rksearch.search.view import View
 from rksearch.training.execution import Execution
 
 if TYPE_CHECKING:
-    from rksearch.search.ray.tune import Work
+    from rksearch.search.ray.tune import TaskFunction
     from rksearch.search.sharing import Sharing, TypicalTraining
 
 WORKER_RESTARTS = 2
@@ -54,7 +54,7 @@ def run_tasks(
     run_dir: RunDir,
     resources: Resources,
     view: View,
-    work: Work | None = None,
+    work: TaskFunction | None = None,
     sample: Callable[[], TypicalTraining] | None = None,
 ) -> None:
     """Run every task of a run with Ray Tune.
