@@ -67,10 +67,13 @@ class Run:
         from rksearch.results.status import run_status
 
         found = run_status(self.history)
-        if found.state == "running" and not self.run_dir.driven:
-            # A killed driver could not record its end, but the system has released its lock.
-            return replace(found, state="killed")
-        return found
+        if found.state != "running" or self.run_dir.driven:
+            return found
+        # The driver may have ended since the ledger was read.
+        self.__dict__["history"] = read_run(self.path)
+        found = run_status(self.history)
+        # A killed driver could not record its end, but the system has released its lock.
+        return replace(found, state="killed") if found.state == "running" else found
 
     def write_report(self) -> list[Path]:
         """Write all derived files again and return their paths.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rksearch.api import Run
 from rksearch.errors import RunError
 from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import Environment
@@ -136,3 +137,14 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
         "Ray on this machine must be reachable, but The current node timed out during startup; resume when the "
         "machine is less busy"
     )
+
+
+def test_a_driver_that_ends_while_its_run_is_read_was_not_killed(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write_run(name="run", space=space_record(), plan=plan_record())
+    ledger.write_session(environment=Environment(), options={})
+    seen, killed = Run(tmp_path), Run(tmp_path)
+    assert seen.history.state == "running"
+    assert killed.status().state == "killed"
+    ledger.write_end("finished")
+    assert seen.status().state == "finished"
