@@ -86,9 +86,9 @@ def test_as_a_plugin_it_is_chosen_in_space_files_and_on_the_command_line(tmp_pat
     env = plugin(tmp_path / "site-packages")
     shown = called("space", "show", str(space_file), env=env, cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
-    assert "local: one changed decision in a network on the front" in " ".join(
-        called("run", "--help", env=env, cwd=tmp_path).stdout.split()
-    )
+    other = called("run", "--space", str(space_file), "--sampler", "locale", env=env, cwd=tmp_path)
+    assert other.returncode == 2
+    assert "local" in other.stderr.replace("locale", "")
     unknown = called("space", "show", str(space_file), env=environment(), cwd=tmp_path)
     assert unknown.returncode != 0
     assert "local" in unknown.stderr
