@@ -120,7 +120,7 @@ class PlainLines:
             what = outcome_text(result)
             self._line(f"{spec.id}: {what}  [{counts_text(self._state, self._clock)}]")
         for test in history.tests[self._tests :]:
-            self._line(f"{test['trial']}: test error {test['result']['test_error_pct']:.2f} %")
+            self._line(f"{test.trial}: test error {test.result.test_error_pct:.2f} %")
         self._trials, self._tests = len(history.trials), len(history.tests)
 
     def close(self) -> None:

@@ -251,7 +251,7 @@ class Space:
             "most_macs": self.most_macs._asdict(),
             "baselines": [str(spec) for spec in definition.baselines],
             "known": [str(spec) for spec in definition.known],
-            "recipe": msgspec.to_builtins(definition.recipe),
+            "recipe": msgspec.json.decode(msgspec.json.encode(definition.recipe)),  # tuples as lists
             "train_images": definition.train_images,
             "trials": definition.trials,
             "seeds": {"search": definition.search_seeds, "final": definition.final_seeds},

@@ -37,8 +37,15 @@ def timed(times_s: list[float], call: Callable[..., Any], *arguments: Any) -> An
 
 
 def epoch(number: int) -> Epoch:
-    zeros = dict.fromkeys(("lr", "train_loss", "train_error_pct", "val_loss", "val_error_pct", "train_time_s"), 0.0)
-    return Epoch(epoch=number, **zeros)
+    return Epoch(
+        epoch=number,
+        lr=0.0,
+        train_loss=0.0,
+        train_error_pct=0.0,
+        val_loss=0.0,
+        val_error_pct=0.0,
+        train_time_s=0.0,
+    )
 
 
 class Cluster:

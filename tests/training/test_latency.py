@@ -9,7 +9,7 @@ from rksearch.errors import DeviceError, RunError, SpecError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import TrialResult
 from rksearch.training import latency as latency_module
-from rksearch.training.latency import Latency, latency_ms, measure_latency
+from rksearch.training.latency import latency_ms, measure_latency
 from tests.helpers.command_line import rksearch, rksearch_json
 
 TINY = "RKNet-k2-m1-1x1"
@@ -35,7 +35,7 @@ def test_latency_is_measured_in_another_process(monkeypatch):
     result = TrialResult(status="complete", latency_ms=latency_ms([small, large]))
     kept = from_plain(TrialResult, to_plain(result))
     assert kept.latency_ms is not None
-    assert Latency(**kept.latency_ms["256"]) == large
+    assert kept.latency_ms["256"] == large.to_json()
 
 
 def test_repetitions_follow_a_warm_up_and_are_timed_one_by_one(monkeypatch):

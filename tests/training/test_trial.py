@@ -296,8 +296,10 @@ def test_a_trial_recomputes_what_would_not_fit_and_finds_the_same(
     plain = run_trial(spec, execution(tmp_path / "plain"))
     assert plain.memory is not None
     assert plain.memory["recompute"] is False
-    assert plain.memory["predicted_peak_bytes"] > whole_peak
-    little = int(1.15 * plain.memory["predicted_peak_bytes"]) - 1
+    predicted = plain.memory["predicted_peak_bytes"]
+    assert predicted is not None
+    assert predicted > whole_peak
+    little = int(1.15 * predicted) - 1
     again = run_trial(spec, execution(tmp_path / "again", memory_bytes=little))
     assert again.memory is not None
     assert again.memory["recompute"] is True

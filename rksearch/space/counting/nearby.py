@@ -1,7 +1,7 @@
 """The member nearest to a network, found distance by distance, the nearest first.
 
 A search loop asks for it again and again, so it must take milliseconds in spaces of any size. What makes that possible
-are tables of the least and the most that the rest of a network can cost *in so many steps*: beginnings that no ending
+are tables of the least and the most that the rest of a network can cost *in n steps*: beginnings that no ending
 of the steps left brings within the budgets are not followed, and distances at which nothing fits are passed over.
 Of the networks at one distance, those of about the wanted params are listed first.
 """
@@ -159,7 +159,7 @@ class Shells:
 
     @cached_property
     def _tables(self) -> tuple[list[Integers], Integers]:
-        """For each period, the least that what follows a state costs in so many steps (6, states, steps).
+        """For each period, the least that what follows a state costs in each number of steps (6, states, steps).
 
         And the same for whole networks (6, steps). Constraints between neighbours are looked past: the tables may
         promise more than there is, never less.

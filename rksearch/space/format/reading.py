@@ -7,7 +7,6 @@ from dataclasses import fields
 from typing import Any
 
 from rksearch.arch import MAX_NUMBER, ArchSpec, canonical, cost, family_of, parse
-from rksearch.arch.closed_forms import Largest, areas
 from rksearch.arch.families import searchable
 from rksearch.arch.layout import layout
 from rksearch.arch.tableaux import TABLEAUX
@@ -20,14 +19,12 @@ from rksearch.space.counting.family import family
 from rksearch.space.definition import LEARNED, CountRange, PeriodChoices, SpaceDefinition, solver_of
 from rksearch.space.format.document import Entry, read_document
 from rksearch.space.format.expression import Expression, read_expression
+from rksearch.space.format.magnitude import MAX_COUNT, check_magnitude, check_resolution
 from rksearch.space.format.search import read_plan
 from rksearch.space.plan import SearchPlan
 
 DEFAULT_TRIALS = 24
 """Number of candidates of a run whose space states none."""
-
-MAX_COUNT = 2**60
-"""Counts stay below this, so that sums of a few of them are exact in 64 bits."""
 
 REQUIRED = ("dataset",)
 CHOICES = ("growth_rate", "periods")
@@ -124,14 +121,14 @@ def _choices(
         raise SpaceError(f"{file}:1: space file: the key growth_rate is missing; add `growth_rate: ...`")
     growth_rates = _ascending_integers(entries["growth_rate"]) if grows else ()
     periods = tuple(_period_choices(item, i, grows) for i, item in enumerate(entries["periods"].items("period")))
-    _check_resolution(entries["periods"], data, len(periods))
+    check_resolution(entries["periods"], data, len(periods))
     for name in families:
         most = searchable()[name].most_periods
         if most is not None and len(periods) > most:
             raise entries["periods"].complaint(
                 f"{name} networks have at most {most} periods, but {len(periods)} are listed", "list fewer"
             )
-    _check_magnitude(entries["periods"], data, families, growth_rates, periods)
+    check_magnitude(entries["periods"], data, families, growth_rates, periods)
     constraints = _constraints(entries["constraints"], len(periods)) if "constraints" in entries else ()
     return tuple(sorted(families, key=known_families().index)), growth_rates, periods, constraints
 
@@ -226,45 +223,6 @@ def _transition_rule(entry: Entry, index: int) -> int:
             f"{net} has {len(multiples)} blocks, but this is period {index + 1}", "list values of m here"
         )
     return multiples[index]
-
-
-def _check_resolution(entry: Entry, data: Dataset, periods: int) -> None:
-    most = 1
-    while areas(data, most + 1)[-1]:
-        most += 1
-    if periods > most:
-        raise entry.complaint(
-            f"images of {data.height} x {data.width} pixels can be halved for at most {most} periods, "
-            f"but {periods} are listed",
-            "list fewer",
-        )
-
-
-def _check_magnitude(
-    entry: Entry, data: Dataset, families: tuple[str, ...], rates: tuple[int, ...], periods: tuple[PeriodChoices, ...]
-) -> None:
-    """Refuse choices whose largest combination exceeds the counts that 64 bits hold; smaller ones cannot."""
-    # Python's integers do not overflow: this is no less than the exact count of the largest network.
-    most = [_largest(choices) for choices in periods]
-    try:
-        largest = max(family(name).magnitude(data, rates[-1] if rates else 0, most) for name in families)
-    except SpecError as error:
-        raise entry.complaint(str(error), "lower the largest m, s or r") from None
-    if largest >= MAX_COUNT:
-        raise entry.complaint(
-            f"counts must stay below {MAX_COUNT:,}, but the largest choices give {largest:,}",
-            "lower the largest m, s or r, or the largest growth rate",
-        )
-
-
-def _largest(choices: PeriodChoices) -> Largest:
-    return Largest(max(choices.m, default=0), max(choices.s, default=0), choices.r[-1], _evaluations(choices))
-
-
-def _evaluations(choices: PeriodChoices) -> int:
-    """Largest number of evaluations of a stage function in a time-step of the period's tableaux."""
-    solvers = [solver_of(method) for method in choices.method]
-    return max((solver.evaluations for solver in solvers if solver), default=0)
 
 
 def _budgets(entry: Entry, data: Dataset) -> tuple[CountRange, ...]:
