@@ -87,6 +87,10 @@ class Registry(Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self.items()
 
+    def shipped(self) -> tuple[T, ...]:
+        """Items that come with rksearch; loads no plugin."""
+        return tuple(self._shipped())
+
     def added(self) -> tuple[T, ...]:
         """What the program itself has registered: worker processes do not know it unless it is sent to them."""
         return tuple(self._added.values())

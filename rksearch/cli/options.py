@@ -12,6 +12,31 @@ from click.core import ParameterSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+class SamplerName(click.ParamType[str]):
+    """Name of a registered sampler. Plugins are loaded when a value is given, so that `--help` needs none."""
+
+    name = "sampler"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Placeholder in help texts."""
+        return "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, if a sampler has it.
+
+        Raises:
+            click.BadParameter: no sampler has it.
+            PluginError: a plugin cannot be loaded.
+        """
+        from rksearch.search.samplers.registry import samplers
+
+        known = list(samplers.items())
+        if value not in known:
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, known))}.", param, ctx)
+        return str(value)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 run_dir_argument = click.argument("directory", type=click.Path(path_type=Path))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
-from rksearch.cli.options import budget_options, json_option, run_dir_argument, session_options
+from rksearch.cli.options import SamplerName, budget_options, json_option, run_dir_argument, session_options
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import OBJECTIVES
 
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--sampler",
-    type=click.Choice(list(samplers.items())),
-    help=f"Method that chooses candidates ({'; '.join(f'{entry.name}: {entry.description}' for entry in samplers)}). "
+    type=SamplerName(),
+    help="Method that chooses candidates "
+    f"({'; '.join(f'{entry.name}: {entry.description}' for entry in samplers.shipped())}; or a plugin's). "
     "[default: the space's]",
 )
 @click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")

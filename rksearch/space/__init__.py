@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rksearch.space.counting.member import Member, Priced
+    from rksearch.space.counting import Member, Priced
     from rksearch.space.definition import CountRange, PeriodChoices, SpaceDefinition
     from rksearch.space.plan import RacingPlan, SearchPlan
     from rksearch.space.shipped import load_space, shipped_spaces
@@ -33,9 +33,9 @@ __all__ = [
 
 _MODULES = {
     "CountRange": "definition",
-    "Member": "counting.member",
+    "Member": "counting",
     "PeriodChoices": "definition",
-    "Priced": "counting.member",
+    "Priced": "counting",
     "RacingPlan": "plan",
     "SearchPlan": "plan",
     "Space": "space",

@@ -17,6 +17,9 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.space.format.expression import Expression
 from rksearch.space.plan import SearchPlan
 
+MAX_COUNT = 2**60
+"""Counts stay below this, so that sums of a few of them are exact in 64 bits."""
+
 LEARNED = "learned"
 """The paper's method among the choices of `method`; all others are tableaux with their options."""
 

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, canonical, cost, parse
 from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
-from rksearch.space.counting.member import Member, Priced
-from rksearch.space.counting.members import members_of
+from rksearch.space.counting import Member, Priced, members_of
 from rksearch.space.definition import SpaceDefinition
 from rksearch.space.format.document import Entry
 from rksearch.space.format.reading import read_definition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rksearch.space.counting.member import Member
+from rksearch.space.counting import Member
 from rksearch.space.definition import LEARNED, SpaceDefinition
 from rksearch.space.space import Space
 

@@ -17,7 +17,7 @@ from rksearch.arch.layout import layout
 from rksearch.data.facts import dataset
 from rksearch.errors import SpaceError
 from rksearch.space import Space, describe_space, load_space, parse_space, shipped_spaces
-from rksearch.space.counting import census, chosen, dominance, extremes, nearby, nearest_counted, proposals
+from rksearch.space.counting import by_distance, chosen, dominance, extremes, halves, nearest_counted, proposals
 
 
 def depth_of(spec, data):
@@ -140,9 +140,9 @@ def test_a_space_is_what_brute_force_finds(document, leaf, rng):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dominance, "LEAF_PAIRS", leaf)
         patch.setattr(nearest_counted, "LEAF_PAIRS", leaf)
-        patch.setattr(census, "LOOKED_AT", max(1, leaf))
+        patch.setattr(halves, "LOOKED_AT", max(1, leaf))
         patch.setattr(extremes, "LISTED", leaf)
-        patch.setattr(nearby, "LISTED", leaf)
+        patch.setattr(by_distance, "LISTED", leaf)
         if not every:
             with pytest.raises(SpaceError, match="the constraints exclude all choices"):
                 parse_space(text, name="random")
@@ -487,9 +487,9 @@ def test_the_nearest_member_of_a_large_space_is_found_by_listing_little(monkeypa
     # Of 690 million networks the budgets leave a fortieth, so most proposals are many steps from any member.
     proposals_made = [{key: rng.choice(options) for key, options in values.items()} for _ in range(40)]
     exclude = {str(spec) for spec in large.sample(500, seed=1)}
-    monkeypatch.setattr(nearby, "LISTED", 0)
+    monkeypatch.setattr(by_distance, "LISTED", 0)
     counted = [large.nearest(proposal, exclude) for proposal in proposals_made[:6]]
-    monkeypatch.setattr(nearby, "LISTED", 1 << 16)
+    monkeypatch.setattr(by_distance, "LISTED", 1 << 16)
 
     def too_many(*args):
         raise AssertionError("more was listed than is looked at in a few milliseconds")

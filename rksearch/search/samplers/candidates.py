@@ -18,8 +18,7 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, Period, Steps, parse
 from rksearch.arch.layout import layout
 from rksearch.space import Space, SpaceDefinition
-from rksearch.space.counting.chain import Chain
-from rksearch.space.counting.chains import box_of, chains_of
+from rksearch.space.counting import Chain, box_of, chains_of
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

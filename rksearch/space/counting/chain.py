@@ -19,14 +19,14 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, Steps
 from rksearch.data.facts import Dataset
 from rksearch.space.counting.dominance import Integers
-from rksearch.space.counting.family import PricedFamily, multiples
+from rksearch.space.counting.pricing import PricedFamily, multiples
 from rksearch.space.format.expression import Expression
 
 Range = tuple[Integers, Integers]
 """Smallest and largest params, macs, depth: two arrays (3, states)."""
 
-FAR = 2**61
-"""A number beyond every count; sums of two still fit into 64 bits."""
+INFINITY = 2**61
+"""Stands for no limit: beyond every count, and sums of two still fit into 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Chain:
 
     @cached_property
     def after(self) -> list[Range]:
-        """For each period and state, the least and most that all that follows can cost (`FAR` where nothing can)."""
+        """For each period and state, the least and most that all that follows can cost (`INFINITY`: nothing can)."""
         ranges = [(np.zeros((3, len(self.members[-1])), np.int64),) * 2]
         for i in range(self.periods - 2, -1, -1):
             ranges.append(self._extend(i, ranges[-1], forward=False))
@@ -162,8 +162,8 @@ class Chain:
         axis = 1 if forward else 2
         shape = (slice(None), slice(None), None) if forward else (slice(None), None, slice(None))
         # A state whose members are all cut off has an impossible range, low above high.
-        least = np.where(link.allowed, np.minimum(link.costs + low[shape], FAR), FAR).min(axis=axis)
-        most = np.where(link.allowed, np.maximum(link.costs + high[shape], -FAR), -FAR).max(axis=axis)
+        least = np.where(link.allowed, np.minimum(link.costs + low[shape], INFINITY), INFINITY).min(axis=axis)
+        most = np.where(link.allowed, np.maximum(link.costs + high[shape], -INFINITY), -INFINITY).max(axis=axis)
         return least, most
 
     def _spread(self, i: int) -> Range:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rksearch.arch import MAX_CONV_LAYERS
-from rksearch.space.counting.census import Box
+from rksearch.space.counting.box import Box
 from rksearch.space.counting.chain import Chain, within_period
-from rksearch.space.counting.family import NO_GROWTH, family
 from rksearch.space.counting.member import ends_of
+from rksearch.space.counting.pricing import NO_GROWTH, priced_family
 from rksearch.space.definition import SpaceDefinition
 
 
@@ -27,7 +27,7 @@ def box_of(definition: SpaceDefinition, chain: Chain) -> Box:
 
 def _chains(definition: SpaceDefinition) -> Iterator[Chain]:
     for name in definition.families:
-        kind = family(name)
+        kind = priced_family(name)
         # A rule on k or m says nothing about networks that have neither.
         rules = [c for c in definition.constraints if kind.grows or not c.of_growth]
         for k in definition.growth_rates if kind.grows else (NO_GROWTH,):

@@ -10,14 +10,15 @@ import numpy as np
 
 from rksearch.arch import ArchSpec, cost, parse
 from rksearch.errors import SpaceError
-from rksearch.space.counting import nearby, proposals
-from rksearch.space.counting.census import MAX_LISTED, Census, Unit, best_cut, count_at_most, listed
+from rksearch.space.counting import by_distance, proposals
+from rksearch.space.counting.by_distance import ByDistance, Prices, Ranked, TooMany
+from rksearch.space.counting.census import MAX_LISTED, Census, count_at_most
 from rksearch.space.counting.chain import Chain
 from rksearch.space.counting.chains import box_of, chains_of
 from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.extremes import AXES, outermost
+from rksearch.space.counting.halves import Unit, best_cut, listed
 from rksearch.space.counting.member import REJECTIONS, Histogram, Member, Priced, bin_edges
-from rksearch.space.counting.nearby import Prices, Ranked, Shells, TooMany
 from rksearch.space.counting.nearest_counted import name_of, nearest_params
 from rksearch.space.counting.order import names, rows_by_name
 from rksearch.space.definition import SpaceDefinition
@@ -161,13 +162,13 @@ class ChosenMembers:
         wanted = self._params(target)
         far = proposals.distances(self._definition, target)
         ranked: dict[int, Ranked] = {}
-        shells = [
-            Shells(prices, box, far.to(chain.family.name, chain.k), self._ranked(prices, far, ranked))
+        searched = [
+            ByDistance(prices, box, far.to(chain.family.name, chain.k), self._ranked(prices, far, ranked))
             for chain, box, prices in zip(self._chains, self._boxes, self._prices, strict=True)
         ]
-        for distance in range(max((own.farthest for own in shells), default=-1) + 1):
+        for distance in range(max((own.farthest for own in searched), default=-1) + 1):
             try:
-                found = nearby.nearest(shells, wanted, excluded, distance)
+                found = by_distance.nearest(searched, wanted, excluded, distance)
             except TooMany:
                 return self._nearest_counted(far, wanted, excluded, distance)
             if found is not None:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rksearch.space.counting.census import Box, Unit
+from rksearch.space.counting.box import Box
 from rksearch.space.counting.dominance import Integers, Limits, Triples, count_sums
+from rksearch.space.counting.halves import Unit
 
 TRIED = 16
 """Queries that are looked at first, for a good guess at the least sum."""

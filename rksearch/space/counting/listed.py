@@ -10,7 +10,7 @@ import numpy as np
 from rksearch.arch import ArchSpec, cost
 from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
-from rksearch.space.counting.census import Box
+from rksearch.space.counting.box import Box
 from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.extremes import AXES
 from rksearch.space.counting.member import REJECTIONS, Histogram, Member, Priced, bin_edges, ends_of

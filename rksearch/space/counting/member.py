@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from rksearch.arch import ArchSpec
 from rksearch.space.counting.dominance import Integers
-from rksearch.space.definition import CountRange
-from rksearch.space.format.magnitude import MAX_COUNT
+from rksearch.space.definition import MAX_COUNT, CountRange
 
 REJECTIONS = ("too_few_params", "too_many_params", "too_few_macs", "too_many_macs", "too_shallow", "too_deep")
 """Names of the ways to break the budgets, in the order of the counts."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from rksearch.space.counting.census import Box, Unit
+from rksearch.space.counting.box import Box
 from rksearch.space.counting.dominance import LEAF_PAIRS, Integers
 from rksearch.space.counting.extremes import least_sums
+from rksearch.space.counting.halves import Unit
 
 
 def name_of(unit: Unit, query: int, point: int) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.space.counting.census import Box
+from rksearch.space.counting.box import Box
 from rksearch.space.counting.chain import Chain
 from rksearch.space.counting.dominance import Integers
-from rksearch.space.counting.family import multiples
+from rksearch.space.counting.pricing import multiples
 
 ROWS = 1 << 15
 """Number of combinations that are examined together."""

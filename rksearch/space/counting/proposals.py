@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, Period, Steps
 from rksearch.arch.equivalence import canonical_steps
 from rksearch.errors import SpaceError, nearest
-from rksearch.space.counting.family import NO_GROWTH, PricedFamily, families, family, multiples
+from rksearch.space.counting.pricing import NO_GROWTH, PricedFamily, families, multiples, priced_family
 from rksearch.space.definition import LEARNED, PeriodChoices, SpaceDefinition
 
 FIELDS = ("m", "s", "r", "share", "method")
@@ -77,7 +77,7 @@ def from_choices(definition: SpaceDefinition, decisions: Mapping[str, Any]) -> A
             raise SpaceError(f"{definition.name}: the decision {key} is missing; choose from {_listed(values)}")
         if decisions[key] not in values:
             raise SpaceError(f"{definition.name}: {key} must be one of {_listed(values)}, but got {decisions[key]!r}")
-    kind = family(decisions["family"])
+    kind = priced_family(decisions["family"])
     periods = []
     for i, choices in enumerate(definition.periods, 1):
         s, method = decisions.get(f"s{i}", 0), decisions.get(f"method{i}", LEARNED)
@@ -99,7 +99,7 @@ def snap(definition: SpaceDefinition, spec: ArchSpec) -> ArchSpec:
             f"{definition.name}: an architecture of this space has {len(definition.periods)} periods, "
             f"but {spec} has {len(periods)}"
         )
-    known = [family(name) for name in definition.families]
+    known = [priced_family(name) for name in definition.families]
     near = [kind] if kind.name in definition.families else [own for own in known if kind.grows or not own.grows]
     if not near:
         raise SpaceError(
@@ -121,7 +121,7 @@ def _parts(spec: ArchSpec) -> tuple[PricedFamily, int, tuple[Steps, ...]]:
         SpaceError: an architecture of no family that has them.
     """
     if spec.family in families():
-        kind = family(spec.family)
+        kind = priced_family(spec.family)
         if read := kind.read(spec):
             return kind, *read
     raise SpaceError(
@@ -155,7 +155,7 @@ class Distances:
     def to(self, family_name: str, k: int) -> int:
         """Steps to a family and growth rate."""
         own = int(family_name != self.kind.name)
-        if not (self.kind.grows and family(family_name).grows):
+        if not (self.kind.grows and priced_family(family_name).grows):
             return own
         rates = self.definition.growth_rates
         return own + abs(rates.index(k) - rates.index(self.k))

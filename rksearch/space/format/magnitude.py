@@ -5,12 +5,9 @@ from __future__ import annotations
 from rksearch.arch.closed_forms import Largest, areas
 from rksearch.data.facts import Dataset
 from rksearch.errors import SpecError
-from rksearch.space.counting.family import family
-from rksearch.space.definition import PeriodChoices, solver_of
+from rksearch.space.counting import priced_family
+from rksearch.space.definition import MAX_COUNT, PeriodChoices, solver_of
 from rksearch.space.format.document import Entry
-
-MAX_COUNT = 2**60
-"""Counts stay below this, so that sums of a few of them are exact in 64 bits."""
 
 
 def check_resolution(entry: Entry, data: Dataset, periods: int) -> None:
@@ -33,7 +30,7 @@ def check_magnitude(
     # Python's integers do not overflow: this is no less than the exact count of the largest network.
     most = [_largest(choices) for choices in periods]
     try:
-        largest = max(family(name).magnitude(data, rates[-1] if rates else 0, most) for name in families)
+        largest = max(priced_family(name).magnitude(data, rates[-1] if rates else 0, most) for name in families)
     except SpecError as error:
         raise entry.complaint(str(error), "lower the largest m, s or r") from None
     if largest >= MAX_COUNT:

@@ -14,12 +14,10 @@ from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import SpaceError, SpecError, nearest
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
-from rksearch.space.counting.family import families as known_families
-from rksearch.space.counting.family import family
-from rksearch.space.definition import LEARNED, CountRange, PeriodChoices, SpaceDefinition, solver_of
+from rksearch.space.definition import LEARNED, MAX_COUNT, CountRange, PeriodChoices, SpaceDefinition, solver_of
 from rksearch.space.format.document import Entry, read_document
 from rksearch.space.format.expression import Expression, read_expression
-from rksearch.space.format.magnitude import MAX_COUNT, check_magnitude, check_resolution
+from rksearch.space.format.magnitude import check_magnitude, check_resolution
 from rksearch.space.format.search import read_plan
 from rksearch.space.plan import SearchPlan
 
@@ -111,10 +109,11 @@ def _choices(
         return (), (), (), ()
     if "periods" not in entries:
         raise SpaceError(f"{file}:1: space file: the key periods is missing; add `periods: ...` (or `architectures`)")
+    known = searchable()
     families: tuple[str, ...] = ("dense_bc",)
     if "families" in entries:
-        families = entries["families"].choices(lambda item: item.one_of(known_families()))
-    grows = any(family(name).grows for name in families)
+        families = entries["families"].choices(lambda item: item.one_of(known))
+    grows = any(known[name].grows for name in families)
     if not grows and "growth_rate" in entries:
         raise entries["growth_rate"].complaint(f"{', '.join(families)} networks have no growth rate", "remove it")
     if grows and "growth_rate" not in entries:
@@ -123,14 +122,14 @@ def _choices(
     periods = tuple(_period_choices(item, i, grows) for i, item in enumerate(entries["periods"].items("period")))
     check_resolution(entries["periods"], data, len(periods))
     for name in families:
-        most = searchable()[name].most_periods
+        most = known[name].most_periods
         if most is not None and len(periods) > most:
             raise entries["periods"].complaint(
                 f"{name} networks have at most {most} periods, but {len(periods)} are listed", "list fewer"
             )
     check_magnitude(entries["periods"], data, families, growth_rates, periods)
     constraints = _constraints(entries["constraints"], len(periods)) if "constraints" in entries else ()
-    return tuple(sorted(families, key=known_families().index)), growth_rates, periods, constraints
+    return tuple(sorted(families, key=list(known).index)), growth_rates, periods, constraints
 
 
 def _constraints(entry: Entry, periods: int) -> tuple[Expression, ...]:
@@ -166,7 +165,7 @@ def _period_choices(entry: Entry, index: int, grows: bool) -> PeriodChoices:
     entries = entry.mapping(required=(), optional=("m", "s", "r", "share", "method"))
     methods = _methods(entries["method"]) if "method" in entries else (LEARNED,)
     for key, wanted, reason in (
-        ("m", grows, "residual networks have no growth multiples"),
+        ("m", grows, "networks of these families have no growth multiples"),
         ("r", True, ""),
         ("s", LEARNED in methods, "s is chosen for learned methods alone; the others have the stages of their tableau"),
     ):

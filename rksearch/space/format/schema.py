@@ -15,8 +15,7 @@ from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import datasets
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
-from rksearch.space.definition import LEARNED
-from rksearch.space.format.magnitude import MAX_COUNT
+from rksearch.space.definition import LEARNED, MAX_COUNT
 from rksearch.space.format.reading import BUDGETS, CHOICES, OPTIONAL, REQUIRED
 from rksearch.space.plan import OBJECTIVES, RANKS
 

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rksearch.space.counting.census import Box
-from rksearch.space.counting.chain import FAR, Chain
+from rksearch.space.counting.box import Box
+from rksearch.space.counting.chain import INFINITY, Chain
 from rksearch.space.counting.dominance import Integers
-from rksearch.space.counting.family import multiples
+from rksearch.space.counting.pricing import multiples
 
 LISTED = 1 << 19
 """Partial networks of one distance and chain that are listed; `TooMany` are left to other methods."""
@@ -87,12 +87,12 @@ class Ranked:
 
     def cheapest(self, parts: Integers) -> Integers:
         """The least that options cost (6, options), by multiple and distance (6, multiples, distances)."""
-        found = np.full((6, self._shape[0] * self._shape[1]), FAR)
+        found = np.full((6, self._shape[0] * self._shape[1]), INFINITY)
         found[:, self._places] = np.minimum.reduceat(parts[:, self._order], self._starts, axis=1)
         return found.reshape(6, *self._shape)
 
 
-class Shells:
+class ByDistance:
     """The networks of a chain inside a box, distance by distance.
 
     Args:
@@ -169,23 +169,23 @@ class Shells:
         by_kind = np.zeros((6, int(prices.kinds[-1].max()) + 1, 1), np.int64)
         for i in range(periods - 1, 0, -1):
             onward = _joined(self._options[i].cheapest(prices.parts[i]), by_kind)
-            by_kind = np.minimum(prices.rough[i - 1][..., None] + onward[:, None], FAR).min(axis=2)
+            by_kind = np.minimum(prices.rough[i - 1][..., None] + onward[:, None], INFINITY).min(axis=2)
             exact = np.maximum(by_kind[:, prices.kinds[i - 1]], prices.least[i - 1][..., None])
-            tables.append(np.minimum(exact, FAR))
+            tables.append(np.minimum(exact, INFINITY))
         return tables[::-1], _joined(self._options[0].cheapest(prices.parts[0]), by_kind).min(axis=1)
 
 
-def nearest(shells: Sequence[Shells], wanted: int, excluded: frozenset[str], distance: int) -> str | None:
+def nearest(searched: Sequence[ByDistance], wanted: int, excluded: frozenset[str], distance: int) -> str | None:
     """Of the networks at one distance the one nearest in params, then the first by name, that is not excluded.
 
     Raises:
         TooMany: they are not listed.
     """
-    spans = [(own, span) for own in shells if (span := own.params_at(distance)) is not None]
+    spans = [(own, span) for own in searched if (span := own.params_at(distance)) is not None]
     if not spans:
         return None
     gap = min(max(0, low - wanted, wanted - high) for _, (low, high) in spans)
-    for width in (*(gap + wanted // share for share in WINDOWS), FAR):
+    for width in (*(gap + wanted // share for share in WINDOWS), INFINITY):
         window = wanted - width, wanted + width
         near = [
             (own.chain, own.at(distance, window))
@@ -211,7 +211,7 @@ def _joined(first: Integers, second: Integers) -> Integers:
     """The least sums of two tables by steps, for each sum of steps."""
     few, many = (first, second) if first.shape[2] < second.shape[2] else (second, first)
     span = many.shape[2]
-    found = np.full((*many.shape[:2], few.shape[2] + span - 1), FAR)
+    found = np.full((*many.shape[:2], few.shape[2] + span - 1), INFINITY)
     for d in range(few.shape[2]):
         part = found[:, :, d : d + span]
         np.minimum(part, few[:, :, d : d + 1] + many, out=part)

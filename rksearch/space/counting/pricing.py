@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, Period, RungeKuttaFamily, Steps
-from rksearch.arch.closed_forms import STEM_AND_LINEAR, Largest, Priced, multiples
+from rksearch.arch.closed_forms import STEM_AND_LINEAR, Largest, PartCosts, multiples
 from rksearch.arch.cost import cost, depth_of, row_cost
 from rksearch.arch.families import searchable
 from rksearch.arch.image import ImageShape
@@ -23,7 +23,7 @@ from rksearch.errors import PluginError
 from rksearch.space.counting.dominance import Integers, Triples
 from rksearch.space.definition import PeriodChoices
 
-__all__ = ["NO_GROWTH", "PricedFamily", "families", "family", "multiples"]
+__all__ = ["NO_GROWTH", "PricedFamily", "families", "multiples", "priced_family"]
 
 NO_GROWTH = 0
 """Growth rate and growth multiple of a family that has none."""
@@ -137,8 +137,8 @@ class PricedFamily:
                 )
 
 
-def family(name: str) -> PricedFamily:
-    """The family of that key; `families` has them all."""
+def priced_family(name: str) -> PricedFamily:
+    """The family of that key, as spaces count it."""
     return PricedFamily(searchable()[name])
 
 
@@ -147,7 +147,7 @@ def families() -> tuple[str, ...]:
     return tuple(searchable())
 
 
-def _triples(priced: Priced, length: int) -> Triples:
+def _triples(priced: PartCosts, length: int) -> Triples:
     part, depth = priced
     return Triples(*(_column(count, length) for count in (part.params, part.macs, depth)))
 

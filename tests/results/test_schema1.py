@@ -1,0 +1,137 @@
+"""Runs of schema 1: directories that an earlier version wrote are opened, reported and resumed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rksearch.cli import main
+from rksearch.results.run_dir import read_run
+from rksearch.search import driver
+from rksearch.search.assembly import search_agenda
+from rksearch.search.run_state import RunState
+from rksearch.space import parse_space
+from tests.helpers.command_line import rksearch as rksearch_command
+
+SCHEMA1 = Path(__file__).parent / "schema1"
+REPORTS = Path(__file__).parents[2] / "reports"
+
+
+def copied(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / run.name))
+
+
+def test_an_absent_key_takes_the_default_of_the_version_that_wrote_it() -> None:
+    history = read_run(REPORTS / "cifar10_small_cpu")
+    plan = history.plan
+    assert plan is not None
+    assert history.damage == ()
+    assert (plan.racing, plan.replicates, plan.control, plan.start, plan.imported) == (None, 0, False, (), ())
+    assert (plan.sampler, plan.sampler_seed, plan.objectives) == ("tpe", 0, ("val_error_pct", "params"))
+    assert (plan.search_seeds, plan.final_seeds) == (1, 2)
+
+
+@pytest.mark.parametrize("run", [REPORTS / "cifar10_small_cpu", REPORTS / "digits_table", SCHEMA1 / "finished"])
+def test_a_finished_run_has_nothing_left_to_do(run: Path) -> None:
+    history = read_run(run)
+    assert history.state == "finished"
+    assert history.run is not None
+    space = parse_space(history.run.space.yaml, name=history.run.space.name)
+    agenda = search_agenda(space, history.run.plan)(history)
+    assert agenda.next(history, {}) is None
+    assert agenda.remaining(history).tasks == 0
+
+
+Answer = tuple[int, str, str]
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """A function that gives exit code, output and errors of a command."""
+
+    def run(*args: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["rksearch", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, shown.out, shown.err
+
+    return run
+
+
+def test_resuming_a_finished_run_starts_nothing(
+    tmp_path: Path, answer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = copied(SCHEMA1 / "finished", tmp_path)
+    before = read_run(run_dir)
+    asked = []
+
+    def ask(state: RunState, *args: object, **kwargs: object) -> None:
+        asked.append(state.next())
+
+    monkeypatch.setattr(driver, "run_tasks", ask)
+    code, _, errors = answer("resume", run_dir)
+    assert (code, errors, asked) == (0, "", [None])
+    after = read_run(run_dir)
+    assert (after.state, after.plans, after.trials, after.started) == (
+        "finished",
+        before.plans,
+        before.trials,
+        before.started,
+    )
+
+
+@pytest.mark.parametrize("name", ["finished", "interrupted"])
+def test_status_and_report_read_an_old_run(tmp_path: Path, answer: Callable[..., Answer], name: str) -> None:
+    run_dir = copied(SCHEMA1 / name, tmp_path)
+    tables = {file.name: file.read_bytes() for file in run_dir.glob("*.csv")}
+    code, shown, errors = answer("status", run_dir)
+    assert (code, errors) == (0, "")
+    assert name in shown
+    assert "damaged" not in shown
+    code, shown, errors = answer("report", run_dir)
+    assert (code, errors) == (0, "")
+    assert "report.html" in shown
+    for file, content in tables.items():
+        assert (run_dir / file).read_bytes() == content
+
+
+def test_an_old_export_is_loaded() -> None:
+    import torch
+
+    import rksearch
+
+    network = rksearch.load(SCHEMA1 / "export")
+    assert isinstance(network, torch.nn.Module)
+    with torch.no_grad():
+        logits = network.eval()(torch.zeros(2, 1, 8, 8))
+    assert logits.shape == (2, 10)
+    assert bool(torch.isfinite(logits).all())
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_an_interrupted_run_is_resumed_to_its_end(tmp_path: Path) -> None:
+    run_dir = copied(SCHEMA1 / "interrupted", tmp_path)
+    before = read_run(run_dir)
+    paused = before.paused["RKNet-k2-m1_1-1x1_1x1@0"][1]
+    assert paused.epochs
+    done = rksearch_command("resume", str(run_dir), timeout_s=900)
+    assert done.returncode == 0, done.stderr
+    after = read_run(run_dir)
+    assert after.state == "finished"
+    assert after.damage == ()
+    assert after.plans == before.plans
+    assert {spec.arch for spec, _ in after.trials.values()} >= {"DenseNet-7-k2", "RKNet-k2-m1_1-1x1_1x1"}
+    # The checkpoint was taken up: the epochs before the interruption are those that were recorded then.
+    continued = after.trials["RKNet-k2-m1_1-1x1_1x1@0"][1]
+    assert continued.epochs[: len(paused.epochs)] == paused.epochs
+    assert after.run is not None
+    space = parse_space(after.run.space.yaml, name=after.run.space.name)
+    assert search_agenda(space, after.run.plan)(after).next(after, {}) is None
