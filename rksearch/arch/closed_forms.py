@@ -172,7 +172,7 @@ def network_cost(
     return total
 
 
-class Priced(NamedTuple):
+class PartCosts(NamedTuple):
     """Costs of several choices of a part, as arrays (or numbers that stand for all of them).
 
     Attributes:
@@ -204,11 +204,11 @@ class ClosedForm(ABC):
     """Costs of a family's parts, for many choices at once."""
 
     @abstractmethod
-    def periods(self, shape: ImageShape, k: int, options: Sequence[Steps], index: int, last: bool) -> Priced:
+    def periods(self, shape: ImageShape, k: int, options: Sequence[Steps], index: int, last: bool) -> PartCosts:
         """Costs of each option of period `index`, counted from 0; stem and head belong to the first and last period."""
 
     @abstractmethod
-    def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> Priced:
+    def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> PartCosts:
         """Costs of the transition from period `index` to the next one, for many pairs of growth multiples."""
 
     @abstractmethod
@@ -226,7 +226,7 @@ class DenseForm(ClosedForm):
 
     bottleneck: bool
 
-    def periods(self, shape: ImageShape, k: int, options: Sequence[Steps], index: int, last: bool) -> Priced:
+    def periods(self, shape: ImageShape, k: int, options: Sequence[Steps], index: int, last: bool) -> PartCosts:
         """Costs of groups of dense layers."""
         m, work = multiples(options), _Work(options)
         area = areas(shape, index + 1)[-1]
@@ -240,11 +240,11 @@ class DenseForm(ClosedForm):
             depth = depth + STEM_AND_LINEAR
         if last:
             part = part.plus(head_cost(shape, k, m))
-        return Priced(part, depth)
+        return PartCosts(part, depth)
 
-    def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> Priced:
+    def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> PartCosts:
         """Costs of BN-conv1x1, one layer deep."""
-        return Priced(transition_cost(k, m_in, m_out, areas(shape, index + 1)[-1]), 1)
+        return PartCosts(transition_cost(k, m_in, m_out, areas(shape, index + 1)[-1]), 1)
 
     def magnitude(self, shape: ImageShape, k: int, periods: Sequence[Largest]) -> int:
         """The sum over parts, each as large as its choices allow."""
@@ -270,7 +270,7 @@ class ResidualForm(ClosedForm):
 
     first_width: int
 
-    def periods(self, shape: ImageShape, k: int, options: Sequence[Steps], index: int, last: bool) -> Priced:
+    def periods(self, shape: ImageShape, k: int, options: Sequence[Steps], index: int, last: bool) -> PartCosts:
         """Costs of blocks of two convolutions."""
         work, width = _Work(options), self.first_width << index
         area = residual_areas(shape, index + 1)[-1]
@@ -284,12 +284,12 @@ class ResidualForm(ClosedForm):
             depth = depth + STEM_AND_LINEAR
         if last:
             part = part.plus(residual_head_cost(shape, width))
-        return Priced(part, depth)
+        return PartCosts(part, depth)
 
-    def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> Priced:
+    def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> PartCosts:
         """Costs of the downsampling block, two layers deep."""
         width, area = self.first_width << (index + 1), residual_areas(shape, index + 2)[-1]
-        return Priced(residual_transition_cost(width, area), 2)
+        return PartCosts(residual_transition_cost(width, area), 2)
 
     def magnitude(self, shape: ImageShape, k: int, periods: Sequence[Largest]) -> int:
         """The sum over parts, each as large as its choices allow."""

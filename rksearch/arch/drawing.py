@@ -1,6 +1,6 @@
-"""A network as one SVG picture: stem, periods with their time-steps and stages, transitions, head, and the tableaux.
+"""Drawing of a network as SVG: stem, periods with their time-steps and stages, transitions, head, and the tableaux.
 
-Drawn from the rows of the layout, so the picture shows what is built. Needs no torch.
+It is drawn from the rows of the layout, from which networks are built too. It needs no torch.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rksearch.arch.spec import ArchSpec
 
 PART_WIDTH, GAP, LINE, MARGIN = 210, 22, 18, 16
 MOST_SHOWN = 8
-"""More units of a part, or stages of a unit, than this are drawn as the first ones, an ellipsis and the last."""
+"""Maximum number of units of a part, or stages of a unit, that are drawn; an ellipsis stands for the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One box: its title, a line on what flows out, and a (label, stages, dashed) for each unit inside."""
+    """Box of the drawing: title, shape of the output, (label, stages, dashed) of each unit, and notes below."""
 
     title: str
     flow: str
@@ -31,7 +31,7 @@ class _Part:
 
 
 def draw(spec: ArchSpec, shape: ImageShape, images: str) -> str:
-    """The picture of a network for images of `shape`, which are called `images`, as the text of an SVG file.
+    """Draw a network for images of `shape`, called `images` in the title; returns the text of an SVG file.
 
     Raises:
         SpecError: the images are too small for the network.
@@ -65,7 +65,7 @@ def _part(net: Layout, name: str, period: Steps | None) -> _Part:
         flow += f", {last.out_size.height} x {last.out_size.width}"
     if period is None:
         return _Part(name, flow, _units(name, rows), [])
-    # A period's last layer puts out a growth; its state is as wide as what its first layer reads.
+    # The last layer of a period outputs a growth; its state is as wide as the input of its first layer.
     first = rows[0]
     flow = f"{first.in_channels} channels, {last.out_size.height} x {last.out_size.width}"
     units = [(f"step {n}", period.s, period.share and n > 1) for n in range(1, period.r + 1)]
@@ -73,7 +73,7 @@ def _part(net: Layout, name: str, period: Steps | None) -> _Part:
 
 
 def _units(name: str, rows: Sequence[Row]) -> list[tuple[str, int, bool]]:
-    """The units directly under a part, each with the number of units under it."""
+    """Units directly below a part, each with the number of units below it."""
     inside: dict[str, dict[str, None]] = {}
     for row in rows:
         unit, *rest = row.path[len(name) + 1 :].split(".")
@@ -82,7 +82,7 @@ def _units(name: str, rows: Sequence[Row]) -> list[tuple[str, int, bool]]:
 
 
 def method_lines(period: Steps) -> list[str]:
-    """The Runge-Kutta method of a period in a few lines of text: its tableau, or what the convolutions absorb."""
+    """Lines of text on the Runge-Kutta method of a period: its tableau, or a description of the learned method."""
     solver = period.solver
     if solver is None:
         stage = f"a stage is {period.m} layers" if isinstance(period, Period) else "a stage is one block"
@@ -100,7 +100,7 @@ def method_lines(period: Steps) -> list[str]:
 
 
 def _shortened(units: list[tuple[str, int, bool]]) -> list[tuple[str, int, bool] | None]:
-    """All units, or the first ones, None for an ellipsis, and the last."""
+    """All units; or the first ones, None for an ellipsis, and the last one."""
     if len(units) <= MOST_SHOWN:
         return list(units)
     return [*units[: MOST_SHOWN - 2], None, units[-1]]

@@ -1,4 +1,4 @@
-"""Reads a name from left to right, so that an error can point at a character."""
+"""Reading of names from left to right, so that an error can point at a character."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rksearch.errors import SpecError
 
 
 class ReadError(SpecError):
-    """A spec error that already points into the name."""
+    """Spec error that already points into the name."""
 
 
 class Reader:
-    """A name and a position in it.
+    """Name with a position in it.
 
     Attributes:
-        name: what is read.
+        name: the text that is read.
         at: index of the next character.
     """
 
@@ -31,7 +31,7 @@ class Reader:
             self.fail(f"expected {text!r}")
 
     def optional(self, text: str) -> bool:
-        """Step over `text` where it comes next, and say whether it did."""
+        """Step over `text` where it comes next; returns whether it did."""
         found = self.name.startswith(text, self.at)
         self.at += len(text) if found else 0
         return found
@@ -60,11 +60,11 @@ class Reader:
         return float(digits)
 
     def word(self) -> str:
-        """Read small letters and digits; the empty string where none come next."""
+        """Read lower-case letters and digits, a letter first; returns the empty string where none come next."""
         return self.pattern(r"[a-z][a-z0-9]*")
 
     def pattern(self, expression: str) -> str:
-        """Read what matches; the empty string where nothing does."""
+        """Read a match of the regular expression; returns the empty string where there is none."""
         found = re.compile(expression, re.ASCII).match(self.name, self.at)
         if not found:
             return ""
@@ -72,7 +72,7 @@ class Reader:
         return found.group()
 
     def fail(self, rule: str) -> Never:
-        """Raise a spec error that states the rule and points at the present position."""
+        """Raise a spec error that states the rule and points at the current position."""
         rest = self.name[self.at :]
         found = repr(rest) if rest else "the end"
         raise ReadError(f"bad architecture name {self.name!r} at character {self.at + 1} ({found}): {rule}")

@@ -1,7 +1,7 @@
 """Memory of a training, as torch itself counts it.
 
-Memory that libraries take by themselves (oneDNN's scratch pads, cuDNN's workspaces outside of torch's allocator) is not
-counted.
+Memory that libraries take outside of torch's allocator (some of cuDNN's workspaces) is not counted. Memory that oneDNN
+takes from that allocator is: scratch pads, and copies of a convolution's weights in an order that depends on the CPU.
 """
 
 from __future__ import annotations

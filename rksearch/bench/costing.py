@@ -33,7 +33,7 @@ class CostBench:
 
     Attributes:
         dataset: the data set that decides shapes and classes.
-        candidates: number of networks counted at once.
+        candidates: number of networks whose costs are counted at once.
         vectorised_per_s: networks per second of that.
         sample: number of networks that were also built and counted by torch and fvcore.
         single_us: closed form of one network, in microseconds.

@@ -33,7 +33,7 @@ bench.add_command(bench_each_optimisation)
     type=click.IntRange(min=1),
     default=2_000_000,
     show_default=True,
-    help="Networks to price at once.",
+    help="Networks whose costs are counted at once.",
 )
 @click.option(
     "--sample",
@@ -45,7 +45,7 @@ bench.add_command(bench_each_optimisation)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same networks.")
 @json_option
 def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_json: bool) -> None:
-    """Price random networks in closed form, and build some of them and count with fvcore, side by side."""
+    """Count the costs of random networks in closed form; build some of them and count with fvcore beside it."""
     from dataclasses import asdict
 
     from rksearch.bench.costing import bench_cost
@@ -57,7 +57,7 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
         click.echo(json.dumps(asdict(found), indent=2))
     else:
         lines = [
-            ("vectorised", f"{found.vectorised_per_s:,.0f} networks a second ({found.candidates:,} priced)"),
+            ("vectorised", f"{found.vectorised_per_s:,.0f} networks a second ({found.candidates:,} counted)"),
             ("closed form", f"{found.single_us:,.1f} us a network"),
             ("layout rows", f"{found.layout_us:,.1f} us a network"),
             ("built + fvcore", f"{found.built_us:,.0f} us a network ({found.sample} built)"),

@@ -93,7 +93,7 @@ def bench_training(
 ) -> None:
     """Train architectures NAME... by a plain PyTorch loop and by ours, in turns, and compare.
 
-    By default a narrow RKNet, DenseNet-BC-100-k12 and ResNet-20.
+    The default networks are a narrow RKNet, DenseNet-BC-100-k12 and ResNet-20.
     """
     from rksearch.bench.train import NAMES
 
@@ -114,7 +114,7 @@ def bench_training(
         from rksearch.bench.train import bench_train
 
         found = bench_train(chosen, source, settings, None if as_json else _show)
-    _hand_over(found, as_json, path)
+    _output(found, as_json, path)
 
 
 @click.command("optimisations")
@@ -168,7 +168,7 @@ def bench_each_optimisation(
             f"({found.low:.2f} to {found.high:.2f})"
         )
 
-    _hand_over(bench_optimisations(names or NAMES, source, settings, None if as_json else show), as_json, path)
+    _output(bench_optimisations(names or NAMES, source, settings, None if as_json else show), as_json, path)
 
 
 def _prepare(
@@ -279,7 +279,7 @@ def _mib(number: int) -> str:
     return f"{number / 2**20:,.1f}"
 
 
-def _hand_over(found: dict[str, Any], as_json: bool, path: Path | None) -> None:
+def _output(found: dict[str, Any], as_json: bool, path: Path | None) -> None:
     """Print or write the figures, with where they come from."""
     from rksearch.results.environment import current_environment
 

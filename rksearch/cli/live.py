@@ -42,7 +42,7 @@ class ConsoleView:
             self._shown.close()
 
 
-class Clock:
+class SessionClock:
     """Elapsed time of this session, and an estimate of the remaining time."""
 
     def __init__(self, state: RunState, slots: int) -> None:
@@ -78,7 +78,7 @@ def clock_text(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{s:02}"
 
 
-def counts_text(state: RunState, clock: Clock) -> str:
+def counts_text(state: RunState, clock: SessionClock) -> str:
     """`12 done, 2 running, 0 failed, 9 to go; elapsed 0:01:02, about 0:00:40 left`."""
     history = state.history
     failed, stopped = len(history.failed), len(history.pruned)
@@ -109,7 +109,7 @@ class PlainLines:
     def __init__(self, state: RunState, console: Console, slots: int) -> None:
         self._state = state
         self._console = console
-        self._clock = Clock(state, slots)
+        self._clock = SessionClock(state, slots)
         self._trials = len(state.history.trials)
         self._tests = len(state.history.tests)
 
@@ -136,7 +136,7 @@ class LiveTable:
 
     def __init__(self, state: RunState, console: Console, slots: int) -> None:
         self._state = state
-        self._clock = Clock(state, slots)
+        self._clock = SessionClock(state, slots)
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=False)
         self._live.start()
 

@@ -1,4 +1,4 @@
-"""`rksearch export`: a network as files for other people's code."""
+"""`rksearch export`: a network as files for use without rksearch's training."""
 
 from __future__ import annotations
 

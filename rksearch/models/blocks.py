@@ -1,7 +1,7 @@
-"""The blocks that most families have: a formula, its modules and nothing else.
+"""Blocks that several families share, each a formula and its modules.
 
 All take and return feature maps of shape (N, C, H, W). Submodules are registered in the order of the forward pass, so
-that two implementations can be given the same weights by walking both.
+that a test can copy weights into another implementation by walking both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rksearch.models.kernels.norm import BatchNorm, can_share, joined, statistic
 from rksearch.models.parts import Parts
 
 FEWEST_READERS = 3
-"""Of a feature, for taking its statistics once: two save less than it costs to hand them on."""
+"""Minimum number of readers for which the statistics of a feature are shared; with two, sharing costs more time."""
 
 
 class DenseLayer(nn.Module):
@@ -34,14 +34,14 @@ class DenseLayer(nn.Module):
             self.conv2 = parts[f"{path}.conv2"]
 
     def forward(self, x: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) to the layer's growth (N, k, H, W); the statistics (2, C) are those of x, if known."""
+        """Growth (N, k, H, W) of the layer for x (N, C, H, W) and, if known, the statistics (2, C) of x."""
         x = self.norm1(x) if statistics is None else self.norm1(x, statistics)
         x = self.conv1(F.relu_(x))
         return self.conv2(F.relu_(self.norm2(x))) if self.bottleneck else x
 
 
 def grow(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """What the last layer read, and the growths (N, k, H, W) of layers that each read concat(x, the growths before)."""
+    """Run layers that each read concat(x, earlier growths); returns the last input and all growths (N, k, H, W)."""
     statistics = shared_statistics(layers, x)
     growths: list[Tensor] = []
     for layer in layers:
@@ -54,23 +54,23 @@ def grow(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def shared_statistics(readers: nn.Sequential, x: Tensor) -> Tensor | None:
-    """Statistics of `x`, (2, C), where enough layers read it for sharing them to pay."""
+    """Statistics of `x`, (2, C); None where too few layers read it, or sharing does not apply."""
     if not readers.training or len(readers) < FEWEST_READERS or not can_share(x):
         return None
-    can_be_told = all(isinstance(reader, DenseLayer) and isinstance(reader.norm1, BatchNorm) for reader in readers)
-    return statistics_of(x) if can_be_told else None
+    all_accept = all(isinstance(reader, DenseLayer) and isinstance(reader.norm1, BatchNorm) for reader in readers)
+    return statistics_of(x) if all_accept else None
 
 
 def others(values: Sequence[Tensor], j: int) -> list[Tensor]:
-    """All values but the one at `j`."""
+    """All values except the one at `j`."""
     return list(itertools.chain(values[:j], values[j + 1 :]))
 
 
 class Transition(nn.Module):
     """avgpool2(conv1x1(relu(bn(x)))).
 
-    A convolution of single pixels and a mean over pixels may change places: the mean is taken first, which leaves a
-    quarter of the convolution. Only where a network is traced, to be counted, the order is that of the definition.
+    A 1x1 convolution and a mean over pixels commute: the mean is taken first, which leaves a quarter of the
+    convolution's work. A traced network, which is to be counted, keeps the order of the definition.
     """
 
     def __init__(self, parts: Parts, path: str) -> None:
@@ -86,7 +86,7 @@ class Transition(nn.Module):
 
 
 class Stem(nn.Module):
-    """conv3x3, relu(bn()) after it where the family has that (ResNet); maxpool(relu(bn(conv7x7))) for large images."""
+    """conv3x3, followed by relu(bn()) in ResNets; maxpool(relu(bn(conv7x7))) for large images."""
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Stem(nn.Module):
             self.pool = parts["stem.pool"]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image (N, C, H, W) to the first state (N, C', H, W), or (N, C', H / 4, W / 4) for large images."""
+        """First state (N, C', H, W) of an image (N, C, H, W); (N, C', H / 4, W / 4) for large images."""
         x = self.conv(image)
         if self.normalised:
             x = F.relu_(self.norm(x))
@@ -118,7 +118,7 @@ class Head(nn.Module):
         self.linear = parts["head.linear"]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to logits (N, classes)."""
+        """Logits (N, classes) of the last state (N, C, H, W)."""
         if self.normalised:
             x = F.relu_(self.norm(x))
         return self.linear(self.pool(x).flatten(1))
@@ -131,16 +131,16 @@ class MultiScaleHead(nn.Module):
         super().__init__()
         self.scales = [name for name, _ in parts.children("head", "scale")]
         for name, child in parts.children("head", "scale"):
-            self.add_module(name, _Scale(parts, child))
+            self.add_module(name, _PooledPeriod(parts, child))
         self.linear = parts["head.linear"]
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Outputs of all periods, each (N, C, H, W), to logits (N, classes)."""
+        """Logits (N, classes) from the outputs of all periods, each (N, C, H, W)."""
         pooled = [self.get_submodule(name)(x) for name, x in zip(self.scales, features, strict=True)]
         return self.linear(torch.cat(pooled, 1))
 
 
-class _Scale(nn.Module):
+class _PooledPeriod(nn.Module):
     """mean(relu(bn(x)))."""
 
     def __init__(self, parts: Parts, path: str) -> None:
@@ -149,15 +149,15 @@ class _Scale(nn.Module):
         self.pool = parts[f"{path}.pool"]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C)."""
+        """Features (N, C) of one period's output (N, C, H, W)."""
         return self.pool(F.relu_(self.norm(x))).flatten(1)
 
 
 class MultiScale(nn.Sequential):
-    """Stem, periods and transitions in a row, and a head that reads the output of every period."""
+    """Network whose head reads the output of every period."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) to logits (N, classes)."""
+        """Logits (N, classes) of images (N, C, H, W)."""
         features: list[Tensor] = []
         for name, module in self.named_children():
             x = module(features) if name == "head" else module(x)
@@ -167,5 +167,5 @@ class MultiScale(nn.Sequential):
 
 
 def head(parts: Parts) -> nn.Module:
-    """The head over all periods where the layout has one, else over the last."""
+    """Build the head: over all periods where the layout has such a head, else over the last one."""
     return MultiScaleHead(parts) if parts.has("head.scale1.norm") else Head(parts)

@@ -1,8 +1,8 @@
-"""Networks for other people's code: weights, spec and a model card in a directory, and programs in standard formats.
+"""Export of networks for use elsewhere: weights, spec and a model card in a directory, and standard program formats.
 
 A directory holds `model.safetensors` (every parameter and buffer once, float32), `spec.json` (name, facts about the
 images, counts, checksum of the weights) and `README.md`; on request `model.pt2` (`torch.export`) and `model.onnx`.
-`load` reads the first two, and nothing in them is ever unpickled.
+`load` reads the first two; it unpickles nothing.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ FORMAT = 1
 WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"
 
 TOLERANCE = 1e-4
-"""Largest difference between a program's logits and ours, as a share of the largest logit (or of 1)."""
+"""Largest accepted difference between a program's logits and the module's, relative to the largest logit (or 1)."""
 
 
 def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, origin: str) -> None:
     """Write weights, spec and model card of a built network.
 
     Args:
-        model: the module that `build(spec, data)` made, with whatever weights.
-        spec, data: what it was built from.
-        directory: made where it is missing; files of an earlier export are replaced.
-        origin: where the weights come from, in words, for the model card.
+        model: module that `build(spec, data)` made, with any weights.
+        spec, data: arguments of that `build`.
+        directory: created where it is missing; files of an earlier export are replaced.
+        origin: source of the weights, in words, for the model card.
 
     Raises:
         ExportError: the directory cannot be written.
@@ -69,7 +69,7 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
 
 
 def load(directory: str | Path) -> nn.Module:
-    """The network that `export` wrote, in eval mode on the CPU. Nothing is unpickled.
+    """Load the network that `export` wrote, in eval mode on the CPU. Nothing is unpickled.
 
     Returns:
         A module from float images (N, C, H, W), normalised as `spec.json` says, to logits (N, classes).
@@ -166,13 +166,13 @@ def _agreement(path: Path, theirs: Tensor, ours: Tensor) -> float:
 
 
 def _images(data: Dataset, count: int) -> Tensor:
-    """Images of normal noise, the same ones in every call."""
+    """Images of normal noise, the same in every call with this count."""
     shape = (count, data.channels, data.height, data.width)
     return torch.randn(shape, generator=torch.Generator().manual_seed(count))
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, each once under the first of its names, however many time-steps share it."""
+    """Parameters and buffers, each once under its first name; time-steps may share one."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 

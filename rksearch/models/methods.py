@@ -1,6 +1,6 @@
-"""Time-steps of Runge-Kutta methods, over stage functions of any kind (paper, Eqs. 2 to 6).
+"""Time-steps of Runge-Kutta methods, for stage functions of any kind (paper, Eqs. 2 to 6).
 
-All take and return states of shape (N, C, H, W).
+All modules take and return states of shape (N, C, H, W).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.models.parts import Maker, Parts, number_of
 
 StageMaker = Callable[[Parts, str], nn.Module]
-"""Builds the module of the stage function at a path: (N, C, H, W) to (N, C, H, W)."""
+"""Builder of the stage function at a path, a module from (N, C, H, W) to (N, C, H, W)."""
 
 
 class Coefficients(nn.Module):
-    """a_ij, b_i and h of a method: numbers, or parameters where they learn. It computes sums of slopes, no layer.
+    """Coefficients a_ij, b_i and h of a method: fixed numbers, or parameters where they learn.
 
-    Fixed coefficients that are zero are skipped, so the sum costs what the method needs.
+    Fixed coefficients that are zero are skipped.
     """
 
     def __init__(self, solver: Solver) -> None:
@@ -43,7 +43,7 @@ class Coefficients(nn.Module):
             self.h = nn.Parameter(torch.tensor(self._step))
 
     def stage_input(self, y: Tensor, i: int, slopes: Sequence[Tensor]) -> Tensor:
-        """y + h Σ_j a_ij k_j over the slopes k_j there are."""
+        """Input of stage i: y + h Σ_j a_ij k_j over the given slopes k_j."""
         if self.trainable:
             factors: list[float | Tensor] = [self.a[self._places[i, j]] for j in range(len(slopes))]
         else:
@@ -51,7 +51,7 @@ class Coefficients(nn.Module):
         return self._plus(y, factors, slopes)
 
     def next_state(self, y: Tensor, slopes: Sequence[Tensor]) -> Tensor:
-        """y + h Σ_i b_i k_i."""
+        """State after the time-step: y + h Σ_i b_i k_i."""
         factors: list[float | Tensor] = list(self.b) if self.trainable else list(self._weights)
         return self._plus(y, factors, slopes)
 
@@ -64,7 +64,7 @@ class Coefficients(nn.Module):
 
 
 class ExplicitStep(nn.Sequential):
-    """k_i = f_i(y + h Σ_{j<i} a_ij k_j); returns y + h Σ_i b_i k_i."""
+    """Explicit time-step: k_i = f_i(y + h Σ_{j<i} a_ij k_j), then y + h Σ_i b_i k_i."""
 
     def __init__(self, parts: Parts, path: str, stage: StageMaker) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class ExplicitStep(nn.Sequential):
             self.add_module(name, stage(parts, child))
 
     def forward(self, y: Tensor, method: Coefficients) -> Tensor:  # type: ignore[override]
-        """State to next state; `method` belongs to the period."""
+        """Next state; `method` holds the coefficients, which belong to the period."""
         slopes: list[Tensor] = []
         for i, stage in enumerate(self):
             slopes.append(stage(method.stage_input(y, i, slopes)))
@@ -80,7 +80,7 @@ class ExplicitStep(nn.Sequential):
 
 
 class Sweep(nn.Sequential):
-    """One fixed-point sweep: new k_i = f_i(y + h Σ_j a_ij k_j) from the old k_j alone (Jacobi)."""
+    """Fixed-point sweep (Jacobi): new k_i = f_i(y + h Σ_j a_ij k_j) from the old k_j only."""
 
     def __init__(self, parts: Parts, path: str, stage: StageMaker) -> None:
         super().__init__()
@@ -88,12 +88,12 @@ class Sweep(nn.Sequential):
             self.add_module(name, stage(parts, child))
 
     def forward(self, y: Tensor, slopes: Sequence[Tensor], method: Coefficients) -> list[Tensor]:  # type: ignore[override]
-        """All new slopes; no old ones mean that they are zero."""
+        """New slopes of all stages; an empty `slopes` stands for zeros."""
         return [stage(method.stage_input(y, i, slopes)) for i, stage in enumerate(self)]
 
 
 class ImplicitStep(nn.Sequential):
-    """Fixed-point sweeps from k = 0, then y + h Σ_i b_i k_i."""
+    """Implicit time-step: fixed-point sweeps from k = 0, then y + h Σ_i b_i k_i."""
 
     def __init__(self, parts: Parts, path: str, stage: StageMaker) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class ImplicitStep(nn.Sequential):
             self.add_module(name, Sweep(parts, child, stage))
 
     def forward(self, y: Tensor, method: Coefficients) -> Tensor:  # type: ignore[override]
-        """State to next state; `method` belongs to the period."""
+        """Next state; `method` holds the coefficients, which belong to the period."""
         slopes: list[Tensor] = []
         for sweep in self:
             slopes = sweep(y, slopes, method)
@@ -109,7 +109,7 @@ class ImplicitStep(nn.Sequential):
 
 
 class SolvedPeriod(nn.Module):
-    """r time-steps of one method, whose learned coefficients, if any, are the period's."""
+    """Period of r time-steps of one method; learned coefficients are shared by its time-steps."""
 
     def __init__(self, parts: Parts, path: str, solver: Solver, stage: StageMaker) -> None:
         super().__init__()
@@ -127,7 +127,10 @@ class SolvedPeriod(nn.Module):
 
 
 class LearnedStep(nn.Sequential):
-    """k_i = f_i(concat(y, k_1, ..., k_{i-1})), returns y + Σ_i k_i; the coefficients are absorbed by convolutions."""
+    """Learned time-step: k_i = f_i(concat(y, k_1, ..., k_{i-1})), then y + Σ_i k_i.
+
+    The convolutions absorb the coefficients.
+    """
 
     def __init__(self, parts: Parts, path: str, stage: StageMaker) -> None:
         super().__init__()
@@ -135,7 +138,7 @@ class LearnedStep(nn.Sequential):
             self.add_module(name, stage(parts, child))
 
     def forward(self, y: Tensor) -> Tensor:
-        """State (N, C, H, W) to the next state of the same shape."""
+        """Next state, of the same shape (N, C, H, W)."""
         seen = [y]
         for function in self:
             seen.append(function(side_by_side(seen)))
@@ -145,7 +148,7 @@ class LearnedStep(nn.Sequential):
 
 
 class LearnedPeriod(nn.Sequential):
-    """r time-steps of a method whose coefficients are absorbed by the convolutions."""
+    """Period of r time-steps of a method whose coefficients the convolutions absorb."""
 
     def __init__(self, parts: Parts, path: str, stage: StageMaker) -> None:
         super().__init__()
@@ -154,7 +157,7 @@ class LearnedPeriod(nn.Sequential):
 
 
 def periods_of(periods: Sequence[Steps], stage: StageMaker) -> Maker:
-    """Builder of a network's periods from one kind of stage function, by learned methods or by tableaux."""
+    """Builder of a network's periods from one kind of stage function, for learned methods and for tableaux."""
 
     def period(parts: Parts, path: str) -> nn.Module:
         solver = periods[number_of(path) - 1].solver

@@ -1,13 +1,11 @@
-"""Recomputation: keep less in the forward pass, and compute it again in the backward pass, with the same numbers.
+"""Recomputation of activations: fewer are kept in the forward pass, and the backward pass computes them again.
 
-A batch could also be split to save memory. But a batch norm normalises by the mean and variance of all images of a
-batch: halves are normalised by their own, so the network, its gradients and its running statistics become others.
-Statistics of the whole batch would take a pass over all parts for every norm, one after the other, before any part
-could go on. Recomputation repeats the very same operations on the whole batch instead, so that results are equal: bit
-for bit on a CPU, and wherever else the device's own operations repeat.
+Splitting a batch would save memory too, but would change the numbers. A batch norm normalises by the mean and variance
+of all images of a batch; halves of a batch have other statistics, hence other gradients. Statistics of the whole batch
+would take a pass over all parts for every norm. Recomputation repeats the same operations on the whole batch, so that
+results are equal: bit for bit on a CPU, and on any device whose operations are deterministic.
 
-The second forward pass of a module normalises by the same statistics again, and must not enter them into the running
-ones twice.
+The second forward pass of a module uses the same batch statistics, and must not update the running ones twice.
 """
 
 from __future__ import annotations
@@ -31,13 +29,13 @@ from rksearch.models.rkcnn import RKCNNTransition
 from rksearch.models.rknet import DenseStage, TimeStep, next_state
 
 UNITS = (BasicBlock, CliqueLayer, DenseLayer, PreActBlock, ResidualStage, Transition)
-"""What is recomputed as a whole from its input. `RKCNNTransition` is left out: its dropout would be drawn again."""
+"""Modules that are recomputed as a whole from their input. `RKCNNTransition` is excluded: dropout would draw again."""
 
 
 def recompute(model: nn.Module) -> nn.Module:
-    """Make `model` recompute its activations in the backward pass; done in place, and returned.
+    """Make `model` recompute its activations in the backward pass; it is changed in place and returned.
 
-    Parameters, buffers and their names stay what they were. What is then kept is stated in `rksearch.training.memory`.
+    Parameters, buffers and their names stay the same. `rksearch.training.memory` states what is then kept.
     """
     for name, child in list(model.named_children()):
         if isinstance(child, DenseBlock | TimeStep | DenseStage):
@@ -50,7 +48,7 @@ def recompute(model: nn.Module) -> nn.Module:
 
 
 class Again(nn.Module):
-    """A module that keeps nothing but its input."""
+    """Module that keeps only its input for the backward pass."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -59,12 +57,12 @@ class Again(nn.Module):
         self._compute = module.forward
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to what the module makes of it."""
+        """Output of the module for (N, C, H, W)."""
         return _again(self._compute, self, x)
 
 
 class GrownAgain(nn.Sequential):
-    """A dense block, time-step or stage: keeps its input and each layer's growth once, and concatenates them anew."""
+    """Dense block, time-step or stage that keeps its input and each growth once, and repeats the concatenations."""
 
     def __init__(self, module: DenseBlock | TimeStep | DenseStage) -> None:
         super().__init__()
@@ -73,19 +71,19 @@ class GrownAgain(nn.Sequential):
         self._reads_all = isinstance(module, DenseBlock)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the module itself returns."""
+        """Output of the module for a state (N, C, H, W)."""
         growths: list[Tensor] = []
         seen = [x]
         first = shared_statistics(self, x)
-        statistics = [] if first is None else [first]  # of each feature that is seen
+        statistics = [] if first is None else [first]  # one entry for each feature in `seen`
         for layer in self:
             growth = _again(_of_concatenation(layer, len(seen)), layer, *seen, *statistics)
             if not growths and not self._reads_all:
                 seen = [x[...]]
             growths.append(growth)
-            # Gradients must be summed in the module's own order. Where what is returned is no part of what the layers
-            # read, a view gathers the gradients from the layers before those from outside are added (by `...`, which
-            # unlike `view_as` leaves the strides of a single channel, from which layouts are guessed).
+            # Gradients must be summed in the module's own order. Where the output is not part of the layers' input, a
+            # view sums the gradients from the layers before those from outside are added. (`...` keeps the strides of
+            # a single channel, from which torch guesses the layout; `view_as` does not.)
             seen.append(growth if self._reads_all else growth[...])
             if statistics and len(growths) < len(self):
                 statistics.append(statistics_of(seen[-1]))
@@ -93,7 +91,7 @@ class GrownAgain(nn.Sequential):
 
 
 def _of_concatenation(layer: nn.Module, features: int) -> Callable[..., Tensor]:
-    """`layer` as a function of so many features and, if it is given them, the statistics of each."""
+    """The layer as a function of single features, followed by the statistics of each or by none."""
 
     def compute(*inputs: Tensor) -> Tensor:
         seen, statistics = side_by_side(inputs[:features]), inputs[features:]
@@ -107,7 +105,7 @@ def _of_concatenation(layer: nn.Module, features: int) -> Callable[..., Tensor]:
 
 
 def _reader(module: DenseBlock | TimeStep | DenseStage) -> Callable[[Tensor, list[Tensor]], Tensor]:
-    """From the input and the growths to what the module returns, by the module's own operations."""
+    """Function from input and growths to the module's output, by the module's own operations."""
     match module:
         case TimeStep(stages=stages):
             return lambda x, growths: next_state(x, growths, stages)
@@ -118,13 +116,13 @@ def _reader(module: DenseBlock | TimeStep | DenseStage) -> Callable[[Tensor, lis
 
 
 def _adopt(parent: nn.Module, module: nn.Module) -> None:
-    """Make the children of `module` those of `parent`, under the same names."""
+    """Add the children of `module` to `parent` under the same names."""
     for name, child in module.named_children():
         parent.add_module(name, child)
 
 
 def _again(compute: Callable[..., Tensor], owner: nn.Module, *inputs: Tensor) -> Tensor:
-    """compute(*inputs), of which nothing is kept but the inputs, where there will be a backward pass."""
+    """Return compute(*inputs); where there will be a backward pass, only the inputs are kept for it."""
     if not torch.is_grad_enabled():
         return compute(*inputs)
 
@@ -137,7 +135,7 @@ def _again(compute: Callable[..., Tensor], owner: nn.Module, *inputs: Tensor) ->
 
 @contextmanager
 def _statistics_untouched(module: nn.Module) -> Iterator[None]:
-    """Batch norms normalise by the batch, as in training, and update copies of their running statistics instead."""
+    """Let batch norms update copies of their running statistics; they still normalise by the batch."""
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     kept = [dict(norm.named_buffers()) for norm in norms]
     for norm, buffers in zip(norms, kept, strict=True):

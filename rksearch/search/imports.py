@@ -14,7 +14,7 @@ from rksearch.search.objectives import objective, values_of
 from rksearch.space import Space
 
 
-def imported(directories: Sequence[Path], space: Space, settings: Plan) -> tuple[list[str], list[ImportedObservation]]:
+def imported(directories: Sequence[Path], space: Space, plan: Plan) -> tuple[list[str], list[ImportedObservation]]:
     """Architectures and observations of the runs in `directories` that lie in `space`.
 
     Returns:
@@ -27,7 +27,7 @@ def imported(directories: Sequence[Path], space: Space, settings: Plan) -> tuple
     """
     start: dict[str, None] = {}
     observations: list[ImportedObservation] = []
-    objectives = [objective(name) for name in settings.objectives]
+    objectives = [objective(name) for name in plan.objectives]
     for directory in directories:
         history = read_run(directory)
         items = summarise(history)
@@ -35,9 +35,9 @@ def imported(directories: Sequence[Path], space: Space, settings: Plan) -> tuple
         start |= dict.fromkeys(arch for arch in front if parse(arch) in space)
         for spec, result in history.trials.values():
             same = (spec.dataset, spec.recipe, spec.train_images) == (
-                settings.dataset,
-                settings.recipe,
-                settings.train_images,
+                plan.dataset,
+                plan.recipe,
+                plan.train_images,
             )
             first = spec.is_first_of_search and result.status == "complete"
             if same and first and parse(spec.arch) in space:

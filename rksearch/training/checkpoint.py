@@ -34,14 +34,14 @@ _MAGIC = b"rksearch checkpoint 1 "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A checkpoint that was read whole: its name for `reject` (a file or a mirrored epoch), and its state."""
+    """Checkpoint that was read whole: its name for `reject` (a file or a mirrored epoch), and its state."""
 
     file: str
     state: dict[str, Any]
 
 
 class CheckpointStore:
-    """The checkpoints of one trial. The user must hold the trial's lock.
+    """Store of the checkpoints of one trial. The caller must hold the trial's lock.
 
     An unusable file is renamed to `*.unusable` and noted in `notes.txt` beside it and in the log, never deleted.
 
@@ -121,7 +121,7 @@ class CheckpointStore:
             yield saved
 
     def _accepted(self, file: str, content: bytes) -> Saved | None:
-        """The checkpoint in `content`; None when it is not whole or not of this identity, after it was set aside."""
+        """Checkpoint in `content`; None, after it was set aside, when it is damaged or of another identity."""
         try:
             record = _decode(content)
         except ValueError as error:

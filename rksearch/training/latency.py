@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import rksearch
-from rksearch.arch import parse
-from rksearch.data.facts import dataset
+from rksearch.arch import FAMILIES, ArchSpec, family_of, parse
+from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import RksearchError, RunError
 
 BATCH_SIZES = (1, 256)
@@ -74,11 +74,13 @@ def measure_latency(
     Raises:
         SpecError, DataError: a bad name.
         DeviceError: no such device or precision here.
-        RunError: the process failed, for lack of memory for example.
+        RunError: the process failed, for lack of memory for example, or does not know the family or the data set.
     """
+    spec, data = parse(arch), dataset(dataset_name)
+    _check_known_there(spec, data)
     asked = {
-        "arch": str(parse(arch)),
-        "dataset": dataset(dataset_name).name,
+        "arch": str(spec),
+        "dataset": data.name,
         "device": device,
         "precision": precision,
         "batch_sizes": list(batch_sizes),
@@ -105,6 +107,23 @@ def measure_latency(
 def latency_ms(found: Sequence[Latency]) -> dict[str, Any]:
     """Measurements by batch size, as in `TrialResult.latency_ms`."""
     return {str(item.batch_size): item.to_json() for item in found}
+
+
+def _check_known_there(spec: ArchSpec, data: Dataset) -> None:
+    """Refuse what only this process's program has registered.
+
+    Raises:
+        RunError: the family or the data set is such a one.
+    """
+    family = family_of(spec)
+    unknown = [f"the family {family.key!r}"] if family in FAMILIES.added() else []
+    unknown += [f"the data set {data.name!r}"] if data in datasets.added() else []
+    if unknown:
+        raise RunError(
+            "latency is measured in a process of its own, which knows what rksearch and plugins register, but "
+            f"{' and '.join(unknown)} came from a program; install a plugin (an entry point of the group "
+            "rksearch.plugins) that registers it, or leave latency out"
+        )
 
 
 def _resolve(device: str, precision: str) -> None:

@@ -1,4 +1,4 @@
-"""The training loop: one network, one recipe, epoch by epoch; its whole state can be saved and restored exactly."""
+"""Training loop of one network and one recipe; its state can be saved and restored exactly after every epoch."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def as_trial_failure(doing: str) -> Iterator[None]:
 
 
 def attempt(work: Callable[[], Result]) -> Result | TrialFailed:
-    """The value of the work, or the failure of a trial that it raises."""
+    """Call `work`; returns its value, or the failure of a trial that it raises."""
     try:
         return work()
     except TrialFailed as failure:
@@ -78,10 +78,9 @@ class Pass(NamedTuple):
 
 
 class Trainer:
-    """The training loop of one network: optimiser, data and the epochs that have run.
+    """Training of one network: optimiser, data and the epochs that have run.
 
-    From the same start and in the same precision it computes the same numbers on a CPU, bit for bit, however often it
-    is saved and restored.
+    On a CPU, the same start and precision give the same numbers bit for bit, also when it is saved and restored.
 
     Args:
         model: maps float images (N, C, H, W) to logits (N, classes); it is moved to the device of the images.

@@ -1,5 +1,6 @@
 """The family of docs/extending.md, added from outside of the package: by a program, and by an installed plugin."""
 
+import csv
 import json
 import os
 import re
@@ -42,6 +43,8 @@ from rksearch.models.witness import witness
 from rksearch.results.effects import factors_of
 from rksearch.space import parse_space
 from rksearch.training.memory import footprint
+from rksearch.errors import RunError
+from rksearch.training.latency import measure_latency
 from tests.helpers.measured import measure_step
 
 smooth_rk.register()
@@ -79,7 +82,29 @@ for priced in space.by_name():
     net = layout(rksearch.parse(priced.name), digits)
     counted = cost(net.spec, digits)
     assert (priced.params, priced.macs, priced.depth) == (counted.params, counted.macs, depth_of(net.rows))
+
+# the process that measures latency cannot know it
+try:
+    measure_latency(str(spec), "digits", device="cpu")
+except RunError as error:
+    assert "the family 'smooth' came from a program; install a plugin" in str(error), error
+else:
+    raise AssertionError("a family of this program was measured in another process")
 print("all hold")
+"""
+
+RUN = """\
+
+if __name__ == "__main__":
+    from rksearch.api import plan_run, start_run
+    from rksearch.search.planning import Asked
+    from rksearch.search.resources import Resources
+
+    register()
+    plan = plan_run("smooth_space.yaml", out="found", asked=Asked(trials=1))
+    run = start_run(plan, Resources(device="cpu"))
+    assert run.history.state == "finished", run.history.message
+    assert not run.history.failed, run.history.failed
 """
 
 
@@ -91,6 +116,7 @@ def outside(tmp_path: Path, *, plugin: bool) -> dict[str, str]:
     code = found.group(1)
     assert len(code.splitlines()) <= MOST_LINES
     (tmp_path / "smooth_rk.py").write_text(code, encoding="utf-8")
+    (tmp_path / "program.py").write_text(code + RUN, encoding="utf-8")
     (tmp_path / "smooth_space.yaml").write_text(SPACE, encoding="utf-8")
     if plugin:
         installed = tmp_path / "smooth_rk-1.0.dist-info"
@@ -140,6 +166,28 @@ def test_a_plugin_brings_a_family_to_every_command(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
+def test_a_family_of_a_script_reaches_rays_workers(tmp_path):
+    environment = outside(tmp_path, plugin=False)
+    (tmp_path / "smooth_rk.py").unlink()  # the script alone defines the family
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (tmp_path / "found" / "trials.csv").open(encoding="utf-8", newline="") as table:
+        trials = [(row["arch"], row["status"]) for row in csv.DictReader(table)]
+    assert trials
+    assert all(name.startswith("SmoothRK-") and status == "complete" for name, status in trials), trials
+
+
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_plugin_reaches_rays_workers_reports_and_exports(tmp_path):
     environment = outside(tmp_path, plugin=True)
 

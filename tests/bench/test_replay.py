@@ -18,7 +18,7 @@ from rksearch.bench.replay.judging import Judge, Moment, Replay
 from rksearch.bench.replay.ledger_in_memory import MemoryLedger
 from rksearch.bench.replay.proposal_time import measure_overhead
 from rksearch.bench.replay.replays import Conditions, conditions_of, replay
-from rksearch.bench.replay.simulation import Clock, Finished, Work, play
+from rksearch.bench.replay.simulation import Finished, VirtualClock, Work, play
 from rksearch.bench.replay.standings import quartiles, standing
 from rksearch.bench.replay.stock_ray import StockRay
 from rksearch.bench.replay.strategies import SLOW, Setup, chosen_strategies, strategies
@@ -252,7 +252,7 @@ def test_quartiles_are_numpys(values: list[float]) -> None:
 )
 def test_our_strategies_train_each_network_once_within_the_budget(name: str) -> None:
     given_ = conditions()
-    setup = Setup(table=given_.table, repetition=1, budget_epochs=72, racing=given_.racing, clock=Clock())
+    setup = Setup(table=given_.table, repetition=1, budget_epochs=72, racing=given_.racing, clock=VirtualClock())
     played = play(strategies()[name].player(setup), given_.table, slots=2, budget_epochs=72, clock=setup.clock)
     assert len(set(played.started)) == len(played.started)
     assert set(played.started) <= set(given_.table.members)
@@ -294,7 +294,7 @@ def test_the_run_s_own_form_proposes_what_it_always_proposed(digits: Table, key:
         repetition=int(repetition),
         budget_epochs=given_.budget_epochs,
         racing=given_.racing,
-        clock=Clock(),
+        clock=VirtualClock(),
     )
     player = strategies()[name].player(setup)
     played = play(player, digits, slots=2, budget_epochs=given_.budget_epochs, clock=setup.clock)

@@ -1,3 +1,5 @@
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,11 @@ from rksearch.results.environment import Environment
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialSpec
 from rksearch.search.driver import mirror_address
-from rksearch.search.ray.cluster import _has_ray_token
+from rksearch.search.ray.cluster import _has_ray_token, _ray
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.tasks import Task
+from rksearch.search.view import Silent
 from tests.helpers.ledgers import plan_record, space_record
 
 
@@ -118,3 +121,18 @@ def test_each_run_has_a_place_of_its_own_in_all_its_sessions(tmp_path: Path) -> 
         ledger.write_session(environment=Environment(), options={})
         assert mirror_address(ledger.read(), "s3://b/") == "s3://b/tiny-1-20260131T120001Z"
     assert mirror_address(ledger.read(), None) is None
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself raises a bare exception of several lines."""
+
+    def init(**options: object) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen because ...")
+
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init))
+    with pytest.raises(RunError) as error, _ray(Resources(), Silent()):
+        pass
+    assert str(error.value) == (
+        "Ray on this machine must be reachable, but The current node timed out during startup; resume when the "
+        "machine is less busy"
+    )

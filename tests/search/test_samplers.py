@@ -25,6 +25,7 @@ from rksearch.search.samplers.candidates import listing
 from rksearch.search.samplers.draws import SpreadStart
 from rksearch.search.samplers.improvement import expected_improvement
 from rksearch.search.samplers.ladder import curve
+from rksearch.search.samplers.observations import StudyReader
 from rksearch.search.samplers.registry import make_sampler, samplers
 from rksearch.search.samplers.study import RunStudy
 from rksearch.search.samplers.surrogate import Seen, Surrogate
@@ -99,7 +100,7 @@ def epochs(count: int, val_error_pct: float) -> tuple[Epoch, ...]:
             train_loss=1.0,
             train_error_pct=50.0,
             val_loss=1.0,
-            val_error_pct=val_error_pct * (2 - n / count),
+            val_error_pct=min(val_error_pct * (2 - n / count), 100.0),
             train_time_s=1.0,
         )
         for n in range(1, count + 1)
@@ -679,3 +680,32 @@ def test_the_study_holds_every_result_in_optunas_words():
     assert len(pruned.user_attrs[attributes.TRAIN_LOSSES]) == 3
     assert failed.user_attrs[attributes.FAILURE] == "non_finite_loss: loss is nan"
     assert run.propose(set(names[:4])) not in names[:4]
+
+
+def test_a_sampler_learns_of_each_pause_also_of_those_that_are_over():
+    space = parse_space(TIED, name="tied")
+    run = made("random", space, trials=9, seed=0)
+    before, waits, ended = names = [str(spec) for spec in space.sample(3, seed=3)]
+    params = cost(parse(ended), space.definition.dataset).params
+    run.started([before], "candidate")
+    reader = StudyReader(space, ("val_error_pct", "params"))
+    reader.begins(run.study, own=-1)
+    assert [(o.arch, o.standing) for o in reader.news(run.study, own=-1)] == [(before, "running")]
+    run.started(names, "candidate")
+    run.update([result_of(space, ended, 40.0, status="paused", count=1)])
+    run.update([result_of(space, waits, 35.0, status="paused", count=1)])
+    run.update([result_of(space, ended, 30.0, status="paused", count=2)])
+    run.update([result_of(space, ended, 20.0)])
+    news = reader.news(run.study, own=-1)
+    assert [(o.arch, o.standing, len(o.val_errors_pct)) for o in news[:5]] == [
+        (waits, "running", 0),
+        (ended, "running", 0),
+        (ended, "paused", 1),
+        (waits, "paused", 1),
+        (ended, "paused", 2),
+    ]
+    assert [(o.arch, o.standing) for o in news[5:]] == [(ended, "complete")]
+    last = news[5]
+    assert news[4].values == (last.val_errors_pct[1], params)
+    assert last.values == (20.0, params)
+    assert reader.news(run.study, own=-1) == []

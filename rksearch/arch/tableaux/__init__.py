@@ -1,4 +1,4 @@
-"""Runge-Kutta methods as data: exact Butcher tableaux, and what follows from them."""
+"""Runge-Kutta methods as data: exact Butcher tableaux, and their orders."""
 
 from rksearch.arch.tableaux.catalogue import TABLEAUX, tableau
 from rksearch.arch.tableaux.numbers import Number, Surd

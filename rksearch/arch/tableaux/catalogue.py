@@ -1,4 +1,4 @@
-"""The methods that a period can be given by name."""
+"""Catalogue of the methods that a name can give to a period."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rksearch.errors import SpecError, nearest
 
 
 def tableau(name: str) -> Tableau:
-    """The method called `name`.
+    """Tableau of the method called `name`.
 
     Raises:
         SpecError: there is none of that name.
@@ -25,7 +25,7 @@ def tableau(name: str) -> Tableau:
 
 
 def _explicit(name: str, title: str, source: str, rows: str, weights: str) -> Tableau:
-    """A method from its strictly lower triangle, rows separated by `;`; the nodes are the row sums."""
+    """Tableau from its strictly lower triangle, rows separated by `;`; the nodes are the row sums."""
     b = _numbers(weights)
     below = [_numbers(row) for row in f";{rows}".split(";")] if rows else [()]
     a = tuple((*row, *(Fraction(0) for _ in range(len(b) - len(row)))) for row in below)
@@ -112,4 +112,4 @@ TABLEAUX: MappingProxyType[str, Tableau] = MappingProxyType(
         )
     }
 )
-"""Every method, by name; explicit ones first."""
+"""All methods by name, explicit ones first."""

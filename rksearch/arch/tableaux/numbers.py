@@ -9,7 +9,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True, slots=True)
 class Surd:
-    """The number p + q √3 with fractions p and q; exact under addition, subtraction and multiplication.
+    """Number p + q √3 with fractions p and q; addition, subtraction and multiplication are exact.
 
     Attributes:
         p: the rational part.
@@ -67,7 +67,7 @@ class Surd:
 
 
 Number = Fraction | Surd
-"""A coefficient of a tableau."""
+"""Coefficient of a tableau."""
 
 
 def _surd(value: Number | int) -> Surd:

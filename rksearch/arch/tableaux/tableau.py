@@ -1,8 +1,8 @@
-"""Butcher tableaux and their order, decided exactly by the order conditions.
+"""Butcher tableaux and their orders, computed exactly from the order conditions.
 
 A method with coefficients a, b, c has order p exactly when, for every rooted tree t with at most p vertices,
-Σ_i b_i Φ_i(t) = 1 / γ(t). Φ and γ are built up from a tree's branches; both are exact here, so an order is a proof and
-not a measurement. Source: Hairer, Nørsett, Wanner, Solving Ordinary Differential Equations I, section II.2.
+Σ_i b_i Φ_i(t) = 1 / γ(t). Φ and γ are computed recursively from a tree's branches, in exact numbers, so the order is
+proved, not measured. Source: Hairer, Nørsett, Wanner, Solving Ordinary Differential Equations I, section II.2.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rksearch.arch.tableaux.numbers import Number, Surd
 from rksearch.errors import SpecError
 
 MAX_ORDER = 6
-"""Orders are decided up to here; it lies above the order of every method in the catalogue."""
+"""Largest order that is checked; every method in the catalogue is below it."""
 
 Matrix = tuple[tuple[Number, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A rooted tree, as the trees that hang from its root."""
+    """Rooted tree, given by the trees below its root."""
 
     branches: tuple[Tree, ...] = ()
 
@@ -35,18 +35,18 @@ class Tree:
 
     @property
     def density(self) -> int:
-        """γ(t): the size times the densities of the branches."""
+        """Density γ(t): the size times the densities of the branches."""
         return self.size * prod(branch.density for branch in self.branches)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tableau:
-    """A Runge-Kutta method: k_i = f(y + h Σ_j a_ij k_j), next y = y + h Σ_i b_i k_i.
+    """Runge-Kutta method: k_i = f(y + h Σ_j a_ij k_j), next y = y + h Σ_i b_i k_i.
 
     Attributes:
-        name: how the method is written in the name of an architecture.
-        title: its usual name.
-        source: where it was published.
+        name: word for the method in the name of an architecture.
+        title: usual name.
+        source: publication.
         a: s rows of s coefficients.
         b: s weights.
         c: s nodes.
@@ -91,13 +91,8 @@ class Tableau:
         return not any(self.a[i][j] for i in range(self.stages) for j in range(i, self.stages))
 
     @property
-    def fsal(self) -> bool:
-        """First same as last: the first stage is f(y), and the last stage is f at the next y."""
-        return not any(self.a[0]) and self.a[-1] == self.b
-
-    @property
     def order(self) -> int:
-        """The largest p, at most `MAX_ORDER`, for which all order conditions of up to p vertices hold."""
+        """Largest p, at most `MAX_ORDER`, for which all order conditions of up to p vertices hold."""
         order = 0
         while order < MAX_ORDER and all(self.satisfies(tree) for tree in rooted_trees(order + 1)):
             order += 1
@@ -109,10 +104,10 @@ class Tableau:
         return _sum(tuple(b * phi for b, phi in zip(self.b, elementary, strict=True))) == Fraction(1, tree.density)
 
     def reduced(self) -> Tableau:
-        """The same method without the stages that the next y does not depend on.
+        """Same method without the stages that do not affect the next y.
 
-        Methods with an error estimate have such a stage (the last one of Bogacki-Shampine and of Dormand-Prince); a
-        network has no use for it, and its weights would never learn.
+        Methods with an error estimate have such a stage (the last one of Bogacki-Shampine and of Dormand-Prince). Its
+        weights would receive no gradient.
         """
         needed = {i for i, b in enumerate(self.b) if b}
         while more := {j for i in needed for j, x in enumerate(self.a[i]) if x} - needed:
@@ -130,14 +125,15 @@ class Tableau:
 
 @cache
 def rooted_trees(size: int) -> tuple[Tree, ...]:
-    """Every rooted tree with `size` vertices, once: 1, 1, 2, 4, 9, 20, ... of them."""
+    """All rooted trees with `size` vertices, each once; there are 1, 1, 2, 4, 9, 20, ..."""
     return tuple(Tree(branches) for branches in _forests(size - 1, size - 1, 0))
 
 
 def _forests(vertices: int, largest: int, start: int) -> Iterator[tuple[Tree, ...]]:
-    """Multisets of trees with `vertices` vertices in all, none above `largest`, which begins at its tree `start`.
+    """Yield multisets of trees with `vertices` vertices in total and at most `largest` vertices in a tree.
 
-    A forest is listed once because its trees are taken in descending order of size, then in ascending order of index.
+    Trees are taken in descending order of size, then in ascending order of index, so that each forest is listed once;
+    `start` is the first index that is allowed for trees of size `largest`.
     """
     if vertices == 0:
         yield ()
@@ -150,7 +146,7 @@ def _forests(vertices: int, largest: int, start: int) -> Iterator[tuple[Tree, ..
 
 
 def _elementary(a: Matrix, tree: Tree) -> list[Number]:
-    """Φ_i(tree) for every stage i: the product over branches of Σ_j a_ij Φ_j(branch)."""
+    """Elementary weights Φ_i(tree) of all stages i: the product over branches of Σ_j a_ij Φ_j(branch)."""
     values: list[Number] = [Fraction(1)] * len(a)
     for branch in tree.branches:
         below = _elementary(a, branch)

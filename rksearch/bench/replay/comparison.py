@@ -12,7 +12,7 @@ from rksearch.bench.replay.strategies import REFERENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class StrategyComparison:
     """All strategies over all repetitions.
 
     Attributes:
@@ -32,11 +32,11 @@ class Comparison:
     goal: float
 
 
-def compared(conditions: Conditions, replays: Sequence[Replay]) -> Comparison:
+def compared(conditions: Conditions, replays: Sequence[Replay]) -> StrategyComparison:
     """The statistics of replays, random search's among them."""
     groups = by_strategy(replays)
     rivals, budget = groups[REFERENCE], conditions.budget_epochs
-    return Comparison(
+    return StrategyComparison(
         conditions=conditions,
         repetitions=len(rivals),
         replays=tuple(replays),

@@ -41,7 +41,7 @@ class Moment:
 
 
 class Judge:
-    """Knows the truth of a table."""
+    """Judges findings by the mean errors of a table."""
 
     def __init__(self, table: Table) -> None:
         self._table = table

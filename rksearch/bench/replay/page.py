@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rksearch.bench.replay.comparison import Comparison
+from rksearch.bench.replay.comparison import StrategyComparison
 from rksearch.bench.replay.judging import Judge
 from rksearch.bench.replay.picture import curves_svg
 from rksearch.bench.replay.standings import Quartiles, Standing
@@ -23,7 +23,7 @@ GOAL_SHARE = 0.2
 """The aim: the default reaches what random search reaches with this share of its epochs."""
 
 
-def write_comparison(found: Comparison, out: Path, environment: Mapping[str, Any]) -> list[Path]:
+def write_comparison(found: StrategyComparison, out: Path, environment: Mapping[str, Any]) -> list[Path]:
     """Write `README.md`, `curves.svg`, `standings.json`, `curves.csv` and `repetitions.csv` into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     files = {
@@ -38,7 +38,7 @@ def write_comparison(found: Comparison, out: Path, environment: Mapping[str, Any
     return [out / name for name in files]
 
 
-def to_json(found: Comparison, environment: Mapping[str, Any]) -> dict[str, Any]:
+def to_json(found: StrategyComparison, environment: Mapping[str, Any]) -> dict[str, Any]:
     """Everything but the curves, as plain values; what was never reached is null."""
     table, judge = found.conditions.table, Judge(found.conditions.table)
     return {
@@ -63,7 +63,7 @@ def to_json(found: Comparison, environment: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def standings_text(found: Comparison) -> str:
+def standings_text(found: StrategyComparison) -> str:
     """The table for a terminal."""
     head = ("strategy", "final hypervolume, %", "epochs to random's, %", "end lower", "than random", "trainings")
     rows = [head, *(_cells(item) for item in found.standings)]
@@ -73,7 +73,7 @@ def standings_text(found: Comparison) -> str:
     return "\n".join([*lines, verdict(found)])
 
 
-def verdict(found: Comparison) -> str:
+def verdict(found: StrategyComparison) -> str:
     """A sentence that says whether the default met its aim."""
     mine = next((item for item in found.standings if item.strategy == DEFAULT_STRATEGY), None)
     if mine is None:
@@ -92,7 +92,7 @@ def verdict(found: Comparison) -> str:
     )
 
 
-def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
+def markdown(found: StrategyComparison, environment: Mapping[str, Any]) -> str:
     """The page."""
     conditions, table = found.conditions, found.conditions.table
     judge = Judge(table)
@@ -116,8 +116,8 @@ def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
         "A strategy names its front by what it saw, one training of each network, and is judged by the mean errors "
         "over all tabulated seeds of the networks on it. A lucky seed wins nothing, and loses where it crowds "
         "out a better network. The last column instead believes what was seen; it favours whoever trains many noisy "
-        "networks, which is why it is not the headline. Because one training tells only so much, the whole table seen "
-        "once is itself worth less than 100 %.",
+        "networks, which is why it is not the headline. Because one training is a noisy measurement, the whole table "
+        "seen once is itself worth less than 100 %.",
         "## What was replayed",
         f"- **Table:** {table.name}: {text.count(len(table.members), 'network')} of the space {table.space.name}, "
         f"{table.seeds} trainings of {table.epochs} epochs each, from the run's ledger",
@@ -135,7 +135,7 @@ def markdown(found: Comparison, environment: Mapping[str, Any]) -> str:
         "training, `tell` with final values",
         "- **Stock Ray:** `OptunaSearch` (default sampler, one categorical choice per decision) and `ASHAScheduler` "
         "(defaults; `max_t` the epochs of a training), called as Tune's controller calls them. Where stock use leaves "
-        "a choice the kinder one is taken: a configuration that spells no network costs nothing, one proposed again is "
+        "a choice the kinder one is taken: a configuration that names no network costs nothing, one proposed again is "
         "trained with another seed, and only trainings that ran to the end count, although Tune lists stopped ones "
         "beside them",
         "## Strategies",
@@ -209,7 +209,7 @@ def _share(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def _picture(found: Comparison) -> str:
+def _picture(found: StrategyComparison) -> str:
     conditions = found.conditions
     labels = {item.strategy: item.strategy for item in found.standings if "+" not in item.strategy}
     return curves_svg(
@@ -222,7 +222,7 @@ def _picture(found: Comparison) -> str:
     )
 
 
-def _curves_csv(found: Comparison) -> str:
+def _curves_csv(found: StrategyComparison) -> str:
     rows: list[list[Any]] = [["strategy", "epochs", "low_quartile", "median", "high_quartile"]]
     for item in found.curves:
         for epochs, value in zip(item.epochs, item.values, strict=True):
@@ -230,7 +230,7 @@ def _curves_csv(found: Comparison) -> str:
     return _csv(rows)
 
 
-def _repetitions_csv(found: Comparison) -> str:
+def _repetitions_csv(found: StrategyComparison) -> str:
     head = [
         "strategy",
         "repetition",

@@ -1,6 +1,6 @@
 """The curves of a replay as a static picture: one panel per way of proposing, with and without early stopping.
 
-An SVG written by hand that brings its own background, as `rksearch.report.svg` does, and in the same colours.
+An SVG with a background of its own, in the colours of `rksearch.report.svg`.
 """
 
 from __future__ import annotations

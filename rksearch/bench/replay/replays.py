@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 from rksearch.bench.replay.judging import Judge, Replay, judged
-from rksearch.bench.replay.simulation import Clock, play
+from rksearch.bench.replay.simulation import VirtualClock, play
 from rksearch.bench.replay.strategies import Setup, strategies
 from rksearch.bench.replay.table import Table
 from rksearch.errors import RunError
@@ -67,7 +67,7 @@ def conditions_of(table: Table, *, slots: int, trainings: int | None = None) -> 
 
 def replay(conditions: Conditions, strategy: str, repetition: int) -> Replay:
     """One strategy in one repetition; the same arguments give the same result."""
-    table, clock = conditions.table, Clock()
+    table, clock = conditions.table, VirtualClock()
     setup = Setup(
         table=table,
         repetition=repetition,

@@ -1,7 +1,7 @@
 """Workers in virtual time: a strategy gives work whenever a worker is free, and receives every epoch.
 
 The clock of a training is the measured time of its architecture's epochs, so that trainings overtake one another as
-x. Nothing waits, nothing sleeps.
+they do on a machine. Nothing waits, nothing sleeps.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rksearch.results.records import Epoch, TrialResult
 
 
 @dataclass(slots=True)
-class Clock:
+class VirtualClock:
     """Virtual time, which a player may read."""
 
     time_s: float = 0.0
@@ -96,12 +96,12 @@ class Played:
     started: list[str] = field(default_factory=list)
 
 
-def play(player: Player, table: Table, *, slots: int, budget_epochs: int, clock: Clock | None = None) -> Played:
+def play(player: Player, table: Table, *, slots: int, budget_epochs: int, clock: VirtualClock | None = None) -> Played:
     """Let `slots` workers do the player's work until `budget_epochs` are spent or there is no more work.
 
     An epoch counts as spent when it ends. What is in progress when the budget is spent is lost.
     """
-    clock = clock or Clock()
+    clock = clock or VirtualClock()
     played = Played()
     queue: list[tuple[float, int, Work, int]] = []
     order = 0

@@ -1,7 +1,7 @@
 """Ray Tune's stock search, driven in virtual time as Tune's own controller drives it.
 
-What is Ray's: `OptunaSearch` with its default sampler (TPE) over one `CategoricalDistribution` per decision of the
-space, and `ASHAScheduler`. What is ours is the controller's part alone, in the order in which
+Ray's part: `OptunaSearch` with its default sampler (TPE) over one `CategoricalDistribution` per decision of the
+space, and `ASHAScheduler`. Our part is the controller's alone, in the order in which
 `ray.tune.execution.TuneController` (2.60) does it: `suggest`, `on_trial_add`; after each epoch the scheduler's
 `on_trial_result`, and the searcher's unless the scheduler said STOP; at the end `on_trial_complete` of both. Neither
 part asks more of a trial than its id, which is what `_Trial` has.
@@ -9,10 +9,10 @@ part asks more of a trial than its id, which is what `_Trial` has.
 Where stock use leaves a choice, the kinder one is taken:
 
 - a configuration is asked for when a worker is free, where Tune asks for one ahead;
-- one that spells no network of the space (over budget, say) is reported as an error and costs nothing;
+- one that names no network of the space (over budget, say) is reported as an error and costs nothing;
 - a network proposed again is trained again, as Tune would, but with another seed;
 - only trainings that ran to the last epoch count as results, although Tune lists those stopped by ASHA beside them;
-- `tell` is given the error of the last epoch that ran, as `OptunaSearch` does by itself.
+- `tell` receives the error of the last epoch that ran, which `OptunaSearch` passes on by itself.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from functools import cache
 from rksearch.bench.replay.ledger_in_memory import MemoryLedger
 from rksearch.bench.replay.ordinary_study import OrdinaryStudy
 from rksearch.bench.replay.search_player import SearchPlayer
-from rksearch.bench.replay.simulation import Clock, Player
+from rksearch.bench.replay.simulation import Player, VirtualClock
 from rksearch.bench.replay.stock_ray import StockRay
 from rksearch.bench.replay.table import Table
 from rksearch.errors import RunError, nearest
@@ -39,7 +39,7 @@ class Setup:
     repetition: int
     budget_epochs: int
     racing: RacingRule
-    clock: Clock
+    clock: VirtualClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

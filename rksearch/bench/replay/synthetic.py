@@ -1,4 +1,4 @@
-"""Made-up tables, to see whether what holds on a measured one is an accident of it.
+"""Made-up tables, to check whether results on a measured table hold on others.
 
 The error of a network falls with its parameters and MACs, every decision has an effect of its own, and so has every
 network. On the scale of log-odds, with p and q the standardised log-parameters and log-MACs:
@@ -6,8 +6,8 @@ network. On the scale of log-odds, with p and q the standardised log-parameters 
     z = level - slope_p p - slope_q q + sum of effects of the decisions + own deviation
 
 A training adds noise on that scale, more for small networks. The error after epoch t approaches the final one as
-exp(-t / tau), where tau varies between networks and large ones are slower, with noise from epoch to epoch that dies out
-with the learning rate. All numbers are drawn from one seed; nothing of it was fitted to a measured table.
+exp(-t / tau), where tau varies between networks and large ones are slower, with noise from epoch to epoch that fades
+with the learning rate. All numbers are drawn from one seed; none was fitted to a measured table.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from rksearch.space import Space, parse_space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class TableMember:
     """An architecture of the table.
 
     Attributes:
@@ -56,7 +56,7 @@ class Table:
     space: Space
     plan: Plan
     epochs: int
-    members: Mapping[str, Member]
+    members: Mapping[str, TableMember]
 
     @property
     def seeds(self) -> int:
@@ -121,11 +121,11 @@ def _by_replicate(found: list[tuple[int, TrialResult]]) -> list[TrialResult]:
     return [result for _, result in sorted(found, key=lambda pair: pair[0])]
 
 
-def member(arch: str, params: int, macs: int, trainings: Sequence[TrialResult]) -> Member:
+def member(arch: str, params: int, macs: int, trainings: Sequence[TrialResult]) -> TableMember:
     """A member from its trainings, in the order of their replicates."""
     errors = [result.epochs[-1].val_error_pct for result in trainings if result.status == "complete"]
     times = sorted(epoch.train_time_s for result in trainings for epoch in result.epochs)
-    return Member(
+    return TableMember(
         arch=arch,
         params=params,
         macs=macs,

@@ -1,8 +1,8 @@
-"""Operations on maps whose channels lie side by side, with gradients that the next kernels are quick to read.
+"""Operations on channels-last maps whose gradients are channels-last too.
 
-Torch's kernels on a CPU are quick where all maps they meet are laid out alike, and its gradients often are not: that
-of a mean or a slice is laid out channel by channel, and that of a part of a concatenation is some channels out of many.
-What follows returns the same numbers in the layout of what it was given.
+Torch's kernels on a CPU are fast where all their inputs have the same memory layout. Torch's gradients often have
+another: the gradient of a mean or a slice is laid out channel by channel, and that of a part of a concatenation is a
+view of some channels out of many. The operations here return the same numbers in the layout of their input.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LANES, MOST_BY_REST = 32, 16
-"""Sums of bf16 maps take the first number of channels at once and the rest of a pixel's one by one, so that with 24
-channels out of 36 a sum takes three times as long as a copy and a sum with that. A view is quicker again where it has
-the second number of channels or more for each of the rest."""
+"""Sums of bf16 maps process `LANES` channels of a pixel at once and the remaining ones singly: with 24 channels out of
+36 a sum takes three times as long as a copy and a sum with that copy. A view is faster again where it has at least
+`MOST_BY_REST` channels for each remaining one."""
 
 
 def side_by_side(maps: Sequence[Tensor]) -> Tensor:
-    """Feature maps (N, C_i, H, W) to their concatenation, (N, sum of C_i, H, W)."""
+    """Concatenate feature maps (N, C_i, H, W) to (N, sum of C_i, H, W)."""
     if len(maps) == 1:
         return maps[0]
     ours = all(x.dtype == torch.bfloat16 and is_ordinary(x) for x in maps)
@@ -31,7 +31,7 @@ def side_by_side(maps: Sequence[Tensor]) -> Tensor:
 
 
 def part(gradient: Tensor, channels: slice) -> Tensor:
-    """These channels of a gradient (N, C, H, W) whose channels lie side by side: a copy where that is worth it."""
+    """Some channels of a channels-last gradient (N, C, H, W): a copy where that saves time, else a view."""
     view = gradient[:, channels]
     width = view.shape[1]
     slow = gradient.dtype == torch.bfloat16 and width % LANES * MOST_BY_REST > width
@@ -39,28 +39,28 @@ def part(gradient: Tensor, channels: slice) -> Tensor:
 
 
 def mean_of_pixels(x: Tensor) -> Tensor:
-    """(N, C, H, W) to the means of its channels, (N, C, 1, 1)."""
+    """Means of the channels of (N, C, H, W), as (N, C, 1, 1)."""
     if torch.compiler.is_compiling() and x.device.type == "cpu":
-        # A kernel of torch's, whose gradient lies in memory. Fused, every block between here and the last change of
-        # resolution computes the gradient of the mean anew, by pixel numbers, which no vector instruction can do.
+        # A kernel of torch's, whose gradient is stored. If the mean were fused, every block between here and the last
+        # change of resolution would compute its gradient again, by pixel numbers, without vector instructions.
         return F.avg_pool2d(x, x.shape[2:])
     mean: Tensor = _Mean.apply(x) if is_ordinary(x) else F.adaptive_avg_pool2d(x, 1)
     return mean
 
 
 def every_second_pixel(x: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, C, H / 2, W / 2), rounded up; in autograd's view a pooling of single pixels."""
+    """Every second pixel of (N, C, H, W): (N, C, H / 2, W / 2), rounded up; for autograd a pooling of single pixels."""
     return F.avg_pool2d(x, 1, 2)
 
 
 def last_channels(x: Tensor, count: int) -> Tensor:
-    """(N, C, H, W) to a view of its last channels, (N, count, H, W)."""
+    """View of the last channels of (N, C, H, W), as (N, count, H, W)."""
     view: Tensor = _LastChannels.apply(x, count) if is_ordinary(x) else x[:, x.shape[1] - count :]
     return view
 
 
 def is_ordinary(x: Tensor) -> bool:
-    """Whether `x`, (N, C, H, W) on a CPU, has its channels side by side, and nothing but autograd looks on."""
+    """Whether `x`, (N, C, H, W) on a CPU, is channels-last and neither compiled, traced nor under `torch.func`."""
     return (
         x.device.type == "cpu"
         and not torch.compiler.is_compiling()
@@ -73,7 +73,7 @@ def is_ordinary(x: Tensor) -> bool:
 
 
 class _SideBySide(torch.autograd.Function):
-    """Maps to their concatenation along the channels."""
+    """Concatenation along the channels."""
 
     @staticmethod
     def forward(ctx: Any, *maps: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class _SideBySide(torch.autograd.Function):
 
 
 class _Mean(torch.autograd.Function):
-    """x to the means of its channels; keeps the shape alone, as torch's own does."""
+    """Means of the channels; saves only the shape, as torch's own operation does."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -100,12 +100,12 @@ class _Mean(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         _, _, height, width = ctx.shape
-        of_each = gradient / (height * width)
-        return of_each.expand(ctx.shape).contiguous(memory_format=torch.channels_last)
+        by_pixel = gradient / (height * width)
+        return by_pixel.expand(ctx.shape).contiguous(memory_format=torch.channels_last)
 
 
 class _LastChannels(torch.autograd.Function):
-    """(x, how many channels) to a view of x; its gradient has zeros for the channels before."""
+    """View of the last `count` channels of x; its gradient is zero for the channels before."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, count: int) -> Tensor:

@@ -1,9 +1,9 @@
-"""Batch norm's arithmetic in the code that `torch.compile` makes for CPUs.
+"""Arithmetic of batch norm in the code that `torch.compile` makes for CPUs.
 
-The compiler computes what is small anew wherever it is used: the variance of a channel becomes a scale once for every
-pixel, and a division and a square root take longer than all the rest of a pixel. Here what belongs to a channel is
-written to memory once. Torch's own norm, compiled, moreover keeps the statistics of bfloat16 images in bfloat16 for its
-backward pass; these stay in float32.
+The compiler computes small values again wherever they are used: the variance of a channel becomes a scale once for
+every pixel, and a division and a square root take longer than all other work on a pixel. Here the values of a channel
+are written to memory once. Torch's own norm, compiled, also keeps the statistics of bfloat16 images in bfloat16 for its
+backward pass; here they stay in float32.
 
 All images are (N, C, H, W), and all parameters and statistics are (C,) in float32.
 """
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 PIXELS = (0, 2, 3)
-"""Dimensions over which a channel is averaged."""
+"""Dimensions over which each channel is averaged."""
 
 
 def applies_to(x: Tensor) -> bool:
@@ -31,7 +31,7 @@ def mean_and_variance(x: Tensor) -> Tensor:
 
 
 def scaled(x: Tensor, weight: Tensor, bias: Tensor, statistics: Tensor, epsilon: float) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon) * weight + bias, like x, by statistics (2, C)."""
+    """Return (x - mean) / sqrt(variance + epsilon) * weight + bias in the type of x, from statistics (2, C)."""
     mean, variance = statistics
     scale = _written(weight * torch.rsqrt(variance + epsilon))
     shift = _written(bias - mean * scale)
@@ -39,13 +39,13 @@ def scaled(x: Tensor, weight: Tensor, bias: Tensor, statistics: Tensor, epsilon:
 
 
 def normalised(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """x normalised by its own statistics, like x, and these, (2, C), without gradients."""
-    y, statistics = _Normalised.apply(x, weight, bias, epsilon)
+    """Normalise x by its own statistics; returns the result and the statistics (2, C), which have no gradient."""
+    y, statistics = _FusedNormalised.apply(x, weight, bias, epsilon)
     return y, statistics
 
 
-class _Normalised(torch.autograd.Function):
-    """As `normalised`, with a gradient of its own.
+class _FusedNormalised(torch.autograd.Function):
+    """Operation behind `normalised`, with a gradient of its own.
 
     With z = (x - mean) s and s = 1 / sqrt(variance + epsilon), for an output w z + b and averages over n pixels, the
     gradients of x, w and b are w s (g - avg g - z avg g z), sum g z and sum g.
@@ -75,10 +75,10 @@ class _Normalised(torch.autograd.Function):
 
 
 def _written(parameters: Tensor) -> Tensor:
-    """The same, (C,), computed once and read from memory from then on: a view of a tensor needs one that exists."""
+    """The parameters (C,), stored once and then read from memory: a view makes the compiler store its base."""
     return parameters.as_strided(parameters.shape, parameters.stride())
 
 
 def _of_pixels(parameters: Tensor) -> Tensor:
-    """(C,) to (C, 1, 1)."""
+    """Parameters (C,) as (C, 1, 1), to broadcast over pixels."""
     return parameters[:, None, None]

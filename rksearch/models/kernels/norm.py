@@ -1,12 +1,12 @@
-"""Batch normalisation that takes the statistics of a feature once, however many layers read it.
+"""Batch normalisation that computes the statistics of a feature once, however many layers read it.
 
 In a dense block every layer normalises the features of all layers before it, by their means and variances over the
-batch. These are the same for each of its readers, so one computation serves them all; and in the backward pass what
-they receive from all readers goes back to the feature at once. A reader's own work is a scaling, and its gradient takes
-one pass over the feature instead of two.
+batch. These are the same for all readers of a feature, so they are computed once. In the backward pass the gradients
+of all readers are summed in the statistics, then passed to the feature once. A reader itself only scales, and its
+gradient takes one pass over the feature instead of two.
 
-Torch's own norms are used on GPUs, in evaluation, by `torch.func` and wherever sharing does not pay. In code that is
-compiled for a CPU the arithmetic is that of `fused`.
+Torch's own norms are used on GPUs, in evaluation, under `torch.func` and where sharing saves no time. Code that is
+compiled for a CPU uses the arithmetic of `fused`.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from rksearch.models.kernels import fused, pixels
 from rksearch.models.kernels.channels_last import is_ordinary, part
 
 FEWEST_PIXELS = 2**14
-"""Of a batch: with fewer, the few small operations that ways of our own take cost more than they save."""
+"""Minimum of images x pixels in a batch: with fewer, the extra small operations cost more than they save."""
 
 MOST_CHANNELS, VECTOR = 128, 16
-"""Of a feature that has one reader: torch's kernel is slow where channels are no multiple of the second, and with more
-of them than the first that matters less."""
+"""Limits for features with one reader: torch's kernel is slow where the channels are no multiple of `VECTOR`, which
+matters little with more than `MOST_CHANNELS` of them."""
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """`torch.nn.BatchNorm2d`, the same function, which can be told the statistics of what it reads.
+    """`torch.nn.BatchNorm2d` that can be passed the statistics of its input.
 
-    Results differ from torch's own by rounding alone.
+    Results differ from torch's own by rounding only.
     """
 
     def forward(self, x: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) to the same shape, normalised by the batch in training and by running statistics otherwise.
+        """Normalise (N, C, H, W) by the batch in training, by running statistics otherwise; the shape stays.
 
         Args:
-            x: what to normalise.
-            statistics: its means and variances, (2, C), from `statistics_of` or `joined`; None to take them here.
+            x: the feature maps.
+            statistics: their means and variances, (2, C), from `statistics_of` or `joined`; None to compute them.
         """
         compiled = fused.applies_to(x)
         if not self.training or (statistics is None and not (compiled or _is_slow(x))):
@@ -56,7 +56,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _track(self, statistics: Tensor, count: int) -> None:
-        """Running statistics as torch's, with the variance of a sample."""
+        """Update the running statistics as torch does, with the unbiased variance."""
         assert self.num_batches_tracked is not None
         assert self.running_mean is not None
         assert self.running_var is not None
@@ -67,12 +67,12 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def can_share(x: Tensor) -> bool:
-    """Whether norms that read `x`, (N, C, H, W), may be given its statistics, and had better be."""
+    """Whether norms that read `x`, (N, C, H, W), can share its statistics and are faster then."""
     return fused.applies_to(x) or _is_ours(x)
 
 
 def statistics_of(x: Tensor) -> Tensor:
-    """Means and variances (of the batch itself, not of a sample) by channel, (2, C) in float32, for norms to share."""
+    """Means and (biased) variances of the channels, (2, C) in float32, for norms to share."""
     if fused.applies_to(x):
         return fused.mean_and_variance(x)
     statistics: Tensor = _Statistics.apply(x)
@@ -80,7 +80,7 @@ def statistics_of(x: Tensor) -> Tensor:
 
 
 def joined(x: Tensor, statistics: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
-    """`x` and `more` side by side, (N, C + k, H, W), and the statistics of both, from those of x."""
+    """Concatenate `x` and `more` to (N, C + k, H, W); returns it with its statistics, which extend those of x."""
     if fused.applies_to(x):
         return torch.cat([x, more], 1), torch.cat([statistics, statistics_of(more)], 1)
     both: tuple[Tensor, Tensor] = _Joined.apply(x, statistics, more)
@@ -88,17 +88,17 @@ def joined(x: Tensor, statistics: Tensor, more: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _is_slow(x: Tensor) -> bool:
-    """Whether torch's own norm is slow for `x` and ours applies."""
+    """Whether torch's own norm is slow for `x` and the one here applies."""
     return x.shape[1] % VECTOR != 0 and x.shape[1] <= MOST_CHANNELS and _is_ours(x)
 
 
 def _is_ours(x: Tensor) -> bool:
-    """Whether there are enough images with their channels side by side, and only ordinary autograd looks on."""
+    """Whether the operations here apply to `x`: enough pixels, channels-last, under ordinary autograd."""
     return x.dtype in (torch.float32, torch.bfloat16) and x.numel() // x.shape[1] >= FEWEST_PIXELS and is_ordinary(x)
 
 
 class _Normalised(torch.autograd.Function):
-    """(x, weight, bias, epsilon) to normalised x and its statistics (2, C), the latter without gradients."""
+    """Normalisation by the input's own statistics; returns these too, (2, C), without gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -118,7 +118,7 @@ class _Normalised(torch.autograd.Function):
 
 
 class _NormalisedBy(torch.autograd.Function):
-    """(x, weight, bias, statistics, epsilon) to x normalised by these statistics, which get a gradient too."""
+    """Normalisation by given statistics, which receive a gradient too."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, statistics: Tensor, epsilon: float) -> Tensor:
@@ -137,7 +137,7 @@ class _NormalisedBy(torch.autograd.Function):
 def _gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, statistics: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, weight, bias, mean and variance, each taken for itself.
+    """Gradients of x, weight, bias, mean and variance, each with the others held fixed.
 
     dmean = -w s sum g and dvariance = -1/2 w s^2 sum g z, in the terms of `pixels.gradients_of_scaled`.
     """
@@ -148,7 +148,7 @@ def _gradients(
 
 
 class _Statistics(torch.autograd.Function):
-    """x to its means and variances, (2, C)."""
+    """Means and variances of x, (2, C)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -164,9 +164,9 @@ class _Statistics(torch.autograd.Function):
 
 
 class _Joined(torch.autograd.Function):
-    """(x, its statistics, more) to both side by side and the statistics of both.
+    """Concatenation of x and more, with the statistics of both.
 
-    For its backward pass it keeps what it returns, which the readers keep too.
+    It saves its outputs for the backward pass; the readers save the same tensors.
     """
 
     @staticmethod
@@ -182,7 +182,7 @@ class _Joined(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, by_statistics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         both, statistics = ctx.saved_tensors
         old, new = slice(None, ctx.channels), slice(ctx.channels, None)
-        # Copied, because a sum of a few channels out of many takes several times as long.
+        # Copies, because a sum over a few channels out of many takes several times as long.
         more, by_more = (t[:, new].contiguous(memory_format=torch.channels_last) for t in (both, gradient))
         by_more += pixels.gradient_through_statistics(more, statistics[0, new], *by_statistics[:, new])
         return part(gradient, old), by_statistics[:, old], by_more

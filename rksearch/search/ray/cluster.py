@@ -23,7 +23,7 @@ from rksearch.search.view import View
 from rksearch.training.execution import Execution
 
 if TYPE_CHECKING:
-    from rksearch.search.ray.tune import Work
+    from rksearch.search.ray.tune import TaskFunction
     from rksearch.search.sharing import Sharing, TypicalTraining
 
 WORKER_RESTARTS = 2
@@ -54,7 +54,7 @@ def run_tasks(
     run_dir: RunDir,
     resources: Resources,
     view: View,
-    work: Work | None = None,
+    work: TaskFunction | None = None,
     sample: Callable[[], TypicalTraining] | None = None,
 ) -> None:
     """Run every task of a run with Ray Tune.
@@ -144,10 +144,11 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
             log_to_driver=resources.verbose,
             logging_level="INFO" if resources.verbose else "ERROR",
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - Ray raises this very class when a node does not start in time
         where = f"the Ray cluster at {resources.address}" if resources.address else "Ray on this machine"
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise RunError(f"{where} must be reachable, but {reason}; check --address") from None
+        remedy = "check --address" if resources.address else "resume when the machine is less busy"
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise RunError(f"{where} must be reachable, but {reason}; {remedy}") from None
     try:
         url = context.dashboard_url
         view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")

@@ -25,7 +25,7 @@ from rksearch.search.tasks import Task
 from rksearch.training.execution import Execution
 
 
-class Work(Protocol):
+class TaskFunction(Protocol):
     """A worker's function for a task; see `do_task`."""
 
     def __call__(
@@ -34,7 +34,7 @@ class Work(Protocol):
         """Do the task and return its outcome."""
 
 
-def trainable(work: Work) -> Callable[[Mapping[str, Any]], None]:
+def trainable(work: TaskFunction) -> Callable[[Mapping[str, Any]], None]:
     """The function that Tune sends to the workers: it reports each epoch, and at last the outcome as JSON."""
 
     extensions = Extensions.here()

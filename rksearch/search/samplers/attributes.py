@@ -37,6 +37,10 @@ OBSERVED = "rksearch:observed"
 """Number that rises with the time at which a trial's attributes and state became known. Samplers learn in this order;
 trials without it come first, by their numbers."""
 
+PAUSES = "rksearch:pauses"
+"""Pauses of the training so far: a list of pairs, each the number of `OBSERVED` at the pause and the number of epochs
+then. A sampler learns of each, also of those that were over before it was next asked."""
+
 REPLACED_BY = "rksearch:replaced_by"
 """On a failed trial: the proposal was not feasible, or not new, and this architecture was trained in its place, in a
 trial of its own; None where there was none left. Samplers ignore such trials."""

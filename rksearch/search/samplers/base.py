@@ -53,7 +53,7 @@ class LearningSampler(BaseSampler, ABC):
 
     @abstractmethod
     def observe(self, observation: Observation) -> None:
-        """Learn the state of a training; each change of it is passed once, in the order in which it became known."""
+        """Learn the state of a training; each state is passed once, in the order in which they became known."""
 
     @abstractmethod
     def choose(self, taken: Set[str], trial: int) -> Mapping[str, Any]:

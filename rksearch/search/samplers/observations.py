@@ -1,4 +1,4 @@
-"""A study as a sampler reads it: the state of each training, read once per change."""
+"""A study as a sampler reads it: each state of a training, read once."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ class StudyReader:
         self.proposed = 0
         self._read = 0
         self._open: dict[int, FrozenTrial | None] = {}
+        self._pauses: dict[int, int] = {}
         self._specs: dict[int, tuple[str, ArchSpec]] = {}
 
     def begins(self, study: Study, *, own: int) -> bool:
@@ -96,35 +97,71 @@ class StudyReader:
                 f"directions={['minimize'] * len(names)}, or give the sampler other objectives"
             )
         self._study_name = study.study_name
-        self._read, self._open, self._specs, self.taken = 0, {}, {}, set()
+        self._read, self._open, self._pauses, self._specs, self.taken = 0, {}, {}, {}, set()
         earlier = (t for t in study.get_trials(deepcopy=False) if t.number != own and _is_proposal(t))
         self.proposed = len({member[0] for trial in earlier if (member := self._spec(trial)) is not None})
         return True
 
     def news(self, study: Study, *, own: int) -> list[Observation]:
-        """The trials that are new or have changed, in the order in which their state became known."""
+        """The states of trials that are new since the last call, in the order in which they became known."""
         trials = study.get_trials(deepcopy=False)
         # A storage in memory replaces the record of a trial with each change.
         changed = [trials[number] for number, before in self._open.items() if trials[number] is not before]
         changed += trials[self._read :]
-        self._read = len(trials)
-        changed.sort(key=lambda trial: (trial.user_attrs.get(attributes.OBSERVED, -1), trial.number))
-        found = []
+        begun = self._read > 0
+        found: list[tuple[int, Observation]] = []
         for trial in changed:
+            if trial.number != own:
+                first = begun and (trial.number >= self._read or self._open.get(trial.number) is None)
+                found += self._states(trial, first=first)
             if trial.state.is_finished():
                 self._open.pop(trial.number, None)
+                self._pauses.pop(trial.number, None)
             else:
                 self._open[trial.number] = None if trial.number == own else trial
-            if trial.number != own and (observation := self._observation(trial)) is not None:
-                found.append(observation)
-        return found
+        self._read = len(trials)
+        found.sort(key=lambda state: (state[0], state[1].trial))
+        return [observation for _, observation in found]
 
     def take(self, arch: str) -> None:
         """Count an architecture as taken from now on, whatever the study says of it later."""
         self.taken.add(arch)
 
+    def _states(self, trial: FrozenTrial, *, first: bool) -> list[tuple[int, Observation]]:
+        """States of a trial that were not read yet, each with the number of `OBSERVED` at which it became known.
+
+        Args:
+            trial: the trial.
+            first: whether the trial began since the last proposal: its beginning comes before what it shows by now.
+        """
+        last = self._observation(trial)
+        if last is None:
+            return []
+        found = []
+        if first and not last.replicate and last.standing != "running":
+            found.append((-1, Observation(arch=last.arch, trial=trial.number, standing="running")))
+        pauses = trial.user_attrs.get(attributes.PAUSES) or ()
+        new = pauses[self._pauses.get(trial.number, 0) :]
+        self._pauses[trial.number] = len(pauses)
+        # The last pause of a training that still waits is its present state.
+        for observed, epochs in new[:-1] if last.standing == "paused" else new:
+            found.append((observed, self._paused(last, epochs)))
+        return [*found, (trial.user_attrs.get(attributes.OBSERVED, -1), last)]
+
+    def _paused(self, later: Observation, epochs: int) -> Observation:
+        """The state of a training when it paused after a number of epochs, from a later state of it."""
+        errors = later.val_errors_pct[:epochs]
+        return Observation(
+            arch=later.arch,
+            trial=later.trial,
+            standing="paused",
+            val_errors_pct=errors,
+            train_losses=later.train_losses[:epochs],
+            values=self._values(parse(later.arch), errors[-1]) if errors else None,
+        )
+
     def _observation(self, trial: FrozenTrial) -> Observation | None:
-        """The state of a training; None where the trial is of no member, or of no training."""
+        """The present state of a training; None where the trial is of no member, or of no training."""
         own = trial.user_attrs
         if attributes.REPLACED_BY in own or (known := self._spec(trial)) is None:
             return None

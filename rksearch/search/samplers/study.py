@@ -69,6 +69,7 @@ class RunStudy:
         self.study = ordinary_study(sampler, objectives, storage=self._storage)
         self._id = self._storage.get_study_id_from_name(self.study.study_name)
         self._open: dict[str, int] = {}
+        self._pauses: dict[str, list[tuple[int, int]]] = {}
         self._members: set[str] = set()
         self._observed = 0
 
@@ -136,8 +137,12 @@ class RunStudy:
         for key, value in self._attributes(result).items():
             self._set(number, key, value)
         if result.status == "paused":
+            pauses = self._pauses.setdefault(spec.arch, [])
+            pauses.append((self._observed, len(result.epochs)))
+            self._set(number, attributes.PAUSES, list(pauses))
             return
         del self._open[spec.arch]
+        self._pauses.pop(spec.arch, None)
         values = self._values(spec, result)
         if values is not None:
             self.study.tell(number, values)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, Period, RungeKuttaFamily, Steps
-from rksearch.arch.closed_forms import STEM_AND_LINEAR, Largest, Priced, multiples
+from rksearch.arch.closed_forms import STEM_AND_LINEAR, Largest, PartCosts, multiples
 from rksearch.arch.cost import cost, depth_of, row_cost
 from rksearch.arch.families import searchable
 from rksearch.arch.image import ImageShape
@@ -147,7 +147,7 @@ def families() -> tuple[str, ...]:
     return tuple(searchable())
 
 
-def _triples(priced: Priced, length: int) -> Triples:
+def _triples(priced: PartCosts, length: int) -> Triples:
     part, depth = priced
     return Triples(*(_column(count, length) for count in (part.params, part.macs, depth)))
 

@@ -20,8 +20,8 @@ from rksearch.models import build
 def evaluation_elements(spec: ArchSpec, data: ImageShape) -> int:
     """Largest number of elements of feature maps that exist at once for an image, without a backward pass.
 
-    A formula by row would have to know what every module still refers to; running the modules shows it. The result is
-    what torch allocates for one image; the maps of a batch are as many times as large.
+    A formula by row would have to know which maps every module still references; running the modules shows it. The
+    result is what torch allocates for one image; a batch takes as many times more as it has images.
 
     Raises:
         SpecError: the images are too small for the network.

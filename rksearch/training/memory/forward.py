@@ -1,7 +1,8 @@
-"""Activations that a training step keeps, found by a run of the network without numbers.
+"""Activations that a training step keeps, found by a run of the network on the meta device.
 
-Serves families that state no facts for the arithmetic (`rksearch.arch.family.Keeping`). What autograd saves is counted
-for each top-level part of the network. Recomputation is left out, so that predictions with it are upper bounds.
+It serves families that state no facts for the arithmetic (`rksearch.arch.family.Keeping`). The storages that autograd
+saves are counted for each top-level part of the network. Recomputation is left out, so that predictions with it are
+upper bounds.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from rksearch.models import build
 from rksearch.training.memory.item import FLOAT_BYTES, Held
 
 IMAGES = 2
-"""Images of the run: batch norms need more than one value of a channel, which a map of one pixel has of one image."""
+"""Images of the run: a batch norm needs two values of each channel, and a map may have one pixel."""
 
 
 @dataclass(slots=True)
 class _Kept:
-    """Saved by one part: elements and bytes of integers per image, and bytes per batch."""
+    """Memory that one part saves: elements and bytes of integers per image, and bytes per batch."""
 
     elements: int = 0
     index_bytes: int = 0
@@ -33,7 +34,7 @@ class _Kept:
 
 
 def held_by_running(net: Layout, items: Sequence[Held]) -> list[Held]:
-    """The items with what each top-level part keeps, as a whole on its first row.
+    """Add to the first row of each top-level part all that the part keeps.
 
     Raises:
         SpecError: the images are too small for the network.
@@ -63,10 +64,10 @@ def _kept_by_part(spec: ArchSpec, shape: ImageShape) -> dict[str, _Kept]:
 
 
 class _Counter:
-    """Counts every saved storage once, for the part that saves it first."""
+    """Counter of saved storages, each once, for the part that saves it first."""
 
     def __init__(self, known: Sequence[Tensor]) -> None:
-        # The tensors are held so that no address is used twice.
+        # References keep the tensors alive, so that no address is used twice.
         self._seen = {tensor.untyped_storage()._cdata: tensor for tensor in known}
         self.kept: dict[str, _Kept] = {}
         self._part = _Kept()

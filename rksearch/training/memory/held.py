@@ -13,10 +13,10 @@ from rksearch.training.memory.item import Held, held_alone
 
 
 def held(net: Layout) -> list[Held]:
-    """What every row of a layout holds, in forward order.
+    """Memory that each row of a layout holds, in forward order.
 
-    By arithmetic where the family states the facts behind it (`rksearch.arch.family.Keeping`); otherwise by a run of
-    the network without numbers, which needs torch.
+    It is computed by arithmetic where the family states the facts for it (`rksearch.arch.family.Keeping`); otherwise
+    the network is run on the meta device, which needs torch.
     """
     family = family_of(net.spec)
     if family.keeping is None:
@@ -37,7 +37,7 @@ def held(net: Layout) -> list[Held]:
 
 
 def _pooled_first(items: list[Held]) -> list[Held]:
-    """A transition that pools its activation, which the norm keeps, keeps what is left for the convolution."""
+    """Correct transitions that pool before they convolve: the norm keeps the activation, the convolution its input."""
     changed = list(items)
     for at, (pool, conv) in enumerate(itertools.pairwise(items)):
         if pool.row.kind == "avgpool" and conv.row.kind == "conv":
@@ -47,7 +47,7 @@ def _pooled_first(items: list[Held]) -> list[Held]:
 
 
 def _input(row: Row) -> int:
-    """Elements per image of what a row reads."""
+    """Elements per image of a row's input."""
     return row.in_channels * row.in_size.area
 
 
@@ -56,7 +56,7 @@ def _more(item: Held, elements: int) -> Held:
 
 
 def _attended(items: list[Held], drops: bool) -> Iterator[Held]:
-    """Attention keeps what it weighs and the weights; dropout behind a transition's convolution keeps its mask."""
+    """Add the input and weights that attention keeps, and the mask of dropout after a transition's convolution."""
     for item in items:
         row = item.row
         if drops and row.path.startswith("transition") and row.path.endswith(".conv"):
@@ -69,9 +69,9 @@ def _attended(items: list[Held], drops: bool) -> Iterator[Held]:
 
 
 def _scales(items: list[Held]) -> Iterator[Held]:
-    """Where a head reads every period or block, so does the transition behind it, or it reads a slice of that.
+    """Correct heads that read every period or block: the transition behind it reads the same map, or a slice of it.
 
-    The input is kept once, as a whole: a slice keeps what it was cut from.
+    The map is kept once and whole, since a slice keeps the map that it views.
     """
     scales = [item.row for item in items if item.row.path.startswith("head.scale") and item.row.kind == "norm"]
     whole = {f"transition{number}.norm": _input(row) for number, row in enumerate(scales, 1)}
@@ -84,9 +84,9 @@ def _scales(items: list[Held]) -> Iterator[Held]:
 
 
 def _convolved_states(items: list[Held], periods: Sequence[Steps]) -> Iterator[Held]:
-    """A learned stage's or transition's first convolution keeps a concatenation or sum of slopes.
+    """Add the concatenation or sum of slopes that the first convolution of a learned stage or transition keeps.
 
-    Not so where it reads the activation at the end of stem or transition.
+    It keeps none where it reads the activation at the end of stem or transition.
     """
     learned = {f"period{number}" for number, period in enumerate(periods, 1) if period.solver is None}
     for item in items:
@@ -97,7 +97,7 @@ def _convolved_states(items: list[Held], periods: Sequence[Steps]) -> Iterator[H
 
 
 def _solved(items: list[Held], prefix: str, solver: Solver) -> list[Held]:
-    """A period with explicit coefficients: stages may read the same state, and learned numbers keep slopes."""
+    """Correct a period with a tableau: stages may read the same state, and learned coefficients keep slopes."""
     found = [item for item in items if not item.row.path.startswith(f"{prefix}.step")]
     place = next(i for i, item in enumerate(items) if item.row.path.startswith(f"{prefix}.step"))
     inside = [item for item in items if item.row.path.startswith(f"{prefix}.step")]
@@ -132,7 +132,7 @@ def _solved(items: list[Held], prefix: str, solver: Solver) -> list[Held]:
 
 
 class _Stage(NamedTuple):
-    """One evaluation of a stage function, all numbers from 1; sweep 0 in an explicit method."""
+    """Evaluation of a stage function; numbers count from 1, and the sweep of an explicit method is 0."""
 
     step: int
     sweep: int
@@ -149,14 +149,14 @@ def _stage(path: str) -> _Stage:
 
 
 def _reads_state(solver: Solver, stage: _Stage) -> bool:
-    """Whether the stage reads the state alone: there are no slopes yet, or none with a coefficient."""
+    """Whether the stage reads only the state: there are no slopes yet, or none with a coefficient."""
     method = solver.method
     slopes = stage.number - 1 if method.explicit else method.stages if stage.sweep > 1 else 0
     return not any(solver.trainable or method.a[stage.number - 1][j] for j in range(slopes))
 
 
 def _keeps_slope(solver: Solver, stage: _Stage) -> bool:
-    """Whether the slope is multiplied by a number that learns."""
+    """Whether the slope is multiplied by a learned number."""
     if not (solver.trainable or solver.learn_h):
         return False
     method, j = solver.method, stage.number - 1
@@ -167,7 +167,7 @@ def _keeps_slope(solver: Solver, stage: _Stage) -> bool:
 
 
 def _units(family: Family, keeping: Keeping, items: list[Held]) -> Iterator[Held]:
-    """The items, each with the module that `rksearch.models.recompute` recomputes, and what that keeps."""
+    """Add to each item the module that `rksearch.models.recompute` recomputes, and the elements that it keeps."""
     for unit, group in itertools.groupby(items, key=lambda item: _unit(family, item.row)):
         members = list(group)
         if unit is None:

@@ -16,7 +16,7 @@ before the activation and before the norm. In a forward pass that keeps nothing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What one row of a layout holds in memory.
+    """Memory that one row of a layout holds.
 
     Attributes:
         row: the layer.
@@ -29,7 +29,7 @@ class Held:
         again: elements per image that exist while the row's unit is recomputed, besides all boundaries.
         slope: elements per image that learned coefficients of a method keep of the row's output, counted in `elements`
             already where the output is kept for no other reason.
-        shares_input: whether the row reads what another row keeps, recomputed or not.
+        shares_input: whether another row keeps the row's input, recomputed or not.
     """
 
     row: Row
@@ -45,7 +45,7 @@ class Held:
 
 
 def held_alone(row: Row) -> Held:
-    """What a row holds whatever its family; see the package's text."""
+    """Memory that a row holds in any family; see the package's text."""
     maps_in, maps_out = row.in_channels * row.in_size.area, row.out_channels * row.out_size.area
     match row.kind:
         case "norm":
