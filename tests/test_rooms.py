@@ -166,11 +166,8 @@ def circles(edges: set[Edge]) -> list[list[str]]:
 UPWARD: set[Edge] = {
     ("results.columns", "report.text"),
     ("results.frames", "report.choices"),
-    ("results.frames", "report.status"),
 }
-CIRCLES: list[list[str]] = [
-    ["results.fronts", "results.uncertainty"],
-]
+CIRCLES: list[list[str]] = []
 
 
 def test_each_import_names_a_module_that_exists() -> None:

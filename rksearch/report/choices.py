@@ -10,7 +10,7 @@ from rksearch.report import text
 from rksearch.results.columns import Metric
 
 if TYPE_CHECKING:
-    from rksearch.results.effects import Effect
+    from rksearch.results.contrasts import Effect
 
 EFFECT_METRICS: tuple[Metric, ...] = (
     Metric(field="factor", label="Factor", kind="text"),

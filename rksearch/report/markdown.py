@@ -9,7 +9,7 @@ from rksearch.report.choices import choices_markdown
 from rksearch.report.facts import command, facts
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, verdict
 from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, columns
-from rksearch.results.fronts import BaselineRow
+from rksearch.results.comparisons import BaselineRow
 from rksearch.results.history import History
 from rksearch.results.tables import Tables
 

@@ -20,10 +20,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from rksearch.results.fronts import ArchSummary, by_macs, by_params, membership, rk_front, summarise
+from rksearch.results.fronts import membership, rk_front
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role, TrialResult, TrialSpec, parse_trial_id
+from rksearch.results.summaries import ArchSummary, by_macs, by_params, summarise
 from rksearch.search.racing import Race, Racer, RungStandings, expected_epochs
 from rksearch.search.tasks import Phase, Proposer, Remaining, Task, first_training
 

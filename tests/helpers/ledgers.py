@@ -12,11 +12,12 @@ from typing import Any
 from rksearch.arch import Period, RKNet
 from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import Environment
-from rksearch.results.fronts import ArchSummary, rk_front, summarise
+from rksearch.results.fronts import rk_front
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan
 from rksearch.results.records import Epoch, Role, TestResult, TrialResult, TrialSpec
 from rksearch.results.stats import mean, sample_sd
+from rksearch.results.summaries import ArchSummary, summarise
 from rksearch.space.summary import BudgetSummary, MemberSummary, SpaceSummary
 
 BASELINES = ("ResNet-8", "DenseNet-13-k8", "DenseNet-BC-22-k8", "DenseNet-BC-40-k6")

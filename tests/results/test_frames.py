@@ -1,5 +1,6 @@
 from rksearch.results import frames as results
-from rksearch.results.fronts import rk_front, summarise
+from rksearch.results.fronts import rk_front
+from rksearch.results.summaries import summarise
 from tests.helpers.ledgers import full_run
 
 
