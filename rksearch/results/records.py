@@ -59,8 +59,13 @@ class TrialId(NamedTuple):
 _TRIAL_ID = re.compile(rf"(.+)@({'|'.join(OWN_SEEDS)}|)(\d+)")
 
 
+def make_trial_id(arch: str, replicate: int = 0, own_seeds: Role | None = None) -> str:
+    """Id of a trial, unique within a run; `parse_trial_id` is the inverse."""
+    return f"{arch}@{own_seeds or ''}{replicate}"
+
+
 def parse_trial_id(text: str) -> TrialId:
-    """The parts of an id that `TrialSpec.id` made.
+    """Split an id that `make_trial_id` made.
 
     Raises:
         ValueError: it is no such id.
@@ -95,7 +100,7 @@ class TrialSpec:
     @property
     def id(self) -> str:
         """Unique id within a run: `ResNet-20@0`; `ResNet-20@control0` and `ResNet-20@final0` differ from it."""
-        return f"{self.arch}@{self.role if self.has_own_seeds else ''}{self.replicate}"
+        return make_trial_id(self.arch, self.replicate, self.role if self.has_own_seeds else None)
 
     @property
     def seed(self) -> int:
