@@ -162,11 +162,6 @@ def circles(edges: set[Edge]) -> list[list[str]]:
     return sorted(found)
 
 
-# Imports that are still to go. Take a line out when it is gone; add none.
-UPWARD: set[Edge] = {}
-CIRCLES: list[list[str]] = []
-
-
 def test_each_import_names_a_module_that_exists() -> None:
     assert [(name, imported) for name, imported in sorted(EDGES) if imported not in MODULES] == []
 

@@ -180,10 +180,21 @@ def columns(metrics: Iterable[Metric]) -> list[Metric]:
     return [m for m in metrics if m.column]
 
 
+class _LineFeeds(io.StringIO):
+    """Text whose rows end in line feeds.
+
+    The writer quotes the characters of its line ending alone; with a bare line feed it would leave a carriage return in
+    a value unquoted.
+    """
+
+    def write(self, line: str, /) -> int:
+        return super().write(line.removesuffix("\r\n") + "\n")
+
+
 def csv_text(metrics: Sequence[Metric], rows: Iterable[Any]) -> str:
     """The rows as CSV with a heading line, raw numbers, and line feeds on every system."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    text = _LineFeeds()
+    writer = csv.writer(text)
     writer.writerow([metric.field for metric in metrics])
     writer.writerows([metric.raw(row) for metric in metrics] for row in rows)
     return text.getvalue()
