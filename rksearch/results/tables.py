@@ -254,20 +254,16 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         params_paper=result.params_paper,
         macs=result.macs,
         fvcore_flops=result.fvcore_flops,
-        witness_agrees=_flag(result.witness.get("agree")),
+        witness_agrees=result.witness.agree,
         train_time_s=math.fsum(e.train_time_s for e in result.epochs),
         wall_time_s=history.wall_time_s[spec.id],
         device=result.device,
         precision=result.precision,
         threads=result.threads,
-        train_images=result.images.get("train"),
-        val_images=result.images.get("val"),
+        train_images=result.images.train,
+        val_images=result.images.val,
         split=result.split,
     )
-
-
-def _flag(value: object) -> bool | None:
-    return None if value is None else bool(value)
 
 
 def _curve(runs: Sequence[Sequence[Epoch]]) -> tuple[float, ...]:
