@@ -18,7 +18,7 @@ def test_tables_hold_what_the_ledger_holds(tmp_path):
     assert trials["witness_agrees"].dtype == "boolean"
     agreed = trials[lambda t: t.witness_agrees]
     assert list(agreed["trial"]) == [
-        key for key, (_, result) in history.trials.items() if result.witness.get("agree") is True
+        key for key, (_, result) in history.trials.items() if result.witness and result.witness.agree is True
     ]
     assert {str(trials[name].dtype) for name in ("params", "epochs", "replicate", "val_images")} == {"Int64"}
 
