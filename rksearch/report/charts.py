@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 from rksearch.report import axes, text
+from rksearch.report.cells import show
 from rksearch.results.columns import ARCH_METRICS, arch_metric
 from rksearch.results.fronts import BAND, front_range
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
@@ -102,7 +103,7 @@ def hover(row: ArchRow) -> str:
     lines = [f"<b>{escape(row.arch)}</b>"]
     for metric in ARCH_METRICS:
         if metric.hover and getattr(row, metric.field) not in (None, ()):
-            lines.append(f"{metric.label}: {escape(metric.show(row))}")
+            lines.append(f"{metric.label}: {escape(show(metric, row))}")
     if row.role == "known":
         lines.append("a configuration of the paper")
     if row.beaten_by:

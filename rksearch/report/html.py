@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from rksearch.report import text
+from rksearch.report.cells import show
 from rksearch.report.charts import axis, curves_figure, front_figure, history_figure, shared_layout
 from rksearch.report.choices import answered, choices_html, effects_figure
 from rksearch.report.facts import facts
@@ -316,7 +317,7 @@ def _row(metrics: Sequence[Metric], row: Any, *, raw: bool) -> str:
         attributes = f' class="{css}"' if css else ""
         if raw:
             attributes += f' data-v="{_sort_key(metric, row)}"'
-        cells.append(f"<td{attributes}>{escape(metric.show(row))}</td>")
+        cells.append(f"<td{attributes}>{escape(show(metric, row))}</td>")
     return f"<tr{_groups(row)}>{''.join(cells)}</tr>"
 
 

@@ -22,12 +22,11 @@ from hypothesis import strategies as st
 
 from rksearch.errors import RunError
 from rksearch.report import axes, format_status, status_json, text, write_report
-from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.facts import command, facts
 from rksearch.report.prose import limitations, reading_sentences, verdict
 from rksearch.report.svg import front_svg
 from rksearch.results.codec import from_plain
-from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, Metric, csv_text
+from rksearch.results.columns import ARCH_METRICS, EFFECT_METRICS, TRIAL_METRICS, Metric, csv_text
 from rksearch.results.contrasts import Effect
 from rksearch.results.files import write_atomically
 from rksearch.results.fronts import membership, rk_front
