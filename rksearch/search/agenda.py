@@ -302,7 +302,8 @@ class SearchAgenda:
 
     def _expected_epochs(self, history: History, arch: str | None) -> float:
         """Epochs that a candidate's first training still costs; the expected number where it races."""
-        done = len(history.paused[make_trial_id(arch)][1].epochs) if make_trial_id(arch) in history.paused else 0
+        paused = history.paused.get(make_trial_id(arch)) if arch else None
+        done = len(paused[1].epochs) if paused else 0
         return expected_epochs(self._plan.racing, self._plan.recipe.epochs, done=done)
 
     def _train(self, trial: TrialSpec, history: History, until: int | None = None) -> Task:
