@@ -20,6 +20,7 @@ result (`Layout.as_trained`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from rksearch.arch.image import ImageShape
@@ -34,6 +35,21 @@ class Cost(NamedTuple):
     params_paper: int
     macs: int
     fvcore_flops: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """Counts taken from a built model, independent of the rows; None where nothing was counted.
+
+    Attributes:
+        params: torch's count of parameters.
+        fvcore_flops: fvcore's count; None also where fvcore is not installed.
+        agree: whether both equal the closed forms.
+    """
+
+    params: int | None = None
+    fvcore_flops: int | None = None
+    agree: bool | None = None
 
 
 def row_cost(row: Row) -> Cost:

@@ -15,7 +15,7 @@ from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
 
 if TYPE_CHECKING:
-    from rksearch.arch.cost import Cost
+    from rksearch.arch.cost import Cost, Witness
     from rksearch.results.records import Epoch
 
 
@@ -42,20 +42,20 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
         _print_methods(spec)
         _print_costs(counted, witnessed)
         _print_memory(spec, data)
-    if not witnessed["agree"]:
+    if not witnessed.agree:
         raise RksearchError(
             f"the arithmetic and the built model must agree, but {spec} has {counted} and {witnessed}; report this"
         )
 
 
-def _witness(spec: ArchSpec, data: Dataset, counted: Cost) -> dict[str, Any]:
+def _witness(spec: ArchSpec, data: Dataset, counted: Cost) -> Witness:
     from rksearch.models import build
     from rksearch.models.witness import witness
 
     return witness(build(spec, data), data, counted)
 
 
-def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: dict[str, Any]) -> dict[str, Any]:
+def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: Witness) -> dict[str, Any]:
     family = family_of(spec)
     return {
         "name": str(spec),
@@ -64,7 +64,7 @@ def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: dict[s
         "periods": [_period_json(p) for p in family.periods(spec)],
         "dataset": data.name,
         **counted._asdict(),
-        "witness": witnessed,
+        "witness": asdict(witnessed),
         "memory": _memory(spec, data),
     }
 
@@ -150,10 +150,10 @@ def _print_layers(spec: ArchSpec, data: Dataset) -> None:
         )
 
 
-def _print_costs(counted: Cost, witnessed: dict[str, Any]) -> None:
-    fvcore = witnessed["fvcore_flops"]
+def _print_costs(counted: Cost, witnessed: Witness) -> None:
+    fvcore = witnessed.fvcore_flops
     lines = [
-        ("params", counted.params, "all parameters", f"built model: {witnessed['params']:,}"),
+        ("params", counted.params, "all parameters", f"built model: {witnessed.params:,}"),
         ("params_paper", counted.params_paper, "without batch norm, as the RKNet paper counts", ""),
         ("macs", counted.macs, "multiply-adds of convolutions and linear layers, one image", ""),
         (
@@ -166,7 +166,7 @@ def _print_costs(counted: Cost, witnessed: dict[str, Any]) -> None:
     click.echo()
     for name, value, meaning, seen in lines:
         click.echo(f"{name:13} {value:>15,}  {meaning}{'; ' + seen if seen else ''}")
-    click.echo(f"{'witnesses':13} {'agree' if witnessed['agree'] else 'DISAGREE':>15}")
+    click.echo(f"{'witnesses':13} {'agree' if witnessed.agree else 'DISAGREE':>15}")
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -48,7 +49,7 @@ def bench_latency(
         for item in measure_latency(
             arch, dataset_name, device=device, precision=precision, batch_sizes=batch_sizes, threads=threads
         ):
-            measured.append({"arch": arch, "dataset": dataset_name, **item.to_json()})
+            measured.append({"arch": arch, "dataset": dataset_name, **asdict(item)})
             if not as_json:
                 click.echo(
                     f"{arch}  batch {item.batch_size}: median {item.median_ms:,.3f} ms, IQR {item.iqr_ms:,.3f} ms "

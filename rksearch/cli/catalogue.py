@@ -13,8 +13,8 @@ import click
 from rksearch.cli.options import json_option
 
 if TYPE_CHECKING:
-    from rksearch.results.fronts import ArchSummary
     from rksearch.results.paper_comparison import Compared
+    from rksearch.results.summaries import ArchSummary
 
 
 @click.command()
@@ -57,7 +57,7 @@ def paper(table: int | None, directories: tuple[Path, ...], as_csv: bool) -> Non
 def _trained(directories: tuple[Path, ...]) -> dict[str, list[ArchSummary]]:
     """Architectures of the runs by data set."""
     from rksearch.api import Run
-    from rksearch.results.fronts import summarise
+    from rksearch.results.summaries import summarise
 
     found: dict[str, list[ArchSummary]] = {}
     for directory in directories:

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rksearch.results.fronts import best_per_band, summarise
 from rksearch.results.history import History
 from rksearch.results.records import TrialResult
+from rksearch.results.summaries import best_per_band, summarise
 from rksearch.search.run_state import RunState
 
 

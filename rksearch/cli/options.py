@@ -13,7 +13,7 @@ from click.core import ParameterSource
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class SamplerName(click.ParamType):
+class SamplerName(click.ParamType):  # type: ignore[type-arg]  # generic in the newest Click alone
     """Name of a registered sampler. Plugins are loaded when a value is given, so that `--help` needs none."""
 
     name = "sampler"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import warnings
-from typing import Any
 
 import torch
 from torch import nn
 
-from rksearch.arch.cost import Cost
+from rksearch.arch.cost import Cost, Witness
 from rksearch.arch.image import ImageShape
 
 
@@ -42,13 +41,9 @@ def count_fvcore_flops(model: nn.Module, data: ImageShape) -> int | None:
     return flops
 
 
-def witness(model: nn.Module, data: ImageShape, expected: Cost) -> dict[str, Any]:
-    """Counts taken from the built model, and whether they agree with the closed forms.
-
-    Returns:
-        `params` (torch), `fvcore_flops` (fvcore, None where it is not installed) and `agree`.
-    """
+def witness(model: nn.Module, data: ImageShape, expected: Cost) -> Witness:
+    """Counts taken from the built model, and whether they agree with the closed forms."""
     params = count_params(model)
     flops = count_fvcore_flops(model, data)
     agree = params == expected.params and flops in (None, expected.fvcore_flops)
-    return {"params": params, "fvcore_flops": flops, "agree": agree}
+    return Witness(params=params, fvcore_flops=flops, agree=agree)

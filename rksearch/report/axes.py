@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rksearch.results.fronts import ArchSummary, Cost
+from rksearch.results.summaries import ArchSummary, CostFunction
 
 PADDING = 0.06
 """Free room beyond the outermost points, as a share of the axis."""
@@ -50,7 +50,7 @@ def linear_ticks(low: float, high: float, target: int = 6) -> list[float]:
     return [round(i * step, 10) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def staircase(front: Sequence[ArchSummary], cost: Cost, right: float) -> list[tuple[float, float]]:
+def staircase(front: Sequence[ArchSummary], cost: CostFunction, right: float) -> list[tuple[float, float]]:
     """The least error attained at each cost: corners of a falling line that goes on level to the cost `right`."""
     corners: list[tuple[float, float]] = []
     for item in front:

@@ -13,8 +13,10 @@ from html import escape
 from typing import Any
 
 from rksearch.report import axes, text
+from rksearch.report.cells import show
 from rksearch.results.columns import ARCH_METRICS, arch_metric
-from rksearch.results.fronts import BAND, ArchSummary, Cost, by_macs, by_params, front_range
+from rksearch.results.fronts import BAND, front_range
+from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
 from rksearch.results.tables import ArchRow, Tables
 
 Figure = dict[str, Any]
@@ -30,7 +32,7 @@ def front_figure(tables: Tables, cost_field: str) -> Figure:
         tables: what is shown.
         cost_field: `params` or `macs`.
     """
-    cost: Cost = {"params": by_params, "macs": by_macs}[cost_field]
+    cost: CostFunction = {"params": by_params, "macs": by_macs}[cost_field]
     front = [row.item for row in (tables.front if cost_field == "params" else tables.macs_front)]
     chosen = {item.arch for item in front}
     items = sorted(tables.items, key=lambda i: (cost(i), i.arch))
@@ -101,7 +103,7 @@ def hover(row: ArchRow) -> str:
     lines = [f"<b>{escape(row.arch)}</b>"]
     for metric in ARCH_METRICS:
         if metric.hover and getattr(row, metric.field) not in (None, ()):
-            lines.append(f"{metric.label}: {escape(metric.show(row))}")
+            lines.append(f"{metric.label}: {escape(show(metric, row))}")
     if row.role == "known":
         lines.append("a configuration of the paper")
     if row.beaten_by:
@@ -110,7 +112,7 @@ def hover(row: ArchRow) -> str:
 
 
 def _points(
-    tables: Tables, items: Sequence[ArchSummary], cost: Cost, name: str, colour: str, size: int, symbol: str
+    tables: Tables, items: Sequence[ArchSummary], cost: CostFunction, name: str, colour: str, size: int, symbol: str
 ) -> Figure | None:
     if not items:
         return None
@@ -142,13 +144,13 @@ def _points(
     }
 
 
-def _sureness(row: ArchRow, cost: Cost) -> float:
+def _sureness(row: ArchRow, cost: CostFunction) -> float:
     """Opacity of a mark on the front: pale where its place there is unsure, and never quite gone."""
     share = row.p_front if cost is by_params else row.p_macs_front
     return 1.0 if share is None else round(0.3 + 0.7 * share, 3)
 
 
-def _band(tables: Tables, cost: Cost, right: float) -> list[Figure]:
+def _band(tables: Tables, cost: CostFunction, right: float) -> list[Figure]:
     """Between which errors the front of true errors lies at each cost, in 90 % of the draws."""
     searched = sorted((i for i in tables.items if not i.is_baseline), key=cost)
     if not searched or not tables.draws.spread_known:
@@ -164,10 +166,10 @@ def _band(tables: Tables, cost: Cost, right: float) -> list[Figure]:
     ]  # fmt: skip
 
 
-def progress_figure(tables: Tables) -> Figure:
+def history_figure(tables: Tables) -> Figure:
     """Epochs spent against hypervolume, one line with its band per arm."""
     traces = []
-    for arm, colour, band in zip(tables.progress, ("--front", "--base"), ("--band", "--base-band"), strict=False):
+    for arm, colour, band in zip(tables.histories, ("--front", "--base"), ("--band", "--base-band"), strict=False):
         bound = {"type": "scatter", "mode": "lines", "x": list(arm.epochs), "hoverinfo": "skip", "showlegend": False}
         bound["line"] = {"width": 0, "shape": "hv"}
         traces += [
@@ -187,7 +189,7 @@ def progress_figure(tables: Tables) -> Figure:
         **shared_layout(),
         "xaxis": {**axis("Epochs spent"), "rangemode": "tozero"},
         "yaxis": axis("Hypervolume, % × decades"),
-        "showlegend": len(tables.progress) > 1,
+        "showlegend": len(tables.histories) > 1,
     }
     return {"data": traces, "layout": layout}
 
@@ -220,7 +222,7 @@ def _legend_entry(name: str, symbol: str) -> Figure:
     }
 
 
-def _name_label(item: ArchSummary, cost: Cost, top: float) -> Figure:
+def _name_label(item: ArchSummary, cost: CostFunction, top: float) -> Figure:
     """A baseline's name beside its mark."""
     return {
         "x": _number(math.log10(cost(item))),

@@ -7,28 +7,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rksearch.report import text
-from rksearch.results.columns import Metric
 
 if TYPE_CHECKING:
-    from rksearch.results.effects import Effect
-
-EFFECT_METRICS: tuple[Metric, ...] = (
-    Metric(field="factor", label="Factor", kind="text"),
-    Metric(field="period", label="Period", kind="whole", note="empty for the whole network"),
-    Metric(field="before", label="From", kind="text"),
-    Metric(field="after", label="To", kind="text"),
-    Metric(field="design", label="Matched by", kind="text"),
-    Metric(field="pairs", label="Pairs", kind="whole"),
-    Metric(field="archs_before", label="Architectures before", kind="whole"),
-    Metric(field="archs_after", label="Architectures after", kind="whole"),
-    Metric(field="odds_ratio", label="Odds of an error, ratio", kind="text"),
-    Metric(field="low", label="95 % interval, low", kind="text"),
-    Metric(field="high", label="95 % interval, high", kind="text"),
-    Metric(field="params_ratio", label="Parameters, ratio", kind="text"),
-    Metric(field="macs_ratio", label="MACs, ratio", kind="text"),
-    Metric(field="answer", label="Answer", kind="text"),
-)
-"""Columns of `effects.csv`."""
+    from rksearch.results.contrasts import Effect
 
 NOTE = (
     "Each row compares trained networks that differ in one choice, over matched pairs; the number is the ratio of the "

@@ -9,12 +9,14 @@ from importlib.resources import files
 from typing import Any
 
 from rksearch.report import text
-from rksearch.report.charts import axis, curves_figure, front_figure, progress_figure, shared_layout
+from rksearch.report.cells import show
+from rksearch.report.charts import axis, curves_figure, front_figure, history_figure, shared_layout
 from rksearch.report.choices import answered, choices_html, effects_figure
 from rksearch.report.facts import facts
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, verdict
 from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, Metric, columns
-from rksearch.results.fronts import BaselineRow, FrontRow
+from rksearch.results.comparisons import BaselineRow
+from rksearch.results.fronts import FrontRow
 from rksearch.results.history import History
 from rksearch.results.tables import ArchRow, Tables
 
@@ -75,7 +77,7 @@ def _figures(tables: Tables) -> dict[str, Any]:
         "curves": curves_figure(tables),
     }
     if _shows_progress(tables):
-        figures["progress"] = progress_figure(tables)
+        figures["progress"] = history_figure(tables)
     if answered(tables.effects):
         figures["effects"] = effects_figure(tables.effects, shared_layout(), axis)
     return figures
@@ -83,7 +85,7 @@ def _figures(tables: Tables) -> dict[str, Any]:
 
 def _shows_progress(tables: Tables) -> bool:
     """Whether any arm has a line to draw."""
-    return any(len(arm.epochs) > 1 for arm in tables.progress)
+    return any(len(arm.epochs) > 1 for arm in tables.histories)
 
 
 def _header(history: History, tables: Tables, name: str) -> str:
@@ -315,7 +317,7 @@ def _row(metrics: Sequence[Metric], row: Any, *, raw: bool) -> str:
         attributes = f' class="{css}"' if css else ""
         if raw:
             attributes += f' data-v="{_sort_key(metric, row)}"'
-        cells.append(f"<td{attributes}>{escape(metric.show(row))}</td>")
+        cells.append(f"<td{attributes}>{escape(show(metric, row))}</td>")
     return f"<tr{_groups(row)}>{''.join(cells)}</tr>"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rksearch.report import text
+from rksearch.report.cells import show
 from rksearch.report.choices import choices_markdown
 from rksearch.report.facts import command, facts
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, verdict
 from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, columns
-from rksearch.results.fronts import BaselineRow
+from rksearch.results.comparisons import BaselineRow
 from rksearch.results.history import History
 from rksearch.results.tables import Tables
 
@@ -33,7 +34,7 @@ def report_markdown(history: History, tables: Tables) -> str:
     failures = [row for row in tables.trials if row.status == "failed"]
     if failures:
         metrics = columns(TRIAL_METRICS)
-        rows = [[_escape(m.show(row)) for m in metrics] for row in failures]
+        rows = [[_escape(show(m, row)) for m in metrics] for row in failures]
         parts += ["## Failures", _table([m.label for m in metrics], rows, [m.is_number for m in metrics])]
     parts += ["## What was run", _escape(" ".join(reading_sentences(history)))]
     shown = [(label, value) for label, value in facts(history, tables) if label != "Command"]
@@ -61,7 +62,7 @@ def _front_note(tables: Tables) -> str:
 def _front_table(tables: Tables) -> str:
     metrics = [m for m in columns(ARCH_METRICS) if m.kind != "flag" and m.field != "train_time_s"]
     metrics.append(next(m for m in ARCH_METRICS if m.field == "beaten_by"))
-    rows = [[_escape(m.show(tables.row(row.item.arch))) for m in metrics] for row in tables.front]
+    rows = [[_escape(show(m, tables.row(row.item.arch))) for m in metrics] for row in tables.front]
     return _table([m.label for m in metrics], rows, [m.is_number for m in metrics])
 
 

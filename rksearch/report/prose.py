@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rksearch.report import text
 from rksearch.report.racing import racing_sentence
+from rksearch.results.comparisons import BaselineRow
 from rksearch.results.early_stops import early_stops
-from rksearch.results.fronts import BaselineRow, HypervolumeBand
+from rksearch.results.fronts import HypervolumeBand
 from rksearch.results.history import History
 from rksearch.results.tables import Tables
 

@@ -13,7 +13,8 @@ from html import escape
 from itertools import pairwise
 
 from rksearch.report import axes, text
-from rksearch.results.fronts import ArchSummary, by_params, rk_front
+from rksearch.results.fronts import rk_front
+from rksearch.results.summaries import ArchSummary, by_params
 
 WIDTH, HEIGHT = 860, 500
 LEFT, RIGHT, TOP, BOTTOM = 66, 28, 92, 58

@@ -13,12 +13,11 @@ from typing import Any
 import yaml
 
 from rksearch.errors import RunError
-from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
 from rksearch.report.svg import front_svg
 from rksearch.results.codec import to_plain
-from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, csv_text
+from rksearch.results.columns import ARCH_METRICS, EFFECT_METRICS, TRIAL_METRICS, csv_text
 from rksearch.results.files import write_atomically
 from rksearch.results.history import History
 from rksearch.results.tables import tables

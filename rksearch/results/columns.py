@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rksearch.report import text
-
-Kind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "list"]
+ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "list"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Metric:
 
     field: str
     label: str
-    kind: Kind
+    kind: ColumnKind
     sd: str | None = None
     column: bool = False
     hover: bool = False
@@ -39,30 +39,21 @@ class Metric:
         """Whether values are aligned and sorted as numbers."""
         return self.kind not in ("text", "list")
 
-    def show(self, row: Any) -> str:
-        """The value for people."""
-        value = getattr(row, self.field)
-        if value is None or value in ((), ""):
-            return text.MISSING
-        if self.kind == "flag":
-            return "yes" if value else ""
-        if self.kind == "pct":
-            return text.mean_sd(value, getattr(row, self.sd) if self.sd else None)
-        if self.kind == "list":
-            return ", ".join(str(v) for v in value)
-        formats = {"whole": "{:,}".format, "size": text.size, "seconds": text.duration, "share": text.share}
-        return formats.get(self.kind, str)(value)
-
     def raw(self, row: Any) -> str:
         """The value for programs: empty where there is none, lists joined by `_` as in names."""
         value = getattr(row, self.field)
         if isinstance(value, bool):
             return _yes_no(value)
         if isinstance(value, tuple):
-            return "_".join(str(v) for v in value)
+            return joined(value)
         if isinstance(value, float):
             return repr(round(value, 6)) if math.isfinite(value) else "nan"
         return "" if value is None else str(value)
+
+
+def joined(values: Iterable[object]) -> str:
+    """A list as text, joined as in names: `2_9_12`."""
+    return "_".join(str(value) for value in values)
 
 
 def _yes_no(value: object) -> str:
@@ -160,6 +151,25 @@ TRIAL_METRICS: tuple[Metric, ...] = (
 )
 
 
+EFFECT_METRICS: tuple[Metric, ...] = (
+    Metric(field="factor", label="Factor", kind="text"),
+    Metric(field="period", label="Period", kind="whole", note="empty for the whole network"),
+    Metric(field="before", label="From", kind="text"),
+    Metric(field="after", label="To", kind="text"),
+    Metric(field="design", label="Matched by", kind="text"),
+    Metric(field="pairs", label="Pairs", kind="whole"),
+    Metric(field="archs_before", label="Architectures before", kind="whole"),
+    Metric(field="archs_after", label="Architectures after", kind="whole"),
+    Metric(field="odds_ratio", label="Odds of an error, ratio", kind="text"),
+    Metric(field="low", label="95 % interval, low", kind="text"),
+    Metric(field="high", label="95 % interval, high", kind="text"),
+    Metric(field="params_ratio", label="Parameters, ratio", kind="text"),
+    Metric(field="macs_ratio", label="MACs, ratio", kind="text"),
+    Metric(field="answer", label="Answer", kind="text"),
+)
+"""Columns of `effects.csv`."""
+
+
 def arch_metric(field: str) -> Metric:
     """The metric of an architecture that is stored in this field."""
     return next(m for m in ARCH_METRICS if m.field == field)
@@ -170,12 +180,21 @@ def columns(metrics: Iterable[Metric]) -> list[Metric]:
     return [m for m in metrics if m.column]
 
 
+class _LineFeeds(io.StringIO):
+    """Text whose rows end in line feeds.
+
+    The writer quotes the characters of its line ending alone; with a bare line feed it would leave a carriage return in
+    a value unquoted.
+    """
+
+    def write(self, line: str, /) -> int:
+        return super().write(line.removesuffix("\r\n") + "\n")
+
+
 def csv_text(metrics: Sequence[Metric], rows: Iterable[Any]) -> str:
     """The rows as CSV with a heading line, raw numbers, and line feeds on every system."""
-    lines = [[m.field for m in metrics], *([m.raw(row) for m in metrics] for row in rows)]
-    return "".join(",".join(_csv_field(value) for value in line) + "\n" for line in lines)
-
-
-def _csv_field(value: str) -> str:
-    quoted = value.replace('"', '""')
-    return f'"{quoted}"' if any(c in value for c in ',"\n\r') else value
+    text = _LineFeeds()
+    writer = csv.writer(text)
+    writer.writerow([metric.field for metric in metrics])
+    writer.writerows([metric.raw(row) for metric in metrics] for row in rows)
+    return text.getvalue()

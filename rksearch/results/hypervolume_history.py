@@ -1,4 +1,4 @@
-"""How the hypervolume grew with the epochs spent: by the search, and by the control arm where there is one."""
+"""Growth of the hypervolume with the epochs spent: of the search, and of the control arm where there is one."""
 
 from __future__ import annotations
 
@@ -6,32 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rksearch.results.fronts import BAND, ArchSummary, Cost, Reference, interval
+from rksearch.results.dominance import Reference, hypervolume
+from rksearch.results.fronts import BAND
 from rksearch.results.history import History
+from rksearch.results.records import SEARCHED, Role
+from rksearch.results.stats import central_interval
+from rksearch.results.summaries import ArchSummary, CostFunction
 
 if TYPE_CHECKING:
-    from rksearch.results.uncertainty import Draws
+    from rksearch.results.uncertainty import ErrorDraws
 
 POINTS = 50
-"""At most this many moments of each arm are shown."""
+"""Maximum number of moments that are shown of each arm."""
 
 DRAWS = 500
-"""Of the joint draws, how many the bands here are made from."""
+"""Number of joint draws that the bands are made from."""
 
-ARMS = {"Search": ("known", "candidate"), "Control: networks drawn at random": ("control",)}
-"""Whose trainings count to which arm."""
+ARMS: dict[str, tuple[Role, ...]] = {"Search": SEARCHED, "Control: networks drawn at random": ("control",)}
+"""Roles whose trainings count to each arm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class HypervolumeHistory:
     """The hypervolume of what one arm had found, after each of some numbers of epochs.
 
     What an arm had found is judged by all that is known at the end, so that luck at the time does not count, and an arm
     whose networks got further seeds has no advantage from them.
 
     Attributes:
-        arm: whose.
-        epochs: spent by then, those of pruned and failed trainings included; further seeds left out.
+        arm: name of the arm.
+        epochs: epochs spent by then, those of pruned and failed trainings included; further seeds left out.
         low, middle, high: median and 90 % band.
     """
 
@@ -42,13 +46,11 @@ class Progress:
     high: tuple[float, ...]
 
 
-def progress(
-    history: History, items: Sequence[ArchSummary], draws: Draws, reference: Reference, cost: Cost
-) -> list[Progress]:
-    """The arms that have a complete training."""
+def hypervolume_histories(
+    history: History, items: Sequence[ArchSummary], draws: ErrorDraws, reference: Reference, cost: CostFunction
+) -> list[HypervolumeHistory]:
+    """One history for each arm that has a complete training."""
     import numpy as np
-
-    from rksearch.results.uncertainty import hypervolume
 
     by_name = {item.arch: item for item in items}
     found = []
@@ -62,9 +64,9 @@ def progress(
         for _, archs in chosen:
             known = [by_name[arch] for arch in archs]
             areas = hypervolume(draws.of(known)[:DRAWS], [cost(i) for i in known], reference)
-            rows.append((*interval(areas, BAND), float(np.median(areas))))
+            rows.append((*central_interval(areas, BAND), float(np.median(areas))))
         low, high, middle = zip(*rows, strict=True)
-        found.append(Progress(arm=arm, epochs=tuple(e for e, _ in chosen), low=low, middle=middle, high=high))
+        found.append(HypervolumeHistory(arm=arm, epochs=tuple(e for e, _ in chosen), low=low, middle=middle, high=high))
     return found
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from rksearch.arch import parse
-from rksearch.results.effects import Factors, factors_of
-from rksearch.results.fronts import summarise
+from rksearch.results.contrasts import Factors, factors_of
 from rksearch.results.history import History
+from rksearch.results.summaries import summarise
 from rksearch.results.uncertainty import log_odds
 
 LEAST_ARCHS = 12

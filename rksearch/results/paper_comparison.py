@@ -9,7 +9,7 @@ from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.arch.paper import PaperRow, counts_agree
 from rksearch.data.facts import dataset
-from rksearch.results.fronts import ArchSummary
+from rksearch.results.summaries import ArchSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

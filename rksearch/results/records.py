@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import msgspec
 
+from rksearch.arch.cost import Witness
 from rksearch.recipes.recipe import Recipe
 
 Role = Literal["baseline", "known", "candidate", "control", "final"]
@@ -58,8 +59,13 @@ class TrialId(NamedTuple):
 _TRIAL_ID = re.compile(rf"(.+)@({'|'.join(OWN_SEEDS)}|)(\d+)")
 
 
+def make_trial_id(arch: str, replicate: int = 0, own_seeds: Role | None = None) -> str:
+    """Id of a trial, unique within a run; `parse_trial_id` is the inverse."""
+    return f"{arch}@{own_seeds or ''}{replicate}"
+
+
 def parse_trial_id(text: str) -> TrialId:
-    """The parts of an id that `TrialSpec.id` made.
+    """Split an id that `make_trial_id` made.
 
     Raises:
         ValueError: it is no such id.
@@ -94,7 +100,7 @@ class TrialSpec:
     @property
     def id(self) -> str:
         """Unique id within a run: `ResNet-20@0`; `ResNet-20@control0` and `ResNet-20@final0` differ from it."""
-        return f"{self.arch}@{self.role if self.has_own_seeds else ''}{self.replicate}"
+        return make_trial_id(self.arch, self.replicate, self.role if self.has_own_seeds else None)
 
     @property
     def seed(self) -> int:
@@ -162,6 +168,54 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCounts:
+    """Numbers of images that a training used; None where it never came so far.
+
+    Attributes:
+        train: images trained on.
+        val: images held out for validation.
+    """
+
+    train: Natural | None = None
+    val: Natural | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """Plan of a training in limited memory; see `rksearch.training.memory`.
+
+    Attributes:
+        recompute: whether activations are computed again in the backward pass.
+        predicted_peak_bytes: peak of the training as planned, data set included.
+    """
+
+    recompute: bool
+    predicted_peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Time of one forward pass in eval mode, copies between host and device left out.
+
+    Attributes:
+        batch_size: images in a pass.
+        median_ms, iqr_ms: median and interquartile range over the repetitions, in milliseconds.
+        repetitions: number of timed passes, after a warm-up.
+        device: `cpu`, or the name of the GPU.
+        precision: `fp32`, or `bf16` autocast.
+        threads: CPU threads.
+    """
+
+    batch_size: Count
+    median_ms: float
+    iqr_ms: float
+    repetitions: Count
+    device: str
+    precision: str
+    threads: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
     """The result of a trial.
 
@@ -171,17 +225,14 @@ class TrialResult:
         message: the reason in one line when failed, else None.
         epochs: every epoch that ran, those before a pause included.
         params, params_paper, macs, fvcore_flops: closed forms (see `rksearch.arch.cost`).
-        witness: counts taken from the built model: `params` (torch), `fvcore_flops` (fvcore; None where it is not
-            installed), and `agree`.
+        witness: counts taken from the built model.
         device, precision, threads: the hardware and arithmetic of the training.
         compiled: whether its training steps were compiled; None where that is not known.
         compile_reason: why they were or were not, in words.
-        images: numbers of images: `train`, `val`.
+        images: numbers of images used.
         split: first 16 hex digits of the SHA-256 of the split's indices.
-        memory: `predicted_peak_bytes` of the training, and whether it had to `recompute` activations to fit (see
-            `rksearch.training.memory`); None where it was not predicted.
-        latency_ms: inference latency by batch size, `{"1": {"median_ms": ..., "iqr_ms": ..., ...}}` (see
-            `rksearch.training.latency`); None where it was not measured.
+        memory: how the training fits in memory; None where it was not predicted.
+        latency_ms: inference latency by batch size, as text; None where it was not measured.
         seeds_together: number of seeds of the architecture that were trained as one program, this one included; times
             are equal shares of the program's.
         executed_macs: multiply-adds that the training's network executes for one image, where they differ from
@@ -197,16 +248,16 @@ class TrialResult:
     params_paper: Count | None = None
     macs: Count | None = None
     fvcore_flops: Count | None = None
-    witness: dict[str, int | bool | None] = field(default_factory=dict)
+    witness: Witness = field(default_factory=Witness)
     device: str = ""
     precision: str = ""
     threads: Natural = 0
     compiled: bool | None = None
     compile_reason: str = ""
-    images: dict[str, Natural] = field(default_factory=dict)
+    images: ImageCounts = field(default_factory=ImageCounts)
     split: str = ""
-    memory: dict[str, int | bool | None] | None = None
-    latency_ms: dict[str, dict[str, float | str | None]] | None = None
+    memory: MemoryPlan | None = None
+    latency_ms: dict[str, Latency] | None = None
     seeds_together: Count = 1
     executed_macs: Count | None = None
     metrics: dict[str, float] = field(default_factory=dict)

@@ -1,11 +1,14 @@
-"""Means, spreads and Student's quantiles, in pure Python."""
+"""Means, spreads, intervals and paired comparisons."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def mean(values: Sequence[float]) -> float:
@@ -27,53 +30,44 @@ def sample_sd(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
 
 
-@cache  # the same few degrees of freedom are asked for over and over
 def student_quantile(confidence: float, degrees: float) -> float:
-    """The t for which a Student variable lies in [-t, t] with probability `confidence`.
-
-    With t = sqrt(v) tan(a), the density becomes cos(a)^(v - 1) up to a constant, a smooth function on a short interval,
-    which Simpson's rule integrates to five digits or more.
+    """The t for which a Student variable lies in [-t, t] with probability `confidence`, by SciPy.
 
     Args:
         confidence: probability, above 0 and below 1.
-        degrees: degrees of freedom v, at least 1; not necessarily whole.
+        degrees: degrees of freedom, at least 1; not necessarily whole.
 
     Raises:
         ValueError: an argument is out of range.
     """
     if not 0 < confidence < 1 or degrees < 1:
         raise ValueError(f"confidence must lie in (0, 1) and degrees be at least 1, but got {confidence}, {degrees}")
-    scale = 2 / math.sqrt(math.pi) * math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2))
+    from scipy import special  # type: ignore[import-untyped]  # not needed to read a ledger
 
-    def coverage(angle: float) -> float:
-        steps = 256
-        width = angle / steps
-        total = math.fsum(
-            (1 if i in (0, steps) else 4 if i % 2 else 2) * math.cos(i * width) ** (degrees - 1)
-            for i in range(steps + 1)
-        )
-        return scale * total * width / 3
+    return float(special.stdtrit(degrees, (1 + confidence) / 2))
 
-    low, high = 0.0, math.pi / 2
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if coverage(middle) < confidence else (low, middle)
-    return math.sqrt(degrees) * math.tan((low + high) / 2)
+
+def central_interval(values: npt.ArrayLike, confidence: float) -> tuple[float, float]:
+    """The ends between which the middle `confidence` of the values lies."""
+    import numpy as np  # not needed to read a ledger
+
+    low, high = np.quantile(np.asarray(values), ((1 - confidence) / 2, (1 + confidence) / 2))
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedComparison:
-    """Differences a - b of pairs, and what can be concluded about their mean.
+    """Differences a - b of pairs, and the conclusions about their mean.
 
     Attributes:
-        pairs: how many.
-        mean_difference: of a - b.
+        pairs: number of pairs.
+        mean_difference: mean of a - b.
         sd_difference: sample standard deviation of the differences.
         interval_95: confidence interval of the mean difference, by Student's t; a paired t-test at the 5 % level finds
             a difference where it excludes zero.
         interval_90: the same at 90 %; two one-sided tests at the 5 % level find a and b equivalent where it lies within
             (-margin, margin).
-        margin: largest difference that is held to be none.
+        margin: largest difference that counts as none.
         detectable: smallest true difference that the t-test finds with probability 80 %, given the spread seen, by the
             usual approximation (t of the level plus t of the power, times the standard error).
     """

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rksearch.results.early_stops import EarlyStops, early_stops
-from rksearch.results.fronts import ArchSummary, best_per_band, membership, rk_front, summarise
+from rksearch.results.fronts import membership, rk_front
 from rksearch.results.history import History, State
 from rksearch.results.lines import Damage
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role
+from rksearch.results.summaries import ArchSummary, best_per_band, summarise
 
 SHOWN_ROLES: tuple[Role, ...] = ("baseline", "known", "candidate", "control")
 

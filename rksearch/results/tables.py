@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 from rksearch.arch import Period, family_of, parse
 from rksearch.data.facts import datasets
-from rksearch.results import fronts as front
-from rksearch.results.fronts import ArchSummary, BaselineRow, Cost, FrontRow, HypervolumeBand, Reference
+from rksearch.results.comparisons import BaselineRow, baseline_rows
+from rksearch.results.dominance import Reference
+from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hypervolume_band
 from rksearch.results.history import History
-from rksearch.results.hypervolume_history import Progress, progress
+from rksearch.results.hypervolume_history import HypervolumeHistory, hypervolume_histories
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.stats import mean
+from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, summarise
 
 if TYPE_CHECKING:
-    from rksearch.results.effects import Effect
-    from rksearch.results.uncertainty import Draws
+    from rksearch.results.contrasts import Effect
+    from rksearch.results.uncertainty import ErrorDraws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,7 @@ class Tables:
         hypervolume, macs_hypervolume: of the two fronts; None without a searched architecture.
         draws: joint draws of all true errors, behind every probability, interval and band.
         effects: what the choices of design do to the error.
-        progress: how the hypervolume (of parameters) grew with the epochs spent.
+        histories: growth of the hypervolume (of parameters) with the epochs spent, per arm.
         curves: by architecture, validation error after each epoch, mean over seeds.
     """
 
@@ -128,9 +130,9 @@ class Tables:
     macs_baselines: tuple[BaselineRow, ...]
     hypervolume: HypervolumeBand | None
     macs_hypervolume: HypervolumeBand | None
-    draws: Draws
+    draws: ErrorDraws
     effects: tuple[Effect, ...]
-    progress: tuple[Progress, ...]
+    histories: tuple[HypervolumeHistory, ...]
     curves: dict[str, tuple[float, ...]]
 
     def row(self, arch: str) -> ArchRow:
@@ -140,45 +142,43 @@ class Tables:
 
 def tables(history: History) -> Tables:
     """Everything the report shows, derived from what was recorded."""
-    from rksearch.results.effects import effects  # numpy: not needed to read a ledger
+    from rksearch.results.contrasts import effects  # numpy: not needed to read a ledger
     from rksearch.results.uncertainty import draw, front_shares
 
-    items = front.summarise(history)
+    items = summarise(history)
     draws = draw(items)
-    costs = (front.by_params, front.by_macs)
-    on_params, on_macs = (tuple(front.front_rows(items, cost=cost)) for cost in costs)
+    costs = (by_params, by_macs)
+    on_params, on_macs = (tuple(front_rows(items, cost=cost)) for cost in costs)
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
     expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
     rows = [_arch_row(item, on_params, on_macs, shares, expected) for item in items]
     corners = [reference(history, items, cost) for cost in costs]
-    volumes = [
-        front.hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)
-    ]
+    volumes = [hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)]
     return Tables(
         items=tuple(items),
         archs=tuple(sorted(rows, key=lambda row: (row.params, row.arch))),
         trials=tuple(_trial_row(spec, result, history) for spec, result in history.trials.values()),
         front=on_params,
         macs_front=on_macs,
-        baselines=tuple(front.baseline_rows(items, draws)),
-        macs_baselines=tuple(front.baseline_rows(items, draws, cost=front.by_macs)),
+        baselines=tuple(baseline_rows(items, draws)),
+        macs_baselines=tuple(baseline_rows(items, draws, cost=by_macs)),
         hypervolume=volumes[0],
         macs_hypervolume=volumes[1],
         draws=draws,
         effects=tuple(effects(items)),
-        progress=tuple(progress(history, items, draws, corners[0], front.by_params)),
+        histories=tuple(hypervolume_histories(history, items, draws, corners[0], by_params)),
         curves={item.arch: _curve([history.trials[t][1].epochs for t in item.trial_ids]) for item in items},
     )
 
 
-def reference(history: History, items: Sequence[ArchSummary], cost: Cost) -> Reference:
+def reference(history: History, items: Sequence[ArchSummary], cost: CostFunction) -> Reference:
     """The corner for hypervolumes: the costliest network of the space, and guessing.
 
     Runs of one space therefore have the same corner; where the space is not recorded, the costliest network trained.
     """
     space = history.space
     known = None
-    if space and cost is front.by_params:
+    if space and cost is by_params:
         known = space.largest and space.largest.params
     elif space:
         known = space.most_macs and space.most_macs.macs
@@ -254,20 +254,16 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         params_paper=result.params_paper,
         macs=result.macs,
         fvcore_flops=result.fvcore_flops,
-        witness_agrees=_flag(result.witness.get("agree")),
+        witness_agrees=result.witness.agree,
         train_time_s=math.fsum(e.train_time_s for e in result.epochs),
         wall_time_s=history.wall_time_s[spec.id],
         device=result.device,
         precision=result.precision,
         threads=result.threads,
-        train_images=result.images.get("train"),
-        val_images=result.images.get("val"),
+        train_images=result.images.train,
+        val_images=result.images.val,
         split=result.split,
     )
-
-
-def _flag(value: object) -> bool | None:
-    return None if value is None else bool(value)
 
 
 def _curve(runs: Sequence[Sequence[Epoch]]) -> tuple[float, ...]:

@@ -25,14 +25,15 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special  # type: ignore[import-untyped]
 
-from rksearch.results.fronts import ArchSummary, Cost, Reference
+from rksearch.results.dominance import on_front
+from rksearch.results.summaries import ArchSummary, CostFunction
 
-Array = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 OFFSET_PCT = 0.5
 """Added to error and non-error, so that an error of 0 has finite odds; about an image of a small validation set."""
@@ -54,7 +55,7 @@ LEVELS, TAUS = 15, 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Draws:
+class ErrorDraws:
     """Errors that the architectures may truly have, drawn jointly.
 
     Attributes:
@@ -64,7 +65,7 @@ class Draws:
     """
 
     archs: tuple[str, ...]
-    errors_pct: Array
+    errors_pct: Floats
     spread_known: bool
 
     @property
@@ -72,24 +73,24 @@ class Draws:
         """The median of each architecture's draws."""
         return np.median(self.errors_pct, axis=0).tolist()
 
-    def of(self, items: Sequence[ArchSummary]) -> Array:
+    def of(self, items: Sequence[ArchSummary]) -> Floats:
         """The draws of these architectures' errors, in this order: (draws, len(items))."""
         column = {arch: i for i, arch in enumerate(self.archs)}
         return self.errors_pct[:, [column[item.arch] for item in items]]
 
 
-def log_odds(error_pct: Array) -> Array:
+def log_odds(error_pct: Floats) -> Floats:
     """The scale of the model; `error_of` is the inverse."""
     return np.log((error_pct + OFFSET_PCT) / (100 - error_pct + OFFSET_PCT))
 
 
-def error_of(z: Array) -> Array:
+def error_of(z: Floats) -> Floats:
     """The error in percent of these log-odds; never outside of 0 to 100."""
     whole = 100 + 2 * OFFSET_PCT
     return np.clip(whole / (1 + np.exp(-z)) - OFFSET_PCT, 0, 100)
 
 
-def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> Draws:
+def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
     """Joint draws of the true errors of these architectures; see the module's text for the model.
 
     Raises:
@@ -100,7 +101,7 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> Draws:
     items = sorted(items, key=lambda i: i.arch)
     archs = tuple(i.arch for i in items)
     if not items:
-        return Draws(archs, np.empty((resamples, 0)), spread_known=False)
+        return ErrorDraws(archs, np.empty((resamples, 0)), spread_known=False)
     seeds = np.array([len(i.val_errors_pct) for i in items])
     starts = np.cumsum(seeds) - seeds
     each = np.array([error for i in items for error in i.val_errors_pct], dtype=float)
@@ -121,43 +122,10 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> Draws:
     if searched.any():
         design = _design([i for i in items if not i.is_baseline])
         drawn[:, searched] = _towards_trend(z[searched], noise[searched], total, design, resamples, generator)
-    return Draws(archs, error_of(drawn), spread_known=bool(sums.sum() > 1e-12))
+    return ErrorDraws(archs, error_of(drawn), spread_known=bool(sums.sum() > 1e-12))
 
 
-def on_front(errors_pct: Array, costs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Of each row of errors, which columns no other dominates; as `front.pareto`, but for many rows at once.
-
-    Args:
-        errors_pct: (draws, architectures).
-        costs: (architectures,).
-    """
-    if errors_pct.shape[1] == 0:
-        return np.zeros(errors_pct.shape, dtype=bool)
-    levels, level_of = np.unique(np.asarray(costs, dtype=float), return_inverse=True)
-    order = np.argsort(level_of, kind="stable")
-    least = np.minimum.reduceat(errors_pct[:, order], np.searchsorted(level_of[order], np.arange(len(levels))), axis=1)
-    cheaper = np.full_like(least, np.inf)
-    cheaper[:, 1:] = np.minimum.accumulate(least, axis=1)[:, :-1]
-    return (errors_pct == least[:, level_of]) & (errors_pct < cheaper[:, level_of])
-
-
-def hypervolume(errors_pct: Array, costs: npt.ArrayLike, reference: Reference) -> Array:
-    """Of each row of errors, the area between its front and the reference point, in percent times decades of cost.
-
-    Args:
-        errors_pct: (draws, architectures).
-        costs: (architectures,); whatever costs more than the reference adds nothing.
-        reference: the upper right corner.
-    """
-    logs = np.log10(np.asarray(costs, dtype=float))
-    order = np.argsort(logs, kind="stable")
-    ends = np.minimum(logs[order], math.log10(reference.cost))
-    widths = np.diff(ends, append=math.log10(reference.cost))
-    least = np.minimum.accumulate(errors_pct[:, order], axis=1)
-    return np.maximum(reference.error_pct - least, 0) @ widths
-
-
-def front_shares(draws: Draws, items: Sequence[ArchSummary], cost: Cost) -> dict[str, float]:
+def front_shares(draws: ErrorDraws, items: Sequence[ArchSummary], cost: CostFunction) -> dict[str, float]:
     """For each of `items` that may stand on the front, the share of draws in which it is on the front of them."""
     searched = [i for i in items if i.is_searched]
     shares = on_front(draws.of(searched), [cost(i) for i in searched]).mean(axis=0)
@@ -169,7 +137,7 @@ def _seed(items: Sequence[ArchSummary]) -> int:
     return int.from_bytes(hashlib.sha256(repr(data).encode()).digest()[:8], "big")
 
 
-def _spread(z: Array, squares: Array, degrees: Array) -> tuple[Array, float]:
+def _spread(z: Floats, squares: Floats, degrees: Floats) -> tuple[Floats, float]:
     """Variance between seeds of each architecture, and the degrees of freedom that its level rests on.
 
     A sum of squares is sigma^2 times a chi-squared variable; log sigma^2 is linear in z. The posterior's mode, by
@@ -196,7 +164,7 @@ def _spread(z: Array, squares: Array, degrees: Array) -> tuple[Array, float]:
     return np.exp(level + slope * x), total
 
 
-def _level(normal: Array, degrees: float) -> Array:
+def _level(normal: Floats, degrees: float) -> Floats:
     """Factors on sigma^2 that are inverse chi-squared over their degrees, made from standard normals.
 
     By the cube-root approximation of Wilson and Hilferty; few degrees give the heavy tails that Student's t has.
@@ -206,7 +174,7 @@ def _level(normal: Array, degrees: float) -> Array:
     return np.maximum(cube_root, 0.25) ** -3.0
 
 
-def _design(items: Sequence[ArchSummary]) -> Array:
+def _design(items: Sequence[ArchSummary]) -> Floats:
     """Covariates of the trend, standardised, after a column of ones."""
     params, macs = (np.log10([max(1, getattr(i, field)) for i in items]) for field in ("params", "macs"))
     columns = [np.ones(len(items))]
@@ -217,12 +185,12 @@ def _design(items: Sequence[ArchSummary]) -> Array:
 
 
 def _towards_trend(
-    z: Array, noise: Array, total: float, design: Array, resamples: int, generator: np.random.Generator
-) -> Array:
-    """Draws of theta (draws, architectures), each between what was seen and the trend."""
+    z: Floats, noise: Floats, total: float, design: Floats, resamples: int, generator: np.random.Generator
+) -> Floats:
+    """ErrorDraws of theta (draws, architectures), each between what was seen and the trend."""
     centre, scale = z.mean(), max(float(z.std()), 0.1)
     taus = 3 * scale * (np.arange(TAUS) + 0.5) / TAUS
-    levels = _level(np.array([NormalDist().inv_cdf((i + 0.5) / LEVELS) for i in range(LEVELS)]), total)
+    levels = _level(special.ndtri((np.arange(LEVELS) + 0.5) / LEVELS), total)
     level, tau2 = (grid.ravel() for grid in np.meshgrid(levels, taus**2, indexing="ij"))
 
     weight = 1 / (noise * level[:, None] + tau2[:, None])

@@ -20,10 +20,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from rksearch.results.fronts import ArchSummary, by_macs, by_params, membership, rk_front, summarise
+from rksearch.results.fronts import membership, rk_front
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
-from rksearch.results.records import Role, TrialResult, TrialSpec, parse_trial_id
+from rksearch.results.records import Role, TrialResult, TrialSpec, make_trial_id, parse_trial_id
+from rksearch.results.summaries import ArchSummary, by_macs, by_params, summarise
 from rksearch.search.racing import Race, Racer, RungStandings, expected_epochs
 from rksearch.search.tasks import Phase, Proposer, Remaining, Task, first_training
 
@@ -109,7 +110,7 @@ class SearchAgenda:
         wanted |= {t.id for t in self._seeds(self._first)}
         certain = len(wanted - set(history.trials))
         unknown = 0 if self._exhausted else max(0, self._plan.trials - len(self._candidates))
-        begun = [arch for arch in self._candidates if f"{arch}@0" not in history.trials]
+        begun = [arch for arch in self._candidates if make_trial_id(arch) not in history.trials]
         seeds = self._plan.search_seeds
         extra = max(0, (self._plan.replicates or 0) - self._extra_trainings(history))
         epochs = (
@@ -169,7 +170,7 @@ class SearchAgenda:
         """Pass what is new in the history to the race and to the proposer."""
         news = list(self._news(history))
         for spec, result in news:
-            if self._standings and result.params is not None and not spec.replicate and spec.role != "baseline":
+            if self._standings and result.params is not None and not spec.replicate and not spec.is_baseline:
                 # Known configurations show what is possible, but never wait: they are trained to the end.
                 waits = result.status == "paused" and spec.role == "candidate"
                 self._standings.set(Racer(arch=spec.arch, params=result.params, epochs=result.epochs, waits=waits))
@@ -228,7 +229,7 @@ class SearchAgenda:
         """Epochs that the search has spent on first trainings of its candidates, the running ones included."""
         total = 0
         for arch in self._candidates:
-            trial_id = f"{arch}@0"
+            trial_id = make_trial_id(arch)
             if trial_id in running:
                 total += running[trial_id].epochs
             elif pair := history.trials.get(trial_id) or history.paused.get(trial_id):
@@ -250,7 +251,7 @@ class SearchAgenda:
         if arch is None:
             return None
         replicate = self._first_extra
-        while f"{arch}@{replicate}" in history.trials:
+        while make_trial_id(arch, replicate) in history.trials:
             replicate += 1
         return self._train(self._trial(arch, replicate), history)
 
@@ -284,7 +285,7 @@ class SearchAgenda:
         return sum(self._is_extra(spec) for spec, _ in history.trials.values())
 
     def _complete(self, history: History, arch: str) -> bool:
-        pair = history.trials.get(f"{arch}@0")
+        pair = history.trials.get(make_trial_id(arch))
         return pair is not None and pair[1].status == "complete"
 
     def _seeds(self, archs: Iterable[str]) -> Iterator[TrialSpec]:
@@ -301,7 +302,8 @@ class SearchAgenda:
 
     def _expected_epochs(self, history: History, arch: str | None) -> float:
         """Epochs that a candidate's first training still costs; the expected number where it races."""
-        done = len(history.paused[f"{arch}@0"][1].epochs) if f"{arch}@0" in history.paused else 0
+        paused = history.paused.get(make_trial_id(arch)) if arch else None
+        done = len(paused[1].epochs) if paused else 0
         return expected_epochs(self._plan.racing, self._plan.recipe.epochs, done=done)
 
     def _train(self, trial: TrialSpec, history: History, until: int | None = None) -> Task:

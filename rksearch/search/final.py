@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
+from rksearch.results.fronts import rk_front
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.results.records import TrialSpec
+from rksearch.results.summaries import by_macs, by_params, summarise
 from rksearch.search.tasks import Phase, Remaining, Task, first_training
 
 

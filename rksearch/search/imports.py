@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rksearch.arch import parse
-from rksearch.results.fronts import by_macs, by_params, rk_front, summarise
+from rksearch.results.fronts import rk_front
 from rksearch.results.plan import ImportedObservation, Plan
 from rksearch.results.run_dir import read_run
+from rksearch.results.summaries import by_macs, by_params, summarise
 from rksearch.search.objectives import objective, values_of
 from rksearch.space import Space
 

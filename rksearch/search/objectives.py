@@ -44,8 +44,8 @@ def _last_error(result: TrialResult) -> float:
 
 
 def _latency(result: TrialResult) -> float:
-    median_ms = (result.latency_ms or {}).get(str(LATENCY_BATCH_SIZE), {}).get("median_ms")
-    return median_ms if isinstance(median_ms, float | int) else math.nan
+    measured = (result.latency_ms or {}).get(str(LATENCY_BATCH_SIZE))
+    return measured.median_ms if measured else math.nan
 
 
 def _activation_bytes(spec: ArchSpec, data: Dataset) -> float:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rksearch.space.counting import Member, Priced
     from rksearch.space.definition import CountRange, PeriodChoices, SpaceDefinition
+    from rksearch.space.parsing import parse_space
     from rksearch.space.plan import RacingPlan, SearchPlan
     from rksearch.space.shipped import load_space, shipped_spaces
-    from rksearch.space.space import Space, parse_space
+    from rksearch.space.space import Space
     from rksearch.space.text import describe_space
 
 __all__ = [
@@ -42,7 +43,7 @@ _MODULES = {
     "SpaceDefinition": "definition",
     "describe_space": "text",
     "load_space": "shipped",
-    "parse_space": "space",
+    "parse_space": "parsing",
     "shipped_spaces": "shipped",
 }
 

@@ -8,7 +8,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from rksearch.errors import SpaceError, nearest
-from rksearch.space.space import Space, parse_space
+from rksearch.space.parsing import parse_space
+from rksearch.space.space import Space
 
 SUFFIX = ".yaml"
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -16,8 +15,6 @@ from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
 from rksearch.space.counting import Member, Priced, members_of
 from rksearch.space.definition import SpaceDefinition
-from rksearch.space.format.document import Entry
-from rksearch.space.format.reading import read_definition
 from rksearch.space.summary import SpaceSummary
 
 
@@ -276,49 +273,3 @@ class Space:
     def _check_sample(self, n: int) -> None:
         if not 0 <= n <= len(self):
             raise SpaceError(f"{self.name}: a sample can have 0 to {len(self):,} architectures, but got {n}")
-
-
-def parse_space(text: str, *, name: str, file: str | None = None, samplers: Collection[str] | None = None) -> Space:
-    """The space that the YAML `text` describes; errors call its source `file` (by default `<name>.yaml`).
-
-    Args:
-        text, name: text and name of the space.
-        file: file name for errors.
-        samplers: names of the known samplers, which a file may choose from; None to accept any.
-
-    Raises:
-        SpaceError: a rule of the file format is broken, nothing is feasible, or the space is too large.
-    """
-    definition, entries = read_definition(text, name=name, file=file or f"{name}.yaml", samplers=samplers)
-    space = Space(definition)
-    if not space.canonical_size:
-        raise entries["constraints"].complaint("the constraints exclude all choices", "remove one")
-    if not len(space):
-        raise _empty(space, entries)
-    if "trials" not in entries:
-        space.definition = replace(definition, trials=min(definition.trials, len(space)))
-    elif definition.trials > len(space):
-        raise entries["trials"].error(
-            f"trials must be at most {len(space):,}, the number of feasible candidates", "lower it or widen the space"
-        )
-    return space
-
-
-def _empty(space: Space, entries: Mapping[str, Entry]) -> SpaceError:
-    definition = space.definition
-    rejected = space.rejected
-    alone = {
-        "params": rejected["too_few_params"] + rejected["too_many_params"],
-        "macs": rejected["too_few_macs"] + rejected["too_many_macs"],
-        "depth": rejected["too_shallow"] + rejected["too_deep"],
-    }
-    impossible = [key for key, count in alone.items() if count == space.canonical_size]
-    culprit = (
-        f"the budget on {' and the one on '.join(impossible)} alone excludes" if impossible else "together they exclude"
-    )
-    where = entries.get("budgets") or entries.get("periods") or entries["architectures"]
-    return where.complaint(
-        f"no candidate has {definition.params} params, {definition.macs} MACs and {definition.depth} depth: {culprit} "
-        f"all {space.canonical_size:,} candidates; {space.candidate_range()}",
-        "widen the budgets or the choices",
-    )

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ import rksearch
 from rksearch.arch import FAMILIES, ArchSpec, family_of, parse
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import RksearchError, RunError
+from rksearch.results.codec import from_plain, to_plain
+from rksearch.results.records import Latency
 
 BATCH_SIZES = (1, 256)
 
@@ -32,32 +33,6 @@ REPETITIONS = (20, 2000)
 """Minimum and maximum of timed repetitions; between them, as many as fit into `MEASURE_S`."""
 
 PROCESS_LIMIT_S = 900.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """Time of one forward pass in eval mode, copies between host and device left out.
-
-    Attributes:
-        batch_size: images in a pass.
-        median_ms, iqr_ms: median and interquartile range over the repetitions, in milliseconds.
-        repetitions: number of timed passes, after a warm-up.
-        device: `cpu`, or the name of the GPU.
-        precision: `fp32`, or `bf16` autocast.
-        threads: CPU threads.
-    """
-
-    batch_size: int
-    median_ms: float
-    iqr_ms: float
-    repetitions: int
-    device: str
-    precision: str
-    threads: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def measure_latency(
@@ -101,12 +76,12 @@ def measure_latency(
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise RunError(f"the latency of {arch} must be measured in a process of its own, but that failed: {reason[0]}")
-    return [Latency(**item) for item in json.loads(done.stdout)]
+    return from_plain(list[Latency], json.loads(done.stdout))
 
 
-def latency_ms(found: Sequence[Latency]) -> dict[str, Any]:
+def latency_ms(found: Sequence[Latency]) -> dict[str, Latency]:
     """Measurements by batch size, as in `TrialResult.latency_ms`."""
-    return {str(item.batch_size): item.to_json() for item in found}
+    return {str(item.batch_size): item for item in found}
 
 
 def _check_known_there(spec: ArchSpec, data: Dataset) -> None:
@@ -138,7 +113,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
-def _measure(asked: dict[str, Any]) -> list[dict[str, Any]]:
+def _measure(asked: dict[str, Any]) -> list[Latency]:
     """Measure in this process, the fresh one."""
     import torch
 
@@ -168,7 +143,7 @@ def _measure(asked: dict[str, Any]) -> list[dict[str, Any]]:
                     device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
                     precision=precision,
                     threads=asked["threads"],
-                ).to_json()
+                )
             )
     return found
 
@@ -211,7 +186,7 @@ def _times_ms(once: Callable[[], float]) -> list[float]:
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(_measure(json.load(sys.stdin))))
+        print(json.dumps(to_plain(_measure(json.load(sys.stdin)))))
     except (RksearchError, RuntimeError, MemoryError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)

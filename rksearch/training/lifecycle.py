@@ -32,7 +32,7 @@ from rksearch.models.recompute import recompute
 from rksearch.models.witness import witness
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.codec import from_plain, to_plain
-from rksearch.results.records import Epoch, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, ImageCounts, MemoryPlan, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.compiling import Choice, choose
 from rksearch.training.engine.device import free_memory_bytes, resolve_device, resolve_precision
@@ -40,7 +40,7 @@ from rksearch.training.engine.heap import freed_memory_kept
 from rksearch.training.engine.precision import Precision
 from rksearch.training.execution import Execution
 from rksearch.training.latency import latency_ms, measure_latency
-from rksearch.training.memory import MemoryPlan, plan_memory
+from rksearch.training.memory import plan_memory
 from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import Trainer, as_trial_failure, attempt, seed_everything
 
@@ -138,7 +138,7 @@ class SharedInputs:
             device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
             precision=self.precision,
             threads=threads,
-            images={"train": len(self.parts.train), "val": len(self.parts.val)},
+            images=ImageCounts(train=len(self.parts.train), val=len(self.parts.val)),
             split=self.parts.digest[:16],
         )
 
@@ -271,7 +271,7 @@ class Training:
                 with as_trial_failure("building the network"):
                     self._known = replace(self._known, witness=witness(model, shared.facts, shared.counts))
                 plan = group.plan(self.spec.recipe)
-            self._known = replace(self._known, memory=plan.to_json())
+            self._known = replace(self._known, memory=plan)
             self.trainer = self._resumed(model, group, plan)
         except TrialFailed as failure:
             self.fail(failure)

@@ -40,7 +40,7 @@ from rksearch.arch.layout import layout
 from rksearch.data.facts import dataset
 from rksearch.models import build
 from rksearch.models.witness import witness
-from rksearch.results.effects import factors_of
+from rksearch.results.contrasts import factors_of
 from rksearch.space import parse_space
 from rksearch.training.memory import footprint
 from rksearch.errors import RunError

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.arch import Period, RKNet
+from rksearch.arch.cost import Witness
 from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import Environment
-from rksearch.results.fronts import ArchSummary, rk_front, summarise
+from rksearch.results.fronts import rk_front
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan
-from rksearch.results.records import Epoch, Role, TestResult, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, ImageCounts, Role, TestResult, TrialResult, TrialSpec
 from rksearch.results.stats import mean, sample_sd
+from rksearch.results.summaries import ArchSummary, summarise
 from rksearch.space.summary import BudgetSummary, MemberSummary, SpaceSummary
 
 BASELINES = ("ResNet-8", "DenseNet-13-k8", "DenseNet-BC-22-k8", "DenseNet-BC-40-k6")
@@ -97,11 +99,11 @@ def complete(
         params_paper=params - params // 30,
         macs=macs,
         fvcore_flops=macs + macs // 12,
-        witness={"params": params, "fvcore_flops": macs + macs // 12, "agree": True},
+        witness=Witness(params=params, fvcore_flops=macs + macs // 12, agree=True),
         device="cpu",
         precision="bf16",
         threads=1,
-        images={"train": 10_000, "val": 5_000},
+        images=ImageCounts(train=10_000, val=5_000),
         split="0f1e2d3c4b5a6978",
     )
 

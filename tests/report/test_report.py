@@ -22,20 +22,20 @@ from hypothesis import strategies as st
 
 from rksearch.errors import RunError
 from rksearch.report import axes, format_status, status_json, text, write_report
-from rksearch.report.choices import EFFECT_METRICS
 from rksearch.report.facts import command, facts
 from rksearch.report.prose import limitations, reading_sentences, verdict
 from rksearch.report.svg import front_svg
 from rksearch.results.codec import from_plain
-from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, Metric, csv_text
-from rksearch.results.effects import Effect
+from rksearch.results.columns import ARCH_METRICS, EFFECT_METRICS, TRIAL_METRICS, Metric, csv_text
+from rksearch.results.contrasts import Effect
 from rksearch.results.files import write_atomically
-from rksearch.results.fronts import membership, rk_front, summarise
+from rksearch.results.fronts import membership, rk_front
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Role, TestResult
 from rksearch.results.run_dir import read_run
 from rksearch.results.status import run_status
+from rksearch.results.summaries import summarise
 from rksearch.results.tables import ArchRow, TrialRow, tables
 from tests.helpers.ledgers import (
     BASELINES,
@@ -500,7 +500,7 @@ def test_a_training_with_the_validation_images_has_a_test_error_alone(raced: Pat
 def test_progress_counts_every_epoch_of_an_arm_once_and_never_falls(raced: Path) -> None:
     history = Ledger(raced).read()
     derived = tables(history)
-    search, control = derived.progress
+    search, control = derived.histories
     for arm, roles in ((search, {"candidate", "known"}), (control, {"control"})):
         trials = [(s, r) for s, r in history.trials.values() if s.role in roles and s.replicate == 0]
         spent = 0

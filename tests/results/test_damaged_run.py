@@ -119,6 +119,7 @@ def test_commands_name_line_and_field_of_a_damaged_record(
     assert field in described
     code, shown, errors = answer("report", run_dir)
     assert (code, errors) == (0, "")
+    assert f"1 damaged line skipped (line {line}: " in (run_dir / "README.md").read_text()
     code, shown, errors = answer("resume", run_dir)
     if event == "run":
         assert (code, shown) == (2, "")

@@ -10,21 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rksearch.results.fronts import (
-    ArchSummary,
-    Reference,
-    baseline_rows,
-    best_per_band,
-    by_macs,
-    compare,
-    front_rows,
-    hypervolume_band,
-    pareto,
-    rk_front,
-    size_band,
-    summarise,
-)
+from rksearch.results.comparisons import baseline_rows, compare
+from rksearch.results.dominance import Reference, pareto
+from rksearch.results.fronts import front_rows, hypervolume_band, rk_front
 from rksearch.results.records import Role, TestResult
+from rksearch.results.summaries import ArchSummary, best_per_band, by_macs, size_band, summarise
 from rksearch.results.uncertainty import draw
 from tests.helpers.ledgers import begin, complete, failed, pruned, summary, trial
 

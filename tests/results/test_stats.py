@@ -37,10 +37,10 @@ def test_one_value_has_no_spread() -> None:
 
 
 @pytest.mark.parametrize("degrees", [1, 1.2, 1.9, 2, 3.7, 10, 80, 1000])
-@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99, 0.999, 0.999999])
 def test_student_quantile_equals_scipy(degrees: float, confidence: float) -> None:
     expected = scipy_stats.t.ppf(0.5 + confidence / 2, degrees)
-    assert student_quantile(confidence, degrees) == pytest.approx(expected, rel=1e-5)
+    assert student_quantile(confidence, degrees) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("confidence", "degrees"), [(0, 5), (1, 5), (0.95, 0.5)])

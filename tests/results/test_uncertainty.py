@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rksearch.results.fronts import ArchSummary, Reference, by_macs, by_params, membership, pareto
-from rksearch.results.uncertainty import draw, error_of, hypervolume, log_odds, on_front
+from rksearch.results.dominance import Reference, hypervolume, on_front, pareto
+from rksearch.results.fronts import membership
+from rksearch.results.summaries import ArchSummary, by_macs, by_params
+from rksearch.results.uncertainty import draw, error_of, log_odds
 from tests.helpers.ledgers import summary
 
 QUANTILES = np.array([statistics.NormalDist().inv_cdf((k + 0.5) / 99) for k in range(99)])

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from rksearch.errors import RunAborted
 from rksearch.results.codec import from_plain, to_plain
-from rksearch.results.fronts import by_macs, by_params, membership, rk_front, summarise
+from rksearch.results.fronts import membership, rk_front
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan
 from rksearch.results.records import TrialResult
+from rksearch.results.summaries import by_macs, by_params, summarise
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.final import FinalAgenda, finalists

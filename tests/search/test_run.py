@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.arch import parse
+from rksearch.arch.cost import Witness
 from rksearch.results.ledger import Ledger
 from rksearch.space import load_space
 from tests.helpers.command_line import TINY_SPACE, command, environment, rksearch, rksearch_json
@@ -54,8 +55,8 @@ def check_complete(run_dir: Path, space_file: Path, trials: int) -> None:
     for spec, result in history.trials.values():
         assert result.status == "complete", result.message
         assert [e.epoch for e in result.epochs] == [1, 2]
-        assert result.witness == {"params": result.params, "fvcore_flops": result.fvcore_flops, "agree": True}
-        assert result.images["train"] == 100
+        assert result.witness == Witness(params=result.params, fvcore_flops=result.fvcore_flops, agree=True)
+        assert result.images.train == 100
         if spec.role == "candidate":
             assert parse(spec.arch) in space
     assert len({result.split for _, result in history.trials.values()}) == 1

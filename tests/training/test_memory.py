@@ -11,9 +11,10 @@ from rksearch.errors import TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.recipes.shipped import recipe
+from rksearch.results.records import MemoryPlan
 from rksearch.training.engine.device import has_native_bf16
 from rksearch.training.engine.precision import Precision
-from rksearch.training.memory import MemoryPlan, activation_bytes, footprint, plan_memory
+from rksearch.training.memory import activation_bytes, footprint, plan_memory
 from tests.helpers.measured import StepMemory, measure_evaluation, measure_step
 from tests.helpers.strategies import archs
 

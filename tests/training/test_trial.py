@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from rksearch.arch import ArchSpec, parse
-from rksearch.arch.cost import Cost, cost
+from rksearch.arch.cost import Cost, Witness, cost
 from rksearch.data.facts import Dataset, dataset
 from rksearch.data.images import load_images
 from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, StorageError, TrialFailed
@@ -26,7 +26,7 @@ from rksearch.models.witness import witness
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.files import file_lock
-from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, ImageCounts, TestResult, TrialResult, TrialSpec
 from rksearch.training import lifecycle
 from rksearch.training import trial as trial_module
 from rksearch.training.checkpoint import NEWEST, PREVIOUS
@@ -73,8 +73,8 @@ def test_a_trial_tells_all_it_found(whole: tuple[Path, TrialResult]) -> None:
     assert result.status == "complete"
     assert (result.failure, result.message) == (None, None)
     assert (result.params, result.params_paper, result.macs, result.fvcore_flops) == counts
-    assert result.witness["agree"] is True
-    assert result.images == {"train": 100, "val": 359}
+    assert result.witness.agree is True
+    assert result.images == ImageCounts(train=100, val=359)
     assert (result.device, result.precision, result.threads) == ("cpu", "fp32", 1)
     assert [e.epoch for e in result.epochs] == [1, 2, 3, 4]
     assert len(result.split) == 16
@@ -204,7 +204,7 @@ def test_a_trial_builds_one_network_which_is_counted_and_then_trained(
         built.append(build(arch, facts))
         return built[-1]
 
-    def counter(model: nn.Module, facts: Dataset, counts: Cost) -> dict[str, Any]:
+    def counter(model: nn.Module, facts: Dataset, counts: Cost) -> Witness:
         counted.append(start(model))
         torch.rand(1)  # whatever counting draws must not change the training
         return witness(model, facts, counts)
@@ -219,7 +219,7 @@ def test_a_trial_builds_one_network_which_is_counted_and_then_trained(
     monkeypatch.setattr(lifecycle, "witness", counter)
     monkeypatch.setattr(lifecycle, "Trainer", Noted)
     result = run_trial(spec, execution(tmp_path / "noted"), until=2)
-    assert result.witness["agree"] is True
+    assert result.witness.agree is True
     assert built == [counted[0][0]] == [trained[0][0]]
     torch.manual_seed(spec.seed)
     expected = start(build(parse(arch), dataset("digits")))
@@ -295,14 +295,14 @@ def test_a_trial_recomputes_what_would_not_fit_and_finds_the_same(
     spec = replace(SPEC, recipe=replace(SPEC.recipe, batch_size=256), train_images=300)
     plain = run_trial(spec, execution(tmp_path / "plain"))
     assert plain.memory is not None
-    assert plain.memory["recompute"] is False
-    predicted = plain.memory["predicted_peak_bytes"]
+    assert plain.memory.recompute is False
+    predicted = plain.memory.predicted_peak_bytes
     assert predicted is not None
     assert predicted > whole_peak
     little = int(1.15 * predicted) - 1
     again = run_trial(spec, execution(tmp_path / "again", memory_bytes=little))
     assert again.memory is not None
-    assert again.memory["recompute"] is True
+    assert again.memory.recompute is True
     differ = {"memory": None, "compile_reason": None}
     assert {**comparable(again), **differ} == {**comparable(plain), **differ}
 
@@ -448,7 +448,7 @@ def test_a_final_training_also_has_the_validation_images_and_other_seeds(tmp_pat
     result = run_trial(spec, execution(tmp_path))
     assert result.status == "complete"
     usual = run_trial(replace(spec, role="candidate"), execution(tmp_path))
-    assert result.images == {"train": sum(usual.images.values()), "val": 0}
+    assert result.images == ImageCounts(train=(usual.images.train or 0) + (usual.images.val or 0), val=0)
     assert math.isnan(result.epochs[-1].val_error_pct)
     assert spec.seed != SPEC.seed
     reading = trial_module.test_trial(spec, execution(tmp_path))

@@ -19,9 +19,8 @@ import numpy as np
 
 from rksearch.bench.replay.simulation import Finished, Played
 from rksearch.bench.replay.table import Table
-from rksearch.results.fronts import Reference, pareto
+from rksearch.results.dominance import Reference, hypervolume, pareto
 from rksearch.results.stats import mean
-from rksearch.results.uncertainty import hypervolume
 
 
 @dataclass(frozen=True, slots=True)

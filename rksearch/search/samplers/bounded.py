@@ -10,9 +10,9 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from rksearch.arch import parse
+from rksearch.results.dominance import layers
 from rksearch.search.samplers.base import LearningSampler
 from rksearch.search.samplers.draws import SpreadStart
-from rksearch.search.samplers.evolution import dominates
 from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
 from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
@@ -139,21 +139,3 @@ class BoundedSampler(LearningSampler):
         self._running = {arch: self._enqueue(arch) for arch in self._running}
         if self._asked is not None and asked is not None:
             self._asked = self._asked[0], self._add(asked)
-
-
-def layers(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """The layer of fronts in which each point lies: 0 on the front, 1 on the front of the others, ..."""
-    found = [-1] * len(points)
-    left = sorted(range(len(points)), key=lambda i: points[i])
-    layer = 0
-    while left:
-        front: list[int] = []
-        for i in left:
-            # In lexicographic order nothing is dominated by what comes later.
-            if not any(dominates(points[j], points[i]) for j in front):
-                front.append(i)
-        for i in front:
-            found[i] = layer
-        left = [i for i in left if found[i] < 0]
-        layer += 1
-    return found

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence, Set
 
 from rksearch.arch import parse
+from rksearch.results.dominance import non_dominated
 from rksearch.search.samplers.base import ArchitectureSampler
 from rksearch.search.samplers.draws import IndexDraw, SpreadStart, shuffled
 from rksearch.search.samplers.observations import Observation
@@ -80,10 +81,5 @@ class EvolutionSampler(ArchitectureSampler):
 
     def _parent(self) -> str:
         compared = self._rng.sample(list(self._population), min(TOURNAMENT, len(self._population)))
-        best = [arch for arch, own in compared if not any(dominates(other, own) for _, other in compared)]
-        return self._rng.choice(best)
-
-
-def dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Whether a differs from b and is nowhere larger."""
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+        best: list[int] = sorted(non_dominated([values for _, values in compared]).tolist())
+        return compared[self._rng.choice(best)][0]

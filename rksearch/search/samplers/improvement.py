@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special  # type: ignore[import-untyped]
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,12 +60,5 @@ def expected_improvement(
 def _below(level: Floats, mean: Floats, sd: Floats) -> Floats:
     """E max(level - exp(Y), 0) for a normal Y."""
     far = (np.log(np.maximum(level, 1e-300)) - mean) / sd
-    return np.maximum(level * normal(far) - np.exp(mean + sd**2 / 2) * normal(far - sd), 0)
-
-
-def normal(z: Floats) -> Floats:
-    """Distribution function of the standard normal, to 1e-7 (Abramowitz and Stegun, 26.2.17)."""
-    t = 1 / (1 + 0.2316419 * np.abs(z))
-    series = t * (0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))))
-    tail = np.exp(-(np.minimum(np.abs(z), 38.0) ** 2) / 2) / np.sqrt(2 * np.pi) * series
-    return np.asarray(np.where(z > 0, 1 - tail, tail))
+    below: Floats = np.maximum(level * special.ndtr(far) - np.exp(mean + sd**2 / 2) * special.ndtr(far - sd), 0)
+    return below

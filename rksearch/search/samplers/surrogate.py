@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rksearch.results.dominance import non_dominated
 from rksearch.search.objectives import OBJECTIVES
 from rksearch.search.samplers.candidates import Candidates, Listing
 from rksearch.search.samplers.improvement import expected_improvement
@@ -120,7 +121,7 @@ class Surrogate:
         errors = np.exp(self._models[self._error].predict(members.features)[0])
         self._worst = np.array([*(self._end(i, logs[:, i]) for i in self._costs), self._guessing])
         own_costs = self._cost_columns(members)
-        front = _front(own_costs, errors)
+        front = non_dominated(np.concatenate([own_costs, errors[:, None]], axis=1), distinct=True)
         if len(front) > FRONT and len(self._costs) > 1:
             front = front[np.linspace(0, len(front) - 1, FRONT).astype(np.int64)]
         self._front_costs, self._front_errors = own_costs[front], errors[front]
@@ -173,17 +174,3 @@ def nearest_to_front(costs: Floats, y: Floats, most: int) -> npt.NDArray[np.int6
     near, far = order[: most // 2], np.sort(order[most // 2 :])
     even = far[np.linspace(0, len(far) - 1, most - len(near)).astype(np.int64)]
     return np.sort(np.concatenate([near, even]))
-
-
-def _front(costs: Floats, errors: Floats) -> npt.NDArray[np.int64]:
-    """Places of the points that are not dominated, by rising cost."""
-    points = np.concatenate([costs, errors[:, None]], axis=1)
-    order = np.lexsort(points.T[::-1])
-    if points.shape[1] == 2:
-        best = np.minimum.accumulate(errors[order])
-        return order[np.r_[True, errors[order][1:] < best[:-1]]]
-    found: list[int] = []
-    for i in order.tolist():
-        if not found or not (points[found] <= points[i]).all(axis=1).any():
-            found.append(i)
-    return np.array(found, dtype=np.int64)

@@ -38,7 +38,7 @@ class Rows(NamedTuple):
 
 
 class Prices:
-    """What the parts of a chain cost, laid out for looking up: each cost and, for upper ends, its negative.
+    """Costs of the parts of a chain, laid out for look-up: each cost and, for upper ends, its negative.
 
     Args:
         chain: the networks.
@@ -176,7 +176,7 @@ class ByDistance:
 
 
 def nearest(searched: Sequence[ByDistance], wanted: int, excluded: frozenset[str], distance: int) -> str | None:
-    """Of the networks at one distance the one nearest in params, then the first by name, that is not excluded.
+    """Name of the network at one distance that is nearest in params, then first by name, and not excluded.
 
     Raises:
         TooMany: they are not listed.
@@ -203,7 +203,7 @@ def _signed(costs: Integers) -> Integers:
 
 
 def _ends(box: Box) -> Integers:
-    """What costs and their negatives may be at most."""
+    """Upper limits on costs and on their negatives."""
     return np.array([*box.high, *(-low for low in box.low)])
 
 

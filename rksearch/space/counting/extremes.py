@@ -1,4 +1,4 @@
-"""The least sum in a box, without forming the sums: what makes the smallest and the largest network of a space."""
+"""The least sum in a box, without forming the sums: it gives the smallest and the largest network of a space."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def name_of(unit: Unit, query: int, point: int) -> str:
 def nearest_params(
     unit: Unit, box: Box, queries: Integers, points: Integers, wanted: int, limit: int | None, excluded: frozenset[str]
 ) -> tuple[int, str] | None:
-    """Among pairs of some queries and points, the one nearest in params that is not excluded: its gap and name."""
+    """Gap and name of the pair of some queries and points that is nearest in params and not excluded."""
     if not len(queries) or not len(points):
         return None
     if len(queries) * len(points) <= LEAF_PAIRS:

@@ -29,13 +29,12 @@ An evaluation keeps nothing; what it holds at once is found by a run without num
 from rksearch.training.memory.footprint import ELEMENT_BYTES, Footprint, activation_bytes, footprint
 from rksearch.training.memory.held import held
 from rksearch.training.memory.item import Held
-from rksearch.training.memory.plan import MemoryPlan, plan_memory
+from rksearch.training.memory.plan import plan_memory
 
 __all__ = [
     "ELEMENT_BYTES",
     "Footprint",
     "Held",
-    "MemoryPlan",
     "activation_bytes",
     "footprint",
     "held",

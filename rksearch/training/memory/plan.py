@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from rksearch.arch import ArchSpec
 from rksearch.arch.image import ImageShape
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
+from rksearch.results.records import MemoryPlan
 from rksearch.training.engine.precision import Precision
 from rksearch.training.memory.footprint import footprint
 
 MARGIN = 1.15
 """Factor on the prediction, which is within 15 percent of what torch allocates."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPlan:
-    """Plan of a training in limited memory.
-
-    Attributes:
-        recompute: whether activations are computed again in the backward pass.
-        predicted_peak_bytes: peak of the training as planned, data set included.
-    """
-
-    recompute: bool
-    predicted_peak_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"recompute": self.recompute, "predicted_peak_bytes": self.predicted_peak_bytes}
 
 
 def plan_memory(

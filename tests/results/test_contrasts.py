@@ -12,8 +12,8 @@ import pytest
 from rksearch.arch import ArchSpec, Period, RKNet, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.data.facts import dataset
-from rksearch.results.effects import Effect, effects, factors_of
-from rksearch.results.fronts import ArchSummary
+from rksearch.results.contrasts import Effect, effects, factors_of
+from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import error_of
 from tests.helpers.ledgers import summary
 

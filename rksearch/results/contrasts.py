@@ -31,11 +31,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, Period, family_of, parse
-from rksearch.results.fronts import ArchSummary
 from rksearch.results.stats import student_quantile
-from rksearch.results.uncertainty import log_odds
-
-Array = npt.NDArray[np.float64]
+from rksearch.results.summaries import ArchSummary
+from rksearch.results.uncertainty import Floats, log_odds
 
 TOLERANCE = 0.10
 """By how much the budgets of a pair may differ, as a share."""
@@ -119,7 +117,7 @@ class _Sample:
         self.z = log_odds(np.array([item.val_error_pct for item in self.items], dtype=float))
 
     @cached_property
-    def log_costs(self) -> dict[Design, Array]:
+    def log_costs(self) -> dict[Design, Floats]:
         """Natural logarithms of the cost that a design holds equal."""
         return {
             "equal parameters": np.log([max(1, item.params) for item in self.items]),
@@ -127,7 +125,7 @@ class _Sample:
         }
 
     @cached_property
-    def trends(self) -> dict[Design, Array]:
+    def trends(self) -> dict[Design, Floats]:
         """Log-odds that are usual at each architecture's cost: a parabola through all of them."""
         return {design: _parabola(cost, self.z) for design, cost in self.log_costs.items()}
 
@@ -212,7 +210,7 @@ def _steps(values: set[Hashable]) -> list[tuple[Hashable, Hashable]]:
     return [(words[0], word) for word in words[1:]]
 
 
-def _parabola(x: Array, z: Array) -> Array:
+def _parabola(x: Floats, z: Floats) -> Floats:
     """Least squares, of a degree that the number of different costs can carry."""
     different = len(set(x.tolist()))
     degree = 2 if different > 5 else 1 if different > 2 else 0
@@ -271,7 +269,7 @@ def _effect(
     )
 
 
-def _mean_over_pairs(differences: Array, matched: npt.NDArray[np.bool_]) -> tuple[float, float | None]:
+def _mean_over_pairs(differences: Floats, matched: npt.NDArray[np.bool_]) -> tuple[float, float | None]:
     """Mean over the matched pairs, and the reach of its interval; no reach where either side has too few.
 
     Args:

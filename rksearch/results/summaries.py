@@ -1,0 +1,151 @@
+"""Summaries of architectures over their complete trainings. Errors are top-1, in percent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from rksearch.arch import parse
+from rksearch.results.history import History
+from rksearch.results.records import Role, TrialResult, TrialSpec
+from rksearch.results.stats import mean, sample_sd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchSummary:
+    """What is known about one architecture, over all its complete trainings.
+
+    Attributes:
+        arch: canonical name.
+        family: machine name of the family.
+        role: the first of `baseline`, `known`, `candidate` and `control` that any of its trials has.
+        seeds: complete trainings, those for the test set left out.
+        val_error_pct: mean over seeds of the last epoch's validation error.
+        val_error_sd_pct: sample standard deviation over seeds; None for one seed.
+        params, params_paper, macs, fvcore_flops: closed-form counts.
+        val_errors_pct: the last epoch's validation error of each complete training, by replicate.
+        test_error_pct, test_error_sd_pct, test_seeds: the same on the test set, over the trainings it was read for; of
+            several readings for one training the first counts. Trainings of role `final` saw more images, so that
+            where there are any they alone count.
+        train_time_s: mean time of one training, validation left out.
+        trial_ids: ids of the complete trials, by replicate.
+    """
+
+    arch: str
+    family: str
+    role: Role
+    seeds: int
+    val_error_pct: float
+    val_error_sd_pct: float | None
+    params: int
+    params_paper: int
+    macs: int
+    fvcore_flops: int
+    test_error_pct: float | None
+    test_error_sd_pct: float | None
+    test_seeds: int
+    train_time_s: float
+    trial_ids: tuple[str, ...]
+    val_errors_pct: tuple[float, ...]
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether it may stand on the front: neither a baseline nor of the control arm alone."""
+        return self.role in ("known", "candidate")
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is compared with, rather than searched."""
+        return self.role == "baseline"
+
+
+CostFunction = Callable[[ArchSummary], float]
+"""The cost of an architecture."""
+
+
+def by_params(item: ArchSummary) -> float:
+    """The cost of the main front: all parameters."""
+    return item.params
+
+
+def by_macs(item: ArchSummary) -> float:
+    """The cost of the second front: multiply-adds of one image."""
+    return item.macs
+
+
+RANKED_ROLES: tuple[Role, ...] = ("baseline", "known", "candidate", "control")
+"""Whoever has several roles has the first of these."""
+
+
+def summarise(history: History) -> list[ArchSummary]:
+    """One summary per architecture with at least one complete trial, in the order of first completion.
+
+    A network of the control arm that the search has trained as well has the seeds of both.
+    """
+    groups: dict[str, list[tuple[TrialSpec, TrialResult]]] = {}
+    for spec, result in history.trials.values():
+        if result.status == "complete" and spec.role != "final":
+            groups.setdefault(spec.arch, []).append((spec, result))
+    readings: dict[str, float] = {}
+    for test in history.tests:
+        readings.setdefault(test.trial, test.result.test_error_pct)
+    final: dict[str, list[float]] = {}
+    for spec, _ in history.trials.values():
+        if spec.role == "final" and spec.id in readings:
+            final.setdefault(spec.arch, []).append(readings[spec.id])
+    return [_summary(arch, pairs, readings, final.get(arch, [])) for arch, pairs in groups.items()]
+
+
+def _summary(
+    arch: str, pairs: list[tuple[TrialSpec, TrialResult]], readings: dict[str, float], final: list[float]
+) -> ArchSummary:
+    pairs = sorted(pairs, key=lambda pair: pair[0].replicate)
+    roles = {spec.role for spec, _ in pairs}
+    first = pairs[0][1]
+    errors = [result.epochs[-1].val_error_pct for _, result in pairs]
+    tests = final or [readings[spec.id] for spec, _ in pairs if spec.id in readings]
+    role = next(role for role in RANKED_ROLES if role in roles)
+    return ArchSummary(
+        arch=arch,
+        family=parse(arch).family,
+        role=role,
+        seeds=len(pairs),
+        val_error_pct=mean(errors),
+        val_error_sd_pct=sample_sd(errors),
+        params=first.params or 0,
+        params_paper=first.params_paper or 0,
+        macs=first.macs or 0,
+        fvcore_flops=first.fvcore_flops or 0,
+        test_error_pct=mean(tests) if tests else None,
+        test_error_sd_pct=sample_sd(tests),
+        test_seeds=len(tests),
+        train_time_s=mean([math.fsum(e.train_time_s for e in result.epochs) for _, result in pairs]),
+        trial_ids=tuple(spec.id for spec, _ in pairs),
+        val_errors_pct=tuple(errors),
+    )
+
+
+def size_band(params: int) -> tuple[int, int]:
+    """The band [low, high) of sizes that holds `params`, with edges 1, 2, 5, 10, 20, 50, ...
+
+    Raises:
+        ValueError: `params` is below 1.
+    """
+    if params < 1:
+        raise ValueError(f"params must be at least 1, but got {params}")
+    decade = 10 ** (len(str(params)) - 1)
+    low = max(step * decade for step in (1, 2, 5) if step * decade <= params)
+    return low, low * 5 // 2 if str(low)[0] == "2" else low * 2
+
+
+def best_per_band(items: Iterable[ArchSummary]) -> dict[tuple[int, int], ArchSummary]:
+    """The searched architecture of least mean error in each size band that has one, by rising size."""
+    best: dict[tuple[int, int], ArchSummary] = {}
+    for item in items:
+        if not item.is_searched:
+            continue
+        band = size_band(item.params)
+        if band not in best or item.val_error_pct < best[band].val_error_pct:
+            best[band] = item
+    return dict(sorted(best.items()))
