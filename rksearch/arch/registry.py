@@ -8,7 +8,7 @@ arguments; it is called once in every process and registers what it brings.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from rksearch.errors import PluginError, RksearchError, nearest
@@ -115,31 +115,43 @@ class _Plugins:
 
     def __init__(self) -> None:
         self.loading = False
-        self._loaded = False
+        self._waiting: list[EntryPoint] | None = None
 
     def load(self) -> None:
-        """Call every plugin, unless that was done.
+        """Call every plugin that has not been called; one that fails is called again the next time.
 
         Raises:
             PluginError: one cannot be imported or fails.
         """
-        if self._loaded:
+        if self.loading:
             return
-        self._loaded = self.loading = True
+        if self._waiting is None:
+            self._waiting = list(entry_points(group=GROUP))
+        self.loading = True
         try:
-            for point in entry_points(group=GROUP):
-                try:
-                    point.load()()
-                except RksearchError:
-                    raise
-                except Exception as error:
-                    reason = " ".join(str(error).split())
-                    raise PluginError(
-                        f"the plugin {point.name!r} ({point.value}) must load, but raised {type(error).__name__}: "
-                        f"{reason}; correct or uninstall it"
-                    ) from error
+            while self._waiting:
+                _call(self._waiting[0])
+                del self._waiting[0]
         finally:
             self.loading = False
+
+
+def _call(point: EntryPoint) -> None:
+    """Call the function that an entry point names.
+
+    Raises:
+        PluginError: it cannot be imported or fails.
+    """
+    try:
+        point.load()()
+    except RksearchError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise PluginError(
+            f"the plugin {point.name!r} ({point.value}) must load, but raised {type(error).__name__}: {reason}; "
+            "correct or uninstall it"
+        ) from error
 
 
 _plugins = _Plugins()
