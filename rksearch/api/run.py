@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rksearch.errors import RunError, nearest
 from rksearch.results.history import History
 from rksearch.results.records import TrialResult, TrialSpec
-from rksearch.results.run_dir import RunDir, read_run
+from rksearch.results.run_dir import RunDir, mirror_address, read_run
 
 if TYPE_CHECKING:
     from rksearch.results.status import RunStatus
@@ -27,15 +26,14 @@ class Run:
 
     def __init__(self, directory: str | Path, *, history: History | None = None) -> None:
         self.run_dir = RunDir(Path(directory))
-        if history is not None:
-            self.__dict__["history"] = history
+        self._history = history
 
     @property
     def path(self) -> Path:
         """Absolute path of the directory."""
         return self.run_dir.path
 
-    @cached_property
+    @property
     def history(self) -> History:
         """Everything that the ledger says.
 
@@ -43,7 +41,9 @@ class Run:
             RunError: the directory holds no ledger.
             LedgerError: the ledger cannot be read.
         """
-        return read_run(self.path)
+        if self._history is None:
+            self._history = read_run(self.path)
+        return self._history
 
     @property
     def trials(self) -> Mapping[str, tuple[TrialSpec, TrialResult]]:
@@ -70,7 +70,7 @@ class Run:
         if found.state != "running" or self.run_dir.driven:
             return found
         # The driver may have ended since the ledger was read.
-        self.__dict__["history"] = read_run(self.path)
+        self._history = None
         found = run_status(self.history)
         # A killed driver could not record its end, but the system has released its lock.
         return replace(found, state="killed") if found.state == "running" else found
@@ -93,7 +93,6 @@ class Run:
             RunError: there is no such trial, or its checkpoint is missing.
             StorageError: the storage cannot be read.
         """
-        from rksearch.search.driver import mirror_address
         from rksearch.training.trial import finished_weights
 
         history = self.history

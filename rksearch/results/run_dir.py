@@ -131,3 +131,11 @@ def next_free(parent: Path, name: str) -> Path:
     while (parent / f"{name}-{n}").exists():
         n += 1
     return parent / f"{name}-{n}"
+
+
+def mirror_address(history: History, storage: str | None) -> str | None:
+    """The directory of a storage that is one run's alone and the same in all its sessions; None without a storage."""
+    if storage is None or history.run is None or not history.sessions:
+        return None
+    began = history.sessions[0].start.replace("-", "").replace(":", "")
+    return f"{storage.rstrip('/')}/{history.run.name}-{began}"

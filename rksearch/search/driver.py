@@ -13,7 +13,7 @@ from rksearch.results.environment import current_environment
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
-from rksearch.results.run_dir import RunDir, require_ledger, require_plan, require_same_trials
+from rksearch.results.run_dir import RunDir, mirror_address, require_ledger, require_plan, require_same_trials
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.final import FinalAgenda, finalists
@@ -255,11 +255,3 @@ def _record_failure(ledger: Ledger, message: str) -> None:
         ledger.write_end("failed", message)
     except LedgerError as error:
         raise RunAborted(f"{message} ({error})") from None
-
-
-def mirror_address(history: History, storage: str | None) -> str | None:
-    """The directory of a storage that is one run's alone and the same in all its sessions; None without a storage."""
-    if storage is None or history.run is None or not history.sessions:
-        return None
-    began = history.sessions[0].start.replace("-", "").replace(":", "")
-    return f"{storage.rstrip('/')}/{history.run.name}-{began}"

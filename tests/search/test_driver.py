@@ -11,7 +11,7 @@ from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import Environment
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialSpec
-from rksearch.search.driver import mirror_address
+from rksearch.results.run_dir import mirror_address
 from rksearch.search.ray.cluster import _has_ray_token, _ray
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources, as_before
