@@ -99,10 +99,16 @@ class TrialStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialPaused:
-    """A trial that has paused and may continue; attributes as for `TrialEnded`."""
+class _TrialWorked:
+    """Work of a trial.
 
-    event: ClassVar[str] = "pause"
+    Attributes:
+        trial: id of `spec`.
+        spec, result: the trial and its result.
+        wall_time_s: time since the trial last started, as the driver saw it; an equal share where several seeds were
+            trained together.
+        cpus, gpus: reserved for it in that time.
+    """
 
     trial: str
     spec: TrialSpec
@@ -110,6 +116,13 @@ class TrialPaused:
     wall_time_s: Seconds
     cpus: Seconds = 0.0
     gpus: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPaused(_TrialWorked):
+    """A trial that has paused and may continue."""
+
+    event: ClassVar[str] = "pause"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,25 +136,10 @@ class TrialRetried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialEnded:
-    """A finished trial, complete, failed or pruned; final.
-
-    Attributes:
-        trial: id of `spec`.
-        spec, result: the trial and its result.
-        wall_time_s: time since the trial last started, as the driver saw it; an equal share where several seeds were
-            trained together.
-        cpus, gpus: reserved for it in that time.
-    """
+class TrialEnded(_TrialWorked):
+    """A finished trial, complete, failed or pruned; final."""
 
     event: ClassVar[str] = "trial"
-
-    trial: str
-    spec: TrialSpec
-    result: TrialResult
-    wall_time_s: Seconds
-    cpus: Seconds = 0.0
-    gpus: Seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

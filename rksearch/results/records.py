@@ -124,7 +124,7 @@ class TrialSpec:
 
     @property
     def is_first_of_search(self) -> bool:
-        """Whether the sampler and the race learn from it."""
+        """Whether it is the first training of an architecture that may stand on the front."""
         return self.replicate == 0 and self.is_searched
 
 

@@ -43,8 +43,8 @@ RECIPE_KEYS = (
 SPEC_KEYS = ("arch", "dataset", "recipe", "train_images", "replicate", "role")
 PLAN_KEYS = ("dataset", "recipe", "train_images", "baselines", "known", "trials", "sampler")
 
-
 REQUIRED = {"plan": PLAN_KEYS, "plan.recipe": RECIPE_KEYS, "spec": SPEC_KEYS, "spec.recipe": RECIPE_KEYS}
+"""Keys that every version has written, by the path of the object that holds them."""
 
 
 def require_keys(record: Mapping[str, Any]) -> None:
@@ -53,12 +53,7 @@ def require_keys(record: Mapping[str, Any]) -> None:
     Raises:
         MissingKeyError: one is absent.
     """
-    for path, keys in (
-        ("plan", PLAN_KEYS),
-        ("plan.recipe", RECIPE_KEYS),
-        ("spec", SPEC_KEYS),
-        ("spec.recipe", RECIPE_KEYS),
-    ):
+    for path, keys in REQUIRED.items():
         value: Any = record
         for key in path.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None

@@ -31,9 +31,6 @@ from rksearch.search.tasks import Phase, Proposer, Remaining, Task, first_traini
 CERTAIN = 0.02
 """Membership in the front with a probability below this, or above one minus this, is not worth another training."""
 
-SEARCH_ROLES = ("baseline", "known", "candidate")
-"""Roles of trainings from which race and proposer learn."""
-
 
 class SearchAgenda:
     """Gives each task of a search once, from what is finished and what is running.
@@ -180,11 +177,11 @@ class SearchAgenda:
         """Trainings of the search that have ended, and first trainings that have paused, since the last call."""
         for spec, result in islice(history.trials.values(), self._finished, None):
             self._paused.pop(spec.id, None)
-            if spec.role in SEARCH_ROLES:
+            if not spec.has_own_seeds:
                 yield spec, result
         self._finished = len(history.trials)
         for spec, result in history.paused.values():
-            first = spec.role in SEARCH_ROLES and not spec.replicate
+            first = not spec.has_own_seeds and not spec.replicate
             if first and self._paused.get(spec.id) is not result:
                 self._paused[spec.id] = result
                 yield spec, result

@@ -42,7 +42,7 @@ def trainable(work: TaskFunction) -> Callable[[Mapping[str, Any]], None]:
     def run_task(config: Mapping[str, Any]) -> None:
         extensions.register()
         task = from_plain(Task, config["task"])
-        execution = Execution(**config["execution"])
+        execution = from_plain(Execution, config["execution"])
 
         def on_epoch(trial: TrialSpec, epoch: Epoch) -> None:
             tune.report({"trained": trial.id, "epoch_json": json.dumps(asdict(epoch))})
@@ -106,7 +106,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         self._reservations = reservations
         self._slots = slots
         self.state = state
-        self.execution = asdict(execution)
+        self.execution = to_plain(execution)
         self.tasks: dict[str, Task] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:

@@ -88,6 +88,28 @@ class LearningSampler(BaseSampler, ABC):
         return self._others.sample_independent(study, trial, param_name, param_distribution)
 
 
+class PacedSampler(LearningSampler):
+    """Begins with a share of the search's proposals that is spread over sizes.
+
+    Args:
+        space: architectures that may be proposed.
+        objectives: names of the minimised objectives, in the order of a trial's values.
+        trials: number of architectures that the search proposes; None without a limit.
+        seed: seed of all random choices; None for one that differs each time.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+        trials: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(space, objectives=objectives, seed=seed)
+        self.trials = trials
+
+
 class ArchitectureSampler(LearningSampler):
     """Proposes feasible, canonical architectures that the study does not hold yet, as long as there are any."""
 

@@ -11,14 +11,14 @@ from optuna.trial import TrialState, create_trial
 
 from rksearch.arch import parse
 from rksearch.results.dominance import layers
-from rksearch.search.samplers.base import LearningSampler
+from rksearch.search.samplers.base import PacedSampler
 from rksearch.search.samplers.draws import SpreadStart
 from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
 from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
 
 
-class BoundedSampler(LearningSampler):
+class BoundedSampler(PacedSampler):
     """Asks another sampler, which sees a small study of its own.
 
     Its study holds the same trainings, with costs as logarithms. A training that has paused or was pruned is a pruned
@@ -51,17 +51,16 @@ class BoundedSampler(LearningSampler):
         seed: int | None = None,
         on_add: Callable[[optuna.Study, int], None] = lambda study, number: None,
     ) -> None:
-        super().__init__(space, objectives=objectives, seed=seed)
+        super().__init__(space, objectives=objectives, trials=trials, seed=seed)
         self._sampler = sampler
         self._most = most
-        self._trials = trials
         self._on_add = on_add
         self._error = self.objectives.index(ERROR)
         self.studies = 0
 
     def begin(self, proposed: int) -> None:
         """Forget everything."""
-        self._start = SpreadStart(self.space, trials=self._trials, seed=self.seed)
+        self._start = SpreadStart(self.space, trials=self.trials, seed=self.seed)
         # Trials that were asked for in an earlier session are not asked for again, so neither are their numbers.
         self._first_seed = self.seed + proposed
         self._running: dict[str, int] = {}

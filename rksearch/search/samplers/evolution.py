@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Set
 
 from rksearch.arch import parse
 from rksearch.results.dominance import non_dominated
-from rksearch.search.samplers.base import ArchitectureSampler
+from rksearch.search.samplers.base import ArchitectureSampler, PacedSampler
 from rksearch.search.samplers.draws import IndexDraw, SpreadStart, shuffled
 from rksearch.search.samplers.observations import Observation
-from rksearch.space import Space
-from rksearch.space.plan import DEFAULT_OBJECTIVES
 
 POPULATION = 48
 """Number of architectures that may be parents, those completed last: older ones, good or lucky, retire."""
@@ -24,7 +22,7 @@ PARENTS = 8
 """Number of parents that are tried before a random architecture is proposed."""
 
 
-class EvolutionSampler(ArchitectureSampler):
+class EvolutionSampler(PacedSampler, ArchitectureSampler):
     """Ageing evolution (Real et al. 2019) for several objectives.
 
     A parent is one of those that nothing dominates among some of the population; its child is a member of the space
@@ -37,20 +35,9 @@ class EvolutionSampler(ArchitectureSampler):
         seed: seed of all random choices; None for one that differs each time.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        *,
-        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
-        trials: int | None = None,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(space, objectives=objectives, seed=seed)
-        self._trials = trials
-
     def begin(self, proposed: int) -> None:
         """Forget everything; random choices differ from those of earlier sessions."""
-        self._start = SpreadStart(self.space, trials=self._trials, seed=self.seed)
+        self._start = SpreadStart(self.space, trials=self.trials, seed=self.seed)
         self._rng = random.Random(f"evolution {self.seed} {proposed}")
         self._strangers = IndexDraw(self.space, shuffled(len(self.space), self.seed))
         self._known: dict[str, list[str]] = {}

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import parse
-from rksearch.search.samplers.base import ArchitectureSampler
+from rksearch.search.samplers.base import ArchitectureSampler, PacedSampler
 from rksearch.search.samplers.candidates import Listing, listing
 from rksearch.search.samplers.draws import SPREAD_MOST, IndexDraw, SpreadStart, StratifiedDraw, shuffled
 from rksearch.search.samplers.ladder import curve, final_value
 from rksearch.search.samplers.observations import Observation
 from rksearch.search.samplers.surrogate import Seen, Surrogate, nearest_to_front
-from rksearch.space import Space
-from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
+from rksearch.space.plan import ERROR
 
 POOL = 800
 """Number of members whose gain is computed at each proposal, besides the neighbours of the front."""
@@ -35,7 +35,7 @@ FEWEST = 4
 """Number of trainings before which nothing is modelled."""
 
 
-class FrontierSampler(ArchitectureSampler):
+class FrontierSampler(PacedSampler, ArchitectureSampler):
     """Proposes the architecture of the largest expected gain in hypervolume at a known cost.
 
     It works in any study whose trials suggest `space.dimensions()` and whose values are the objectives:
@@ -59,22 +59,10 @@ class FrontierSampler(ArchitectureSampler):
         seed: seed of all random choices; None for one that differs each time.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        *,
-        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
-        trials: int | None = None,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(space, objectives=objectives, seed=seed)
-        self._trials = trials
-        self._listing: Listing | None = None
-
     def begin(self, proposed: int) -> None:
         """Forget everything; random choices differ from those of earlier sessions."""
         smallest = "params" in self.objectives
-        self._start = SpreadStart(self.space, trials=self._trials, seed=self.seed, most=STARTING, smallest=smallest)
+        self._start = SpreadStart(self.space, trials=self.trials, seed=self.seed, most=STARTING, smallest=smallest)
         self._strangers = IndexDraw(self.space, shuffled(len(self.space), self.seed))
         self._spread = StratifiedDraw(self.space, trials=SPREAD_MOST, seed=self.seed + proposed)
         self._rng = np.random.default_rng([self.seed, proposed])
@@ -135,8 +123,6 @@ class FrontierSampler(ArchitectureSampler):
         self._seen = {names[i]: self._seen[names[i]] for i in kept.tolist()}
 
     def _best(self, taken: Set[str]) -> str | None:
-        if self._listing is None:
-            self._listing = listing(self.space)
         known = self._listing
         if self._surrogate is None:
             self._surrogate = Surrogate(self.space, known, self.objectives)
@@ -158,6 +144,10 @@ class FrontierSampler(ArchitectureSampler):
             if arch not in taken and parse(arch) in self.space:
                 return arch
         return None
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return listing(self.space)
 
     def _modelled(self, known: Listing) -> Mapping[str, tuple[npt.NDArray[np.int64], Seen]]:
         """Rows and trainings; a final value without a curve stands at the last epoch of a full training."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-from rksearch.search.samplers.base import ArchitectureSampler
+from rksearch.search.samplers.base import ArchitectureSampler, PacedSampler
 from rksearch.search.samplers.draws import IndexDraw, StratifiedDraw, shuffled
 from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
@@ -52,7 +52,7 @@ class RandomSampler(_Drawn):
         self._draw = IndexDraw(self.space, shuffled(len(self.space), self.seed), skip=proposed)
 
 
-class StratifiedSampler(_Drawn):
+class StratifiedSampler(PacedSampler, _Drawn):
     """Proposes members spread evenly over the logarithm of the parameters, one batch of strata after the other.
 
     Args:
@@ -62,17 +62,6 @@ class StratifiedSampler(_Drawn):
         seed: seed of the batches; None for one that differs each time.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        *,
-        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
-        trials: int | None = None,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(space, objectives=objectives, seed=seed)
-        self._trials = trials
-
     def begin(self, proposed: int) -> None:
         """Draw the same batches in every session: what earlier ones proposed is taken."""
-        self._draw = StratifiedDraw(self.space, trials=self._trials, seed=self.seed)
+        self._draw = StratifiedDraw(self.space, trials=self.trials, seed=self.seed)
