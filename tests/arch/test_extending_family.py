@@ -2,16 +2,15 @@
 
 import csv
 import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.command_line import python, rksearch
+from tests.helpers.extending import beside, example, installed
+
 MOST_LINES = 49
+LIMIT_S = 600
 
 SPACE = """\
 dataset: digits
@@ -65,7 +64,7 @@ assert cloudpickle.loads(cloudpickle.dumps(spec)) == spec
 # counts of the built network, and its memory
 torch.manual_seed(0)
 model = build(spec, digits)
-assert witness(model, digits, cost(spec, digits))["agree"]
+assert witness(model, digits, cost(spec, digits)).agree
 predicted, measured = footprint(spec, digits, 32, "fp32"), measure_step(model, digits, 32, "fp32")
 assert abs(predicted.activations / measured.kept - 1) < 0.01, (predicted, measured)
 assert abs(predicted.step_peak / measured.peak - 1) < 0.15, (predicted, measured)
@@ -110,43 +109,25 @@ if __name__ == "__main__":
 
 def outside(tmp_path: Path, *, plugin: bool) -> dict[str, str]:
     """Write the example outside of the package; the environment of a process that finds it."""
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    found = re.search(r"^## A family\n.*?^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert found, "docs/extending.md has an example of a family"
-    code = found.group(1)
+    code = example("A family")
     assert len(code.splitlines()) <= MOST_LINES
-    (tmp_path / "smooth_rk.py").write_text(code, encoding="utf-8")
     (tmp_path / "program.py").write_text(code + RUN, encoding="utf-8")
     (tmp_path / "smooth_space.yaml").write_text(SPACE, encoding="utf-8")
     if plugin:
-        installed = tmp_path / "smooth_rk-1.0.dist-info"
-        installed.mkdir()
-        (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: smooth-rk\nVersion: 1.0\n", encoding="utf-8")
-        (installed / "entry_points.txt").write_text(
-            "[rksearch.plugins]\nsmooth = smooth_rk:register\n", encoding="utf-8"
-        )
-    path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path}
+        return installed(tmp_path, "smooth", "smooth_rk", code)
+    (tmp_path / "smooth_rk.py").write_text(code, encoding="utf-8")
+    return beside(tmp_path)
 
 
 def rksearch_command(directory: Path, environment: dict[str, str], *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "rksearch", *words],
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = rksearch(*words, cwd=directory, env=environment, timeout_s=LIMIT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_a_program_registers_a_family(tmp_path):
     environment = outside(tmp_path, plugin=False)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    done = python("-c", PROGRAM, cwd=tmp_path, env=environment, timeout_s=LIMIT_S)
     assert done.stdout == "all hold\n", done.stdout + done.stderr
 
 
@@ -170,15 +151,7 @@ def test_a_plugin_brings_a_family_to_every_command(tmp_path):
 def test_a_family_of_a_script_reaches_rays_workers(tmp_path):
     environment = outside(tmp_path, plugin=False)
     (tmp_path / "smooth_rk.py").unlink()  # the script alone defines the family
-    done = subprocess.run(
-        [sys.executable, "program.py"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = python("program.py", cwd=tmp_path, env=environment, timeout_s=LIMIT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     with (tmp_path / "found" / "trials.csv").open(encoding="utf-8", newline="") as table:
         trials = [(row["arch"], row["status"]) for row in csv.DictReader(table)]
@@ -199,12 +172,7 @@ def test_a_plugin_reaches_rays_workers_reports_and_exports(tmp_path):
     assert "SmoothRK-" in (tmp_path / "found" / "README.md").read_text(encoding="utf-8")
     run("report", "found")
     run("export", "SmoothRK-1x1_1x1", "--dataset", "digits", "--to", "exported")
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import rksearch; print(type(rksearch.load('exported')).__name__)"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+    loaded = python(
+        "-c", "import rksearch; print(type(rksearch.load('exported')).__name__)", cwd=tmp_path, env=environment
     )
     assert loaded.stdout == "Sequential\n", loaded.stderr

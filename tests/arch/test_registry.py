@@ -45,7 +45,7 @@ def test_a_plugin_is_called_once(plugins: Callable[..., Registry[str]]) -> None:
 def test_a_plugin_that_fails_is_never_passed_over_in_silence(plugins: Callable[..., Registry[str]]) -> None:
     words = plugins("works", "fails", "works")
     for _ in range(2):
-        with pytest.raises(PluginError, match="the plugin 'fails' .* raised ValueError: no such table; "):
+        with pytest.raises(PluginError, match=r"the plugin 'fails' .* raised ValueError: no such table; "):
             words.get("shipped")
     assert CALLS == ["works", "fails", "fails"]
 

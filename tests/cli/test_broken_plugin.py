@@ -1,31 +1,22 @@
 """Commands beside a plugin that fails: one line where its registry is needed, and nothing elsewhere."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.command_line import rksearch
+from tests.helpers.extending import installed
 
 
 @pytest.fixture
 def broken(tmp_path: Path) -> dict[str, str]:
     """Environment of a process in which an installed plugin raises."""
-    (tmp_path / "broken_plugin.py").write_text("def register():\n    raise ValueError('no such\\ntable')\n")
-    installed = tmp_path / "broken_plugin-1.0.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
-    (installed / "entry_points.txt").write_text("[rksearch.plugins]\nbroken = broken_plugin:register\n")
-    path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path}
+    return installed(tmp_path, "broken", "broken_plugin", "def register():\n    raise ValueError('no such\\ntable')\n")
 
 
 def command(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rksearch", *words], env=environment, capture_output=True, text=True, check=False
-    )
+    return rksearch(*words, env=environment)
 
 
 @pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("describe", "--help"), ("space", "--help")])

@@ -1,10 +1,6 @@
 """The data set of docs/extending.md, registered from outside: in this process, and as a plugin in others."""
 
 import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -16,22 +12,18 @@ from rksearch.data.facts import Dataset, dataset, datasets, register_dataset
 from rksearch.data.images import load_images, split
 from rksearch.errors import DataError, PluginError
 from rksearch.space import parse_space
-from tests.helpers.command_line import TINY_SPACE, command, environment
+from tests.helpers.command_line import TINY_SPACE, python
+from tests.helpers.command_line import rksearch as rksearch_command
+from tests.helpers.extending import example, installed
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
+EXAMPLE = example("A data set")
 SPACE = TINY_SPACE.replace("dataset: digits", "dataset: rings").replace("epochs: 2", "epochs: 1")
-
-
-def example() -> str:
-    """The code of the section about data sets."""
-    section = DOCUMENT.read_text(encoding="utf-8").split("\n## A data set\n")[1].split("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)[0]
 
 
 @pytest.fixture
 def rings(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     module = ModuleType("rings")
-    exec(compile(example(), "rings.py", "exec"), module.__dict__)
+    exec(compile(EXAMPLE, "rings.py", "exec"), module.__dict__)
     datasets.items()
     monkeypatch.setattr(datasets, "_items", dict(datasets._items or {}))
     monkeypatch.setattr(datasets, "_added", {})
@@ -42,24 +34,17 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> Dataset:
 @pytest.fixture
 def plugin(tmp_path: Path) -> dict[str, str]:
     """Environment of a process in which the example is installed."""
-    site = tmp_path / "site"
-    info = site / "rings-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "rings.py").write_text(example(), encoding="utf-8")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rings\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[rksearch.plugins]\nrings = rings:register\n")
-    inherited = environment()
-    return {**inherited, "PYTHONPATH": os.pathsep.join([str(site), inherited["PYTHONPATH"]])}
+    return installed(tmp_path / "site", "rings", "rings", EXAMPLE)
 
 
 def call(env: dict[str, str], *args: str) -> str:
-    done = subprocess.run(command(*args), env=env, capture_output=True, text=True, timeout=500, check=False)
+    done = rksearch_command(*args, env=env, timeout_s=500)
     assert done.returncode == 0, (done.stdout, done.stderr)
     return done.stdout
 
 
 def test_the_example_has_less_than_fifty_lines() -> None:
-    assert len(example().splitlines()) < 50
+    assert len(EXAMPLE.splitlines()) < 50
 
 
 def test_it_is_registered_loaded_and_split(rings: Dataset, tmp_path: Path) -> None:
@@ -147,5 +132,6 @@ def test_a_data_set_without_a_loader_is_for_counting_only(tmp_path: Path) -> Non
 
 def test_facts_need_no_torch() -> None:
     code = "import sys; from rksearch.data.facts import datasets; list(datasets); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "False"

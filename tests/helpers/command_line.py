@@ -24,6 +24,10 @@ baselines: [DenseNet-10-k2, ResNet-8]
 """
 
 
+Answer = tuple[int, str, str]
+"""Exit code, output and errors of a command."""
+
+
 def command(*args: str) -> list[str]:
     return [sys.executable, "-m", "rksearch", *args]
 
@@ -35,10 +39,25 @@ def environment() -> dict[str, str]:
     return {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
-def rksearch(*args: str, cwd: Path | None = None, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+def python(
+    *args: str, cwd: Path | None = None, env: dict[str, str] | None = None, timeout_s: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """A Python of its own; `env` is that of `environment` unless it is given."""
     return subprocess.run(
-        command(*args), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout_s, check=False
+        [sys.executable, *args],
+        cwd=cwd,
+        env=environment() if env is None else env,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
+
+
+def rksearch(
+    *args: str, cwd: Path | None = None, env: dict[str, str] | None = None, timeout_s: float = 300
+) -> subprocess.CompletedProcess[str]:
+    return python("-m", "rksearch", *args, cwd=cwd, env=env, timeout_s=timeout_s)
 
 
 def rksearch_json(*args: str, cwd: Path | None = None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from rksearch.cli import main
 from rksearch.results.ledger import FILE_NAME
 from rksearch.results.run_dir import read_run
 from rksearch.search import driver
 from rksearch.search.run_state import RunState
+from tests.helpers.command_line import Answer
 
 SCHEMA1 = Path(__file__).parent / "schema1"
 FINISHED = SCHEMA1 / "finished"
@@ -84,28 +83,14 @@ def run_dir(tmp_path: Path) -> Path:
     return Path(shutil.copytree(FINISHED, tmp_path / "run"))
 
 
-Answer = tuple[int, str, str]
-
-
-@pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """A function that gives exit code, output and errors of a command; the first task is asked for, and not done."""
+@pytest.fixture(autouse=True)
+def only_the_first_task_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task is done."""
 
     def ask_only(state: RunState, *args: object, **kwargs: object) -> None:
         state.next()
 
     monkeypatch.setattr(driver, "run_tasks", ask_only)
-
-    def run(*args: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["rksearch", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return code, shown.out, shown.err
-
-    return run
 
 
 @pytest.mark.parametrize(("event", "path", "value", "field"), MUTATIONS)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rksearch.cli import main
 from rksearch.results.run_dir import read_run
 from rksearch.search import driver
 from rksearch.search.assembly import search_agenda
 from rksearch.search.run_state import RunState
 from rksearch.space import parse_space
+from tests.helpers.command_line import Answer
 from tests.helpers.command_line import rksearch as rksearch_command
 
 SCHEMA1 = Path(__file__).parent / "schema1"
@@ -44,25 +43,6 @@ def test_a_finished_run_has_nothing_left_to_do(run: Path) -> None:
     agenda = search_agenda(space, history.run.plan)(history)
     assert agenda.next(history, {}) is None
     assert agenda.remaining(history).tasks == 0
-
-
-Answer = tuple[int, str, str]
-
-
-@pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """A function that gives exit code, output and errors of a command."""
-
-    def run(*args: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["rksearch", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return code, shown.out, shown.err
-
-    return run
 
 
 def test_resuming_a_finished_run_starts_nothing(

@@ -1,7 +1,5 @@
 """The sampler of docs/extending.md, added from outside: in a study of anyone's, in a program, and as a plugin."""
 
-import os
-import re
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -15,24 +13,21 @@ from rksearch.results.ledger import Ledger
 from rksearch.search.samplers.registry import make_sampler, samplers
 from rksearch.search.samplers.study import RunStudy
 from rksearch.space import load_space, parse_space
-from tests.helpers.command_line import TINY_SPACE, command, environment
+from tests.helpers.command_line import TINY_SPACE
+from tests.helpers.command_line import rksearch as rksearch_command
+from tests.helpers.extending import example, installed
 
-PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
+EXAMPLE = example("A sampler")
 
 
-def example() -> str:
-    """The code block of the section, word for word."""
-    section = PAGE.read_text(encoding="utf-8").split("## A sampler\n")[1].split("\n## ")[0]
-    found = re.search(r"```python\n(.*?)```", section, flags=re.DOTALL)
-    assert found is not None
-    assert found[1].count("\n") < 50
-    return found[1]
+def test_the_example_has_less_than_fifty_lines() -> None:
+    assert EXAMPLE.count("\n") < 50
 
 
 @pytest.fixture(scope="module")
 def local_search() -> ModuleType:
     module = ModuleType("local_search")
-    exec(example(), module.__dict__)
+    exec(EXAMPLE, module.__dict__)
     module.register()
     return module
 
@@ -66,18 +61,11 @@ def test_in_a_program_it_proposes_what_is_feasible_and_new_for_a_run(local_searc
 
 def plugin(directory: Path) -> dict[str, str]:
     """The environment of a user who has installed the example as a package."""
-    directory.mkdir()
-    (directory / "local_search.py").write_text(example(), encoding="utf-8")
-    about = directory / "local_search-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: local_search\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[rksearch.plugins]\nlocal = local_search:register\n")
-    own = environment()
-    return {**own, "PYTHONPATH": os.pathsep.join([str(directory), own["PYTHONPATH"]])}
+    return installed(directory, "local", "local_search", EXAMPLE)
 
 
-def called(*args: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*args), env=env, cwd=cwd, capture_output=True, text=True, timeout=500, check=False)
+def called(*args: str, env: dict[str, str] | None, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return rksearch_command(*args, env=env, cwd=cwd, timeout_s=500)
 
 
 def test_as_a_plugin_it_is_chosen_in_space_files_and_on_the_command_line(tmp_path: Path) -> None:
@@ -89,7 +77,7 @@ def test_as_a_plugin_it_is_chosen_in_space_files_and_on_the_command_line(tmp_pat
     other = called("run", "--space", str(space_file), "--sampler", "locale", env=env, cwd=tmp_path)
     assert other.returncode == 2
     assert "local" in other.stderr.replace("locale", "")
-    unknown = called("space", "show", str(space_file), env=environment(), cwd=tmp_path)
+    unknown = called("space", "show", str(space_file), env=None, cwd=tmp_path)
     assert unknown.returncode != 0
     assert "local" in unknown.stderr
 

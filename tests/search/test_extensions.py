@@ -1,7 +1,5 @@
 """What a script registers reaches the workers of Ray."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cloudpickle
@@ -10,7 +8,7 @@ import pytest
 from rksearch.data.facts import datasets, register_dataset
 from rksearch.results.ledger import Ledger
 from rksearch.search.ray.extensions import Extensions
-from tests.helpers.command_line import TINY_SPACE, environment
+from tests.helpers.command_line import TINY_SPACE, python
 
 SCRIPT = '''
 import sys
@@ -56,15 +54,7 @@ def test_a_data_set_of_a_script_is_trained_on_by_workers(tmp_path: Path) -> None
     (tmp_path / "program.py").write_text(SCRIPT)
     space = tmp_path / "tiny.yaml"
     space.write_text(TINY_SPACE.replace("dataset: digits", "dataset: negatives").replace("epochs: 2", "epochs: 1"))
-    done = subprocess.run(
-        [sys.executable, "program.py", str(space), str(tmp_path / "run")],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = python("program.py", str(space), str(tmp_path / "run"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     trials = Ledger(tmp_path / "run").read().trials.values()
     assert trials

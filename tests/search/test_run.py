@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import datetime, timedelta
@@ -18,7 +17,7 @@ from rksearch.arch import parse
 from rksearch.arch.cost import Witness
 from rksearch.results.ledger import Ledger
 from rksearch.space import load_space
-from tests.helpers.command_line import TINY_SPACE, command, environment, rksearch, rksearch_json
+from tests.helpers.command_line import TINY_SPACE, command, environment, python, rksearch, rksearch_json
 
 DERIVED = (
     "report.html",
@@ -136,15 +135,7 @@ finally:
 
 def bytes_read(*args: str, cwd: Path) -> int:
     """Bytes of ledgers that the process of a command reads."""
-    done = subprocess.run(
-        [sys.executable, "-c", READS, *args],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = python("-c", READS, *args, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return int(done.stderr.split("READ ")[1])
 

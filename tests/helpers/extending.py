@@ -1,0 +1,31 @@
+"""The examples of docs/extending.md, kept outside of the package as a user has them."""
+
+import os
+import re
+from pathlib import Path
+
+from tests.helpers.command_line import environment
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
+
+
+def example(section: str) -> str:
+    """The first Python code of a section."""
+    text = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
+
+
+def beside(directory: Path) -> dict[str, str]:
+    """Environment of a process that imports modules from this directory, and the package from the checkout."""
+    own = environment()
+    return {**own, "PYTHONPATH": os.pathsep.join([str(directory), own["PYTHONPATH"]])}
+
+
+def installed(directory: Path, name: str, module: str, code: str) -> dict[str, str]:
+    """Environment of a process in which the plugin `name` is installed: a module with a function `register`."""
+    about = directory / f"{module}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (directory / f"{module}.py").write_text(code, encoding="utf-8")
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text(f"[rksearch.plugins]\n{name} = {module}:register\n", encoding="utf-8")
+    return beside(directory)
