@@ -1,6 +1,7 @@
 """The data set of docs/extending.md, registered from outside: in this process, and as a plugin in others."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,21 +15,19 @@ from rksearch.errors import DataError, PluginError
 from rksearch.space import parse_space
 from tests.helpers.command_line import TINY_SPACE, python
 from tests.helpers.command_line import rksearch as rksearch_command
-from tests.helpers.extending import example, installed
+from tests.helpers.extending import example, installed, registrations_forgotten
 
 EXAMPLE = example("A data set")
 SPACE = TINY_SPACE.replace("dataset: digits", "dataset: rings").replace("epochs: 2", "epochs: 1")
 
 
 @pytest.fixture
-def rings(monkeypatch: pytest.MonkeyPatch) -> Dataset:
+def rings() -> Iterator[Dataset]:
     module = ModuleType("rings")
     exec(compile(EXAMPLE, "rings.py", "exec"), module.__dict__)
-    datasets.items()
-    monkeypatch.setattr(datasets, "_items", dict(datasets._items or {}))
-    monkeypatch.setattr(datasets, "_added", {})
-    module.__dict__["register"]()
-    return dataset("rings")
+    with registrations_forgotten(datasets):
+        module.__dict__["register"]()
+        yield dataset("rings")
 
 
 @pytest.fixture

@@ -2,8 +2,12 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from rksearch.arch.registry import Registry
 from tests.helpers.command_line import environment
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
@@ -13,6 +17,17 @@ def example(section: str) -> str:
     """The first Python code of a section."""
     text = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
+
+
+@contextmanager
+def registrations_forgotten(registry: Registry[Any]) -> Iterator[None]:
+    """Whatever is registered in the block is unknown after it."""
+    registry.items()
+    before = dict(registry._items or {}), dict(registry._added)
+    try:
+        yield
+    finally:
+        registry._items, registry._added = before
 
 
 def beside(directory: Path) -> dict[str, str]:

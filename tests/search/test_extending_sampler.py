@@ -1,6 +1,7 @@
 """The sampler of docs/extending.md, added from outside: in a study of anyone's, in a program, and as a plugin."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,7 @@ from rksearch.search.samplers.study import RunStudy
 from rksearch.space import load_space, parse_space
 from tests.helpers.command_line import TINY_SPACE
 from tests.helpers.command_line import rksearch as rksearch_command
-from tests.helpers.extending import example, installed
+from tests.helpers.extending import example, installed, registrations_forgotten
 
 EXAMPLE = example("A sampler")
 
@@ -25,11 +26,12 @@ def test_the_example_has_less_than_fifty_lines() -> None:
 
 
 @pytest.fixture(scope="module")
-def local_search() -> ModuleType:
+def local_search() -> Iterator[ModuleType]:
     module = ModuleType("local_search")
     exec(EXAMPLE, module.__dict__)
-    module.register()
-    return module
+    with registrations_forgotten(samplers):
+        module.register()
+        yield module
 
 
 def test_it_works_in_an_ordinary_study(local_search: ModuleType) -> None:
