@@ -131,6 +131,8 @@ def test_a_program_registers_a_family(tmp_path):
     assert done.stdout == "all hold\n", done.stdout + done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_plugin_brings_a_family_to_every_command(tmp_path):
     environment = outside(tmp_path, plugin=True)
 

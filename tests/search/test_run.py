@@ -140,6 +140,8 @@ def bytes_read(*args: str, cwd: Path) -> int:
     return int(done.stderr.split("READ ")[1])
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_each_command_reads_the_ledger_once(tmp_path, space_file):
     space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 1"))
     ledger = tmp_path / "run" / "ledger.jsonl"
