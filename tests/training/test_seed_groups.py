@@ -386,9 +386,14 @@ def test_a_run_with_seeds_together_finds_what_one_without_finds(tmp_path: Path) 
         )
         assert done.returncode == 0, done.stderr
     apart, together = (Ledger(tmp_path / name).read().trials for name in ("apart", "together"))
-    assert apart.keys() == together.keys()
-    for key, (spec, result) in apart.items():
-        assert numbers(together[key][1]) == numbers(result)
-        assert result.seeds_together == 1
-        assert together[key][1].seeds_together == (2 if spec.replicate else 1)
-    assert any(spec.replicate == 2 for spec, _ in apart.values())
+    # Which networks get more seeds also depends on what had finished when a slot became free, so some may differ.
+    assert {key for key, (spec, _) in apart.items() if spec.replicate == 0} == {
+        key for key, (spec, _) in together.items() if spec.replicate == 0
+    }
+    both = apart.keys() & together.keys()
+    assert {apart[key][0].replicate for key in both} == {0, 1, 2}
+    for key in both:
+        assert numbers(together[key][1]) == numbers(apart[key][1])
+    assert {result.seeds_together for _, result in apart.values()} == {1}
+    for spec, result in together.values():
+        assert result.seeds_together == (2 if spec.replicate else 1)
