@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
 from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training
 from rksearch.cli.options import dataset_option, json_option
+
+if TYPE_CHECKING:
+    from rksearch.bench.replay.table import Table
 
 
 @click.group()
@@ -75,11 +79,17 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
 @bench.command("search")
 @click.option(
     "--table",
-    "table_dir",
-    type=click.Path(path_type=Path),
-    default=Path("reports/digits_table"),
+    "table_name",
+    metavar="DIRECTORY|NAME",
+    default="reports/digits_table",
     show_default=True,
-    help="A run whose ledger holds every member of its space.",
+    help="A run whose ledger holds every member of its space with two or more seeds each; or one of the made-up large "
+    "tables synthetic-quiet and synthetic-noisy.",
+)
+@click.option(
+    "--handed-out",
+    type=click.IntRange(min=1),
+    help="Seeds of each member that strategies may see; the others judge. [default: half of them, rounded down]",
 )
 @click.option("--made-up", "made_up", metavar="SPACE", help="Use made-up errors for this space instead of a table.")
 @click.option("--made-up-seed", type=int, default=0, show_default=True, help="Seed of the made-up errors.")
@@ -88,26 +98,35 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("reports/search_benchmark"),
     show_default=True,
-    help="Directory for the tables, the picture and the page.",
+    help="Directory for the replays, which are resumed there, the tables, the pictures and the page.",
 )
 @click.option("--repetitions", type=click.IntRange(min=1), default=100, show_default=True, help="Replays of each.")
-@click.option("--strategies", help="Names, separated by commas; random search is always added. [default: all but gp]")
+@click.option("--strategies", help="Names, separated by commas; random+smallest is always added. [default: all]")
+@click.option(
+    "--start",
+    type=click.Choice(["same", "own", "both"]),
+    default="both",
+    show_default=True,
+    help="The smallest member first and baselines known for all; or each as it comes.",
+)
 @click.option(
     "--trainings",
     type=click.IntRange(min=1),
-    help="Budget of each strategy, in full trainings. [default: a quarter of the table's members]",
+    help="Budget of each strategy, in full trainings. [default: a quarter of the table's members, at most 80]",
 )
 @click.option("--slots", type=click.IntRange(min=1), default=2, show_default=True, help="Number of virtual workers.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Number of processes. [default: one per core]")
 @click.option("--overhead", is_flag=True, help="Measure the time of a proposal and the driver's memory instead.")
 @json_option
 def bench_search(
-    table_dir: Path,
+    table_name: str,
+    handed_out: int | None,
     made_up: str | None,
     made_up_seed: int,
     out: Path,
     repetitions: int,
     strategies: str | None,
+    start: str,
     trainings: int | None,
     slots: int,
     jobs: int | None,
@@ -116,7 +135,8 @@ def bench_search(
 ) -> None:
     """Replay search strategies on a table of real trainings: hypervolume against epochs, with and without racing.
 
-    The strategies run the search's own code on virtual workers; Ray's stock search is replayed beside them.
+    The strategies run the search's own code on virtual workers; rivals are replayed beside them. Each replay is written
+    as it ends: the same command again plays what is missing.
     """
     from rksearch.results.environment import current_environment
 
@@ -131,29 +151,49 @@ def bench_search(
         click.echo(json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs)}\n{sleep_text(slept)}")
         return
     from rksearch.bench.replay.comparison import compared
+    from rksearch.bench.replay.judging import STARTS
     from rksearch.bench.replay.page import standings_text, to_json, write_comparison
-    from rksearch.bench.replay.replays import conditions_of, replay_all
+    from rksearch.bench.replay.replays import conditions_of, replay_all, turns_of
+    from rksearch.bench.replay.store import opened
     from rksearch.bench.replay.strategies import chosen_strategies
-    from rksearch.bench.replay.synthetic import synthetic_table
-    from rksearch.bench.replay.table import load_table
-    from rksearch.space import load_space
 
     names = chosen_strategies(strategies)
-    table = synthetic_table(load_space(made_up), seed=made_up_seed) if made_up else load_table(table_dir)
+    table = _table(table_name, handed_out, made_up, made_up_seed)
     conditions = conditions_of(table, slots=slots, trainings=trainings)
-    with _progress(len(names) * repetitions, quiet=as_json) as advance:
-        replays = replay_all(
-            conditions, names, repetitions=repetitions, jobs=jobs or _cores(), on_done=lambda _: advance()
-        )
-    found = compared(conditions, replays)
-    measured = current_environment().flat()
-    paths = write_comparison(found, out, measured)
+    turns = turns_of(names, [own for own in STARTS if start in (own, "both")], repetitions=repetitions)
+    environment = current_environment()
+    commit = f"{environment.commit or 'none'}{', with uncommitted changes' if environment.dirty else ''}"
+    with opened(out, conditions, commit=commit) as store:
+        missing = [turn for turn in turns if turn not in store.replays]
+        with _progress(len(missing), quiet=as_json) as advance:
+            for replay in replay_all(conditions, missing, jobs=jobs or _cores()):
+                store.add(replay)
+                advance()
+        found = compared(conditions, [store.replays[turn] for turn in turns])
+        measured = {**environment.flat(), "played_with": sorted(store.commits)}
+        paths = write_comparison(found, out, measured)
     if as_json:
         click.echo(json.dumps(to_json(found, measured), indent=2))
     else:
         click.echo(standings_text(found))
         for path in paths:
             click.echo(path)
+
+
+def _table(name: str, handed_out: int | None, made_up: str | None, seed: int) -> Table:
+    """The table that the options ask for."""
+    from rksearch.bench.replay.synthetic import surface, synthetic_table
+    from rksearch.bench.replay.table import load_table
+    from rksearch.errors import RunError
+    from rksearch.space import load_space
+
+    if not made_up and not name.startswith("synthetic-"):
+        return load_table(Path(name), handed_out=handed_out)
+    if handed_out is not None:
+        raise RunError(
+            f"a made-up table is judged by its latent errors, but got --handed-out {handed_out}; leave that option out"
+        )
+    return synthetic_table(load_space(made_up), seed=seed) if made_up else surface(name, seed=seed)
 
 
 def _cores() -> int:

@@ -1,153 +1,218 @@
-"""Quality of a strategy's findings: the hypervolume of its front, by the truth and by the errors that it saw.
+"""Quality of a strategy's findings: the hypervolume of its front, by errors that no strategy saw.
 
-The hypervolume is the area that a front dominates, up to a reference point, with log10 of the parameters across and the
-validation error up. The reference is the costliest network of the space, and guessing, as in the reports of runs. Areas
-are given as shares of that of the table's own front, by mean errors over all seeds.
+The hypervolume is the area that a front dominates, up to a corner, with log10 of the parameters across and the
+validation error up. Two corners are used, both at the largest network of the space. The *space's own* is guessing, as
+in the reports of runs: the smallest network alone, far left and below 90 % error, is worth most of it. The *tight* one
+is the 90 % quantile of the members' errors, where the shape of the front counts. Areas are given as shares of that of
+the table's own front.
 
-*Honest*: the strategy names its front by the errors that it saw, one training each, and is judged by the mean errors,
-over all tabulated seeds, of the networks on it. This is the headline, because it is what the user gets: a lucky seed
-wins no area, and crowding a better network out of the front loses some. *Optimistic*: the area of what was seen; it
-rewards trying many noisy networks, and may exceed 1.
+*Honest*: the strategy names its front by the errors that it saw, and is judged by the mean errors of the networks on
+it over the judging seeds. This is the headline, because it is what the user gets: a lucky seed wins no area, and
+crowding a better network out of the front loses some. *As seen*: the area of what was seen; it rewards trying many
+noisy networks, and may exceed 1.
+
+The judging seeds are a sample too. Besides the errors themselves (draw 0), a judge holds draws of them: each member's
+judging trainings are drawn with replacement, and the deviation of their mean is scaled by sqrt(n / (n - 1)), so that
+the spread of the draws is the unbiased estimate of that of a mean of n trainings. The area of the table's own front is
+that of draw 0 throughout: it is a unit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from rksearch.bench.replay.simulation import Finished, Played
 from rksearch.bench.replay.table import Table
-from rksearch.results.dominance import Reference, hypervolume, pareto
+from rksearch.results.dominance import Reference, hypervolume, non_dominated, pareto
 from rksearch.results.stats import mean
 
+Floats = npt.NDArray[np.float64]
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A strategy's standing when a training has ended.
+Start = Literal["same", "own"]
+"""`same`: the smallest member is trained first and the table's baselines are known; `own`: as the strategy comes."""
 
-    Attributes:
-        epochs: spent so far.
-        time_s: virtual, on the wall.
-        honest, optimistic: hypervolume as a share of that of the table's front.
-    """
+STARTS: tuple[Start, ...] = get_args(Start)
 
-    epochs: int
-    time_s: float
-    honest: float
-    optimistic: float
+CornerName = Literal["space", "tight"]
+CORNERS: tuple[CornerName, ...] = get_args(CornerName)
 
+TIGHT_QUANTILE = 0.9
+"""Quantile of the members' errors at the tight corner."""
 
-class Judge:
-    """Judges findings by the mean errors of a table."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._truth = {
-            member.arch: (member.params, member.val_error_pct)
-            for member in table.members.values()
-            if member.val_error_pct is not None
-        }
-        space = table.space
-        self.reference = Reference(
-            cost=space.largest.params, error_pct=100 * (1 - 1 / space.definition.dataset.classes)
-        )
-        self.area = self._area(self._truth.values())
-
-    @property
-    def front(self) -> list[str]:
-        """The table's own front by mean errors, by rising parameters."""
-        truth = self._truth
-        return pareto(sorted(truth), cost=lambda arch: truth[arch][0], error=lambda arch: truth[arch][1])
-
-    def honest(self, archs: Iterable[str]) -> float:
-        """Share of the true area that these architectures dominate by their mean errors."""
-        return self._share(self._truth[arch] for arch in archs)
-
-    def moments(self, finished: Sequence[Finished]) -> list[Moment]:
-        """The standing after each complete training."""
-        seen: dict[str, list[float]] = {}
-        moments = []
-        for item in finished:
-            seen.setdefault(item.arch, []).append(item.val_error_pct)
-            errors = {arch: mean(values) for arch, values in seen.items()}
-            front = self._front_of(errors)
-            optimistic = self._share((self._truth[arch][0], errors[arch]) for arch in front)
-            moments.append(Moment(item.epochs_spent, item.time_s, self.honest(front), optimistic))
-        return moments
-
-    def _front_of(self, errors: Mapping[str, float]) -> list[str]:
-        return pareto(errors, cost=lambda arch: self._truth[arch][0], error=lambda arch: errors[arch])
-
-    def _share(self, points: Iterable[tuple[float, float]]) -> float:
-        return self._area(points) / self.area
-
-    def _area(self, points: Iterable[tuple[float, float]]) -> float:
-        pairs = list(points)
-        if not pairs:
-            return 0.0
-        costs, errors = zip(*pairs, strict=True)
-        return float(hypervolume(np.array([errors]), costs, self.reference)[0])
+DRAWS_OF_SEEDS = 24
+"""Number of draws of the judging seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """One strategy in one repetition.
+    """Facts of one strategy in one repetition; what they are worth is derived from the table.
 
     Attributes:
         strategy: its name.
-        repetition: which.
-        moments: its standing after each complete training.
+        start: see `Start`.
+        repetition: number of the repetition.
+        finished: the complete trainings, in order.
         epochs: spent in all.
         time_s: virtual, at the end.
-        started, complete: trainings.
+        started: number of trainings that were begun.
     """
 
     strategy: str
+    start: Start
     repetition: int
-    moments: tuple[Moment, ...]
+    finished: tuple[Finished, ...]
     epochs: int
     time_s: float
     started: int
-    complete: int
-
-    @property
-    def final(self) -> Moment:
-        """The standing when the budget was spent."""
-        return self.moments[-1] if self.moments else Moment(self.epochs, self.time_s, 0.0, 0.0)
-
-    def at(self, epochs: float) -> float:
-        """The honest hypervolume after this number of epochs."""
-        value = 0.0
-        for moment in self.moments:
-            if moment.epochs > epochs:
-                break
-            value = moment.honest
-        return value
-
-    def first(self, target: float) -> Moment | None:
-        """When the honest hypervolume first reached `target`; None if never."""
-        return next((moment for moment in self.moments if moment.honest >= target), None)
-
-    def settled(self, target: float) -> Moment | None:
-        """From when on the honest hypervolume stayed at `target` or above until the end; None if it ended below."""
-        found = None
-        for moment in reversed(self.moments):
-            if moment.honest < target:
-                break
-            found = moment
-        return found
 
 
-def judged(strategy: str, repetition: int, played: Played, judge: Judge) -> Replay:
-    """The standings of a strategy that was played."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Standings of a replay before its first complete training and after each.
+
+    Attributes:
+        replay: the facts.
+        epochs: (moments,), spent so far.
+        time_s: (moments,), virtual, on the wall.
+        honest: (corners, moments, draws), hypervolume as a share of that of the table's front; draw 0 is the table's.
+        seen: (corners, moments), the same by the errors that the strategy saw.
+    """
+
+    replay: Replay
+    epochs: Floats
+    time_s: Floats
+    honest: Floats
+    seen: Floats
+
+    def final(self, corner: CornerName) -> float:
+        """The honest hypervolume when the budget was spent."""
+        return float(self.honest[CORNERS.index(corner), -1, 0])
+
+
+class Judge:
+    """Judges findings by the judging seeds of a table.
+
+    Args:
+        table: the table.
+
+    Attributes:
+        corners: where each hypervolume ends.
+        areas: hypervolume of the table's own front, in percent times decades of parameters, by corner.
+        front: (networks, 2), params and judged errors of the table's own front, baselines among them, by rising params.
+        draws: number of draws of the judging seeds, draw 0 among them.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.draws = 1 + DRAWS_OF_SEEDS if table.judging_seeds > 1 else 1
+        self._errors: dict[str, Floats] = {}
+        params, errors = table.judged()
+        known = [(own.params, own.val_error_pct) for own in table.baselines.values() if own.judging]
+        classes, largest = table.space.definition.dataset.classes, table.space.largest.params
+        quantile = float(np.quantile(errors, TIGHT_QUANTILE))
+        self.corners: Mapping[CornerName, Reference] = {
+            "space": Reference(cost=largest, error_pct=100 * (1 - 1 / classes)),
+            "tight": Reference(cost=largest, error_pct=quantile),
+        }
+        points = np.concatenate([np.stack([params, errors], axis=1), np.array(known, dtype=float).reshape(-1, 2)])
+        self.front = points[non_dominated(points)]
+        self.areas: Mapping[CornerName, float] = {
+            name: float(hypervolume(self.front[None, :, 1], self.front[:, 0], corner)[0])
+            for name, corner in self.corners.items()
+        }
+        for name, area in self.areas.items():
+            if not area > 0:
+                raise ValueError(f"a table's front must lie below the corner {name}, but its area is {area}")
+
+    def honest(self, archs: Sequence[str]) -> Floats:
+        """Share of the area that these architectures dominate by their judged errors: (corners, draws)."""
+        if not archs:
+            return np.zeros((len(CORNERS), self.draws))
+        errors = np.stack([self._drawn(arch) for arch in archs], axis=1)
+        return self._shares(errors, [self._params(arch) for arch in archs])
+
+    def judged(self, replay: Replay) -> Judged:
+        """The standings of a replay."""
+        seen: dict[str, list[float]] = {}
+        if replay.start == "same":
+            for arch in self._table.baselines:
+                training = self._table.training(arch, repetition=replay.repetition, replicate=0)
+                if training.status == "complete":
+                    seen[arch] = [training.epochs[-1].val_error_pct]
+        moments: list[tuple[float, float]] = [(0.0, 0.0)]
+        front, worth = self._standing(seen)
+        honest, optimistic = [worth], [self._seen(front, seen)]
+        for item in replay.finished:
+            seen.setdefault(item.arch, []).append(item.val_error_pct)
+            moments.append((item.epochs_spent, item.time_s))
+            before = front
+            front, worth = self._standing(seen, before, honest[-1])
+            honest.append(worth)
+            optimistic.append(self._seen(front, seen))
+        epochs, times = zip(*moments, strict=True)
+        return Judged(
+            replay=replay,
+            epochs=np.array(epochs, dtype=float),
+            time_s=np.array(times, dtype=float),
+            honest=np.stack(honest, axis=1),
+            seen=np.stack(optimistic, axis=1),
+        )
+
+    def _standing(
+        self, seen: Mapping[str, Sequence[float]], before: Sequence[str] = (), worth: Floats | None = None
+    ) -> tuple[list[str], Floats]:
+        """The front by what was seen, and its honest worth, which an unchanged front keeps."""
+        front = pareto(seen, cost=self._params, error=lambda arch: mean(seen[arch]))
+        return front, worth if worth is not None and front == list(before) else self.honest(front)
+
+    def _seen(self, front: Sequence[str], seen: Mapping[str, Sequence[float]]) -> Floats:
+        if not front:
+            return np.zeros(len(CORNERS))
+        errors = np.array([[mean(seen[arch]) for arch in front]])
+        return self._shares(errors, [self._params(arch) for arch in front])[:, 0]
+
+    def _shares(self, errors: Floats, params: Sequence[int]) -> Floats:
+        """Shares of errors (draws, architectures): (corners, draws)."""
+        return np.stack([hypervolume(errors, params, self.corners[name]) / self.areas[name] for name in CORNERS])
+
+    def _params(self, arch: str) -> int:
+        return self._table.entry(arch).params
+
+    def _drawn(self, arch: str) -> Floats:
+        """Draws of the judged error: (draws,); infinite where all trainings that judge have failed."""
+        if arch not in self._errors:
+            judging = self._table.entry(arch).judging
+            self._errors[arch] = _draws(arch, judging, self.draws)
+        return self._errors[arch]
+
+
+def _draws(arch: str, judging: Sequence[float], draws: int) -> Floats:
+    count = len(judging)
+    if not count:
+        return np.full(draws, np.inf)
+    found = np.full(draws, mean(judging))
+    if count > 1 and draws > 1:
+        rng = np.random.default_rng(list(hashlib.sha256(arch.encode()).digest()[:8]))
+        chosen = rng.integers(count, size=(draws - 1, count))
+        apart = np.array(judging)[chosen].mean(axis=1) - found[0]
+        found[1:] = np.maximum(found[0] + apart * np.sqrt(count / (count - 1)), 0.0)
+    return found
+
+
+def replay_of(strategy: str, start: Start, repetition: int, played: Played) -> Replay:
+    """The facts of a strategy that was played."""
     return Replay(
         strategy=strategy,
+        start=start,
         repetition=repetition,
-        moments=tuple(judge.moments(played.finished)),
+        finished=tuple(played.finished),
         epochs=played.epochs_spent,
         time_s=played.time_s,
         started=len(played.started),
-        complete=len(played.finished),
     )

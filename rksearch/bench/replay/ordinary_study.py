@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rksearch.arch import parse
 from rksearch.bench.replay.simulation import Work
 from rksearch.bench.replay.table import Table
 from rksearch.results.records import Epoch, TrialResult
@@ -19,15 +22,18 @@ class OrdinaryStudy:
         repetition: seed of the sampler; also decides which tabulated training an architecture shows.
         sampler: registered name of a sampler that proposes feasible architectures.
         trials: number of architectures that the search proposes.
+        first: names of members that are enqueued before any proposal.
     """
 
-    def __init__(self, table: Table, *, repetition: int, sampler: str, trials: int) -> None:
+    def __init__(self, table: Table, *, repetition: int, sampler: str, trials: int, first: Sequence[str] = ()) -> None:
         self._table = table
         self._repetition = repetition
         self._left = trials
         chosen = make_sampler(sampler, table.space, objectives=DEFAULT_OBJECTIVES, trials=trials, seed=repetition)
         self._study = ordinary_study(chosen, DEFAULT_OBJECTIVES)
         self._distributions = distributions_of(table.space)
+        for arch in first:
+            self._study.enqueue_trial(table.space.choices(parse(arch)))
 
     def next(self) -> Work | None:
         """The next proposal, trained to its end; None after the last."""

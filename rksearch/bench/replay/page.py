@@ -1,4 +1,4 @@
-"""Output of a replay: numbers as JSON and CSV, a page in Markdown, a picture."""
+"""Output of a replay: numbers as JSON and CSV, a page in Markdown, pictures."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rksearch.bench.replay.comparison import StrategyComparison
-from rksearch.bench.replay.judging import Judge
+from rksearch.bench.replay.comparison import Case, StrategyComparison
+from rksearch.bench.replay.judging import CORNERS, DRAWS_OF_SEEDS, TIGHT_QUANTILE, CornerName, Start
 from rksearch.bench.replay.picture import curves_svg
-from rksearch.bench.replay.standings import Quartiles, Standing
-from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, REFERENCE, strategies
+from rksearch.bench.replay.replays import SLOW_REPETITIONS
+from rksearch.bench.replay.standings import CONFIDENCE, DRAWS, Figure, Standing
+from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, EARLY, REFERENCE, strategies
 from rksearch.report import text
 from rksearch.results.codec import to_plain
 
-GOAL_SHARE = 0.2
-"""The aim: the default reaches what random search reaches with this share of its epochs."""
+START_WORDS: Mapping[Start, str] = {
+    "same": "the same start for all: the smallest member first, baselines known",
+    "own": "each as it comes",
+}
+
+CORNER_WORDS: Mapping[CornerName, str] = {"space": "the space's corner", "tight": "the tight corner"}
 
 
 def write_comparison(found: StrategyComparison, out: Path, environment: Mapping[str, Any]) -> list[Path]:
-    """Write `README.md`, `curves.svg`, `standings.json`, `curves.csv` and `repetitions.csv` into `out`."""
+    """Write `README.md`, `standings.json`, tables as CSV, and a picture of each case."""
     out.mkdir(parents=True, exist_ok=True)
     files = {
         "README.md": markdown(found, environment),
-        "curves.svg": _picture(found),
         "standings.json": json.dumps(to_json(found, environment), indent=2) + "\n",
+        "standings.csv": _standings_csv(found),
         "curves.csv": _curves_csv(found),
         "repetitions.csv": _repetitions_csv(found),
+        **{_picture_name(case): _picture(found, case) for case in found.cases},
     }
     for name, content in files.items():
         (out / name).write_text(content, encoding="utf-8")
@@ -40,115 +46,199 @@ def write_comparison(found: StrategyComparison, out: Path, environment: Mapping[
 
 def to_json(found: StrategyComparison, environment: Mapping[str, Any]) -> dict[str, Any]:
     """Everything but the curves, as plain values; what was never reached is null."""
-    table, judge = found.conditions.table, Judge(found.conditions.table)
+    table, judge, weakest = found.conditions.table, found.judge, found.weakest
     return {
         "table": {
             "name": table.name,
             "space": table.space.name,
             "space_sha256": table.space.definition.sha256,
+            "digest": table.digest,
             "members": len(table.members),
-            "seeds": table.seeds,
+            "baselines": list(table.baselines),
+            "handed_out": table.handed_out,
+            "judging_seeds": table.judging_seeds,
             "epochs": table.epochs,
-            "front": judge.front,
-            "area": judge.area,
-            "reference": {"params": judge.reference.cost, "val_error_pct": judge.reference.error_pct},
+            "front": len(judge.front),
+            "corners": {
+                name: {"params": corner.cost, "val_error_pct": corner.error_pct, "area": judge.areas[name]}
+                for name, corner in judge.corners.items()
+            },
         },
         "repetitions": found.repetitions,
         "slots": found.conditions.slots,
         "budget_epochs": found.conditions.budget_epochs,
         "racing": to_plain(found.conditions.racing),
-        "goal": found.goal,
-        "standings": [_finite(asdict(item)) for item in found.standings],
+        "reference": REFERENCE,
+        "default": DEFAULT_STRATEGY,
+        "weakest": None if weakest is None else {"start": weakest.start, "corner": weakest.corner},
+        "cases": [
+            {
+                "start": case.start,
+                "corner": case.corner,
+                "goal": case.goal,
+                "standings": [_finite(asdict(item)) for item in case.standings],
+            }
+            for case in found.cases
+        ],
         "environment": dict(environment),
     }
 
 
 def standings_text(found: StrategyComparison) -> str:
-    """The table for a terminal."""
-    head = ("strategy", "final hypervolume, %", "epochs to random's, %", "end lower", "than random", "trainings")
-    rows = [head, *(_cells(item) for item in found.standings)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-             for row in rows]  # fmt: skip
-    return "\n".join([*lines, verdict(found)])
+    """The tables for a terminal, a case each."""
+    head = ("strategy", "played", "final hypervolume, %", "epochs to goal, %", f"lead over {REFERENCE}, points")
+    parts = []
+    for case in found.cases:
+        rows = [head, *(_cells(item) for item in case.standings)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        padded = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+        lines = ["  ".join([row[0].ljust(widths[0]), *own[1:]]) for row, own in zip(rows, padded, strict=True)]
+        parts.append("\n".join([f"{CORNER_WORDS[case.corner]}; {START_WORDS[case.start]}", *lines]))
+    return "\n\n".join([*parts, verdict(found)])
 
 
 def verdict(found: StrategyComparison) -> str:
-    """A sentence that says whether the default met its aim."""
-    mine = next((item for item in found.standings if item.strategy == DEFAULT_STRATEGY), None)
-    if mine is None:
+    """Sentences that say by how much the default leads the reference, the weakest case named."""
+    weakest = found.weakest
+    if weakest is None or weakest.lead is None:
         return f"The default ({DEFAULT_STRATEGY}) was not among the strategies."
-    reached = (
-        f"reaches random search's median final hypervolume with {_share(mine.epochs.median)} of its epochs in the "
-        "median"
-        if math.isfinite(mine.epochs.median)
-        else "does not reach random search's median final hypervolume in half of the repetitions"
-    )
-    aim = f"at most {100 * GOAL_SHARE:.0f} %, and never lower"
-    met = mine.epochs.median <= GOAL_SHARE and mine.below == 0
+    lead = weakest.lead
+    if lead.low > 0:
+        sure = "it leads in every case"
+    elif lead.high < 0:
+        sure = "there it falls behind"
+    else:
+        sure = "there it does not lead by more than chance"
     return (
-        f"The default, {DEFAULT_STRATEGY}, {reached}, and ends below it in {_share(mine.below)} of the repetitions "
-        f"(the aim: {aim}: {'met' if met else 'not met'})."
+        f"The default, {DEFAULT_STRATEGY}, ends {_points(lead)} percent points of the front's hypervolume above "
+        f"{REFERENCE} in the weakest case ({CORNER_WORDS[weakest.corner]}; {START_WORDS[weakest.start]}): {sure}."
     )
 
 
 def markdown(found: StrategyComparison, environment: Mapping[str, Any]) -> str:
     """The page."""
-    conditions, table = found.conditions, found.conditions.table
-    judge = Judge(table)
-    racing = conditions.racing
+    shown = [case for case in found.cases if case.start == "same"] or list(found.cases)
     parts = [
         "# Search strategies, replayed",
         verdict(found),
-        "![Hypervolume against epochs for every strategy](curves.svg)",
-        "| Strategy | Final hypervolume, % | Epochs to random's, % of its | The same for good | Time to it | "
-        "End lower than random's median | End lower than random beside | Trainings begun / ended | "
-        "Hypervolume as seen, % |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
-        + "\n".join(_row(item) for item in found.standings),
-        "Median (quartiles) over the repetitions; ∞: not reached within the budget. *For good*: from when on it stays "
-        "there. *Time*: on the virtual workers' clock, as a share of random search's. *Random beside*: random search "
-        "in the same repetition, which meets the same trainings.",
+        "\n".join(
+            f"![Hypervolume against epochs for every strategy, {CORNER_WORDS[case.corner]}]({_picture_name(case)})"
+            for case in shown
+        ),
+        *(part for case in found.cases for part in _case_parts(case)),
+        f"Every figure with the interval that holds {100 * CONFIDENCE:.0f} % of {DRAWS:,} bootstrap draws; ∞: not "
+        f"reached within the budget. *Final*: median hypervolume when the budget is spent. *Epochs to goal*: until the "
+        f"strategy first reaches the median final hypervolume of `{REFERENCE}`, as a share of the budget. *For good*: "
+        f"from when on it stays there. *Time*: the same on the virtual workers' clock, as a share of the whole time of "
+        f"`{REFERENCE}`. *Lower*: share of the repetitions that end below `{REFERENCE}` in the same repetition, which "
+        "meets the same trainings. *Lead* and *to the default*: mean difference of the final hypervolume in the same "
+        f"repetition to `{REFERENCE}` and to `{DEFAULT_STRATEGY}`, in percent points.",
+        *_played(found),
         "## How it is judged",
-        f"The hypervolume is the area that a front dominates, with log10 of the parameters across and the validation "
-        f"error up, to the corner of the space's largest network ({judge.reference.cost:,} parameters) and "
-        f"of guessing ({judge.reference.error_pct:g} %). It is given as a share of the area of the table's own front "
-        f"({text.count(len(judge.front), 'network')} by mean error over all seeds).",
-        "A strategy names its front by what it saw, one training of each network, and is judged by the mean errors "
-        "over all tabulated seeds of the networks on it. A lucky seed wins nothing, and loses where it crowds "
-        "out a better network. The last column instead believes what was seen; it favours whoever trains many noisy "
-        "networks, which is why it is not the headline. Because one training is a noisy measurement, the whole table "
-        "seen once is itself worth less than 100 %.",
+        *_judging(found),
         "## What was replayed",
-        f"- **Table:** {table.name}: {text.count(len(table.members), 'network')} of the space {table.space.name}, "
-        f"{table.seeds} trainings of {table.epochs} epochs each, from the run's ledger",
-        f"- **Budget:** {conditions.budget_epochs:,} epochs a strategy "
-        f"({conditions.budget_epochs / table.epochs:g} full trainings), "
-        f"{text.count(found.repetitions, 'repetition')}",
-        f"- **Workers:** {conditions.slots}, in virtual time: an epoch takes its network's measured median time",
-        f"- **Racing:** pause after {text.listing([str(r) for r in racing.rungs])} epochs, the best "
-        f"{100 * racing.keep:.0f} % of each of {racing.bands} size bands continue, by {racing.rank}",
-        "- **Chance:** a repetition's number decides which of its tabulated trainings a network shows first, the same "
-        "for all strategies, and the seeds of the samplers",
-        "- **Ours:** `random` to `frontier` run the code of `rksearch run` (run state, agenda, race, sampler) over a "
-        "ledger in memory and a virtual clock",
-        "- **An ordinary study:** `frontier-optuna` is the default sampler in a plain Optuna study: `ask`, a whole "
-        "training, `tell` with final values",
-        "- **Stock Ray:** `OptunaSearch` (default sampler, one categorical choice per decision) and `ASHAScheduler` "
-        "(defaults; `max_t` the epochs of a training), called as Tune's controller calls them. Where stock use leaves "
-        "a choice the kinder one is taken: a configuration that names no network costs nothing, one proposed again is "
-        "trained with another seed, and only trainings that ran to the end count, although Tune lists stopped ones "
-        "beside them",
+        *_replayed(found),
         "## Strategies",
         "\n".join(
-            f"- `{item.strategy}`: {strategies()[item.strategy].text}"
-            + ("; the default" if item.strategy == DEFAULT_STRATEGY else "")
-            for item in found.standings
+            f"- `{name}`: {strategies()[name].text}" + ("; the default" if name == DEFAULT_STRATEGY else "")
+            for name in dict.fromkeys(item.strategy for case in found.cases for item in case.standings)
         ),
         "## Again",
         f"```sh\n{' '.join(environment['command'])}\n```",
         _measured_with(environment),
     ]
     return "\n\n".join(_joined(parts)) + "\n"
+
+
+def _case_parts(case: Case) -> list[str]:
+    head = (
+        "| Strategy | Final, % | Epochs to goal, % | For good, % | Time, % | Lower, % | Lead, points | "
+        "To the default, points | As seen, % | Begun / ended |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+    )
+    return [
+        f"## {CORNER_WORDS[case.corner].capitalize()}; {START_WORDS[case.start]}",
+        head + "\n".join(_row(item) for item in case.standings),
+    ]
+
+
+def _played(found: StrategyComparison) -> list[str]:
+    """How many repetitions each strategy played, where not all played as many."""
+    played = {item.strategy: item.repetitions for case in found.cases for item in case.standings}
+    fewer = [f"`{name}` {count}" for name, count in played.items() if count < found.repetitions]
+    if not fewer:
+        return [f"Every strategy played {text.count(found.repetitions, 'repetition')}."]
+    return [
+        f"Every strategy played {text.count(found.repetitions, 'repetition')}, but for {text.listing(fewer)}: those "
+        f"whose proposals take seconds play the first {SLOW_REPETITIONS} at most. Each is compared with the others in "
+        "the repetitions that both played, the goal included."
+    ]
+
+
+def _judging(found: StrategyComparison) -> list[str]:
+    table, judge = found.conditions.table, found.judge
+    space, tight = judge.corners["space"], judge.corners["tight"]
+    parts = [
+        f"The hypervolume is the area that a front dominates, with log10 of the parameters across and the validation "
+        f"error up, to a corner at the space's largest network ({space.cost:,} parameters). The space's corner is "
+        f"guessing ({space.error_pct:g} %), so that the smallest network alone is worth much of it; the tight one is "
+        f"the {100 * TIGHT_QUANTILE:.0f} % quantile of the errors ({tight.error_pct:.2f} %). It is given as a share of "
+        f"the area of the table's own front ({text.count(len(judge.front), 'network')}, baselines included).",
+    ]
+    if table.judging_seeds > 1:
+        parts.append(
+            f"A strategy names its front by what it saw and is judged by what it cannot have seen: of the "
+            f"{table.handed_out + table.judging_seeds} trainings of each network the first {table.handed_out} are "
+            f"handed out, each once, and the mean error of the other {table.judging_seeds} judges. Intervals resample "
+            f"the repetitions and, with {DRAWS_OF_SEEDS} draws, the judging trainings of each network."
+        )
+    elif table.baselines or not hasattr(table.members, "points"):
+        parts.append(
+            f"A strategy names its front by what it saw and is judged by what it cannot have seen: of the "
+            f"{table.handed_out + 1} trainings of each network the first {table.handed_out} are handed out and the "
+            "last judges. Intervals resample the repetitions alone, since one judging training shows no spread."
+        )
+    else:
+        parts.append(
+            f"A strategy names its front by what it saw, and is judged by the latent errors of the networks on it, "
+            f"which no training shows. {text.count(table.handed_out, 'training')} of each network are handed out, each "
+            "once. Intervals resample the repetitions."
+        )
+    parts.append(
+        "A lucky seed wins nothing, and loses where it crowds out a better network. *As seen* instead believes what "
+        "was seen; it favours whoever trains many noisy networks, which is why it is not the headline."
+    )
+    return parts
+
+
+def _replayed(found: StrategyComparison) -> list[str]:
+    conditions, table = found.conditions, found.conditions.table
+    racing = conditions.racing
+    known = (
+        f"; {text.listing(list(table.baselines))} known from the start where the start is the same"
+        if table.baselines
+        else ""
+    )
+    return [
+        f"- **Table:** {table.name}: {text.count(len(table.members), 'network')} of the space {table.space.name}, "
+        f"trainings of {table.epochs} epochs{known}",
+        f"- **Budget:** {conditions.budget_epochs:,} epochs a strategy "
+        f"({conditions.budget_epochs / table.epochs:g} full trainings)",
+        f"- **Workers:** {conditions.slots}, in virtual time: an epoch takes its network's measured median time",
+        f"- **Racing:** pause after {text.listing([str(r) for r in racing.rungs])} epochs, the best "
+        f"{100 * racing.keep:.0f} % of each of {racing.bands} size bands continue, by {racing.rank}",
+        "- **Chance:** a repetition's number decides which of the trainings that are handed out a network shows first, "
+        "the same for all strategies, and the seeds of the samplers. A training that is not in the table is refused",
+        "- **Ours:** strategies named after a sampler run the code of `rksearch run` (run state, agenda, race, "
+        "sampler) over a ledger in memory and a virtual clock",
+        "- **An ordinary study:** `frontier-optuna` is the default sampler in a plain Optuna study: `ask`, a whole "
+        "training, `tell` with final values",
+        "- **Stock Ray:** `OptunaSearch` (default sampler, one categorical choice per decision) and `ASHAScheduler` "
+        "(defaults; `max_t` the epochs of a training), called as Tune's controller calls them. Where stock use leaves "
+        "a choice the kinder one is taken: a configuration that names no network costs nothing, one proposed again is "
+        "trained with another seed as long as the table has one, and only trainings that ran to the end count, "
+        "although Tune lists stopped ones beside them",
+    ]
 
 
 def _joined(parts: Sequence[str]) -> list[str]:
@@ -164,25 +254,26 @@ def _joined(parts: Sequence[str]) -> list[str]:
 
 def _measured_with(environment: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {environment[name]}" for name in ("rksearch", "python", "ray", "optuna", "numpy"))
-    commit = environment.get("commit") or "none (an installed package)"
-    dirty = ", with uncommitted changes" if environment.get("dirty") else ""
+    commits = environment.get("played_with") or ["none (an installed package)"]
     return (
-        f"Commit {commit}{dirty}; {versions}; {environment['os']}, {environment['cpu']}, "
+        f"Replays played with commit {text.listing(commits)}; {versions}; {environment['os']}, {environment['cpu']}, "
         f"{environment['cpu_count']} cores. Hypervolumes and epochs do not depend on the machine."
     )
 
 
 def _row(item: Standing) -> str:
+    reference, default = item.strategy == REFERENCE, item.strategy == DEFAULT_STRATEGY
     cells = [
         f"`{item.strategy}`",
         _percent(item.final),
         _percent(item.epochs, 0),
         _percent(item.settled, 0),
         _percent(item.time, 0),
-        _share(item.below),
-        _share(item.below_rival) if item.strategy != REFERENCE else text.MISSING,
-        f"{item.started:.0f} / {item.complete:.0f}",
+        text.MISSING if reference else _percent(item.below_reference, 0),
+        text.MISSING if reference else _points(item.lead),
+        text.MISSING if default or item.to_default is None else _points(item.to_default),
         _percent(item.seen),
+        f"{item.started:.0f} / {item.complete:.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -190,65 +281,75 @@ def _row(item: Standing) -> str:
 def _cells(item: Standing) -> tuple[str, ...]:
     return (
         item.strategy,
+        str(item.repetitions),
         _percent(item.final),
         _percent(item.epochs, 0),
-        _share(item.below),
-        _share(item.below_rival),
-        f"{item.started:.0f} / {item.complete:.0f}",
+        _points(item.lead),
     )
 
 
-def _percent(values: Quartiles, digits: int = 2) -> str:
-    low, median, high = (
-        "∞" if math.isinf(v) else f"{100 * v:.{digits}f}" for v in (values.low, values.median, values.high)
+def _percent(figure: Figure, digits: int = 2) -> str:
+    value, low, high = (
+        "∞" if math.isinf(v) else f"{100 * v:.{digits}f}" for v in (figure.value, figure.low, figure.high)
     )
-    return f"{median} ({low}–{high})"
+    return f"{value} ({low}–{high})"
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.0f} %"
+def _points(figure: Figure) -> str:
+    """A difference of shares in percent points, with its sign."""
+    value, low, high = (f"{100 * v:+.2f}".replace("-", "−") for v in (figure.value, figure.low, figure.high))
+    return f"{value} ({low} to {high})"
 
 
-def _picture(found: StrategyComparison) -> str:
-    conditions = found.conditions
-    labels = {item.strategy: item.strategy for item in found.standings if "+" not in item.strategy}
+def _picture_name(case: Case) -> str:
+    return f"curves_{case.start}_{case.corner}.svg"
+
+
+def _picture(found: StrategyComparison, case: Case) -> str:
     return curves_svg(
-        found.curves,
+        case.curves,
         title="How much of the front is still missing, against epochs spent",
-        lead=f"{conditions.table.name}: median and quartiles of {found.repetitions} repetitions; share of the "
-        "hypervolume of the table's own front",
-        goal=found.goal,
-        labels=labels,
+        lead=f"{found.conditions.table.name}, {CORNER_WORDS[case.corner]}: median and quartiles of the repetitions",
+        goal=case.goal,
+        reference=REFERENCE,
+        early=EARLY,
     )
+
+
+def _standings_csv(found: StrategyComparison) -> str:
+    names = ("final", "seen", "epochs", "settled", "time", "below", "below_reference", "lead", "to_default")
+    head = ["start", "corner", "strategy", "repetitions"]
+    rows: list[list[Any]] = [
+        [*head, *(f"{name}{end}" for name in names for end in ("", "_low", "_high")), "started", "complete"]
+    ]
+    for case in found.cases:
+        for item in case.standings:
+            figures = [getattr(item, name) for name in names]
+            cells = [c for own in figures for c in ((own.value, own.low, own.high) if own else ("", "", ""))]
+            written = [f"{c:.6f}" if isinstance(c, float) else c for c in cells]
+            ends = [f"{item.started:.2f}", f"{item.complete:.2f}"]
+            rows.append([case.start, case.corner, item.strategy, item.repetitions, *written, *ends])
+    return _csv(rows)
 
 
 def _curves_csv(found: StrategyComparison) -> str:
-    rows: list[list[Any]] = [["strategy", "epochs", "low_quartile", "median", "high_quartile"]]
-    for item in found.curves:
-        for epochs, value in zip(item.epochs, item.values, strict=True):
-            rows.append([item.strategy, f"{epochs:g}", *(f"{v:.6f}" for v in (value.low, value.median, value.high))])
+    rows: list[list[Any]] = [["start", "corner", "strategy", "epochs", "low_quartile", "median", "high_quartile"]]
+    for case in found.cases:
+        for item in case.curves:
+            for epochs, value in zip(item.epochs, item.values, strict=True):
+                ends = (f"{v:.5f}" for v in (value.low, value.median, value.high))
+                rows.append([case.start, case.corner, item.strategy, f"{epochs:g}", *ends])
     return _csv(rows)
 
 
 def _repetitions_csv(found: StrategyComparison) -> str:
-    head = [
-        "strategy",
-        "repetition",
-        "hypervolume",
-        "seen",
-        "epochs",
-        "time_s",
-        "epochs_to_goal",
-        "started",
-        "complete",
-    ]
-    rows: list[list[Any]] = [head]
-    for item in found.replays:
-        first, final = item.first(found.goal), item.final
-        values = [f"{final.honest:.6f}", f"{final.optimistic:.6f}", item.epochs, f"{item.time_s:.3f}"]
-        rows.append(
-            [item.strategy, item.repetition, *values, first.epochs if first else "", item.started, item.complete]
-        )
+    names = [f"{kind}_{corner}" for kind in ("hypervolume", "seen") for corner in CORNERS]
+    rows: list[list[Any]] = [["strategy", "start", "repetition", *names, "epochs", "time_s", "started", "complete"]]
+    for item in found.judged:
+        own = item.replay
+        values = [f"{v:.6f}" for v in (*item.honest[:, -1, 0], *item.seen[:, -1])]
+        ends = [own.epochs, f"{own.time_s:.3f}", own.started, len(own.finished)]
+        rows.append([own.strategy, own.start, own.repetition, *values, *ends])
     return _csv(rows)
 
 
@@ -259,6 +360,7 @@ def _csv(rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _finite(value: Any) -> Any:
+    """The value with null for infinities."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,7 +6,7 @@ An SVG with a background of its own, in the colours of `rksearch.report.svg`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from rksearch.bench.replay.standings import Curve
@@ -35,14 +35,17 @@ text{fill:#a3adbb}.title,.panel{fill:#eef1f6}.plain{stroke:#7ba5ff}.early{stroke
 """.replace("\n", "")
 
 
-def curves_svg(curves: Sequence[Curve], *, title: str, lead: str, goal: float, labels: Mapping[str, str]) -> str:
+def curves_svg(
+    curves: Sequence[Curve], *, title: str, lead: str, goal: float, reference: str, early: tuple[str, ...]
+) -> str:
     """The picture.
 
     Args:
         curves: of all strategies; those of one name up to a `+` share a panel.
         title, lead: heading, and a sentence below it.
-        goal: random search's median final hypervolume.
-        labels: panel titles by the name up to the `+`.
+        goal: median final hypervolume of the reference.
+        reference: strategy that every panel shows.
+        early: ends of the names of strategies that stop trainings early.
     """
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
@@ -51,7 +54,7 @@ def curves_svg(curves: Sequence[Curve], *, title: str, lead: str, goal: float, l
     columns = min(COLUMNS, len(groups))
     width = max(2 * MARGIN + columns * PANEL_WIDTH, 640)
     height = HEAD + rows * PANEL_HEIGHT + FOOT
-    random = next((c for c in curves if c.strategy == "random"), None)
+    known = next((c for c in curves if c.strategy == reference), None)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'role="img" aria-labelledby="t">',
@@ -60,13 +63,13 @@ def curves_svg(curves: Sequence[Curve], *, title: str, lead: str, goal: float, l
         f'<rect class="card" x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="10"/>',
         f'<text class="title" x="24" y="32">{escape(title)}</text>',
         f'<text class="lead" x="24" y="53">{escape(lead)}</text>',
-        *_legend(),
+        *_legend(reference),
     ]
     for i, (name, group) in enumerate(groups.items()):
         x = MARGIN + (i % COLUMNS) * PANEL_WIDTH
         y = HEAD + (i // COLUMNS) * PANEL_HEIGHT
         lines.append(f'<g transform="translate({x} {y})">')
-        lines += _Panel(group[0].epochs[-1]).draw(labels.get(name, name), group, random, goal)
+        lines += _Panel(group[0].epochs[-1], early).draw(name, group, known, goal)
         lines.append("</g>")
     return "\n".join([*lines, "</svg>", ""])
 
@@ -74,17 +77,20 @@ def curves_svg(curves: Sequence[Curve], *, title: str, lead: str, goal: float, l
 class _Panel:
     """Maps epochs and missing area to one panel."""
 
-    def __init__(self, budget: float) -> None:
+    def __init__(self, budget: float, early: tuple[str, ...]) -> None:
         self._budget = budget
+        self._early = early
 
-    def draw(self, title: str, group: Sequence[Curve], random: Curve | None, goal: float) -> list[str]:
-        """Frame, random search for comparison, and the group's curves with their quartiles."""
+    def draw(self, title: str, group: Sequence[Curve], reference: Curve | None, goal: float) -> list[str]:
+        """Frame, the reference for comparison, and the group's curves with their quartiles."""
         lines = [*self._frame(), f'<text class="panel" x="{LEFT}" y="{TOP - 12}">{escape(title)}</text>']
         y = self._y(goal)
         lines.append(f'<line class="goal" x1="{LEFT}" x2="{PANEL_WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        drawn = [(c, "early" if "+" in c.strategy else "random" if c.strategy == "random" else "plain") for c in group]
-        if random is not None and all(c is not random for c in group):
-            lines.append(self._line(random, "random"))
+        drawn = [
+            (c, "random" if c is reference else "early" if c.strategy.endswith(self._early) else "plain") for c in group
+        ]
+        if reference is not None and all(c is not reference for c in group):
+            lines.append(self._line(reference, "random"))
         lines += [self._band(c, css) for c, css in drawn]
         lines += [self._line(c, css) for c, css in drawn]
         return lines
@@ -133,12 +139,12 @@ def _steps(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in kept)
 
 
-def _legend() -> list[str]:
+def _legend(reference: str) -> list[str]:
     entries = [
         ("early", "with early stopping"),
         ("plain", "every training to its end"),
-        ("random", "random search"),
-        ("goal", "where random search ends"),
+        ("random", reference),
+        ("goal", f"where {reference} ends"),
     ]
     lines, x = [], 26.0
     for css, words in entries:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from rksearch.bench.replay.judging import Judge, Replay, judged
+from rksearch.bench.replay.judging import Replay, Start, replay_of
 from rksearch.bench.replay.simulation import VirtualClock, play
 from rksearch.bench.replay.strategies import Setup, strategies
 from rksearch.bench.replay.table import Table
@@ -17,8 +17,11 @@ from rksearch.results.plan import RacingRule
 from rksearch.search.planning import racing_rule
 from rksearch.space import RacingPlan
 
-CHUNK = 5
-"""Repetitions that a process plays before it reports: the table travels with each request."""
+MOST_TRAININGS = 80
+"""Limit of the default budget, in full trainings: a quarter of a large table is more than a search would spend."""
+
+SLOW_REPETITIONS = 20
+"""Number of repetitions, the first ones, that strategies play whose proposals take seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +47,12 @@ def conditions_of(table: Table, *, slots: int, trainings: int | None = None) -> 
     Args:
         table: what is searched.
         slots: virtual workers.
-        trainings: the budget, in full trainings; None for a quarter of the members.
+        trainings: the budget, in full trainings; None for a quarter of the members, and at most `MOST_TRAININGS`.
 
     Raises:
         RunError: the trainings are too short for racing.
     """
-    budget = trainings if trainings is not None else max(1, len(table.members) // 4)
+    budget = trainings if trainings is not None else max(1, min(len(table.members) // 4, MOST_TRAININGS))
     plan = table.space.definition.search.racing or RacingPlan()
     racing = racing_rule(plan, table.epochs)
     if racing is None:
@@ -65,67 +68,67 @@ def conditions_of(table: Table, *, slots: int, trainings: int | None = None) -> 
     )
 
 
-def replay(conditions: Conditions, strategy: str, repetition: int) -> Replay:
+@dataclass(frozen=True, slots=True, order=True)
+class Turn:
+    """One strategy in one repetition, to be played.
+
+    Attributes:
+        repetition: number of the repetition.
+        strategy: its name.
+        start: see `rksearch.bench.replay.judging.Start`.
+    """
+
+    repetition: int
+    strategy: str
+    start: Start
+
+
+def turns_of(names: Sequence[str], starts: Sequence[Start], *, repetitions: int) -> list[Turn]:
+    """Every strategy in every repetition, repetition by repetition; slow strategies play the first ones only."""
+    known = strategies()
+    return [
+        Turn(repetition, name, start)
+        for repetition in range(repetitions)
+        for start in starts
+        for name in names
+        if start in known[name].starts and not (known[name].slow and repetition >= SLOW_REPETITIONS)
+    ]
+
+
+def replay(conditions: Conditions, turn: Turn) -> Replay:
     """One strategy in one repetition; the same arguments give the same result."""
     table, clock = conditions.table, VirtualClock()
     setup = Setup(
         table=table,
-        repetition=repetition,
+        repetition=turn.repetition,
+        start=turn.start,
         budget_epochs=conditions.budget_epochs,
         racing=conditions.racing,
         clock=clock,
     )
-    player = strategies()[strategy].player(setup)
+    player = strategies()[turn.strategy].player(setup)
     played = play(player, table, slots=conditions.slots, budget_epochs=conditions.budget_epochs, clock=clock)
-    return judged(strategy, repetition, played, Judge(table))
+    return replay_of(turn.strategy, turn.start, turn.repetition, played)
 
 
-def replay_all(
-    conditions: Conditions,
-    strategies: Sequence[str],
-    *,
-    repetitions: int,
-    jobs: int,
-    on_done: Callable[[Replay], None] = lambda _: None,
-) -> list[Replay]:
-    """Every strategy in every repetition, in this order.
+def replay_all(conditions: Conditions, turns: Sequence[Turn], *, jobs: int) -> Iterator[Replay]:
+    """The replays of all turns, each as it ends.
 
     Args:
         conditions: what they have in common.
-        strategies: names.
-        repetitions: how many, numbered from 0.
+        turns: what is played.
         jobs: processes.
-        on_done: called with each as it ends.
     """
-    chunks = [
-        (strategy, tuple(range(first, min(first + CHUNK, repetitions))))
-        for first in range(0, repetitions, CHUNK)
-        for strategy in strategies
-    ]
-    found: dict[tuple[str, int], Replay] = {}
-    for done in _played(conditions, chunks, jobs):
-        found[done.strategy, done.repetition] = done
-        on_done(done)
-    return [found[strategy, repetition] for strategy in strategies for repetition in range(repetitions)]
-
-
-def _played(conditions: Conditions, chunks: Sequence[tuple[str, tuple[int, ...]]], jobs: int) -> Iterator[Replay]:
-    if jobs == 1:
-        for strategy, repetitions in chunks:
-            for repetition in repetitions:
-                yield replay(conditions, strategy, repetition)
+    if jobs == 1 or len(turns) < 2:
+        for turn in turns:
+            yield replay(conditions, turn)
         return
     # Read by the processes when they begin: each has one core, and threads beyond it only get in the way.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
     try:
-        waiting = [pool.submit(_replay_chunk, conditions, *chunk) for chunk in chunks]
-        for future in as_completed(waiting):
-            yield from future.result()
+        for future in as_completed([pool.submit(replay, conditions, turn) for turn in turns]):
+            yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _replay_chunk(conditions: Conditions, strategy: str, repetitions: tuple[int, ...]) -> list[Replay]:
-    return [replay(conditions, strategy, repetition) for repetition in repetitions]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rksearch.bench.replay.simulation import Work
-from rksearch.bench.replay.table import Table
+from rksearch.bench.replay.table import NoFurtherTraining, Table
 from rksearch.results.codec import to_plain
 from rksearch.results.records import Epoch, TrialResult
 from rksearch.search.run_state import RunState
@@ -28,14 +28,21 @@ class SearchPlayer:
         self._tasks: dict[str, Task] = {}
 
     def next(self) -> Work | None:
-        """The run's next task as work."""
-        task = self._state.next()
-        if task is None:
-            return None
+        """The run's next task as work; a replicate that the table does not hand out has failed at once."""
+        while (task := self._state.next()) is not None:
+            self._state.on_start(task)
+            arch, replicate = task.trial.arch, task.trial.replicate
+            try:
+                training = self._table.training(arch, repetition=self._repetition, replicate=replicate)
+            except NoFurtherTraining as error:
+                self._state.on_end(task, {"message": str(error)})
+                continue
+            return self._work(task, training)
+        return None
+
+    def _work(self, task: Task, training: TrialResult) -> Work:
         self._tasks[task.id] = task
-        self._state.on_start(task)
         paused = self._state.history.paused.get(task.trial.id)
-        training = self._table.training(task.trial.arch, repetition=self._repetition, replicate=task.trial.replicate)
         done = len(paused[1].epochs) if paused else 0
         return Work(key=task.id, arch=task.trial.arch, training=training, first=done + 1, last=task.epochs)
 

@@ -1,4 +1,9 @@
-"""Statistics over the repetitions of a replay."""
+"""Statistics over the repetitions of a replay, with intervals.
+
+An interval holds the middle 95 % of bootstrap draws. A draw takes repetitions with replacement and, with them, one draw
+of the judging seeds, the same for all strategies, so that differences are paired in both. Strategies that play the
+first repetitions only are compared with the same repetitions of the others.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rksearch.bench.replay.judging import Moment, Replay
+import numpy as np
+import numpy.typing as npt
+
+from rksearch.bench.replay.judging import CORNERS, CornerName, Floats, Judged
 
 GRID = 200
 """Steps of the curves from nothing to the whole budget."""
+
+DRAWS = 1000
+"""Number of bootstrap draws."""
+
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,31 +34,48 @@ class Quartiles:
     high: float
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number over the repetitions, and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A strategy over all repetitions.
+    """A strategy over all repetitions that it played.
 
     Attributes:
         strategy: its name.
-        final: honest hypervolume when the budget is spent.
-        seen: optimistic hypervolume then.
-        epochs: epochs until the honest hypervolume first reaches the target, as a share of the budget; infinite in
-            repetitions that never do.
+        repetitions: how many it played.
+        final: median honest hypervolume when the budget is spent.
+        seen: the same by what the strategy saw.
+        epochs: median epochs until the honest hypervolume first reaches the target, which is the reference's median
+            final one, as a share of the budget; infinite in repetitions that never do.
         settled: the same until it reaches the target for good.
-        time: the same as `epochs` in virtual time, as a share of the time that random search took.
+        time: the same as `epochs` in virtual time, as a share of the reference's median time in all.
         below: share of the repetitions that end lower than the target.
-        below_rival: share of the repetitions that end lower than random search does in the same repetition.
+        below_reference: share of the repetitions that end lower than the reference does in the same repetition.
+        lead: mean difference of the final honest hypervolume to the reference's in the same repetition.
+        to_default: the same to the default strategy's; None where that did not play.
+        spread: quartiles of the final honest hypervolume over the repetitions.
         started, complete: trainings, mean.
     """
 
     strategy: str
-    final: Quartiles
-    seen: Quartiles
-    epochs: Quartiles
-    settled: Quartiles
-    time: Quartiles
-    below: float
-    below_rival: float
+    repetitions: int
+    final: Figure
+    seen: Figure
+    epochs: Figure
+    settled: Figure
+    time: Figure
+    below: Figure
+    below_reference: Figure
+    lead: Figure
+    to_default: Figure | None
+    spread: Quartiles
     started: float
     complete: float
 
@@ -72,53 +102,142 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     return below if below == above else below + (place - math.floor(place)) * (above - below)
 
 
-def standing(replays: Sequence[Replay], rivals: Sequence[Replay], *, budget_epochs: int) -> Standing:
-    """A strategy beside random search.
+class _Runs:
+    """All repetitions of a strategy as arrays; shorter ones stay at their last standing.
+
+    Attributes:
+        repetitions: numbers, rising.
+        epochs, time_s: (repetitions, moments); infinite after the last moment.
+        honest: (repetitions, moments, draws of the judging seeds).
+        seen: (repetitions,), final.
+        whole_s: (repetitions,), virtual time in all.
+    """
+
+    def __init__(self, judged: Sequence[Judged], corner: int) -> None:
+        ordered = sorted(judged, key=lambda own: own.replay.repetition)
+        most = max(len(own.epochs) for own in ordered)
+        self.repetitions = [own.replay.repetition for own in ordered]
+        self.epochs = np.stack([_padded(own.epochs, most, np.inf) for own in ordered])
+        self.time_s = np.stack([_padded(own.time_s, most, np.inf) for own in ordered])
+        self.honest = np.stack(
+            [np.pad(own.honest[corner], ((0, most - len(own.epochs)), (0, 0)), mode="edge") for own in ordered]
+        )
+        self.seen = np.array([own.seen[corner, -1] for own in ordered])
+        self.whole_s = np.array([own.replay.time_s for own in ordered])
+        self.started = float(np.mean([own.replay.started for own in ordered]))
+        self.complete = float(np.mean([len(own.replay.finished) for own in ordered]))
+
+    def rows(self, repetitions: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Places of some repetitions."""
+        places = {repetition: i for i, repetition in enumerate(self.repetitions)}
+        return np.array([places[repetition] for repetition in repetitions])
+
+    def finals(self, rows: npt.NDArray[np.int64], draw: int) -> Floats:
+        """Final honest hypervolumes."""
+        return np.asarray(self.honest[rows, -1, draw])
+
+
+def _padded(values: Floats, length: int, end: float) -> Floats:
+    return np.concatenate([values, np.full(length - len(values), end)])
+
+
+FIGURES = ("final", "seen", "epochs", "settled", "time", "below", "below_reference", "lead", "to_default")
+
+
+def standings(
+    judged: Mapping[str, Sequence[Judged]], corner: CornerName, *, budget_epochs: int, reference: str, default: str
+) -> list[Standing]:
+    """All strategies beside the reference.
 
     Args:
-        replays: of the strategy, by repetition.
-        rivals: of random search, in the same repetitions; their median final hypervolume is the target.
+        judged: by strategy, the reference's among them; each has played the first repetitions.
+        corner: where the hypervolume ends.
         budget_epochs: what each may spend.
+        reference: the strategy that all are compared with.
+        default: the strategy that all are compared with besides.
     """
-    goal = target(rivals)
-    rival_time_s = quartiles([rival.time_s for rival in rivals]).median
-    first = [replay.first(goal) for replay in replays]
-    settled = [replay.settled(goal) for replay in replays]
-    by_repetition = {rival.repetition: rival.final.honest for rival in rivals}
-    count = len(replays)
+    place = CORNERS.index(corner)
+    runs = {name: _Runs(group, place) for name, group in judged.items()}
+    return [_standing(name, own, runs[reference], runs.get(default), budget_epochs) for name, own in runs.items()]
+
+
+def _standing(name: str, own: _Runs, reference: _Runs, default: _Runs | None, budget_epochs: int) -> Standing:
+    """One strategy over the repetitions that it, the reference and the default have played."""
+    others = [reference] if default is None else [reference, default]
+    common = [r for r in own.repetitions if all(r in other.repetitions for other in others)]
+    count = len(common)
+    places = [runs.rows(common) for runs in (own, *others)]
+    value = _figures(own, others, places, 0, budget_epochs)
+    # The same draws for all strategies of as many repetitions.
+    rng = np.random.default_rng(0)
+    draws = own.honest.shape[2]
+    drawn = np.empty((DRAWS, len(FIGURES)))
+    for i in range(DRAWS):
+        draw = int(rng.integers(1, draws)) if draws > 1 else 0
+        chosen = rng.integers(count, size=count)
+        drawn[i] = _figures(own, others, [rows[chosen] for rows in places], draw, budget_epochs)
+    tail = (1 - CONFIDENCE) / 2
+    # Without interpolation: some ends are infinite.
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0, method="inverted_cdf")
+    figures = {
+        key: Figure(float(v), float(a), float(b)) for key, v, a, b in zip(FIGURES, value, low, high, strict=True)
+    }
+    if default is None:
+        figures.pop("to_default")
     return Standing(
-        strategy=replays[0].strategy,
-        final=quartiles([replay.final.honest for replay in replays]),
-        seen=quartiles([replay.final.optimistic for replay in replays]),
-        epochs=quartiles([_epochs(moment) / budget_epochs for moment in first]),
-        settled=quartiles([_epochs(moment) / budget_epochs for moment in settled]),
-        time=quartiles([(moment.time_s if moment else math.inf) / rival_time_s for moment in first]),
-        below=sum(replay.final.honest < goal for replay in replays) / count,
-        below_rival=sum(replay.final.honest < by_repetition[replay.repetition] for replay in replays) / count,
-        started=sum(replay.started for replay in replays) / count,
-        complete=sum(replay.complete for replay in replays) / count,
+        strategy=name,
+        repetitions=len(own.repetitions),
+        spread=quartiles(own.finals(places[0], 0).tolist()),
+        started=own.started,
+        complete=own.complete,
+        to_default=figures.pop("to_default", None),
+        **figures,
     )
 
 
-def target(rivals: Sequence[Replay]) -> float:
-    """Random search's median final honest hypervolume."""
-    return quartiles([rival.final.honest for rival in rivals]).median
+def _figures(
+    own: _Runs, others: Sequence[_Runs], places: Sequence[npt.NDArray[np.int64]], draw: int, budget_epochs: int
+) -> Floats:
+    """The numbers of `FIGURES` for some repetitions, in their order."""
+    rows = places[0]
+    finals = own.finals(rows, draw)
+    rivals = [other.finals(other_rows, draw) for other, other_rows in zip(others, places[1:], strict=True)]
+    goal = float(np.median(rivals[0]))
+    reaches = own.honest[rows, :, draw] >= goal
+    at = np.arange(len(rows))
+    # The first moment from which on all are at the goal: one after the last that is below it.
+    lasting = reaches.shape[1] - np.argmin(reaches[:, ::-1], axis=1)
+    lasting = np.where(reaches.all(axis=1), 0, lasting)
+    first = np.argmax(reaches, axis=1)
+    ever, stays = reaches.any(axis=1), reaches[:, -1]
+    epochs, times = own.epochs[rows], own.time_s[rows]
+    whole = float(np.median(others[0].whole_s[places[1]]))
+    return np.array(
+        [
+            np.median(finals),
+            np.median(own.seen[rows]),
+            np.median(np.where(ever, epochs[at, first], np.inf)) / budget_epochs,
+            np.median(np.where(stays, epochs[at, np.minimum(lasting, reaches.shape[1] - 1)], np.inf)) / budget_epochs,
+            np.median(np.where(ever, times[at, first], np.inf)) / whole,
+            np.mean(finals < goal),
+            np.mean(finals < rivals[0]),
+            np.mean(finals - rivals[0]),
+            np.mean(finals - rivals[-1]),
+        ]
+    )
 
 
-def curve(replays: Sequence[Replay], *, budget_epochs: int) -> Curve:
+def target(rivals: Sequence[Judged], corner: CornerName) -> float:
+    """Median final honest hypervolume of the reference's replays."""
+    return quartiles([own.final(corner) for own in rivals]).median
+
+
+def curve(name: str, judged: Sequence[Judged], corner: CornerName, *, budget_epochs: int) -> Curve:
     """Growth of a strategy's hypervolume, over all repetitions."""
-    grid = [budget_epochs * i / GRID for i in range(GRID + 1)]
-    values = tuple(quartiles([replay.at(epochs) for replay in replays]) for epochs in grid)
-    return Curve(strategy=replays[0].strategy, epochs=tuple(grid), values=values)
-
-
-def by_strategy(replays: Sequence[Replay]) -> Mapping[str, list[Replay]]:
-    """Replays of each strategy by repetition, strategies in the order of their first appearance."""
-    groups: dict[str, list[Replay]] = {}
-    for replay in replays:
-        groups.setdefault(replay.strategy, []).append(replay)
-    return {name: sorted(group, key=lambda r: r.repetition) for name, group in groups.items()}
-
-
-def _epochs(moment: Moment | None) -> float:
-    return moment.epochs if moment else math.inf
+    runs = _Runs(judged, CORNERS.index(corner))
+    grid = np.linspace(0, budget_epochs, GRID + 1)
+    # The last moment that is not after each epoch; the first one is at nothing spent.
+    places = [np.searchsorted(own, grid, side="right") - 1 for own in runs.epochs]
+    values = np.stack([runs.honest[i, own, 0] for i, own in enumerate(places)])
+    found = np.quantile(values, [0.25, 0.5, 0.75], axis=0).T
+    return Curve(strategy=name, epochs=tuple(grid.tolist()), values=tuple(Quartiles(*row) for row in found.tolist()))

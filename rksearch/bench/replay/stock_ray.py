@@ -10,19 +10,22 @@ Where stock use leaves a choice, the kinder one is taken:
 
 - a configuration is asked for when a worker is free, where Tune asks for one ahead;
 - one that names no network of the space (over budget, say) is reported as an error and costs nothing;
-- a network proposed again is trained again, as Tune would, but with another seed;
+- a network proposed again is trained again, as Tune would, but with another seed; when the table has no further one to
+  hand out, the trial costs nothing and ends with what the network showed last, or with an error while it is still being
+  trained;
 - only trainings that ran to the last epoch count as results, although Tune lists those stopped by ASHA beside them;
 - `tell` receives the error of the last epoch that ran, which `OptunaSearch` passes on by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rksearch.arch import parse
 from rksearch.bench.replay.simulation import Work
-from rksearch.bench.replay.table import Table
+from rksearch.bench.replay.table import NoFurtherTraining, Table
 from rksearch.results.records import Epoch, TrialResult
 
 METRIC = "val_error_pct"
@@ -45,9 +48,19 @@ class StockRay:
         asha: whether `ASHAScheduler` stops trials by their error, with `max_t` the epochs of a full training and all
             other arguments as Ray has them (`grace_period` 1, `reduction_factor` 4, one bracket).
         trials: `num_samples`.
+        first: names of members that are tried before any proposal (`points_to_evaluate`).
     """
 
-    def __init__(self, table: Table, *, repetition: int, two_objectives: bool, asha: bool, trials: int) -> None:
+    def __init__(
+        self,
+        table: Table,
+        *,
+        repetition: int,
+        two_objectives: bool,
+        asha: bool,
+        trials: int,
+        first: Sequence[str] = (),
+    ) -> None:
         import optuna
         from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
         from ray.tune.search.optuna import OptunaSearch
@@ -60,7 +73,13 @@ class StockRay:
             for name, values in table.space.dimensions().items()
         }
         metric, mode = ([METRIC, "params"], ["min", "min"]) if two_objectives else (METRIC, "min")
-        self._searcher: Any = OptunaSearch(space, metric=metric, mode=mode, seed=repetition)
+        self._searcher: Any = OptunaSearch(
+            space,
+            metric=metric,
+            mode=mode,
+            seed=repetition,
+            points_to_evaluate=[table.space.choices(parse(arch)) for arch in first] or None,
+        )
         self._scheduler: Any = (
             ASHAScheduler(time_attr="training_iteration", metric=METRIC, mode="min", max_t=table.epochs)
             if asha
@@ -70,6 +89,7 @@ class StockRay:
         self._asked = 0
         self._seen: dict[str, int] = {}
         self._results: dict[str, dict[str, Any]] = {}
+        self._shown: dict[str, dict[str, Any]] = {}
         self._stopped: set[str] = set()
 
     def next(self) -> Work | None:
@@ -80,12 +100,11 @@ class StockRay:
             key = f"{self._asked:05d}"
             decisions = self._searcher.suggest(key)
             arch = self._arch(decisions)
-            if arch is None:
-                self._searcher.on_trial_complete(key, error=True)
+            training = self._training(arch) if arch is not None else None
+            if arch is None or training is None:
+                known = self._shown.get(arch) if arch is not None else None
+                self._searcher.on_trial_complete(key, result=known, error=known is None)
                 continue
-            replicate = self._seen.get(arch, 0)
-            self._seen[arch] = replicate + 1
-            training = self._table.training(arch, repetition=self._repetition, replicate=replicate)
             self._scheduler.on_trial_add(None, _Trial(key))
             return Work(key=key, arch=arch, training=training, first=1, last=self._table.epochs)
         return None
@@ -111,10 +130,21 @@ class StockRay:
             self._scheduler.on_trial_error(None, _Trial(work.key))
             self._searcher.on_trial_complete(work.key, error=True)
             return None
+        self._shown[work.arch] = result
         self._scheduler.on_trial_complete(None, _Trial(work.key), result)
         self._searcher.on_trial_complete(work.key, result=result)
         return work.training if result["training_iteration"] == self._table.epochs else None
 
+    def _training(self, arch: str) -> TrialResult | None:
+        """The next training of a network; None when the table has no further one to hand out."""
+        replicate = self._seen.get(arch, 0)
+        try:
+            training = self._table.training(arch, repetition=self._repetition, replicate=replicate)
+        except NoFurtherTraining:
+            return None
+        self._seen[arch] = replicate + 1
+        return training
+
     def _arch(self, decisions: Mapping[str, Any]) -> str | None:
         spec = self._table.space.from_choices(decisions)
-        return str(spec) if str(spec) in self._table.members else None
+        return str(spec) if spec in self._table.space else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
+from rksearch.bench.replay.judging import STARTS, Start
 from rksearch.bench.replay.ledger_in_memory import MemoryLedger
 from rksearch.bench.replay.ordinary_study import OrdinaryStudy
 from rksearch.bench.replay.search_player import SearchPlayer
@@ -30,6 +31,7 @@ class Setup:
     Attributes:
         table: the table that is searched.
         repetition: number of the repetition; seeds are functions of it.
+        start: whether the smallest member is trained first, or the strategy begins as it comes.
         budget_epochs: epochs that may be spent.
         racing: rule of the strategies with racing.
         clock: virtual time.
@@ -37,9 +39,20 @@ class Setup:
 
     table: Table
     repetition: int
+    start: Start
     budget_epochs: int
     racing: RacingRule
     clock: VirtualClock
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """Names of members to train before any that the strategy proposes."""
+        return (self.table.space.smallest.name,) if self.start == "same" else ()
+
+    @property
+    def trainings(self) -> int:
+        """Full trainings that the budget pays, the last of them perhaps in part."""
+        return min(len(self.table.members), math.ceil(self.budget_epochs / self.table.epochs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +63,24 @@ class Strategy:
         name: name in tables and on the command line; what follows a `+` says how trainings are stopped early.
         text: description in words.
         player: makes a player that has not begun.
+        slow: whether proposals take seconds, so that it plays the first repetitions only.
+        starts: the starts that it plays.
     """
 
     name: str
     text: str
     player: Callable[[Setup], Player]
+    slow: bool = False
+    starts: tuple[Start, ...] = STARTS
 
 
-REFERENCE = "random"
+RANDOM = "random"
+
+REFERENCE = "random+smallest"
 """The strategy that all are compared with."""
+
+EARLY = ("+racing", "+asha")
+"""Ends of the names of strategies that stop trainings early."""
 
 NOT_COMPARED = ("grid",)
 """Samplers that are no strategy: the order of the indices has no meaning."""
@@ -74,8 +96,8 @@ STOCK = {
 DEFAULT_STRATEGY = SearchPlan().sampler + ("+racing" if SearchPlan().racing else "")
 """The strategy of `rksearch run` unless a space says otherwise."""
 
-SLOW = ("gp", "gp+racing")
-"""Strategies that take minutes a replay, and are played only when asked for."""
+SLOW = ("gp",)
+"""Samplers whose proposals take seconds."""
 
 
 def _ours(sampler: str, *, race: bool) -> Callable[[Setup], Player]:
@@ -85,8 +107,15 @@ def _ours(sampler: str, *, race: bool) -> Callable[[Setup], Player]:
     return player
 
 
+def _random_smallest(setup: Setup) -> Player:
+    return search_player(replace(setup, start="same"), sampler=RANDOM, racing=None)
+
+
 def search_player(setup: Setup, *, sampler: str, racing: RacingRule | None) -> SearchPlayer:
-    """The run that `rksearch run` would make of the table's space, without baselines and further seeds."""
+    """The run that `rksearch run` would make of the table's space, without further seeds.
+
+    Baselines are known at the start rather than trained: none is a member, so that no sampler learns from them.
+    """
     table = setup.table
     trials = min(len(table.members), math.ceil(setup.budget_epochs / expected_epochs(racing, table.epochs)))
     plan = Plan(
@@ -102,14 +131,20 @@ def search_player(setup: Setup, *, sampler: str, racing: RacingRule | None) -> S
         sampler=sampler,
         sampler_seed=setup.repetition,
         racing=racing,
+        start=setup.first,
     )
     state = RunState(MemoryLedger(), search_agenda(table.space, plan), clock=setup.clock)
     return SearchPlayer(state, table, repetition=setup.repetition)
 
 
 def _ordinary(setup: Setup) -> Player:
-    trials = min(len(setup.table.members), math.ceil(setup.budget_epochs / setup.table.epochs))
-    return OrdinaryStudy(setup.table, repetition=setup.repetition, sampler="frontier", trials=trials)
+    return OrdinaryStudy(
+        setup.table,
+        repetition=setup.repetition,
+        sampler="frontier",
+        trials=setup.trainings,
+        first=setup.first,
+    )
 
 
 def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
@@ -121,6 +156,7 @@ def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
             two_objectives=two_objectives,
             asha=asha,
             trials=setup.budget_epochs,
+            first=setup.first,
         )
 
     return player
@@ -129,12 +165,19 @@ def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
 @cache
 def strategies() -> Mapping[str, Strategy]:
     """All strategies by name: those of registered samplers with and without racing, the ordinary study, and Ray's."""
-    found = []
-    names = [name for name in samplers.items() if name not in (REFERENCE, *NOT_COMPARED)]
-    for name in (REFERENCE, *names):
-        text = samplers.get(name).description
-        found.append(Strategy(name=name, text=text, player=_ours(name, race=False)))
-        found.append(Strategy(name=f"{name}+racing", text=f"{text}; racing", player=_ours(name, race=True)))
+    text = samplers.get(RANDOM).description
+    found = [
+        Strategy(name=REFERENCE, text=f"{text}; the smallest member first", player=_random_smallest),
+        # With the smallest member first it is the reference.
+        Strategy(name=RANDOM, text=text, player=_ours(RANDOM, race=False), starts=("own",)),
+        Strategy(name=f"{RANDOM}+racing", text=f"{text}; racing", player=_ours(RANDOM, race=True)),
+    ]
+    for name in samplers.items():
+        if name in (RANDOM, *NOT_COMPARED):
+            continue
+        text, slow = samplers.get(name).description, name in SLOW
+        found.append(Strategy(name=name, text=text, player=_ours(name, race=False), slow=slow))
+        found.append(Strategy(name=f"{name}+racing", text=f"{text}; racing", player=_ours(name, race=True), slow=slow))
     text = f"{samplers.get('frontier').description}; in an ordinary Optuna study, from final values alone"
     found.append(Strategy(name=ORDINARY, text=text, player=_ordinary))
     for name, text in STOCK.items():
@@ -146,15 +189,15 @@ def strategies() -> Mapping[str, Strategy]:
 
 
 def chosen_strategies(names: str | None) -> list[str]:
-    """The strategies of a comparison, random search first.
+    """The strategies of a comparison, the reference first.
 
     Args:
-        names: with commas between; None for all but the slow ones.
+        names: with commas between; None for all.
 
     Raises:
         RunError: there is no strategy of such a name.
     """
-    asked = [name.strip() for name in names.split(",")] if names else [n for n in strategies() if n not in SLOW]
+    asked = [name.strip() for name in names.split(",")] if names else list(strategies())
     for name in asked:
         if name not in strategies():
             raise RunError(

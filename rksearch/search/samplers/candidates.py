@@ -7,7 +7,7 @@ architectures is listed here too.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -23,6 +23,10 @@ from rksearch.space.counting import Chain, box_of, chains_of
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+
+
+CHUNK = 2**16
+"""Maximum number of combinations that are looked at in one piece when all members are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ class Listing(Protocol):
 
     def neighbours(self, rows: Rows) -> Rows:
         """Members that differ from any of the rows in one decision."""
+
+    def everything(self) -> Iterator[Rows]:
+        """The rows of all members, in chunks of at most `CHUNK`."""
 
 
 def listing(space: Space) -> Listing:
@@ -145,6 +152,15 @@ class _Chosen:
                     found.append(np.array([[other, *(table[d] for table, d in zip(tables, row[1:], strict=True))]]))
         every = np.concatenate(found)
         return _distinct(self._members(every[(every >= 0).all(axis=1)]))
+
+    def everything(self) -> Iterator[Rows]:
+        for number, chain in enumerate(self._chains):
+            sizes = tuple(len(own) for own in chain.options)
+            total = math.prod(sizes)
+            for first in range(0, total, CHUNK):
+                places = np.arange(first, min(first + CHUNK, total))
+                digits = np.stack(np.unravel_index(places, sizes), axis=1)
+                yield self._members(np.concatenate([np.full((len(places), 1), number), digits], axis=1))
 
     def _translation(self, a: Chain, b: Chain) -> list[Rows] | None:
         """For each period the number in b of each option of a, -1 for none; None where b is too far away."""
@@ -298,6 +314,10 @@ class _Listed:
 
     def neighbours(self, rows: Rows) -> Rows:
         return rows[:0]
+
+    def everything(self) -> Iterator[Rows]:
+        for first in range(0, len(self._names), CHUNK):
+            yield np.arange(first, min(first + CHUNK, len(self._names)))[:, None]
 
 
 def _facts(spec: ArchSpec, definition: SpaceDefinition) -> dict[str, float]:
