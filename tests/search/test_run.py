@@ -157,6 +157,8 @@ RACING_SPACE = TINY_SPACE.replace("epochs: 2", "epochs: 4").replace(
 )
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_racing_and_the_test_set(tmp_path, space_file):
     space_file.write_text(RACING_SPACE)
     run_dir = tmp_path / "run"
