@@ -28,7 +28,7 @@ FIELDS = ("m", "s", "r", "share", "method")
 def dimensions(definition: SpaceDefinition) -> dict[str, tuple[Any, ...]]:
     """Every decision with its possible values, in ascending order.
 
-    k and m are left out where no family has them, s where no method is learned, and the method where all are learned.
+    There is none of k and m where no family has them, of s where no method is learned, and of the method where all are.
     """
     found: dict[str, tuple[Any, ...]] = {"family": definition.families}
     if definition.growth_rates:
@@ -144,8 +144,7 @@ def distances(definition: SpaceDefinition, target: ArchSpec) -> Distances:
 class Distances:
     """Steps from one network to others: a decision counts only where it decides something in both.
 
-    The steps between two numbers are those between their places in the ascending list of choices; different families or
-    methods are one step apart.
+    Numbers are apart by their places in the ascending list of choices, different families or methods by one step.
     """
 
     definition: SpaceDefinition
@@ -196,7 +195,7 @@ class Places(NamedTuple):
 
 
 def neighbours(definition: SpaceDefinition, spec: ArchSpec) -> list[ArchSpec]:
-    """The networks that one other choice makes of `spec`, which the choices spell; budgets are ignored."""
+    """The networks that one other choice makes of `spec`, which the choices spell; budgets are not looked at."""
     decisions = to_choices(definition, spec)
     found = {
         from_choices(definition, {**decisions, key: value}): None
