@@ -1,4 +1,4 @@
-"""A YAML document whose every value knows its line, so that an error can point at it.
+"""A YAML document whose values keep their lines, so that an error can name the line.
 
 The document is composed into nodes rather than constructed into Python values: constructing would lose the lines,
 accept a key given twice, and read `010` as eight. `Entry` gives typed access to one node; a value of
@@ -183,7 +183,7 @@ class Entry:
             SpaceError: another type.
         """
         try:
-            # YAML 1.1 takes 1e-4 (no dot) for a string; everybody who writes it means a number.
+            # YAML 1.1 reads 1e-4 (no dot) as a string, but a number is meant.
             value = float(self._scalar()) if self._plain("int", "float", "str") else float("nan")
         except ValueError:
             value = float("nan")

@@ -16,7 +16,7 @@ from rksearch.results.events import Event, RunPlanned, TestSetRead, TrialEnded, 
 from rksearch.results.records import TrialResult, TrialSpec, parse_trial_id
 
 Problem = tuple[str, str]
-"""A field, and what is wrong with it."""
+"""A field of an event, and the rule that its value breaks."""
 
 
 class Missing(NamedTuple):
@@ -79,7 +79,7 @@ def problem_of(event: Event) -> Problem | None:
 
 
 def incomplete(spec: TrialSpec, result: TrialResult) -> Problem | None:
-    """The first thing that a finished trial lacks; None when it lacks nothing."""
+    """The first value that a finished trial lacks; None when it lacks none."""
     if result.status not in ("complete", "failed", "pruned"):
         return "result.status", f"a finished trial is complete, failed or pruned, but the value is {result.status!r}"
     if result.status != "complete":

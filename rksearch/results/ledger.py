@@ -92,7 +92,7 @@ class Ledger:
         self.append(TrialPaused(trial=spec.id, spec=spec, result=result, wall_time_s=wall_time_s, cpus=cpus, gpus=gpus))
 
     def write_retry(self, trial: str, reason: str) -> None:
-        """Record a trial that failed for want of memory, or beside others for a dead worker; it is tried once more."""
+        """Record a trial that is retried once, alone; see `TrialRetried`."""
         self.append(TrialRetried(trial=trial, reason=reason))
 
     def write_trial(
@@ -104,7 +104,7 @@ class Ledger:
             spec, result: the trial and its result.
             wall_time_s: time since the trial last started, as the driver saw it; an equal share where several seeds
                 were trained together.
-            cpus, gpus: reserved for it in that time.
+            cpus, gpus: numbers reserved for it in that time.
 
         Raises:
             LedgerError: a complete result lacks its epochs or counts, or the disk refuses.
@@ -151,7 +151,7 @@ class Ledger:
         return self.follow().refresh()
 
     def follow(self) -> Follower:
-        """A reader that, asked again, reads only what has been appended since."""
+        """A reader whose every refresh reads only the lines appended since the last."""
         return Follower(self.path)
 
 

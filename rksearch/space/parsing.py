@@ -1,4 +1,4 @@
-"""From the text of a search-space file to its space, with the errors that only counting can find."""
+"""Parsing of a search-space file to its space, with the errors that only counting can find."""
 
 from __future__ import annotations
 

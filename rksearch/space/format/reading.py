@@ -1,4 +1,4 @@
-"""Reading a search-space file: every rule of the format, each an error of one line when it is broken."""
+"""Reading a search-space file: every rule of the format, with an error of one line when it is broken."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The JSON Schema of space files, from the same lists of keys that the loader reads by.
+"""The JSON Schema of space files, made from the lists of keys that the loader uses.
 
-`search_spaces/space.schema.json` is this, written out for editors; a test keeps the two equal.
+`search_spaces/space.schema.json` holds it for editors; a test keeps the two equal.
 """
 
 from __future__ import annotations
