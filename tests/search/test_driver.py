@@ -94,9 +94,7 @@ def test_what_each_task_reserves_the_slots_it_takes_and_its_memory(asked, what, 
     assert found.memory_share(what) == pytest.approx(memory_share)
 
 
-@pytest.mark.parametrize(
-    ("asked", "gpus"), [(Resources(cpus_per_trial=9), 2.0), (Resources(gpus_per_trial=1), 0.0)]
-)
+@pytest.mark.parametrize(("asked", "gpus"), [(Resources(cpus_per_trial=9), 2.0), (Resources(gpus_per_trial=1), 0.0)])
 def test_more_than_there_is_is_an_error(asked, gpus):
     with pytest.raises(RunError, match="per-trial is"):
         Reservations.on({"CPU": 8.0, "GPU": gpus}, NODES, asked)
