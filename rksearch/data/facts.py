@@ -1,4 +1,4 @@
-"""All data sets by name: those of rksearch, of plugins, and of the program itself.
+"""All data sets by name: those of rksearch, of plugins, and of the program that uses it.
 
 This module imports no torch, and neither do the facts that it holds; images are loaded by `rksearch.data.images`.
 """
