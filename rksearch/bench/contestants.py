@@ -59,7 +59,7 @@ class Contestant(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Participant:
     """A contestant as a value, for its process.
 
     Attributes:

@@ -17,11 +17,11 @@ from typing import Any
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.arch.layout import layout
-from rksearch.bench.contestants import Entry
+from rksearch.bench.contestants import Participant
 from rksearch.bench.ratios import Ratio, speed_up
 from rksearch.bench.roofline import Ceilings, measure_ceilings, roofline
 from rksearch.bench.settings import BenchSettings, Spread
-from rksearch.bench.turns import Played, play
+from rksearch.bench.turns import Turns, play
 from rksearch.errors import DeviceError
 from rksearch.training.engine.compiling import missing_compiler
 from rksearch.training.memory import footprint
@@ -139,7 +139,7 @@ def require_compiler(settings: BenchSettings) -> None:
 
 def bench_network(spec: ArchSpec, source: ImageSource, settings: BenchSettings, ceilings: Ceilings) -> NetworkBench:
     """Measure one network in alternated turns."""
-    played = play(_entries(spec, source, settings), rounds=settings.rounds, deliveries=DELIVERIES)
+    played = play(_participants(spec, source, settings), rounds=settings.rounds, deliveries=DELIVERIES)
     images = settings.steps * settings.batch_size
     bound_s = roofline(layout(spec, source.data), settings.batch_size, ceilings)
     counts = cost(spec, source.data)
@@ -159,18 +159,18 @@ def bench_network(spec: ArchSpec, source: ImageSource, settings: BenchSettings, 
     )
 
 
-def _entries(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> dict[str, Entry]:
+def _participants(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> dict[str, Participant]:
     """The contestants by name."""
     here = ImageSource(source.data, source.take(settings.steps * settings.batch_size), settings.seed)
-    entry = partial(Entry, arch=spec, source=here, settings=settings)
-    found = {"plain": entry(way="plain"), "tuned": entry(way="tuned"), "ours": entry(way="ours")}
+    participant = partial(Participant, arch=spec, source=here, settings=settings)
+    found = {"plain": participant(way="plain"), "tuned": participant(way="tuned"), "ours": participant(way="ours")}
     if settings.compiled:
-        found["tuned compiled"] = entry(way="tuned", compiled=True, cold=True)
-        found["ours compiled"] = entry(way="ours", compiled=True, cold=True)
+        found["tuned compiled"] = participant(way="tuned", compiled=True, cold=True)
+        found["ours compiled"] = participant(way="ours", compiled=True, cold=True)
     return found
 
 
-def _side(name: str, played: Played, images: int, bound_s: float) -> Side:
+def _side(name: str, played: Turns, images: int, bound_s: float) -> Side:
     """Figures of a contestant; the roofline's time of a turn is `bound_s`."""
     times = played.turns_s[name]
     tuned = "tuned compiled" if name.endswith("compiled") else "tuned"

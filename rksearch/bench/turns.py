@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 
-from rksearch.bench.contestants import Entry, Prepared
+from rksearch.bench.contestants import Participant, Prepared
 from rksearch.errors import RksearchError
 
 Word = Literal["prepare", "turn", "deliver"]
@@ -25,12 +25,12 @@ Word = Literal["prepare", "turn", "deliver"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class Turns:
     """Figures of some rounds, by contestant.
 
     Attributes:
         prepared: what preparing took.
-        turns_s: seconds of each turn; the lists have one entry for each round.
+        turns_s: seconds of each turn; the lists have one number for each round.
         deliveries_s: seconds of each delivery of the images alone, a few of them.
     """
 
@@ -39,26 +39,26 @@ class Played:
     deliveries_s: dict[str, list[float]]
 
 
-def play(entries: Mapping[str, Entry], *, rounds: int, deliveries: int = 0) -> Played:
+def play(participants: Mapping[str, Participant], *, rounds: int, deliveries: int = 0) -> Turns:
     """Let the contestants take turns.
 
     Args:
-        entries: contestants by name.
+        participants: contestants by name.
         rounds: turns of each.
         deliveries: how often each delivers its images without training.
 
     Raises:
         RksearchError: a contestant failed, or its process died, for example because memory ran out.
     """
-    with _seated(entries) as seats:
+    with _seated(participants) as seats:
         prepared: dict[str, Prepared] = {name: seat.ask("prepare") for name, seat in seats.items()}
         found: dict[Word, dict[str, list[float]]] = {"turn": {}, "deliver": {}}
         counts: dict[Word, int] = {"turn": rounds, "deliver": deliveries}
         for word, count in counts.items():
             for number in range(count):
-                for name in order(list(entries), number):
+                for name in order(list(participants), number):
                     found[word].setdefault(name, []).append(seats[name].ask(word))
-    return Played(prepared=prepared, turns_s=found["turn"], deliveries_s=found["deliver"])
+    return Turns(prepared=prepared, turns_s=found["turn"], deliveries_s=found["deliver"])
 
 
 def order(names: Sequence[str], number: int) -> list[str]:
@@ -71,12 +71,12 @@ def order(names: Sequence[str], number: int) -> list[str]:
 class _Seat:
     """A contestant's process, as its host sees it."""
 
-    def __init__(self, name: str, entry: Entry) -> None:
+    def __init__(self, name: str, participant: Participant) -> None:
         context = multiprocessing.get_context("spawn")
         self._name = name
         self._here, there = context.Pipe()
         self._process: SpawnProcess = context.Process(
-            target=_serve, args=(entry, torch.get_num_threads(), there), daemon=entry.settings.workers == 0
+            target=_serve, args=(participant, torch.get_num_threads(), there), daemon=participant.settings.workers == 0
         )
         self._process.start()
         there.close()
@@ -107,11 +107,11 @@ class _Seat:
 
 
 @contextmanager
-def _seated(entries: Mapping[str, Entry]) -> Iterator[dict[str, _Seat]]:
+def _seated(participants: Mapping[str, Participant]) -> Iterator[dict[str, _Seat]]:
     seats: dict[str, _Seat] = {}
     try:
-        for name, entry in entries.items():
-            seats[name] = _Seat(name, entry)
+        for name, participant in participants.items():
+            seats[name] = _Seat(name, participant)
         yield seats
     finally:
         for seat in seats.values():
@@ -125,11 +125,11 @@ class _Failure:
     reason: str
 
 
-def _serve(entry: Entry, threads: int, asked: Connection) -> None:
+def _serve(participant: Participant, threads: int, asked: Connection) -> None:
     """Do what is asked until the host hangs up."""
     torch.set_num_threads(threads)
     try:
-        with entry.seated() as contestant:
+        with participant.seated() as contestant:
             while True:
                 word: Word = asked.recv()
                 asked.send(getattr(contestant, word)())

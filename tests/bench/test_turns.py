@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rksearch.arch import parse
-from rksearch.bench.contestants import Entry
+from rksearch.bench.contestants import Participant
 from rksearch.bench.ratios import interval, speed_up
 from rksearch.bench.settings import BenchSettings
 from rksearch.bench.turns import order, play
@@ -50,6 +50,6 @@ def test_equal_rounds_leave_no_doubt() -> None:
 def test_a_contestant_that_fails_ends_the_measurement_in_one_line() -> None:
     settings = BenchSettings(device=torch.device("cpu"), precision="fp32", batch_size=4, steps=1)
     source = ImageSource(dataset("digits"), None, 0)
-    good = Entry(way="ours", arch=parse("ResNet-8"), source=source, settings=settings)
+    good = Participant(way="ours", arch=parse("ResNet-8"), source=source, settings=settings)
     with pytest.raises(RksearchError, match=re.escape("'bad' could not prepare: ValueError: kernels are")):
         play({"good": good, "bad": replace(good, without=("nothing",))}, rounds=1)
