@@ -101,7 +101,9 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
     help="Directory for the replays, which are resumed there, the tables, the pictures and the page.",
 )
 @click.option("--repetitions", type=click.IntRange(min=1), default=100, show_default=True, help="Replays of each.")
-@click.option("--strategies", help="Names, separated by commas; random+smallest is always added. [default: all]")
+@click.option(
+    "--strategies", help="Names, separated by commas; random+smallest is always added. [default: all that can play]"
+)
 @click.option(
     "--start",
     type=click.Choice(["same", "own", "both"]),
@@ -143,11 +145,12 @@ def bench_search(
     if overhead:
         from rksearch.bench.replay.proposal_time import measure_overhead, overhead_text
         from rksearch.bench.scheduling import sleep_run, sleep_text
+        from rksearch.results.codec import to_plain
 
         costs = measure_overhead()
         with TemporaryDirectory() as scratch:
             slept = sleep_run(Path(scratch) / "run", trials=1000, trial_s=0.02, slots=2)
-        measured = {"proposals": [c.to_json() for c in costs], "sleeping": slept.to_json()}
+        measured = to_plain({"proposals": costs, "sleeping": slept})
         click.echo(json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs)}\n{sleep_text(slept)}")
         return
     from rksearch.bench.replay.comparison import compared
@@ -157,8 +160,8 @@ def bench_search(
     from rksearch.bench.replay.store import opened
     from rksearch.bench.replay.strategies import chosen_strategies
 
-    names = chosen_strategies(strategies)
     table = _table(table_name, handed_out, made_up, made_up_seed)
+    names = chosen_strategies(strategies, real=table.real)
     conditions = conditions_of(table, slots=slots, trainings=trainings)
     turns = turns_of(names, [own for own in STARTS if start in (own, "both")], repetitions=repetitions)
     environment = current_environment()

@@ -1,4 +1,4 @@
-"""All data sets by name: those of rksearch, of plugins, and of the program itself.
+"""All data sets by name: those of rksearch, of plugins, and of the program that uses it.
 
 This module imports no torch, and neither do the facts that it holds; images are loaded by `rksearch.data.images`.
 """
@@ -9,7 +9,10 @@ from rksearch.arch.registry import Registry
 from rksearch.data.dataset import Dataset
 from rksearch.errors import DataError
 
-__all__ = ["Dataset", "dataset", "datasets", "register_dataset"]
+__all__ = ["DEFAULT_DATASET", "Dataset", "dataset", "datasets", "register_dataset"]
+
+DEFAULT_DATASET = "cifar10"
+"""Data set of a command or a call that names none."""
 
 
 def register_dataset(dataset: Dataset) -> Dataset:

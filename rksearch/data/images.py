@@ -1,7 +1,7 @@
 """Images in memory, and the fixed split of the training images into training and validation.
 
-Every decision about which image goes where follows from the SHA-256 of the image's bytes, so it depends neither on the
-order of files nor on a random generator.
+The part that an image belongs to follows from the SHA-256 of its bytes, so it depends neither on the order of files nor
+on a random generator.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rksearch.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Which training images are trained on and which are held out for validation.
+    """Indices of the images to train on, and of those that are held out for validation.
 
     Attributes:
         train, val: ascending int64 indices into the training images.
@@ -125,7 +125,7 @@ def hashed_order(images: Tensor, labels: Tensor, *, classes: int, purpose: str) 
     """Indices of each class's images (N, C, H, W), ordered by hash.
 
     `purpose` enters the hash, so that decisions for different purposes are independent. Identical images of a class
-    are told apart by their number of occurrence.
+    are distinguished by their number of occurrence.
     """
     seen: Counter[tuple[int, bytes]] = Counter()
     members: list[list[tuple[bytes, int]]] = [[] for _ in range(classes)]

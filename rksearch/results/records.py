@@ -29,13 +29,13 @@ SEARCHED: tuple[Role, ...] = ("known", "candidate")
 OWN_SEEDS: tuple[Role, ...] = ("control", "final")
 """Roles whose trainings are independent of all others of the same architecture."""
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 LARGEST_LOSS = 3.5e38
-"""Losses are computed in float32, so that no finite one is larger."""
+"""Losses are computed in float32, so no finite one is larger."""
 
 
 ROUNDING = 1e-6
@@ -93,7 +93,7 @@ class TrialSpec:
     arch: str
     dataset: str
     recipe: Recipe
-    train_images: Count | None = None
+    train_images: Positive | None = None
     replicate: Natural = 0
     role: Role = "candidate"
 
@@ -169,7 +169,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCounts:
-    """Numbers of images that a training used; None where it never came so far.
+    """Numbers of images that a training used; None where it ended before they were counted.
 
     Attributes:
         train: images trained on.
@@ -206,13 +206,13 @@ class Latency:
         threads: CPU threads.
     """
 
-    batch_size: Count
+    batch_size: Positive
     median_ms: float
     iqr_ms: float
-    repetitions: Count
+    repetitions: Positive
     device: str
     precision: str
-    threads: Count
+    threads: Positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +220,7 @@ class TrialResult:
     """The result of a trial.
 
     Attributes:
-        status: `complete` after the full number of epochs, else how it ended or stands; see `Status`.
+        status: `complete` after the full number of epochs, else its end or its present state; see `Status`.
         failure: stable label of the reason when failed (`non_finite_loss`, `out_of_memory`, `error`, ...), else None.
         message: the reason in one line when failed, else None.
         epochs: every epoch that ran, those before a pause included.
@@ -228,7 +228,7 @@ class TrialResult:
         witness: counts taken from the built model.
         device, precision, threads: the hardware and arithmetic of the training.
         compiled: whether its training steps were compiled; None where that is not known.
-        compile_reason: why they were or were not, in words.
+        compile_reason: the reason for that, in words.
         images: numbers of images used.
         split: first 16 hex digits of the SHA-256 of the split's indices.
         memory: how the training fits in memory; None where it was not predicted.
@@ -244,10 +244,10 @@ class TrialResult:
     failure: str | None = None
     message: str | None = None
     epochs: tuple[Epoch, ...] = ()
-    params: Count | None = None
-    params_paper: Count | None = None
-    macs: Count | None = None
-    fvcore_flops: Count | None = None
+    params: Positive | None = None
+    params_paper: Positive | None = None
+    macs: Positive | None = None
+    fvcore_flops: Positive | None = None
     witness: Witness = field(default_factory=Witness)
     device: str = ""
     precision: str = ""
@@ -258,8 +258,8 @@ class TrialResult:
     split: str = ""
     memory: MemoryPlan | None = None
     latency_ms: dict[str, Latency] | None = None
-    seeds_together: Count = 1
-    executed_macs: Count | None = None
+    seeds_together: Positive = 1
+    executed_macs: Positive | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -279,6 +279,6 @@ class TestResult:
 
     test_error_pct: Percent
     test_loss: float | None
-    test_images: Count
+    test_images: Positive
     test_top5_error_pct: Percent | None = None
     metrics: dict[str, float] = field(default_factory=dict)

@@ -32,12 +32,12 @@ class RunDir:
 
     @property
     def has_ledger(self) -> bool:
-        """Whether a run was ever started here."""
+        """Whether a run has been started here."""
         return (self.path / FILE_NAME).is_file()
 
     @contextmanager
     def driver(self) -> Iterator[None]:
-        """Be the only driver of this run for the length of a `with` block.
+        """Hold the lock of the only driver of this run for the length of a `with` block.
 
         Raises:
             RunError: the directory cannot be written, or another driver is at work.
@@ -71,7 +71,7 @@ def read_run(run_dir: Path) -> History:
     """The history of the run in a directory.
 
     Raises:
-        RunError: no run was ever started there.
+        RunError: no run has been started there.
         LedgerError: the ledger cannot be read.
     """
     found = RunDir(Path(run_dir))
@@ -134,7 +134,7 @@ def next_free(parent: Path, name: str) -> Path:
 
 
 def mirror_address(history: History, storage: str | None) -> str | None:
-    """The directory of a storage that is one run's alone and the same in all its sessions; None without a storage."""
+    """This run's own directory in a storage, the same in all its sessions; None without a storage."""
     if storage is None or history.run is None or not history.sessions:
         return None
     began = history.sessions[0].start.replace("-", "").replace(":", "")

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+CONFIDENCE = 0.95
+"""Confidence of the intervals of differences: between architectures, and between the values of a choice."""
+
 
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean, exactly rounded, so that it does not depend on the order of the values.
@@ -48,7 +51,7 @@ def student_quantile(confidence: float, degrees: float) -> float:
 
 
 def central_interval(values: npt.ArrayLike, confidence: float) -> tuple[float, float]:
-    """The ends between which the middle `confidence` of the values lies."""
+    """Ends of the interval that holds the middle `confidence` of the values."""
     import numpy as np  # not needed to read a ledger
 
     low, high = np.quantile(np.asarray(values), ((1 - confidence) / 2, (1 + confidence) / 2))

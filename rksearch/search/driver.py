@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
+from rksearch.errors import LedgerError, MissingPluginError, RksearchError, RunAborted, RunError
 from rksearch.results.codec import to_plain
 from rksearch.results.environment import current_environment
 from rksearch.results.history import History, RunRecord
@@ -20,6 +20,7 @@ from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.ray.cluster import run_tasks
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
+from rksearch.search.samplers.registry import samplers
 from rksearch.search.sharing import TypicalTraining, typical
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
@@ -90,11 +91,17 @@ def resume(
 
     Raises:
         RunError: the directory holds no run.
+        MissingPluginError: its families, its data set or its sampler are not registered.
         RunAborted: no further trial of the run could succeed.
     """
     launch = _Launch(run_dir, resources, view)
     history, space, plan = _begun(launch)
     launch.as_before(history, chosen)
+    if plan.sampler not in samplers:
+        raise MissingPluginError(
+            f"the sampler of a run must be registered, but {run_dir.path} names {plan.sampler!r}; install the plugin "
+            "that brings it, or import the module that registers it before this call"
+        )
     return _start(launch, space, plan if trials is None else replace(plan, trials=trials))
 
 
@@ -160,7 +167,11 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     require_ledger(launch.run_dir)
     history = launch.refresh()
     begun = require_plan(history, launch.run_dir.path)
-    return history, parse_space(begun.space.yaml, name=begun.space.name), begun.plan
+    return (
+        history,
+        parse_space(begun.space.yaml, name=begun.space.name, recipe=begun.space.recipe or begun.plan.recipe),
+        begun.plan,
+    )
 
 
 def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -> None:

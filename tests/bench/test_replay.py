@@ -13,9 +13,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rksearch.arch import parse
 from rksearch.bench.replay.judging import CORNERS, Judge, Judged, Replay, Start, replay_of
 from rksearch.bench.replay.ledger_in_memory import MemoryLedger
 from rksearch.bench.replay.proposal_time import measure_overhead
@@ -26,16 +28,16 @@ from rksearch.bench.replay.standings import Quartiles, curve, quartiles, standin
 from rksearch.bench.replay.stock_ray import StockRay
 from rksearch.bench.replay.store import FILE, opened
 from rksearch.bench.replay.strategies import REFERENCE, Setup, chosen_strategies, strategies
+from rksearch.bench.replay.synflow import SynFlow, score
 from rksearch.bench.replay.synthetic import MadeUpTable, synthetic_table
 from rksearch.bench.replay.table import NoFurtherTraining, Table, TableMember, load_table, member, table_of
 from rksearch.errors import RunError
-from rksearch.results.codec import from_plain
+from rksearch.models import build
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.search.assembly import search_agenda
 from rksearch.search.run_state import RunState
 from rksearch.space import Priced, Space, load_space, parse_space
-from rksearch.space.summary import SpaceSummary
 from tests.helpers.command_line import rksearch, rksearch_json
 
 SPACE = """
@@ -87,7 +89,7 @@ def write_run(directory: Path, of: Table, *, without: int = 0, yaml: str = SPACE
     """A run's ledger that holds trainings of all members, the last replicate first, and lacks so many members."""
 
     ledger = Ledger(directory, clock=lambda: "2026-01-01T00:00:00Z")
-    ledger.write_run(name="tests", space=from_plain(SpaceSummary, {**of.space.to_json(), "yaml": yaml}), plan=of.plan)
+    ledger.write_run(name="tests", space=replace(of.space.summary(), yaml=yaml), plan=of.plan)
     for arch, own in sorted(of.members.items())[without:]:
         for replicate in reversed(range(min(seeds, len(own.trainings)))):
             spec = TrialSpec(arch=arch, dataset="digits", recipe=of.plan.recipe, replicate=replicate)
@@ -475,14 +477,16 @@ def played_by(name: str, given_: Conditions, repetition: int, start: Start = "ow
     return play(player, given_.table, slots=2, budget_epochs=given_.budget_epochs, clock=setup.clock)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow) if strategy.slow else name
-        for name, strategy in strategies().items()
-        if not name.startswith("ray")
-    ],
-)
+def playing(*, start: Start, without: tuple[str, ...] = ()) -> list[Any]:
+    """Strategies with this start that are installed, the slow ones marked."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if own.slow else name
+        for name, own in strategies().items()
+        if start in own.starts and own.installed and not name.startswith(without)
+    ]
+
+
+@pytest.mark.parametrize("name", playing(start="own", without=("ray", "moasha")))
 def test_our_strategies_train_each_network_once_within_the_budget(name: str) -> None:
     given_ = conditions()
     played = played_by(name, given_, 1)
@@ -499,14 +503,7 @@ def test_our_strategies_train_each_network_once_within_the_budget(name: str) -> 
         assert played.epochs_spent == 72
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow) if strategy.slow else name
-        for name, strategy in strategies().items()
-        if "same" in strategy.starts
-    ],
-)
+@pytest.mark.parametrize("name", playing(start="same"))
 def test_with_the_same_start_every_strategy_trains_the_smallest_member_first(name: str) -> None:
     given_ = conditions(trainings=3)
     played = played_by(name, given_, 2, "same")
@@ -561,8 +558,14 @@ def _frozen(priced: Priced, seconds: float, errors: list[float], losses: list[fl
         )
         for i, (error, loss) in enumerate(zip(errors, losses, strict=True), 1)
     )
-    counts = {name: priced.macs if "flops" in name else priced.params for name in ("params_paper", "fvcore_flops")}
-    result = TrialResult(status="complete", epochs=curve, params=priced.params, macs=priced.macs, **counts)
+    result = TrialResult(
+        status="complete",
+        epochs=curve,
+        params=priced.params,
+        params_paper=priced.params,
+        macs=priced.macs,
+        fvcore_flops=priced.macs,
+    )
     return member(priced.name, priced.params, priced.macs, [result], handed_out=1)
 
 
@@ -596,7 +599,10 @@ def test_unknown_strategies_are_named() -> None:
     with pytest.raises(RunError, match="did you mean 'frontier'"):
         chosen_strategies("frontire")
     assert chosen_strategies("tpe, tpe+racing") == ["random+smallest", "tpe", "tpe+racing"]
-    assert set(chosen_strategies(None)) == set(strategies())
+    assert set(chosen_strategies(None)) == {name for name, own in strategies().items() if own.installed}
+    assert set(chosen_strategies(None, real=False)) == set(chosen_strategies(None)) - {"synflow"}
+    with pytest.raises(RunError, match="but synflow cannot: the networks of a made-up table have no weights"):
+        chosen_strategies("synflow", real=False)
 
 
 def test_stock_ray_is_driven_as_tune_drives_it() -> None:
@@ -619,6 +625,41 @@ def test_stock_ray_is_driven_as_tune_drives_it() -> None:
     assert len(finished) < len(started) <= 30
     study = player._searcher._ot_study
     assert sum(len(trial.intermediate_values) for trial in study.trials) < 30 * of.epochs
+
+
+def test_a_search_that_is_not_installed_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rksearch.bench.replay.strategies.find_spec", lambda name: None)
+    assert "botorch" not in chosen_strategies(None)
+    with pytest.raises(RunError, match=r"botorch cannot: botorch is not installed; `pip install 'rksearch\[bench\]'`"):
+        chosen_strategies("botorch")
+
+
+def test_synflow_s_last_layer_carries_every_path() -> None:
+    """Each path from the image to an output passes one weight or bias of the head, so that they alone sum to it."""
+    of = table()
+    arch, data = of.space.smallest.name, of.space.definition.dataset
+    torch.manual_seed(5)
+    model = build(parse(arch), data).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_()
+        outputs = float(model(torch.ones(1, data.channels, data.height, data.width, dtype=torch.float64)).sum())
+    assert score(of, arch, seed=5) == score(of, arch, seed=5) != score(of, arch, seed=6)
+    # No layer sums to more than all paths: weights and biases of each add to at most the outputs.
+    layers = sum(1 for module in model.modules() if list(module.parameters(recurse=False)))
+    assert outputs < math.exp(score(of, arch, seed=5)) < layers * outputs * (1 + 1e-9)
+
+
+def test_synflow_takes_the_best_of_each_band_before_any_second() -> None:
+    of = table()
+    proposals = SynFlow(of, trials=6, seed=1)
+    members = sorted(of.members.values(), key=lambda own: (own.params, own.arch))
+    size = len(members) / 6
+    best = {
+        max((own.arch for own in members[int(size * i) : int(size * (i + 1))]), key=lambda a: score(of, a, seed=1))
+        for i in range(6)
+    }
+    assert {proposals.propose([]) for _ in range(6)} == best
 
 
 # -- in memory

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rksearch.bench.replay.judging import CORNERS, STARTS, CornerName, Judge, Judged, Replay, Start
 from rksearch.bench.replay.replays import Conditions
-from rksearch.bench.replay.standings import Curve, Figure, Standing, curve, standings, target
+from rksearch.bench.replay.standings import Curve, Estimate, Standing, curve, standings, target
 from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, REFERENCE, strategies
 
 
@@ -30,7 +30,7 @@ class Case:
     curves: tuple[Curve, ...]
 
     @property
-    def lead(self) -> Figure | None:
+    def lead(self) -> Estimate | None:
         """Mean difference of the default's final hypervolume to the reference's; None where it did not play."""
         return next((own.lead for own in self.standings if own.strategy == DEFAULT_STRATEGY), None)
 
@@ -89,5 +89,5 @@ def _case(groups: dict[str, list[Judged]], start: Start, corner: CornerName, bud
     )
 
 
-def _value(figure: Figure | None) -> float:
+def _value(figure: Estimate | None) -> float:
     return figure.value if figure else 0.0

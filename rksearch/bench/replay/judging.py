@@ -25,14 +25,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from rksearch.arch.arrays import Floats
 from rksearch.bench.replay.simulation import Finished, Played
 from rksearch.bench.replay.table import Table
 from rksearch.results.dominance import Reference, hypervolume, non_dominated, pareto
 from rksearch.results.stats import mean
-
-Floats = npt.NDArray[np.float64]
 
 Start = Literal["same", "own"]
 """`same`: the smallest member is trained first and the table's baselines are known; `own`: as the strategy comes."""

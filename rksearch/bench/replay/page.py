@@ -15,8 +15,8 @@ from rksearch.bench.replay.comparison import Case, StrategyComparison
 from rksearch.bench.replay.judging import CORNERS, DRAWS_OF_SEEDS, TIGHT_QUANTILE, CornerName, Start
 from rksearch.bench.replay.picture import curves_svg
 from rksearch.bench.replay.replays import SLOW_REPETITIONS
-from rksearch.bench.replay.standings import CONFIDENCE, DRAWS, Figure, Standing
-from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, EARLY, REFERENCE, strategies
+from rksearch.bench.replay.standings import CONFIDENCE, DRAWS, Estimate, Standing
+from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, EARLY, REFERENCE, left_out, strategies
 from rksearch.report import text
 from rksearch.results.codec import to_plain
 
@@ -145,6 +145,7 @@ def markdown(found: StrategyComparison, environment: Mapping[str, Any]) -> str:
         ),
         "## Again",
         f"```sh\n{' '.join(environment['command'])}\n```",
+        *_missing(found),
         _measured_with(environment),
     ]
     return "\n\n".join(_joined(parts)) + "\n"
@@ -175,6 +176,14 @@ def _played(found: StrategyComparison) -> list[str]:
     ]
 
 
+def _missing(found: StrategyComparison) -> list[str]:
+    """Strategies that could not play."""
+    missing = left_out(real=found.conditions.table.real)
+    return [f"Not among the strategies: {'; '.join(f'`{name}` ({why})' for name, why in missing.items())}."] * bool(
+        missing
+    )
+
+
 def _judging(found: StrategyComparison) -> list[str]:
     table, judge = found.conditions.table, found.judge
     space, tight = judge.corners["space"], judge.corners["tight"]
@@ -192,7 +201,7 @@ def _judging(found: StrategyComparison) -> list[str]:
             f"handed out, each once, and the mean error of the other {table.judging_seeds} judges. Intervals resample "
             f"the repetitions and, with {DRAWS_OF_SEEDS} draws, the judging trainings of each network."
         )
-    elif table.baselines or not hasattr(table.members, "points"):
+    elif table.real:
         parts.append(
             f"A strategy names its front by what it saw and is judged by what it cannot have seen: of the "
             f"{table.handed_out + 1} trainings of each network the first {table.handed_out} are handed out and the "
@@ -238,6 +247,9 @@ def _replayed(found: StrategyComparison) -> list[str]:
         "a choice the kinder one is taken: a configuration that names no network costs nothing, one proposed again is "
         "trained with another seed as long as the table has one, and only trainings that ran to the end count, "
         "although Tune lists stopped ones beside them",
+        "- **Rivals:** `botorch` models the error by a `SingleTaskGP` over the features that our own sampler takes, "
+        "with the parameters as a deterministic model; `moasha+asha` calls Syne Tune's scheduler as its tuner does; "
+        "`synflow` scores untrained networks",
     ]
 
 
@@ -288,14 +300,14 @@ def _cells(item: Standing) -> tuple[str, ...]:
     )
 
 
-def _percent(figure: Figure, digits: int = 2) -> str:
+def _percent(figure: Estimate, digits: int = 2) -> str:
     value, low, high = (
         "∞" if math.isinf(v) else f"{100 * v:.{digits}f}" for v in (figure.value, figure.low, figure.high)
     )
     return f"{value} ({low}–{high})"
 
 
-def _points(figure: Figure) -> str:
+def _points(figure: Estimate) -> str:
     """A difference of shares in percent points, with its sign."""
     value, low, high = (f"{100 * v:+.2f}".replace("-", "−") for v in (figure.value, figure.low, figure.high))
     return f"{value} ({low} to {high})"

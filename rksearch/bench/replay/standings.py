@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.bench.replay.judging import CORNERS, CornerName, Floats, Judged
+from rksearch.arch.arrays import Floats
+from rksearch.bench.replay.judging import CORNERS, CornerName, Judged
 
 GRID = 200
 """Steps of the curves from nothing to the whole budget."""
@@ -35,7 +36,7 @@ class Quartiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Estimate:
     """A number over the repetitions, and the ends of its interval."""
 
     value: float
@@ -66,15 +67,15 @@ class Standing:
 
     strategy: str
     repetitions: int
-    final: Figure
-    seen: Figure
-    epochs: Figure
-    settled: Figure
-    time: Figure
-    below: Figure
-    below_reference: Figure
-    lead: Figure
-    to_default: Figure | None
+    final: Estimate
+    seen: Estimate
+    epochs: Estimate
+    settled: Estimate
+    time: Estimate
+    below: Estimate
+    below_reference: Estimate
+    lead: Estimate
+    to_default: Estimate | None
     spread: Quartiles
     started: float
     complete: float
@@ -180,7 +181,7 @@ def _standing(name: str, own: _Runs, reference: _Runs, default: _Runs | None, bu
     # Without interpolation: some ends are infinite.
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0, method="inverted_cdf")
     figures = {
-        key: Figure(float(v), float(a), float(b)) for key, v, a, b in zip(FIGURES, value, low, high, strict=True)
+        key: Estimate(float(v), float(a), float(b)) for key, v, a, b in zip(FIGURES, value, low, high, strict=True)
     }
     if default is None:
         figures.pop("to_default")

@@ -6,14 +6,18 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 
 from rksearch.bench.replay.judging import STARTS, Start
 from rksearch.bench.replay.ledger_in_memory import MemoryLedger
+from rksearch.bench.replay.moasha import Moasha
 from rksearch.bench.replay.ordinary_study import OrdinaryStudy
 from rksearch.bench.replay.search_player import SearchPlayer
 from rksearch.bench.replay.simulation import Player, VirtualClock
 from rksearch.bench.replay.stock_ray import StockRay
+from rksearch.bench.replay.synflow import SynFlow
 from rksearch.bench.replay.table import Table
+from rksearch.bench.replay.whole_trainings import Proposals, WholeTrainings
 from rksearch.errors import RunError, nearest
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.search.assembly import search_agenda
@@ -65,6 +69,9 @@ class Strategy:
         player: makes a player that has not begun.
         slow: whether proposals take seconds, so that it plays the first repetitions only.
         starts: the starts that it plays.
+        needs: module that is no dependency of rksearch and must be installed; None without one.
+        remedy: how to install it.
+        builds: whether it builds the networks, so that it plays on tables of real trainings alone.
     """
 
     name: str
@@ -72,6 +79,14 @@ class Strategy:
     player: Callable[[Setup], Player]
     slow: bool = False
     starts: tuple[Start, ...] = STARTS
+    needs: str | None = None
+    remedy: str = ""
+    builds: bool = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether all that it needs is installed."""
+        return self.needs is None or find_spec(self.needs) is not None
 
 
 RANDOM = "random"
@@ -162,9 +177,57 @@ def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
     return player
 
 
+def _qlognehvi(setup: Setup) -> Player:
+    from rksearch.bench.replay.qlognehvi import QLogNehvi
+
+    proposals = QLogNehvi(setup.table.space, trials=setup.trainings, seed=setup.repetition)
+    return _whole_trainings(setup, proposals)
+
+
+def _synflow(setup: Setup) -> Player:
+    return _whole_trainings(setup, SynFlow(setup.table, trials=setup.trainings, seed=setup.repetition))
+
+
+def _whole_trainings(setup: Setup, proposals: Proposals) -> Player:
+    return WholeTrainings(
+        setup.table, repetition=setup.repetition, proposals=proposals, trials=setup.trainings, first=setup.first
+    )
+
+
+def _moasha(setup: Setup) -> Player:
+    return Moasha(setup.table, repetition=setup.repetition, first=setup.first)
+
+
+RIVALS = (
+    Strategy(
+        name="botorch",
+        text="BoTorch's qLogNoisyExpectedHypervolumeImprovement over a pool of members, with known parameters",
+        player=_qlognehvi,
+        slow=True,
+        needs="botorch",
+        remedy="pip install 'rksearch[bench]'",
+    ),
+    Strategy(
+        name="synflow",
+        text="a zero-cost proxy without learning: the highest SynFlow score of each size band",
+        player=_synflow,
+        slow=True,
+        builds=True,
+    ),
+    Strategy(
+        name="moasha+asha",
+        text="Syne Tune's multi-objective asynchronous successive halving, on error and parameters",
+        player=_moasha,
+        needs="syne_tune",
+        remedy="pip install --no-deps syne-tune dill",
+    ),
+)
+"""Searches of others that no sampler of ours plays."""
+
+
 @cache
 def strategies() -> Mapping[str, Strategy]:
-    """All strategies by name: those of registered samplers with and without racing, the ordinary study, and Ray's."""
+    """All strategies by name: those of registered samplers with and without racing, the ordinary study, and rivals."""
     text = samplers.get(RANDOM).description
     found = [
         Strategy(name=REFERENCE, text=f"{text}; the smallest member first", player=_random_smallest),
@@ -185,23 +248,42 @@ def strategies() -> Mapping[str, Strategy]:
         found.append(Strategy(name=name, text=text, player=_stock(two_objectives=two, asha=False)))
         text = f"{text}; Ray's ASHAScheduler on the error"
         found.append(Strategy(name=f"{name}+asha", text=text, player=_stock(two_objectives=two, asha=True)))
-    return {strategy.name: strategy for strategy in found}
+    return {strategy.name: strategy for strategy in (*found, *RIVALS)}
 
 
-def chosen_strategies(names: str | None) -> list[str]:
+def left_out(*, real: bool) -> Mapping[str, str]:
+    """Strategies that cannot play, and why.
+
+    Args:
+        real: whether the table holds trainings of real networks.
+    """
+    found = {}
+    for name, own in strategies().items():
+        if not own.installed:
+            found[name] = f"{own.needs} is not installed; `{own.remedy}`"
+        elif own.builds and not real:
+            found[name] = "the networks of a made-up table have no weights; take a table of real trainings"
+    return found
+
+
+def chosen_strategies(names: str | None, *, real: bool = True) -> list[str]:
     """The strategies of a comparison, the reference first.
 
     Args:
-        names: with commas between; None for all.
+        names: with commas between; None for all that can play.
+        real: whether the table holds trainings of real networks.
 
     Raises:
-        RunError: there is no strategy of such a name.
+        RunError: there is no strategy of such a name, or it cannot play.
     """
-    asked = [name.strip() for name in names.split(",")] if names else list(strategies())
+    missing = left_out(real=real)
+    asked = [name.strip() for name in names.split(",")] if names else [n for n in strategies() if n not in missing]
     for name in asked:
         if name not in strategies():
             raise RunError(
                 f"the strategies are {', '.join(strategies())}, but got {name!r}{nearest(name, strategies())}; name "
                 "some of them with commas between"
             )
+        if name in missing:
+            raise RunError(f"every strategy that is asked for must be able to play, but {name} cannot: {missing[name]}")
     return list(dict.fromkeys([REFERENCE, *asked]))

@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import Steps, parse
-from rksearch.bench.replay.table import Floats, Table, TableMember
+from rksearch.arch.arrays import Floats
+from rksearch.bench.replay.table import Table, TableMember
 from rksearch.errors import RunError, nearest
 from rksearch.recipes.shipped import recipe
 from rksearch.results.plan import Plan
@@ -258,6 +259,11 @@ class MadeUpTable(Table):
     """A table whose members are made up."""
 
     members: MadeUpMembers
+
+    @property
+    def real(self) -> bool:
+        """Whether its networks were trained: they were not."""
+        return False
 
     def judged(self) -> tuple[Floats, Floats]:
         """Params and latent errors of all members."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from rksearch.arch.arrays import Floats
 from rksearch.errors import RunError
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
@@ -24,8 +24,6 @@ from rksearch.results.records import TrialResult
 from rksearch.results.run_dir import read_run
 from rksearch.results.stats import mean
 from rksearch.space import Space, parse_space
-
-Floats = npt.NDArray[np.float64]
 
 
 class NoFurtherTraining(RunError):
@@ -102,6 +100,11 @@ class Table:
         digest = hashlib.sha256(f"{repetition} {arch}".encode()).digest()
         return trainings[(int.from_bytes(digest[:4], "big") + replicate) % len(trainings)]
 
+    @property
+    def real(self) -> bool:
+        """Whether its networks were trained."""
+        return True
+
     def entry(self, arch: str) -> TableMember:
         """The member or baseline of this name."""
         return self.members.get(arch) or self.baselines[arch]
@@ -133,7 +136,7 @@ def table_of(history: History, *, source: str, handed_out: int | None = None) ->
     record = history.run
     if record is None:
         raise RunError(f"a ledger begins with its run, but that of {source} is damaged; take another table")
-    space = parse_space(record.space.yaml, name=record.space.name)
+    space = parse_space(record.space.yaml, name=record.space.name, recipe=record.space.recipe or record.plan.recipe)
     found: dict[str, list[tuple[int, TrialResult]]] = {}
     for spec, result in history.trials.values():
         if not spec.has_own_seeds and result.status in ("complete", "failed"):

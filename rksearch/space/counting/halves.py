@@ -9,9 +9,10 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from rksearch.arch.arrays import Integers
 from rksearch.space.counting.box import Box
 from rksearch.space.counting.chain import Chain
-from rksearch.space.counting.dominance import Integers, Triples
+from rksearch.space.counting.dominance import Triples
 
 Digits = npt.NDArray[np.uint32]
 """Options of consecutive periods: one row per period, one column per combination."""
@@ -111,7 +112,7 @@ class Halves:
         beginnings, ends = _prune(beginnings, ends, self.box)
         if not beginnings.size or not ends.size:
             return None
-        # Asking costs about half as much per window as building the tree that answers.
+        # A query costs about half as much per window as a point does when the tree is built.
         turned = ends.size * windows + 2 * beginnings.size < beginnings.size * windows + 2 * ends.size
         queries, points = (ends, beginnings) if turned else (beginnings, ends)
         return Unit(self.chain, queries, points.take(np.argsort(points.costs[0], kind="stable")), turned)
@@ -182,7 +183,7 @@ def _product(first: Half, second: Half) -> Half:
 
 
 def _prune(a: Half, b: Half, box: Box) -> tuple[Half, Half]:
-    """Both without halves that no partner brings into the box; twice: each cut narrows the other's range."""
+    """Both without halves that no partner brings into the box; done twice, as each cut narrows the other's range."""
     low, high = np.array(box.low)[:, None], np.array(box.high)[:, None]
     for _ in range(2):
         for _ in range(2):

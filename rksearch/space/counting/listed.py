@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from rksearch.arch import ArchSpec, cost
+from rksearch.arch.arrays import Integers
 from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
 from rksearch.space.counting.box import Box
-from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.extremes import AXES
-from rksearch.space.counting.member import REJECTIONS, Histogram, Member, Priced, bin_edges, ends_of
+from rksearch.space.counting.member import REJECTIONS, Member, Priced, Windows, bin_edges, ends_of
 from rksearch.space.definition import SpaceDefinition
 
 
@@ -88,12 +88,12 @@ class ListedMembers:
         edges = [min(params) - 1, *(e for e in bin_edges(min(params), max(params)) if e < max(params)), max(params)]
         return edges, _ListedWindows(self, np.array(edges)).histogram
 
-    def windows(self, edges: Integers) -> Histogram:
+    def windows(self, edges: Integers) -> Windows:
         """Members counted between edges of params."""
         return _ListedWindows(self, edges)
 
     def dimensions(self) -> dict[str, tuple[Any, ...]]:
-        """One decision: which architecture."""
+        """The one decision: the architecture."""
         return {"architecture": tuple(self._choices)}
 
     def choices(self, spec: ArchSpec) -> dict[str, Any]:
@@ -114,11 +114,11 @@ class ListedMembers:
         return self._choices[decisions["architecture"]]
 
     def neighbours(self, spec: ArchSpec) -> list[ArchSpec]:
-        """All others: there is one decision."""
+        """All other members, because there is one decision."""
         return [other for name, other in self._choices.items() if name != str(spec)]
 
     def nearest(self, spec: ArchSpec, excluded: frozenset[str]) -> ArchSpec | None:
-        """Itself where it is a member, otherwise the nearest in params, then the first by name."""
+        """The network itself where it is a member, otherwise the member nearest in params, then first by name."""
         wanted = cost.cost(spec, self._definition.dataset).params
         left = [p for p in self._members if p.name not in excluded]
         if not left:

@@ -7,7 +7,7 @@ from itertools import count as numbers
 from typing import Any, NamedTuple, Protocol
 
 from rksearch.arch import ArchSpec
-from rksearch.space.counting.dominance import Integers
+from rksearch.arch.arrays import Integers
 from rksearch.space.definition import MAX_COUNT, CountRange
 
 REJECTIONS = ("too_few_params", "too_many_params", "too_few_macs", "too_many_macs", "too_shallow", "too_deep")
@@ -31,7 +31,7 @@ class Priced(NamedTuple):
     depth: int
 
 
-class Histogram(Protocol):
+class Windows(Protocol):
     """Members by windows of params."""
 
     histogram: list[int]
@@ -73,12 +73,12 @@ class Members(Protocol):
         """Params, macs and depth of all members, in chunks: arrays (3, n)."""
 
     def extreme(self, which: str) -> Member:
-        """`fewest_params`, `most_params`, `fewest_macs` or `most_macs`; there must be a member."""
+        """The member with `fewest_params`, `most_params`, `fewest_macs` or `most_macs`; there must be one."""
 
     def candidate_range(self) -> tuple[Integers, Integers]:
         """Least and most params, macs and depth of all choices, whatever the budgets."""
 
-    def windows(self, edges: Integers) -> Histogram:
+    def windows(self, edges: Integers) -> Windows:
         """Members counted between edges of params."""
 
     def dimensions(self) -> dict[str, tuple[Any, ...]]:

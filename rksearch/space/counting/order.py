@@ -1,8 +1,8 @@
 """Streaming the networks of a chain in the order of their names, in constant memory.
 
 Names are compared as text, so `k12` comes before `k8`. A name is the family and growth rate, the growth multiples and
-then the methods, so the order is that of the multiples first; within them beginnings that no ending can bring within
-the budgets are not followed.
+then the methods, so the order is that of the multiples first; within them, beginnings that no ending can bring within
+the budgets are not extended.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from rksearch.arch.arrays import Integers
 from rksearch.space.counting.box import Box
 from rksearch.space.counting.chain import Chain
-from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.pricing import multiples
 
 ROWS = 1 << 15
 """Number of combinations that are examined together."""
 
-Rows = tuple[Integers, Integers]
-"""Networks as rows of options (n, periods), and their costs (3, n)."""
+RowChunk = tuple[Integers, Integers]
+"""Some networks as rows of options (n, periods), and their costs (3, n)."""
 
 
-def rows_by_name(chain: Chain, box: Box) -> Iterator[Rows]:
+def rows_by_name(chain: Chain, box: Box) -> Iterator[RowChunk]:
     """The networks inside the box, some at a time, all in the order of their names."""
     for growth in _multiples(chain, box, ()):
         options = [_by_method(chain, i, m) for i, m in enumerate(growth)]
@@ -55,7 +54,7 @@ def _remaining(chain: Chain, options: list[Integers]) -> list[tuple[Integers, In
     rest = [(np.zeros(3, np.int64), np.zeros(3, np.int64))]
     for i in range(chain.periods - 1, 0, -1):
         own = np.stack(chain.costs[i])[:, options[i]]
-        link = chain.links[i - 1].costs[:, states[i - 1][0], states[i][0]]  # the multiples alone set it
+        link = chain.links[i - 1].costs[:, states[i - 1][0], states[i][0]]  # depends on the multiples alone
         rest.append((rest[-1][0] + own.min(axis=1) + link, rest[-1][1] + own.max(axis=1) + link))
     return rest[::-1]
 
@@ -71,7 +70,7 @@ def _expand(
     rest: list[tuple[Integers, Integers]],
     rows: Integers,
     costs: Integers,
-) -> Iterator[Rows]:
+) -> Iterator[RowChunk]:
     i = rows.shape[1]
     if i == chain.periods:
         yield rows, costs
@@ -95,7 +94,7 @@ def _expand(
             yield from _expand(chain, box, options, rest, extended, total[:, row, option])
 
 
-def names(chain: Chain, rows: npt.NDArray[np.int64]) -> Iterator[str]:
+def names(chain: Chain, rows: Integers) -> Iterator[str]:
     """The names of networks given as rows of options."""
     prefix = chain.family.prefix(chain.k)
     methods = [[option.method for option in own] for own in chain.options]
