@@ -25,7 +25,7 @@ from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role, TrialResult, TrialSpec, make_trial_id, parse_trial_id
 from rksearch.results.summaries import ArchSummary, by_macs, by_params, summarise
-from rksearch.search.racing import Race, Racer, RungStandings, expected_epochs
+from rksearch.search.racing import Race, Racer, RungStandings, Standings, expected_epochs
 from rksearch.search.tasks import Phase, Proposer, Remaining, Task, first_training
 
 CERTAIN = 0.02
@@ -40,6 +40,7 @@ class SearchAgenda:
         proposer: chooses candidates.
         history: of the run so far; says which candidates were chosen in earlier sessions.
         race: the rules of racing, where the plan has it.
+        standings: decides which paused trial continues; None for the race's own rule.
         control: chooses the architectures of the control arm, where the plan has one.
     """
 
@@ -50,6 +51,7 @@ class SearchAgenda:
         history: History,
         *,
         race: Race | None = None,
+        standings: Standings | None = None,
         control: Proposer | None = None,
     ) -> None:
         self._plan = plan
@@ -64,7 +66,7 @@ class SearchAgenda:
         self._open = {trial.id: trial for trial in (self._trial(arch, 0) for arch in self._candidates)}
         self._controls = list(dict.fromkeys(t.arch for t in started if t.own_seeds == "control"))
         self._exhausted = False
-        self._standings = RungStandings(race) if race else None
+        self._standings = standings or (RungStandings(race) if race else None)
         # How much of the history is known: finished trials by their number, paused ones by their last results.
         self._finished = 0
         self._paused: dict[str, TrialResult] = {}

@@ -7,14 +7,21 @@ from collections.abc import Callable
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.search.agenda import SearchAgenda
-from rksearch.search.racing import Race
+from rksearch.search.racing import Race, Standings
 from rksearch.search.samplers.registry import make_sampler
 from rksearch.search.samplers.study import RunStudy
 from rksearch.space import Space
 
 
-def search_agenda(space: Space, plan: Plan) -> Callable[[History], SearchAgenda]:
+def search_agenda(
+    space: Space, plan: Plan, *, standings: Callable[[], Standings] | None = None
+) -> Callable[[History], SearchAgenda]:
     """The agenda of a run, given its history.
+
+    Args:
+        space: the architectures.
+        plan: of the run.
+        standings: makes the rule by which paused trials continue; None for that of the plan's racing.
 
     Raises:
         SpaceError: there is no such sampler or objective.
@@ -31,7 +38,8 @@ def search_agenda(space: Space, plan: Plan) -> Callable[[History], SearchAgenda]
     control = _proposer(space, plan, "random", seed=plan.sampler_seed + 1) if plan.control else None
 
     def agenda(history: History) -> SearchAgenda:
-        return SearchAgenda(plan, proposer, history, race=race, control=control)
+        own = standings() if standings else None
+        return SearchAgenda(plan, proposer, history, race=race, standings=own, control=control)
 
     return agenda
 

@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rksearch.results.plan import RacingRule, Rank
 from rksearch.results.records import Epoch
@@ -78,6 +79,16 @@ class Race:
     def band(self, params: int) -> int:
         """Index of the band of a size, from 0 for the smallest; sizes outside of the range join the outermost."""
         return bisect_right(self._edges, math.log(params))
+
+
+class Standings(Protocol):
+    """Trials of a race, and which of those that wait continues."""
+
+    def set(self, racer: Racer) -> None:
+        """Set the state of a trial, in place of an earlier state of the same architecture."""
+
+    def promoted(self, running: Container[str] = ()) -> str | None:
+        """Name of the waiting trial that continues first; None for none."""
 
 
 class RungStandings:

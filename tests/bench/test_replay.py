@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rksearch.arch import parse
+from rksearch.bench.replay.forecast import ForecastStandings
 from rksearch.bench.replay.judging import CORNERS, Judge, Judged, Replay, Start, replay_of
 from rksearch.bench.replay.ledger_in_memory import MemoryLedger
 from rksearch.bench.replay.proposal_time import measure_overhead
@@ -27,7 +28,7 @@ from rksearch.bench.replay.simulation import Finished, Played, VirtualClock, Wor
 from rksearch.bench.replay.standings import Quartiles, curve, quartiles, standings
 from rksearch.bench.replay.stock_ray import StockRay
 from rksearch.bench.replay.store import FILE, opened
-from rksearch.bench.replay.strategies import REFERENCE, Setup, chosen_strategies, strategies
+from rksearch.bench.replay.strategies import EARLY, REFERENCE, Setup, chosen_strategies, strategies
 from rksearch.bench.replay.synflow import SynFlow, score
 from rksearch.bench.replay.synthetic import MadeUpTable, synthetic_table
 from rksearch.bench.replay.table import NoFurtherTraining, Table, TableMember, load_table, member, table_of
@@ -36,6 +37,7 @@ from rksearch.models import build
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.search.assembly import search_agenda
+from rksearch.search.racing import Racer
 from rksearch.search.run_state import RunState
 from rksearch.space import Priced, Space, load_space, parse_space
 from tests.helpers.command_line import rksearch, rksearch_json
@@ -497,7 +499,7 @@ def test_our_strategies_train_each_network_once_within_the_budget(name: str) -> 
     for item in played.finished:
         seen = given_.table.training(item.arch, repetition=1, replicate=0)
         assert item.val_error_pct == seen.epochs[-1].val_error_pct
-    if name.endswith("+racing"):
+    if name.endswith(EARLY):
         assert len(played.started) > len(played.finished)
     else:
         assert played.epochs_spent == 72
@@ -632,6 +634,32 @@ def test_a_search_that_is_not_installed_is_named_with_its_remedy(monkeypatch: py
     assert "botorch" not in chosen_strategies(None)
     with pytest.raises(RunError, match=r"botorch cannot: botorch is not installed; `pip install 'rksearch\[bench\]'`"):
         chosen_strategies("botorch")
+
+
+def test_a_forecast_continues_what_may_enter_the_front_whatever_its_size() -> None:
+    """Six complete trainings halve their errors from the second epoch on; one at 8 % is predicted to end near 4 %."""
+
+    def racer(arch: str, params: int, *errors: float, waits: bool = False) -> Racer:
+        epochs = [
+            Epoch(epoch=i, lr=0.1, train_loss=e, train_error_pct=e, val_loss=e, val_error_pct=e, train_time_s=1.0)
+            for i, e in enumerate(errors, 1)
+        ]
+        return Racer(arch=arch, params=params, epochs=epochs, waits=waits)
+
+    standings = ForecastStandings()
+    standings.set(racer("first", 50, 90, 30, waits=True))
+    assert standings.promoted() == "first"  # nothing is known yet of how trainings end
+    for i in range(6):
+        noise = 1 + 0.02 * (-1) ** i
+        standings.set(racer(f"full{i}", 100 + i, 80, 20 + i, (20 + i) / 2 * noise))
+    standings.set(racer("first", 50, 90, 60, 30))
+    standings.set(racer("good", 1000, 70, 8, waits=True))
+    standings.set(racer("poor", 1000, 80, 40, waits=True))
+    # The same error as that of the poor one, but nothing as small is better.
+    standings.set(racer("small", 40, 80, 40, waits=True))
+    assert standings.promoted() == "small"
+    assert standings.promoted({"small"}) == "good"
+    assert standings.promoted({"small", "good"}) is None
 
 
 def test_synflow_s_last_layer_carries_every_path() -> None:

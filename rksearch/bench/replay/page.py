@@ -235,7 +235,8 @@ def _replayed(found: StrategyComparison) -> list[str]:
         f"({conditions.budget_epochs / table.epochs:g} full trainings)",
         f"- **Workers:** {conditions.slots}, in virtual time: an epoch takes its network's measured median time",
         f"- **Racing:** pause after {text.listing([str(r) for r in racing.rungs])} epochs, the best "
-        f"{100 * racing.keep:.0f} % of each of {racing.bands} size bands continue, by {racing.rank}",
+        f"{100 * racing.keep:.0f} % of each of {racing.bands} size bands continue, by {racing.rank}. With `+forecast` "
+        "a training continues there when its predicted final error may be on the front, whatever its size",
         "- **Chance:** a repetition's number decides which of the trainings that are handed out a network shows first, "
         "the same for all strategies, and the seeds of the samplers. A training that is not in the table is refused",
         "- **Ours:** strategies named after a sampler run the code of `rksearch run` (run state, agenda, race, "

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 
+from rksearch.bench.replay.forecast import ForecastStandings
 from rksearch.bench.replay.judging import STARTS, Start
 from rksearch.bench.replay.ledger_in_memory import MemoryLedger
 from rksearch.bench.replay.moasha import Moasha
@@ -21,7 +22,7 @@ from rksearch.bench.replay.whole_trainings import Proposals, WholeTrainings
 from rksearch.errors import RunError, nearest
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.search.assembly import search_agenda
-from rksearch.search.racing import expected_epochs
+from rksearch.search.racing import Standings, expected_epochs
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers.registry import samplers
 from rksearch.space import SearchPlan
@@ -94,7 +95,7 @@ RANDOM = "random"
 REFERENCE = "random+smallest"
 """The strategy that all are compared with."""
 
-EARLY = ("+racing", "+asha")
+EARLY = ("+racing", "+asha", "+forecast")
 """Ends of the names of strategies that stop trainings early."""
 
 NOT_COMPARED = ("grid",)
@@ -126,13 +127,31 @@ def _random_smallest(setup: Setup) -> Player:
     return search_player(replace(setup, start="same"), sampler=RANDOM, racing=None)
 
 
-def search_player(setup: Setup, *, sampler: str, racing: RacingRule | None) -> SearchPlayer:
+def _forecast(setup: Setup) -> Player:
+    return search_player(setup, sampler=SearchPlan().sampler, racing=setup.racing, standings=ForecastStandings)
+
+
+def search_player(
+    setup: Setup,
+    *,
+    sampler: str,
+    racing: RacingRule | None,
+    standings: Callable[[], Standings] | None = None,
+) -> SearchPlayer:
     """The run that `rksearch run` would make of the table's space, without further seeds.
 
     Baselines are known at the start rather than trained: none is a member, so that no sampler learns from them.
+
+    Args:
+        setup: conditions.
+        sampler: registered name.
+        racing: when trials pause; None to train each to its end.
+        standings: which paused trials continue; None for the rule of racing.
     """
     table = setup.table
-    trials = min(len(table.members), math.ceil(setup.budget_epochs / expected_epochs(racing, table.epochs)))
+    # How many a rule of its own stops is not known before: the budget ends that search, not the number of candidates.
+    each = racing.rungs[0] if standings and racing else expected_epochs(racing, table.epochs)
+    trials = min(len(table.members), math.ceil(setup.budget_epochs / each))
     plan = Plan(
         dataset=table.space.definition.dataset.name,
         recipe=table.plan.recipe,
@@ -148,7 +167,7 @@ def search_player(setup: Setup, *, sampler: str, racing: RacingRule | None) -> S
         racing=racing,
         start=setup.first,
     )
-    state = RunState(MemoryLedger(), search_agenda(table.space, plan), clock=setup.clock)
+    state = RunState(MemoryLedger(), search_agenda(table.space, plan, standings=standings), clock=setup.clock)
     return SearchPlayer(state, table, repetition=setup.repetition)
 
 
@@ -241,6 +260,8 @@ def strategies() -> Mapping[str, Strategy]:
         text, slow = samplers.get(name).description, name in SLOW
         found.append(Strategy(name=name, text=text, player=_ours(name, race=False), slow=slow))
         found.append(Strategy(name=f"{name}+racing", text=f"{text}; racing", player=_ours(name, race=True), slow=slow))
+    text = f"{samplers.get(SearchPlan().sampler).description}; racing across sizes by predicted final errors"
+    found.append(Strategy(name=f"{SearchPlan().sampler}+forecast", text=text, player=_forecast))
     text = f"{samplers.get('frontier').description}; in an ordinary Optuna study, from final values alone"
     found.append(Strategy(name=ORDINARY, text=text, player=_ordinary))
     for name, text in STOCK.items():
