@@ -17,6 +17,7 @@ from rksearch.models.densenet import DenseBlock
 from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.models.rknet import TimeStep, next_state
 from rksearch.training.engine.device import autocast
+from rksearch.training.engine.step import Forward
 from rksearch.training.trainer import seed_everything
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ between two convolutions in one, statistics taken once: batch norm with ReLU 5, 
 STEP = "RKNet-k12-m1-3x1"
 """A network of one narrow time-step: 3 layers over 12 channels at full resolution."""
 
-Forward = Callable[[Tensor], Tensor]
 BlockPair = tuple[str, str, float, str, Callable[[], object], Callable[[], object]]
 
 

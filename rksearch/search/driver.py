@@ -170,7 +170,11 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     require_ledger(launch.run_dir)
     history = launch.refresh()
     begun = require_plan(history, launch.run_dir.path)
-    return history, parse_space(begun.space.yaml, name=begun.space.name), begun.plan
+    return (
+        history,
+        parse_space(begun.space.yaml, name=begun.space.name, recipe=begun.space.recipe or begun.plan.recipe),
+        begun.plan,
+    )
 
 
 def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, canonical, cost, parse
+from rksearch.arch.arrays import Integers
 from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
 from rksearch.space.counting import Member, Priced, members_of
@@ -70,7 +70,7 @@ class Space:
         """Names, params, macs and depth of all members in the order of their names (as text), in constant memory."""
         return self._members.by_name()
 
-    def costs(self) -> Iterator[npt.NDArray[np.int64]]:
+    def costs(self) -> Iterator[Integers]:
         """Params, macs and depth of all members, in chunks: arrays (3, n), in constant memory."""
         return self._members.costs()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rksearch.recipes.recipe import Recipe
 
-Range = tuple[int | None, int | None]
+BudgetRange = tuple[int | None, int | None]
 """A budget: the least and the largest value that are allowed, None for no limit."""
 
 
@@ -30,9 +30,9 @@ class PeriodSummary:
 class BudgetSummary:
     """Budgets on parameters, multiply-adds and depth."""
 
-    params: Range = (None, None)
-    macs: Range = (None, None)
-    depth: Range = (None, None)
+    params: BudgetRange = (None, None)
+    macs: BudgetRange = (None, None)
+    depth: BudgetRange = (None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
