@@ -21,7 +21,7 @@ from rksearch.training.engine.step import Forward
 from rksearch.training.trainer import seed_everything
 
 if TYPE_CHECKING:
-    from rksearch.bench.train import BenchSettings
+    from rksearch.bench.settings import BenchSettings
 
 NETWORK = "DenseNet-BC-40-k12"
 """Its first block has 6 layers over 24 channels at full resolution."""

@@ -25,8 +25,9 @@ from rksearch.arch import ArchSpec, family_of, parse
 from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
 from rksearch.bench import usual
+from rksearch.bench.contestants import plain
 from rksearch.bench.dense import block_pairs
-from rksearch.bench.train import BenchSettings, Spread, cold_compiler, plain
+from rksearch.bench.settings import BenchSettings, Spread, cold_compiler
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.models import build
 from rksearch.models.recompute import recompute
