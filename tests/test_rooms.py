@@ -52,8 +52,11 @@ INNER: dict[str, set[str]] = {
 OUTSIDE = {
     "ray": {"search.ray", "bench.replay.stock_ray"},
     "optuna": {"search.samplers", "results.importances", "bench.replay.stock_ray"},
+    "botorch": {"bench.replay.qlognehvi"},
+    "gpytorch": {"bench.replay.qlognehvi"},
+    "syne_tune": {"bench.replay.moasha"},
 }
-"""The only places that import Ray and Optuna: `stock_ray` replays Ray's own search over Optuna."""
+"""The only places that import Ray and Optuna, and rivals: `stock_ray` replays Ray's own search over Optuna."""
 
 LIGHT = ("arch", "recipes", "space", "results", "report", "cli")
 """Rooms whose modules import neither torch nor Ray nor Optuna when they are imported."""

@@ -1,6 +1,6 @@
 """Replays on disk: one line of JSON each, written as it ends, so that a comparison can be resumed.
 
-The first line of `replays.jsonl` holds the conditions, each other one a replay and the commit it was played with.
+The first line of `work/replays.jsonl` holds the conditions, each other one a replay and the commit it was played with.
 Every line ends with a checksum. A line that was torn or damaged is dropped and its replay is played again: the same
 turn gives the same replay.
 """
@@ -24,7 +24,8 @@ from rksearch.bench.replay.replays import Conditions, Turn
 from rksearch.errors import RunError
 from rksearch.results.codec import from_plain, to_plain
 
-FILE = "replays.jsonl"
+FILE = "work/replays.jsonl"
+"""Within the directory of the comparison; git ignores `work`, for the replays are megabytes and can be played again."""
 
 FORMAT = 1
 
@@ -82,8 +83,9 @@ def opened(directory: Path, conditions: Conditions, *, commit: str) -> Iterator[
     Raises:
         RunError: another process plays there, or the directory holds replays of other conditions.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / f"{FILE}.lock")
+    path = directory / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_suffix(".lock"))
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -92,7 +94,7 @@ def opened(directory: Path, conditions: Conditions, *, commit: str) -> Iterator[
             "take another --out"
         ) from None
     try:
-        yield ReplayStore(directory / FILE, conditions, commit=commit)
+        yield ReplayStore(path, conditions, commit=commit)
     finally:
         lock.release()
 
