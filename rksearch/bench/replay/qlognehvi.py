@@ -18,9 +18,9 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from rksearch.arch import parse
+from rksearch.arch.arrays import Floats, Integers
 from rksearch.results.dominance import non_dominated
 from rksearch.search.samplers.candidates import Candidates, listing
 from rksearch.search.samplers.draws import SpreadStart
@@ -59,7 +59,7 @@ class QLogNehvi:
         self._start = SpreadStart(space, trials=trials, seed=seed, most=STARTING)
         self._errors: dict[str, float] = {}
         self._taken: set[str] = set()
-        self._pool: npt.NDArray[np.int64] | None = None
+        self._pool: Integers | None = None
         self._guessing = 100 * (1 - 1 / space.definition.dataset.classes)
 
     def propose(self, running: Sequence[str]) -> str | None:
@@ -80,7 +80,7 @@ class QLogNehvi:
         """Take note of an error."""
         self._errors[arch] = error_pct
 
-    def _fresh(self) -> npt.NDArray[np.int64]:
+    def _fresh(self) -> Integers:
         """Rows of the pool and of the front's neighbours that are members and not taken."""
         if self._pool is None:
             self._pool = self._listing.pool(POOL, self._rng)
@@ -97,8 +97,16 @@ class QLogNehvi:
     def _candidates(self, archs: Sequence[str]) -> Candidates:
         return self._listing.candidates(np.stack([self._listing.row(arch) for arch in archs]))
 
-    def _best(self, fresh: npt.NDArray[np.int64], running: Sequence[str]) -> int:
+    def _best(self, fresh: Integers, running: Sequence[str]) -> int:
         """Place of the row of the largest acquisition value."""
+        with warnings.catch_warnings():
+            # Deprecations of torch's within BoTorch, and the column of log-parameters, which no kernel sees, on a scale
+            # of its own.
+            warnings.simplefilter("ignore")
+            return int(np.argmax(self._values(fresh, running)))
+
+    def _values(self, fresh: Integers, running: Sequence[str]) -> Floats:
+        """Acquisition values of rows: (rows,)."""
         import torch
         from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
         from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
@@ -131,27 +139,24 @@ class QLogNehvi:
         y = torch.tensor(np.log([max(self._errors[arch], 1e-3) for arch in archs]))[:, None]
         width = every.shape[1]
         torch.manual_seed(self._seed * 100_003 + len(self._taken))
-        with warnings.catch_warnings():
-            # The last column is on its own scale: the kernel does not see it.
-            warnings.simplefilter("ignore")
-            kernel = get_covar_module_with_dim_scaled_prior(ard_num_dims=width, active_dims=list(range(width)))
-            error = SingleTaskGP(x, y, covar_module=kernel)
-            fit_gpytorch_mll(ExactMarginalLogLikelihood(error.likelihood, error))
-            params = GenericDeterministicModel(lambda rows: rows[..., -1:])
-            largest = math.log10(self._space.largest.params)
-            acquisition = qLogNoisyExpectedHypervolumeImprovement(
-                model=ModelList(error, params),
-                ref_point=[-self._guessing, -largest - 0.01],
-                X_baseline=x,
-                X_pending=None if pending is None else tensor(pending),
-                objective=GenericMCMultiOutputObjective(to_maximise),
-                sampler=ListSampler(
-                    SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=self._seed),
-                    IndexSampler(torch.Size([SAMPLES]), seed=self._seed),
-                ),
-                prune_baseline=True,
-                cache_root=False,
-            )
-            with torch.no_grad():
-                values = torch.cat([acquisition(part[:, None, :]) for part in tensor(pool).split(BATCH)])
-        return int(values.argmax())
+        kernel = get_covar_module_with_dim_scaled_prior(ard_num_dims=width, active_dims=list(range(width)))
+        error = SingleTaskGP(x, y, covar_module=kernel)
+        fit_gpytorch_mll(ExactMarginalLogLikelihood(error.likelihood, error))
+        params = GenericDeterministicModel(lambda rows: rows[..., -1:])
+        largest = math.log10(self._space.largest.params)
+        acquisition = qLogNoisyExpectedHypervolumeImprovement(
+            model=ModelList(error, params),
+            ref_point=[-self._guessing, -largest - 0.01],
+            X_baseline=x,
+            X_pending=None if pending is None else tensor(pending),
+            objective=GenericMCMultiOutputObjective(to_maximise),
+            sampler=ListSampler(
+                SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=self._seed),
+                IndexSampler(torch.Size([SAMPLES]), seed=self._seed),
+            ),
+            prune_baseline=True,
+            cache_root=False,
+        )
+        with torch.no_grad():
+            values = torch.cat([acquisition(part[:, None, :]) for part in tensor(pool).split(BATCH)])
+        return np.asarray(values)
