@@ -592,10 +592,10 @@ def test_final_values_alone_suffice_to_search_well(name: str) -> None:
     if not strategies()[name].installed:
         pytest.skip(f"{name} is not installed")
     of = synthetic_table(load_space("digits_table"), seed=0, seeds=2)
-    given_ = conditions_of(of, slots=2, trainings=40)
+    given_ = conditions_of(of, slots=2, trainings=24)
     judge = Judge(of)
     found = {
-        own: [judge.judged(replay(given_, Turn(r, own, "own"))).final("tight") for r in range(4)]
+        own: [judge.judged(replay(given_, Turn(r, own, "own"))).final("tight") for r in range(3)]
         for own in ("random", name)
     }
     assert sum(found[name]) > sum(found["random"])
