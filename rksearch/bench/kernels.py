@@ -22,6 +22,7 @@ from torch.nn import functional as F
 import rksearch.models
 from rksearch.models.kernels import channels_last, fused, norm, pixels
 from rksearch.training.engine import heap
+from rksearch.training.engine.precision import Precision
 
 Function = Callable[..., Any]
 
@@ -34,12 +35,14 @@ class Kernel:
         name: name in tables.
         eager, compiled: whether it does something in eager and in compiled steps on a CPU.
         stand_ins: what takes the place of each of its functions.
+        bf16_alone: whether it does nothing in float32.
     """
 
     name: str
     eager: bool
     compiled: bool
     stand_ins: Mapping[Function, Function]
+    bf16_alone: bool = False
 
 
 def _never(x: Tensor) -> bool:
@@ -89,6 +92,7 @@ KERNELS = (
         eager=True,
         compiled=False,
         stand_ins={channels_last.side_by_side: _concatenated, channels_last.part: _view},
+        bf16_alone=True,
     ),
     Kernel(
         name="gradients channels last",
@@ -112,9 +116,13 @@ KERNELS = (
 NAMES = tuple(kernel.name for kernel in KERNELS)
 
 
-def names(*, compiled: bool) -> tuple[str, ...]:
+def names(*, compiled: bool, precision: Precision) -> tuple[str, ...]:
     """Names of the kernels that do something in steps of this kind."""
-    return tuple(kernel.name for kernel in KERNELS if (kernel.compiled if compiled else kernel.eager))
+    return tuple(
+        kernel.name
+        for kernel in KERNELS
+        if (kernel.compiled if compiled else kernel.eager) and not (kernel.bf16_alone and precision == "fp32")
+    )
 
 
 @contextmanager
