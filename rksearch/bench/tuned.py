@@ -6,7 +6,8 @@ one call of the optimiser for all weights, the module compiled where asked. It u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -58,10 +59,15 @@ class TunedLoop:
             foreach=True,
         )
 
-    def epoch(self) -> float:
-        """Train on all images once; mean loss over the steps. The host waits for the device once, at the end."""
+    def epoch(self, rates: Sequence[float] = ()) -> float:
+        """Train on all images once; mean loss over the steps. The host waits for the device once, at the end.
+
+        Args:
+            rates: learning rate of each step; empty for the recipe's highest in all.
+        """
         self.model.train()
-        losses = [self.step(images, labels, self.recipe.lr) for images, labels in self.batches()]
+        of_step = iter(rates or repeat(self.recipe.lr))
+        losses = [self.step(images, labels, next(of_step)) for images, labels in self.batches()]
         return float(torch.stack(losses).mean())
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:

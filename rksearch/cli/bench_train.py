@@ -127,7 +127,7 @@ def bench_training(
         from rksearch.bench.train import bench_train
 
         found = bench_train(chosen, source, settings, None if as_json else _show)
-    _output(found, as_json, path)
+    output(found, as_json, path)
 
 
 @click.command("optimisations")
@@ -210,14 +210,14 @@ def _leaving_out(
     def show(case: Case) -> None:
         cases.append(asdict(case))
         if path is not None:
-            _output({"cases": cases}, False, path)  # hours of work: what there is is kept
+            output({"cases": cases}, False, path)  # hours of work: what there is is kept
         if not as_json:
             click.echo(case_text(case))
 
     found = bench_leaving_out(names or KINDS, source, settings, runs=runs, on_case=show)
     if not as_json:
         click.echo(verdict_text(found))
-    _output(found, as_json, path)
+    output(found, as_json, path)
 
 
 def _each_alone(
@@ -234,7 +234,7 @@ def _each_alone(
             f"({found.low:.2f} to {found.high:.2f})"
         )
 
-    _output(bench_optimisations(names or NAMES, source, settings, None if as_json else show), as_json, path)
+    output(bench_optimisations(names or NAMES, source, settings, None if as_json else show), as_json, path)
 
 
 def _prepare(
@@ -352,7 +352,7 @@ def _mib(number: int) -> str:
     return f"{number / 2**20:,.1f}"
 
 
-def _output(found: dict[str, Any], as_json: bool, path: Path | None) -> None:
+def output(found: dict[str, Any], as_json: bool, path: Path | None) -> None:
     """Print or write the figures, with where they come from."""
     from rksearch.results.environment import current_environment
 
