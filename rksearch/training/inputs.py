@@ -174,7 +174,7 @@ def _available_bytes(execution: Execution, device: torch.device) -> int:
 def _loaded(
     facts: Dataset, load: Loader | None, data_dir: str, download: bool, train_images: int | None
 ) -> tuple[Images, Split]:
-    """Images of a data set and their split; a worker does many trials of a run, and reads and hashes them for the first.
+    """Images of a data set and their split; a worker reads and hashes them once for all its trials.
 
     Two data sets with equal facts are equal, so the loader belongs to the key.
     """
