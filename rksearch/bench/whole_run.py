@@ -24,7 +24,7 @@ from rksearch.bench.noise import NOISE
 from rksearch.bench.ratios import Ratio, speed_up
 from rksearch.bench.rival import Job
 from rksearch.bench.turns import order
-from rksearch.data.facts import dataset
+from rksearch.data.facts import dataset, datasets
 from rksearch.errors import RksearchError
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import WorkTimes
@@ -139,6 +139,7 @@ def bench_run(asked: Asked, on_done: Callable[[str, float], None] | None = None)
         RksearchError: the run or a rival failed; the end of its output is in the message.
     """
     asked = replace(asked, networks=tuple(str(parse(name)) for name in asked.networks))
+    datasets.adopt((NOISE,))  # the run's ledger names it
     times: dict[str, list[float]] = {RUN: [], ONE: [], BESIDE: []}
     spent: list[Spent] = []
 
@@ -234,7 +235,7 @@ def slot_seconds(
         slots: trials at a time.
     """
     free = [up_s] * slots
-    found = {"start of Ray": slots * (up_s - began_s), "worker start": 0.0}
+    found = {"command to Ray": slots * (up_s - began_s), "worker start": 0.0}
     parts: dict[str, float] = {}
     idle = inside = 0.0
     for work in sorted(works, key=lambda work: work.began_s):

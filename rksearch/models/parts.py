@@ -78,11 +78,9 @@ def initialise(model: nn.Module) -> None:
     """Weights of the paper's recipe, drawn from torch's global generator in the order of the forward pass.
 
     Convolutions N(0, sqrt(2 / (kernel^2 * out channels))), batch norms scale 1 and shift 0, linear weights uniform as
-    torch's own default, linear bias 0. On the meta device there are no numbers: nothing is drawn.
+    torch's own default, linear bias 0.
     """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.weight.is_meta:
-            continue  # torch would import its compiler to draw nothing, seconds before a trial's first step
         if isinstance(module, nn.Conv2d):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
             nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))

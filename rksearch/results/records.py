@@ -221,10 +221,10 @@ class WorkTimes:
 
     Attributes:
         began_s, ended_s: start of the work and time of the result, seconds since 1970 by the worker's clock.
-        parts_s: seconds by part: `load` (reading and splitting the images), `build` (the network), `witness`, `set_up`
-            (images to the device, checkpoint read), `prepare` (compiling, recording), `train`, `validate`, `save`
-            (checkpoints, without that which holds this result) and `report`. Where several seeds were trained
-            together, `load` and `train` are equal shares.
+        parts_s: seconds by part: `load` (reading and splitting the images), `build` (the network), `witness`, `plan`
+            (of memory), `set_up` (images to the device, checkpoint read), `prepare` (compiling, recording), `train`,
+            `validate`, `save` (checkpoints, without that which holds this result) and `report`. Where several seeds
+            were trained together, `load` and `train` are equal shares.
     """
 
     began_s: Seconds

@@ -120,7 +120,8 @@ class Training:
             with torch.random.fork_rng(devices=()):
                 with as_trial_failure("building the network"), self.clock.part("witness"):
                     self._known = replace(self._known, witness=witness(model, shared.facts, shared.counts))
-                plan = group.plan(self.spec.recipe)
+                with self.clock.part("plan"):
+                    plan = group.plan(self.spec.recipe)
             self._known = replace(self._known, memory=plan)
             with self.clock.part("set_up"):
                 self.trainer = self._resumed(model, group, plan)

@@ -57,7 +57,7 @@ def test_the_slots_seconds_are_all_accounted_for() -> None:
     ]
     found = slot_seconds(100, 110, 155, works, 2)
     assert found == {
-        "start of Ray": 20,
+        "command to Ray": 20,
         "worker start": 5 + 6,
         "train": 42,
         "load": 1,
@@ -117,5 +117,5 @@ def test_bench_run_measures_a_run_beside_its_rivals(tmp_path: Path) -> None:
     assert set(found["seconds"]) == {"run", "one loop", "loops beside each other"}
     (spent,) = found["spent"]
     assert sum(spent["slot_s"].values()) == pytest.approx(2 * spent["wall_s"], rel=0.02)
-    for part in ("start of Ray", "worker start", "load", "build", "witness", "train", "validate", "save", "report"):
+    for part in ("command to Ray", "worker start", "load", "build", "witness", "train", "validate", "save", "report"):
         assert spent["slot_s"][part] > 0, part

@@ -82,7 +82,7 @@ def test_a_trial_tells_all_it_found(whole: tuple[Path, TrialResult]) -> None:
     assert len(result.split) == 16
     times = result.work_times
     assert times is not None
-    assert set(times.parts_s) == {"load", "build", "witness", "set_up", "prepare", "train", "validate", "save"}
+    assert set(times.parts_s) == {"load", "build", "witness", "plan", "set_up", "prepare", "train", "validate", "save"}
     assert times.parts_s["train"] == pytest.approx(sum(e.train_time_s for e in result.epochs), abs=0.001)
     assert 0 < sum(times.parts_s.values()) <= times.ended_s - times.began_s + 0.01
     assert from_plain(TrialResult, to_plain(result)) == result
