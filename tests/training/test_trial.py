@@ -131,12 +131,16 @@ def test_stopped_after_epoch_3_and_resumed_equals_uninterrupted(tmp_path: Path, 
     there = execution(tmp_path / "b", precision=precision)
     paused = run_trial(SPEC, there, told.append, until=1)
     assert (paused.status, paused.epochs) == ("paused", tuple(told[:1]))
-    assert run_trial(SPEC, there, told.append, until=1) == paused, "it has got there already"
+    again = run_trial(SPEC, there, told.append, until=1)
+    assert replace(again, work_times=paused.work_times) == paused, "it has got there already"
     stopped = run_trial(SPEC, there, told.append, until=3)
     assert (stopped.status, stopped.failure) == ("paused", None)
     assert stopped.epochs == tuple(told)
     assert (stopped.params, stopped.witness) == (expected.params, expected.witness)
-    assert run_trial(SPEC, replace(there, deadline_s=time.time() - 1), told.append) == stopped
+    late = run_trial(SPEC, replace(there, deadline_s=time.time() - 1), told.append)
+    assert replace(late, work_times=stopped.work_times) == stopped
+    assert late.work_times is not None
+    assert "train" not in late.work_times.parts_s  # what came before is not of this start
     torch.manual_seed(1)  # what else happens in the process must not matter
     resumed = run_trial(SPEC, there, told.append, until=9)
     assert comparable(resumed) == comparable(expected)
