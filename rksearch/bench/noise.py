@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rksearch.data.cifar import CIFAR10
 from rksearch.data.dataset import Images
-from rksearch.data.facts import register_dataset
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 1_000
 
@@ -30,11 +29,3 @@ def load(data_dir: Path, download: bool) -> Images:
 
 
 NOISE = replace(CIFAR10, name="cifar10-noise", source="random pixels", licence="", citation="", load=load)
-
-
-def main() -> None:
-    """The command line of rksearch in a process that knows the data set."""
-    from rksearch.cli.main import main as command_line
-
-    register_dataset(NOISE)
-    command_line()

@@ -42,14 +42,20 @@ NETWORKS = (
 RAY_IS_UP = "Ray dashboard:"
 """Beginning of the line that a run prints when Ray has started."""
 
-COMMAND = ("-c", "from rksearch.bench.noise import main; main()")
+COMMAND = (
+    "-c",
+    "import rksearch; from rksearch.bench.noise import NOISE; rksearch.register_dataset(NOISE); "
+    "from rksearch.cli.main import main; main()",
+)
+"""The command line, in a process that knows random pixels as a data set."""
+
 RIVAL = ("-c", "from rksearch.bench.rival import main; main()")
 
 RUN, ONE, BESIDE = "run", "one loop", "loops beside each other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class WholeRun:
     """What is to be measured.
 
     Attributes:
@@ -128,7 +134,7 @@ class Spent:
     slot_s: dict[str, float]
 
 
-def bench_run(asked: Asked, on_done: Callable[[str, float], None] | None = None) -> dict[str, Any]:
+def bench_run(asked: WholeRun, on_done: Callable[[str, float], None] | None = None) -> dict[str, Any]:
     """Measure the run and its rivals; plain values for JSON.
 
     Args:
@@ -184,7 +190,7 @@ def _rivals(jobs: Sequence[Job]) -> float:
     return took_s
 
 
-def _run(asked: Asked) -> Spent:
+def _run(asked: WholeRun) -> Spent:
     """The run, in a directory of its own."""
     with tempfile.TemporaryDirectory(prefix="rksearch-", ignore_cleanup_errors=True) as directory:
         space, out = Path(directory) / "space.yaml", Path(directory) / "run"

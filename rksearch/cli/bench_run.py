@@ -46,9 +46,9 @@ def bench_run_command(
 
     Beside it: one tuned loop with all threads that trains them one after another, and as many as there are slots.
     """
-    from rksearch.bench.whole_run import NETWORKS, Asked, bench_run, run_text
+    from rksearch.bench.whole_run import NETWORKS, WholeRun, bench_run, run_text
 
-    asked = Asked(
+    asked = WholeRun(
         networks=names or NETWORKS,
         epochs=epochs,
         train_images=train_images,

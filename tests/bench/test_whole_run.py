@@ -5,7 +5,7 @@ import pytest
 
 from rksearch.arch import parse
 from rksearch.bench import noise, rival, whole_run
-from rksearch.bench.whole_run import NETWORKS, Asked, slot_seconds
+from rksearch.bench.whole_run import NETWORKS, WholeRun, slot_seconds
 from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
 from rksearch.data.images import load_images
@@ -23,7 +23,7 @@ def test_the_networks_are_members_of_the_space_they_stand_for() -> None:
 
 
 def test_the_run_trains_these_networks_and_nothing_else(tmp_path: Path) -> None:
-    space = parse_space(Asked(data_dir=str(tmp_path), epochs=3).space(), name="networks")
+    space = parse_space(WholeRun(data_dir=str(tmp_path), epochs=3).space(), name="networks")
     assert {str(member) for member in space} == set(NETWORKS)
     definition = space.definition
     assert (definition.recipe.epochs, definition.train_images, definition.trials) == (3, 8_000, 6)
@@ -33,7 +33,7 @@ def test_the_run_trains_these_networks_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_networks_are_divided_among_the_loops_by_their_cost() -> None:
-    asked = Asked(slots=2, threads=4)
+    asked = WholeRun(slots=2, threads=4)
     (alone,) = asked.jobs(1)
     assert (set(alone.networks), alone.threads) == (set(NETWORKS), 4)
     one, other = asked.jobs(2)
@@ -41,7 +41,7 @@ def test_the_networks_are_divided_among_the_loops_by_their_cost() -> None:
     assert one.threads == other.threads == 2
     macs = [sum(whole_run.cost(parse(n), dataset("cifar10")).macs for n in job.networks) for job in (one, other)]
     assert max(macs) / min(macs) < 1.2
-    assert [job.networks for job in Asked(networks=("ResNet-8",)).jobs(3)] == [("ResNet-8",)]
+    assert [job.networks for job in WholeRun(networks=("ResNet-8",)).jobs(3)] == [("ResNet-8",)]
 
 
 def work(began_s: float, ended_s: float, **parts_s: float) -> WorkTimes:
