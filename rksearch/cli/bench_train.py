@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
+from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.errors import RksearchError
+from rksearch.training.engine.words import AUTO
 
 if TYPE_CHECKING:
     from rksearch.bench.ratios import Ratio
@@ -38,7 +40,11 @@ cpu_time_option = click.option(
 @click.command("train")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
-    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set: sets shapes and augmentation."
+    "--dataset",
+    "dataset_name",
+    default=DEFAULT_DATASET,
+    show_default=True,
+    help="Data set: sets shapes and augmentation.",
 )
 @click.option(
     "--data-dir",
@@ -133,11 +139,15 @@ def bench_training(
 @click.command("optimisations")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
-    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set: sets shapes and augmentation."
+    "--dataset",
+    "dataset_name",
+    default=DEFAULT_DATASET,
+    show_default=True,
+    help="Data set: sets shapes and augmentation.",
 )
 @device_option
 @precision_option
-@compile_option("auto")
+@compile_option()
 @batch_option
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds of each run. [default: 20; 5 with --alone]")
 @click.option("--steps", type=click.IntRange(min=1), default=4, show_default=True, help="Timed steps of a turn.")
@@ -272,7 +282,7 @@ def _prepare(
         device=there,
         precision=resolve_precision(precision, there),
         workers=workers if workers is not None else (2 if there.type == "cuda" else 0),
-        compiled=compile_ == "on" or (compile_ == "auto" and missing_compiler(there) is None),
+        compiled=compile_ == "on" or (compile_ == AUTO and missing_compiler(there) is None),
         **numbers,
     )
     return ImageSource(data, images, settings.seed), settings
