@@ -106,7 +106,7 @@ def test_random_pixels_stand_for_cifar10(tmp_path: Path) -> None:
 def test_bench_run_measures_a_run_beside_its_rivals(tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     done = rksearch(
-        *("bench", "run", "RKNet-k4-m1-1x1", "RKNet-k4-m2-1x1", "--epochs", "1", "--train-images", "200"),
+        *("bench", "run", "RKNet-k4-m1-1x1", "RKNet-k4-m2-1x1", "--epochs", "2", "--train-images", "200"),
         *("--rounds", "1", "--slots", "2", "--to", str(path)),
         timeout_s=900,
     )
