@@ -6,7 +6,8 @@ one call of the optimiser for all weights, the module compiled where asked. It u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -58,10 +59,15 @@ class TunedLoop:
             foreach=True,
         )
 
-    def epoch(self) -> float:
-        """Train on all images once; mean loss over the steps. The host waits for the device once, at the end."""
+    def epoch(self, rates: Sequence[float] = ()) -> float:
+        """Train on all images once; mean loss over the steps. The host waits for the device once, at the end.
+
+        Args:
+            rates: learning rate of each step; empty for the recipe's highest in all.
+        """
         self.model.train()
-        losses = [self.step(images, labels, self.recipe.lr) for images, labels in self.batches()]
+        of_step = iter(rates or repeat(self.recipe.lr))
+        losses = [self.step(images, labels, next(of_step)) for images, labels in self.batches()]
         return float(torch.stack(losses).mean())
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -96,3 +102,14 @@ class TunedLoop:
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+    @torch.no_grad()
+    def error_pct(self, pixels: Tensor, labels: Tensor, batch_size: int = 512) -> float:
+        """Top-1 error in percent on uint8 images (N, C, H, W) with labels (N,), all on the device."""
+        self.model.eval()
+        wrong = torch.zeros((), dtype=torch.int64, device=self.device)
+        for images, truth in zip(pixels.split(batch_size), labels.split(batch_size), strict=True):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                logits = self.model(self.normalised(images).contiguous(memory_format=torch.channels_last))
+            wrong += (logits.argmax(1) != truth).sum()
+        return 100 * int(wrong) / len(labels)

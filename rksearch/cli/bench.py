@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rksearch.cli.bench_latency import bench_latency
+from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training
 from rksearch.cli.options import dataset_option, json_option
 
@@ -26,6 +27,7 @@ def bench() -> None:
 
 
 bench.add_command(bench_latency)
+bench.add_command(bench_run_command)
 bench.add_command(bench_training)
 bench.add_command(bench_each_optimisation)
 

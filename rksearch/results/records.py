@@ -216,6 +216,23 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkTimes:
+    """Where the time of a trial went since it last started, in the process that trained it.
+
+    Attributes:
+        began_s, ended_s: start of the work and time of the result, seconds since 1970 by the worker's clock.
+        parts_s: seconds by part: `load` (reading and splitting the images), `build` (the network), `witness`, `plan`
+            (of memory), `set_up` (images to the device, checkpoint read), `prepare` (compiling, recording), `train`,
+            `validate`, `save` (checkpoints, without that which holds this result) and `report`. Where several seeds
+            were trained together, `load` and `train` are equal shares.
+    """
+
+    began_s: Seconds
+    ended_s: Seconds
+    parts_s: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
     """The result of a trial.
 
@@ -238,6 +255,7 @@ class TrialResult:
         executed_macs: multiply-adds that the training's network executes for one image, where they differ from
             `macs`; None where they were not counted.
         metrics: further measurements by name.
+        work_times: where its time went; None where that was not measured.
     """
 
     status: Status
@@ -261,6 +279,7 @@ class TrialResult:
     seeds_together: Positive = 1
     executed_macs: Positive | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    work_times: WorkTimes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from rksearch.arch import ArchSpec, draws_random_numbers, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.arch.layout import layout
 from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, batch_bounds, full_batch_images
-from rksearch.data.dataset import Images
+from rksearch.data.dataset import Images, Loader
 from rksearch.data.facts import Dataset, dataset
 from rksearch.data.images import Split, load_images, split
 from rksearch.errors import TrialFailed
@@ -61,8 +61,9 @@ class SharedInputs:
         counts = cost(arch, facts)
         device = resolve_device(execution.device)
         precision = resolve_precision(execution.precision, device)
-        images = load_images(facts, Path(execution.data_dir), download=execution.download)
-        parts = _split(spec, facts, images)
+        images, parts = _loaded(facts, facts.load, execution.data_dir, execution.download, spec.train_images)
+        if spec.role == "final":  # it has no validation: all images are to train on
+            parts = replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
         bounds = batch_bounds(len(parts.train), spec.recipe.batch_size)
         choice = choose(
             execution.compile,
@@ -169,9 +170,13 @@ def _available_bytes(execution: Execution, device: torch.device) -> int:
     return free_memory_bytes(device, share=execution.memory_share)
 
 
-def _split(spec: TrialSpec, facts: Dataset, images: Images) -> Split:
-    """Images to train and to validate on; a final training takes all of them to train on."""
-    parts = split(facts, images, spec.train_images)
-    if spec.role != "final":
-        return parts
-    return replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
+@lru_cache(maxsize=1)
+def _loaded(
+    facts: Dataset, load: Loader | None, data_dir: str, download: bool, train_images: int | None
+) -> tuple[Images, Split]:
+    """Images of a data set and their split; a worker reads and hashes them once for all its trials.
+
+    Two data sets with equal facts are equal, so the loader belongs to the key.
+    """
+    images = load_images(facts, Path(data_dir), download=download)
+    return images, split(facts, images, train_images)

@@ -31,6 +31,7 @@ from rksearch.training.engine.heap import freed_memory_kept
 from rksearch.training.execution import Execution
 from rksearch.training.inputs import GroupInputs, SharedInputs, largest_group
 from rksearch.training.latency import latency_ms, measure_latency
+from rksearch.training.parts import PartClock
 from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import Trainer, as_trial_failure, attempt, seed_everything
 
@@ -60,7 +61,10 @@ def train(
     unfinished = [training for training in trainings if training.result is None]
     if not unfinished:
         return
+    started = time.perf_counter()
     inputs = SharedInputs.load(unfinished[0].spec, execution)
+    for training in unfinished:
+        training.clock.add("load", (time.perf_counter() - started) / len(unfinished))
     count = largest_group(inputs, [training.spec for training in unfinished], execution)
     for first in range(0, len(unfinished), count):
         _train_group(unfinished[first : first + count], inputs, execution, on_epoch, until)
@@ -76,6 +80,7 @@ class Training:
         result: how it has ended or was paused; None before that.
         weights: of the network of a complete result; empty before that.
         trainer: of a training that has begun here and has not ended.
+        clock: where its time goes.
     """
 
     def __init__(self, spec: TrialSpec, execution: Execution, directory: Path, store: CheckpointStore) -> None:
@@ -83,6 +88,8 @@ class Training:
         self.result: TrialResult | None = None
         self.weights: Mapping[str, Any] = {}
         self.trainer: Trainer | None = None
+        self.clock = PartClock()
+        self._noted_s: dict[str, float] = {}
         self._execution, self._directory, self._store = execution, directory, store
         self._known = TrialResult(status="paused")
         saved = next(store.newest_first(), None)
@@ -111,11 +118,13 @@ class Training:
             model = self._build(shared)
             # A network with dropout continues the random numbers of its initialisation: nothing may draw in between.
             with torch.random.fork_rng(devices=()):
-                with as_trial_failure("building the network"):
+                with as_trial_failure("building the network"), self.clock.part("witness"):
                     self._known = replace(self._known, witness=witness(model, shared.facts, shared.counts))
-                plan = group.plan(self.spec.recipe)
+                with self.clock.part("plan"):
+                    plan = group.plan(self.spec.recipe)
             self._known = replace(self._known, memory=plan)
-            self.trainer = self._resumed(model, group, plan)
+            with self.clock.part("set_up"):
+                self.trainer = self._resumed(model, group, plan)
         except TrialFailed as failure:
             self.fail(failure)
             return
@@ -123,11 +132,11 @@ class Training:
         self._known = replace(self._known, compiled=choice.compiled, compile_reason=choice.reason)
         logger.info("%s is %s", self.spec.id, choice.reason)
         if self.trainer.done:
-            self._complete(self.trainer)
+            self._complete(self.trainer, self._completed(self.trainer))
 
     def _build(self, shared: SharedInputs) -> nn.Module:
         """The network with its first weights: the same ones for the same trial."""
-        with as_trial_failure("building the network"):
+        with as_trial_failure("building the network"), self.clock.part("build"):
             seed_everything(self.spec.seed)
             return build(shared.arch, shared.facts)
 
@@ -163,7 +172,7 @@ class Training:
 
     def pause(self) -> None:
         """Leave it where it is."""
-        self.result = replace(self._known, status="paused", epochs=self.epochs)
+        self.result = replace(self._known, status="paused", epochs=self.epochs, work_times=self.clock.times())
         self.trainer = None
 
     def before_epoch(self, seeds_together: int) -> None:
@@ -187,14 +196,25 @@ class Training:
         """
         trainer = self.trainer
         assert trainer is not None
-        state = trainer.state_dict()
-        if trainer.done:
-            state["result"] = to_plain(self._completed(trainer))
-        self._store.save(state)
+        self._note_times(trainer)
+        completed = self._completed(trainer) if trainer.done else None
+        with self.clock.part("save"):
+            state = trainer.state_dict()
+            if completed is not None:
+                state["result"] = to_plain(completed)
+            self._store.save(state)
         if on_epoch is not None:
-            on_epoch(self.spec, trainer.epochs[-1])
-        if trainer.done:
-            self._complete(trainer)
+            with self.clock.part("report"):
+                on_epoch(self.spec, trainer.epochs[-1])
+        if completed is not None:
+            self._complete(trainer, completed)
+
+    def _note_times(self, trainer: Trainer) -> None:
+        """Add the seconds of the last epoch to the clock."""
+        self.clock.add("train", trainer.epochs[-1].train_time_s)
+        for part, total_s in (("prepare", trainer.prepare_time_s), ("validate", trainer.validation_time_s)):
+            self.clock.add(part, total_s - self._noted_s.get(part, 0.0))
+            self._noted_s[part] = total_s
 
     def fail(self, failure: TrialFailed) -> None:
         """End it, and keep the traceback in `error.txt`.
@@ -211,16 +231,21 @@ class Training:
                 "writable"
             ) from error
         self.result = replace(
-            self._known, status="failed", failure=failure.kind, message=str(failure), epochs=self.epochs
+            self._known,
+            status="failed",
+            failure=failure.kind,
+            message=str(failure),
+            epochs=self.epochs,
+            work_times=self.clock.times(),
         )
         self.trainer = None
 
-    def _complete(self, trainer: Trainer) -> None:
-        self.result, self.weights = self._completed(trainer), trainer.model.state_dict()
+    def _complete(self, trainer: Trainer, completed: TrialResult) -> None:
+        self.result, self.weights = completed, trainer.model.state_dict()
         self.trainer = None
 
     def _completed(self, trainer: Trainer) -> TrialResult:
-        return replace(self._known, status="complete", epochs=tuple(trainer.epochs))
+        return replace(self._known, status="complete", epochs=tuple(trainer.epochs), work_times=self.clock.times())
 
 
 def _train_group(

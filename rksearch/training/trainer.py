@@ -96,6 +96,7 @@ class Trainer:
         choice: as given, or another one where compiling has failed.
         epochs: those that have run, restored ones included.
         step_losses: mean loss of every step of the epoch that ran last here.
+        validation_time_s: seconds of all validations that ran here.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Trainer:
         self.recipe = recipe
         self.epochs: list[Epoch] = []
         self.step_losses: list[float] = []
+        self.validation_time_s = 0.0
         self.choice = choice
         self._train = train
         self._val = val
@@ -214,7 +216,9 @@ class Trainer:
         number, steps = len(self.epochs) + 1, self._train.steps_per_epoch
         val = Pass(math.nan, math.nan)
         if self._val is not None:
+            started = time.perf_counter()
             val = evaluate(self.model, self._val, self.precision)
+            self.validation_time_s += time.perf_counter() - started
             if not math.isfinite(val.loss):
                 raise self._diverged(val.loss, f"in the validation after epoch {number}", number * steps - 1)
         epoch = Epoch(

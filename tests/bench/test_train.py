@@ -232,7 +232,7 @@ def test_optimisations_are_measured_with_their_predictions(tmp_path: Path) -> No
     path = tmp_path / "found.json"
     done = rksearch(
         *("bench", "optimisations", "ResNet-8", "DenseNet-BC-16-k4", "--dataset", "digits"),
-        *("--batch-size", "8", "--rounds", "1"),
+        *("--batch-size", "8", "--rounds", "1", "--alone"),
         *("--threads", "1", "--compile", "off", "--to", str(path)),
     )
     assert done.returncode == 0, done.stderr

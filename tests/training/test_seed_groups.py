@@ -237,7 +237,7 @@ def execution(work_dir: Path, **changes: Any) -> Execution:
 def numbers(result: TrialResult) -> dict[str, Any]:
     """Everything but the times, and how many seeds were trained together."""
     plain = to_plain(result)
-    del plain["seeds_together"]
+    del plain["seeds_together"], plain["work_times"]
     for epoch in plain["epochs"]:
         del epoch["train_time_s"]
     return plain

@@ -18,6 +18,7 @@ from torch import nn
 
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import Cost, Witness, cost
+from rksearch.data.dataset import Images
 from rksearch.data.facts import Dataset, dataset
 from rksearch.data.images import load_images
 from rksearch.errors import CheckpointError, DataError, DeviceError, RunError, SpecError, StorageError, TrialFailed
@@ -49,6 +50,7 @@ def comparable(result: TrialResult) -> dict[str, Any]:
     plain = to_plain(result)
     for epoch in plain["epochs"]:
         del epoch["train_time_s"]
+    del plain["work_times"]
     return plain
 
 
@@ -78,7 +80,32 @@ def test_a_trial_tells_all_it_found(whole: tuple[Path, TrialResult]) -> None:
     assert (result.device, result.precision, result.threads) == ("cpu", "fp32", 1)
     assert [e.epoch for e in result.epochs] == [1, 2, 3, 4]
     assert len(result.split) == 16
+    times = result.work_times
+    assert times is not None
+    assert set(times.parts_s) == {"load", "build", "witness", "plan", "set_up", "prepare", "train", "validate", "save"}
+    assert times.parts_s["train"] == pytest.approx(sum(e.train_time_s for e in result.epochs), abs=0.001)
+    assert 0 < sum(times.parts_s.values()) <= times.ended_s - times.began_s + 0.01
     assert from_plain(TrialResult, to_plain(result)) == result
+
+
+def test_a_worker_reads_and_splits_the_images_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(facts: Dataset, data_dir: Path, *, download: bool = True) -> Images:
+        read.append(data_dir)
+        return load_images(facts, data_dir, download=download)
+
+    monkeypatch.setattr(inputs, "load_images", counted)
+    there, elsewhere = execution(tmp_path), execution(tmp_path, data_dir=str(tmp_path / "other"))
+    one, other = (run_trial(replace(SPEC, replicate=i), there, until=1) for i in range(2))
+    assert one.split == other.split
+    assert read == [tmp_path / "data"]
+    final = run_trial(replace(SPEC, role="final"), there, until=1)
+    assert final.images == ImageCounts(train=459, val=0)  # the others' split is as it was
+    assert run_trial(replace(SPEC, replicate=2), there, until=1).images == ImageCounts(train=100, val=359)
+    assert read == [tmp_path / "data"]
+    run_trial(replace(SPEC, replicate=3), elsewhere, until=1)
+    assert read == [tmp_path / "data", tmp_path / "other"]
 
 
 def test_a_finished_trial_returns_at_once_and_reports_no_epoch_again(
@@ -104,12 +131,16 @@ def test_stopped_after_epoch_3_and_resumed_equals_uninterrupted(tmp_path: Path, 
     there = execution(tmp_path / "b", precision=precision)
     paused = run_trial(SPEC, there, told.append, until=1)
     assert (paused.status, paused.epochs) == ("paused", tuple(told[:1]))
-    assert run_trial(SPEC, there, told.append, until=1) == paused, "it has got there already"
+    again = run_trial(SPEC, there, told.append, until=1)
+    assert replace(again, work_times=paused.work_times) == paused, "it has got there already"
     stopped = run_trial(SPEC, there, told.append, until=3)
     assert (stopped.status, stopped.failure) == ("paused", None)
     assert stopped.epochs == tuple(told)
     assert (stopped.params, stopped.witness) == (expected.params, expected.witness)
-    assert run_trial(SPEC, replace(there, deadline_s=time.time() - 1), told.append) == stopped
+    late = run_trial(SPEC, replace(there, deadline_s=time.time() - 1), told.append)
+    assert replace(late, work_times=stopped.work_times) == stopped
+    assert late.work_times is not None
+    assert "train" not in late.work_times.parts_s  # what came before is not of this start
     torch.manual_seed(1)  # what else happens in the process must not matter
     resumed = run_trial(SPEC, there, told.append, until=9)
     assert comparable(resumed) == comparable(expected)
