@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
+from rksearch.data.facts import Dataset, dataset, datasets
+from rksearch.data.locations import data_home
+from rksearch.data.own import changed
 from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
 from rksearch.results.codec import to_plain
+from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
-from rksearch.results.run_dir import RunDir, mirror_address, require_ledger, require_plan, require_same_trials
+from rksearch.results.run_dir import Places, RunDir, mirror_address, require_ledger, require_plan, require_same_trials
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.final import FinalAgenda, finalists
@@ -53,6 +59,7 @@ class _Launch:
         self.run_dir = run_dir
         self.resources = resources
         self.view = view
+        self.chosen: frozenset[str] | None = None
         self.ledger = Ledger(run_dir.path)
         self.follower: Follower = self.ledger.follow()
 
@@ -64,6 +71,18 @@ class _Launch:
         """Take over the last session's resources, except for the `chosen` ones."""
         if history.sessions:
             self.resources = as_before(self.resources, chosen, history.sessions[-1].options)
+        self.chosen = chosen
+
+    @property
+    def places(self) -> Places:
+        """Where this session's images lie: a resumed run keeps its directories wherever it is resumed from."""
+        given = self.resources.data_dir
+        before = None if self.chosen is None else self.run_dir.places()
+        if before is None:
+            return Places(working_directory=Path.cwd(), data_dir=data_home(given))
+        if self.chosen is not None and "data_dir" in self.chosen:
+            return replace(before, data_dir=data_home(given))
+        return before if given is not None else replace(before, data_dir=data_home(None, before.working_directory))
 
 
 def start(space: Space, plan: Plan, run_dir: RunDir, resources: Resources, view: View) -> Ended:
@@ -93,9 +112,10 @@ def resume(
         RunAborted: no further trial of the run could succeed.
     """
     launch = _Launch(run_dir, resources, view)
-    history, space, plan = _begun(launch)
-    launch.as_before(history, chosen)
-    return _start(launch, space, plan if trials is None else replace(plan, trials=trials))
+    with _where_it_began(run_dir):
+        history, space, plan = _begun(launch)
+        launch.as_before(history, chosen)
+        return _start(launch, space, plan if trials is None else replace(plan, trials=trials))
 
 
 def final(
@@ -123,6 +143,11 @@ def final(
         RunAborted: no further trial of the run could succeed.
     """
     launch = _Launch(run_dir, resources, view)
+    with _where_it_began(run_dir):
+        return _final(launch, archs, fresh=fresh, chosen=chosen)
+
+
+def _final(launch: _Launch, archs: Sequence[str], *, fresh: int, chosen: frozenset[str]) -> Ended:
     history, space, plan = _begun(launch)
     launch.as_before(history, chosen)
     trained = {spec.arch for spec, result in history.trials.values() if result.status == "complete"}
@@ -133,7 +158,8 @@ def final(
                 "`rksearch status` lists those"
             )
     names = list(archs) or finalists(history)
-    with run_dir.driver():
+    _require_same_images(history.run, space.definition.dataset)
+    with launch.run_dir.driver():
         state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
         return _work(launch, state, space, plan, seeds=fresh)
 
@@ -147,8 +173,17 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
             require_same_trials(history, plan, launch.run_dir.path)
         if history.run is None or history.run.plan != plan:
             summary = space.summary()
-            launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan)
+            data = DataRecord.of(space.definition.dataset)
+            launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan, data=data)
         return _search(launch, space, plan)
+
+
+@contextmanager
+def _where_it_began(run_dir: RunDir) -> Iterator[None]:
+    """Relative paths of the run's data set are those of its first session, wherever this one was started."""
+    places = run_dir.places()
+    with datasets.beneath(places.working_directory if places else None):
+        yield
 
 
 def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
@@ -174,6 +209,7 @@ def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -
             f"a run keeps the space it began with, but {run_dir.path} began with another text of "
             f"{begun.space.name!r}; choose another --out, or continue it with `rksearch resume`"
         )
+    _require_same_images(begun, space.definition.dataset)
     before, now = to_plain(begun.plan), to_plain(plan)
     for key, value in before.items():
         if key not in ("trials", "replicates") and now[key] != value:
@@ -181,6 +217,16 @@ def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -
                 f"a run keeps the {key} it began with, but {run_dir.path} has {value!r} and {now[key]!r} was "
                 "asked for; choose another --out, or continue it with `rksearch resume`"
             )
+
+
+def _require_same_images(begun: RunRecord | None, data: Dataset) -> None:
+    """Make sure that the images are those that the run began with, where they are the user's own.
+
+    Raises:
+        DataError: they are not.
+    """
+    if begun is not None and begun.data is not None and begun.data.fingerprint != data.fingerprint:
+        raise changed(data.name, begun.data.fingerprint, data.fingerprint)
 
 
 def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
@@ -225,24 +271,27 @@ def _begin_session(launch: _Launch, plan: Plan) -> Execution:
         DataError: the images are missing or damaged; one line here, not a failure of every trial.
         RunError: the storage cannot be written.
     """
-    from rksearch.data.facts import dataset
     from rksearch.data.images import load_images
 
     resources = launch.resources
-    data_dir = resources.data_dir.absolute()
-    load_images(dataset(plan.dataset), data_dir, download=resources.download)
+    places, facts = launch.places, dataset(plan.dataset)
+    for note in facts.notes:
+        launch.view.message(f"{facts.name}: {note}")
+    load_images(facts, places.data_dir, download=resources.download)
+    launch.run_dir.note_places(places)
     if resources.storage:
         require_storage(resources.storage)
     launch.ledger.write_session(environment=current_environment(), options=resources.options())
     return Execution(
         work_dir=str(launch.run_dir.work),
-        data_dir=str(data_dir),
+        data_dir=str(places.data_dir),
         device=resources.device,
         precision=resources.precision,
         compile=resources.compile,
         threads=max(1, math.floor(resources.cpus_per_trial)),
         download=resources.download,
         latency=LATENCY in plan.objectives,
+        fingerprint=facts.fingerprint,
         deadline_s=resources.until_s,
         # The directory's name holds the start of the run's first session, which may be this one.
         storage=mirror_address(launch.refresh(), resources.storage),

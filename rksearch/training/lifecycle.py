@@ -26,6 +26,7 @@ from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches, b
 from rksearch.data.dataset import Images
 from rksearch.data.facts import Dataset, dataset
 from rksearch.data.images import Split, load_images, split
+from rksearch.data.own import changed
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute
@@ -225,6 +226,16 @@ def _split(spec: TrialSpec, facts: Dataset, images: Images) -> Split:
     return replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
 
 
+def _check_images(spec: TrialSpec, before: str | None, now: str | None) -> None:
+    """Refuse to resume a training whose images have changed.
+
+    Raises:
+        DataError: they have.
+    """
+    if before is not None and now is not None and before != now:
+        raise changed(spec.dataset, before, now)
+
+
 class Training:
     """The training of one trial, from its last checkpoint on.
 
@@ -243,6 +254,8 @@ class Training:
         self._execution, self._directory, self._store = execution, directory, store
         self._known = TrialResult(status="paused")
         saved = next(store.newest_first(), None)
+        if saved is not None:
+            _check_images(spec, saved.state.get("fingerprint"), execution.fingerprint)
         if saved is not None and "result" in saved.state:
             self.result, self.weights = from_plain(TrialResult, saved.state["result"]), saved.state["model"]
 
@@ -345,6 +358,8 @@ class Training:
         trainer = self.trainer
         assert trainer is not None
         state = trainer.state_dict()
+        if self._execution.fingerprint is not None:
+            state["fingerprint"] = self._execution.fingerprint
         if trainer.done:
             state["result"] = to_plain(self._completed(trainer))
         self._store.save(state)

@@ -10,8 +10,8 @@ from rksearch.arch import MAX_NUMBER, ArchSpec, canonical, cost, family_of, pars
 from rksearch.arch.families import searchable
 from rksearch.arch.layout import layout
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.data.facts import Dataset, dataset, datasets
-from rksearch.errors import SpaceError, SpecError, nearest
+from rksearch.data.facts import Dataset, dataset
+from rksearch.errors import DataError, SpaceError, SpecError, nearest
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
 from rksearch.space.definition import LEARNED, MAX_COUNT, CountRange, PeriodChoices, SpaceDefinition, solver_of
@@ -64,7 +64,7 @@ def read_definition(
     def optional(key: str, read: Callable[[Entry], Any], default: Any) -> Any:
         return read(entries[key]) if key in entries else default
 
-    data = dataset(entries["dataset"].one_of(datasets.items()))
+    data = _dataset(entries["dataset"])
     families, growth_rates, periods, constraints = _choices(entries, data, file)
     architectures = _listed_architectures(entries, data)
     params, macs, depth = optional("budgets", lambda e: _budgets(e, data), (CountRange(), CountRange(), CountRange()))
@@ -94,6 +94,15 @@ def read_definition(
         yaml=text,
     )
     return definition, entries
+
+
+def _dataset(entry: Entry) -> Dataset:
+    """A data set by its name or address."""
+    name = entry.text()
+    try:
+        return dataset(name)
+    except DataError as error:
+        raise entry.complaint(str(error)) from None
 
 
 def _choices(

@@ -12,7 +12,7 @@ from typing import Any
 from rksearch.arch import MAX_NUMBER
 from rksearch.arch.families import searchable
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.data.facts import datasets
+from rksearch.data.facts import KINDS, datasets
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
 from rksearch.space.definition import LEARNED, MAX_COUNT
@@ -78,7 +78,10 @@ def _properties(samplers: Collection[str]) -> dict[str, Schema]:
     architectures = _list({"type": "string", "pattern": "^[A-Z]"}, at_least=0)
     return {
         "description": _say({"type": "string"}, "purpose of the space, in a line"),
-        "dataset": _say({"enum": list(datasets.items())}, "decides input size and classes, and so every count"),
+        "dataset": _say(
+            {"anyOf": [{"enum": list(datasets.items())}, {"type": "string", "pattern": f"^({'|'.join(KINDS)}):"}]},
+            "decides input size and classes, and so every count",
+        ),
         "families": _say(_list({"enum": list(searchable())}), "kinds of networks; dense_bc when left out"),
         "growth_rate": _say(_list(POSITIVE), "choices of k, the channels that a layer adds"),
         "periods": _say(
