@@ -1,6 +1,6 @@
 """Names of data sets that say where their images are: `folder:pets,size=32`, `npz:cells.npz`, `torchvision:KMNIST`.
 
-The form is `KIND:PLACE,option=value,...`. This module reads and writes such names; it opens no file and imports no torch.
+The form is `KIND:PLACE,option=value,...`. This module reads and writes such names; it opens no file.
 """
 
 from __future__ import annotations

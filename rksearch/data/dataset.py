@@ -5,10 +5,10 @@ This module imports no torch. `rksearch.data.facts` has all data sets by name, `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from rksearch.arch.image import ImageShape
 from rksearch.errors import DataError
@@ -100,6 +100,17 @@ class Dataset(ImageShape):
         for holds, rule, value in rules:
             if not holds:
                 raise DataError(f"data set {self.name}: {rule}, but got {value!r}; correct it")
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """The data set with these facts, in which JSON may have made lists of tuples; it has no loader.
+
+        Raises:
+            TypeError: a fact is missing or unknown.
+            DataError: a fact breaks a rule.
+        """
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()}
+        return cls(**plain)
 
     def facts(self) -> dict[str, Any]:
         """All attributes but the loader, by name."""

@@ -82,7 +82,7 @@ class Datasets(Registry[Dataset]):
 
     @contextmanager
     def beneath(self, base: Path | None) -> Iterator[None]:
-        """Relative paths in addresses lie beneath `base` for the length of a `with` block; None: the working directory."""
+        """Look for relative paths beneath `base` in a `with` block; None stands for the working directory."""
         before, self._base = self._base, base
         try:
             yield

@@ -6,6 +6,7 @@ pets/train/cats/1.png pets/test/dogs/1.png ... sets of the folder's own, of whic
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
 
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected, shown
@@ -31,6 +33,9 @@ GRAY = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
 UNKNOWN = ("I", "F")
 """Pillow's modes whose values have no fixed range."""
 
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+"""Errors of Pillow for files that are damaged or no images."""
+
 Size = tuple[int, int]
 """Height and width, in pixels."""
 
@@ -38,9 +43,13 @@ Size = tuple[int, int]
 def signature(root: Path) -> str:
     """Digest of the names, sizes and times of all files: whether the folder is as it was, without reading them."""
     digest = hashlib.sha256()
-    for path in _files(root):
-        state = path.stat()
-        digest.update(f"{shown(path, root)}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    for folder, inner, files in os.walk(root, followlinks=True):
+        inner.sort()
+        digest.update(f"{folder}\0".encode())
+        for name in sorted(files):
+            with contextlib.suppress(OSError):  # a link to nothing; reading will say so
+                state = os.stat(os.path.join(folder, name))
+                digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 
 
@@ -48,8 +57,8 @@ def collect(address: Address, root: Path) -> Collected:
     """All images of a folder.
 
     Raises:
-        DataError: there is no such folder, it holds no images or the folders of no classes, a part lacks a class, or the
-            images differ in size and the address names none.
+        DataError: there is no such folder, it holds no images or no classes, a part lacks a class, or the images differ
+            in size and the address names none.
     """
     if not root.is_dir():
         found = "is a file" if root.exists() else "is missing"
@@ -57,14 +66,11 @@ def collect(address: Address, root: Path) -> Collected:
     parts = _layout(address, root)
     names = _class_names(address, parts)
     reader = _Reader(address=address, root=root)
-    read = {
-        part: [(reader.read(path), label) for path, label in _labelled(home, names)] for part, home in parts.items()
-    }
+    kept = {part: list(_readable(reader, home, names)) for part, home in parts.items()}
     reader.check_sizes()
-    kept = {part: [(pixels, label) for pixels, label in found if pixels is not None] for part, found in read.items()}
     channels = 3 if any(pixels.ndim == 3 for found in kept.values() for pixels, _ in found) else 1
-    for part, found in kept.items():
-        _check_every_class(address, parts[part], root, names, [label for _, label in found])
+    for part, labelled in kept.items():
+        _check_every_class(address, parts[part], root, names, [label for _, label in labelled])
     return Collected(
         parts={part: _stacked(found, channels) for part, found in kept.items()},
         class_names=names,
@@ -129,10 +135,13 @@ def _class_names(address: Address, parts: dict[str, Path]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _labelled(home: Path, names: tuple[str, ...]) -> Iterator[tuple[Path, int]]:
+def _readable(reader: _Reader, home: Path, names: tuple[str, ...]) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
+    """Pixels and label of each image of a part that can be read."""
     for label, name in enumerate(names):
         for path in _files(home / name):
-            yield path, label
+            pixels = reader.read(path)
+            if pixels is not None:
+                yield pixels, label
 
 
 def _check_every_class(address: Address, home: Path, root: Path, names: tuple[str, ...], labels: list[int]) -> None:
@@ -140,8 +149,8 @@ def _check_every_class(address: Address, home: Path, root: Path, names: tuple[st
     if missing:
         where = shown(home / names[missing[0]], root)
         raise DataError(
-            f"each class of {address} must have images that can be read ({', '.join(EXTENSIONS)}), but {where} has none; "
-            "add some or remove the folder"
+            f"each class of {address} must have images that can be read, but {where} has none; "
+            f"add some ({', '.join(EXTENSIONS)}) or remove the folder"
         )
 
 
@@ -175,8 +184,6 @@ class _Reader:
 
     def read(self, path: Path) -> npt.NDArray[np.uint8] | None:
         """Pixels (H, W) of a gray image or (H, W, 3) of a coloured one; None for a file that cannot be read."""
-        from PIL import Image
-
         name = shown(path, self.root)
         try:
             content = path.read_bytes()
@@ -184,14 +191,16 @@ class _Reader:
             with Image.open(io.BytesIO(content)) as image:
                 if image.mode in UNKNOWN:
                     raise ValueError(f"its mode {image.mode} has no fixed range of values")
-                self.sizes.setdefault((image.height, image.width), name)
-                # Nothing can be made of mixed sizes: the rest is only looked at, so that the message has their range.
-                if self.address.options.size is None and len(self.sizes) > 1:
-                    return np.empty((0, 0), dtype=np.uint8)
-                return _pixels(image, self.address.options.size)
-        except _unreadable() as error:
-            reason = " ".join(str(error).split()) if isinstance(error, ValueError) else type(error).__name__
-            self.skipped.append(f"{name} ({reason})")
+                size = (image.height, image.width)
+                if self.address.options.size is None and self.sizes and size not in self.sizes:
+                    # Nothing can be made of mixed sizes: their range is for the message.
+                    pixels = np.empty((0, 0), dtype=np.uint8)
+                else:
+                    pixels = _pixels(image, self.address.options.size)
+                self.sizes.setdefault(size, name)
+                return pixels
+        except UNREADABLE as error:
+            self.skipped.append(f"{name} ({_reason(error)})")
             return None
 
     def check_sizes(self) -> None:
@@ -200,9 +209,17 @@ class _Reader:
             (least, first), *_, (most, last) = sorted(self.sizes.items(), key=lambda item: item[0][0] * item[0][1])
             raise DataError(
                 f"the images of {self.address} must have one size, but have {len(self.sizes)}, from "
-                f"{least[0]} x {least[1]} ({first}) to {most[0]} x {most[1]} ({last}); add a size to the name to resize "
-                f"and crop them, as in {self.address},size={_suggested(min(least))}"
+                f"{least[0]} x {least[1]} ({first}) to {most[0]} x {most[1]} ({last}); add a size to the name to "
+                f"resize and crop them, as in {self.address},size={_suggested(min(least))}"
             )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "no image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _suggested(side: int) -> int:
@@ -210,30 +227,19 @@ def _suggested(side: int) -> int:
     return max((usual for usual in (8, 16, 28, 32, 64, 96, 128, 224) if usual <= side), default=8)
 
 
-def _unreadable() -> tuple[type[Exception], ...]:
-    """Errors of Pillow for files that are damaged or no images."""
-    from PIL import Image
-
-    return (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
-
-
 def _pixels(image: Image.Image, size: Size | None) -> npt.NDArray[np.uint8]:
     """Pixels of an opened image, resized and cropped to `size` where one is given."""
-    import PIL.Image
-
     if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255
-        image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("L" if image.mode in GRAY else "RGB")
     return np.asarray(image if size is None else resized(image, size))
 
 
 def resized(image: Image.Image, size: Size) -> Image.Image:
     """The centre of an image whose shorter side, relative to `size`, was resized to it (bilinear, antialiased)."""
-    import PIL.Image
-
     height, width = size
     scale = max(height / image.height, width / image.width)
     whole = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
     left, top = (whole[0] - width) // 2, (whole[1] - height) // 2
-    resampled = image.resize(whole, PIL.Image.Resampling.BILINEAR)
+    resampled = image.resize(whole, Image.Resampling.BILINEAR)
     return resampled.crop((left, top, left + width, top + height))

@@ -1,4 +1,4 @@
-"""One's own images as data sets: found by address, loaded, and refused when they have changed; no torch until loaded."""
+"""One's own images as data sets: found by address, loaded, and refused when they have changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def found(address: Address, base: Path) -> Dataset:
     return replace(facts, load=partial(_load, str(address), path, facts.fingerprint))
 
 
-def _load(name: str, path: Path, fingerprint: str, data_dir: Path, download: bool) -> Images:
+def _load(name: str, path: Path, fingerprint: str | None, data_dir: Path, download: bool) -> Images:
     """All images at a path; directory and download are not needed.
 
     Raises:
@@ -64,8 +64,8 @@ def _load(name: str, path: Path, fingerprint: str, data_dir: Path, download: boo
 def changed(name: str, before: str | None, now: str | None) -> DataError:
     """The error for images that are others than at the start; `before` and `now` are fingerprints."""
     return DataError(
-        f"the images of {name} must stay as they were when the training began (SHA-256 {_short(before)}), but they have "
-        f"changed ({_short(now)}); restore them, or begin again with another --out"
+        f"the images of {name} must stay as they were when the training began (SHA-256 {_short(before)}), but they "
+        f"have changed ({_short(now)}); restore them, or begin again with another --out"
     )
 
 

@@ -42,7 +42,7 @@ class DataRecord:
         Raises:
             DataError: a fact breaks a rule.
         """
-        return Dataset(**{f.name: getattr(self, f.name) for f in fields(self)})
+        return Dataset.from_facts({f.name: getattr(self, f.name) for f in fields(self)})
 
 
 def registered_data(name: str) -> DataRecord | None:

@@ -121,7 +121,7 @@ def _measure(asked: dict[str, Any]) -> list[Latency]:
     torch.set_num_threads(asked["threads"])
     device = resolve_device(asked["device"])
     precision = resolve_precision(asked["precision"], device)
-    data = Dataset(**{key: tuple(v) if isinstance(v, list) else v for key, v in asked["data"].items()})
+    data = Dataset.from_facts(asked["data"])
     torch.manual_seed(0)
     model = build(parse(asked["arch"]), data).eval()
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
