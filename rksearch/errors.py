@@ -23,6 +23,10 @@ class PluginError(RksearchError):
     """Something that was registered from outside of rksearch breaks a rule."""
 
 
+class MissingPluginError(RksearchError):
+    """A run names a family, a data set or a sampler that is not registered."""
+
+
 class SpaceError(RksearchError):
     """A search-space file breaks a rule, or describes a space in which nothing is feasible."""
 

@@ -172,7 +172,13 @@ def _print_costs(counted: Cost, witnessed: Witness) -> None:
 @click.command()
 @click.argument("name")
 @dataset_option
-@click.option("--recipe", "recipe_name", default="paper", show_default=True, help="Training recipe: paper or short.")
+@click.option(
+    "--recipe",
+    "recipe_name",
+    default="paper",
+    show_default=True,
+    help="A shipped recipe's name, or the path of a YAML file.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images. [default: the recipe's]")
 @click.option("--train-images", type=click.IntRange(min=1), help="Train on a stratified subset. [default: all]")
 @click.option("--seed", "replicate", type=click.IntRange(min=0), default=0, show_default=True, help="Replicate number.")

@@ -13,6 +13,7 @@ from rksearch.cli.bench import bench
 from rksearch.cli.catalogue import families, paper
 from rksearch.cli.exits import EXIT_INTERRUPTED
 from rksearch.cli.network_export import export
+from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, run, status
 from rksearch.cli.space import space
 from rksearch.errors import RksearchError
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (run, resume, final, status, report, space, describe, train, export, families, paper, bench):
+for command in (run, resume, final, status, report, space, recipe, describe, train, export, families, paper, bench):
     cli.add_command(command)
 
 

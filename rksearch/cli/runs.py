@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     help="Run directory; an existing one is resumed. [default: reports/SPACE-N, N the first free number]",
 )
 @click.option("--trials", type=click.IntRange(min=0), help="Number of candidates. [default: the space's]")
-@click.option("--recipe", "recipe_name", help="Training recipe, paper or short. [default: the space's]")
+@click.option(
+    "--recipe", "recipe_name", help="A shipped recipe's name, or the path of a YAML file. [default: the space's]"
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a whole training. [default: the recipe's]")
 @click.option(
     "--seeds", type=click.IntRange(min=1), help="Trainings of each network on the front. [default: the space's]"

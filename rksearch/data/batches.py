@@ -176,5 +176,5 @@ def full_batch_images(bounds: Sequence[tuple[int, int]]) -> int:
 
 
 def _stream_seed(seed: int, purpose: str) -> int:
-    """A seed for one purpose, so that streams of the same trial seed do not repeat each other's numbers."""
+    """A seed for one purpose, so that streams of the same trial seed are independent."""
     return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:8], "big") >> 1

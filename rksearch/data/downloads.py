@@ -24,7 +24,7 @@ DOWNLOAD_WAIT_S = 3600.0
 """Longest wait of a process for another one that downloads the same data set."""
 
 CONNECTION_TIMEOUT_S = 60.0
-"""Silence of the server after which a download is given up."""
+"""Silence of the server after which a download is abandoned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,9 @@ class Datasets(Registry[Dataset]):
             raise DataError(f"a data set in files has a name such as {kind}:PATH, but got {name!r}; use {kind}:{name}")
         return super().get(name)
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (is_address(name) or super().__contains__(name))
+
     def _at(self, name: str) -> Dataset:
         from rksearch.data.own import found
 

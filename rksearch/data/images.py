@@ -16,7 +16,7 @@ from rksearch.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Which training images are trained on and which are held out for validation.
+    """Indices of the images to train on, and of those that are held out for validation.
 
     Attributes:
         train, val: ascending int64 indices into the training images.

@@ -12,7 +12,7 @@ BESIDE = "data"
 """A folder of this name in the working directory is used where it exists."""
 
 
-def data_home(given: Path | None, base: Path | None = None) -> Path:
+def data_home(given: Path | None) -> Path:
     """Absolute path of the directory for data sets, which need not exist.
 
     The first of: what the user gave; `RKSEARCH_DATA`; `data` in the working directory, if it exists; the platform's
@@ -20,15 +20,13 @@ def data_home(given: Path | None, base: Path | None = None) -> Path:
 
     Args:
         given: the user's choice; None for none.
-        base: directory beneath which relative paths lie; None for the working directory.
     """
-    base = base or Path.cwd()
     if given is not None:
-        return (base / given.expanduser()).absolute()
+        return given.expanduser().absolute()
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser().absolute()
-    if (base / BESIDE).is_dir():
-        return (base / BESIDE).absolute()
+    if Path(BESIDE).is_dir():
+        return Path(BESIDE).absolute()
     import platformdirs
 
     return platformdirs.user_cache_path("rksearch", appauthor=False) / BESIDE

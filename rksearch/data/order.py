@@ -24,7 +24,7 @@ def hashed_order(images: Pixels, labels: Labels, *, classes: int, purpose: str) 
     """Indices of each class's images, ordered by hash.
 
     `purpose` enters the hash, so that decisions for different purposes are independent. Identical images of a class
-    are told apart by their number of occurrence.
+    are distinguished by their number of occurrence.
     """
     seen: Counter[tuple[int, bytes]] = Counter()
     members: list[list[tuple[bytes, int]]] = [[] for _ in range(classes)]

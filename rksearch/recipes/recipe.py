@@ -10,12 +10,20 @@ from rksearch.errors import SpaceError
 SCHEDULES = ("step", "cosine")
 
 
+class RecipeError(SpaceError):
+    """A value of a recipe breaks a rule; `fields` are the fields that the rule is about."""
+
+    def __init__(self, message: str, fields: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Settings of the training of one network.
 
     Attributes:
-        name: the shipped recipe that this one is, or was changed from.
+        name: the shipped recipe, or the file without its suffix, that this one is or was changed from.
         epochs: passes over the training images.
         batch_size: images in one step; the last, smaller batch of an epoch is used too.
         lr: highest learning rate.
@@ -39,20 +47,20 @@ class Recipe:
     augment: bool = True
 
     def __post_init__(self) -> None:
-        rules: list[tuple[bool, str, object]] = [
-            (self.epochs >= 1, "epochs must be at least 1", self.epochs),
-            (self.batch_size >= 2, "batch_size must be at least 2 (batch norm needs two images)", self.batch_size),
-            (self.lr > 0, "lr must be above 0", self.lr),
-            (self.schedule in SCHEDULES, "schedule must be step or cosine", self.schedule),
-            (all(0 < m < 1 for m in self.milestones), "milestones must lie between 0 and 1", self.milestones),
-            (0 <= self.warmup < 1, "warmup must be at least 0 and below 1", self.warmup),
-            (0 <= self.momentum < 1, "momentum must be at least 0 and below 1", self.momentum),
-            (self.weight_decay >= 0, "weight_decay must be at least 0", self.weight_decay),
-            (not (self.nesterov and self.momentum == 0), "nesterov needs a momentum above 0", self.momentum),
+        rules: list[tuple[bool, str, tuple[str, ...]]] = [
+            (self.epochs >= 1, "epochs must be at least 1", ("epochs",)),
+            (self.batch_size >= 2, "batch_size must be at least 2 (batch norm needs two images)", ("batch_size",)),
+            (self.lr > 0, "lr must be above 0", ("lr",)),
+            (self.schedule in SCHEDULES, "schedule must be step or cosine", ("schedule",)),
+            (all(0 < m < 1 for m in self.milestones), "milestones must lie between 0 and 1", ("milestones",)),
+            (0 <= self.warmup < 1, "warmup must be at least 0 and below 1", ("warmup",)),
+            (0 <= self.momentum < 1, "momentum must be at least 0 and below 1", ("momentum",)),
+            (self.weight_decay >= 0, "weight_decay must be at least 0", ("weight_decay",)),
+            (not (self.nesterov and self.momentum == 0), "nesterov needs a momentum above 0", ("momentum", "nesterov")),
         ]
-        for holds, rule, value in rules:
+        for holds, rule, fields in rules:
             if not holds:
-                raise SpaceError(f"recipe: {rule}, but got {value!r}")
+                raise RecipeError(f"recipe: {rule}, but got {getattr(self, fields[0])!r}", fields)
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of optimiser step `step`, counted from 0 over the whole training."""

@@ -1,17 +1,18 @@
-"""Recipes that come with rksearch: a YAML file each in this directory, whose name is the recipe's."""
+"""Recipes by name, for those that come with rksearch, and by path, for all others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from rksearch.errors import SpaceError, nearest
+from rksearch.recipes.document import is_path, read_text
+from rksearch.recipes.reading import check_fields, parse_recipe
 from rksearch.recipes.recipe import Recipe
 
 SUFFIX = ".yaml"
@@ -28,38 +29,43 @@ def recipes() -> Mapping[str, Recipe]:
     return MappingProxyType({name: parse_recipe(read[name], name=name) for name in sorted(read)})
 
 
-def parse_recipe(text: str, *, name: str) -> Recipe:
-    """The recipe of this name that the YAML `text` states: fields of `Recipe` without the name.
+def recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
+    """The recipe of a shipped name, or of a YAML file when given a path (anything with a `/` or ending in `.yaml`).
+
+    Args:
+        name_or_path: name or path.
+        overrides: fields to replace, with their values.
 
     Raises:
-        SpaceError: the text is no mapping, has an unknown field or lacks one, or a value breaks a rule.
+        SpaceError: no recipe or field of that name, no such file, a file that breaks a rule, or a value that does.
     """
-    values = yaml.safe_load(text)
-    if not isinstance(values, dict):
-        raise SpaceError(f"the recipe {name} must hold fields such as `epochs: 30`, but got {values!r}; correct it")
-    _check_fields(values)
-    if "epochs" not in values:
-        raise SpaceError(f"the recipe {name} lacks epochs; add `epochs: 30`")
-    if "milestones" in values:
-        values["milestones"] = tuple(values["milestones"])
-    return Recipe(name=name, **values)
+    found = _found(name_or_path)
+    check_fields(overrides)
+    return replace(found, **overrides)
 
 
-def recipe(name: str, **overrides: Any) -> Recipe:
-    """The shipped recipe of this name, with some of its fields replaced.
-
-    Raises:
-        SpaceError: no recipe or field of that name, or a value that breaks a rule.
-    """
+def _found(name_or_path: str | Path) -> Recipe:
+    wanted = str(name_or_path)
+    if isinstance(name_or_path, Path) or is_path(wanted):
+        path = Path(name_or_path)
+        return parse_recipe(read_text(path, wanted, "recipe file"), name=path.stem, file=wanted)
     known = recipes()
-    if name not in known:
-        raise SpaceError(f"the recipe must be one of {', '.join(known)}, but got {name!r}{nearest(name, known)}")
-    _check_fields(overrides)
-    return replace(known[name], **overrides)
+    if wanted not in known:
+        raise SpaceError(
+            f"the recipe must be one of {', '.join(known)}, but got {wanted!r}{nearest(wanted, known)}; for a file of "
+            f"your own give its path, ending in {SUFFIX}"
+        )
+    return known[wanted]
 
 
-def _check_fields(values: Mapping[str, object]) -> None:
-    known = [f.name for f in fields(Recipe) if f.name != "name"]
-    for key in values:
-        if key not in known:
-            raise SpaceError(f"a recipe has the fields {', '.join(known)}, but got {key!r}{nearest(str(key), known)}")
+def recipe_text(name_or_path: str | Path) -> str:
+    """Text of a recipe's file, comments included.
+
+    Raises:
+        SpaceError: as `recipe`.
+    """
+    _found(name_or_path)
+    wanted = str(name_or_path)
+    if isinstance(name_or_path, Path) or is_path(wanted):
+        return read_text(Path(name_or_path), wanted, "recipe file")
+    return (files("rksearch.recipes") / f"{wanted}{SUFFIX}").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""From the ledger to what people read: one HTML page, CSV, Markdown and a picture; and the state of a run."""
+"""Reports of a run from its ledger: an HTML page, CSV files, Markdown and a picture; and the state of a run."""
 
 from rksearch.report.status import format_status, status_json
 from rksearch.report.write import write_report

@@ -12,7 +12,7 @@ PADDING = 0.06
 
 
 def log_range(costs: Sequence[float]) -> tuple[float, float]:
-    """Decadic logarithms between which all costs lie with some room."""
+    """Decadic logarithms of the ends of an axis that holds all costs with some room."""
     low, high = math.log10(min(costs)), math.log10(max(costs))
     room = max(PADDING * (high - low), 0.05)
     return low - room, high + room
@@ -27,10 +27,10 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def error_range(items: Sequence[ArchSummary], front: Sequence[ArchSummary]) -> tuple[float, float]:
-    """Percent between which the errors worth comparing lie.
+    """Ends, in percent, of an axis that holds the errors worth comparing.
 
-    The front, the baselines and nine tenths of the others are inside with their spread; a network that hardly learnt
-    would otherwise press all the others into a corner.
+    The front and the baselines are inside with their spread, and so are nine tenths of the others; a network that
+    hardly learnt would otherwise leave little room for all others.
     """
     chosen = {f.arch for f in front}
     others = sorted(i.val_error_pct for i in items if not i.is_baseline)
@@ -51,7 +51,7 @@ def linear_ticks(low: float, high: float, target: int = 6) -> list[float]:
 
 
 def staircase(front: Sequence[ArchSummary], cost: CostFunction, right: float) -> list[tuple[float, float]]:
-    """The least error attained at each cost: corners of a falling line that goes on level to the cost `right`."""
+    """The least error attained at each cost: corners of a falling line that continues level to the cost `right`."""
     corners: list[tuple[float, float]] = []
     for item in front:
         if corners:

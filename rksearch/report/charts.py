@@ -22,14 +22,14 @@ from rksearch.results.tables import ArchRow, Tables
 Figure = dict[str, Any]
 
 BUNDLE_POINTS = 6_000
-"""About how many points the curves of secondary interest have together."""
+"""Approximate number of points of all curves of secondary interest together."""
 
 
 def front_figure(tables: Tables, cost_field: str) -> Figure:
     """Cost (log scale) against validation error: all networks, the front as a falling step line, the baselines.
 
     Args:
-        tables: what is shown.
+        tables: the data that is shown.
         cost_field: `params` or `macs`.
     """
     cost: CostFunction = {"params": by_params, "macs": by_macs}[cost_field]
@@ -99,7 +99,7 @@ def curves_figure(tables: Tables) -> Figure:
 
 
 def hover(row: ArchRow) -> str:
-    """What is said about an architecture when pointed at."""
+    """Text that is shown when a pointer is over an architecture."""
     lines = [f"<b>{escape(row.arch)}</b>"]
     for metric in ARCH_METRICS:
         if metric.hover and getattr(row, metric.field) not in (None, ()):
@@ -125,7 +125,7 @@ def _points(
         "error_y": {
             "type": "data",
             "array": [_number(i.val_error_sd_pct or 0.0) for i in items],
-            # Of hundreds of networks behind the front, bars would hide everything else.
+            # The bars of hundreds of networks behind the front would hide everything else.
             "visible": any(i.val_error_sd_pct for i in items) and (colour != "--muted" or len(items) <= 60),
             "color": colour,
             "thickness": 1.4,
@@ -145,13 +145,13 @@ def _points(
 
 
 def _sureness(row: ArchRow, cost: CostFunction) -> float:
-    """Opacity of a mark on the front: pale where its place there is unsure, and never quite gone."""
+    """Opacity of a mark on the front: the lower the probability of being there, the paler, and always visible."""
     share = row.p_front if cost is by_params else row.p_macs_front
     return 1.0 if share is None else round(0.3 + 0.7 * share, 3)
 
 
 def _band(tables: Tables, cost: CostFunction, right: float) -> list[Figure]:
-    """Between which errors the front of true errors lies at each cost, in 90 % of the draws."""
+    """Band that holds the front of true errors at each cost in 90 % of the draws."""
     searched = sorted((i for i in tables.items if not i.is_baseline), key=cost)
     if not searched or not tables.draws.spread_known:
         return []
@@ -254,7 +254,7 @@ def _bundle(tables: Tables, archs: Sequence[str]) -> Figure:
     x: list[float | None] = []
     y: list[float | None] = []
     names: list[str] = []
-    # A few points of each are enough to see how a curve runs, and the page stays small.
+    # A few points of each show the course of a curve, and the page stays small.
     each = max(2, BUNDLE_POINTS // len(archs))
     for arch in archs:
         errors = tables.curves[arch]
@@ -293,7 +293,7 @@ def _shade(i: int, total: int) -> str:
 
 
 def shared_layout() -> Figure:
-    """What all charts have in common."""
+    """Layout that all charts share."""
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -323,7 +323,7 @@ def axis(title: str) -> Figure:
 
 
 def _number(value: float) -> float:
-    """Rounded, so that the page does not grow by digits that nobody sees."""
+    """The value with four decimals: more would be invisible and make the page larger."""
     return round(value, 4)
 
 

@@ -1,4 +1,4 @@
-"""The report's section on what the choices of design do: table, picture, CSV columns and words."""
+"""The report's section on the effects of design choices: words, picture and tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def answered(effects: Iterable[Effect]) -> bool:
 
 
 def by_change(effects: Iterable[Effect]) -> dict[str, dict[str, Effect]]:
-    """The effects by what changes, then by how pairs were matched."""
+    """The effects by their change, then by the way in which pairs were matched."""
     rows: dict[str, dict[str, Effect]] = {}
     for effect in effects:
         rows.setdefault(effect.change, {})[effect.design] = effect
@@ -34,7 +34,7 @@ def by_change(effects: Iterable[Effect]) -> dict[str, dict[str, Effect]]:
 
 
 def ratio(effect: Effect | None) -> str:
-    """`× 0.82 (0.72 to 0.93)`; why there is none, where there is none."""
+    """The ratio with its interval, `× 0.82 (0.72 to 0.93)`; the reason where there is none."""
     if effect is None or effect.odds_ratio is None:
         return text.MISSING
     if effect.low is None or effect.high is None:
@@ -43,7 +43,7 @@ def ratio(effect: Effect | None) -> str:
 
 
 def summary(effects: Sequence[Effect]) -> str:
-    """What is distinguishable at equal parameters, in words."""
+    """The distinguishable effects at equal parameters, in words."""
     equal = [e for e in effects if e.design == "equal parameters" and e.low is not None]
     if not equal:
         return (
@@ -52,9 +52,9 @@ def summary(effects: Sequence[Effect]) -> str:
         )
     parts = []
     for answer in ("fewer errors", "more errors"):
-        told = [f"{e.change} (×\u00a0{e.odds_ratio:.2f})" for e in equal if e.answer == answer]
-        if told:
-            parts.append(f"{answer}: {'; '.join(told)}.")
+        found = [f"{e.change} (×\u00a0{e.odds_ratio:.2f})" for e in equal if e.answer == answer]
+        if found:
+            parts.append(f"{answer}: {'; '.join(found)}.")
     rest = sum(e.answer == "not distinguishable" for e in equal)
     parts.append(f"{rest} of {text.count(len(equal), 'choice')}: not distinguishable from doing nothing.")
     return f"At equal parameters, {' '.join(p[0].upper() + p[1:] if i else p for i, p in enumerate(parts))}"
@@ -77,12 +77,12 @@ def _table(effects: Sequence[Effect]) -> str:
     head += ["Parameters", "MACs"]
     cells = "".join(f'<th scope="col"{_align(i)}>{h}</th>' for i, h in enumerate(head))
     rows = []
-    for change, told in by_change(effects).items():
+    for change, by_design in by_change(effects).items():
         row = [escape(change)]
         for design in ("equal parameters", "equal MACs", "all else equal"):
-            effect = told.get(design)
+            effect = by_design.get(design)
             row += [_marked(effect), f"{effect.pairs:,}" if effect else text.MISSING]
-        alone = told.get("all else equal")
+        alone = by_design.get("all else equal")
         row += [_times(alone.params_ratio if alone else None), _times(alone.macs_ratio if alone else None)]
         rows.append("<tr>" + "".join(f"<td{_align(i)}>{value}</td>" for i, value in enumerate(row)) + "</tr>")
     return (
@@ -119,14 +119,14 @@ def _importances(importances: Mapping[str, float]) -> str:
 
 
 def choices_markdown(effects: Sequence[Effect], escaped: Any) -> list[str]:
-    """Words and the table of what could be answered; `escaped` makes markup literal."""
+    """Words and the table of the contrasts with an interval; `escaped` makes markup literal."""
     parts = [escaped(summary(effects))]
     if not answered(effects):
         return parts
     lines = ["| Choice | Equal parameters | Equal MACs | All else equal |", "| --- | ---: | ---: | ---: |"]
-    for change, told in by_change(effects).items():
-        if answered(told.values()):
-            designs = (told.get(d) for d in ("equal parameters", "equal MACs", "all else equal"))
+    for change, by_design in by_change(effects).items():
+        if answered(by_design.values()):
+            designs = (by_design.get(d) for d in ("equal parameters", "equal MACs", "all else equal"))
             cells = (f"{ratio(e)}, {text.count(e.pairs, 'pair')}" if e else text.MISSING for e in designs)
             lines.append(f"| {escaped(change)} | {' | '.join(cells)} |")
     return [*parts, escaped(NOTE), "\n".join(lines)]
@@ -141,9 +141,9 @@ def effects_figure(effects: Sequence[Effect], layout: dict[str, Any], axis: Any)
     """The ratios with their intervals, one line per choice, the designs beside one another.
 
     Args:
-        effects: what is shown.
-        layout: what all charts share.
-        axis: makes an axis of its title.
+        effects: the effects; those with an interval are shown.
+        layout: layout that all charts share.
+        axis: function that makes an axis with a title.
     """
     changes = list(dict.fromkeys(e.change for e in effects if e.low is not None))[::-1]
     place = {change: i for i, change in enumerate(changes)}

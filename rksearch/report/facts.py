@@ -1,4 +1,4 @@
-"""What was run: the facts that someone needs who wants to repeat it."""
+"""Facts about a run that are needed to repeat it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rksearch.space.plan import OBJECTIVES
 from rksearch.space.summary import BudgetSummary, SpaceSummary
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
-"""Whose versions are shown, in this order."""
+"""Packages whose versions are shown, in this order."""
 
 
 def command(history: History) -> str:
-    """The command that does the run again."""
+    """The command that repeats the run."""
     words = next((s.environment.command for s in history.sessions if s.environment.command), None)
     return " ".join(words) if words else f"rksearch run --space {history.space.name if history.space else 'NAME'}"
 
@@ -107,10 +107,10 @@ def _seeds(history: History) -> str:
 
 
 def search(plan: Plan | None) -> str:
-    """How many candidates, who proposes them and to what aim; empty before that is recorded."""
+    """Number of candidates, their sampler and its objectives, in words; empty before the plan is recorded."""
     if plan is None:
         return ""
-    # A later version may have samplers that have no words here.
+    # A later version, or a plugin, may have samplers that are unknown here.
     sampler = samplers.get(plan.sampler).title if plan.sampler in samplers else plan.sampler
     by = f"{sampler} with seed {plan.sampler_seed}"
     objectives = [OBJECTIVES.get(name, name) for name in plan.objectives]

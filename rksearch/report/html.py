@@ -21,17 +21,17 @@ from rksearch.results.history import History
 from rksearch.results.tables import ArchRow, Tables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
-"""The page forbids itself every request, so that it opens the same everywhere."""
+"""Content security policy: the page makes no request, so that it opens the same everywhere."""
 
 
 def report_html(history: History, tables: Tables, picture: str, importances: Mapping[str, float] | None = None) -> str:
     """The whole page.
 
     Args:
-        history: what was recorded.
-        tables: what follows from it.
+        history: the history of the run.
+        tables: the tables derived from it.
         picture: the static SVG of the front, for readers without scripts.
-        importances: of each choice, by name, the share of the variance that it explains.
+        importances: share of the variance that each choice explains, by name.
     """
     from plotly.offline import get_plotlyjs  # 5 MB of text: read only where a page is written
 
@@ -61,7 +61,7 @@ def report_html(history: History, tables: Tables, picture: str, importances: Map
             *(part for part in body if part),
             "</main>",
             f'<script type="application/json" id="figures">{_json(figures)}</script>',
-            # Without charts there is nothing to draw with.
+            # A page without charts needs no Plotly.
             *([f"<script>{get_plotlyjs()}</script>"] if figures else []),
             f"<script>{_asset('page.js')}</script>",
             "</body></html>",
@@ -124,7 +124,7 @@ def _key_figures(history: History, tables: Tables) -> str:
 
 
 def _others(history: History) -> str:
-    """What became of the trainings that are not complete."""
+    """Numbers of the trainings that are not complete, by their state."""
     counts = [(len(history.pruned), "pruned"), (len(history.failed), "failed"), (len(history.running), "running")]
     shown = [f"{number} {what}" for number, what in counts if number or what != "pruned"]
     return ", ".join(shown)

@@ -1,4 +1,4 @@
-"""`README.md` of a run: what GitHub shows of it."""
+"""`README.md` of a run, which GitHub shows with the run's directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rksearch.results.tables import Tables
 
 
 def report_markdown(history: History, tables: Tables) -> str:
-    """Verdict, picture, tables, what was run and the command that does it again."""
+    """Verdict, picture, tables, facts about the run and the command that repeats it."""
     parts = [f"# {_escape(history.name)}"]
     if history.space and history.space.description:
         parts.append(_escape(history.space.description))
@@ -102,7 +102,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence
 
 
 def _escape(value: str) -> str:
-    """The text with what Markdown would take for markup made literal."""
+    """The text with the characters of Markdown's markup escaped."""
     for character in "\\`*<>|[]":
         value = value.replace(character, f"\\{character}")
     return text.one_line(value)

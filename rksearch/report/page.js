@@ -69,13 +69,14 @@
   if (words) {
     const rows = [...document.querySelectorAll("#all tbody tr")];
     const shown = document.getElementById("shown");
+    // A space between cells, so that no word is found across two of them (`1.5k` before `6` is no `k6`).
+    const texts = rows.map((row) => [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase());
     const apply = () => {
       const terms = words.value.toLowerCase().split(/\s+/).filter(Boolean);
       let count = 0;
-      for (const row of rows) {
-        const text = row.textContent.toLowerCase();
+      for (const [i, row] of rows.entries()) {
         const inGroup = !group.value || row.dataset.groups.split(" ").includes(group.value);
-        row.hidden = !(inGroup && terms.every((t) => text.includes(t)));
+        row.hidden = !(inGroup && terms.every((t) => texts[i].includes(t)));
         count += !row.hidden;
       }
       shown.textContent = `${count} of ${rows.length} shown`;

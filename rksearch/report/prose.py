@@ -1,4 +1,4 @@
-"""What a run means in plain words, written from its data: the verdict and the limitations."""
+"""Verdict and limitations of a run in plain words, written from its data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rksearch.results.tables import Tables
 
 
 def verdict(history: History, tables: Tables) -> list[str]:
-    """What was found, one sentence per entry, the most important first."""
+    """The findings, one sentence per entry, the most important first."""
     if not tables.front:
         return [_nothing_yet(history, tables), *_state_sentence(history)]
     return [
@@ -114,12 +114,12 @@ def _membership_sentence(tables: Tables) -> list[str]:
 
 
 def _racing_sentence(history: History) -> list[str]:
-    told = racing_sentence(early_stops(history))
-    return [f"Racing stopped others early: {told}."] if told else []
+    sentence = racing_sentence(early_stops(history))
+    return [f"Racing stopped others early: {sentence}."] if sentence else []
 
 
 def hypervolume_sentence(found: HypervolumeBand, cost: str) -> str:
-    """The hypervolume, its band, and up to where it counts."""
+    """The hypervolume, its band, and its reference point, in words."""
     where = (
         f"between the front and {text.size(found.reference.cost)} {cost} at {found.reference.error_pct:.0f} % error, "
         "in percent times decades"
@@ -144,7 +144,7 @@ def _state_sentence(history: History) -> list[str]:
 
 
 def reading_sentences(history: History) -> list[str]:
-    """How the test set was used."""
+    """Sentences about the use of the test set."""
     tested = {test.trial for test in history.tests}
     if not tested:
         return ["The search used the validation error only; the test set has not been read."]
@@ -170,7 +170,7 @@ def reading_sentences(history: History) -> list[str]:
 
 
 def limitations(history: History, tables: Tables) -> list[str]:
-    """What a reader should not conclude from this run."""
+    """Limits of what can be concluded from this run, one per entry."""
     notes = []
     plan = history.plan
     if plan and plan.train_images:

@@ -24,7 +24,7 @@ def status_json(state: RunStatus) -> dict[str, Any]:
     `finished`, `failed`), `search` and `racing` (the rules, in words), `elapsed_s` (of all sessions), `work_time_s`
     (sum over trials), `test_readings`, `front` and `best_per_band` (see `FoundArch`; those of the front also have
     `p_front`, the probability of being on the front of true errors, null where the spread between seeds is not known),
-    `damaged_lines`, and `damage` (`line`, `field` and `reason` of each).
+    `damaged_lines`, and `damage` (`line`, `record`, `field` and `reason` of each).
     """
     return {
         "run": state.run,

@@ -8,7 +8,7 @@ MISSING = "–"
 
 
 def size(value: float) -> str:
-    """Three significant digits with a unit prefix: `999`, `12.3k`, `0.77M` is `769k`."""
+    """A number with three significant digits and a unit prefix: `999`, `12.3k`, `0.77M` is `769k`."""
     for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         # 999,950 is a million when rounded to three digits, not 1000k.
         if value >= factor * 0.9995:
@@ -31,7 +31,7 @@ def pct(value: float) -> str:
 
 
 def mean_sd(mean: float | None, sd: float | None) -> str:
-    """`12.34 ± 0.12 %`; without the spread where there is none."""
+    """A mean with its spread, `12.34 ± 0.12 %`; without the spread where there is none."""
     if mean is None:
         return MISSING
     return pct(mean) if sd is None else f"{mean:.2f} ± {sd:.2f} %"
@@ -52,7 +52,7 @@ def points(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    """A duration: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -65,12 +65,12 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:
-    """`1 seed`, `2 seeds`, `1,200 images`."""
+    """A number with its noun: `1 seed`, `2 seeds`, `1,200 images`."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def listing(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """A list of words: `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
@@ -80,5 +80,5 @@ def one_line(text: str) -> str:
 
 
 def gap(value: float, bounds: tuple[float, float] | None) -> str:
-    """`−1.34 (−3.10 to +0.42)`, in percentage points; without the interval where there is none."""
+    """A gap with its interval, `−1.34 (−3.10 to +0.42)`, in percentage points; without one where there is none."""
     return points(value) + (f" ({points(bounds[0])} to {points(bounds[1])})" if bounds else "")

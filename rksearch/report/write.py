@@ -32,7 +32,7 @@ def write_report(run_dir: Path, history: History, importances: Mapping[str, floa
         importances: share of the variance that each choice explains, by name; from `rksearch.results.importances`.
 
     Returns:
-        The files written: page, CSV tables, README, picture, and what was asked, where it ran, what the space holds.
+        The files written: page, CSV tables, README, picture, and the records of plan, environment and space.
 
     Raises:
         RunError: the directory cannot be written.
@@ -80,7 +80,7 @@ def _session(history: History, index: int) -> dict[str, Any]:
 
 
 def _run_yaml(history: History) -> str:
-    """What was asked: the plan, and the options of each launch."""
+    """The plan and the options of each launch, as YAML."""
     asked = {
         "name": history.name,
         "space": history.space.name if history.space else None,

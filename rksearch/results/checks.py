@@ -1,17 +1,68 @@
-"""Rules that join several fields of an event."""
+"""Rules that join several fields of an event, and names that only a plugin knows."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from rksearch.arch import parse
+from rksearch.arch.families import FAMILIES
+from rksearch.data.facts import datasets
 from rksearch.errors import SpecError
-from rksearch.results.events import Event, TestSetRead, TrialEnded, TrialPaused, TrialStarted
+from rksearch.results.events import Event, RunPlanned, TestSetRead, TrialEnded, TrialPaused, TrialStarted
 from rksearch.results.records import TrialResult, TrialSpec, parse_trial_id
 
 Problem = tuple[str, str]
-"""A field, and what is wrong with it."""
+"""A field of an event, and the rule that its value breaks."""
+
+
+class Missing(NamedTuple):
+    """Something that an event names and that is not registered.
+
+    Attributes:
+        kind: "family" or "data set".
+        name: its name; for a family that only a network's name shows, the first word of that.
+        example: the name of a network of the family; empty where none is known.
+    """
+
+    kind: str
+    name: str
+    example: str = ""
+
+
+def unregistered(event: Event) -> tuple[Missing, ...]:
+    """Families and data sets that an intact event names and that are not registered.
+
+    rksearch wrote the names, so that one which cannot be read here is that of a family which is not installed.
+    """
+    match event:
+        case RunPlanned(space=space, plan=plan):
+            imported = (item.arch for item in plan.imported)
+            found = [Missing("family", key) for key in space.families if key not in FAMILIES]
+            found += _unreadable((*plan.baselines, *plan.known, *plan.start, *imported))
+            return (*found, *_without_facts(plan.dataset))
+        case TrialEnded(spec=spec) | TrialPaused(spec=spec):
+            return (*_unreadable([spec.arch]), *_without_facts(spec.dataset))
+        case TrialStarted(trial=trial) | TestSetRead(trial=trial):
+            try:
+                return tuple(_unreadable([parse_trial_id(trial).arch]))
+            except ValueError:
+                return ()
+    return ()
+
+
+def _unreadable(archs: Iterable[str]) -> Iterator[Missing]:
+    for arch in archs:
+        if _unknown(arch):
+            word = re.match(r"[A-Za-z][A-Za-z0-9]*", arch)
+            yield Missing("family", word.group() if word else arch, arch)
+
+
+def _without_facts(dataset: str) -> tuple[Missing, ...]:
+    return () if dataset in datasets else (Missing("data set", dataset),)
 
 
 def problem_of(event: Event) -> Problem | None:
@@ -28,7 +79,7 @@ def problem_of(event: Event) -> Problem | None:
 
 
 def incomplete(spec: TrialSpec, result: TrialResult) -> Problem | None:
-    """The first thing that a finished trial lacks; None when it lacks nothing."""
+    """The first value that a finished trial lacks; None when it lacks none."""
     if result.status not in ("complete", "failed", "pruned"):
         return "result.status", f"a finished trial is complete, failed or pruned, but the value is {result.status!r}"
     if result.status != "complete":
@@ -70,11 +121,20 @@ def _arch_problem(field: str, arch: str) -> Problem | None:
     return (field, reason) if reason else None
 
 
-@lru_cache(maxsize=4096)
 def _unknown(arch: str) -> str:
     """Why the name of an architecture cannot be read; empty where it can."""
     try:
-        parse(arch)
+        _read(arch)
     except SpecError as error:
         return str(error)
     return ""
+
+
+@lru_cache(maxsize=4096)
+def _read(arch: str) -> None:
+    """Read a name; only success is remembered, since a program may register a family later.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    parse(arch)

@@ -38,7 +38,7 @@ def from_plain(kind: type[T], value: Any) -> T:
 
 
 def _sparse(value: Any) -> Any:
-    """The value without the optional measurements that an epoch does not have: there are very many epochs."""
+    """The value; its epochs lose the optional measurements that they do not have, because epochs are many."""
     if isinstance(value, dict):
         return {key: [_sparse_epoch(e) for e in v] if key == "epochs" and isinstance(v, list | tuple) else _sparse(v)
                 for key, v in value.items()}  # fmt: skip

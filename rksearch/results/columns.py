@@ -1,4 +1,4 @@
-"""What each column means: the one table of field, label and kind behind the page, the CSV files, hovers and axes."""
+"""Columns of all tables: the one list of field, label and kind behind the page, the CSV files, hovers and axes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Metric:
         sd: attribute that holds the standard deviation, shown with the value.
         column: whether it stands in the page's tables.
         hover: whether it stands in the charts' hovers.
-        note: what it is, in a line.
+        note: explanation in a line.
     """
 
     field: str
@@ -176,7 +176,7 @@ def arch_metric(field: str) -> Metric:
 
 
 def columns(metrics: Iterable[Metric]) -> list[Metric]:
-    """Those that stand in the page's tables."""
+    """The metrics that are columns of the page's tables."""
     return [m for m in metrics if m.column]
 
 

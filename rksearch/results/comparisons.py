@@ -27,8 +27,8 @@ class ErrorComparison:
     Attributes:
         gap_pct: error of the first minus error of the second, in percentage points; negative favours the first.
         interval_pct: 95 % interval of the true gap, from joint draws of both errors; None where the spread between
-            seeds is not known. The draws allow for a searched architecture having been picked for its luck, so that
-            the interval need not lie around the gap that was seen.
+            seeds is not known. The draws allow for the luck of a searched architecture that was picked as the best, so
+            that the interval need not lie around the observed gap.
         verdict: `lower` or `higher` (the first's error) when the interval leaves out zero, else `not distinguishable`.
     """
 
@@ -38,7 +38,7 @@ class ErrorComparison:
 
 
 def compare(a: ArchSummary, b: ArchSummary, draws: ErrorDraws) -> ErrorComparison:
-    """Mean validation error of `a` against that of `b`.
+    """Compare the mean validation error of `a` with that of `b`.
 
     The two are paired by draw, not by replicate: seeds depend on the architecture, so that two trainings of different
     architectures share nothing but the images.

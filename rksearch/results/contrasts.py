@@ -1,4 +1,4 @@
-"""What a choice of design does to the error, at equal budget: contrasts over matched pairs of trained architectures.
+"""Effects of design choices on the error at equal budget: contrasts over matched pairs of trained architectures.
 
 A contrast asks what happens when one factor (the stages s of period 1, say) goes from one value to the next. It is
 answered over pairs of architectures, one with either value, that are matched in one of three ways:
@@ -7,15 +7,15 @@ equal parameters    their parameters differ by at most 10 %; everything else is 
 equal MACs          the same for multiply-adds
 all else equal      no other factor differs; the costs then do, by the ratios given
 
-With equal budget, what is spent on the factor is missing elsewhere, as in practice; with all else equal, the change
-comes on top. The answer is the mean over pairs of the difference of log-odds of error, given as a ratio of odds: 0.8
-means four errors where there were five. At equal budget, what little the costs differ by is taken out along the
+With equal budget, cost spent on the factor is missing elsewhere, as in practice; with all else equal, the change comes
+on top. The answer is the mean over pairs of the difference of log-odds of error, given as a ratio of odds: 0.8
+means four errors where there were five. At equal budget, the remaining difference of the costs is corrected along the
 trend of error over cost.
 
 An architecture that stands in many pairs counts as one: the standard error is clustered by the architectures of both
 sides (the sum over either side less that over single pairs, which both contain), and the interval is Student's with as
 many degrees of freedom as the smaller side has architectures, less one. Spread between seeds is part of the scatter and
-needs no place of its own.
+is not modelled separately.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import Floats, log_odds
 
 TOLERANCE = 0.10
-"""By how much the budgets of a pair may differ, as a share."""
+"""Largest difference of the budgets of a pair, as a share."""
 
 LEAST_ARCHS = 4
-"""Fewer architectures than this on either side are too few to say anything."""
+"""Least number of architectures on either side that an interval is given for."""
 
 CONFIDENCE = 0.95
 
@@ -54,16 +54,16 @@ class Effect:
     """The answer of one contrast in one design.
 
     Attributes:
-        factor: what changes, in words.
-        period: in which period, counted from 1; None for a choice about the whole network.
+        factor: name of the factor.
+        period: its period, counted from 1; None for a choice about the whole network.
         before, after: its two values.
-        design: how pairs are matched.
+        design: the way in which pairs are matched.
         pairs: matched pairs.
         archs_before, archs_after: different architectures in them.
         odds_ratio: of an error, after against before; None without a pair.
         low, high: its 95 % interval; None where there are too few architectures.
         params_ratio, macs_ratio: geometric means over pairs of the ratios of costs, after against before.
-        answer: what the interval says.
+        answer: conclusion from the interval.
     """
 
     factor: str
@@ -83,7 +83,7 @@ class Effect:
 
     @property
     def change(self) -> str:
-        """`stages s, period 1: 1 to 2`."""
+        """The change in words: `stages s, period 1: 1 to 2`."""
         where = f", period {self.period}" if self.period else ""
         return f"{self.factor}{where}: {self.before} to {self.after}"
 
@@ -93,7 +93,7 @@ Factors = dict[tuple[str, int], Hashable]
 
 
 def effects(items: Sequence[ArchSummary]) -> list[Effect]:
-    """Every contrast that the Runge-Kutta networks among `items` can speak to, in every design; baselines left out."""
+    """Every contrast that the Runge-Kutta networks among `items` allow, in every design; baselines are left out."""
     sample = _Sample([item for item in sorted(items, key=lambda i: i.arch) if not item.is_baseline])
     found = []
     for factor, period, value, freed in sample.contrasts():
@@ -108,7 +108,7 @@ def effects(items: Sequence[ArchSummary]) -> list[Effect]:
 
 
 class _Sample:
-    """The architectures whose factors can be read, and what is needed of them."""
+    """The architectures that have factors, with their costs and the log-odds of their errors."""
 
     def __init__(self, items: Sequence[ArchSummary]) -> None:
         read = [(item, found) for item in items if (found := factors_of(parse(item.arch)))]
@@ -126,11 +126,11 @@ class _Sample:
 
     @cached_property
     def trends(self) -> dict[Design, Floats]:
-        """Log-odds that are usual at each architecture's cost: a parabola through all of them."""
+        """Expected log-odds at each architecture's cost: a parabola through all of them."""
         return {design: _parabola(cost, self.z) for design, cost in self.log_costs.items()}
 
     def contrasts(self) -> list[tuple[str, int, Callable[[Factors], Hashable], frozenset[tuple[str, int]]]]:
-        """Factor, period, the value that it has in an architecture (None: no part in it), and what it is free of."""
+        """Name, period, value in an architecture (None: it takes no part), and the factors that may differ in pairs."""
         if not self.items:
             return []
         names = list(dict.fromkeys(key for found in self.factors for key in found))
@@ -153,7 +153,7 @@ class _Sample:
 STAGES, TIME_STEPS, MULTIPLE, SHARE = "stages s", "time-steps r", "multiple m", "sharing"
 METHOD, PERIODS = "method", "periods"
 ORDER = (STAGES, TIME_STEPS, SHARE, MULTIPLE, METHOD, "growth rate k", "bottleneck", "family", PERIODS)
-"""In which the factors are told."""
+"""Factors in the order of the tables."""
 
 
 def factors_of(spec: ArchSpec) -> Factors:
@@ -175,7 +175,7 @@ def factors_of(spec: ArchSpec) -> Factors:
 
 
 def _place(factor: str) -> int:
-    """Place of a factor in the order of the list; those that only a family from outside has come last."""
+    """Position of a factor in `ORDER`; factors of a plugin's family come last."""
     return ORDER.index(factor) if factor in ORDER else len(ORDER)
 
 
@@ -202,7 +202,7 @@ def _repeated(key: tuple[str, int], steps: tuple[str, int]) -> Callable[[Factors
 
 
 def _steps(values: set[Hashable]) -> list[tuple[Hashable, Hashable]]:
-    """From each number to the next; from `learned`, `no` or `dense` to each other word."""
+    """Pairs of values: each number and the next; `learned`, `no` or `dense` and each other word."""
     if all(isinstance(v, int) for v in values):
         numbers = sorted(values, key=lambda v: int(str(v)))
         return list(pairwise(numbers))
@@ -211,7 +211,7 @@ def _steps(values: set[Hashable]) -> list[tuple[Hashable, Hashable]]:
 
 
 def _parabola(x: Floats, z: Floats) -> Floats:
-    """Least squares, of a degree that the number of different costs can carry."""
+    """Least-squares polynomial at `x`; its degree is at most 2, and less where few costs are different."""
     different = len(set(x.tolist()))
     degree = 2 if different > 5 else 1 if different > 2 else 0
     centred = x - x.mean()
@@ -270,7 +270,7 @@ def _effect(
 
 
 def _mean_over_pairs(differences: Floats, matched: npt.NDArray[np.bool_]) -> tuple[float, float | None]:
-    """Mean over the matched pairs, and the reach of its interval; no reach where either side has too few.
+    """Mean over the matched pairs, and half the width of its interval; None where either side has too few.
 
     Args:
         differences: (before, after): after less before.
@@ -284,6 +284,6 @@ def _mean_over_pairs(differences: Floats, matched: npt.NDArray[np.bool_]) -> tup
     excess = np.where(matched, differences - estimate, 0.0)
     sides = [n / (n - 1) * float((excess.sum(axis=a) ** 2).sum()) for n, a in zip(sizes, (1, 0), strict=True)]
     alone = float((excess**2).sum())
-    # Where negative correlations make the sum less than that of independent pairs, it is not believed.
+    # Negative correlations can make the sum less than that of independent pairs, which is then taken instead.
     variance = max(sum(sides) - alone, alone) / float(pairs) ** 2
     return estimate, student_quantile(CONFIDENCE, min(sizes) - 1) * math.sqrt(variance)

@@ -58,7 +58,7 @@ def non_dominated(points: npt.ArrayLike, *, distinct: bool = False) -> Places:
 
 
 def _undominated(rows: Floats) -> npt.NDArray[np.bool_]:
-    """Whether each of some different points in lexicographic order is on the front; later ones dominate no earlier."""
+    """Mask of the points on the front among different points in lexicographic order: none dominates an earlier one."""
     import numpy as np
 
     if rows.shape[1] == 2:

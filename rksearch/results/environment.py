@@ -25,12 +25,12 @@ class Environment:
 
     Attributes:
         rksearch: version of this package.
-        commit, dirty: of the checkout that the package runs from, and whether it has uncommitted changes; None for an
-            installed package.
+        commit, dirty: commit of the checkout that the package runs from, and whether it has uncommitted changes; None
+            for an installed package.
         command: the words of the command line.
         python: version of Python.
         packages: versions by package; None for one that is not installed.
-        os, cpu, cpu_count, memory_bytes: the machine.
+        os, cpu, cpu_count, memory_bytes: facts about the machine.
         gpus: names of the NVIDIA devices.
     """
 
@@ -52,7 +52,7 @@ class Environment:
         return own.get(name) or self.packages.get(name)
 
     def flat(self) -> dict[str, Any]:
-        """Plain values with one key per package, as files for people have them."""
+        """Plain values with one key per package, for files that people read."""
         plain = to_plain(self)
         flat: dict[str, Any] = {}
         for key, value in plain.items():

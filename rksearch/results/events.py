@@ -110,7 +110,7 @@ class _TrialWorked:
         spec, result: the trial and its result.
         wall_time_s: time since the trial last started, as the driver saw it; an equal share where several seeds were
             trained together.
-        cpus, gpus: reserved for it in that time.
+        cpus, gpus: numbers reserved for it in that time.
     """
 
     trial: str
@@ -130,7 +130,7 @@ class TrialPaused(_TrialWorked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRetried:
-    """A trial that failed for want of memory, or beside others for a dead worker; it is tried once more, alone."""
+    """A trial that ran out of memory, or whose worker died beside others; it is retried once, alone."""
 
     event: ClassVar[str] = "retry"
 

@@ -22,8 +22,8 @@ def file_lock(path: Path, *, wait_s: float, busy: RksearchError) -> Iterator[Non
 
     Args:
         path: the lock file; its directory must exist.
-        wait_s: how long to wait for another holder, in seconds.
-        busy: what to raise when the wait was in vain.
+        wait_s: longest wait for another holder, in seconds.
+        busy: error to raise when the lock is still held after that.
 
     Raises:
         OSError: the file cannot be created.
@@ -69,7 +69,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that a reader, or a crash, finds the old content or the new and nothing between.
+    """Replace a file so that readers, and a crash, find either the old content or the new, whole.
 
     Raises:
         OSError: it cannot be written; the old file is then untouched.

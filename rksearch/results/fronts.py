@@ -18,17 +18,17 @@ BAND = 0.90
 
 
 def rk_front(items: Iterable[ArchSummary], *, cost: CostFunction = by_params) -> list[ArchSummary]:
-    """The front of cost and mean validation error among what the search has found and the paper's configurations."""
+    """The front of cost and mean validation error among the candidates and the paper's configurations."""
     return pareto((i for i in items if i.is_searched), cost=cost, error=lambda i: i.val_error_pct)
 
 
 def membership(
     items: Sequence[ArchSummary], *, cost: CostFunction = by_params, resamples: int = 1000
 ) -> dict[str, float]:
-    """For each architecture that is not a baseline, the probability that it is on the front of true errors.
+    """The probability of each architecture that may stand on the front to be on the front of true errors.
 
-    The share of draws of the model in `rksearch.results.uncertainty` in which it is; the same items give the same
-    shares in whatever order they come. Where no architecture has two seeds yet, the spread between seeds is a guess.
+    It is a share of the draws of the model in `rksearch.results.uncertainty`; the order of the items makes no
+    difference. Where no architecture has two seeds yet, the spread between seeds is a guess.
     """
     from rksearch.results.uncertainty import draw, front_shares  # numpy: not needed to read a ledger
 
@@ -36,7 +36,7 @@ def membership(
 
 
 def front_range(errors_pct: Floats, confidence: float) -> tuple[list[float], list[float]]:
-    """Between which errors the least error up to each column lies in the middle `confidence` of the rows.
+    """Interval of the least error up to each column: the middle `confidence` of the rows, as lower and upper ends.
 
     Args:
         errors_pct: (draws, architectures), by rising cost.
@@ -80,10 +80,10 @@ class HypervolumeBand:
     """Area between the front and the reference point, in percent times decades of cost.
 
     Attributes:
-        of_means: that of the front of mean errors; optimistic, because the front picks the lucky.
-        expected: the median over draws of the true errors.
-        band: between which 90 % of the draws lie; None where the spread between seeds is not known.
-        reference: up to where the area counts.
+        of_means: area of the front of mean errors; optimistic, because the front selects lucky trainings.
+        expected: median over draws of the true errors.
+        band: ends of the middle 90 % of the draws; None where the spread between seeds is not known.
+        reference: corner up to which the area counts.
     """
 
     of_means: float

@@ -1,4 +1,4 @@
-"""The history of a run: everything that its ledger says, folded event by event."""
+"""The history of a run: the contents of its ledger, folded event by event."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from rksearch.results.checks import Missing
 from rksearch.results.data_record import DataRecord, registered_data
 from rksearch.results.environment import Environment
 from rksearch.results.events import (
@@ -22,7 +23,7 @@ from rksearch.results.events import (
     TrialRetried,
     TrialStarted,
 )
-from rksearch.results.lines import Damage, DamagedLineError, read_line
+from rksearch.results.lines import Damage, DamagedLineError, described, read_line
 from rksearch.results.plan import Plan
 from rksearch.results.records import TestResult, TrialResult, TrialSpec
 from rksearch.space.summary import SpaceSummary
@@ -96,24 +97,24 @@ class TestReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Everything a ledger says, in the order of its records.
+    """The contents of a ledger, in the order of its records.
 
     Attributes:
         run: the plan in force, which is the last one; None before it is written.
         plans: all plans, the first one first.
         sessions: launches of the driver.
         trials: finished trials by id: complete, failed or pruned. Of several records for one trial the first counts.
-        paused: trials that have run some epochs and may continue, by id, with what they had at their last pause.
-        retried: trials that are tried once more, with a whole device for themselves, by id, and the reason.
+        paused: trials that have run some epochs and may continue, by id, with their results at their last pause.
+        retried: trials that are retried once, alone on a device, by id, with the reason.
         wall_time_s: worker time by trial id, as the driver saw it, without pauses.
         cpu_s, gpu_s: worker time of all trials times the CPUs and GPUs that were reserved for them.
         started: ids of trials ever started, in the order of their first start.
         running: ids started in the last session and not finished; empty once that session has ended.
         tests: readings of the test set.
         finished_after_test: ids of trials that finished after the test set had first been read.
-        state: `empty` without a run, `running` until the last session says how it ended. A driver that was killed
-            could not say so and still counts as running.
-        message: what the last session said when it ended.
+        state: `empty` without a run, `running` until the end of the last session is recorded. A driver that was killed
+            recorded none and still counts as running.
+        message: message of the last session's end.
         last_time: time of the last record.
         damage: lines that could not be read.
         repeated: number of records of trials that were already finished.
@@ -180,9 +181,15 @@ class History:
 
 
 class HistoryReader:
-    """Folds lines, one by one, into a `History`; a damaged line changes nothing but the list of damage."""
+    """Folds lines, one by one, into a `History`; a damaged line changes nothing but the list of damage.
+
+    Attributes:
+        missing: what the lines name and is not registered, by kind and name. A history without those lines would be
+            wrong: whoever reads a run refuses it.
+    """
 
     def __init__(self) -> None:
+        self.missing: dict[tuple[str, str], Missing] = {}
         self._lines = 0
         self._plans: list[RunRecord] = []
         self._sessions: list[Session] = []
@@ -202,16 +209,18 @@ class HistoryReader:
         self._repeated = 0
 
     def take(self, line: bytes) -> None:
-        """Fold one line, without its line feed; blank lines count as lines only."""
+        """Fold one line, without its line feed; blank lines are counted and otherwise ignored."""
         self._lines += 1
         if not line.strip():
             return
         try:
-            time, event = read_line(line)
+            time, event, missing = read_line(line)
         except DamagedLineError as error:
             # Listed rather than raised: one bad line must not hide the good ones.
-            self._damage.append(Damage(self._lines, error.field, error.reason))
+            self._damage.append(Damage(self._lines, described(line), error.field, error.reason))
             return
+        for item in missing:
+            self.missing.setdefault((item.kind, item.name), item)
         if event is not None:
             self._fold(time, event)
         self._last_time = time
@@ -304,7 +313,7 @@ class HistoryReader:
             return
         self._count(event)
         known = self._paused.get(event.trial)
-        # A worker that did not find the checkpoint, or was stopped before it read it, does not take epochs back.
+        # A worker that did not find or read the checkpoint reports fewer epochs; the larger number stays.
         if known is None or len(event.result.epochs) >= len(known[1].epochs):
             self._paused[event.trial] = (event.spec, event.result)
 

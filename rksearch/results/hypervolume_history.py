@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from rksearch.results.uncertainty import ErrorDraws
 
 POINTS = 50
-"""Maximum number of moments that are shown of each arm."""
+"""Maximum number of points of each arm's curve."""
 
 DRAWS = 500
 """Number of joint draws that the bands are made from."""
 
 ARMS: dict[str, tuple[Role, ...]] = {"Search": SEARCHED, "Control: networks drawn at random": ("control",)}
-"""Roles whose trainings count to each arm."""
+"""Roles of the trainings of each arm, by the arm's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypervolumeHistory:
-    """The hypervolume of what one arm had found, after each of some numbers of epochs.
+    """The hypervolume of the networks that one arm had found, after several numbers of epochs.
 
-    What an arm had found is judged by all that is known at the end, so that luck at the time does not count, and an arm
-    whose networks got further seeds has no advantage from them.
+    The errors of these networks are those known at the end of the run, so that luck at the time does not count, and an
+    arm whose networks got further seeds has no advantage from them.
 
     Attributes:
         arm: name of the arm.
@@ -71,7 +71,7 @@ def hypervolume_histories(
 
 
 def _moments(history: History, roles: Sequence[str]) -> list[tuple[int, list[str]]]:
-    """Epochs spent and architectures found whenever an architecture's first training was complete."""
+    """Epochs spent and architectures found, at each completion of an architecture's first training."""
     searched = history.plan.search_seeds if history.plan else 1
     epochs, archs, out = 0, list[str](), list[tuple[int, list[str]]]()
     for spec, result in history.trials.values():

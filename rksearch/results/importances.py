@@ -14,14 +14,14 @@ from rksearch.results.summaries import summarise
 from rksearch.results.uncertainty import log_odds
 
 LEAST_ARCHS = 12
-"""With fewer architectures the shares say nothing."""
+"""Least number of architectures that shares are computed from."""
 
 
 def importances(history: History) -> dict[str, float]:
-    """Of each choice, the share of the variance of the log-odds of an error that it explains by itself.
+    """Share of the variance of the log-odds of an error that each choice explains by itself.
 
-    Over all searched architectures that were trained to the end; a choice that not every one of them makes, or that
-    all make alike, is left out. Empty below `LEAST_ARCHS` architectures.
+    It is computed over all searched architectures that were trained to the end; a choice that not every one of them
+    makes, or that all make alike, is left out. Empty below `LEAST_ARCHS` architectures.
     """
     import optuna
 
@@ -42,7 +42,7 @@ def importances(history: History) -> dict[str, float]:
         study.add_trial(_trial(optuna, found, list(varied), distributions, value))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     with warnings.catch_warnings():
-        # Not normalised, so that the shares say how much is left to chance and to choices taken together.
+        # Without normalisation, the rest of the variance is due to chance and to choices taken together.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
     return {name: float(share) for name, share in shares.items()}

@@ -12,13 +12,13 @@ from __future__ import annotations
 import copy
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rksearch.errors import LedgerError
-from rksearch.results.checks import incomplete
+from rksearch.errors import LedgerError, MissingPluginError
+from rksearch.results.checks import Missing, incomplete
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment
 from rksearch.results.events import (
@@ -44,6 +44,9 @@ from rksearch.results.records import TestResult, TrialResult, TrialSpec
 from rksearch.space.summary import SpaceSummary
 
 FILE_NAME = "ledger.jsonl"
+
+MISSING_SHOWN = 5
+"""Maximum number of families and data sets that are not registered and that a message names."""
 
 
 def utc_now() -> str:
@@ -90,7 +93,7 @@ class Ledger:
         self.append(TrialPaused(trial=spec.id, spec=spec, result=result, wall_time_s=wall_time_s, cpus=cpus, gpus=gpus))
 
     def write_retry(self, trial: str, reason: str) -> None:
-        """Record a trial that failed for want of memory, or beside others for a dead worker; it is tried once more."""
+        """Record a trial that is retried once, alone; see `TrialRetried`."""
         self.append(TrialRetried(trial=trial, reason=reason))
 
     def write_trial(
@@ -102,7 +105,7 @@ class Ledger:
             spec, result: the trial and its result.
             wall_time_s: time since the trial last started, as the driver saw it; an equal share where several seeds
                 were trained together.
-            cpus, gpus: reserved for it in that time.
+            cpus, gpus: numbers reserved for it in that time.
 
         Raises:
             LedgerError: a complete result lacks its epochs or counts, or the disk refuses.
@@ -144,11 +147,12 @@ class Ledger:
 
         Raises:
             LedgerError: the file exists but cannot be read.
+            MissingPluginError: it names a family or a data set that is not registered.
         """
         return self.follow().refresh()
 
     def follow(self) -> Follower:
-        """A reader that, asked again, reads only what has been appended since."""
+        """A reader whose every refresh reads only the lines appended since the last."""
         return Follower(self.path)
 
 
@@ -165,6 +169,7 @@ class Follower:
 
         Raises:
             LedgerError: the file exists but cannot be read.
+            MissingPluginError: it names a family or a data set that is not registered.
         """
         try:
             with self._path.open("rb") as file:
@@ -181,12 +186,23 @@ class Follower:
         if newline:
             for line in whole.split(b"\n"):
                 self._reader.take(line)
-        if not tail.strip():
-            return self._reader.history()
-        # A last line without its end may be whole, torn, or still being written: read it, but not for good.
-        reader = copy.deepcopy(self._reader)
-        reader.take(tail)
+        reader = self._reader
+        if tail.strip():
+            # A last line without its end may be whole, torn, or still being written: read it, but not for good.
+            reader = copy.deepcopy(self._reader)
+            reader.take(tail)
+        if reader.missing:
+            raise MissingPluginError(_missing_text(self._path, reader.missing.values()))
         return reader.history()
+
+
+def _missing_text(path: Path, missing: Iterable[Missing]) -> str:
+    names = [f"the {kind} {name!r}{f' ({example})' if example else ''}" for kind, name, example in missing]
+    shown = ", ".join(names[:MISSING_SHOWN]) + (", ..." if len(names) > MISSING_SHOWN else "")
+    return (
+        f"the families and data sets of a run must be registered, but {path} names {shown}; install the plugin that "
+        "brings it, or import the module that registers it before this call"
+    )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import msgspec
 
 from rksearch.errors import RksearchError
 from rksearch.results import schema1
-from rksearch.results.checks import problem_of
+from rksearch.results.checks import Missing, problem_of, unregistered
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.events import EVENTS, Event
 
@@ -43,16 +43,19 @@ class Damage:
 
     Attributes:
         line: its number, counted from 1.
+        record: its event, and its trial where it has one: `trial ResNet-20@0`; empty where it is not JSON.
         field: path of the value that is wrong, `result.params` for one; empty where the whole line is.
         reason: the rule and the value.
     """
 
     line: int
+    record: str
     field: str
     reason: str
 
     def __str__(self) -> str:
-        return f"line {self.line}: {f'{self.field}: ' if self.field else ''}{self.reason}"
+        where = f"line {self.line} ({self.record})" if self.record else f"line {self.line}"
+        return f"{where}: {f'{self.field}: ' if self.field else ''}{self.reason}"
 
 
 class Line(NamedTuple):
@@ -60,11 +63,13 @@ class Line(NamedTuple):
 
     Attributes:
         time: when it was written (ISO 8601).
-        event: None for an event of a later version.
+        event: None for an event of a later version, and for one that names what is not registered.
+        missing: what it names and is not registered: its plugin is not installed, so that the line is no damage.
     """
 
     time: str
     event: Event | None
+    missing: tuple[Missing, ...] = ()
 
 
 def written(event: Event, time: str) -> bytes:
@@ -90,7 +95,23 @@ def read_line(line: bytes) -> Line:
     kind = EVENTS.get(name)
     if kind is None:
         return Line(time, None)
-    return Line(time, _event(kind, record))
+    event = _event(kind, record)
+    # Schema 1 knew no plugins and no checksums: there, an unknown name is damage.
+    if "crc" in record and (missing := unregistered(event)):
+        return Line(time, None, missing)
+    if problem := problem_of(event):
+        raise DamagedLineError(*problem)
+    return Line(time, event)
+
+
+def described(line: bytes) -> str:
+    """The event and the trial of a damaged line, `trial ResNet-20@0`; empty where it is not JSON or has no event."""
+    try:
+        record = msgspec.json.decode(line)
+    except (ValueError, RecursionError):
+        return ""
+    found = (record.get("event"), record.get("trial")) if isinstance(record, dict) else ()
+    return " ".join(text if len(text) < 120 else text[:117] + "..." for text in found if isinstance(text, str))
 
 
 def _record(line: bytes) -> dict[str, Any]:
@@ -118,7 +139,7 @@ def _event(kind: type[Event], record: dict[str, Any]) -> Event:
     """The event of a record.
 
     Raises:
-        DamagedLineError: a value breaks a rule.
+        DamagedLineError: a value has the wrong type, or breaks a rule of its own.
     """
     try:
         schema1.require_keys(record)
@@ -135,8 +156,6 @@ def _event(kind: type[Event], record: dict[str, Any]) -> Event:
         raise DamagedLineError("", str(error)) from None
     except RecursionError:
         raise DamagedLineError("", "the record is nested too deeply") from None
-    if problem := problem_of(event):
-        raise DamagedLineError(*problem)
     return event
 
 

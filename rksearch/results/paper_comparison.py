@@ -17,9 +17,9 @@ class Compared:
     """A row of the paper beside ours.
 
     Attributes:
-        row: what is printed.
+        row: the printed row.
         params, params_paper, macs: our counts, with and without batch norm; see `rksearch.arch.cost`.
-        counts_agree: whether `params_paper` rounds to what is printed; None where nothing is.
+        counts_agree: whether `params_paper` rounds to the printed count; None where none is printed.
         our_error_pct: mean error of our trainings; None where there are none.
         our_error_kind: `test`, or `val` where the test set was not read.
         seeds: count of trainings in that mean.

@@ -35,7 +35,7 @@ Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 LARGEST_LOSS = 3.5e38
-"""Losses are computed in float32, so that no finite one is larger."""
+"""Losses are computed in float32, so no finite one is larger."""
 
 
 ROUNDING = 1e-6
@@ -169,7 +169,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCounts:
-    """Numbers of images that a training used; None where it never came so far.
+    """Numbers of images that a training used; None where it ended before they were counted.
 
     Attributes:
         train: images trained on.
@@ -220,7 +220,7 @@ class TrialResult:
     """The result of a trial.
 
     Attributes:
-        status: `complete` after the full number of epochs, else how it ended or stands; see `Status`.
+        status: `complete` after the full number of epochs, else its end or its present state; see `Status`.
         failure: stable label of the reason when failed (`non_finite_loss`, `out_of_memory`, `error`, ...), else None.
         message: the reason in one line when failed, else None.
         epochs: every epoch that ran, those before a pause included.
@@ -228,7 +228,7 @@ class TrialResult:
         witness: counts taken from the built model.
         device, precision, threads: the hardware and arithmetic of the training.
         compiled: whether its training steps were compiled; None where that is not known.
-        compile_reason: why they were or were not, in words.
+        compile_reason: the reason for that, in words.
         images: numbers of images used.
         split: first 16 hex digits of the SHA-256 of the split's indices.
         memory: how the training fits in memory; None where it was not predicted.

@@ -21,11 +21,11 @@ class Places:
     """Absolute paths on this machine that a run depends on. They are scratch: nothing that is shared names them.
 
     Attributes:
-        working_directory: where the run was begun; relative paths of its data set lie beneath it.
+        directory: directory beneath which the relative path of its data set lies: that of the space file.
         data_dir: directory of downloaded data sets in the last session.
     """
 
-    working_directory: Path
+    directory: Path
     data_dir: Path
 
 
@@ -47,12 +47,12 @@ class RunDir:
 
     @property
     def has_ledger(self) -> bool:
-        """Whether a run was ever started here."""
+        """Whether a run has been started here."""
         return (self.path / FILE_NAME).is_file()
 
     @contextmanager
     def driver(self) -> Iterator[None]:
-        """Be the only driver of this run for the length of a `with` block.
+        """Hold the lock of the only driver of this run for the length of a `with` block.
 
         Raises:
             RunError: the directory cannot be written, or another driver is at work.
@@ -69,12 +69,12 @@ class RunDir:
             yield
 
     def note_places(self, places: Places) -> None:
-        """Note the paths for later sessions, which may begin in another working directory; the driver alone may.
+        """Note the paths for later sessions, which may begin in any working directory; the driver alone may.
 
         Raises:
             RunError: the directory cannot be written.
         """
-        values = {"working_directory": str(places.working_directory), "data_dir": str(places.data_dir)}
+        values = {"directory": str(places.directory), "data_dir": str(places.data_dir)}
         try:
             self._places.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
@@ -84,13 +84,13 @@ class RunDir:
             ) from None
 
     def places(self) -> Places | None:
-        """The paths of the last session; None where they are not noted, or the working directory is gone."""
+        """The paths of the last session; None where they are not noted, or the directory is gone."""
         try:
             values = json.loads(self._places.read_text(encoding="utf-8"))
-            found = Places(working_directory=Path(values["working_directory"]), data_dir=Path(values["data_dir"]))
+            found = Places(directory=Path(values["directory"]), data_dir=Path(values["data_dir"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None  # the run came from another machine, or its scratch was removed
-        return found if found.working_directory.is_dir() else None
+        return found if found.directory.is_dir() else None
 
     @property
     def _places(self) -> Path:
@@ -114,7 +114,7 @@ def read_run(run_dir: Path) -> History:
     """The history of the run in a directory.
 
     Raises:
-        RunError: no run was ever started there.
+        RunError: no run has been started there.
         LedgerError: the ledger cannot be read.
     """
     found = RunDir(Path(run_dir))
@@ -177,7 +177,7 @@ def next_free(parent: Path, name: str) -> Path:
 
 
 def mirror_address(history: History, storage: str | None) -> str | None:
-    """The directory of a storage that is one run's alone and the same in all its sessions; None without a storage."""
+    """This run's own directory in a storage, the same in all its sessions; None without a storage."""
     if storage is None or history.run is None or not history.sessions:
         return None
     began = history.sessions[0].start.replace("-", "").replace(":", "")

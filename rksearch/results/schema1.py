@@ -1,4 +1,4 @@
-"""Records of schema 1 as schema 2 has them.
+"""Upgrade of records from schema 1 to schema 2.
 
 A key that is absent takes the default of the version that wrote the record, never today's: schema 1 began without
 racing, replicates, a control arm and imported trainings, and chose by TPE for error and parameters.

@@ -48,7 +48,7 @@ def student_quantile(confidence: float, degrees: float) -> float:
 
 
 def central_interval(values: npt.ArrayLike, confidence: float) -> tuple[float, float]:
-    """The ends between which the middle `confidence` of the values lies."""
+    """Ends of the interval that holds the middle `confidence` of the values."""
     import numpy as np  # not needed to read a ledger
 
     low, high = np.quantile(np.asarray(values), ((1 - confidence) / 2, (1 + confidence) / 2))

@@ -1,4 +1,4 @@
-"""The state of a run: how much is done, and what was found."""
+"""The state of a run: its progress, and the architectures that it has found."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class RunStatus:
     Attributes:
         run, space: names; None for a space that is not recorded.
         state: `running` also after a kill that left no record; `killed` where the run's lock shows that.
-        message: what the last session said when it ended.
+        message: message of the last session's end.
         last_time: time of the last record.
         done: complete trainings.
         failed: failed trainings.

@@ -14,7 +14,7 @@ from rksearch.results.stats import mean, sample_sd
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchSummary:
-    """What is known about one architecture, over all its complete trainings.
+    """Summary of one architecture over all its complete trainings.
 
     Attributes:
         arch: canonical name.
@@ -26,8 +26,8 @@ class ArchSummary:
         params, params_paper, macs, fvcore_flops: closed-form counts.
         val_errors_pct: the last epoch's validation error of each complete training, by replicate.
         test_error_pct, test_error_sd_pct, test_seeds: the same on the test set, over the trainings it was read for; of
-            several readings for one training the first counts. Trainings of role `final` saw more images, so that
-            where there are any they alone count.
+            several readings for one training the first counts. Trainings of role `final` saw more images; where
+            there are any, they alone count.
         train_time_s: mean time of one training, validation left out.
         trial_ids: ids of the complete trials, by replicate.
     """
@@ -56,7 +56,7 @@ class ArchSummary:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is compared with, rather than searched."""
+        """Whether it is a baseline."""
         return self.role == "baseline"
 
 
@@ -75,7 +75,7 @@ def by_macs(item: ArchSummary) -> float:
 
 
 RANKED_ROLES: tuple[Role, ...] = ("baseline", "known", "candidate", "control")
-"""Whoever has several roles has the first of these."""
+"""Roles in order: an architecture of several roles has the first of them."""
 
 
 def summarise(history: History) -> list[ArchSummary]:

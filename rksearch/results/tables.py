@@ -27,7 +27,7 @@ class ArchRow:
     """An architecture as the report shows it: raw values; None where one does not apply.
 
     Attributes:
-        arch, family, role: who it is, and why it was trained.
+        arch, family, role: its name, its family, and the reason why it was trained.
         on_front, on_macs_front: whether it is on the front of parameters or of MACs and mean validation error.
         p_front, p_macs_front: the probability that it is on the front of true errors; None for baselines, and where the
             spread between seeds is not known.
@@ -113,9 +113,9 @@ class Tables:
         trials: finished trainings, in the order in which they finished.
         front, macs_front: the two fronts, by rising cost.
         baselines, macs_baselines: the baselines against the fronts.
-        hypervolume, macs_hypervolume: of the two fronts; None without a searched architecture.
+        hypervolume, macs_hypervolume: areas of the two fronts; None without a searched architecture.
         draws: joint draws of all true errors, behind every probability, interval and band.
-        effects: what the choices of design do to the error.
+        effects: effects of the design choices on the error.
         histories: growth of the hypervolume (of parameters) with the epochs spent, per arm.
         curves: by architecture, validation error after each epoch, mean over seeds.
     """
@@ -140,7 +140,7 @@ class Tables:
 
 
 def tables(history: History) -> Tables:
-    """Everything the report shows, derived from what was recorded."""
+    """Everything that the report shows, derived from the history."""
     from rksearch.results.contrasts import effects  # numpy: not needed to read a ledger
     from rksearch.results.uncertainty import draw, front_shares
 
@@ -242,7 +242,7 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         failure=result.failure,
         message=result.message,
         epochs=len(result.epochs),
-        # What was trained on the validation images too has no validation error.
+        # A training on the validation images too has no validation error.
         val_error_pct=last.val_error_pct if last and spec.role != "final" else None,
         val_loss=last.val_loss if last and spec.role != "final" else None,
         train_error_pct=last.train_error_pct if last else None,

@@ -1,4 +1,4 @@
-"""How sure the seeds make us: draws of the true errors of all architectures, given what a few trainings of each showed.
+"""Uncertainty of errors: joint draws of the true errors of all architectures, given a few trainings of each.
 
 The model, on a scale where the spread between seeds hardly depends on the error:
 
@@ -7,16 +7,16 @@ The model, on a scale where the spread between seeds hardly depends on the error
     architecture i among the searched:  theta_i ~ N(trend(params_i, macs_i), tau^2)
 
 On the log-odds scale a seed multiplies the odds of an error by a random factor, so that small networks, which err more,
-vary more. What heteroscedasticity is left is taken up by log sigma^2, which is linear in z. Architectures with one seed
+vary more. The remaining heteroscedasticity is in log sigma^2, which is linear in z. Architectures with one seed
 borrow sigma from those with several. theta is drawn towards the trend the more, the fewer seeds an architecture has:
 the least of many noisy errors is lucky, and a bootstrap around the observed means would count that luck twice.
-Baselines stand for themselves and are not drawn towards anything.
+Baselines are not drawn towards the trend.
 
 tau, the level of sigma and the trend are drawn too, from their joint posterior: tau and the level on a grid, the trend
 and theta exactly. The trend is quadratic in log params and linear in log MACs, with weak normal priors.
 
-The same architectures give the same draws in whatever order they come: they are sorted, and the generator is seeded
-with a hash of the data.
+The order of the architectures makes no difference: they are sorted, and the generator is seeded with a hash of
+the data.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PRIOR_DEGREES = 0.01
 """Degrees of freedom that `PRIOR_SD` counts for; one architecture with two seeds has 1."""
 
 SLOPE_SD = 0.3
-"""How far the slope of log sigma^2 in z is expected to lie from 0; where few levels are seen it stays near 0."""
+"""Prior standard deviation of the slope of log sigma^2 in z; with few levels of error the slope stays near 0."""
 
 TREND_SD = 2.0
 """Prior standard deviation of the trend's slopes, per standard deviation of the covariate."""
@@ -105,7 +105,7 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
     seeds = np.array([len(i.val_errors_pct) for i in items])
     starts = np.cumsum(seeds) - seeds
     each = np.array([error for i in items for error in i.val_errors_pct], dtype=float)
-    # Of the mean error, not the mean of the log-odds: what is compared is the expected error of a training.
+    # Log-odds of the mean error, not the mean of the log-odds: the expected error of a training is compared.
     z = log_odds(np.add.reduceat(each, starts) / seeds)
     logs = log_odds(each)
     centres = np.add.reduceat(logs, starts) / seeds
@@ -126,7 +126,7 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
 
 
 def front_shares(draws: ErrorDraws, items: Sequence[ArchSummary], cost: CostFunction) -> dict[str, float]:
-    """For each of `items` that may stand on the front, the share of draws in which it is on the front of them."""
+    """Share of draws in which each of `items` that may stand on the front is on it, by name."""
     searched = [i for i in items if i.is_searched]
     shares = on_front(draws.of(searched), [cost(i) for i in searched]).mean(axis=0)
     return {i.arch: float(share) for i, share in zip(searched, shares, strict=True)}
@@ -167,7 +167,7 @@ def _spread(z: Floats, squares: Floats, degrees: Floats) -> tuple[Floats, float]
 def _level(normal: Floats, degrees: float) -> Floats:
     """Factors on sigma^2 that are inverse chi-squared over their degrees, made from standard normals.
 
-    By the cube-root approximation of Wilson and Hilferty; few degrees give the heavy tails that Student's t has.
+    They follow the cube-root approximation of Wilson and Hilferty; few degrees give the heavy tails of Student's t.
     """
     degrees = max(1.0, degrees)
     cube_root = 1 - 2 / (9 * degrees) + normal * math.sqrt(2 / (9 * degrees))
@@ -187,7 +187,7 @@ def _design(items: Sequence[ArchSummary]) -> Floats:
 def _towards_trend(
     z: Floats, noise: Floats, total: float, design: Floats, resamples: int, generator: np.random.Generator
 ) -> Floats:
-    """ErrorDraws of theta (draws, architectures), each between what was seen and the trend."""
+    """Draws of theta (draws, architectures), each around a point between the observed value and the trend."""
     centre, scale = z.mean(), max(float(z.std()), 0.1)
     taus = 3 * scale * (np.arange(TAUS) + 0.5) / TAUS
     levels = _level(special.ndtri((np.arange(LEVELS) + 0.5) / LEVELS), total)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,7 @@ from typing import Literal
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.data.locations import data_home
 from rksearch.data.own import changed
-from rksearch.errors import LedgerError, RksearchError, RunAborted, RunError
+from rksearch.errors import LedgerError, MissingPluginError, RksearchError, RunAborted, RunError
 from rksearch.results.codec import to_plain
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
@@ -26,6 +25,7 @@ from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.ray.cluster import run_tasks
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
+from rksearch.search.samplers.registry import samplers
 from rksearch.search.sharing import TypicalTraining, typical
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
@@ -73,16 +73,12 @@ class _Launch:
             self.resources = as_before(self.resources, chosen, history.sessions[-1].options)
         self.chosen = chosen
 
-    @property
-    def places(self) -> Places:
-        """Where this session's images lie: a resumed run keeps its directories wherever it is resumed from."""
-        given = self.resources.data_dir
-        before = None if self.chosen is None else self.run_dir.places()
-        if before is None:
-            return Places(working_directory=Path.cwd(), data_dir=data_home(given))
-        if self.chosen is not None and "data_dir" in self.chosen:
-            return replace(before, data_dir=data_home(given))
-        return before if given is not None else replace(before, data_dir=data_home(None, before.working_directory))
+    def places(self, directory: Path) -> Places:
+        """Where images lie: in `directory`, and in the last session's `--data-dir` wherever this one was started."""
+        before = self.run_dir.places()
+        keeps = before is not None and self.chosen is not None and "data_dir" not in self.chosen
+        data_dir = before.data_dir if before is not None and keeps else data_home(self.resources.data_dir)
+        return Places(directory=directory, data_dir=data_dir)
 
 
 def start(space: Space, plan: Plan, run_dir: RunDir, resources: Resources, view: View) -> Ended:
@@ -109,13 +105,18 @@ def resume(
 
     Raises:
         RunError: the directory holds no run.
+        MissingPluginError: its families, its data set or its sampler are not registered.
         RunAborted: no further trial of the run could succeed.
     """
     launch = _Launch(run_dir, resources, view)
-    with _where_it_began(run_dir):
-        history, space, plan = _begun(launch)
-        launch.as_before(history, chosen)
-        return _start(launch, space, plan if trials is None else replace(plan, trials=trials))
+    history, space, plan = _begun(launch)
+    launch.as_before(history, chosen)
+    if plan.sampler not in samplers:
+        raise MissingPluginError(
+            f"the sampler of a run must be registered, but {run_dir.path} names {plan.sampler!r}; install the plugin "
+            "that brings it, or import the module that registers it before this call"
+        )
+    return _start(launch, space, plan if trials is None else replace(plan, trials=trials))
 
 
 def final(
@@ -143,11 +144,6 @@ def final(
         RunAborted: no further trial of the run could succeed.
     """
     launch = _Launch(run_dir, resources, view)
-    with _where_it_began(run_dir):
-        return _final(launch, archs, fresh=fresh, chosen=chosen)
-
-
-def _final(launch: _Launch, archs: Sequence[str], *, fresh: int, chosen: frozenset[str]) -> Ended:
     history, space, plan = _begun(launch)
     launch.as_before(history, chosen)
     trained = {spec.arch for spec, result in history.trials.values() if result.status == "complete"}
@@ -159,13 +155,13 @@ def _final(launch: _Launch, archs: Sequence[str], *, fresh: int, chosen: frozens
             )
     names = list(archs) or finalists(history)
     _require_same_images(history.run, space.definition.dataset)
-    with launch.run_dir.driver():
+    with run_dir.driver(), datasets.beneath(space.definition.directory):
         state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
         return _work(launch, state, space, plan, seeds=fresh)
 
 
 def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
-    with launch.run_dir.driver():
+    with launch.run_dir.driver(), datasets.beneath(space.definition.directory):
         history = launch.refresh()
         if history.run is not None:
             _require_same(history.run, space, plan, launch.run_dir)
@@ -178,14 +174,6 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
         return _search(launch, space, plan)
 
 
-@contextmanager
-def _where_it_began(run_dir: RunDir) -> Iterator[None]:
-    """Relative paths of the run's data set are those of its first session, wherever this one was started."""
-    places = run_dir.places()
-    with datasets.beneath(places.working_directory if places else None):
-        yield
-
-
 def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     """History, space and plan of the run that a directory holds.
 
@@ -195,7 +183,14 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     require_ledger(launch.run_dir)
     history = launch.refresh()
     begun = require_plan(history, launch.run_dir.path)
-    return history, parse_space(begun.space.yaml, name=begun.space.name), begun.plan
+    places = launch.run_dir.places()
+    space = parse_space(
+        begun.space.yaml,
+        name=begun.space.name,
+        directory=places.directory if places else None,
+        recipe=begun.space.recipe or begun.plan.recipe,
+    )
+    return history, space, begun.plan
 
 
 def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -> None:
@@ -242,7 +237,7 @@ def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
 
 def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int) -> Ended:
     """Do all tasks of `state`; `seeds` is the largest number of seeds of an architecture that could go together."""
-    execution = _begin_session(launch, plan)
+    execution = _begin_session(launch, plan, (space.definition.directory or Path()).absolute())
 
     def sample() -> TypicalTraining:
         return TypicalTraining(
@@ -264,7 +259,7 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
     return Ended(ending=ending, history=launch.refresh())
 
 
-def _begin_session(launch: _Launch, plan: Plan) -> Execution:
+def _begin_session(launch: _Launch, plan: Plan, directory: Path) -> Execution:
     """Check images and storage, record the session, and return where and with what its trials run.
 
     Raises:
@@ -274,7 +269,7 @@ def _begin_session(launch: _Launch, plan: Plan) -> Execution:
     from rksearch.data.images import load_images
 
     resources = launch.resources
-    places, facts = launch.places, dataset(plan.dataset)
+    places, facts = launch.places(directory), dataset(plan.dataset)
     for note in facts.notes:
         launch.view.message(f"{facts.name}: {note}")
     load_images(facts, places.data_dir, download=resources.download)

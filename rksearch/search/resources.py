@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rksearch.errors import RunError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
@@ -25,6 +27,9 @@ class Resources:
         cpu_hours, gpu_hours: see `rksearch.search.budget.TimeBudget`; None for no limit.
         until_s: time (seconds since 1970) at which the session ends; None for no limit.
         verbose: whether Ray's and the workers' own messages are shown.
+
+    Raises:
+        RunError: more than one GPU for a trial.
     """
 
     cpus_per_trial: float = 1.0
@@ -41,6 +46,13 @@ class Resources:
     gpu_hours: float | None = None
     until_s: float | None = None
     verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.gpus_per_trial is not None and self.gpus_per_trial > 1:
+            raise RunError(
+                f"a trial trains on one GPU, because a search runs its trials in parallel, but got --gpus-per-trial "
+                f"{self.gpus_per_trial:g}; give 1 or less, and every GPU has trials of its own"
+            )
 
     @property
     def limited(self) -> bool:

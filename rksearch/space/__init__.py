@@ -1,6 +1,6 @@
 """Search spaces: YAML files that state choices and budgets, and the exact set of architectures that they allow.
 
-The names here are loaded when they are first used: what only reads a ledger needs `rksearch.space.summary` alone.
+The names here are loaded when they are first used: code that only reads a ledger needs `rksearch.space.summary` alone.
 """
 
 from __future__ import annotations

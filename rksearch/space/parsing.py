@@ -1,28 +1,42 @@
-"""From the text of a search-space file to its space, with the errors that only counting can find."""
+"""Parsing of a search-space file to its space, with the errors that only counting can find."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from rksearch.errors import SpaceError
-from rksearch.space.format.document import Entry
+from rksearch.recipes.document import Entry
+from rksearch.recipes.recipe import Recipe
 from rksearch.space.format.reading import read_definition
 from rksearch.space.space import Space
 
 
-def parse_space(text: str, *, name: str, file: str | None = None, samplers: Collection[str] | None = None) -> Space:
+def parse_space(
+    text: str,
+    *,
+    name: str,
+    file: str | None = None,
+    samplers: Collection[str] | None = None,
+    directory: Path | None = None,
+    recipe: Recipe | None = None,
+) -> Space:
     """The space that the YAML `text` describes; errors call its source `file` (by default `<name>.yaml`).
 
     Args:
         text, name: text and name of the space.
         file: file name for errors.
         samplers: names of the known samplers, which a file may choose from; None to accept any.
+        directory: where the paths of a recipe file and of images in the space start; None for the working directory.
+        recipe: the recipe as a run has recorded it, which counts instead of the text; None to read the text's.
 
     Raises:
         SpaceError: a rule of the file format is broken, nothing is feasible, or the space is too large.
     """
-    definition, entries = read_definition(text, name=name, file=file or f"{name}.yaml", samplers=samplers)
+    definition, entries = read_definition(
+        text, name=name, file=file or f"{name}.yaml", samplers=samplers, directory=directory, recorded=recipe
+    )
     space = Space(definition)
     if not space.canonical_size:
         raise entries["constraints"].complaint("the constraints exclude all choices", "remove one")

@@ -1,6 +1,6 @@
 """Settings of a search as a space states them, and the names of objectives and ranks with their titles.
 
-Spaces, plans, reports and searches name objectives alike, so the names stand here, below all of them;
+Spaces, plans, reports and searches use the same names of objectives, so the names stand below all of them;
 `rksearch.search.objectives` has their values.
 """
 
@@ -41,7 +41,7 @@ class RacingPlan:
         rank: one of `RANKS`: the validation error at the rung, or the sum of the training losses up to it.
     """
 
-    # Replays on trained tables: harsher races stop what a model had chosen well, and early errors predict little.
+    # From replays on trained tables: stricter racing stops well-chosen candidates, for early errors predict little.
     rungs: tuple[float, ...] = (1 / 3,)
     keep: float = 2 / 3
     bands: int = 8

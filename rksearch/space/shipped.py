@@ -8,6 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from rksearch.errors import SpaceError, nearest
+from rksearch.recipes.document import is_path, read_text
 from rksearch.space.parsing import parse_space
 from rksearch.space.space import Space
 
@@ -30,16 +31,17 @@ def load_space(name_or_path: str | Path, *, samplers: Collection[str] | None = N
         SpaceError: no such name or file, or a space file that breaks a rule.
     """
     wanted = str(name_or_path)
-    if isinstance(name_or_path, Path) or wanted.endswith((SUFFIX, ".yml")) or "/" in wanted or "\\" in wanted:
+    if isinstance(name_or_path, Path) or is_path(wanted):
         path = Path(name_or_path)
-        return parse_space(_read(path, wanted), name=path.stem, file=wanted, samplers=samplers)
+        text = read_text(path, wanted)
+        return parse_space(text, name=path.stem, file=wanted, samplers=samplers, directory=path.parent)
     names = shipped_spaces()
     if wanted not in names:
         raise SpaceError(
             f"the shipped spaces are {', '.join(names)}, but got {wanted!r}{nearest(wanted, names)}; "
             f"for a file of your own give its path, ending in {SUFFIX}"
         )
-    return parse_space(_read(_shelf() / f"{wanted}{SUFFIX}", wanted), name=wanted, samplers=samplers)
+    return parse_space(read_text(_shelf() / f"{wanted}{SUFFIX}", wanted), name=wanted, samplers=samplers)
 
 
 def _shelf() -> Traversable:
@@ -52,15 +54,3 @@ def _shelf() -> Traversable:
     if not beside.is_dir():
         raise SpaceError(f"the shipped spaces are missing: neither {inside} nor {beside} exists; reinstall rksearch")
     return beside
-
-
-def _read(file: Traversable, shown: str) -> str:
-    try:
-        return file.read_bytes().decode("utf-8")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SpaceError(f"cannot read the space file {shown}: {reason}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise SpaceError(
-            f"the space file {shown} must be UTF-8 text, but byte {error.start} is not; save it as UTF-8"
-        ) from None

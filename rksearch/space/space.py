@@ -156,7 +156,7 @@ class Space:
         left = n
         while left:
             open_strata = [i for i, size in enumerate(strata.histogram) if takes[i] < size]
-            # Where a round cannot serve all strata, chance decides: no size band is preferred.
+            # When a round cannot serve all strata, those served are drawn at random: no size band is preferred.
             served = rng.sample(open_strata, min(left, len(open_strata)))
             for i in served:
                 takes[i] += 1

@@ -1,4 +1,4 @@
-"""Facts about a space as plain values: what a run's ledger and `space show --json` hold of it."""
+"""Facts about a space as plain values, for a run's ledger and `space show --json`."""
 
 from __future__ import annotations
 

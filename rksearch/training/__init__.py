@@ -1,1 +1,4 @@
-"""Training of one architecture: `trial` (locks and results), `lifecycle` (one training), `trainer` (the loop)."""
+"""Training of one architecture.
+
+`trial` has locks and results, `lifecycle` one training, `inputs` its data and device, `trainer` the loop over steps.
+"""

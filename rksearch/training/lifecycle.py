@@ -10,8 +10,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,29 +18,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from rksearch.arch import ArchSpec, draws_random_numbers, parse
-from rksearch.arch.cost import Cost, cost
-from rksearch.arch.layout import layout
-from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, TrainBatches, batch_bounds, full_batch_images
-from rksearch.data.dataset import Images
-from rksearch.data.facts import Dataset, dataset
-from rksearch.data.images import Split, load_images, split
+from rksearch.data.batches import TrainBatches
 from rksearch.data.own import changed
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.models.witness import witness
-from rksearch.recipes.recipe import Recipe
 from rksearch.results.codec import from_plain, to_plain
-from rksearch.results.records import Epoch, ImageCounts, MemoryPlan, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, MemoryPlan, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
-from rksearch.training.engine.compiling import Choice, choose
-from rksearch.training.engine.device import free_memory_bytes, resolve_device, resolve_precision
+from rksearch.training.engine.compiling import Choice
 from rksearch.training.engine.heap import freed_memory_kept
-from rksearch.training.engine.precision import Precision
 from rksearch.training.execution import Execution
+from rksearch.training.inputs import GroupInputs, SharedInputs, largest_group
 from rksearch.training.latency import latency_ms, measure_latency
-from rksearch.training.memory import plan_memory
 from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import Trainer, as_trial_failure, attempt, seed_everything
 
@@ -79,155 +69,8 @@ def train(
             _free_memory()
 
 
-@dataclass(frozen=True, kw_only=True)
-class SharedInputs:
-    """Inputs of all trainings of one architecture, whatever their seed.
-
-    Attributes:
-        arch, facts, counts: the network, the data set, and the network's cost.
-        device, precision: where and how it is trained.
-        images, parts: all images, and those of them that are for training and for validation.
-        choice: whether the training steps are compiled.
-    """
-
-    arch: ArchSpec
-    facts: Dataset
-    counts: Cost
-    device: torch.device
-    precision: Precision
-    images: Images
-    parts: Split
-    choice: Choice
-
-    @classmethod
-    def load(cls, spec: TrialSpec, execution: Execution) -> SharedInputs:
-        """Inputs of a trial and of all that differ from it in their seed.
-
-        Raises:
-            RksearchError: a bad name, no data, no such device.
-        """
-        arch, facts = parse(spec.arch), dataset(spec.dataset)
-        counts = cost(arch, facts)
-        device = resolve_device(execution.device)
-        precision = resolve_precision(execution.precision, device)
-        images = load_images(facts, Path(execution.data_dir), download=execution.download)
-        parts = _split(spec, facts, images)
-        bounds = batch_bounds(len(parts.train), spec.recipe.batch_size)
-        choice = choose(
-            execution.compile,
-            layout(arch, facts),
-            device,
-            images=spec.recipe.epochs * full_batch_images(bounds),
-            threads=execution.threads,
-        )
-        return cls(
-            arch=arch,
-            facts=facts,
-            counts=counts,
-            device=device,
-            precision=precision,
-            images=images,
-            parts=parts,
-            choice=choice,
-        )
-
-    def result(self, threads: int) -> TrialResult:
-        """Result of a training that has not begun: counts, device and images."""
-        return TrialResult(
-            status="paused",
-            **self.counts._asdict(),
-            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
-            precision=self.precision,
-            threads=threads,
-            images=ImageCounts(train=len(self.parts.train), val=len(self.parts.val)),
-            split=self.parts.digest[:16],
-        )
-
-    def plan(self, recipe: Recipe, available_bytes: int) -> MemoryPlan:
-        """Plan of a training in this memory.
-
-        Raises:
-            TrialFailed: of kind `does_not_fit`.
-        """
-        return plan_memory(
-            self.arch,
-            self.facts,
-            recipe,
-            self.precision,
-            available_bytes,
-            eval_batch_size=EVAL_BATCH_SIZE,
-            images=len(self.parts.train) + len(self.parts.val),
-        )
-
-
-class GroupInputs:
-    """Inputs of trainings that run at the same time: images on the device, and an equal share of the memory for each.
-
-    Args:
-        shared: inputs of all of them.
-        execution: says how much memory they may take.
-        count: number of trainings.
-    """
-
-    def __init__(self, shared: SharedInputs, execution: Execution, count: int) -> None:
-        self.shared = shared
-        self._bytes_of_each = _available_bytes(execution, shared.device) // count
-
-    @cached_property
-    def images(self) -> tuple[DeviceImages, DeviceImages | None]:
-        """Images to train and to validate on, on the device; None where none are left to validate on.
-
-        Raises:
-            TrialFailed: there is no memory for them.
-        """
-        shared = self.shared
-        with as_trial_failure("moving the images to the device"):
-            train, val = (
-                DeviceImages(
-                    shared.images.train_images[part], shared.images.train_labels[part], shared.facts, shared.device
-                )
-                for part in (shared.parts.train, shared.parts.val)
-            )
-        return train, val if len(val) else None
-
-    def plan(self, recipe: Recipe) -> MemoryPlan:
-        """Plan of one training in its share of the memory; see `SharedInputs.plan`."""
-        return self.shared.plan(recipe, self._bytes_of_each)
-
-
-def largest_group(inputs: SharedInputs, specs: Sequence[TrialSpec], execution: Execution) -> int:
-    """Number of seeds that may be trained as one program: with room for all, and with the numbers of each alone.
-
-    All, or half of them, or half of these, down to one.
-    """
-    count = 1 if draws_random_numbers(inputs.arch) else len(specs)
-    available_bytes = _available_bytes(execution, inputs.device)
-    while count > 1:
-        try:
-            if not inputs.plan(specs[0].recipe, available_bytes // count).recompute:
-                break
-        except TrialFailed as failure:
-            logger.info("%d seeds of %s do not fit together: %s", count, specs[0].arch, failure)
-        count = (count + 1) // 2
-    return count
-
-
-def _available_bytes(execution: Execution, device: torch.device) -> int:
-    if execution.memory_bytes is not None:
-        return execution.memory_bytes
-    return free_memory_bytes(device, share=execution.memory_share)
-
-
-def _split(spec: TrialSpec, facts: Dataset, images: Images) -> Split:
-    """Images to train and to validate on; a final training takes all of them to train on."""
-    parts = split(facts, images, spec.train_images)
-    if spec.role != "final":
-        return parts
-    return replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
-
-
 def _check_images(spec: TrialSpec, before: str | None, now: str | None) -> None:
-    """Refuse to resume a training whose images have changed.
+    """Refuse to resume a training whose images have changed; `before` and `now` are fingerprints.
 
     Raises:
         DataError: they have.
@@ -279,7 +122,7 @@ class Training:
         self._known = shared.result(self._execution.threads)
         try:
             model = self._build(shared)
-            # A network with dropout goes on drawing where its initialisation stopped: nothing may draw in between.
+            # A network with dropout continues the random numbers of its initialisation: nothing may draw in between.
             with torch.random.fork_rng(devices=()):
                 with as_trial_failure("building the network"):
                     self._known = replace(self._known, witness=witness(model, shared.facts, shared.counts))

@@ -21,7 +21,7 @@ from rksearch.data.dataset import Images
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.data.images import Split, load_images, split
 from rksearch.errors import DataError, SpaceError
-from rksearch.space import parse_space
+from rksearch.space import load_space, parse_space
 from tests.helpers.command_line import TINY_SPACE, rksearch
 from tests.helpers.pictures import digits_folder, enlarged, write_folder
 
@@ -461,6 +461,15 @@ def test_space_files_and_commands_take_them(here: Path) -> None:
         parse_space(TINY_SPACE.replace("dataset: digits", "dataset: ./digs"), name="own")
     done = CliRunner().invoke(cli, ["describe", "ResNet-8", "--dataset", "folder:digs", "--json"])
     assert json.loads(done.output)["dataset"] == "folder:digs"
+
+
+def test_a_path_in_a_space_file_starts_at_its_directory(here: Path) -> None:
+    digits_folder(here / "spaces" / "digs")
+    text = TINY_SPACE.replace("dataset: digits", "dataset: folder:digs").replace("train_images: 100\n", "")
+    (here / "spaces" / "own.yaml").write_text(text, encoding="utf-8")
+    space = load_space("spaces/own.yaml")
+    assert (space.definition.dataset.name, space.definition.dataset.classes) == ("folder:digs", 3)
+    assert "which is missing" in refused("folder:digs")
 
 
 def test_a_training_is_not_resumed_on_other_images(here: Path) -> None:

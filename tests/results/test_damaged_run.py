@@ -1,4 +1,4 @@
-"""Commands on a run with a damaged record: one line that names line and field, and no traceback."""
+"""Commands on a run with a damaged record: one line that names line, record and field, and no traceback."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def changed(record: dict[str, Any], path: str, value: object) -> dict[str, Any]:
     return record
 
 
-def damage(run_dir: Path, event: str, path: str, value: object) -> int:
-    """Change the first record of a kind; return the number of its line."""
+def damage(run_dir: Path, event: str, path: str, value: object) -> tuple[int, str]:
+    """Change the first record of a kind; return the number of its line, and its trial where it has one."""
     ledger = run_dir / FILE_NAME
     records = [json.loads(line) for line in ledger.read_text().splitlines()]
     number = next(i for i, record in enumerate(records) if record["event"] == event)
     records[number] = changed(records[number], path, value)
     ledger.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return number + 1
+    return number + 1, records[number].get("trial", "")
 
 
 @pytest.fixture
@@ -94,26 +94,27 @@ def only_the_first_task_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("event", "path", "value", "field"), MUTATIONS)
-def test_commands_name_line_and_field_of_a_damaged_record(
+def test_commands_name_line_record_and_field_of_a_damaged_record(
     run_dir: Path, answer: Callable[..., Answer], event: str, path: str, value: object, field: str
 ) -> None:
-    line = damage(run_dir, event, path, value)
+    line, trial = damage(run_dir, event, path, value)
+    where = f"line {line} ({event}{f' {trial}' if trial else ''}): "
     code, shown, errors = answer("status", run_dir)
     assert (code, errors) == (0, "")
-    [described] = [text for text in shown.splitlines() if f"line {line}: " in text]
+    [described] = [text for text in shown.splitlines() if where in text]
     assert field in described
     code, shown, errors = answer("report", run_dir)
     assert (code, errors) == (0, "")
-    assert f"1 damaged line skipped (line {line}: " in (run_dir / "README.md").read_text()
+    assert f"1 damaged line skipped ({where}" in (run_dir / "README.md").read_text()
     code, shown, errors = answer("resume", run_dir)
     if event == "run":
         assert (code, shown) == (2, "")
         [message] = errors.splitlines()
-        assert f"{run_dir / FILE_NAME} has none (line {line}: " in message
+        assert f"{run_dir / FILE_NAME} has none ({where}" in message
         assert field in message
     else:
         assert errors == ""
-        [described] = [text for text in shown.splitlines() if f"line {line}: " in text]
+        [described] = [text for text in shown.splitlines() if where in text]
         assert field in described
 
 

@@ -94,10 +94,10 @@ def test_what_each_task_reserves_the_slots_it_takes_and_its_memory(asked, what, 
     assert found.memory_share(what) == pytest.approx(memory_share)
 
 
-@pytest.mark.parametrize("asked", [Resources(cpus_per_trial=9), Resources(gpus_per_trial=3)])
-def test_more_than_there_is_is_an_error(asked):
+@pytest.mark.parametrize(("asked", "gpus"), [(Resources(cpus_per_trial=9), 2.0), (Resources(gpus_per_trial=1), 0.0)])
+def test_more_than_there_is_is_an_error(asked, gpus):
     with pytest.raises(RunError, match="per-trial is"):
-        Reservations.on({"CPU": 8.0, "GPU": 2.0}, NODES, asked)
+        Reservations.on({"CPU": 8.0, "GPU": gpus}, NODES, asked)
 
 
 @pytest.mark.parametrize("place", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "file", None])
@@ -148,3 +148,14 @@ def test_a_driver_that_ends_while_its_run_is_read_was_not_killed(tmp_path: Path)
     assert killed.status().state == "killed"
     ledger.write_end("finished")
     assert seen.status().state == "finished"
+
+
+@pytest.mark.parametrize("count", [1.5, 2])
+def test_a_trial_has_one_gpu_at_most(count: float) -> None:
+    with pytest.raises(
+        RunError, match=f"trains on one GPU, .* in parallel, but got --gpus-per-trial {count:g}; give 1"
+    ):
+        Resources(gpus_per_trial=count)
+    with pytest.raises(RunError, match="trains on one GPU"):
+        as_before(Resources(), frozenset(), {"gpus_per_trial": count})
+    assert as_before(Resources(), frozenset({"gpus_per_trial"}), {"gpus_per_trial": count}).gpus_per_trial is None

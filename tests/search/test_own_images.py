@@ -73,16 +73,17 @@ def test_a_folder_from_a_run_to_the_report_and_not_when_it_changes(tmp_path: Pat
 @pytest.mark.slow
 def test_arrays_from_a_run_to_the_report_wherever_it_is_resumed(tmp_path: Path) -> None:
     pixels, labels = enlarged(classes=3, each=20)
-    np.savez(tmp_path / "d.npz", x=np.stack([pixels, pixels // 2, 255 - pixels], axis=-1), y=labels)
-    (tmp_path / "own.yaml").write_text(SPACE.replace("dataset: digits", "dataset: npz:d.npz"), encoding="utf-8")
+    (tmp_path / "arrays").mkdir()
+    np.savez(tmp_path / "arrays" / "d.npz", x=np.stack([pixels, pixels // 2, 255 - pixels], axis=-1), y=labels)
+    (tmp_path / "own.yaml").write_text(SPACE.replace("dataset: digits", "dataset: npz:arrays/d.npz"), encoding="utf-8")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    call("run", "--space", "own.yaml", "--out", "run", cwd=tmp_path)
+    call("run", "--space", "../own.yaml", "--out", "../run", cwd=elsewhere)
     trained = len(Ledger(tmp_path / "run").read().trials)
-    call("resume", "../run", "--trials", "2", cwd=elsewhere)
+    call("resume", "run", "--trials", "2", cwd=tmp_path)
     assert len(Ledger(tmp_path / "run").read().trials) > trained
     page = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
-    assert "npz:d.npz: 48 training and 12 test images of 3 classes" in page + (
+    assert "npz:arrays/d.npz: 48 training and 12 test images of 3 classes" in page + (
         tmp_path / "run" / "report.html"
     ).read_text(encoding="utf-8")
     said = call("final", "run", cwd=tmp_path)

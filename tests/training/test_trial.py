@@ -27,7 +27,7 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.files import file_lock
 from rksearch.results.records import Epoch, ImageCounts, TestResult, TrialResult, TrialSpec
-from rksearch.training import lifecycle
+from rksearch.training import inputs, lifecycle
 from rksearch.training import trial as trial_module
 from rksearch.training.checkpoint import NEWEST, PREVIOUS
 from rksearch.training.engine.device import has_native_bf16
@@ -89,7 +89,7 @@ def test_a_finished_trial_returns_at_once_and_reports_no_epoch_again(
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("a finished trial needs no data")
 
-    monkeypatch.setattr(lifecycle, "load_images", never)
+    monkeypatch.setattr(inputs, "load_images", never)
     told: list[Epoch] = []
     assert run_trial(replace(SPEC, role="baseline"), execution(work_dir), told.append) == result
     assert told == []

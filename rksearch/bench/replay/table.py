@@ -96,7 +96,7 @@ def table_of(history: History, *, source: str) -> Table:
     record = history.run
     if record is None:
         raise RunError(f"a ledger begins with its run, but that of {source} is damaged; take another table")
-    space = parse_space(record.space.yaml, name=record.space.name)
+    space = parse_space(record.space.yaml, name=record.space.name, recipe=record.space.recipe or record.plan.recipe)
     found: dict[str, list[tuple[int, TrialResult]]] = {}
     for spec, result in history.trials.values():
         if not spec.has_own_seeds and result.status in ("complete", "failed"):

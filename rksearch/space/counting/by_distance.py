@@ -1,9 +1,9 @@
 """The member nearest to a network, found distance by distance, the nearest first.
 
-A search loop asks for it again and again, so it must take milliseconds in spaces of any size. What makes that possible
-are tables of the least and the most that the rest of a network can cost *in n steps*: beginnings that no ending
-of the steps left brings within the budgets are not followed, and distances at which nothing fits are passed over.
-Of the networks at one distance, those of about the wanted params are listed first.
+A search loop calls it repeatedly, so it must take milliseconds in spaces of any size. Tables of the least and the most
+that the rest of a network can cost *in n steps* make that possible: beginnings that no ending of the remaining steps
+brings within the budgets are not extended, and distances without a feasible network are skipped. Among the networks at
+one distance, those near the wanted params are listed first.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.pricing import multiples
 
 LISTED = 1 << 19
-"""Partial networks of one distance and chain that are listed; `TooMany` are left to other methods."""
+"""Maximum number of partial networks listed for one distance and chain; more raise `TooMany`."""
 
 WINDOWS = (64, 4)
-"""Shares of the wanted params (1/64, then 1/4) to both sides of it that are looked through before all others."""
+"""Divisors of the wanted params: networks within 1/64 of them, then within 1/4, are searched before all others."""
 
 
 class TooMany(Exception):
-    """More networks have this distance than are listed."""
+    """The networks at this distance are more than `LISTED`."""
 
 
 class Rows(NamedTuple):
@@ -44,12 +44,12 @@ class Prices:
         chain: the networks.
 
     Attributes:
-        parts: of each period's options (6, options).
-        links: between the states of a period and of the next (6, states, states).
-        kinds: of each period's states, the number of its growth multiple: all that links' costs depend on.
-        kind: the same of each period's options.
-        rough: of each period's links, the same between multiples (6, multiples, multiples).
-        least: for each period and state, the least that all that follows can cost (6, states).
+        parts: costs of each period's options (6, options).
+        links: costs between the states of each period and of the next (6, states, states).
+        kinds: number of the growth multiple of each state, by period: costs of links depend on it alone.
+        kind: number of the growth multiple of each option, by period.
+        rough: costs of links between multiples, by period (6, multiples, multiples).
+        least: least costs of all that follows each state, by period (6, states).
     """
 
     def __init__(self, chain: Chain) -> None:
@@ -71,8 +71,8 @@ class Ranked:
     """The options of a period by their distance; chains with the same options share one.
 
     Args:
-        kind: of each option, the number of its growth multiple.
-        steps: of each option, its distance.
+        kind: number of each option's growth multiple.
+        steps: distance of each option.
     """
 
     def __init__(self, kind: Integers, steps: Integers) -> None:
@@ -96,10 +96,10 @@ class ByDistance:
     """The networks of a chain inside a box, distance by distance.
 
     Args:
-        prices: of the chain.
+        prices: costs of the chain's parts.
         box: limits.
         base: distance of the chain itself.
-        options: of each period, by their distance.
+        options: options of each period, by their distance.
     """
 
     def __init__(self, prices: Prices, box: Box, base: int, options: Sequence[Ranked]) -> None:
@@ -124,7 +124,7 @@ class ByDistance:
         """All networks inside the box at a distance, with params in an interval.
 
         Raises:
-            TooMany: they are not listed.
+            TooMany: they are too many to list.
         """
         low, high = self._box.low, self._box.high
         box = Box((max(low[0], params[0]), *low[1:]), (min(high[0], params[1]), *high[1:]))
@@ -150,7 +150,7 @@ class ByDistance:
     def _within(
         self, i: int, digits: Integers, costs: Integers, left: Integers, ends: Integers
     ) -> tuple[Integers, Integers, Integers]:
-        """Beginnings up to period i without those that no ending of the steps left brings within `ends`."""
+        """Beginnings up to period i without those that no ending of the remaining steps brings within `ends`."""
         rest = self._tables[0][i]
         kept = np.flatnonzero((left >= 0) & (left < rest.shape[2]))
         least = rest[:, self.chain.state[i][digits[-1, kept]], left[kept]]
@@ -159,10 +159,9 @@ class ByDistance:
 
     @cached_property
     def _tables(self) -> tuple[list[Integers], Integers]:
-        """For each period, the least that what follows a state costs in each number of steps (6, states, steps).
+        """Least costs of all that follows a state, by period and steps (6, states, steps), and of networks (6, steps).
 
-        And the same for whole networks (6, steps). Constraints between neighbours are looked past: the tables may
-        promise more than there is, never less.
+        Constraints between neighbours are ignored, so the costs are lower bounds.
         """
         prices, periods = self._prices, self.chain.periods
         tables = [np.zeros((6, len(prices.kinds[-1]), 1), np.int64)]
@@ -179,7 +178,7 @@ def nearest(searched: Sequence[ByDistance], wanted: int, excluded: frozenset[str
     """Name of the network at one distance that is nearest in params, then first by name, and not excluded.
 
     Raises:
-        TooMany: they are not listed.
+        TooMany: its networks are too many to list.
     """
     spans = [(own, span) for own in searched if (span := own.params_at(distance)) is not None]
     if not spans:

@@ -1,9 +1,9 @@
-"""Counting, ranking and unranking the networks of chains that keep to budgets, without listing them.
+"""Counting, ranking and unranking the networks of chains that are within budgets, without listing them.
 
 A chain is cut after one of its periods. Given that period's state, a network is a pair: a beginning that ends in the
 state, and an end that may follow it (a *unit*). Beginnings and ends are listed, with those left out that no partner
 could bring within the budgets, and `rksearch.space.counting.dominance` counts the pairs. The index of a network is the
-number of pairs before it: in units before, then of earlier queries (the half that is asked about), then of earlier
+number of pairs before it: in units before, then of earlier queries (the half that is looked up), then of earlier
 points.
 """
 

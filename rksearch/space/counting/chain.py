@@ -1,8 +1,8 @@
 """A family at one growth rate as a chain: options per period, and costs that are sums over periods and neighbours.
 
-Options of a period are grouped by *state*: everything that the next period's costs and constraints can see of them
-(the growth multiple, and which neighbours the constraints allow). Given the state of one period, what comes before and
-what comes after are independent, which is what makes counting possible.
+Options of a period are grouped by *state*: everything about them that the next period's costs and constraints depend
+on (the growth multiple, and which neighbours the constraints allow). Given the state of one period, all that comes
+before and all that comes after are independent, which makes counting possible.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Range = tuple[Integers, Integers]
 """Smallest and largest params, macs, depth: two arrays (3, states)."""
 
 INFINITY = 2**61
-"""Stands for no limit: beyond every count, and sums of two still fit into 64 bits."""
+"""Value of a limit that is open: above every count, and sums of two still fit into 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Chain:
 
     @cached_property
     def after(self) -> list[Range]:
-        """For each period and state, the least and most that all that follows can cost (`INFINITY`: nothing can)."""
+        """Least and most costs of all that follows, by period and state (`INFINITY`: nothing can follow)."""
         ranges = [(np.zeros((3, len(self.members[-1])), np.int64),) * 2]
         for i in range(self.periods - 2, -1, -1):
             ranges.append(self._extend(i, ranges[-1], forward=False))
@@ -149,14 +149,14 @@ class Chain:
 
     @cached_property
     def before(self) -> list[Range]:
-        """For each period and state, the least and most that all that precedes can cost."""
+        """Least and most costs of all that precedes, by period and state."""
         ranges = [(np.zeros((3, len(self.members[0])), np.int64),) * 2]
         for i in range(self.periods - 1):
             ranges.append(self._extend(i, ranges[-1], forward=True))
         return ranges
 
     def _extend(self, i: int, beyond: Range, *, forward: bool) -> Range:
-        """Ranges across link i: of what precedes period i + 1 (forward), or of what follows period i."""
+        """Ranges across link i: costs of all that precedes period i + 1 (forward), or of all that follows period i."""
         link, source = self.links[i], i if forward else i + 1
         low, high = [end + own for end, own in zip(beyond, self._spread(source), strict=True)]
         axis = 1 if forward else 2

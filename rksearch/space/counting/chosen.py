@@ -155,7 +155,7 @@ class ChosenMembers:
         return proposals.neighbours(self._definition, spec)
 
     def nearest(self, spec: ArchSpec, excluded: frozenset[str]) -> ArchSpec | None:
-        """By steps on the lists of choices, then by params, then by name."""
+        """The member nearest by steps on the lists of choices, then by params, then by name."""
         target = proposals.snap(self._definition, spec)
         if str(target) not in excluded and self.contains(target):
             return target
@@ -238,7 +238,7 @@ class ChosenMembers:
         )
 
     def contains(self, spec: ArchSpec) -> bool:
-        """Whether a network is a member: much cheaper than its index."""
+        """Whether a network is a member; much cheaper than computing its index."""
         found = self._find(spec)
         if found is None:
             return False

@@ -6,9 +6,9 @@ kernel of the exact accounting of search spaces: a query is one half of a networ
 dimensions are parameters, multiply-adds and depth.
 
 In one dimension a sorted array answers by bisection. The second dimension is a wavelet tree of large fan-out over the
-ranks (`Ranks`), which counts the ranks below y among the first i in a few look-ups. The third is divided and conquered:
-every limit on it is a union of few ranges of its values, and each range is a problem in two dimensions. All of it is
-exact, in 64-bit integers.
+ranks (`Ranks`), which counts the ranks below y among the first i in a few look-ups. The third is handled by divide
+and conquer: every limit on it is a union of few ranges of its values, and each range is a problem in two dimensions.
+All of it is exact, in 64-bit integers.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def count_sums(queries: Triples, points: Triples, limits: Limits) -> Integers:
     if not queries.size or not points.size:
         return np.zeros((queries.size, windows), dtype=np.int64)
     points = points.take(np.argsort(points.params, kind="stable"))
-    # Ascending queries look into the trees at neighbouring places, which is several times as fast.
+    # Ascending queries read neighbouring places of the trees, which is several times as fast.
     order = np.argsort(queries.params, kind="stable")
     queries = queries.take(order)
     upto = np.zeros((queries.size, windows + 1), dtype=np.int64)
@@ -164,8 +164,8 @@ def _by_depth(
         middle = (first + last) // 2
         lower = rank[chosen] < middle
         beyond = allowed[askers] > middle
-        # Those whose limit lies beyond the middle take the whole lower half, and ask the upper half; the others ask
-        # the lower half alone.
+        # Queries whose limit lies beyond the middle count the whole lower half and search the upper half; the others
+        # search the lower half alone.
         low_points = chosen[lower]
         if beyond.any() and len(low_points):
             takers = askers[beyond]
@@ -211,7 +211,7 @@ def _prefixes(queries: Triples, points: Triples, limits: Limits) -> Integers:
 
 
 def _by_looking(queries: Triples, points: Triples, limits: Limits, inside: npt.NDArray[np.bool_] | None) -> Integers:
-    """Counts of `_by_macs`, restricted to `inside`, by looking at every pair."""
+    """Counts of `_by_macs`, restricted to `inside`, by examining every pair."""
     macs = queries.macs[:, None] + points.macs
     fits = (macs >= limits.macs[0]) & (macs <= limits.macs[1])
     if inside is not None:

@@ -12,10 +12,10 @@ from rksearch.space.counting.dominance import Integers, Limits, Triples, count_s
 from rksearch.space.counting.halves import Unit
 
 TRIED = 16
-"""Queries that are looked at first, for a good guess at the least sum."""
+"""Number of queries that are examined first, for a good bound on the least sum."""
 
 LISTED = 1 << 20
-"""Pairs that are looked at one by one before anything is counted."""
+"""Maximum number of pairs that are examined one by one before others are counted."""
 
 AXES: dict[str, tuple[tuple[int, int, int], int]] = {
     "fewest_params": ((0, 1, 2), 1),
@@ -23,7 +23,7 @@ AXES: dict[str, tuple[tuple[int, int, int], int]] = {
     "fewest_macs": ((1, 0, 2), 1),
     "most_macs": ((1, 0, 2), -1),
 }
-"""For each extreme, which cost decides, which one breaks ties, and whether the least or the most is wanted."""
+"""Costs of each extreme (the first decides, the second breaks ties), and the sign: 1 for the least, -1 for the most."""
 
 
 class Found(NamedTuple):
@@ -67,7 +67,7 @@ def _least(queries: Integers, points: Integers, low: Sequence[int], high: Sequen
     queries = queries[:, (queries[0] + points[0, 0] <= high[0]) & (queries[0] + points[0, -1] >= low[0])]
     if not queries.shape[1]:
         return None
-    # Most often the least sum is among the first million, which are looked at one by one.
+    # Most often the least sum is among the first million, which are examined one by one.
     reach = _reach(queries, points, low[0], high[0])
     found = _least_listed(queries, points, low, (reach, *high[1:]))
     if found is not None or reach == high[0]:
@@ -95,7 +95,7 @@ def _reach(queries: Integers, points: Integers, low: int, high: int) -> int:
 
 
 def _least_listed(queries: Integers, points: Integers, low: Sequence[int], high: Sequence[int]) -> int | None:
-    """The least first sum in the box, by looking at every pair whose first sum fits."""
+    """The least first sum in the box, by examining every pair whose first sum fits."""
     first = np.searchsorted(points[0], low[0] - queries[0], side="left")
     count = np.maximum(np.searchsorted(points[0], high[0] - queries[0], side="right") - first, 0)
     query = np.repeat(np.arange(queries.shape[1]), count)
@@ -123,7 +123,7 @@ def _least_counted(queries: Integers, points: Integers, low: Sequence[int], high
         limits = Limits(np.array([low[0] - 1, max(top, low[0] - 1)]), (low[1], high[1]), (low[2], high[2]))
         open_ = open_[queries[0, open_] + points[0, 0] <= top]
         open_ = open_[count_sums(Triples(*queries[:, open_]), asked, limits)[:, 0] > 0]
-        # A query from the middle halves, about, what is left.
+        # A query from the middle leaves about half of the others.
         for query in open_[: len(open_) // 2 + 1][-1:].tolist():
             best = _least_of(queries[:, query], points, low, (top, *high[1:]))
     return best

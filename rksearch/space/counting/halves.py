@@ -111,7 +111,7 @@ class Halves:
         beginnings, ends = _prune(beginnings, ends, self.box)
         if not beginnings.size or not ends.size:
             return None
-        # Asking costs about half as much per window as building the tree that answers.
+        # A query costs about half as much per window as a point does when the tree is built.
         turned = ends.size * windows + 2 * beginnings.size < beginnings.size * windows + 2 * ends.size
         queries, points = (ends, beginnings) if turned else (beginnings, ends)
         return Unit(self.chain, queries, points.take(np.argsort(points.costs[0], kind="stable")), turned)
@@ -182,7 +182,7 @@ def _product(first: Half, second: Half) -> Half:
 
 
 def _prune(a: Half, b: Half, box: Box) -> tuple[Half, Half]:
-    """Both without halves that no partner brings into the box; twice: each cut narrows the other's range."""
+    """Both without halves that no partner brings into the box; done twice, as each cut narrows the other's range."""
     low, high = np.array(box.low)[:, None], np.array(box.high)[:, None]
     for _ in range(2):
         for _ in range(2):

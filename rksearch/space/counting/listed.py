@@ -93,7 +93,7 @@ class ListedMembers:
         return _ListedWindows(self, edges)
 
     def dimensions(self) -> dict[str, tuple[Any, ...]]:
-        """One decision: which architecture."""
+        """The one decision: the architecture."""
         return {"architecture": tuple(self._choices)}
 
     def choices(self, spec: ArchSpec) -> dict[str, Any]:
@@ -114,11 +114,11 @@ class ListedMembers:
         return self._choices[decisions["architecture"]]
 
     def neighbours(self, spec: ArchSpec) -> list[ArchSpec]:
-        """All others: there is one decision."""
+        """All other members, because there is one decision."""
         return [other for name, other in self._choices.items() if name != str(spec)]
 
     def nearest(self, spec: ArchSpec, excluded: frozenset[str]) -> ArchSpec | None:
-        """Itself where it is a member, otherwise the nearest in params, then the first by name."""
+        """The network itself where it is a member, otherwise the member nearest in params, then first by name."""
         wanted = cost.cost(spec, self._definition.dataset).params
         left = [p for p in self._members if p.name not in excluded]
         if not left:

@@ -73,7 +73,7 @@ class Members(Protocol):
         """Params, macs and depth of all members, in chunks: arrays (3, n)."""
 
     def extreme(self, which: str) -> Member:
-        """`fewest_params`, `most_params`, `fewest_macs` or `most_macs`; there must be a member."""
+        """The member with `fewest_params`, `most_params`, `fewest_macs` or `most_macs`; there must be one."""
 
     def candidate_range(self) -> tuple[Integers, Integers]:
         """Least and most params, macs and depth of all choices, whatever the budgets."""

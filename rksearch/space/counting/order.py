@@ -1,8 +1,8 @@
 """Streaming the networks of a chain in the order of their names, in constant memory.
 
 Names are compared as text, so `k12` comes before `k8`. A name is the family and growth rate, the growth multiples and
-then the methods, so the order is that of the multiples first; within them beginnings that no ending can bring within
-the budgets are not followed.
+then the methods, so the order is that of the multiples first; within them, beginnings that no ending can bring within
+the budgets are not extended.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _remaining(chain: Chain, options: list[Integers]) -> list[tuple[Integers, In
     rest = [(np.zeros(3, np.int64), np.zeros(3, np.int64))]
     for i in range(chain.periods - 1, 0, -1):
         own = np.stack(chain.costs[i])[:, options[i]]
-        link = chain.links[i - 1].costs[:, states[i - 1][0], states[i][0]]  # the multiples alone set it
+        link = chain.links[i - 1].costs[:, states[i - 1][0], states[i][0]]  # depends on the multiples alone
         rest.append((rest[-1][0] + own.min(axis=1) + link, rest[-1][1] + own.max(axis=1) + link))
     return rest[::-1]
 

@@ -1,4 +1,4 @@
-"""Families as the accounting of spaces sees them: costs of parts, and the members that periods make.
+"""Families for the counting of spaces: costs of parts, and the members that periods make.
 
 A network of a family that spaces hold costs a sum of parts, each of which belongs to one period or to two neighbours.
 Where a family gives closed forms they price all choices at once; otherwise the rows of each choice are summed.
@@ -37,7 +37,7 @@ class PricedFamily:
 
     @property
     def name(self) -> str:
-        """The key, as space files have it."""
+        """Key of the family in space files."""
         return self.kind.key
 
     @property
@@ -113,7 +113,7 @@ class PricedFamily:
 
     @property
     def _smallest(self) -> Steps:
-        """A period that stands where only its place counts."""
+        """A placeholder for periods that do not enter the cost."""
         return self.period(1, Steps(s=1, r=1))
 
     def _price(

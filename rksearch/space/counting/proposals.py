@@ -28,7 +28,7 @@ FIELDS = ("m", "s", "r", "share", "method")
 def dimensions(definition: SpaceDefinition) -> dict[str, tuple[Any, ...]]:
     """Every decision with its possible values, in ascending order.
 
-    There is none of k and m where no family has them, of s where no method is learned, and of the method where all are.
+    k and m are left out where no family has them, s where no method is learned, and the method where all are learned.
     """
     found: dict[str, tuple[Any, ...]] = {"family": definition.families}
     if definition.growth_rates:
@@ -144,7 +144,8 @@ def distances(definition: SpaceDefinition, target: ArchSpec) -> Distances:
 class Distances:
     """Steps from one network to others: a decision counts only where it decides something in both.
 
-    Numbers are apart by their places in the ascending list of choices, different families or methods by one step.
+    The steps between two numbers are those between their places in the ascending list of choices; different families or
+    methods are one step apart.
     """
 
     definition: SpaceDefinition
@@ -195,7 +196,7 @@ class Places(NamedTuple):
 
 
 def neighbours(definition: SpaceDefinition, spec: ArchSpec) -> list[ArchSpec]:
-    """The networks that one other choice makes of `spec`, which the choices spell; budgets are not looked at."""
+    """The networks that one other choice makes of `spec`, which the choices spell; budgets are ignored."""
     decisions = to_choices(definition, spec)
     found = {
         from_choices(definition, {**decisions, key: value}): None

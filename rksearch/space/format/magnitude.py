@@ -5,9 +5,9 @@ from __future__ import annotations
 from rksearch.arch.closed_forms import Largest, areas
 from rksearch.data.facts import Dataset
 from rksearch.errors import SpecError
+from rksearch.recipes.document import Entry
 from rksearch.space.counting import priced_family
 from rksearch.space.definition import MAX_COUNT, PeriodChoices, solver_of
-from rksearch.space.format.document import Entry
 
 
 def check_resolution(entry: Entry, data: Dataset, periods: int) -> None:

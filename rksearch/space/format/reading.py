@@ -1,21 +1,22 @@
-"""Reading a search-space file: every rule of the format, each an error of one line when it is broken."""
+"""Reading a search-space file: every rule of the format, with an error of one line when it is broken."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from rksearch.arch import MAX_NUMBER, ArchSpec, canonical, cost, family_of, parse
 from rksearch.arch.families import searchable
 from rksearch.arch.layout import layout
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.data.facts import Dataset, dataset
+from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import DataError, SpaceError, SpecError, nearest
+from rksearch.recipes.document import Entry, read_document
+from rksearch.recipes.in_space import read_recipe_key
 from rksearch.recipes.recipe import Recipe
-from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
+from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe
 from rksearch.space.definition import LEARNED, MAX_COUNT, CountRange, PeriodChoices, SpaceDefinition, solver_of
-from rksearch.space.format.document import Entry, read_document
 from rksearch.space.format.expression import Expression, read_expression
 from rksearch.space.format.magnitude import check_magnitude, check_resolution
 from rksearch.space.format.search import read_plan
@@ -48,13 +49,21 @@ BUDGETS = ("params", "macs", "depth")
 
 
 def read_definition(
-    text: str, *, name: str, file: str, samplers: Collection[str] | None
+    text: str,
+    *,
+    name: str,
+    file: str,
+    samplers: Collection[str] | None,
+    directory: Path | None = None,
+    recorded: Recipe | None = None,
 ) -> tuple[SpaceDefinition, dict[str, Entry]]:
     """The definition that the YAML `text` of the space `name` states, and the entries by key for later errors.
 
     Args:
         text, name, file: text and name of the space, and the file that errors name.
         samplers: names of the known samplers; None to accept any.
+        directory: where the paths of a recipe file and of images start; None for the working directory.
+        recorded: the recipe that a run has recorded, which counts instead of the text's; None to read that.
 
     Raises:
         SpaceError: a rule of the file format is broken; the message names `file`, line, key, rule, value and remedy.
@@ -64,7 +73,7 @@ def read_definition(
     def optional(key: str, read: Callable[[Entry], Any], default: Any) -> Any:
         return read(entries[key]) if key in entries else default
 
-    data = _dataset(entries["dataset"])
+    data = _dataset(entries["dataset"], directory)
     families, growth_rates, periods, constraints = _choices(entries, data, file)
     architectures = _listed_architectures(entries, data)
     params, macs, depth = optional("budgets", lambda e: _budgets(e, data), (CountRange(), CountRange(), CountRange()))
@@ -83,7 +92,7 @@ def read_definition(
         params=params,
         macs=macs,
         depth=depth,
-        recipe=optional("recipe", _recipe, recipe(DEFAULT_RECIPE)),
+        recipe=recorded or optional("recipe", lambda e: read_recipe_key(e, directory), recipe(DEFAULT_RECIPE)),
         train_images=optional("train_images", lambda e: None if e.is_null else e.integer(data.classes), None),
         baselines=baselines,
         known=known,
@@ -92,15 +101,17 @@ def read_definition(
         final_seeds=final_seeds,
         search=optional("search", lambda e: read_plan(e, samplers), SearchPlan()),
         yaml=text,
+        directory=directory,
     )
     return definition, entries
 
 
-def _dataset(entry: Entry) -> Dataset:
-    """A data set by its name or address."""
+def _dataset(entry: Entry, directory: Path | None) -> Dataset:
+    """A data set by its name, or by its address beneath `directory`."""
     name = entry.text()
     try:
-        return dataset(name)
+        with datasets.beneath(directory):
+            return dataset(name)
     except DataError as error:
         raise entry.complaint(str(error)) from None
 
@@ -277,29 +288,6 @@ def _seeds(entry: Entry) -> tuple[int, int]:
             f"final seeds include those of the search, which are {search}", f"write at least {search}"
         )
     return search, final
-
-
-def _recipe(entry: Entry) -> Recipe:
-    if not entry.is_mapping:
-        return recipe(entry.one_of(recipes()))
-    types = {f.name: type(getattr(recipe(DEFAULT_RECIPE), f.name)) for f in fields(Recipe)}
-    entries = entry.mapping(required=("name",), optional=(name for name in types if name != "name"))
-    base = entries.pop("name").one_of(recipes())
-    read: dict[type, Callable[[Entry], Any]] = {
-        int: lambda e: e.integer(1, MAX_NUMBER),
-        float: Entry.number,
-        bool: Entry.boolean,
-        str: Entry.text,
-        tuple: lambda e: tuple(sorted(e.choices(Entry.number))),
-    }
-    overrides = {}
-    for key, value in entries.items():
-        overrides[key] = read[types[key]](value)
-        try:
-            recipe(base, **overrides)
-        except SpaceError as error:
-            raise value.complaint(str(error), "choose another value") from None
-    return recipe(base, **overrides)
 
 
 def _architectures(entry: Entry, data: Dataset, forbidden: tuple[ArchSpec, ...] = ()) -> tuple[ArchSpec, ...]:

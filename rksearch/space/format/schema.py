@@ -1,20 +1,19 @@
-"""The JSON Schema of space files, from the same lists of keys that the loader reads by.
+"""The JSON Schema of space files, made from the lists of keys that the loader uses.
 
-`search_spaces/space.schema.json` is this, written out for editors; a test keeps the two equal.
+`search_spaces/space.schema.json` holds it for editors; a test keeps the two equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import fields
 from typing import Any
 
 from rksearch.arch import MAX_NUMBER
 from rksearch.arch.families import searchable
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import KINDS, datasets
-from rksearch.recipes.recipe import Recipe
-from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe, recipes
+from rksearch.recipes.reading import LARGEST, types
+from rksearch.recipes.shipped import recipes
 from rksearch.space.definition import LEARNED, MAX_COUNT
 from rksearch.space.format.reading import BUDGETS, CHOICES, OPTIONAL, REQUIRED
 from rksearch.space.plan import OBJECTIVES, RANKS
@@ -95,7 +94,7 @@ def _properties(samplers: Collection[str]) -> dict[str, Schema]:
             {**architectures, "minItems": 1}, "names of the candidates, in place of growth_rate and periods"
         ),
         "budgets": _say(_object(dict.fromkeys(BUDGETS, budget)), "limits on the costs of candidates, ends included"),
-        "recipe": _say({"anyOf": [{"enum": list(recipes())}, _recipe()]}, "training recipe of the candidates"),
+        "recipe": _say({"anyOf": [_recipe_name(), _recipe()]}, "training recipe of the candidates: a name, or a path"),
         "train_images": _say(
             {"type": ["integer", "null"], "minimum": 1}, "number of training images to use; null for all"
         ),
@@ -154,14 +153,19 @@ def _period() -> Schema:
 
 def _recipe() -> Schema:
     kinds: dict[type, Schema] = {
-        int: POSITIVE,
+        int: {"type": "integer", "minimum": 0, "maximum": LARGEST},
         float: {"type": ["number", "string"]},  # YAML 1.1 reads 1e-4 as a string, the loader as a number
         bool: {"type": "boolean"},
         str: {"type": "string"},
         tuple: _list({"type": ["number", "string"]}),
     }
-    properties = {f.name: kinds[type(getattr(recipe(DEFAULT_RECIPE), f.name))] for f in fields(Recipe)}
-    return _object({**properties, "name": {"enum": list(recipes())}}, ("name",))
+    properties = {name: kinds[kind] for name, kind in types().items()}
+    properties |= dict.fromkeys(("epochs", "batch_size"), POSITIVE)
+    return _object({"name": _recipe_name(), **properties}, ("name",))
+
+
+def _recipe_name() -> Schema:
+    return {"anyOf": [{"enum": list(recipes())}, {"type": "string", "pattern": r"[/\\]|\.ya?ml$"}]}
 
 
 def _object(properties: dict[str, Schema], required: tuple[str, ...] = ()) -> Schema:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from rksearch.errors import SpaceError
-from rksearch.space.format.document import Entry
+from rksearch.recipes.document import Entry
 from rksearch.space.plan import OBJECTIVES, RANKS, RacingPlan, SearchPlan, checked_objectives
 
 KEYS = ("sampler", "objectives", "racing", "replicates")

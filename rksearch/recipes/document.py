@@ -1,4 +1,4 @@
-"""A YAML document whose every value knows its line, so that an error can point at it.
+"""A YAML document whose values keep their lines, so that an error can name the line.
 
 The document is composed into nodes rather than constructed into Python values: constructing would lose the lines,
 accept a key given twice, and read `010` as eight. `Entry` gives typed access to one node; a value of
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib.resources.abc import Traversable
 from typing import TypeVar
 
 import yaml
@@ -182,7 +183,7 @@ class Entry:
             SpaceError: another type.
         """
         try:
-            # YAML 1.1 takes 1e-4 (no dot) for a string; everybody who writes it means a number.
+            # YAML 1.1 reads 1e-4 (no dot) as a string, but a number is meant.
             value = float(self._scalar()) if self._plain("int", "float", "str") else float("nan")
         except ValueError:
             value = float("nan")
@@ -234,15 +235,19 @@ class Entry:
         return isinstance(node, yaml.ScalarNode) and not node.style and node.tag in {_TAG + tag for tag in tags}
 
     def _child(self, key: str) -> str:
-        return key if self.label == ROOT else f"{key} of {self.label}"
+        return key if self.label in ROOTS else f"{key} of {self.label}"
 
 
-ROOT = "space file"
-"""Label of the document itself in errors."""
+ROOTS = {"space file": "dataset: cifar10", "recipe file": "epochs: 30"}
+"""Labels of the document itself in errors, by what it describes, each with a key to start such a file with."""
 
 
-def read_document(text: str, file: str) -> Entry:
+def read_document(text: str, file: str, kind: str = "space file") -> Entry:
     """The root of the YAML document `text`, which errors say comes from `file`.
+
+    Args:
+        text, file: text of the document, and the file that errors name.
+        kind: what the document describes, one of `ROOTS`.
 
     Raises:
         SpaceError: not YAML, empty, or more than one document.
@@ -252,10 +257,32 @@ def read_document(text: str, file: str) -> Entry:
     except yaml.YAMLError as error:
         raise _syntax_error(error, file) from None
     except RecursionError:
-        raise SpaceError(f"{file}: brackets are nested too deeply for a space file; write plain lists") from None
+        raise SpaceError(f"{file}: brackets are nested too deeply for a {kind}; write plain lists") from None
     if node is None:
-        raise SpaceError(f"{file}: a space file must hold keys, but it is empty; start with `dataset: cifar10`")
-    return Entry(Source(file, text), ROOT, node)
+        raise SpaceError(f"{file}: a {kind} must hold keys, but it is empty; start with `{ROOTS[kind]}`")
+    return Entry(Source(file, text), kind, node)
+
+
+def read_text(path: Traversable, shown: str, kind: str = "space file") -> str:
+    """Text of a file that errors call `shown`.
+
+    Raises:
+        SpaceError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SpaceError(f"cannot read the {kind} {shown}: {reason}; check the path") from None
+    except UnicodeDecodeError as error:
+        raise SpaceError(
+            f"the {kind} {shown} must be UTF-8 text, but byte {error.start} is not; save it as UTF-8"
+        ) from None
+
+
+def is_path(wanted: str) -> bool:
+    """Whether a name of the command line or of a file stands for a path: it has a `/` or ends in `.yaml`."""
+    return wanted.endswith((".yaml", ".yml")) or "/" in wanted or "\\" in wanted
 
 
 def _syntax_error(error: yaml.YAMLError, file: str) -> SpaceError:

@@ -1,0 +1,177 @@
+"""Inputs of trainings that their seeds share: data, device, compilation, and each training's part of the memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from rksearch.arch import ArchSpec, draws_random_numbers, parse
+from rksearch.arch.cost import Cost, cost
+from rksearch.arch.layout import layout
+from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, batch_bounds, full_batch_images
+from rksearch.data.dataset import Images
+from rksearch.data.facts import Dataset, dataset
+from rksearch.data.images import Split, load_images, split
+from rksearch.errors import TrialFailed
+from rksearch.recipes.recipe import Recipe
+from rksearch.results.records import ImageCounts, MemoryPlan, TrialResult, TrialSpec
+from rksearch.training.engine.compiling import Choice, choose
+from rksearch.training.engine.device import free_memory_bytes, resolve_device, resolve_precision
+from rksearch.training.engine.precision import Precision
+from rksearch.training.execution import Execution
+from rksearch.training.memory import plan_memory
+from rksearch.training.trainer import as_trial_failure
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedInputs:
+    """Inputs of all trainings of one architecture, whatever their seed.
+
+    Attributes:
+        arch, facts, counts: the network, the data set, and the network's cost.
+        device, precision: where and how it is trained.
+        images, parts: all images, and those of them that are for training and for validation.
+        choice: whether the training steps are compiled.
+    """
+
+    arch: ArchSpec
+    facts: Dataset
+    counts: Cost
+    device: torch.device
+    precision: Precision
+    images: Images
+    parts: Split
+    choice: Choice
+
+    @classmethod
+    def load(cls, spec: TrialSpec, execution: Execution) -> SharedInputs:
+        """Inputs of a trial and of all that differ from it in their seed.
+
+        Raises:
+            RksearchError: a bad name, no data, no such device.
+        """
+        arch, facts = parse(spec.arch), dataset(spec.dataset)
+        counts = cost(arch, facts)
+        device = resolve_device(execution.device)
+        precision = resolve_precision(execution.precision, device)
+        images = load_images(facts, Path(execution.data_dir), download=execution.download)
+        parts = _split(spec, facts, images)
+        bounds = batch_bounds(len(parts.train), spec.recipe.batch_size)
+        choice = choose(
+            execution.compile,
+            layout(arch, facts),
+            device,
+            images=spec.recipe.epochs * full_batch_images(bounds),
+            threads=execution.threads,
+        )
+        return cls(
+            arch=arch,
+            facts=facts,
+            counts=counts,
+            device=device,
+            precision=precision,
+            images=images,
+            parts=parts,
+            choice=choice,
+        )
+
+    def result(self, threads: int) -> TrialResult:
+        """Result of a training that has not begun: counts, device and images."""
+        return TrialResult(
+            status="paused",
+            **self.counts._asdict(),
+            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            precision=self.precision,
+            threads=threads,
+            images=ImageCounts(train=len(self.parts.train), val=len(self.parts.val)),
+            split=self.parts.digest[:16],
+        )
+
+    def plan(self, recipe: Recipe, available_bytes: int) -> MemoryPlan:
+        """Plan of a training in this memory.
+
+        Raises:
+            TrialFailed: of kind `does_not_fit`.
+        """
+        return plan_memory(
+            self.arch,
+            self.facts,
+            recipe,
+            self.precision,
+            available_bytes,
+            eval_batch_size=EVAL_BATCH_SIZE,
+            images=len(self.parts.train) + len(self.parts.val),
+        )
+
+
+class GroupInputs:
+    """Inputs of trainings that run at the same time: images on the device, and an equal share of the memory for each.
+
+    Args:
+        shared: inputs of all of them.
+        execution: says how much memory they may take.
+        count: number of trainings.
+    """
+
+    def __init__(self, shared: SharedInputs, execution: Execution, count: int) -> None:
+        self.shared = shared
+        self._bytes_of_each = _available_bytes(execution, shared.device) // count
+
+    @cached_property
+    def images(self) -> tuple[DeviceImages, DeviceImages | None]:
+        """Images to train and to validate on, on the device; None where none are left to validate on.
+
+        Raises:
+            TrialFailed: there is no memory for them.
+        """
+        shared = self.shared
+        with as_trial_failure("moving the images to the device"):
+            train, val = (
+                DeviceImages(
+                    shared.images.train_images[part], shared.images.train_labels[part], shared.facts, shared.device
+                )
+                for part in (shared.parts.train, shared.parts.val)
+            )
+        return train, val if len(val) else None
+
+    def plan(self, recipe: Recipe) -> MemoryPlan:
+        """Plan of one training in its share of the memory; see `SharedInputs.plan`."""
+        return self.shared.plan(recipe, self._bytes_of_each)
+
+
+def largest_group(inputs: SharedInputs, specs: Sequence[TrialSpec], execution: Execution) -> int:
+    """Number of seeds that may be trained as one program: with room for all, and with the numbers of each alone.
+
+    All, or half of them, or half of these, down to one.
+    """
+    count = 1 if draws_random_numbers(inputs.arch) else len(specs)
+    available_bytes = _available_bytes(execution, inputs.device)
+    while count > 1:
+        try:
+            if not inputs.plan(specs[0].recipe, available_bytes // count).recompute:
+                break
+        except TrialFailed as failure:
+            logger.info("%d seeds of %s do not fit together: %s", count, specs[0].arch, failure)
+        count = (count + 1) // 2
+    return count
+
+
+def _available_bytes(execution: Execution, device: torch.device) -> int:
+    if execution.memory_bytes is not None:
+        return execution.memory_bytes
+    return free_memory_bytes(device, share=execution.memory_share)
+
+
+def _split(spec: TrialSpec, facts: Dataset, images: Images) -> Split:
+    """Images to train and to validate on; a final training takes all of them to train on."""
+    parts = split(facts, images, spec.train_images)
+    if spec.role != "final":
+        return parts
+    return replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
