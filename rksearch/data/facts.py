@@ -65,9 +65,12 @@ class Datasets(Registry[Dataset]):
         return isinstance(name, str) and (is_address(name) or super().__contains__(name))
 
     def _at(self, name: str) -> Dataset:
+        from rksearch.data import torchvision_sets
         from rksearch.data.own import found
 
         address = read_address(name)
+        if address.kind == "torchvision":
+            return torchvision_sets.found(address.place)
         if str(address) not in self._adopted:
             self._found[str(address)] = found(address, self._base or Path.cwd())
             return self._found[str(address)]
@@ -94,9 +97,18 @@ class Datasets(Registry[Dataset]):
 
 
 def _shipped() -> list[Dataset]:
-    from rksearch.data import cifar, digits, imagenet, svhn
+    from rksearch.data import cifar, digits, idx, imagenet, svhn, tiny_imagenet
 
-    return [cifar.CIFAR10, cifar.CIFAR100, svhn.SVHN, imagenet.IMAGENET, digits.DIGITS]
+    return [
+        cifar.CIFAR10,
+        cifar.CIFAR100,
+        svhn.SVHN,
+        imagenet.IMAGENET,
+        digits.DIGITS,
+        idx.MNIST,
+        idx.FASHION_MNIST,
+        tiny_imagenet.TINY_IMAGENET,
+    ]
 
 
 datasets = Datasets()
