@@ -1,10 +1,12 @@
 """MNIST and its kind: compressed IDX files from a server on this machine, and torchvision's other sets by name."""
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +69,7 @@ def test_images_are_those_that_torchvision_reads(mirror: Mirror, tmp_path: Path,
         (True, images.train_images, images.train_labels),
         (False, images.test_images, images.test_labels),
     ):
-        with gzip_unpacked(tmp_path / NAMES[name] / "raw"):
+        with unpacked(tmp_path / NAMES[name] / "raw"):
             theirs = source(tmp_path, train=part)
         assert torch.equal(pixels[:, 0], theirs.data)
         assert torch.equal(labels, theirs.targets)
@@ -78,19 +80,14 @@ def test_images_are_those_that_torchvision_reads(mirror: Mirror, tmp_path: Path,
     assert mirror.requests == []
 
 
-class gzip_unpacked:
+@contextlib.contextmanager
+def unpacked(folder: Path) -> Iterator[None]:
     """The archives of a folder unpacked beside them, as torchvision does it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        for path in self.folder.glob("*.gz"):
-            path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-
-    def __exit__(self, *_: object) -> None:
-        for path in self.folder.glob("*-ubyte"):
-            path.unlink()
+    for path in folder.glob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    yield
+    for path in folder.glob("*-ubyte"):
+        path.unlink()
 
 
 def test_missing_and_damaged_archives(mirror: Mirror, tmp_path: Path) -> None:
@@ -122,8 +119,6 @@ def test_two_processes_on_an_empty_directory_download_once(mirror: Mirror, tmp_p
         "print(len(load_images(dataset('mnist'), Path(sys.argv[1])).train_images))\n",
         encoding="utf-8",
     )
-    import sys
-
     command = [sys.executable, str(script), str(tmp_path / "data")]
     both = [subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=300)[0] for process in both] == ["40\n", "40\n"]

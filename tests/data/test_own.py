@@ -279,6 +279,18 @@ def test_a_folder_that_changes_is_read_again_and_not_trained_on_as_before(here: 
     load_images(after, NOWHERE)
 
 
+def test_the_test_images_decide_nothing(here: Path) -> None:
+    digits_folder(here / "digs" / "train")
+    root = digits_folder(here / "digs" / "test", each=10)
+    before, _, parts = loaded("folder:digs")
+    for path in (root / "class1").iterdir():
+        Image.fromarray(np.full((12, 12), 77, np.uint8)).save(path)
+    after, _, then = loaded("folder:digs")
+    assert (after.mean, after.std) == (before.mean, before.std)
+    assert torch.equal(then.train, parts.train)
+    assert torch.equal(then.val, parts.val)
+
+
 def test_a_fingerprint_is_of_names_and_contents_alone(here: Path) -> None:
     first = digits_folder(here / "a")
     shutil.copytree(first, here / "b")

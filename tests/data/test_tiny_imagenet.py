@@ -104,5 +104,5 @@ def test_an_image_of_another_size_is_one_line(archive: Path) -> None:
         whole.extractall(archive.parent)
     path = archive.parent / tiny_imagenet.FOLDER / "val" / "images" / "val_1.JPEG"
     Image.fromarray(np.zeros((10, 12, 3), np.uint8)).save(path)
-    with pytest.raises(DataError, match="val_1.JPEG of .* must be an image of 64 x 64 pixels"):
+    with pytest.raises(DataError, match=r"val_1.JPEG of .* must be an image of 64 x 64 pixels"):
         load_images(DATA, archive.parent, download=False)
