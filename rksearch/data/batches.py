@@ -63,7 +63,7 @@ class DeviceImages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
+class EpochDraws:
     """The random numbers of one epoch, in the order in which the images are visited.
 
     Attributes:
@@ -77,10 +77,10 @@ class Draws:
     dx: Tensor
     flip: Tensor
 
-    def to(self, device: torch.device) -> Draws:
+    def to(self, device: torch.device) -> EpochDraws:
         """The same numbers on `device`."""
         order, dy, dx, flip = (t.to(device) for t in (self.order, self.dy, self.dx, self.flip))
-        return Draws(order=order, dy=dy, dx=dx, flip=flip)
+        return EpochDraws(order=order, dy=dy, dx=dx, flip=flip)
 
 
 class TrainBatches:
@@ -115,21 +115,21 @@ class TrainBatches:
         """One pass over all images; advances the generator."""
         return self.apply(self.draw())
 
-    def draw(self) -> Draws:
+    def draw(self) -> EpochDraws:
         """The random numbers of the next epoch; advances the generator."""
         count = len(self.images)
         shifts = torch.randint(0, 2 * self._padding + 1, (2, count), generator=self.generator)
         flips = torch.randint(0, 2 if self._flip else 1, (count,), generator=self.generator)
         order = torch.randperm(count, generator=self.generator)
-        return Draws(order=order, dy=shifts[0], dx=shifts[1], flip=flips.bool())
+        return EpochDraws(order=order, dy=shifts[0], dx=shifts[1], flip=flips.bool())
 
-    def apply(self, draws: Draws) -> Iterator[Batch]:
+    def apply(self, draws: EpochDraws) -> Iterator[Batch]:
         """The batches that `draws` describes."""
         there = draws.to(self.images.device)
         for start, stop in self.bounds:
             yield self.at(torch.arange(start, stop, device=self.images.device), there)
 
-    def at(self, places: Tensor, draws: Draws) -> Batch:
+    def at(self, places: Tensor, draws: EpochDraws) -> Batch:
         """The batch of the images at `places` (B,) in the order of `draws`; all tensors are on the images' device."""
         index = draws.order.index_select(0, places)
         pixels = self.images.normalised(index)

@@ -13,16 +13,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import rksearch
-from rksearch.arch import FAMILIES, ArchSpec, family_of, parse
+from rksearch.arch import FAMILIES, family_of, parse
+from rksearch.arch.family import Family
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Latency
+from rksearch.training.engine.words import AUTO
 
 BATCH_SIZES = (1, 256)
 
@@ -39,8 +41,8 @@ def measure_latency(
     arch: str,
     dataset_name: str,
     *,
-    device: str = "auto",
-    precision: str = "auto",
+    device: str = AUTO,
+    precision: str = AUTO,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     threads: int = 1,
 ) -> list[Latency]:
@@ -52,7 +54,7 @@ def measure_latency(
         RunError: the process failed, for lack of memory for example, or does not know the family.
     """
     spec, data = parse(arch), dataset(dataset_name)
-    _check_known_there(spec)
+    require_importable([family_of(spec)])
     asked = {
         "arch": str(spec),
         "data": data.facts(),
@@ -84,17 +86,18 @@ def latency_ms(found: Sequence[Latency]) -> dict[str, Latency]:
     return {str(item.batch_size): item for item in found}
 
 
-def _check_known_there(spec: ArchSpec) -> None:
-    """Refuse a family that only this process's program has registered.
+def require_importable(families: Iterable[Family]) -> None:
+    """Refuse a family that only this process's program has registered: the process that measures does not know it.
 
     Raises:
-        RunError: it is such a one.
+        RunError: a family is such a one.
     """
-    family = family_of(spec)
-    if family in FAMILIES.added():
+    added = FAMILIES.added()
+    unknown = [f"the family {key!r}" for key in sorted({family.key for family in families if family in added})]
+    if unknown:
         raise RunError(
             "latency is measured in a process of its own, which knows what rksearch and plugins register, but "
-            f"the family {family.key!r} came from a program; install a plugin (an entry point of the group "
+            f"{' and '.join(unknown)} came from a program; install a plugin (an entry point of the group "
             "rksearch.plugins) that registers it, or leave latency out"
         )
 

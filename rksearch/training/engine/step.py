@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rksearch.data.batches import Draws, TrainBatches
+from rksearch.data.batches import EpochDraws, TrainBatches
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.device import autocast
 from rksearch.training.engine.precision import Precision
@@ -60,7 +60,7 @@ class TrainStep:
             for parameter in model.parameters():
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self._rates = torch.zeros(steps, dtype=self._rate.dtype, device=device)
-        self._draws = Draws(
+        self._draws = EpochDraws(
             order=torch.zeros(count, dtype=torch.int64, device=device),
             dy=torch.zeros(count, dtype=torch.int64, device=device),
             dx=torch.zeros(count, dtype=torch.int64, device=device),
@@ -72,7 +72,7 @@ class TrainStep:
         self.losses = torch.zeros(steps, device=device)
         self.wrong = torch.zeros((), dtype=torch.int64, device=device)
 
-    def begin(self, draws: Draws, rates: Sequence[float]) -> None:
+    def begin(self, draws: EpochDraws, rates: Sequence[float]) -> None:
         """Start an epoch with these random numbers and the learning rate of every step."""
         for mine, new in (
             (self._draws.order, draws.order),
