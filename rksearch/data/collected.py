@@ -5,6 +5,7 @@ This module imports no torch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,5 +183,6 @@ def _notes(collected: Collected) -> tuple[str, ...]:
 
 
 def shown(path: Path, base: Path) -> str:
-    """A path within `base`, for messages."""
-    return path.relative_to(base).as_posix()
+    """A path within `base` as one line of printable text, for messages and records."""
+    text = os.fsencode(path.relative_to(base).as_posix()).decode("utf-8", errors="replace")
+    return text if text.isprintable() else repr(text)

@@ -40,16 +40,21 @@ Size = tuple[int, int]
 """Height and width, in pixels."""
 
 
+def memory_bytes() -> int:
+    """Memory of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def signature(root: Path) -> str:
     """Digest of the names, sizes and times of all files: whether the folder is as it was, without reading them."""
     digest = hashlib.sha256()
     for folder, inner, files in os.walk(root, followlinks=True):
         inner.sort()
-        digest.update(f"{folder}\0".encode())
+        digest.update(os.fsencode(folder) + b"\0")
         for name in sorted(files):
             with contextlib.suppress(OSError):  # a link to nothing; reading will say so
                 state = os.stat(os.path.join(folder, name))
-                digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+                digest.update(os.fsencode(name) + f"\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 
 
@@ -65,7 +70,7 @@ def collect(address: Address, root: Path) -> Collected:
         raise DataError(f"{address} needs a folder at {root}, which {found}; correct the path")
     parts = _layout(address, root)
     names = _class_names(address, parts)
-    reader = _Reader(address=address, root=root)
+    reader = _Reader(address=address, root=root, expected=sum(1 for home in parts.values() for _ in _files(home)))
     kept = {part: list(_readable(reader, home, names)) for part, home in parts.items()}
     reader.check_sizes()
     channels = 3 if any(pixels.ndim == 3 for found in kept.values() for pixels, _ in found) else 1
@@ -73,7 +78,7 @@ def collect(address: Address, root: Path) -> Collected:
         _check_every_class(address, parts[part], root, names, [label for _, label in labelled])
     return Collected(
         parts={part: _stacked(found, channels) for part, found in kept.items()},
-        class_names=names,
+        class_names=tuple(shown(parts["train"] / name, parts["train"]) for name in names),
         fingerprint=reader.digest.hexdigest(),
         skipped=tuple(reader.skipped),
     )
@@ -171,6 +176,7 @@ class _Reader:
 
     Attributes:
         address, root: the folder.
+        expected: number of image files.
         digest: of the names and contents of all files so far.
         sizes: sizes so far, each with the first file that has it.
         skipped: files that could not be read, with the reason.
@@ -178,6 +184,7 @@ class _Reader:
 
     address: Address
     root: Path
+    expected: int
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     sizes: dict[Size, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
@@ -187,7 +194,7 @@ class _Reader:
         name = shown(path, self.root)
         try:
             content = path.read_bytes()
-            self.digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
+            self.digest.update(os.fsencode(path.relative_to(self.root)) + b"\0" + hashlib.sha256(content).digest())
             with Image.open(io.BytesIO(content)) as image:
                 if image.mode in UNKNOWN:
                     raise ValueError(f"its mode {image.mode} has no fixed range of values")
@@ -197,11 +204,23 @@ class _Reader:
                     pixels = np.empty((0, 0), dtype=np.uint8)
                 else:
                     pixels = _pixels(image, self.address.options.size)
+                if not self.sizes:
+                    self._check_memory(pixels)
                 self.sizes.setdefault(size, name)
                 return pixels
         except UNREADABLE as error:
             self.skipped.append(f"{name} ({_reason(error)})")
             return None
+
+    def _check_memory(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Raise a DataError where the images, all like the first, would take over half of the machine's memory."""
+        needed, there = self.expected * pixels.nbytes, memory_bytes()
+        if 2 * needed > there:
+            raise DataError(
+                f"the images of {self.address} must fit in half of the memory ({there / 2e9:.1f} GB), but {self.expected:,} "
+                f"of {pixels.shape[0]} x {pixels.shape[1]} pixels need {needed / 1e9:.1f} GB; choose a smaller size, as "
+                f"in folder:PATH,size={_suggested(min(pixels.shape[:2]) // 2)}"
+            )
 
     def check_sizes(self) -> None:
         """Raise a DataError where the images differ in size and nothing says what to do."""

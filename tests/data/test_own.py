@@ -1,6 +1,7 @@
 """One's own images: folders and `.npz` files, intact and damaged."""
 
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rksearch.cli.main import cli
+from rksearch.data import folder
 from rksearch.data.address import Address, Options, read_address
 from rksearch.data.dataset import Images
 from rksearch.data.facts import Dataset, dataset, datasets
@@ -199,6 +201,26 @@ def test_unreadable_images_are_counted_and_listed(here: Path) -> None:
     assert len(images.train_images) + len(images.test_images) == 12
     (note,) = data.notes
     assert note.startswith("2 files are skipped: class0/a.png (no image), class1/b.png (")
+
+
+def test_names_that_are_no_text_are_shown_and_recorded(here: Path) -> None:
+    home = digits_folder(here / "digs", classes=2, each=6)
+    (home / "class1" / "two\nlines.png").write_bytes(b"broken")
+    (home / "class1" / os.fsdecode(b"\xff.png")).write_bytes(b"broken")
+    os.rename(home / "class0", home / os.fsdecode(b"z\xfe"))
+    data = dataset("folder:digs")
+    assert data.class_names == ("class1", "z\N{REPLACEMENT CHARACTER}")
+    assert r"'class1/two\nlines.png' (no image)" in data.notes[0]
+    assert data.notes[0].startswith("2 files are skipped: ")
+    json.dumps(data.facts()).encode()
+
+
+def test_more_images_than_memory_are_refused_before_they_are_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits_folder(here / "digs", classes=2, each=6)
+    monkeypatch.setattr(folder, "memory_bytes", lambda: 2 * 12 * 144 - 1)
+    assert "but 12 of 12 x 12 pixels need" in refused("folder:digs")
+    monkeypatch.setattr(folder, "memory_bytes", lambda: 2 * 12 * 144)
+    assert dataset("folder:digs").classes == 2
 
 
 def delete(path: str) -> Callable[[Path], None]:
