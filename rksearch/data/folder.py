@@ -216,10 +216,11 @@ class _Reader:
         """Raise a DataError where the images, all like the first, would take over half of the machine's memory."""
         needed, there = self.expected * pixels.nbytes, memory_bytes()
         if 2 * needed > there:
+            height, width = pixels.shape[:2]
             raise DataError(
-                f"the images of {self.address} must fit in half of the memory ({there / 2e9:.1f} GB), but {self.expected:,} "
-                f"of {pixels.shape[0]} x {pixels.shape[1]} pixels need {needed / 1e9:.1f} GB; choose a smaller size, as "
-                f"in folder:PATH,size={_suggested(min(pixels.shape[:2]) // 2)}"
+                f"the images of {self.address} must fit in half of the memory ({there / 2e9:.1f} GB), but "
+                f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB; choose a smaller size, as in "
+                f"folder:PATH,size={_suggested(min(height, width) // 2)}"
             )
 
     def check_sizes(self) -> None:

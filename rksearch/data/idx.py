@@ -70,22 +70,30 @@ def _fetch(source: Any, home: Path) -> None:
 
 
 def _read(name: str, path: Path) -> Tensor:
-    """The array of a compressed IDX file: two zero bytes, type 8 (bytes), number of dimensions, lengths, values.
+    """The array of a compressed IDX file.
 
     Raises:
         DataError: the file holds something else, although its checksum is right.
     """
     import gzip
 
+    return parsed(name, path.name, gzip.decompress(path.read_bytes()))
+
+
+def parsed(name: str, file: str, content: bytes) -> Tensor:
+    """The array of an unpacked IDX file: two zero bytes, type 8 (bytes), number of dimensions, lengths, values.
+
+    Raises:
+        DataError: the content is something else.
+    """
     import numpy as np
     import torch
 
-    content = gzip.decompress(path.read_bytes())
     dimensions = content[3] if content[:3] == b"\0\0\x08" else 0
     shape = np.frombuffer(content, ">i4", dimensions, offset=4).tolist()
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
     if not dimensions or len(values) != int(np.prod(shape)):
-        raise DataError(f"{path} of {name} must be an IDX file of bytes, but is none; remove it and try again")
+        raise DataError(f"{file} of {name} must be an IDX file of bytes, but is none; remove it and try again")
     return torch.from_numpy(values.reshape(shape).copy())
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rksearch.data.dataset import Dataset, Images
-from rksearch.data.idx import load_idx
+from rksearch.data.idx import load_idx, parsed
 from rksearch.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ SIZES_DIFFER = (
 """Classification data sets of torchvision whose images have many sizes."""
 
 
+EMNIST_CLASSES = {"balanced": 47, "bymerge": 47, "byclass": 62, "letters": 26, "digits": 10, "mnist": 10}
+"""Numbers of classes of the splits of EMNIST. The files count letters from 1; here labels begin at 0."""
+
+
 def found(class_name: str) -> Dataset:
     """The data set of a class of torchvision.
 
@@ -42,6 +46,11 @@ def found(class_name: str) -> Dataset:
     known = _known()
     if class_name in known:
         return known[class_name]
+    if class_name == "EMNIST":
+        raise DataError(
+            f"EMNIST has several splits, of which the name must say one, but got 'torchvision:EMNIST'; use "
+            f"torchvision:EMNIST-balanced, or another of {', '.join(EMNIST_CLASSES)}"
+        )
     if class_name in SHIPPED:
         raise DataError(
             f"torchvision's {class_name} has a name of its own here, but got 'torchvision:{class_name}'; "
@@ -96,7 +105,23 @@ def _known() -> dict[str, Dataset]:
         "learning, AISTATS",
         load=_load_stl10,
     )
-    return {"KMNIST": kmnist, "STL10": stl10, "USPS": usps}
+    return {"KMNIST": kmnist, "STL10": stl10, "USPS": usps, **_emnist()}
+
+
+def _emnist() -> dict[str, Dataset]:
+    """The splits of EMNIST: `EMNIST-balanced` and so on."""
+    return {
+        f"EMNIST-{part}": _gray(
+            f"EMNIST-{part}",
+            classes,
+            28,
+            source=f"EMNIST (Cohen et al. 2017), handwritten digits and letters, split {part!r}",
+            licence="not stated",
+            citation="G. Cohen et al. (2017), EMNIST: an extension of MNIST to handwritten letters, arXiv:1702.05373",
+            load=partial(_load_emnist, part),
+        )
+        for part, classes in EMNIST_CLASSES.items()
+    }
 
 
 def _gray(name: str, classes: int, side: int, **about: Any) -> Dataset:
@@ -140,6 +165,46 @@ def _load_usps(data_dir: Path, download: bool) -> Images:
     ensure(remote, download=download)
     train, test = (USPS(data_dir, train=part, download=False) for part in (True, False))
     return _images(train.data[:, None], train.targets, test.data[:, None], test.targets)
+
+
+def _load_emnist(part: str, data_dir: Path, download: bool) -> Images:
+    """All images of a split of EMNIST, read from its one archive; on their side, as the files have them.
+
+    Raises:
+        DataError: the archive is missing or damaged and must not or cannot be downloaded.
+    """
+    import gzip
+    import zipfile
+
+    from torchvision.datasets import EMNIST, utils
+
+    from rksearch.data.downloads import Remote, ensure
+
+    name, archive, folder = f"torchvision:EMNIST-{part}", EMNIST.url.rpartition("/")[2], "EMNIST/raw"
+    remote = Remote(
+        dataset=name,
+        directory=data_dir,
+        folder=folder,
+        files=((archive, EMNIST.md5),),
+        url=EMNIST.url,
+        size="560 MB",
+        damaged=f"{folder}/{archive}",
+        fetch=lambda: utils.download_url(EMNIST.url, data_dir / folder, archive, EMNIST.md5),
+    )
+    ensure(remote, download=download)
+    with zipfile.ZipFile(remote.home / archive) as whole:
+
+        def read(kind: str) -> Tensor:
+            file = f"emnist-{part}-{kind}-ubyte.gz"
+            return parsed(name, file, gzip.decompress(whole.read(f"gzip/{file}")))
+
+        first = 1 if part == "letters" else 0
+        return Images(
+            train_images=read("train-images-idx3").unsqueeze(1),
+            train_labels=read("train-labels-idx1").long() - first,
+            test_images=read("test-images-idx3").unsqueeze(1),
+            test_labels=read("test-labels-idx1").long() - first,
+        )
 
 
 def _load_stl10(data_dir: Path, download: bool) -> Images:

@@ -7,6 +7,7 @@ import hashlib
 import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +144,31 @@ def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert images.test_labels.tolist() == [*range(10)] * 2
 
 
+def test_splits_of_emnist_are_read_from_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    home = tmp_path / "EMNIST" / "raw"
+    home.mkdir(parents=True)
+    path = home / torchvision.datasets.EMNIST.url.rpartition("/")[2]
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, first, classes in (("letters", 1, 26), ("balanced", 0, 47)):
+            for kind, count in (("train", 100), ("test", 50)):
+                images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+                labels = (np.arange(count) % classes).astype(np.uint8)
+                arrays[part, kind] = images, labels
+                archive.writestr(f"gzip/emnist-{part}-{kind}-images-idx3-ubyte.gz", idx(images))
+                archive.writestr(f"gzip/emnist-{part}-{kind}-labels-idx1-ubyte.gz", idx(labels + np.uint8(first)))
+    monkeypatch.setattr(torchvision.datasets.EMNIST, "md5", hashlib.md5(path.read_bytes()).hexdigest())
+    for part in ("letters", "balanced"):
+        images = load_images(dataset(f"torchvision:EMNIST-{part}"), tmp_path, download=False)
+        for kind, pixels, labels in (
+            ("train", images.train_images, images.train_labels),
+            ("test", images.test_images, images.test_labels),
+        ):
+            assert np.array_equal(pixels[:, 0].numpy(), arrays[part, kind][0])
+            assert np.array_equal(labels.numpy(), arrays[part, kind][1])
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -151,7 +177,11 @@ def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyP
             "torchvision:Food101",
             "must have one size, but those of torchvision's Food101 have many; .*folder:PATH,size=N",
         ),
-        ("torchvision:CocoDetection", "must be one of KMNIST, STL10, USPS, which are classification data sets"),
+        (
+            "torchvision:CocoDetection",
+            "must be one of KMNIST, STL10, USPS, EMNIST-.*, which are classification data sets",
+        ),
+        ("torchvision:EMNIST", "the name must say one, but got .*; use torchvision:EMNIST-balanced"),
         ("torchvision:KMNISTS", r"but got 'KMNISTS' \(did you mean 'KMNIST'\?\)"),
     ],
 )
