@@ -219,8 +219,8 @@ class _Reader:
             height, width = pixels.shape[:2]
             raise DataError(
                 f"the images of {self.address} must fit in half of the memory ({there / 2e9:.1f} GB), but "
-                f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB; choose a smaller size, as in "
-                f"folder:PATH,size={_suggested(min(height, width) // 2)}"
+                f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB; choose a smaller size, as "
+                f"in folder:PATH,size={_suggested(min(height, width) // 2)}"
             )
 
     def check_sizes(self) -> None:
