@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected
-from rksearch.data.folder import Size, resized
+from rksearch.data.folder import resized
 from rksearch.data.order import Labels, Pixels
 from rksearch.errors import DataError
 
@@ -166,7 +166,7 @@ def _labels(address: Address, key: str, array: npt.NDArray[Any]) -> npt.NDArray[
     return array
 
 
-def _resized(pixels: Pixels, size: Size) -> Pixels:
+def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     from PIL import Image
 
     found = np.empty((*pixels.shape[:2], *size), dtype=np.uint8)

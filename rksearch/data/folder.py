@@ -36,9 +36,6 @@ UNKNOWN = ("I", "F")
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 """Errors of Pillow for files that are damaged or no images."""
 
-Size = tuple[int, int]
-"""Height and width, in pixels."""
-
 
 def memory_bytes() -> int:
     """Memory of the machine."""
@@ -186,7 +183,7 @@ class _Reader:
     root: Path
     expected: int
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
-    sizes: dict[Size, str] = field(default_factory=dict)
+    sizes: dict[tuple[int, int], str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
 
     def read(self, path: Path) -> npt.NDArray[np.uint8] | None:
@@ -247,7 +244,7 @@ def _suggested(side: int) -> int:
     return max((usual for usual in (8, 16, 28, 32, 64, 96, 128, 224) if usual <= side), default=8)
 
 
-def _pixels(image: Image.Image, size: Size | None) -> npt.NDArray[np.uint8]:
+def _pixels(image: Image.Image, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
     """Pixels of an opened image, resized and cropped to `size` where one is given."""
     if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -255,7 +252,7 @@ def _pixels(image: Image.Image, size: Size | None) -> npt.NDArray[np.uint8]:
     return np.asarray(image if size is None else resized(image, size))
 
 
-def resized(image: Image.Image, size: Size) -> Image.Image:
+def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The centre of an image whose shorter side, relative to `size`, was resized to it (bilinear, antialiased)."""
     height, width = size
     scale = max(height / image.height, width / image.width)

@@ -153,20 +153,20 @@ def test_splits_of_emnist_are_read_from_the_archive(tmp_path: Path, monkeypatch:
     with zipfile.ZipFile(path, "w") as archive:
         for part, first, classes in (("letters", 1, 26), ("balanced", 0, 47)):
             for kind, count in (("train", 100), ("test", 50)):
-                images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+                pixels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
                 labels = (np.arange(count) % classes).astype(np.uint8)
-                arrays[part, kind] = images, labels
-                archive.writestr(f"gzip/emnist-{part}-{kind}-images-idx3-ubyte.gz", idx(images))
+                arrays[part, kind] = pixels, labels
+                archive.writestr(f"gzip/emnist-{part}-{kind}-images-idx3-ubyte.gz", idx(pixels))
                 archive.writestr(f"gzip/emnist-{part}-{kind}-labels-idx1-ubyte.gz", idx(labels + np.uint8(first)))
     monkeypatch.setattr(torchvision.datasets.EMNIST, "md5", hashlib.md5(path.read_bytes()).hexdigest())
     for part in ("letters", "balanced"):
         images = load_images(dataset(f"torchvision:EMNIST-{part}"), tmp_path, download=False)
-        for kind, pixels, labels in (
+        for kind, found, of in (
             ("train", images.train_images, images.train_labels),
             ("test", images.test_images, images.test_labels),
         ):
-            assert np.array_equal(pixels[:, 0].numpy(), arrays[part, kind][0])
-            assert np.array_equal(labels.numpy(), arrays[part, kind][1])
+            assert np.array_equal(found[:, 0].numpy(), arrays[part, kind][0])
+            assert np.array_equal(of.numpy(), arrays[part, kind][1])
 
 
 @pytest.mark.parametrize(

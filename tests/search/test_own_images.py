@@ -54,9 +54,7 @@ def test_a_folder_from_a_run_to_the_report_and_not_when_it_changes(tmp_path: Pat
     path = images / "class1" / "0020.png"
     content = path.read_bytes()
     path.unlink()
-    for command in (["resume", "../home/run"], ["final", "../home/run"]):
-        assert "the images of folder:digs must stay as they were" in refused(*command, cwd=elsewhere)
-    assert "must stay as they were" in refused("run", "--space", "own.yaml", "--out", "run", cwd=home)
+    assert "the images of folder:digs must stay as they were" in refused("resume", "../home/run", cwd=elsewhere)
     path.write_bytes(content)
     assert "class0/broken.png" in page
 
@@ -89,3 +87,7 @@ def test_arrays_from_a_run_to_the_report_wherever_it_is_resumed(tmp_path: Path) 
     said = call("final", "run", cwd=tmp_path)
     assert "finished" in said
     assert {reading.result.test_images for reading in Ledger(tmp_path / "run").read().tests} == {12}
+
+    np.savez(tmp_path / "arrays" / "d.npz", x=pixels, y=labels)
+    for command in (["final", "run"], ["resume", "run"], ["run", "--space", "own.yaml", "--out", "run"]):
+        assert "the images of npz:arrays/d.npz must stay as they were" in refused(*command, cwd=tmp_path)
