@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rksearch.api.run import Run
 from rksearch.arch import parse
+from rksearch.data.facts import datasets
 from rksearch.errors import SpaceError
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir, next_free
@@ -65,7 +66,8 @@ def plan_run(
     asked = asked or Asked()
     plan = plan_of(loaded.definition, asked, members=len(loaded))
     if imports:
-        begin, known = imported([Path(directory) for directory in imports], loaded, plan)
+        with datasets.beneath(loaded.definition.directory):
+            begin, known = imported([Path(directory) for directory in imports], loaded, plan)
         plan = replace(plan, start=tuple(dict.fromkeys((*plan.start, *begin))), imported=tuple(known))
     for name in plan.start:
         if parse(name) not in loaded:

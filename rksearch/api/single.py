@@ -61,9 +61,10 @@ def train_network(
         RksearchError: a bad name, no data, no such device, a full disk.
     """
     chosen = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    facts = dataset_facts(dataset)
     spec = TrialSpec(
         arch=str(parse(arch) if isinstance(arch, str) else arch),
-        dataset=dataset_facts(dataset).name,
+        dataset=facts.name,
         recipe=replace(chosen, epochs=epochs) if epochs else chosen,
         train_images=train_images,
         replicate=replicate,
@@ -71,6 +72,7 @@ def train_network(
     )
     from rksearch.training.trial import run_trial, test_trial
 
+    execution = replace(execution, fingerprint=facts.fingerprint)
     result = run_trial(spec, execution, on_epoch)
     if result.status == "failed":
         raise TrialFailed(str(result.failure), f"{spec.id} failed ({result.failure}): {result.message}")

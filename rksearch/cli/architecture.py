@@ -205,7 +205,7 @@ def train(
     read_test: bool,
     out: Path,
     compile_: str,
-    data_dir: Path,
+    data_dir: Path | None,
     no_download: bool,
     device: str,
     precision: str,
@@ -214,18 +214,21 @@ def train(
     import os
 
     from rksearch.api import train_network
+    from rksearch.data.locations import data_home
     from rksearch.recipes.shipped import recipe
     from rksearch.training.execution import Execution
 
     execution = Execution(
         work_dir=str(out.absolute()),
-        data_dir=str(data_dir.absolute()),
+        data_dir=str(data_home(data_dir)),
         device=device,
         precision=precision,
         threads=threads or os.cpu_count() or 1,
         compile=compile_,
         download=not no_download,
     )
+    for note in dataset(dataset_name).notes:
+        click.echo(f"rksearch: {dataset_name}: {note}", err=True)
     chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
 
     def show(epoch: Epoch) -> None:

@@ -11,6 +11,7 @@ from rksearch import __version__
 from rksearch.cli.architecture import describe, train
 from rksearch.cli.bench import bench
 from rksearch.cli.catalogue import families, paper
+from rksearch.cli.data import data
 from rksearch.cli.exits import EXIT_INTERRUPTED
 from rksearch.cli.network_export import export
 from rksearch.cli.recipe import recipe
@@ -32,7 +33,22 @@ def cli() -> None:
     """
 
 
-for command in (run, resume, final, status, report, space, recipe, describe, train, export, families, paper, bench):
+for command in (
+    run,
+    resume,
+    final,
+    status,
+    report,
+    space,
+    recipe,
+    describe,
+    train,
+    export,
+    data,
+    families,
+    paper,
+    bench,
+):
     cli.add_command(command)
 
 

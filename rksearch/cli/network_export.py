@@ -32,7 +32,8 @@ def export(what: str, directory: Path, dataset_name: str, seed: int, program: bo
 
         run = Run(run_path)
         chosen = run.trial(trial_id)
-        spec, data = parse(chosen.arch), dataset(chosen.dataset)
+        recorded = run.history.data
+        spec, data = parse(chosen.arch), recorded.dataset if recorded else dataset(chosen.dataset)
     else:
         spec, data = parse(what), dataset(dataset_name)
 

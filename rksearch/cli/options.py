@@ -50,7 +50,7 @@ dataset_option = click.option(
     "dataset_name",
     default=DEFAULT_DATASET,
     show_default=True,
-    help="Data set: sets image size and classes.",
+    help="Data set, by name or as in folder:PATH, npz:FILE; sets image size and classes.",
 )
 
 device_option = click.option(
@@ -90,9 +90,8 @@ def execution_options(command: F) -> F:
         click.option(
             "--data-dir",
             type=click.Path(path_type=Path, file_okay=False),
-            default=Path("data"),
-            show_default=True,
-            help="Directory of the data sets, and of downloads.",
+            help="Directory of the data sets, and of downloads. [default: $RKSEARCH_DATA, else ./data if it exists, "
+            "else the user's cache directory]",
         ),
         click.option("--no-download", is_flag=True, help="Fail when a data set is missing, instead of downloading it."),
         device_option,
@@ -110,7 +109,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(command)
     def with_resources(
         *,
-        data_dir: Path,
+        data_dir: Path | None,
         no_download: bool,
         device: str,
         precision: str,

@@ -77,6 +77,7 @@ CIFAR10 = Dataset(
     source="CIFAR-10 (Krizhevsky 2009), 50,000 training and 10,000 test images, through torchvision",
     licence=LICENCE,
     citation=CITATION,
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     load=partial(_load, "cifar10"),
 )
 

@@ -5,10 +5,10 @@ This module imports no torch. `rksearch.data.facts` has all data sets by name, `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from rksearch.arch.image import ImageShape
 from rksearch.errors import DataError
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """A data set in memory: uint8 pixels (N, C, H, W) and int64 labels (N,), on the CPU."""
+    """A data set in memory, on the CPU.
+
+    Attributes:
+        train_images, test_images: uint8 pixels (N, C, H, W).
+        train_labels, test_labels: int64 labels (N,).
+        held_out: int64 indices (V,) of the training images that the data set itself holds out for validation; None
+            where rksearch chooses them.
+    """
 
     train_images: Tensor
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    held_out: Tensor | None = None
 
 
 Loader: TypeAlias = Callable[[Path, bool], Images]
@@ -49,6 +57,10 @@ class Dataset(ImageShape):
         source: origin of the images, in words; reports show it.
         licence: terms of use, or what is known of them.
         citation: publication to cite.
+        class_names: names of the classes in the order of their labels; empty where labels are all there is.
+        fingerprint: SHA-256 of the contents, in hex, where nothing else says what they are; None for a published data
+            set, whose files have known checksums.
+        notes: remarks on the images for the user, one sentence each, such as files that were skipped.
         load: loads the images; None for a data set that is known for building and counting only. Two data sets with
             equal facts are equal, whatever function loads them.
 
@@ -66,6 +78,9 @@ class Dataset(ImageShape):
     source: str = ""
     licence: str = ""
     citation: str = ""
+    class_names: tuple[str, ...] = ()
+    fingerprint: str | None = None
+    notes: tuple[str, ...] = ()
     # A function that was sent to another process differs from the original, so it takes no part in equality.
     load: Loader | None = field(default=None, compare=False, repr=False)
 
@@ -79,10 +94,23 @@ class Dataset(ImageShape):
             (all(value > 0 for value in self.std), "std must be above 0", self.std),
             (self.crop_padding >= 0, "crop_padding must be at least 0", self.crop_padding),
             (0 < self.val_fraction < 1, "val_fraction must lie between 0 and 1", self.val_fraction),
+            (len(self.class_names) in (0, self.classes), f"class_names must have one name for each of {self.classes}",
+             self.class_names),
         ]  # fmt: skip
         for holds, rule, value in rules:
             if not holds:
                 raise DataError(f"data set {self.name}: {rule}, but got {value!r}; correct it")
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """The data set with these facts, in which JSON may have made lists of tuples; it has no loader.
+
+        Raises:
+            TypeError: a fact is missing or unknown.
+            DataError: a fact breaks a rule.
+        """
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()}
+        return cls(**plain)
 
     def facts(self) -> dict[str, Any]:
         """All attributes but the loader, by name."""

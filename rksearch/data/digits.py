@@ -16,14 +16,14 @@ def _load(data_dir: Path, download: bool) -> Images:
     import torch
     from sklearn.datasets import load_digits  # scikit-learn takes a second to import
 
-    from rksearch.data.images import hashed_order
+    from rksearch.data.order import hashed_order
 
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # stored as 0..16
     images = torch.from_numpy(pixels).unsqueeze(1)
     labels = torch.from_numpy(bunch.target).to(torch.int64)
     test: list[int] = []
-    for members in hashed_order(images, labels, classes=DIGITS.classes, purpose="test"):
+    for members in hashed_order(images.numpy(), labels.numpy(), classes=DIGITS.classes, purpose="test"):
         test += members[: round(len(members) * TEST_FRACTION)]
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     is_test[test] = True

@@ -1,13 +1,8 @@
-"""Images in memory, and the fixed split of the training images into training and validation.
-
-The part that an image belongs to follows from the SHA-256 of its bytes, so it depends neither on the order of files nor
-on a random generator.
-"""
+"""Images in memory, and the fixed split of the training images into training and validation, see `data.order`."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rksearch.data.dataset import Dataset, Images
+from rksearch.data.order import split_order
 from rksearch.errors import DataError
 
 
@@ -83,9 +79,9 @@ def _check(dataset: Dataset, part: str, pixels: Tensor, labels: Tensor) -> None:
 def split(dataset: Dataset, images: Images, train_images: int | None = None) -> Split:
     """The fixed split of the training images, stratified by class.
 
-    In each class the images with the smallest hashes are held out, `dataset.val_fraction` of them. The others stand in
-    one fixed order in which every prefix is stratified, and a training subset is a prefix: subsets are nested and
-    never touch the validation images.
+    In each class the images with the smallest hashes are held out, `dataset.val_fraction` of them, unless the data set
+    itself holds some out. The others stand in one fixed order in which every prefix is stratified, and a training
+    subset is a prefix: subsets are nested and never touch the validation images.
 
     Args:
         dataset: facts about the data set.
@@ -95,17 +91,13 @@ def split(dataset: Dataset, images: Images, train_images: int | None = None) -> 
     Raises:
         DataError: `train_images` is less than one per class, or more than there are.
     """
-    val: list[int] = []
-    ranked: list[tuple[float, int, int]] = []
-    for label, members in enumerate(
-        hashed_order(images.train_images, images.train_labels, classes=dataset.classes, purpose="val")
-    ):
-        held_out = max(1, round(len(members) * dataset.val_fraction))
-        val += members[:held_out]
-        rest = members[held_out:]
-        # Spreading each class evenly over [0, 1] makes every prefix of the merged order stratified to within one image.
-        ranked += [((rank + 0.5) / len(rest), label, index) for rank, index in enumerate(rest)]
-    order = [index for _, _, index in sorted(ranked)]
+    order, val = split_order(
+        images.train_images.numpy(),
+        images.train_labels.numpy(),
+        classes=dataset.classes,
+        val_fraction=dataset.val_fraction,
+        held_out=None if images.held_out is None else images.held_out.numpy(),
+    )
     if train_images is not None and not dataset.classes <= train_images <= len(order):
         raise DataError(
             f"train_images of {dataset.name} must be from {dataset.classes} (one per class) to {len(order)} "
@@ -119,20 +111,3 @@ def split(dataset: Dataset, images: Images, train_images: int | None = None) -> 
 def _digest(train: Tensor, val: Tensor) -> str:
     parts = [b"train", train.numpy().astype("<i8").tobytes(), b"val", val.numpy().astype("<i8").tobytes()]
     return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def hashed_order(images: Tensor, labels: Tensor, *, classes: int, purpose: str) -> list[list[int]]:
-    """Indices of each class's images (N, C, H, W), ordered by hash.
-
-    `purpose` enters the hash, so that decisions for different purposes are independent. Identical images of a class
-    are distinguished by their number of occurrence.
-    """
-    seen: Counter[tuple[int, bytes]] = Counter()
-    members: list[list[tuple[bytes, int]]] = [[] for _ in range(classes)]
-    for index, (pixels, label) in enumerate(zip(images.numpy(), labels.tolist(), strict=True)):
-        content = hashlib.sha256(pixels.tobytes()).digest()
-        occurrence = seen[label, content]
-        seen[label, content] += 1
-        key = hashlib.sha256(f"{purpose} {occurrence} ".encode() + content).digest()
-        members[label].append((key, index))
-    return [[index for _, index in sorted(keyed)] for keyed in members]

@@ -183,8 +183,7 @@ def _described(record: Any, directory: Path) -> tuple[ArchSpec, Dataset]:
                 f"{directory / SPEC} must be of format {FORMAT}, but it is of {record['format']!r}; "
                 f"load it with rksearch {record.get('rksearch')}"
             )
-        facts = {**record["data"], "mean": tuple(record["data"]["mean"]), "std": tuple(record["data"]["std"])}
-        return parse(record["name"]), Dataset(**facts)
+        return parse(record["name"]), Dataset.from_facts(record["data"])
     except (KeyError, TypeError) as error:
         raise ExportError(f"{directory / SPEC} must describe a network, but it does not ({error})") from error
 

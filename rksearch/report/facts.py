@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rksearch.data.facts import datasets
 from rksearch.recipes.recipe import Recipe
 from rksearch.report import text
 from rksearch.report.racing import racing_plan, racing_sentence
@@ -62,7 +61,8 @@ def _run(history: History) -> str:
 
 def _data(history: History, tables: Tables) -> str:
     name = history.space.dataset if history.space else next((s.dataset for s, _ in history.trials.values()), "")
-    source = f": {datasets.get(name).source}" if name in datasets else ""
+    data = history.data
+    source = "" if data is None else "; ".join([f": {data.source}", *data.notes])
     used = sorted({(r.train_images, r.val_images) for r in tables.trials if r.train_images and r.val_images})
     counts = "; ".join(f"{train:,} images trained on, {val:,} for validation" for train, val in used)
     return f"{name}{source}{'; ' if counts and name else ''}{counts}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment
 from rksearch.results.plan import Plan
 from rksearch.results.records import Natural, Seconds, TestResult, TrialResult, TrialSpec
@@ -28,6 +29,7 @@ class RunPlanned:
         name: the run's name in reports.
         space: facts about the search space.
         plan: the plan from now on.
+        data: facts about the data set.
     """
 
     event: ClassVar[str] = "run"
@@ -35,6 +37,7 @@ class RunPlanned:
     name: str
     space: SpaceSummary
     plan: Plan
+    data: DataRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from rksearch.results.checks import Missing
+from rksearch.results.data_record import DataRecord, registered_data
 from rksearch.results.environment import Environment
 from rksearch.results.events import (
     Event,
@@ -42,12 +43,14 @@ class RunRecord:
         name: the run's name in reports.
         space: facts about the search space.
         plan: the plan.
+        data: facts about the data set; None in the records of rksearch 0.1.
     """
 
     time: str
     name: str
     space: SpaceSummary
     plan: Plan
+    data: DataRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,14 @@ class History:
         return self.run.space if self.run else None
 
     @property
+    def data(self) -> DataRecord | None:
+        """The data set: as recorded, else the registered one of that name; None where it is known nowhere."""
+        if self.run is not None and self.run.data is not None:
+            return self.run.data
+        name = self.space.dataset if self.space else next((spec.dataset for spec, _ in self.trials.values()), "")
+        return registered_data(name)
+
+    @property
     def name(self) -> str:
         """The run's name; that of its space where it has none."""
         if self.run is None:
@@ -244,7 +255,9 @@ class HistoryReader:
         match event:
             case RunPlanned():
                 # A resumed run may have another number of candidates: the last plan counts.
-                self._plans.append(RunRecord(time=time, name=event.name, space=event.space, plan=event.plan))
+                self._plans.append(
+                    RunRecord(time=time, name=event.name, space=event.space, plan=event.plan, data=event.data)
+                )
             case SessionStarted():
                 self._start_session(time, event)
             case TrialStarted():

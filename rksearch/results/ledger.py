@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rksearch.errors import LedgerError, MissingPluginError
 from rksearch.results.checks import Missing, incomplete
+from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment
 from rksearch.results.events import (
     EndState,
@@ -67,9 +68,9 @@ class Ledger:
         self.path = Path(run_dir) / FILE_NAME
         self._clock = clock
 
-    def write_run(self, *, name: str, space: SpaceSummary, plan: Plan) -> None:
+    def write_run(self, *, name: str, space: SpaceSummary, plan: Plan, data: DataRecord | None = None) -> None:
         """Record the plan: first of all, and again when it changes; `name` is the run's name in reports."""
-        self.append(RunPlanned(name=name, space=space, plan=plan))
+        self.append(RunPlanned(name=name, space=space, plan=plan, data=data))
 
     def write_session(
         self, *, environment: Environment, options: Mapping[str, Option], forecast: Forecast | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rksearch.errors import RunError
@@ -12,6 +14,19 @@ from rksearch.results.files import file_lock, is_locked
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Absolute paths on this machine that a run depends on. They are scratch: nothing that is shared names them.
+
+    Attributes:
+        directory: directory beneath which the relative path of its data set lies: that of the space file.
+        data_dir: directory of downloaded data sets in the last session.
+    """
+
+    directory: Path
+    data_dir: Path
 
 
 class RunDir:
@@ -52,6 +67,34 @@ class RunDir:
         busy = RunError(f"one driver at a time may work on a run, but another one is at work on {self.path}")
         with file_lock(self._lock, wait_s=0, busy=busy):
             yield
+
+    def note_places(self, places: Places) -> None:
+        """Note the paths for later sessions, which may begin in any working directory; the driver alone may.
+
+        Raises:
+            RunError: the directory cannot be written.
+        """
+        values = {"directory": str(places.directory), "data_dir": str(places.data_dir)}
+        try:
+            self._places.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise RunError(
+                f"the run directory must be writable, but {self._places} is not ({error.strerror}); make room or make "
+                "it writable"
+            ) from None
+
+    def places(self) -> Places | None:
+        """The paths of the last session; None where they are not noted, or the directory is gone."""
+        try:
+            values = json.loads(self._places.read_text(encoding="utf-8"))
+            found = Places(directory=Path(values["directory"]), data_dir=Path(values["data_dir"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # the run came from another machine, or its scratch was removed
+        return found if found.directory.is_dir() else None
+
+    @property
+    def _places(self) -> Path:
+        return self.work / "places.json"
 
     @property
     def driven(self) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rksearch.arch import Period, family_of, parse
-from rksearch.data.facts import datasets
 from rksearch.results.comparisons import BaselineRow, baseline_rows
 from rksearch.results.dominance import Reference
 from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hypervolume_band
@@ -182,10 +181,10 @@ def reference(history: History, items: Sequence[ArchSummary], cost: CostFunction
         known = space.largest and space.largest.params
     elif space:
         known = space.most_macs and space.most_macs.macs
-    dataset = datasets.items().get(space.dataset) if space else None
+    data = history.data if space else None
     return Reference(
         cost=float(known or max((cost(i) for i in items), default=1)),
-        error_pct=100 * (1 - 1 / dataset.classes) if dataset else 100.0,
+        error_pct=100 * (1 - 1 / data.classes) if data else 100.0,
     )
 
 

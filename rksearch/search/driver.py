@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from rksearch.arch import FAMILIES, family_of, parse
 from rksearch.arch.family import Family
+from rksearch.data.facts import Dataset, dataset, datasets
+from rksearch.data.locations import data_home
+from rksearch.data.own import changed
 from rksearch.errors import LedgerError, MissingPluginError, RksearchError, RunAborted, RunError
 from rksearch.results.codec import to_plain
+from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
-from rksearch.results.run_dir import RunDir, mirror_address, require_ledger, require_plan, require_same_trials
+from rksearch.results.run_dir import Places, RunDir, mirror_address, require_ledger, require_plan, require_same_trials
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.final import FinalAgenda, finalists
@@ -57,6 +62,7 @@ class _Launch:
         self.run_dir = run_dir
         self.resources = resources
         self.view = view
+        self.chosen: frozenset[str] | None = None
         self.ledger = Ledger(run_dir.path)
         self.follower: Follower = self.ledger.follow()
 
@@ -68,6 +74,14 @@ class _Launch:
         """Take over the last session's resources, except for the `chosen` ones."""
         if history.sessions:
             self.resources = as_before(self.resources, chosen, history.sessions[-1].options)
+        self.chosen = chosen
+
+    def places(self, directory: Path) -> Places:
+        """Where images lie: in `directory`, and in the last session's `--data-dir` wherever this one was started."""
+        before = self.run_dir.places()
+        keeps = before is not None and self.chosen is not None and "data_dir" not in self.chosen
+        data_dir = before.data_dir if before is not None and keeps else data_home(self.resources.data_dir)
+        return Places(directory=directory, data_dir=data_dir)
 
 
 def start(space: Space, plan: Plan, run_dir: RunDir, resources: Resources, view: View) -> Ended:
@@ -140,13 +154,14 @@ def final(
                 "`rksearch status` lists those"
             )
     names = list(archs) or finalists(history)
-    with run_dir.driver():
+    _require_same_images(history.run, space.definition.dataset)
+    with run_dir.driver(), datasets.beneath(space.definition.directory):
         state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
         return _work(launch, state, space, plan, seeds=fresh)
 
 
 def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
-    with launch.run_dir.driver():
+    with launch.run_dir.driver(), datasets.beneath(space.definition.directory):
         history = launch.refresh()
         if history.run is not None:
             _require_same(history.run, space, plan, launch.run_dir)
@@ -154,7 +169,8 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
             require_same_trials(history, plan, launch.run_dir.path)
         if history.run is None or history.run.plan != plan:
             summary = space.summary()
-            launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan)
+            data = DataRecord.of(space.definition.dataset)
+            launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan, data=data)
         return _search(launch, space, plan)
 
 
@@ -167,11 +183,14 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     require_ledger(launch.run_dir)
     history = launch.refresh()
     begun = require_plan(history, launch.run_dir.path)
-    return (
-        history,
-        parse_space(begun.space.yaml, name=begun.space.name, recipe=begun.space.recipe or begun.plan.recipe),
-        begun.plan,
+    places = launch.run_dir.places()
+    space = parse_space(
+        begun.space.yaml,
+        name=begun.space.name,
+        directory=places.directory if places else None,
+        recipe=begun.space.recipe or begun.plan.recipe,
     )
+    return history, space, begun.plan
 
 
 def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -> None:
@@ -185,6 +204,7 @@ def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -
             f"a run keeps the space it began with, but {run_dir.path} began with another text of "
             f"{begun.space.name!r}; choose another --out, or continue it with `rksearch resume`"
         )
+    _require_same_images(begun, space.definition.dataset)
     before, now = to_plain(begun.plan), to_plain(plan)
     for key, value in before.items():
         if key not in ("trials", "replicates") and now[key] != value:
@@ -192,6 +212,16 @@ def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -
                 f"a run keeps the {key} it began with, but {run_dir.path} has {value!r} and {now[key]!r} was "
                 "asked for; choose another --out, or continue it with `rksearch resume`"
             )
+
+
+def _require_same_images(begun: RunRecord | None, data: Dataset) -> None:
+    """Make sure that the images are those that the run began with, where they are the user's own.
+
+    Raises:
+        DataError: they are not.
+    """
+    if begun is not None and begun.data is not None and begun.data.fingerprint != data.fingerprint:
+        raise changed(data.name, begun.data.fingerprint, data.fingerprint)
 
 
 def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
@@ -216,8 +246,8 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
             launch.ledger.write_end("finished")
         return Ended(ending="finished", history=launch.refresh())
     if LATENCY in plan.objectives:
-        require_importable(_families(space, plan), space.definition.dataset)
-    execution = _begin_session(launch, plan)
+        require_importable(_families(space, plan))
+    execution = _begin_session(launch, plan, (space.definition.directory or Path()).absolute())
 
     def sample() -> TypicalTraining:
         return TypicalTraining(
@@ -247,31 +277,34 @@ def _families(space: Space, plan: Plan) -> list[Family]:
     return own + [family_of(spec) for spec in named]
 
 
-def _begin_session(launch: _Launch, plan: Plan) -> Execution:
+def _begin_session(launch: _Launch, plan: Plan, directory: Path) -> Execution:
     """Check images and storage, record the session, and return where and with what its trials run.
 
     Raises:
         DataError: the images are missing or damaged; one line here, not a failure of every trial.
         RunError: the storage cannot be written.
     """
-    from rksearch.data.facts import dataset
     from rksearch.data.images import load_images
 
     resources = launch.resources
-    data_dir = resources.data_dir.absolute()
-    load_images(dataset(plan.dataset), data_dir, download=resources.download)
+    places, facts = launch.places(directory), dataset(plan.dataset)
+    for note in facts.notes:
+        launch.view.message(f"{facts.name}: {note}")
+    load_images(facts, places.data_dir, download=resources.download)
+    launch.run_dir.note_places(places)
     if resources.storage:
         require_storage(resources.storage)
     launch.ledger.write_session(environment=current_environment(), options=resources.options())
     return Execution(
         work_dir=str(launch.run_dir.work),
-        data_dir=str(data_dir),
+        data_dir=str(places.data_dir),
         device=resources.device,
         precision=resources.precision,
         compile=resources.compile,
         threads=max(1, math.floor(resources.cpus_per_trial)),
         download=resources.download,
         latency=LATENCY in plan.objectives,
+        fingerprint=facts.fingerprint,
         deadline_s=resources.until_s,
         # The directory's name holds the start of the run's first session, which may be this one.
         storage=mirror_address(launch.refresh(), resources.storage),

@@ -34,8 +34,10 @@ def imported(directories: Sequence[Path], space: Space, plan: Plan) -> tuple[lis
         items = summarise(history)
         front = [item.arch for cost in (by_params, by_macs) for item in rk_front(items, cost=cost)]
         start |= dict.fromkeys(arch for arch in front if parse(arch) in space)
+        data, own = history.data, space.definition.dataset
+        same_images = data is None or data.fingerprint == own.fingerprint
         for spec, result in history.trials.values():
-            same = (spec.dataset, spec.recipe, spec.train_images) == (
+            same = same_images and (spec.dataset, spec.recipe, spec.train_images) == (
                 plan.dataset,
                 plan.recipe,
                 plan.train_images,

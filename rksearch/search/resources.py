@@ -24,7 +24,7 @@ class Resources:
         seeds_together: largest number of seeds of one architecture that are trained as one program; None for the
             number that `rksearch.search.sharing` finds best where it measures, else one.
         address: address of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
-        data_dir: where data sets lie or are downloaded to.
+        data_dir: where data sets lie or are downloaded to; None for what `rksearch.data.locations` decides.
         download: whether a missing data set may be downloaded.
         device, precision, compile: see `rksearch.training.execution.Execution`.
         storage: URI or absolute path beneath which the run mirrors its checkpoints; None for no mirror.
@@ -40,7 +40,7 @@ class Resources:
     gpus_per_trial: float | None = None
     seeds_together: int | None = None
     address: str | None = None
-    data_dir: Path = Path("data")
+    data_dir: Path | None = None
     download: bool = True
     device: str = AUTO
     precision: str = AUTO
@@ -87,7 +87,7 @@ REMEMBERED = (
 def as_before(resources: Resources, chosen: frozenset[str], options: Mapping[str, Any]) -> Resources:
     """The resources with the earlier session's options wherever the user chose none; never its address or verbosity."""
     kept = {key: options[key] for key in REMEMBERED if key in options}
-    if "data_dir" in kept:
+    if kept.get("data_dir") is not None:
         kept["data_dir"] = Path(kept["data_dir"])
     if "no_download" in chosen:
         chosen |= {"download"}

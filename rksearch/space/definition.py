@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from pathlib import Path
 
 from rksearch.arch import ArchSpec, Solver, Steps
 from rksearch.arch.equivalence import canonical_steps
@@ -137,6 +138,7 @@ class SpaceDefinition:
         final_seeds: trainings of each member of the final front, those of the search included.
         search: sampler, objectives, early stopping and replicates.
         yaml: text of the file.
+        directory: where relative paths in the file start; None for the working directory.
     """
 
     name: str
@@ -159,6 +161,7 @@ class SpaceDefinition:
     final_seeds: int
     search: SearchPlan
     yaml: str
+    directory: Path | None = field(default=None, compare=False)
 
     @property
     def raw_size(self) -> int:

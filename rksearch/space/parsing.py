@@ -28,7 +28,7 @@ def parse_space(
         text, name: text and name of the space.
         file: file name for errors.
         samplers: names of the known samplers, which a file may choose from; None to accept any.
-        directory: where the path of a recipe file in the space starts; None for the working directory.
+        directory: where the paths of a recipe file and of images in the space start; None for the working directory.
         recipe: the recipe as a run has recorded it, which counts instead of the text; None to read the text's.
 
     Raises:

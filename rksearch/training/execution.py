@@ -28,6 +28,8 @@ class Execution:
         memory_bytes: most memory that the trial (or those that are trained as one program) may take; None for its
             share, as far as that is free at its start.
         memory_share: share of the device's memory, GPU or machine, that the trials beside it leave.
+        fingerprint: SHA-256 of the images, for a data set of the user's own: a training that began with others is
+            refused. None not to compare.
         storage: URI or absolute path of the directory in which checkpoints are mirrored; None to keep them in
             `work_dir` alone.
     """
@@ -44,3 +46,4 @@ class Execution:
     memory_bytes: int | None = None
     memory_share: float = 1.0
     storage: str | None = None
+    fingerprint: str | None = None

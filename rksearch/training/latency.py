@@ -20,7 +20,7 @@ from typing import Any
 import rksearch
 from rksearch.arch import FAMILIES, family_of, parse
 from rksearch.arch.family import Family
-from rksearch.data.facts import Dataset, dataset, datasets
+from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Latency
@@ -51,13 +51,13 @@ def measure_latency(
     Raises:
         SpecError, DataError: a bad name.
         DeviceError: no such device or precision here.
-        RunError: the process failed, for lack of memory for example, or does not know the family or the data set.
+        RunError: the process failed, for lack of memory for example, or does not know the family.
     """
     spec, data = parse(arch), dataset(dataset_name)
-    require_importable([family_of(spec)], data)
+    require_importable([family_of(spec)])
     asked = {
         "arch": str(spec),
-        "dataset": data.name,
+        "data": data.facts(),
         "device": device,
         "precision": precision,
         "batch_sizes": list(batch_sizes),
@@ -86,15 +86,14 @@ def latency_ms(found: Sequence[Latency]) -> dict[str, Latency]:
     return {str(item.batch_size): item for item in found}
 
 
-def require_importable(families: Iterable[Family], data: Dataset) -> None:
-    """Refuse what only this process's program has registered: the process that measures does not know it.
+def require_importable(families: Iterable[Family]) -> None:
+    """Refuse a family that only this process's program has registered: the process that measures does not know it.
 
     Raises:
-        RunError: a family or the data set is such a one.
+        RunError: a family is such a one.
     """
     added = FAMILIES.added()
     unknown = [f"the family {key!r}" for key in sorted({family.key for family in families if family in added})]
-    unknown += [f"the data set {data.name!r}"] if data in datasets.added() else []
     if unknown:
         raise RunError(
             "latency is measured in a process of its own, which knows what rksearch and plugins register, but "
@@ -125,7 +124,7 @@ def _measure(asked: dict[str, Any]) -> list[Latency]:
     torch.set_num_threads(asked["threads"])
     device = resolve_device(asked["device"])
     precision = resolve_precision(asked["precision"], device)
-    data = dataset(asked["dataset"])
+    data = Dataset.from_facts(asked["data"])
     torch.manual_seed(0)
     model = build(parse(asked["arch"]), data).eval()
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from rksearch.data.batches import TrainBatches
+from rksearch.data.own import changed
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute
@@ -72,6 +73,16 @@ def train(
             _free_memory()
 
 
+def _check_images(spec: TrialSpec, before: str | None, now: str | None) -> None:
+    """Refuse to resume a training whose images have changed; `before` and `now` are fingerprints.
+
+    Raises:
+        DataError: they have.
+    """
+    if before is not None and now is not None and before != now:
+        raise changed(spec.dataset, before, now)
+
+
 class Training:
     """The training of one trial, from its last checkpoint on.
 
@@ -93,6 +104,8 @@ class Training:
         self._execution, self._directory, self._store = execution, directory, store
         self._known = TrialResult(status="paused")
         saved = next(store.newest_first(), None)
+        if saved is not None:
+            _check_images(spec, saved.state.get("fingerprint"), execution.fingerprint)
         if saved is not None and "result" in saved.state:
             self.result, self.weights = from_plain(TrialResult, saved.state["result"]), saved.state["model"]
 
@@ -200,6 +213,8 @@ class Training:
         completed = self._completed(trainer) if trainer.done else None
         with self.clock.part("save"):
             state = trainer.state_dict()
+            if self._execution.fingerprint is not None:
+                state["fingerprint"] = self._execution.fingerprint
             if completed is not None:
                 state["result"] = to_plain(completed)
             self._store.save(state)

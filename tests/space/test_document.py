@@ -63,7 +63,7 @@ def test_numbers_of_a_recipe_may_be_written_as_people_do(number):
         (edited("trials: 5", "trials: 5\ntrials: 6"), 13, "trials is given twice, first on line 12"),
         (edited("dataset: digits\n", ""), 1, "the key dataset is missing"),
         (edited("growth_rate: [4, 8]\n", ""), 1, "the key growth_rate is missing"),
-        (edited("dataset: digits", "dataset: digit"), 2, "one of cifar10.*got digit;.*did you mean 'digits'"),
+        (edited("dataset: digits", "dataset: digit"), 2, "one of cifar10.*got 'digit'.*did you mean 'digits'"),
         (edited("[4, 8]", "[4, 4]"), 3, "growth_rate: every value may be listed once, but got 4"),
         (edited("[4, 8]", "[]"), 3, "growth_rate: must list at least one value"),
         (edited("[4, 8]", "12"), 3, "growth_rate: must be a list, but got 12"),

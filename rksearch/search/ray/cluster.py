@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
+from rksearch.search.ray.extensions import Extensions
 from rksearch.search.reservations import Reservations, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
@@ -165,7 +166,9 @@ def _measured_shares(resources: Resources, sample: TypicalTraining, state: RunSt
     if resources.seeds_together is not None:
         sample = replace(sample, seeds=1)  # the user has decided
     found: Sharing | str = ray.get(
-        ray.remote(_measure).options(num_gpus=1, num_cpus=sample.threads, max_retries=0).remote(sample)
+        ray.remote(_measure)
+        .options(num_gpus=1, num_cpus=sample.threads, max_retries=0)
+        .remote(sample, Extensions.here())
     )
     if isinstance(found, str):
         view.message(f"It could not be measured, so each trial gets a whole GPU: {found}")
@@ -191,10 +194,11 @@ def _rates_text(rates: Mapping[int, float]) -> str:
     return ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
 
 
-def _measure(sample: TypicalTraining) -> Sharing | str:
+def _measure(sample: TypicalTraining, extensions: Extensions) -> Sharing | str:
     """A worker's measurement, or the reason why there is none."""
     from rksearch.search.sharing import measure
 
+    extensions.register()
     try:
         return measure(sample)
     except RksearchError as error:

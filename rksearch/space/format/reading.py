@@ -11,7 +11,7 @@ from rksearch.arch.families import searchable
 from rksearch.arch.layout import layout
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import Dataset, dataset, datasets
-from rksearch.errors import SpaceError, SpecError, nearest
+from rksearch.errors import DataError, SpaceError, SpecError, nearest
 from rksearch.recipes.document import Entry, read_document
 from rksearch.recipes.in_space import read_recipe_key
 from rksearch.recipes.recipe import Recipe
@@ -62,7 +62,7 @@ def read_definition(
     Args:
         text, name, file: text and name of the space, and the file that errors name.
         samplers: names of the known samplers; None to accept any.
-        directory: where the path of a recipe file starts; None for the working directory.
+        directory: where the paths of a recipe file and of images start; None for the working directory.
         recorded: the recipe that a run has recorded, which counts instead of the text's; None to read that.
 
     Raises:
@@ -73,7 +73,7 @@ def read_definition(
     def optional(key: str, read: Callable[[Entry], Any], default: Any) -> Any:
         return read(entries[key]) if key in entries else default
 
-    data = dataset(entries["dataset"].one_of(datasets.items()))
+    data = _dataset(entries["dataset"], directory)
     families, growth_rates, periods, constraints = _choices(entries, data, file)
     architectures = _listed_architectures(entries, data)
     params, macs, depth = optional("budgets", lambda e: _budgets(e, data), (CountRange(), CountRange(), CountRange()))
@@ -101,8 +101,19 @@ def read_definition(
         final_seeds=final_seeds,
         search=optional("search", lambda e: read_plan(e, samplers), SearchPlan()),
         yaml=text,
+        directory=directory,
     )
     return definition, entries
+
+
+def _dataset(entry: Entry, directory: Path | None) -> Dataset:
+    """A data set by its name, or by its address beneath `directory`."""
+    name = entry.text()
+    try:
+        with datasets.beneath(directory):
+            return dataset(name)
+    except DataError as error:
+        raise entry.complaint(str(error)) from None
 
 
 def _choices(

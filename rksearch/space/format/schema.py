@@ -11,7 +11,7 @@ from typing import Any
 from rksearch.arch import MAX_NUMBER
 from rksearch.arch.families import searchable
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.data.facts import datasets
+from rksearch.data.facts import KINDS, datasets
 from rksearch.recipes.reading import LARGEST, types
 from rksearch.recipes.shipped import recipes
 from rksearch.space.definition import LEARNED, MAX_COUNT
@@ -77,7 +77,10 @@ def _properties(samplers: Collection[str]) -> dict[str, Schema]:
     architectures = _list({"type": "string", "pattern": "^[A-Z]"}, at_least=0)
     return {
         "description": _say({"type": "string"}, "purpose of the space, in a line"),
-        "dataset": _say({"enum": list(datasets.items())}, "decides input size and classes, and so every count"),
+        "dataset": _say(
+            {"anyOf": [{"enum": list(datasets.items())}, {"type": "string", "pattern": f"^({'|'.join(KINDS)}):"}]},
+            "decides input size and classes, and so every count",
+        ),
         "families": _say(_list({"enum": list(searchable())}), "kinds of networks; dense_bc when left out"),
         "growth_rate": _say(_list(POSITIVE), "choices of k, the channels that a layer adds"),
         "periods": _say(

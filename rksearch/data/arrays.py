@@ -1,0 +1,176 @@
+"""Images in an `.npz` file: arrays of pixels and labels under the usual names; no torch.
+
+`x` and `y`; `x_train`, `y_train`, `x_test`, `y_test` and perhaps `x_val`, `y_val` (as Keras has them); `train_images`,
+`train_labels`, `val_images`, ... (MedMNIST). Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rksearch.data.address import Address
+from rksearch.data.collected import PARTS, Collected
+from rksearch.data.folder import resized
+from rksearch.data.order import Labels, Pixels
+from rksearch.errors import DataError
+
+LAYOUTS: tuple[dict[str, tuple[str, str]], ...] = (
+    {"train": ("x", "y")},
+    {part: (f"x_{part}", f"y_{part}") for part in PARTS},
+    {part: (f"{part}_images", f"{part}_labels") for part in PARTS},
+)
+"""Names of the arrays of each part, one dictionary for each convention; `train` must be there."""
+
+
+def signature(path: Path) -> str:
+    """Size and time of the file; empty where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    return f"{state.st_size} {state.st_mtime_ns}"
+
+
+def collect(address: Address, path: Path) -> Collected:
+    """All images of a file.
+
+    Raises:
+        DataError: it is missing or damaged, or its arrays are not as they must be.
+    """
+    arrays = _arrays(address, path)
+    layout = _layout(address, arrays)
+    digest = hashlib.sha256()
+    for keys in layout.values():
+        for key in keys:
+            array = arrays[key]
+            digest.update(f"{key} {array.dtype.str} {array.shape} ".encode() + np.ascontiguousarray(array).tobytes())
+    pairs = {part: (arrays[x], arrays[y]) for part, (x, y) in layout.items()}
+    values = np.unique(_labels(address, layout["train"][1], pairs["train"][1]))
+    return Collected(
+        parts={part: _part(address, layout[part], images, labels, values) for part, (images, labels) in pairs.items()},
+        class_names=tuple(map(str, values.tolist())),
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
+    if not path.is_file():
+        raise DataError(f"{address} needs a file at {path}, which is missing; correct the path")
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array")
+        with file:
+            wanted = {key for layout in LAYOUTS for keys in layout.values() for key in keys}
+            found = {key: file[key] if key in wanted else None for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{address} must be a file that numpy.savez has written, without pickled objects, but {path} is not "
+            f"({reason}); write it again"
+        ) from error
+    if not any(value is not None for value in found.values()):
+        raise _without(address, list(found))
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _layout(address: Address, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, tuple[str, str]]:
+    """The names of the arrays of each part that is there."""
+    for layout in LAYOUTS:
+        x, y = layout["train"]
+        if x in arrays and y in arrays:
+            found = {part: keys for part, keys in layout.items() if set(keys) & arrays.keys()}
+            for keys in found.values():
+                for key in keys:
+                    if key not in arrays:
+                        raise DataError(
+                            f"images and labels come in pairs, but {address} has no array {key}; add it or remove "
+                            f"{keys[0] if key == keys[1] else keys[1]}"
+                        )
+            return found
+    raise _without(address, list(arrays))
+
+
+def _without(address: Address, found: list[str]) -> DataError:
+    return DataError(
+        f"{address} must have the arrays x and y, x_train and y_train, or train_images and train_labels, but has "
+        f"{', '.join(found) or 'none'}; name them so, as in numpy.savez(path, x=images, y=labels)"
+    )
+
+
+def _part(
+    address: Address,
+    keys: tuple[str, str],
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    values: npt.NDArray[Any],
+) -> tuple[Pixels, Labels]:
+    """Images (N, C, H, W) and labels, as places among the sorted `values`."""
+    pixels = _pixels(address, keys[0], images)
+    flat = _labels(address, keys[1], labels)
+    if len(pixels) != len(flat):
+        raise DataError(
+            f"{keys[0]} and {keys[1]} of {address} must be equally many, but got {len(pixels):,} images and "
+            f"{len(flat):,} labels; correct the arrays"
+        )
+    known = np.isin(flat, values)
+    if not known.all():
+        raise DataError(
+            f"all labels of {address} must occur among its training images, but {keys[1]} has {flat[~known][0]!s}; "
+            "add images of that class or remove it"
+        )
+    if address.options.size is not None:
+        pixels = _resized(pixels, address.options.size)
+    return pixels, np.searchsorted(values, flat).astype(np.int64)
+
+
+def _pixels(address: Address, key: str, array: npt.NDArray[Any]) -> Pixels:
+    """Images (N, C, H, W) of an array (N, H, W), (N, H, W, C) or (N, C, H, W) with one or three channels."""
+    whole = array.dtype.kind in "ui"
+    if not whole or (array.size and not 0 <= int(array.min()) <= int(array.max()) <= 255):
+        found = f"values of type {array.dtype}" + (f" up to {array.max()}" if whole and array.size else "")
+        raise DataError(
+            f"{key} of {address} must be whole numbers from 0 to 255, but got {found}; "
+            "convert it, as in (255 * x).round().astype('uint8') for values from 0 to 1"
+        )
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[3] in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    elif array.ndim != 4 or array.shape[1] not in (1, 3):
+        raise DataError(
+            f"{key} of {address} must have the shape (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3, "
+            f"but got {array.shape}; correct the array"
+        )
+    if not array.size:
+        raise DataError(f"{key} of {address} must hold images, but its shape is {array.shape}; correct the array")
+    return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def _labels(address: Address, key: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Labels (N,) of an array (N,) or (N, 1)."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or array.dtype.kind not in "uibU":
+        raise DataError(
+            f"{key} of {address} must be one label for each image, a whole number or a word, but got an array of shape "
+            f"{array.shape} and type {array.dtype}; correct the array (several labels for an image are not supported)"
+        )
+    return array
+
+
+def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    from PIL import Image
+
+    found = np.empty((*pixels.shape[:2], *size), dtype=np.uint8)
+    for i, image in enumerate(pixels):
+        for channel, values in enumerate(image):
+            found[i, channel] = np.asarray(resized(Image.fromarray(values), size))
+    return found

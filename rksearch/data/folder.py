@@ -1,0 +1,262 @@
+"""Images in a folder: one sub-folder per class, as torchvision's ImageFolder reads them; no torch.
+
+pets/cats/1.png pets/dogs/1.png ...            one set: a test set and a validation set are chosen by hash
+pets/train/cats/1.png pets/test/dogs/1.png ... sets of the folder's own, of which `val` and `test` may be missing
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from rksearch.data.address import Address
+from rksearch.data.collected import PARTS, Collected, shown
+from rksearch.errors import DataError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Names of image files end so, as for torchvision; other files are ignored."""
+
+GRAY = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
+"""Pillow's modes without colour."""
+
+UNKNOWN = ("I", "F")
+"""Pillow's modes whose values have no fixed range."""
+
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+"""Errors of Pillow for files that are damaged or no images."""
+
+
+def memory_bytes() -> int:
+    """Memory of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def signature(root: Path) -> str:
+    """Digest of the names, sizes and times of all files: whether the folder is as it was, without reading them."""
+    digest = hashlib.sha256()
+    for folder, inner, files in os.walk(root, followlinks=True):
+        inner.sort()
+        digest.update(os.fsencode(folder) + b"\0")
+        for name in sorted(files):
+            with contextlib.suppress(OSError):  # a link to nothing; reading will say so
+                state = os.stat(os.path.join(folder, name))
+                digest.update(os.fsencode(name) + f"\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def collect(address: Address, root: Path) -> Collected:
+    """All images of a folder.
+
+    Raises:
+        DataError: there is no such folder, it holds no images or no classes, a part lacks a class, or the images differ
+            in size and the address names none.
+    """
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "is missing"
+        raise DataError(f"{address} needs a folder at {root}, which {found}; correct the path")
+    parts = _layout(address, root)
+    names = _class_names(address, parts)
+    reader = _Reader(address=address, root=root, expected=sum(1 for home in parts.values() for _ in _files(home)))
+    kept = {part: list(_readable(reader, home, names)) for part, home in parts.items()}
+    reader.check_sizes()
+    channels = 3 if any(pixels.ndim == 3 for found in kept.values() for pixels, _ in found) else 1
+    for part, labelled in kept.items():
+        _check_every_class(address, parts[part], root, names, [label for _, label in labelled])
+    return Collected(
+        parts={part: _stacked(found, channels) for part, found in kept.items()},
+        class_names=tuple(shown(parts["train"] / name, parts["train"]) for name in names),
+        fingerprint=reader.digest.hexdigest(),
+        skipped=tuple(reader.skipped),
+    )
+
+
+def _files(home: Path) -> Iterator[Path]:
+    """All image files beneath a folder, in the order of their names; hidden ones are ignored."""
+    try:
+        for folder, inner, files in os.walk(home, followlinks=True, onerror=_raise):
+            inner[:] = sorted(name for name in inner if not name.startswith("."))
+            for name in sorted(files):
+                if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
+                    yield Path(folder, name)
+    except OSError as error:
+        raise DataError(f"the folder {error.filename} must be readable, but is not ({error.strerror})") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _folders(home: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"the folder {home} must be readable, but is not ({error.strerror})") from error
+
+
+def _layout(address: Address, root: Path) -> dict[str, Path]:
+    """The folder of each part: `train`, `val` and `test` where there is a `train`, else the folder itself."""
+    inner = _folders(root)
+    if "train" not in inner:
+        return {"train": root}
+    others = [name for name in inner if name not in PARTS]
+    if others:
+        raise DataError(
+            f"{address} has a folder train, so that beside it may only be val and test, but there is {others[0]!r}; "
+            "move it away, or rename train if it is a class"
+        )
+    return {part: root / part for part in PARTS if part in inner}
+
+
+def _class_names(address: Address, parts: dict[str, Path]) -> tuple[str, ...]:
+    """The classes, which all parts have in common."""
+    names = _folders(parts["train"])
+    if not names:
+        raise DataError(
+            f"{address} must hold one folder per class, but {parts['train']} has none; "
+            "put the images of each class into a folder of its name"
+        )
+    for part, home in parts.items():
+        theirs = _folders(home)
+        for missing, where in ((set(names) - set(theirs), part), (set(theirs) - set(names), "train")):
+            if missing:
+                raise DataError(
+                    f"all parts of {address} must have the same classes, but {where} lacks {min(missing)!r}; "
+                    "add the folder with images, or remove the class from the other parts"
+                )
+    return tuple(names)
+
+
+def _readable(reader: _Reader, home: Path, names: tuple[str, ...]) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
+    """Pixels and label of each image of a part that can be read."""
+    for label, name in enumerate(names):
+        for path in _files(home / name):
+            pixels = reader.read(path)
+            if pixels is not None:
+                yield pixels, label
+
+
+def _check_every_class(address: Address, home: Path, root: Path, names: tuple[str, ...], labels: list[int]) -> None:
+    missing = sorted(set(range(len(names))) - set(labels))
+    if missing:
+        where = shown(home / names[missing[0]], root)
+        raise DataError(
+            f"each class of {address} must have images that can be read, but {where} has none; "
+            f"add some ({', '.join(EXTENSIONS)}) or remove the folder"
+        )
+
+
+def _stacked(
+    found: list[tuple[npt.NDArray[np.uint8], int]], channels: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Images (N, C, H, W) and labels (N,) of images (H, W) or (H, W, 3)."""
+    height, width = found[0][0].shape[:2]
+    images = np.empty((len(found), channels, height, width), dtype=np.uint8)
+    for i, (pixels, _) in enumerate(found):
+        images[i] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return images, np.array([label for _, label in found], dtype=np.int64)
+
+
+@dataclass(kw_only=True)
+class _Reader:
+    """Reads images, and remembers what it met.
+
+    Attributes:
+        address, root: the folder.
+        expected: number of image files.
+        digest: of the names and contents of all files so far.
+        sizes: sizes so far, each with the first file that has it.
+        skipped: files that could not be read, with the reason.
+    """
+
+    address: Address
+    root: Path
+    expected: int
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    sizes: dict[tuple[int, int], str] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    def read(self, path: Path) -> npt.NDArray[np.uint8] | None:
+        """Pixels (H, W) of a gray image or (H, W, 3) of a coloured one; None for a file that cannot be read."""
+        name = shown(path, self.root)
+        try:
+            content = path.read_bytes()
+            self.digest.update(os.fsencode(path.relative_to(self.root)) + b"\0" + hashlib.sha256(content).digest())
+            with Image.open(io.BytesIO(content)) as image:
+                if image.mode in UNKNOWN:
+                    raise ValueError(f"its mode {image.mode} has no fixed range of values")
+                size = (image.height, image.width)
+                if self.address.options.size is None and self.sizes and size not in self.sizes:
+                    # Nothing can be made of mixed sizes: their range is for the message.
+                    pixels = np.empty((0, 0), dtype=np.uint8)
+                else:
+                    pixels = _pixels(image, self.address.options.size)
+                if not self.sizes:
+                    self._check_memory(pixels)
+                self.sizes.setdefault(size, name)
+                return pixels
+        except UNREADABLE as error:
+            self.skipped.append(f"{name} ({_reason(error)})")
+            return None
+
+    def _check_memory(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Raise a DataError where the images, all like the first, would take over half of the machine's memory."""
+        needed, there = self.expected * pixels.nbytes, memory_bytes()
+        if 2 * needed > there:
+            height, width = pixels.shape[:2]
+            raise DataError(
+                f"the images of {self.address} must fit in half of the memory ({there / 2e9:.1f} GB), but "
+                f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB; choose a smaller size, as "
+                f"in folder:PATH,size={_suggested(min(height, width) // 2)}"
+            )
+
+    def check_sizes(self) -> None:
+        """Raise a DataError where the images differ in size and nothing says what to do."""
+        if self.address.options.size is None and len(self.sizes) > 1:
+            (least, first), *_, (most, last) = sorted(self.sizes.items(), key=lambda item: item[0][0] * item[0][1])
+            raise DataError(
+                f"the images of {self.address} must have one size, but have {len(self.sizes)}, from "
+                f"{least[0]} x {least[1]} ({first}) to {most[0]} x {most[1]} ({last}); add a size to the name to "
+                f"resize and crop them, as in {self.address},size={_suggested(min(least))}"
+            )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "no image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _suggested(side: int) -> int:
+    """A usual side that is not above `side`."""
+    return max((usual for usual in (8, 16, 28, 32, 64, 96, 128, 224) if usual <= side), default=8)
+
+
+def _pixels(image: Image.Image, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+    """Pixels of an opened image, resized and cropped to `size` where one is given."""
+    if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("L" if image.mode in GRAY else "RGB")
+    return np.asarray(image if size is None else resized(image, size))
+
+
+def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The centre of an image whose shorter side, relative to `size`, was resized to it (bilinear, antialiased)."""
+    height, width = size
+    scale = max(height / image.height, width / image.width)
+    whole = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    left, top = (whole[0] - width) // 2, (whole[1] - height) // 2
+    resampled = image.resize(whole, Image.Resampling.BILINEAR)
+    return resampled.crop((left, top, left + width, top + height))

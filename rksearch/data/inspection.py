@@ -1,0 +1,136 @@
+"""Inspection of a data set: counts, measured normalisation, duplicates between its parts, and a contact sheet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from rksearch.data.collected import measured
+from rksearch.data.dataset import Dataset, Images
+from rksearch.data.images import Split
+from rksearch.data.order import Labels, Pixels
+from rksearch.errors import DataError
+
+HASH_SIDE = 8
+"""A perceptual hash has one bit for each cell of a grid of this side."""
+
+PER_CLASS = 10
+"""Images of each class on a contact sheet."""
+
+MAX_CLASSES = 50
+"""Classes on a contact sheet; those after are left out."""
+
+PAIRS = (("train", "val"), ("train", "test"), ("val", "test"))
+"""Parts that should share no image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicates:
+    """Images of a later part that an earlier part also has.
+
+    Attributes:
+        exact: number of those with equal pixels.
+        near: number of the others whose average hash differs in one bit at most.
+    """
+
+    exact: int
+    near: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """Measured facts about a data set.
+
+    Attributes:
+        counts: numbers of images of each class, by part: `train`, `val`, `test`.
+        mean, std: of each channel over the images to train on, on the 0..255 scale.
+        split: SHA-256 of the split's indices, in hex.
+        duplicates: by pair of parts, such as `train, test`.
+    """
+
+    counts: Mapping[str, tuple[int, ...]]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    split: str
+    duplicates: Mapping[str, Duplicates]
+
+
+def inspect(dataset: Dataset, images: Images, parts: Split) -> Inspection:
+    """Count and measure the parts of a data set."""
+    pixels = _parts(images, parts)
+    mean, std = measured(images.train_images.numpy(), parts.train.tolist())
+    hashes = {part: average_hashes(found) for part, (found, _) in pixels.items()}
+    contents = {
+        part: [hashlib.sha256(image.tobytes()).digest() for image in found] for part, (found, _) in pixels.items()
+    }
+    return Inspection(
+        counts={
+            part: tuple(np.bincount(labels, minlength=dataset.classes).tolist()) for part, (_, labels) in pixels.items()
+        },
+        mean=mean,
+        std=std,
+        split=parts.digest,
+        duplicates={f"{a}, {b}": _duplicates((contents[a], hashes[a]), (contents[b], hashes[b])) for a, b in PAIRS},
+    )
+
+
+def average_hashes(images: Pixels) -> npt.NDArray[np.uint64]:
+    """Average hash of each image (N, C, H, W): 64 bits, one for each cell of an 8 x 8 grid brighter than the mean.
+
+    An image keeps its hash when its brightness or contrast changes a little, or when it is resized.
+    """
+    found = np.empty(len(images), dtype=np.uint64)
+    for i, image in enumerate(images):
+        gray = Image.fromarray(np.rint(image.mean(axis=0)).astype(np.uint8))
+        cells = np.asarray(gray.resize((HASH_SIDE, HASH_SIDE), Image.Resampling.BOX), dtype=np.float64)
+        found[i] = np.packbits(cells > cells.mean()).view(">u8")[0]
+    return found
+
+
+def _parts(images: Images, parts: Split) -> dict[str, tuple[Pixels, Labels]]:
+    train, labels = images.train_images.numpy(), images.train_labels.numpy()
+    return {
+        "train": (train[parts.train.numpy()], labels[parts.train.numpy()]),
+        "val": (train[parts.val.numpy()], labels[parts.val.numpy()]),
+        "test": (images.test_images.numpy(), images.test_labels.numpy()),
+    }
+
+
+def _duplicates(
+    earlier: tuple[list[bytes], npt.NDArray[np.uint64]], later: tuple[list[bytes], npt.NDArray[np.uint64]]
+) -> Duplicates:
+    contents, hashes = set(earlier[0]), set(earlier[1].tolist())
+    exact = [content in contents for content in later[0]]
+    near = 0
+    for same, value in zip(exact, later[1].tolist(), strict=True):
+        near += not same and (value in hashes or any(value ^ (1 << bit) in hashes for bit in range(HASH_SIDE**2)))
+    return Duplicates(exact=sum(exact), near=near)
+
+
+def write_contact_sheet(images: Images, classes: int, path: Path) -> None:
+    """Write a PNG file with one row for each class: its first training images, side by side.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    pixels, labels = images.train_images.numpy(), images.train_labels.numpy()
+    _, channels, height, width = pixels.shape
+    rows = min(classes, MAX_CLASSES)
+    sheet = np.full((rows * (height + 1) - 1, PER_CLASS * (width + 1) - 1, channels), 255, dtype=np.uint8)
+    for row in range(rows):
+        for column, index in enumerate(np.flatnonzero(labels == row)[:PER_CLASS]):
+            y, x = row * (height + 1), column * (width + 1)
+            sheet[y : y + height, x : x + width] = pixels[index].transpose(1, 2, 0)
+    try:
+        Image.fromarray(sheet[..., 0] if channels == 1 else sheet).save(path, format="PNG")
+    except OSError as error:
+        raise DataError(
+            f"the contact sheet must be written to {path}, but that failed ({error.strerror or error}); "
+            "choose another file"
+        ) from error

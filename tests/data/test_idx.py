@@ -1,0 +1,195 @@
+"""MNIST and its kind: compressed IDX files from a server on this machine, and torchvision's other sets by name."""
+
+import bz2
+import contextlib
+import gzip
+import hashlib
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from rksearch.data.facts import dataset, datasets
+from rksearch.data.images import load_images, split
+from rksearch.data.torchvision_sets import SHIPPED
+from rksearch.errors import DataError
+from tests.helpers.command_line import environment, python
+from tests.helpers.web_server import serving
+
+NAMES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "torchvision:KMNIST": "KMNIST"}
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = struct.pack(f">BBBB{array.ndim}i", 0, 0, 8, array.ndim, *array.shape)
+    return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+@dataclass
+class Mirror:
+    """A server with four miniature files, and what is in them."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    host: str = ""
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    state, rng = Mirror(), np.random.default_rng(0)
+    for part, count in (("train", 40), ("t10k", 20)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = rng.permutation(np.arange(count, dtype=np.uint8) % 10)
+        state.arrays |= {f"{part}-images-idx3-ubyte.gz": images, f"{part}-labels-idx1-ubyte.gz": labels}
+    state.files = {name: idx(array) for name, array in state.arrays.items()}
+    with serving(lambda path: state.files[path.removeprefix("/")], state.requests) as state.host:
+        monkeypatch.setenv("no_proxy", "*")
+        for name in NAMES.values():
+            source = getattr(torchvision.datasets, name)
+            monkeypatch.setattr(source, "mirrors", ["http://127.0.0.1:9/", f"{state.host}/"])
+            monkeypatch.setattr(
+                source, "resources", [(name, hashlib.md5(content).hexdigest()) for name, content in state.files.items()]
+            )
+        yield state
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_are_those_that_torchvision_reads(mirror: Mirror, tmp_path: Path, name: str) -> None:
+    data = dataset(name)
+    images = load_images(data, tmp_path)
+    source = getattr(torchvision.datasets, NAMES[name])
+    for part, pixels, labels in (
+        (True, images.train_images, images.train_labels),
+        (False, images.test_images, images.test_labels),
+    ):
+        with unpacked(tmp_path / NAMES[name] / "raw"):
+            theirs = source(tmp_path, train=part)
+        assert torch.equal(pixels[:, 0], theirs.data)
+        assert torch.equal(labels, theirs.targets)
+    parts = split(data, images)
+    assert (len(parts.train), len(parts.val)) == (30, 10)
+    mirror.requests.clear()
+    load_images(data, tmp_path, download=False)
+    assert mirror.requests == []
+
+
+@contextlib.contextmanager
+def unpacked(folder: Path) -> Iterator[None]:
+    """The archives of a folder unpacked beside them, as torchvision does it."""
+    for path in folder.glob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    yield
+    for path in folder.glob("*-ubyte"):
+        path.unlink()
+
+
+def test_missing_and_damaged_archives(mirror: Mirror, tmp_path: Path) -> None:
+    data = dataset("mnist")
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is missing; allow the download"):
+        load_images(data, tmp_path, download=False)
+    load_images(data, tmp_path)
+    path = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[30] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is damaged \(its checksum is wrong\)"):
+        load_images(data, tmp_path, download=False)
+    mirror.requests.clear()
+    load_images(data, tmp_path)
+    assert set(mirror.requests) == {"/t10k-images-idx3-ubyte.gz"}, "only the damaged file is fetched again"
+
+
+def test_two_processes_on_an_empty_directory_download_once(mirror: Mirror, tmp_path: Path) -> None:
+    script = tmp_path / "load.py"
+    resources = torchvision.datasets.MNIST.resources
+    script.write_text(
+        "import sys, torchvision\n"
+        "from pathlib import Path\n"
+        "from rksearch.data.facts import dataset\n"
+        "from rksearch.data.images import load_images\n"
+        f"torchvision.datasets.MNIST.mirrors = ['{mirror.host}/']\n"
+        f"torchvision.datasets.MNIST.resources = {resources!r}\n"
+        "print(len(load_images(dataset('mnist'), Path(sys.argv[1])).train_images))\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, str(script), str(tmp_path / "data")]
+    both = [subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=300)[0] for process in both] == ["40\n", "40\n"]
+    together = len(mirror.requests)
+    mirror.requests.clear()
+    alone = python(str(script), str(tmp_path / "other"))
+    assert alone.returncode == 0, alone.stderr
+    assert together == len(mirror.requests)
+
+
+def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {}
+    for part, count in (("train", 30), ("test", 20)):
+        lines = [" ".join([str(i % 10 + 1), *(f"{j + 1}:{(i + j) % 3 - 1}" for j in range(256))]) for i in range(count)]
+        content = bz2.compress("\n".join(lines).encode())
+        (tmp_path / f"{part}.bz2").write_bytes(content)
+        parts[part] = ["http://127.0.0.1:9/x", f"{part}.bz2", hashlib.md5(content).hexdigest()]
+    monkeypatch.setattr(torchvision.datasets.USPS, "split_list", parts)
+    images = load_images(dataset("torchvision:USPS"), tmp_path, download=False)
+    assert images.train_images.shape == (30, 1, 16, 16)
+    assert images.train_images[0, 0, 0, :3].tolist() == [0, 127, 255]
+    assert images.test_labels.tolist() == [*range(10)] * 2
+
+
+def test_splits_of_emnist_are_read_from_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    home = tmp_path / "EMNIST" / "raw"
+    home.mkdir(parents=True)
+    path = home / torchvision.datasets.EMNIST.url.rpartition("/")[2]
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, first, classes in (("letters", 1, 26), ("balanced", 0, 47)):
+            for kind, count in (("train", 100), ("test", 50)):
+                pixels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+                labels = (np.arange(count) % classes).astype(np.uint8)
+                arrays[part, kind] = pixels, labels
+                archive.writestr(f"gzip/emnist-{part}-{kind}-images-idx3-ubyte.gz", idx(pixels))
+                archive.writestr(f"gzip/emnist-{part}-{kind}-labels-idx1-ubyte.gz", idx(labels + np.uint8(first)))
+    monkeypatch.setattr(torchvision.datasets.EMNIST, "md5", hashlib.md5(path.read_bytes()).hexdigest())
+    for part in ("letters", "balanced"):
+        images = load_images(dataset(f"torchvision:EMNIST-{part}"), tmp_path, download=False)
+        for kind, found, of in (
+            ("train", images.train_images, images.train_labels),
+            ("test", images.test_images, images.test_labels),
+        ):
+            assert np.array_equal(found[:, 0].numpy(), arrays[part, kind][0])
+            assert np.array_equal(of.numpy(), arrays[part, kind][1])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        *((f"torchvision:{theirs}", f"has a name of its own here.*; use {ours}") for theirs, ours in SHIPPED.items()),
+        (
+            "torchvision:Food101",
+            "must have one size, but those of torchvision's Food101 have many; .*folder:PATH,size=N",
+        ),
+        (
+            "torchvision:CocoDetection",
+            "must be one of KMNIST, STL10, USPS, EMNIST-.*, which are classification data sets",
+        ),
+        ("torchvision:EMNIST", "the name must say one, but got .*; use torchvision:EMNIST-balanced"),
+        ("torchvision:KMNISTS", r"but got 'KMNISTS' \(did you mean 'KMNIST'\?\)"),
+    ],
+)
+def test_other_sets_of_torchvision_are_refused_in_one_line(name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        dataset(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_names_that_are_used_instead_are_registered() -> None:
+    assert set(SHIPPED.values()) <= set(datasets.items())

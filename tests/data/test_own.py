@@ -1,0 +1,551 @@
+"""One's own images: folders and `.npz` files, intact and damaged."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from rksearch.cli.main import cli
+from rksearch.data import folder
+from rksearch.data.address import Address, Options, read_address
+from rksearch.data.dataset import Images
+from rksearch.data.facts import Dataset, dataset, datasets
+from rksearch.data.images import Split, load_images, split
+from rksearch.errors import DataError, SpaceError
+from rksearch.space import load_space, parse_space
+from tests.helpers.command_line import TINY_SPACE, rksearch
+from tests.helpers.pictures import digits_folder, enlarged, write_folder
+
+NOWHERE = Path("nowhere")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def loaded(name: str) -> tuple[Dataset, Images, Split]:
+    data = dataset(name)
+    images = load_images(data, NOWHERE, download=False)
+    return data, images, split(data, images)
+
+
+def refused(name: str) -> str:
+    with pytest.raises(DataError) as caught:
+        dataset(name)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def contents(pixels: torch.Tensor, labels: torch.Tensor) -> Counter[tuple[bytes, int]]:
+    return Counter((p.numpy().tobytes(), int(label)) for p, label in zip(pixels, labels, strict=True))
+
+
+OPTIONS = st.builds(
+    Options,
+    size=st.none() | st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
+    val=st.none() | st.floats(0.001, 0.999),
+    test=st.none() | st.floats(0.001, 0.999),
+    crop=st.none() | st.integers(0, 99),
+    flip=st.none() | st.booleans(),
+)
+
+
+@given(
+    kind=st.sampled_from(["folder", "npz"]), options=OPTIONS, place=st.from_regex(r"[a-z./ :é]*[a-z]", fullmatch=True)
+)
+def test_an_address_is_read_as_it_is_written(kind: str, options: Options, place: str) -> None:
+    address = Address(kind=kind, place=place, options=options)
+    assert read_address(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("folder:", "KIND:PLACE, KIND one of folder, npz, torchvision, but got 'folder:'"),
+        ("folder:pets,sise=3", r"options of a folder are size, .*but got 'sise=3'.*did you mean 'size'"),
+        ("folder:pets,size=0", "size of .* must be one or two numbers of pixels up to 4096, but got '0'"),
+        ("folder:pets,size=3x5000", "but got '3x5000'; write it as in size=32 or size=32x48"),
+        ("folder:pets,val=1", "val of .* must be a share between 0 and 1, but got '1'; write it as in val=0.2"),
+        ("npz:x.npz,test=nan", "must be a share between 0 and 1, but got 'nan'"),
+        ("folder:pets,flip=true", "must be yes or no, but got 'true'"),
+        ("folder:pets,crop=-1", "must be a number of pixels, but got '-1'"),
+        ("folder:pets,crop=1,crop=1", "each option may be given once"),
+        ("torchvision:KMNIST,size=3", "torchvision has no options, but got 'size=3'"),
+        ("folder:nowhere", "needs a folder at .*nowhere, which is missing; correct the path"),
+        ("npz:nowhere.npz", "needs a file at .*nowhere.npz, which is missing; correct the path"),
+        ("./pets", "has a name such as folder:PATH, but got './pets'; use folder:./pets"),
+        ("pets/cells.npz", "use npz:pets/cells.npz"),
+    ],
+)
+def test_a_malformed_or_missing_address_is_one_line(name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        dataset(name)
+
+
+def test_a_folder_of_classes_is_split_by_hash(here: Path) -> None:
+    pixels, labels = enlarged(classes=3, each=20)
+    write_folder(here / "digs", pixels, labels)
+    data, images, parts = loaded("folder:digs")
+    assert (data.channels, data.height, data.width, data.classes) == (1, 12, 12, 3)
+    assert data.class_names == ("class0", "class1", "class2")
+    assert torch.bincount(images.test_labels).tolist() == [4, 4, 4]
+    assert torch.bincount(images.train_labels[parts.val]).tolist() == [3, 3, 3]
+    assert torch.bincount(images.train_labels[parts.train]).tolist() == [13, 13, 13]
+    all_of_them = contents(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels))
+    found = contents(images.train_images, images.train_labels) + contents(images.test_images, images.test_labels)
+    assert found == all_of_them
+    used = images.train_images[parts.train].double()
+    assert data.mean == pytest.approx((used.mean().item(),), abs=1e-3)
+    assert data.std == pytest.approx((used.std(correction=0).item(),), abs=1e-3)
+
+
+def test_files_of_other_names_give_the_same_parts(here: Path) -> None:
+    pixels, labels = enlarged()
+    order = np.random.default_rng(0).permutation(len(labels))
+    write_folder(here / "a", pixels, labels)
+    write_folder(here / "b", pixels[order], labels[order])
+    (_, first, of_first), (_, second, of_second) = loaded("folder:a"), loaded("folder:b")
+    assert contents(first.test_images, first.test_labels) == contents(second.test_images, second.test_labels)
+    for a, b in ((of_first.train, of_second.train), (of_first.val, of_second.val)):
+        assert contents(first.train_images[a], first.train_labels[a]) == contents(
+            second.train_images[b], second.train_labels[b]
+        )
+
+
+@pytest.mark.parametrize("own", [("test",), ("val",), ("val", "test")])
+def test_parts_of_the_folders_own_are_kept(here: Path, own: tuple[str, ...]) -> None:
+    pixels, labels = enlarged(classes=3, each=30)
+    expected = {}
+    for i, part in enumerate(("train", *own)):
+        chosen = np.arange(len(labels)) % (len(own) + 1) == i
+        write_folder(here / "digs" / part, pixels[chosen], labels[chosen])
+        expected[part] = contents(torch.from_numpy(pixels[chosen])[:, None], torch.from_numpy(labels[chosen]))
+    _, images, parts = loaded("folder:digs")
+    if "test" in own:
+        assert contents(images.test_images, images.test_labels) == expected["test"]
+    if "val" in own:
+        assert contents(images.train_images[parts.val], images.train_labels[parts.val]) == expected["val"]
+    learned = contents(images.train_images[parts.train], images.train_labels[parts.train])
+    assert not learned - expected["train"]
+    if len(own) == 2:
+        assert learned == expected["train"]
+    smaller = split(dataset("folder:digs"), images, 6)
+    assert set(smaller.train.tolist()) < set(parts.train.tolist())
+    assert torch.equal(smaller.val, parts.val)
+
+
+def test_colour_gray_and_palettes_may_be_mixed(here: Path) -> None:
+    pixels, labels = enlarged(classes=2, each=5)
+    write_folder(here / "digs", pixels, labels)
+    Image.fromarray(pixels[0]).convert("RGB").save(here / "digs" / "class0" / "0000.png")
+    Image.fromarray(pixels[1]).convert("P").save(here / "digs" / "class0" / "0001.png")
+    _, images, _ = loaded("folder:digs")
+    assert images.train_images.shape[1:] == (3, 12, 12)
+    gray = torch.cat([images.train_images, images.test_images])
+    assert torch.equal(gray[:, 0], gray[:, 1])
+    labels_found = torch.cat([images.train_labels, images.test_labels])
+    assert contents(gray[:, :1], labels_found) == contents(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels))
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off(here: Path) -> None:
+    deep = np.arange(12 * 12, dtype=np.uint16).reshape(12, 12) * 450
+    for i in range(2):
+        for j in range(4):
+            home = here / "deep" / f"class{i}"
+            home.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(deep).save(home / f"{j}.png")
+    _, images, _ = loaded("folder:deep")
+    assert np.array_equal(images.test_images[0, 0].numpy(), deep // 256)
+
+
+def test_images_of_several_sizes_need_a_size(here: Path) -> None:
+    digits_folder(here / "digs", classes=2, each=6)
+    Image.fromarray(np.full((30, 20), 200, np.uint8)).save(here / "digs" / "class1" / "tall.png")
+    message = refused("folder:digs")
+    assert "12 x 12 (class0/0000.png) to 30 x 20 (class1/tall.png)" in message
+    assert "as in folder:digs,size=8" in message
+    data, images, _ = loaded("folder:digs,size=8x10")
+    assert (data.height, data.width) == (8, 10)
+    every = torch.cat([images.train_images, images.test_images])
+    assert any((image == 200).all() for image in every), "a plain image is still plain when resized and cropped"
+
+
+def test_a_size_crops_the_centre(here: Path) -> None:
+    wide = np.zeros((10, 30), np.uint8)
+    wide[:, 10:20] = np.arange(100, 200).reshape(10, 10)
+    write_folder(here / "wide", np.stack([wide] * 8), np.arange(8) % 2)
+    _, images, _ = loaded("folder:wide,size=10")
+    assert np.array_equal(images.test_images[0, 0].numpy(), wide[:, 10:20])
+
+
+def test_unreadable_images_are_counted_and_listed(here: Path) -> None:
+    home = digits_folder(here / "digs", classes=2, each=6)
+    (home / "class0" / "a.png").write_bytes(b"no image at all")
+    whole = (home / "class1" / "0006.png").read_bytes()
+    (home / "class1" / "b.png").write_bytes(whole[: len(whole) // 2])
+    (home / "class1" / "notes.txt").write_text("not an image file")
+    data, images, _ = loaded("folder:digs")
+    assert len(images.train_images) + len(images.test_images) == 12
+    (note,) = data.notes
+    assert note.startswith("2 files are skipped: class0/a.png (no image), class1/b.png (")
+
+
+def test_names_that_are_no_text_are_shown_and_recorded(here: Path) -> None:
+    home = digits_folder(here / "digs", classes=2, each=6)
+    (home / "class1" / "two\nlines.png").write_bytes(b"broken")
+    (home / "class1" / os.fsdecode(b"\xff.png")).write_bytes(b"broken")
+    os.rename(home / "class0", home / os.fsdecode(b"z\xfe"))
+    data = dataset("folder:digs")
+    assert data.class_names == ("class1", "z\N{REPLACEMENT CHARACTER}")
+    assert r"'class1/two\nlines.png' (no image)" in data.notes[0]
+    assert data.notes[0].startswith("2 files are skipped: ")
+    json.dumps(data.facts()).encode()
+
+
+def test_more_images_than_memory_are_refused_before_they_are_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits_folder(here / "digs", classes=2, each=6)
+    monkeypatch.setattr(folder, "memory_bytes", lambda: 2 * 12 * 144 - 1)
+    assert "but 12 of 12 x 12 pixels need" in refused("folder:digs")
+    monkeypatch.setattr(folder, "memory_bytes", lambda: 2 * 12 * 144)
+    assert dataset("folder:digs").classes == 2
+
+
+def delete(path: str) -> Callable[[Path], None]:
+    return lambda root: shutil.rmtree(root / path)
+
+
+def emptied(path: str) -> Callable[[Path], None]:
+    def empty(root: Path) -> None:
+        shutil.rmtree(root / path)
+        (root / path).mkdir()
+
+    return empty
+
+
+def unreadable(root: Path) -> None:
+    for path in (root / "class1").iterdir():
+        path.write_bytes(b"broken")
+
+
+def few(root: Path) -> None:
+    for path in sorted((root / "class1").iterdir())[2:]:
+        path.unlink()
+
+
+def all_alike(root: Path) -> None:
+    for path in root.rglob("*.png"):
+        Image.fromarray(np.zeros((12, 12), np.uint8)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (emptied("."), "must hold one folder per class, but .* has none; put the images"),
+        (emptied("class1"), "must have images that can be read, but class1 has none; add some"),
+        (unreadable, "must have images that can be read, but class1 has none"),
+        (delete("class1"), r"must have at least two classes, but has one \(class0\); add images of another class"),
+        (few, "must have images for training, validation and test, but class1 has none for training .and 2 in all."),
+        (all_alike, "must differ in each channel"),
+        (lambda root: (root / "train").mkdir(), "beside it may only be val and test, but there is 'class0'"),
+    ],
+)
+def test_a_damaged_folder_is_one_line(here: Path, damage: Callable[[Path], None], message: str) -> None:
+    root = digits_folder(here / "digs", classes=2, each=6)
+    dataset("folder:digs")
+    damage(root)
+    with pytest.raises(DataError, match=message):
+        dataset("folder:digs")
+
+
+def test_a_class_that_a_part_lacks_is_one_line(here: Path) -> None:
+    digits_folder(here / "digs" / "train")
+    digits_folder(here / "digs" / "test", classes=2)
+    assert "must have the same classes, but test lacks 'class2'; add the folder" in refused("folder:digs")
+    shutil.rmtree(here / "digs" / "train" / "class2")
+    digits_folder(here / "digs" / "test", classes=3)
+    assert "must have the same classes, but train lacks 'class2'" in refused("folder:digs")
+
+
+def test_a_share_for_a_part_that_is_there_is_refused(here: Path) -> None:
+    digits_folder(here / "digs" / "train")
+    digits_folder(here / "digs" / "test")
+    assert "but folder:digs,test=0.3 has one of its own; remove test=" in refused("folder:digs,test=0.3")
+    _, images, parts = loaded("folder:digs,val=0.5")
+    assert (len(parts.val), len(parts.train), len(images.test_images)) == (30, 30, 60)
+
+
+def test_a_folder_that_changes_is_read_again_and_not_trained_on_as_before(here: Path) -> None:
+    root = digits_folder(here / "digs")
+    before = dataset("folder:digs")
+    path = root / "class0" / "0000.png"
+    pixels = np.asarray(Image.open(path)).copy()
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(path)
+    with pytest.raises(DataError, match=r"must stay as they were when the training began .* changed .*another --out"):
+        load_images(before, NOWHERE)
+    after = dataset("folder:digs")
+    assert after.fingerprint != before.fingerprint
+    load_images(after, NOWHERE)
+
+
+def test_the_test_images_decide_nothing(here: Path) -> None:
+    digits_folder(here / "digs" / "train")
+    root = digits_folder(here / "digs" / "test", each=10)
+    before, _, parts = loaded("folder:digs")
+    for path in (root / "class1").iterdir():
+        Image.fromarray(np.full((12, 12), 77, np.uint8)).save(path)
+    after, _, then = loaded("folder:digs")
+    assert (after.mean, after.std) == (before.mean, before.std)
+    assert torch.equal(then.train, parts.train)
+    assert torch.equal(then.val, parts.val)
+
+
+def test_a_fingerprint_is_of_names_and_contents_alone(here: Path) -> None:
+    first = digits_folder(here / "a")
+    shutil.copytree(first, here / "b")
+    assert dataset("folder:a").fingerprint == dataset("folder:b").fingerprint
+    (here / "b" / "class0" / "0000.png").rename(here / "b" / "class1" / "0000.png")
+    assert dataset("folder:a").fingerprint != dataset("folder:b").fingerprint
+
+
+PAIRS = {
+    "x and y": {"train": ("x", "y")},
+    "Keras": {part: (f"x_{part}", f"y_{part}") for part in ("train", "test")},
+    "MedMNIST": {part: (f"{part}_images", f"{part}_labels") for part in ("train", "val", "test")},
+}
+
+
+@pytest.mark.parametrize("layout", PAIRS)
+@pytest.mark.parametrize("form", ["gray", "gray with a channel", "colour last", "colour first"])
+def test_arrays_under_the_usual_names(here: Path, layout: str, form: str) -> None:
+    pixels, labels = enlarged(classes=3, each=30)
+    shaped = {
+        "gray": pixels,
+        "gray with a channel": pixels[..., None],
+        "colour last": np.stack([pixels, pixels // 2, 255 - pixels], axis=-1),
+        "colour first": np.stack([pixels, pixels // 2, 255 - pixels], axis=1),
+    }[form]
+    arrays: dict[str, Any] = {}
+    expected = {}
+    pairs = PAIRS[layout]
+    for i, (part, (x, y)) in enumerate(pairs.items()):
+        chosen = np.arange(len(labels)) % len(pairs) == i
+        arrays[x] = shaped[chosen]
+        arrays[y] = labels[chosen][:, None] if layout == "MedMNIST" else labels[chosen]
+        expected[part] = contents(torch.from_numpy(pixels[chosen])[:, None], torch.from_numpy(labels[chosen]))
+    np.savez(here / "d.npz", **arrays)
+    data, images, parts = loaded("npz:d.npz")
+    assert data.channels == (3 if "colour" in form else 1)
+    assert data.class_names == ("0", "1", "2")
+    own = contents(images.train_images[:, :1], images.train_labels)
+    test = contents(images.test_images[:, :1], images.test_labels)
+    assert test == expected["test"] if "test" in pairs else own + test == expected["train"]
+    if "val" in pairs:
+        assert contents(images.train_images[parts.val][:, :1], images.train_labels[parts.val]) == expected["val"]
+        assert contents(images.train_images[parts.train][:, :1], images.train_labels[parts.train]) == expected["train"]
+    if "colour" in form:
+        assert torch.equal(images.test_images[:, 2], 255 - images.test_images[:, 0])
+
+
+def test_labels_may_be_words_and_numbers_with_gaps(here: Path) -> None:
+    pixels, labels = enlarged(classes=3, each=10)
+    np.savez(here / "words.npz", x=pixels, y=np.array(["cat", "ape", "dog"])[labels])
+    np.savez(here / "gaps.npz", x=pixels, y=labels * 10 - 5)
+    data, images, _ = loaded("npz:words.npz")
+    assert data.class_names == ("ape", "cat", "dog")
+    assert contents(images.test_images, images.test_labels) <= contents(
+        torch.from_numpy(pixels)[:, None], torch.from_numpy(np.array([1, 0, 2])[labels])
+    )
+    assert dataset("npz:gaps.npz").class_names == ("-5", "5", "15")
+
+
+def test_arrays_can_be_resized(here: Path) -> None:
+    pixels, labels = enlarged(classes=2, each=6)
+    np.savez(here / "d.npz", x=np.stack([pixels] * 3, axis=-1), y=labels)
+    _, images, _ = loaded("npz:d.npz,size=24")
+    assert images.train_images.shape[1:] == (3, 24, 24)
+
+
+def arrays(**changes: Any) -> dict[str, Any]:
+    pixels, labels = enlarged(classes=2, each=6)
+    return {"x": pixels, "y": labels, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": np.random.default_rng(0).random((12, 4, 4))}, "x of npz:d.npz must be whole numbers from 0 to 255, but "
+         r"got values of type float64; convert it"),
+        ({"x": np.full((12, 4, 4), 256)}, "got values of type int64 up to 256"),
+        ({"x": np.zeros((12, 4), np.uint8)}, r"must have the shape \(N, H, W\).*but got \(12, 4\)"),
+        ({"x": np.zeros((12, 5, 5, 5), np.uint8)}, r"but got \(12, 5, 5, 5\)"),
+        ({"x": np.zeros((0, 5, 5), np.uint8), "y": np.zeros(0, int)}, "must hold images"),
+        ({"y": np.zeros((12, 4), int)}, r"one label for each image.*shape \(12, 4\).*several labels"),
+        ({"y": np.zeros(12)}, "a whole number or a word, but got an array of shape .12,. and type float64"),
+        ({"y": np.zeros(11, int)}, "must be equally many, but got 12 images and 11 labels"),
+        ({"y": np.zeros(12, int)}, r"at least two classes, but has one \(0\)"),
+        ({"y": np.arange(12)}, "must have images for training, validation and test, but .* has none for"),
+        ({"x_train": np.zeros((3, 4, 4), np.uint8)}, None),
+    ],
+)  # fmt: skip
+def test_damaged_arrays_are_one_line(here: Path, changes: dict[str, Any], message: str | None) -> None:
+    np.savez(here / "d.npz", **arrays(**changes))
+    if message is None:
+        dataset("npz:d.npz")  # arrays of other names are not looked at
+        return
+    with pytest.raises(DataError, match=message):
+        dataset("npz:d.npz")
+
+
+def test_files_that_hold_other_things_are_one_line(here: Path) -> None:
+    np.savez(here / "names.npz", images=np.zeros(3))
+    assert "must have the arrays x and y, x_train and y_train, or train_images and train_labels" in refused(
+        "npz:names.npz"
+    )
+    np.savez(here / "half.npz", x_train=enlarged()[0], y_train=enlarged()[1], x_test=enlarged()[0])
+    assert "come in pairs, but npz:half.npz has no array y_test; add it or remove x_test" in refused("npz:half.npz")
+    np.savez(here / "objects.npz", x=np.array([{}, {}], dtype=object), y=np.zeros(2, int))
+    assert "without pickled objects" in refused("npz:objects.npz")
+    np.save(here / "single.npy", np.zeros(3))
+    (here / "single.npy").rename(here / "single.npz")
+    assert "must be a file that numpy.savez has written" in refused("npz:single.npz")
+    whole = here / "whole.npz"
+    np.savez_compressed(whole, x=enlarged()[0], y=enlarged()[1])
+    content = whole.read_bytes()
+    for i, broken in enumerate((content[:-40], content[:400] + b"\xff" * 60 + content[460:], b"", b"junk")):
+        (here / f"broken{i}.npz").write_bytes(broken)
+        assert "must be a file that numpy.savez has written" in refused(f"npz:broken{i}.npz")
+
+
+def test_a_class_that_only_a_later_part_has_is_one_line(here: Path) -> None:
+    pixels, labels = enlarged(classes=3, each=6)
+    two = labels < 2
+    np.savez(here / "d.npz", x_train=pixels[two], y_train=labels[two], x_test=pixels, y_test=labels)
+    assert "must occur among its training images, but y_test has 2" in refused("npz:d.npz")
+    np.savez(here / "d.npz", x_train=pixels, y_train=labels, x_test=pixels[two], y_test=labels[two])
+    assert "but 2 has none for the test" in refused("npz:d.npz")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    counts=st.lists(st.integers(3, 25), min_size=2, max_size=5),
+    val=st.floats(0.05, 0.5),
+    test=st.floats(0.05, 0.5),
+    distinct=st.sampled_from([2, 10**6]),
+    seed=st.integers(0, 2**31),
+)
+def test_the_parts_of_arrays_never_overlap(
+    tmp_path_factory: pytest.TempPathFactory, counts: list[int], val: float, test: float, distinct: int, seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rng = np.random.default_rng(seed)
+    # Each image carries its number, so that images with equal pixels elsewhere are still different images.
+    pixels = rng.integers(0, distinct, (len(labels), 2, 2)).astype(np.uint8)
+    pixels[:, 1, 1] = labels
+    if distinct > 2:
+        pixels[:, 0, 0] = np.arange(len(labels)) % 251
+        pixels[:, 0, 1] = np.arange(len(labels)) // 251
+    path = tmp_path_factory.mktemp("npz") / "d.npz"
+    np.savez(path, x=pixels, y=labels)
+    out = [max(1, round(count * test)) for count in counts]
+    held = [max(1, round((count - gone) * val)) for count, gone in zip(counts, out, strict=True)]
+    name = f"npz:{path},val={val},test={test}"
+    if any(count <= gone + also for count, gone, also in zip(counts, out, held, strict=True)):
+        assert "has none for" in refused(name)
+        return
+    _, images, parts = loaded(name)
+    assert not set(parts.train.tolist()) & set(parts.val.tolist())
+    assert sorted([*parts.train.tolist(), *parts.val.tolist()]) == list(range(len(images.train_labels)))
+    learned = contents(images.train_images[parts.train], images.train_labels[parts.train])
+    held_out = contents(images.train_images[parts.val], images.train_labels[parts.val])
+    tested = contents(images.test_images, images.test_labels)
+    assert learned + held_out + tested == contents(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels))
+    if distinct > 2:
+        assert not learned & held_out
+        assert not (learned + held_out) & tested
+
+
+def test_space_files_and_commands_take_them(here: Path) -> None:
+    digits_folder(here / "digs")
+    text = TINY_SPACE.replace("dataset: digits", "dataset: folder:digs/,flip=yes").replace(
+        "train_images: 100", "train_images: 12"
+    )
+    space = parse_space(text, name="own")
+    assert space.definition.dataset.name == "folder:digs,flip=yes"
+    with pytest.raises(
+        SpaceError, match=r"own.yaml:3: dataset: folder:dogs needs a folder at .*dogs, which is missing"
+    ):
+        parse_space(TINY_SPACE.replace("dataset: digits", "dataset: folder:dogs"), name="own")
+    with pytest.raises(
+        SpaceError, match=r"dataset: a data set in files has a name such as folder:PATH, but got './digs'"
+    ):
+        parse_space(TINY_SPACE.replace("dataset: digits", "dataset: ./digs"), name="own")
+    done = CliRunner().invoke(cli, ["describe", "ResNet-8", "--dataset", "folder:digs", "--json"])
+    assert json.loads(done.output)["dataset"] == "folder:digs"
+
+
+def test_a_path_in_a_space_file_starts_at_its_directory(here: Path) -> None:
+    digits_folder(here / "spaces" / "digs")
+    text = TINY_SPACE.replace("dataset: digits", "dataset: folder:digs").replace("train_images: 100\n", "")
+    (here / "spaces" / "own.yaml").write_text(text, encoding="utf-8")
+    space = load_space("spaces/own.yaml")
+    assert (space.definition.dataset.name, space.definition.dataset.classes) == ("folder:digs", 3)
+    assert "which is missing" in refused("folder:digs")
+
+
+def test_a_training_is_not_resumed_on_other_images(here: Path) -> None:
+    root = digits_folder(here / "digs")
+    (root / "class0" / "broken.png").write_bytes(b"broken")
+    arguments = [
+        "train",
+        "ResNet-8",
+        "--dataset",
+        "folder:digs",
+        "--recipe",
+        "short",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+    ]
+    done = rksearch(*arguments, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "rksearch: folder:digs: 1 file is skipped: class0/broken.png (no image)\n"
+    (root / "class0" / "broken.png").unlink()
+    done = rksearch(*arguments, "--out", "out")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the images of folder:digs must stay as they were when the training began" in done.stderr
+    assert rksearch(*arguments, "--out", "other").returncode == 0
+
+
+def test_what_another_process_has_found_is_taken_as_it_is(here: Path) -> None:
+    digits_folder(here / "digs")
+    data = dataset("folder:digs")
+    assert data in datasets.added()
+    other = type(datasets)()
+    other.adopt(datasets.added())
+    shutil.rmtree(here / "digs")
+    assert other.get("folder:digs") == data
+    with pytest.raises(DataError, match="which is missing"):
+        load_images(other.get("folder:digs"), NOWHERE)
+
+
+def test_relative_paths_can_lie_beneath_another_directory(here: Path) -> None:
+    digits_folder(here / "below" / "digs")
+    assert "which is missing" in refused("folder:digs")
+    with datasets.beneath(here / "below"):
+        assert dataset("folder:digs").classes == 3
+    assert "which is missing" in refused("folder:digs")
