@@ -13,6 +13,7 @@ from rksearch.results.environment import current_environment
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
+from rksearch.results.recipes import as_begun
 from rksearch.results.run_dir import RunDir, mirror_address, require_ledger, require_plan, require_same_trials
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
@@ -148,6 +149,9 @@ def final(
 def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
     with launch.run_dir.driver():
         history = launch.refresh()
+        begun = [history.run.plan.recipe] if history.run else [spec.recipe for spec, _ in history.trials.values()]
+        if begun:
+            plan = replace(plan, recipe=as_begun(plan.recipe, begun[0]))
         if history.run is not None:
             _require_same(history.run, space, plan, launch.run_dir)
         else:

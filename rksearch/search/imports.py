@@ -9,6 +9,7 @@ from pathlib import Path
 from rksearch.arch import parse
 from rksearch.results.fronts import rk_front
 from rksearch.results.plan import ImportedObservation, Plan
+from rksearch.results.recipes import concerning
 from rksearch.results.run_dir import read_run
 from rksearch.results.summaries import by_macs, by_params, summarise
 from rksearch.search.objectives import objective, values_of
@@ -35,11 +36,8 @@ def imported(directories: Sequence[Path], space: Space, plan: Plan) -> tuple[lis
         front = [item.arch for cost in (by_params, by_macs) for item in rk_front(items, cost=cost)]
         start |= dict.fromkeys(arch for arch in front if parse(arch) in space)
         for spec, result in history.trials.values():
-            same = (spec.dataset, spec.recipe, spec.train_images) == (
-                plan.dataset,
-                plan.recipe,
-                plan.train_images,
-            )
+            same = (spec.dataset, spec.train_images) == (plan.dataset, plan.train_images)
+            same = same and concerning(spec.arch, spec.recipe) == concerning(spec.arch, plan.recipe)
             first = spec.is_first_of_search and result.status == "complete"
             if same and first and parse(spec.arch) in space:
                 values = values_of(spec, result, objectives)
