@@ -1,7 +1,7 @@
 """Blocks of RKCNNs, whose stages are refined from one another.
 
-Layers, widths and counts are those of the authors' code (ZhuMai/RKCNN). Four settings of their training are not, so that
-all families here are trained alike:
+Layers, widths and counts are those of the authors' code (ZhuMai/RKCNN). Four of its settings are not, so that all
+families here are trained alike:
 
 =================  ====================================================  ===========================================
 setting            the authors' code                                     here
