@@ -210,6 +210,26 @@ assert all(getattr(rksearch, name) is not None and name in dir(rksearch) for nam
     assert done.stdout.strip() == "[]"
 
 
+def kinds(tree: ast.Module) -> Iterator[str]:
+    """Classes and type aliases of a module, those under `if TYPE_CHECKING` included; type variables have one letter."""
+    for node in (inner for own in tree.body for inner in (own.body if isinstance(own, ast.If) else [own])):
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            named = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            yield from (name for name in named if re.fullmatch(r"_?[A-Z]+[a-z]\w*", name))
+
+
+def test_a_class_or_type_is_defined_in_one_module() -> None:
+    """One word, one thing: share the type, in the lowest room that needs it, or find the other thing's own name."""
+    homes: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for name in kinds(ast.parse(path.read_text())):
+            homes.setdefault(name, []).append(module)
+    assert {"ArchSpec", "Floats", "Space"} <= homes.keys()
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
 @pytest.mark.parametrize("library", OUTSIDE)
 def test_only_their_own_rooms_import_ray_and_optuna(library: str) -> None:
     importers = {name for name in MODULES if any(within(target, library) for target in imports(name))}

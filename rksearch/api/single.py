@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rksearch.arch import ArchSpec, parse
+from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.data.facts import dataset as dataset_facts
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
+from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.recipes.shipped import recipe as recipe_named
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.execution import Execution
@@ -33,8 +35,8 @@ def train_network(
     arch: str | ArchSpec,
     execution: Execution,
     *,
-    dataset: str = "cifar10",
-    recipe: str | Recipe = "paper",
+    dataset: str = DEFAULT_DATASET,
+    recipe: str | Recipe = PAPER_RECIPE,
     epochs: int | None = None,
     train_images: int | None = None,
     replicate: int = 0,

@@ -14,15 +14,14 @@ from itertools import pairwise
 from typing import NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 
+from rksearch.arch.arrays import Integers
 from rksearch.arch.image import ImageShape
 from rksearch.arch.layers import BOTTLENECK
 from rksearch.arch.period import Period, Steps
 from rksearch.arch.rows import image_size, is_large
 
-Array = npt.NDArray[np.int64]
-Count = int | Array
+Count = int | Integers
 """A whole number, or an array of them: the closed forms broadcast over either."""
 
 STEM_AND_LINEAR = 2
@@ -208,7 +207,7 @@ class ClosedForm(ABC):
         """Costs of each option of period `index`, counted from 0; stem and head belong to the first and last period."""
 
     @abstractmethod
-    def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> PartCosts:
+    def link(self, shape: ImageShape, k: int, m_in: Integers, m_out: Integers, index: int) -> PartCosts:
         """Costs of the transition from period `index` to the next one, for many pairs of growth multiples."""
 
     @abstractmethod
@@ -242,7 +241,7 @@ class DenseForm(ClosedForm):
             part = part.plus(head_cost(shape, k, m))
         return PartCosts(part, depth)
 
-    def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> PartCosts:
+    def link(self, shape: ImageShape, k: int, m_in: Integers, m_out: Integers, index: int) -> PartCosts:
         """Costs of BN-conv1x1, one layer deep."""
         return PartCosts(transition_cost(k, m_in, m_out, areas(shape, index + 1)[-1]), 1)
 
@@ -286,7 +285,7 @@ class ResidualForm(ClosedForm):
             part = part.plus(residual_head_cost(shape, width))
         return PartCosts(part, depth)
 
-    def link(self, shape: ImageShape, k: int, m_in: Array, m_out: Array, index: int) -> PartCosts:
+    def link(self, shape: ImageShape, k: int, m_in: Integers, m_out: Integers, index: int) -> PartCosts:
         """Costs of the downsampling block, two layers deep."""
         width, area = self.first_width << (index + 1), residual_areas(shape, index + 2)[-1]
         return PartCosts(residual_transition_cost(width, area), 2)
@@ -327,6 +326,6 @@ class _Work:
         return Part(*(np.where(self.learned, a, b) for a, b in zip(learned, solved, strict=True)))
 
 
-def multiples(options: Sequence[Steps]) -> Array:
+def multiples(options: Sequence[Steps]) -> Integers:
     """Growth multiples of periods, 0 for those that have none."""
     return np.array([o.m if isinstance(o, Period) else 0 for o in options], np.int64)

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from rksearch.arch.layout import Layout
-
 
 def held_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Bytes of a training's weights, statistics and momenta."""
@@ -47,8 +45,3 @@ def _cuda_peak(work: Callable[[], object], device: torch.device) -> int:
     work()
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device) - before
-
-
-def largest_map_bytes(net: Layout, batch_size: int) -> int:
-    """Bytes of the largest feature map of a batch in float32: the largest block that a plain step frees."""
-    return 4 * batch_size * max(row.out_channels * row.out_size.area for row in net.rows)

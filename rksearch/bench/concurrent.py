@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from rksearch.arch import parse
-from rksearch.bench.train import BenchSettings, Spread
-from rksearch.training.throughput import STEPS, Arrangement, ImageSource, images_per_s
+from rksearch.bench.settings import BenchSettings, Spread
+from rksearch.training.throughput import Arrangement, ImageSource, images_per_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +55,7 @@ def bench_concurrent(
         first: float | None = None
         for arrangement in arrangements:
             threads = max(1, available // arrangement.processes)
-            rates = images_per_s(
-                workload, arrangement, threads=threads, rounds=settings.rounds, steps=settings.steps or STEPS
-            )
+            rates = images_per_s(workload, arrangement, threads=threads, rounds=settings.rounds, steps=settings.steps)
             spread = Spread.of(rates)
             first = first or spread.median
             found.append(

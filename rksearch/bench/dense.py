@@ -17,10 +17,11 @@ from rksearch.models.densenet import DenseBlock
 from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.models.rknet import TimeStep, next_state
 from rksearch.training.engine.device import autocast
+from rksearch.training.engine.step import Forward
 from rksearch.training.trainer import seed_everything
 
 if TYPE_CHECKING:
-    from rksearch.bench.train import BenchSettings
+    from rksearch.bench.settings import BenchSettings
 
 NETWORK = "DenseNet-BC-40-k12"
 """Its first block has 6 layers over 24 channels at full resolution."""
@@ -38,7 +39,6 @@ between two convolutions in one, statistics taken once: batch norm with ReLU 5, 
 STEP = "RKNet-k12-m1-3x1"
 """A network of one narrow time-step: 3 layers over 12 channels at full resolution."""
 
-Forward = Callable[[Tensor], Tensor]
 BlockPair = tuple[str, str, float, str, Callable[[], object], Callable[[], object]]
 
 

@@ -25,8 +25,9 @@ from rksearch.arch import ArchSpec, family_of, parse
 from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
 from rksearch.bench import usual
+from rksearch.bench.contestants import plain
 from rksearch.bench.dense import block_pairs
-from rksearch.bench.train import BenchSettings, Spread, cold_compiler, plain
+from rksearch.bench.settings import BenchSettings, Spread, cold_compiler
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.models import build
 from rksearch.models.recompute import recompute
@@ -40,7 +41,7 @@ from rksearch.training.trainer import seed_everything
 
 SEEDS = 4
 HEAP_STEPS = 8
-Work = Callable[[], object]
+Routine = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,8 @@ class Pair:
     subject: str
     predicted: float
     because: str
-    without: Work
-    within: Work
+    without: Routine
+    within: Routine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +158,7 @@ def _step_of(
     bf16: bool,
     fused: bool | None = None,
     change: Callable[[nn.Module], nn.Module] | None = None,
-) -> Work:
+) -> Routine:
     """One training step, always on the same batch, of the network as `change` makes it."""
     seed_everything(settings.seed)
     model: nn.Module = build(spec, source.data).to(settings.device)
@@ -190,7 +191,7 @@ def _our_step(
     *,
     fused: bool | None = None,
     change: Callable[[nn.Module], nn.Module] | None = None,
-) -> Work:
+) -> Routine:
     """`_step_of` in the memory format and the precision of trainings."""
     bf16 = settings.precision == "bf16"
     return _step_of(spec, source, settings, channels_last=True, bf16=bf16, fused=fused, change=change)
@@ -330,7 +331,7 @@ def _resident_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings)
     )
 
 
-def _epoch(spec: ArchSpec, source: ImageSource, settings: BenchSettings, choice: Choice) -> Work:
+def _epoch(spec: ArchSpec, source: ImageSource, settings: BenchSettings, choice: Choice) -> Routine:
     trainer = settings.workload(spec, source).trainer(2 * settings.batch_size, choice)
     trainer.prepare()
     return lambda: trainer.train_pass(1)
@@ -437,7 +438,7 @@ def _together_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings)
     )
 
 
-def batched_gradients(models: Sequence[nn.Module], images: Any, labels: Any) -> Work:
+def batched_gradients(models: Sequence[nn.Module], images: Any, labels: Any) -> Routine:
     """Work that returns the gradients by parameter, (networks, ...), of all `models` on one batch at once."""
     parameters, buffers = stack_module_state(list(models))
     skeleton = models[0]

@@ -14,7 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,6 @@ class SchedulingOverhead:
     busy_pct: float
     longest_gap_s: float
     driver_kib_per_trial: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> SchedulingOverhead:

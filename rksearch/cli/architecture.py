@@ -13,6 +13,7 @@ from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
+from rksearch.recipes.shipped import PAPER_RECIPE
 
 if TYPE_CHECKING:
     from rksearch.arch.cost import Cost, Witness
@@ -75,7 +76,7 @@ def _memory(spec: ArchSpec, data: Dataset) -> list[dict[str, Any]]:
     from rksearch.training.engine.precision import Precision
     from rksearch.training.memory import footprint
 
-    batch_size = recipe("paper").batch_size
+    batch_size = recipe(PAPER_RECIPE).batch_size
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
     found = []
     for precision in precisions:
@@ -175,7 +176,7 @@ def _print_costs(counted: Cost, witnessed: Witness) -> None:
 @click.option(
     "--recipe",
     "recipe_name",
-    default="paper",
+    default=PAPER_RECIPE,
     show_default=True,
     help="A shipped recipe's name, or the path of a YAML file.",
 )
@@ -191,7 +192,7 @@ def _print_costs(counted: Cost, witnessed: Witness) -> None:
     show_default=True,
     help="Directory of the checkpoints; the same command resumes from the last one.",
 )
-@compile_option("auto")
+@compile_option()
 @execution_options
 def train(
     name: str,

@@ -123,11 +123,12 @@ def bench_search(
     if overhead:
         from rksearch.bench.replay.proposal_time import measure_overhead, overhead_text
         from rksearch.bench.scheduling import sleep_run, sleep_text
+        from rksearch.results.codec import to_plain
 
         costs = measure_overhead()
         with TemporaryDirectory() as scratch:
             slept = sleep_run(Path(scratch) / "run", trials=1000, trial_s=0.02, slots=2)
-        measured = {"proposals": [c.to_json() for c in costs], "sleeping": slept.to_json()}
+        measured = to_plain({"proposals": costs, "sleeping": slept})
         click.echo(json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs)}\n{sleep_text(slept)}")
         return
     from rksearch.bench.replay.comparison import compared

@@ -8,14 +8,12 @@ from typing import Any
 
 import click
 
-from rksearch.cli.options import json_option
+from rksearch.cli.options import dataset_option, device_option, json_option, precision_option
 
 
 @click.command("latency")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@click.option(
-    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set: sets image size and classes."
-)
+@dataset_option
 @click.option(
     "--batch-size",
     "batch_sizes",
@@ -26,8 +24,8 @@ from rksearch.cli.options import json_option
     help="Images in a pass; may be repeated.",
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+@device_option
+@precision_option
 @json_option
 def bench_latency(
     names: tuple[str, ...],

@@ -10,6 +10,10 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from rksearch.data.facts import DEFAULT_DATASET
+from rksearch.search.resources import CPUS_PER_TRIAL
+from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -42,32 +46,36 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 run_dir_argument = click.argument("directory", type=click.Path(path_type=Path))
 
 dataset_option = click.option(
-    "--dataset", "dataset_name", default="cifar10", show_default=True, help="Data set: sets image size and classes."
+    "--dataset",
+    "dataset_name",
+    default=DEFAULT_DATASET,
+    show_default=True,
+    help="Data set: sets image size and classes.",
 )
 
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
+    type=click.Choice(DEVICES),
+    default=AUTO,
     show_default=True,
     help="auto: CUDA if there is one.",
 )
 
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
+    type=click.Choice(PRECISIONS),
+    default=AUTO,
     show_default=True,
     help="auto: bf16 autocast where the device computes it natively.",
 )
 
 
-def compile_option(default: str) -> Callable[[F], F]:
+def compile_option(default: str = AUTO) -> Callable[[F], F]:
     """`--compile`, or `--compile on|auto|off`, received as `compile_`."""
     return click.option(
         "--compile",
         "compile_",
-        type=click.Choice(["auto", "on", "off"]),
+        type=click.Choice(COMPILATION),
         default=default,
         show_default=True,
         is_flag=False,
@@ -146,7 +154,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "--cpus-per-trial",
             type=click.FloatRange(min=0, min_open=True),
-            default=1.0,
+            default=CPUS_PER_TRIAL,
             show_default=True,
             help="CPU cores that each trial reserves and computes with.",
         ),
@@ -175,7 +183,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         ),
         click.option("--verbose", is_flag=True, help="Show Ray's and the workers' own messages."),
     )
-    return _apply(execution_options(compile_option("auto")(with_resources)), options)
+    return _apply(execution_options(compile_option()(with_resources)), options)
 
 
 def budget_options(command: F) -> F:

@@ -20,11 +20,12 @@ def space() -> None:
 @json_option
 def list_spaces(as_json: bool) -> None:
     """List the spaces that come with rksearch."""
+    from rksearch.results.codec import to_plain
     from rksearch.space import load_space, shipped_spaces
 
     spaces = [load_space(name) for name in shipped_spaces()]
     if as_json:
-        click.echo(json.dumps([s.to_json() for s in spaces], indent=2))
+        click.echo(json.dumps([to_plain(s.summary()) for s in spaces], indent=2))
         return
     width = max(len(s.name) for s in spaces)
     for s in spaces:
@@ -39,6 +40,7 @@ def list_spaces(as_json: bool) -> None:
 @json_option
 def show(name: str, html: Path | None, as_json: bool) -> None:
     """Show the size of space NAME (or of a YAML file), the numbers that its budgets reject, and its extremes."""
+    from rksearch.results.codec import to_plain
     from rksearch.search.samplers.registry import samplers
     from rksearch.space import describe_space, load_space
 
@@ -47,7 +49,7 @@ def show(name: str, html: Path | None, as_json: bool) -> None:
         from rksearch.space.page import space_page
 
         _write(html, space_page(found))
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else describe_space(found))
+    click.echo(json.dumps(to_plain(found.summary()), indent=2) if as_json else describe_space(found))
 
 
 @space.command()

@@ -77,7 +77,7 @@ class DeviceImages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
+class EpochDraws:
     """The random numbers of one epoch, in the order in which the images are visited.
 
     Attributes:
@@ -103,11 +103,11 @@ class Draws:
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in found.items() if value is not None}
 
-    def to(self, device: torch.device) -> Draws:
+    def to(self, device: torch.device) -> EpochDraws:
         """The same numbers on `device`."""
-        return Draws(**{name: value.to(device) for name, value in self.tensors().items()})
+        return EpochDraws(**{name: value.to(device) for name, value in self.tensors().items()})
 
-    def copy_(self, other: Draws) -> None:
+    def copy_(self, other: EpochDraws) -> None:
         """Take over the numbers of another epoch."""
         mine, new = self.tensors(), other.tensors()
         for name, value in mine.items():
@@ -185,7 +185,7 @@ class TrainBatches:
         self.begin(draws)
         return self.apply(draws)
 
-    def draw(self) -> Draws:
+    def draw(self) -> EpochDraws:
         """The random numbers of the next epoch; advances the generator."""
         count, generator = len(self.images), self.generator
         shifts = torch.randint(0, 2 * self._padding + 1, (2, count), generator=generator)
@@ -193,7 +193,7 @@ class TrainBatches:
         order = torch.randperm(count, generator=generator)
         if self._mirrored is not None:
             flips, self._mirrored = self._mirrored[order], ~self._mirrored
-        return Draws(order=order, dy=shifts[0], dx=shifts[1], flip=flips, **self._further())
+        return EpochDraws(order=order, dy=shifts[0], dx=shifts[1], flip=flips, **self._further())
 
     def _further(self) -> dict[str, Tensor]:
         """Random numbers of the terms that are on; without any, the generator is as if there were none."""
@@ -207,7 +207,7 @@ class TrainBatches:
             found["seed"] = torch.randint(0, 2**62, (1,), generator=generator)
         return found
 
-    def blank(self) -> Draws:
+    def blank(self) -> EpochDraws:
         """Draws of the same shape on the images' device, all zeros: the place for those of an epoch."""
         count, device = len(self.images), self.images.device
         whole = dict.fromkeys(("order", "dy", "dx"), (count, torch.int64)) | {"flip": (count, torch.bool)}
@@ -217,9 +217,9 @@ class TrainBatches:
             whole |= {"share": (self.steps_per_epoch, torch.float32)}
         if self._terms.randaugment:
             whole |= {"seed": (1, torch.int64)}
-        return Draws(**{key: torch.zeros(size, dtype=kind, device=device) for key, (size, kind) in whole.items()})
+        return EpochDraws(**{key: torch.zeros(size, dtype=kind, device=device) for key, (size, kind) in whole.items()})
 
-    def begin(self, draws: Draws) -> None:
+    def begin(self, draws: EpochDraws) -> None:
         """Change the pixels of this epoch by RandAugment; without it there is nothing to do.
 
         Args:
@@ -232,13 +232,13 @@ class TrainBatches:
         found = rand_augmented(images.pixels.view(shape), int(draws.seed), self._terms, self._mean)
         self._changed.copy_(found.view(self._changed.shape))
 
-    def apply(self, draws: Draws) -> Iterator[Batch]:
+    def apply(self, draws: EpochDraws) -> Iterator[Batch]:
         """The batches that `draws` describes, after `begin`."""
         there = draws.to(self.images.device)
         for start, stop in self.bounds:
             yield self.at(torch.arange(start, stop, device=self.images.device), there)
 
-    def at(self, places: Tensor, draws: Draws) -> Batch:
+    def at(self, places: Tensor, draws: EpochDraws) -> Batch:
         """The batch of the images at `places` (B,) in the order of `draws`; all tensors are on the images' device."""
         index = draws.order.index_select(0, places)
         pixels = self.images.normalised(index, self._changed)

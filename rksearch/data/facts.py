@@ -9,7 +9,10 @@ from rksearch.arch.registry import Registry
 from rksearch.data.dataset import Dataset
 from rksearch.errors import DataError
 
-__all__ = ["Dataset", "dataset", "datasets", "register_dataset"]
+__all__ = ["DEFAULT_DATASET", "Dataset", "dataset", "datasets", "register_dataset"]
+
+DEFAULT_DATASET = "cifar10"
+"""Data set of a command or a call that names none."""
 
 
 def register_dataset(dataset: Dataset) -> Dataset:

@@ -20,6 +20,9 @@ SUFFIX = ".yaml"
 DEFAULT_RECIPE = "short"
 """Recipe of a space that names none."""
 
+PAPER_RECIPE = "paper"
+"""Recipe of a single training that names none."""
+
 
 @cache
 def recipes() -> Mapping[str, Recipe]:

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from rksearch.results.fronts import rk_front
-from rksearch.results.stats import central_interval
+from rksearch.results.stats import CONFIDENCE, central_interval
 from rksearch.results.summaries import ArchSummary, CostFunction, by_params
 
 if TYPE_CHECKING:
     from rksearch.results.uncertainty import ErrorDraws
-
-CONFIDENCE = 0.95
-"""Confidence of the intervals of differences between two architectures."""
-
 
 Verdict = Literal["lower", "higher", "not distinguishable"]
 

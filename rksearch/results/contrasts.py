@@ -31,17 +31,16 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, Period, family_of, parse
-from rksearch.results.stats import student_quantile
+from rksearch.arch.arrays import Floats
+from rksearch.results.stats import CONFIDENCE, student_quantile
 from rksearch.results.summaries import ArchSummary
-from rksearch.results.uncertainty import Floats, log_odds
+from rksearch.results.uncertainty import log_odds
 
 TOLERANCE = 0.10
 """Largest difference of the budgets of a pair, as a share."""
 
 LEAST_ARCHS = 4
 """Least number of architectures on either side that an interval is given for."""
-
-CONFIDENCE = 0.95
 
 Design = Literal["equal parameters", "equal MACs", "all else equal"]
 DESIGNS: tuple[Design, ...] = ("equal parameters", "equal MACs", "all else equal")

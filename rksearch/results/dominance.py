@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Floats = npt.NDArray[np.float64]
-    Places = npt.NDArray[np.intp]
+    from rksearch.arch.arrays import Floats
+
+    Indices = npt.NDArray[np.intp]
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
-def non_dominated(points: npt.ArrayLike, *, distinct: bool = False) -> Places:
+def non_dominated(points: npt.ArrayLike, *, distinct: bool = False) -> Indices:
     """Places of the points that no other point dominates, in lexicographic order of the points.
 
     Args:

@@ -11,7 +11,8 @@ from rksearch.results.stats import central_interval
 from rksearch.results.summaries import ArchSummary, CostFunction, by_params
 
 if TYPE_CHECKING:
-    from rksearch.results.uncertainty import ErrorDraws, Floats
+    from rksearch.arch.arrays import Floats
+    from rksearch.results.uncertainty import ErrorDraws
 
 BAND = 0.90
 """Confidence of the bands of fronts and hypervolumes."""

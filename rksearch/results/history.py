@@ -29,7 +29,7 @@ from rksearch.space.summary import SpaceSummary
 
 State = Literal["empty", "running", "finished", "interrupted", "failed"]
 
-Pair = tuple[TrialSpec, TrialResult]
+TrialRecord = tuple[TrialSpec, TrialResult]
 """A trial and its result."""
 
 
@@ -120,8 +120,8 @@ class History:
     run: RunRecord | None = None
     plans: tuple[RunRecord, ...] = ()
     sessions: tuple[Session, ...] = ()
-    trials: Mapping[str, Pair] = field(default_factory=dict)
-    paused: Mapping[str, Pair] = field(default_factory=dict)
+    trials: Mapping[str, TrialRecord] = field(default_factory=dict)
+    paused: Mapping[str, TrialRecord] = field(default_factory=dict)
     retried: Mapping[str, str] = field(default_factory=dict)
     wall_time_s: Mapping[str, float] = field(default_factory=dict)
     cpu_s: float = 0.0
@@ -159,12 +159,12 @@ class History:
         return len(self.damage)
 
     @property
-    def pruned(self) -> dict[str, Pair]:
+    def pruned(self) -> dict[str, TrialRecord]:
         """The trials that racing stopped for good."""
         return {key: pair for key, pair in self.trials.items() if pair[1].status == "pruned"}
 
     @property
-    def failed(self) -> dict[str, Pair]:
+    def failed(self) -> dict[str, TrialRecord]:
         """The finished trials that failed."""
         return {key: pair for key, pair in self.trials.items() if pair[1].status == "failed"}
 
@@ -182,8 +182,8 @@ class HistoryReader:
         self._lines = 0
         self._plans: list[RunRecord] = []
         self._sessions: list[Session] = []
-        self._trials: dict[str, Pair] = {}
-        self._paused: dict[str, Pair] = {}
+        self._trials: dict[str, TrialRecord] = {}
+        self._paused: dict[str, TrialRecord] = {}
         self._retried: dict[str, str] = {}
         self._wall_time_s: dict[str, float] = {}
         self._cpu_s = 0.0

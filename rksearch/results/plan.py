@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
-
-import msgspec
+from typing import Literal, get_args
 
 from rksearch.errors import SpaceError
 from rksearch.recipes.recipe import Recipe
+from rksearch.results.records import Natural, Positive
 
 Rank = Literal["val_error", "train_loss_sum"]
 """The score by which racing ranks trials: the validation error at the rung, or the sum of the training losses of all
 epochs up to it (Ru et al. 2021)."""
-
-Natural = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ SEARCHED: tuple[Role, ...] = ("known", "candidate")
 OWN_SEEDS: tuple[Role, ...] = ("control", "final")
 """Roles whose trainings are independent of all others of the same architecture."""
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
@@ -93,7 +93,7 @@ class TrialSpec:
     arch: str
     dataset: str
     recipe: Recipe
-    train_images: Count | None = None
+    train_images: Positive | None = None
     replicate: Natural = 0
     role: Role = "candidate"
 
@@ -206,13 +206,13 @@ class Latency:
         threads: CPU threads.
     """
 
-    batch_size: Count
+    batch_size: Positive
     median_ms: float
     iqr_ms: float
-    repetitions: Count
+    repetitions: Positive
     device: str
     precision: str
-    threads: Count
+    threads: Positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,10 +244,10 @@ class TrialResult:
     failure: str | None = None
     message: str | None = None
     epochs: tuple[Epoch, ...] = ()
-    params: Count | None = None
-    params_paper: Count | None = None
-    macs: Count | None = None
-    fvcore_flops: Count | None = None
+    params: Positive | None = None
+    params_paper: Positive | None = None
+    macs: Positive | None = None
+    fvcore_flops: Positive | None = None
     witness: Witness = field(default_factory=Witness)
     device: str = ""
     precision: str = ""
@@ -258,8 +258,8 @@ class TrialResult:
     split: str = ""
     memory: MemoryPlan | None = None
     latency_ms: dict[str, Latency] | None = None
-    seeds_together: Count = 1
-    executed_macs: Count | None = None
+    seeds_together: Positive = 1
+    executed_macs: Positive | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -279,6 +279,6 @@ class TestResult:
 
     test_error_pct: Percent
     test_loss: float | None
-    test_images: Count
+    test_images: Positive
     test_top5_error_pct: Percent | None = None
     metrics: dict[str, float] = field(default_factory=dict)

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+CONFIDENCE = 0.95
+"""Confidence of the intervals of differences: between architectures, and between the values of a choice."""
+
 
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean, exactly rounded, so that it does not depend on the order of the values.

@@ -27,13 +27,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special  # type: ignore[import-untyped]
 
+from rksearch.arch.arrays import Floats
 from rksearch.results.dominance import on_front
 from rksearch.results.summaries import ArchSummary, CostFunction
-
-Floats = npt.NDArray[np.float64]
 
 OFFSET_PCT = 0.5
 """Added to error and non-error, so that an error of 0 has finite odds; about an image of a small validation set."""

@@ -33,7 +33,7 @@ class Racer:
     waits: bool
 
 
-_Place = tuple[float, int, str]
+_RankKey = tuple[float, int, str]
 """Score, params and architecture: the less, the better."""
 
 
@@ -92,8 +92,8 @@ class RungStandings:
     def __init__(self, race: Race) -> None:
         self._race = race
         self._racers: dict[str, Racer] = {}
-        self._reached: dict[tuple[int, int], list[_Place]] = {}
-        self._waiting: dict[tuple[int, int], list[_Place]] = {}
+        self._reached: dict[tuple[int, int], list[_RankKey]] = {}
+        self._waiting: dict[tuple[int, int], list[_RankKey]] = {}
 
     def set(self, racer: Racer) -> None:
         """Set the state of a trial, in place of an earlier state of the same architecture."""
@@ -136,7 +136,7 @@ class RungStandings:
                 return (rank, place[2]) if rank < count else None
         return None
 
-    def _places(self, racer: Racer) -> dict[tuple[int, int], _Place]:
+    def _places(self, racer: Racer) -> dict[tuple[int, int], _RankKey]:
         racing, band = self._race.racing, self._race.band(racer.params)
         return {
             (rung, band): (score(racer.epochs, rung, racing.rank), racer.params, racer.arch)
@@ -144,5 +144,5 @@ class RungStandings:
             if len(racer.epochs) >= rung
         }
 
-    def _waits(self, racer: Racer) -> dict[tuple[int, int], _Place]:
+    def _waits(self, racer: Racer) -> dict[tuple[int, int], _RankKey]:
         return {key: place for key, place in self._places(racer).items() if racer.waits and key[0] == len(racer.epochs)}

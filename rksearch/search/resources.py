@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.errors import RunError
+from rksearch.training.engine.words import AUTO
+
+CPUS_PER_TRIAL = 1.0
+"""CPU cores of a trial, unless the user says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +36,15 @@ class Resources:
         RunError: more than one GPU for a trial.
     """
 
-    cpus_per_trial: float = 1.0
+    cpus_per_trial: float = CPUS_PER_TRIAL
     gpus_per_trial: float | None = None
     seeds_together: int | None = None
     address: str | None = None
     data_dir: Path = Path("data")
     download: bool = True
-    device: str = "auto"
-    precision: str = "auto"
-    compile: str = "auto"
+    device: str = AUTO
+    precision: str = AUTO
+    compile: str = AUTO
     storage: str | None = None
     cpu_hours: float | None = None
     gpu_hours: float | None = None

@@ -16,6 +16,7 @@ from rksearch.arch.cost import cost
 from rksearch.errors import RksearchError
 from rksearch.results.events import SharingMeasured
 from rksearch.space import Space
+from rksearch.training.engine.words import AUTO
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class TypicalTraining:
     arch: str
     dataset: str
     batch_size: int
-    precision: str = "auto"
+    precision: str = AUTO
     threads: int = 1
     seeds: int = 1
 
@@ -117,7 +118,7 @@ def measure(training: TypicalTraining) -> Sharing:
     from rksearch.training.engine.device import resolve_device, resolve_precision
     from rksearch.training.throughput import Arrangement, ImageSource, Workload, images_per_s
 
-    device = resolve_device("auto")
+    device = resolve_device(AUTO)
     arch = parse(training.arch)
     workload = Workload(
         arch=arch,

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from html import escape
 
 import numpy as np
-import numpy.typing as npt
 
+from rksearch.arch.arrays import Floats, Integers
 from rksearch.arch.cost import cost
 from rksearch.space.space import Space
 from rksearch.space.text import REJECTION_WORDS, describe_space
@@ -55,7 +55,7 @@ class _Scale:
         """Position of a value on the axis, 0 to 1 within it."""
         return (math.log10(max(value, 1)) - self.low) / (self.high - self.low)
 
-    def shares(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def shares(self, values: Integers) -> Floats:
         """Positions of many values."""
         return np.asarray((np.log10(np.maximum(values, 1)) - self.low) / (self.high - self.low))
 
@@ -107,7 +107,7 @@ def space_page(space: Space) -> str:
     )
 
 
-def _cloud(space: Space, chunks: Iterable[npt.NDArray[np.int64]]) -> str:
+def _cloud(space: Space, chunks: Iterable[Integers]) -> str:
     definition = space.definition
     baselines = [(str(spec), cost(spec, definition.dataset)) for spec in definition.baselines]
     params = [space.smallest.params, space.largest.params, *(c.params for _, c in baselines)]

@@ -6,16 +6,22 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, canonical, cost, parse
+from rksearch.arch.arrays import Integers
 from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
 from rksearch.space.counting import Member, Priced, members_of
 from rksearch.space.definition import SpaceDefinition
-from rksearch.space.summary import SpaceSummary
+from rksearch.space.summary import (
+    BudgetSummary,
+    Histogram,
+    MemberSummary,
+    PeriodSummary,
+    SeedSummary,
+    SpaceSummary,
+)
 
 
 class Space:
@@ -70,7 +76,7 @@ class Space:
         """Names, params, macs and depth of all members in the order of their names (as text), in constant memory."""
         return self._members.by_name()
 
-    def costs(self) -> Iterator[npt.NDArray[np.int64]]:
+    def costs(self) -> Iterator[Integers]:
         """Params, macs and depth of all members, in chunks: arrays (3, n), in constant memory."""
         return self._members.costs()
 
@@ -213,47 +219,43 @@ class Space:
 
     def summary(self) -> SpaceSummary:
         """Facts about the space as a record."""
-        return msgspec.convert(self.to_json(), SpaceSummary)
-
-    def to_json(self) -> dict[str, Any]:
-        """Facts about the space as plain values for JSON, with the keys of `SpaceSummary`."""
         definition = self.definition
         edges, counts = self.histogram
-        return {
-            "name": definition.name,
-            "description": definition.description,
-            "dataset": definition.dataset.name,
-            "families": list(definition.families),
-            "growth_rate": list(definition.growth_rates),
-            "periods": [
-                {name: list(getattr(p, name)) for name in ("m", "s", "r", "share", "method")}
-                for p in definition.periods
-            ],
-            "constraints": [constraint.text for constraint in definition.constraints],
-            "architectures": [str(spec) for spec in definition.architectures],
-            "budgets": {
-                "params": [definition.params.low, definition.params.high],
-                "macs": [definition.macs.low, definition.macs.high],
-                "depth": [definition.depth.low, definition.depth.high],
-            },
-            "raw_size": self.raw_size,
-            "canonical_size": self.canonical_size,
-            "feasible": len(self),
-            "rejected": self.rejected,
-            "histogram": {"params_edges": edges, "counts": counts},
-            "smallest": self.smallest._asdict(),
-            "largest": self.largest._asdict(),
-            "fewest_macs": self.fewest_macs._asdict(),
-            "most_macs": self.most_macs._asdict(),
-            "baselines": [str(spec) for spec in definition.baselines],
-            "known": [str(spec) for spec in definition.known],
-            "recipe": msgspec.json.decode(msgspec.json.encode(definition.recipe)),  # tuples as lists
-            "train_images": definition.train_images,
-            "trials": definition.trials,
-            "seeds": {"search": definition.search_seeds, "final": definition.final_seeds},
-            "sha256": definition.sha256,
-            "yaml": definition.yaml,
-        }
+        return SpaceSummary(
+            name=definition.name,
+            description=definition.description,
+            dataset=definition.dataset.name,
+            families=definition.families,
+            growth_rate=definition.growth_rates,
+            periods=tuple(
+                PeriodSummary(m=own.m, s=own.s, r=own.r, share=own.share, method=own.method)
+                for own in definition.periods
+            ),
+            constraints=tuple(constraint.text for constraint in definition.constraints),
+            architectures=tuple(map(str, definition.architectures)),
+            budgets=BudgetSummary(
+                params=(definition.params.low, definition.params.high),
+                macs=(definition.macs.low, definition.macs.high),
+                depth=(definition.depth.low, definition.depth.high),
+            ),
+            raw_size=self.raw_size,
+            canonical_size=self.canonical_size,
+            feasible=len(self),
+            rejected=self.rejected,
+            histogram=Histogram(params_edges=tuple(edges), counts=tuple(counts)),
+            smallest=MemberSummary(**self.smallest._asdict()),
+            largest=MemberSummary(**self.largest._asdict()),
+            fewest_macs=MemberSummary(**self.fewest_macs._asdict()),
+            most_macs=MemberSummary(**self.most_macs._asdict()),
+            baselines=tuple(map(str, definition.baselines)),
+            known=tuple(map(str, definition.known)),
+            recipe=definition.recipe,
+            train_images=definition.train_images,
+            trials=definition.trials,
+            seeds=SeedSummary(search=definition.search_seeds, final=definition.final_seeds),
+            sha256=definition.sha256,
+            yaml=definition.yaml,
+        )
 
     def candidate_range(self) -> str:
         """Smallest and largest sizes of the choices in words, whatever the budgets."""

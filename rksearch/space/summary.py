@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rksearch.recipes.recipe import Recipe
 
-Range = tuple[int | None, int | None]
+BudgetRange = tuple[int | None, int | None]
 """A budget: the least and the largest value that are allowed, None for no limit."""
 
 
@@ -30,9 +30,9 @@ class PeriodSummary:
 class BudgetSummary:
     """Budgets on parameters, multiply-adds and depth."""
 
-    params: Range = (None, None)
-    macs: Range = (None, None)
-    depth: Range = (None, None)
+    params: BudgetRange = (None, None)
+    macs: BudgetRange = (None, None)
+    depth: BudgetRange = (None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,6 @@ class SpaceSummary:
 
     Attributes:
         name, description, dataset: the space's name, its description and its data set.
-        sha256, yaml: the space file's text and its hash.
         families, growth_rate, periods, constraints, architectures: the choices.
         budgets: limits on costs.
         raw_size: number of combinations.
@@ -82,13 +81,12 @@ class SpaceSummary:
         smallest, largest, fewest_macs, most_macs: the extremes among the feasible networks.
         baselines, known: canonical names that a run trains first.
         recipe, train_images, trials, seeds: defaults of a run of the space.
+        sha256, yaml: hash of the space file, and its text.
     """
 
     name: str
-    dataset: str
-    sha256: str
-    yaml: str
     description: str = ""
+    dataset: str
     families: tuple[str, ...] = ()
     growth_rate: tuple[int, ...] = ()
     periods: tuple[PeriodSummary, ...] = ()
@@ -110,3 +108,5 @@ class SpaceSummary:
     train_images: int | None = None
     trials: int = 0
     seeds: SeedSummary | None = None
+    sha256: str
+    yaml: str

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rksearch.training.engine.words import AUTO
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
@@ -32,10 +34,10 @@ class Execution:
 
     work_dir: str
     data_dir: str
-    device: str = "auto"
-    precision: str = "auto"
+    device: str = AUTO
+    precision: str = AUTO
     threads: int = 1
-    compile: str = "auto"
+    compile: str = AUTO
     download: bool = True
     latency: bool = False
     deadline_s: float | None = None

@@ -23,6 +23,7 @@ from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.records import Latency
+from rksearch.training.engine.words import AUTO
 
 BATCH_SIZES = (1, 256)
 
@@ -39,8 +40,8 @@ def measure_latency(
     arch: str,
     dataset_name: str,
     *,
-    device: str = "auto",
-    precision: str = "auto",
+    device: str = AUTO,
+    precision: str = AUTO,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     threads: int = 1,
 ) -> list[Latency]:

@@ -25,11 +25,9 @@ from rksearch.bench.replay.strategies import SLOW, Setup, chosen_strategies, str
 from rksearch.bench.replay.synthetic import synthetic_table
 from rksearch.bench.replay.table import Table, load_table, table_of
 from rksearch.errors import RunError
-from rksearch.results.codec import from_plain
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.space import Space, parse_space
-from rksearch.space.summary import SpaceSummary
 from tests.helpers.command_line import rksearch, rksearch_json
 
 SPACE = """
@@ -62,7 +60,7 @@ def write_run(directory: Path, of: Table, *, without: int = 0, yaml: str = SPACE
     """A run's ledger that holds the table, the last replicate first, and lacks so many members."""
 
     ledger = Ledger(directory, clock=lambda: "2026-01-01T00:00:00Z")
-    ledger.write_run(name="tests", space=from_plain(SpaceSummary, {**of.space.to_json(), "yaml": yaml}), plan=of.plan)
+    ledger.write_run(name="tests", space=replace(of.space.summary(), yaml=yaml), plan=of.plan)
     for arch, member in sorted(of.members.items())[without:]:
         for replicate in reversed(range(len(member.trainings))):
             spec = TrialSpec(arch=arch, dataset="digits", recipe=of.plan.recipe, replicate=replicate)

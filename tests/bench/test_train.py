@@ -15,7 +15,8 @@ from rksearch.bench.allocation import allocated_peak
 from rksearch.bench.optimisations import batched_gradients
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
-from rksearch.bench.train import BenchSettings
+from rksearch.bench.settings import BenchSettings
+from rksearch.bench.tuned import TunedLoop
 from rksearch.data.facts import dataset
 from rksearch.models import build
 from rksearch.models.kernels.channels_last import side_by_side
@@ -126,6 +127,33 @@ def test_the_plain_loop_learns_and_sees_augmented_images() -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_the_tuned_loop_augments_as_its_data_set_says() -> None:
+    pixels, labels = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8), torch.arange(12) % 10
+    recipe = Recipe(name="x", epochs=9, batch_size=5, lr=0.05)
+    torch.manual_seed(0)
+    loop = TunedLoop(build(parse("ResNet-8"), DATA), pixels, labels, DATA, recipe, CPU)
+    mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (DATA.mean, DATA.std))
+    padded = F.pad((pixels.float() - mean) / std, (DATA.crop_padding,) * 4)
+    crops = {
+        tuple(crop.flatten().tolist()): (i, dy, dx, flipped)
+        for i, image in enumerate(padded)
+        for dy in range(2 * DATA.crop_padding + 1)
+        for dx in range(2 * DATA.crop_padding + 1)
+        for flipped, crop in enumerate((image[:, dy : dy + 8, dx : dx + 8], image[:, dy : dy + 8, dx : dx + 8].flip(2)))
+    }
+    seen = []
+    for _ in range(6):
+        batches = list(loop.batches())
+        assert [len(x) for x, _ in batches] == [5, 5, 2]
+        assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in batches)
+        places = [crops[tuple(image.flatten().tolist())] for x, _ in batches for image in x]
+        assert sorted(i for i, *_ in places) == list(range(12))
+        assert [labels[i] for i, *_ in places] == [label for _, y in batches for label in y]
+        seen += places
+    for choice in (1, 2, 3):  # rows, columns and mirrored or not: each differs from image to image
+        assert len({place[choice] for place in seen}) == (2 if choice == 3 else 2 * DATA.crop_padding + 1)
+
+
 def test_real_images_are_repeated_where_there_are_too_few() -> None:
     pixels, labels = torch.arange(3, dtype=torch.uint8)[:, None, None, None], torch.arange(3)
     taken, classes = ImageSource(DATA, (pixels, labels), 0).take(7)
@@ -143,15 +171,24 @@ def test_bench_train_prints_json_and_writes_it(tmp_path: Path) -> None:
     found = json.loads(path.read_text())
     (network,) = found["networks"]
     assert network["steps"] == 2
-    assert set(network["sides"]) == {"plain", "ours"}
-    assert network["sides"]["plain"]["times_plain"] == {"median": 1, "low": 1, "high": 1}
+    assert set(found["yardsticks"]) == {"plain", "tuned"}
+    assert set(network["sides"]) == {"plain", "tuned", "ours"}
+    same = {"median": 1, "low": 1, "high": 1, "of_minima": 1}
+    assert network["sides"]["plain"]["times_plain"] == network["sides"]["tuned"]["times_tuned"] == same
+    for side in network["sides"].values():
+        assert len(side["turns_s"]) == 2
+        assert side["images_per_s"]["high"] == pytest.approx(2 * 128 / min(side["turns_s"]))
+    for yardstick in ("plain", "tuned"):
+        expected = min(network["sides"][yardstick]["turns_s"]) / min(network["sides"]["ours"]["turns_s"])
+        assert network["sides"]["ours"][f"times_{yardstick}"]["of_minima"] == pytest.approx(expected)
+        assert f") {yardstick}" in done.stdout
     ours = network["sides"]["ours"]
     assert 0 < ours["images_per_s"]["low"] <= ours["images_per_s"]["median"] <= ours["images_per_s"]["high"]
     # The batch is large enough that oneDNN's copies of weights, which are not predicted, count little on any CPU.
     assert ours["peak_mem_bytes"] == pytest.approx(network["predicted_mem_bytes"], rel=0.15)
     assert network["sides"]["plain"]["peak_mem_bytes"] > network["params"] * 4 * 3  # weights, momenta, gradients
     assert done.stderr == ""
-    assert network["pipeline_images_per_s"]["ours"]["median"] > 0
+    assert all(rate["median"] > 0 for rate in network["pipeline_images_per_s"].values())
     assert found["synthetic_images"] is True
     assert found["settings"]["threads"] == 1
     assert found["environment"]["torch"] == torch.__version__.split("+")[0]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from rksearch.data.augmentation import RANDAUGMENT_GROUP, Augmentation, cut_out, rand_augmented, shifted
-from rksearch.data.batches import DeviceImages, Draws, TrainBatches
+from rksearch.data.batches import DeviceImages, EpochDraws, TrainBatches
 from rksearch.data.facts import dataset
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def normal(image: Tensor) -> Tensor:
     return (image.float() - mean) / std
 
 
-def of_epoch(batches: TrainBatches, draws: Draws) -> Tensor:
+def of_epoch(batches: TrainBatches, draws: EpochDraws) -> Tensor:
     batches.begin(draws)
     return torch.cat([images for images, _ in batches.apply(draws)])
 

@@ -690,21 +690,21 @@ def test_a_sampler_learns_of_each_pause_also_of_those_that_are_over():
     run.started([before], "candidate")
     reader = StudyReader(space, ("val_error_pct", "params"))
     reader.begins(run.study, own=-1)
-    assert [(o.arch, o.standing) for o in reader.news(run.study, own=-1)] == [(before, "running")]
+    assert [(o.arch, o.state) for o in reader.news(run.study, own=-1)] == [(before, "running")]
     run.started(names, "candidate")
     run.update([result_of(space, ended, 40.0, status="paused", count=1)])
     run.update([result_of(space, waits, 35.0, status="paused", count=1)])
     run.update([result_of(space, ended, 30.0, status="paused", count=2)])
     run.update([result_of(space, ended, 20.0)])
     news = reader.news(run.study, own=-1)
-    assert [(o.arch, o.standing, len(o.val_errors_pct)) for o in news[:5]] == [
+    assert [(o.arch, o.state, len(o.val_errors_pct)) for o in news[:5]] == [
         (waits, "running", 0),
         (ended, "running", 0),
         (ended, "paused", 1),
         (waits, "paused", 1),
         (ended, "paused", 2),
     ]
-    assert [(o.arch, o.standing) for o in news[5:]] == [(ended, "complete")]
+    assert [(o.arch, o.state) for o in news[5:]] == [(ended, "complete")]
     last = news[5]
     assert news[4].values == (last.val_errors_pct[1], params)
     assert last.values == (20.0, params)

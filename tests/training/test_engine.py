@@ -15,7 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from rksearch.arch import parse
 from rksearch.arch.layout import layout
+from rksearch.bench.kernels import NAMES, left_out
 from rksearch.bench.plain import PlainLoop
+from rksearch.bench.tuned import TunedLoop
 from rksearch.bench.usual import as_usually_written
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.data.facts import dataset
@@ -154,19 +156,30 @@ GENTLE = replace(RECIPE, epochs=60, batch_size=40, lr=0.003, warmup=0.1)
 """Training amplifies rounding: the larger the rate and the smaller the batch, the faster any two runs drift apart."""
 
 
-def plain_losses(name: str, dtype: torch.dtype) -> list[float]:
-    """Loss of every step of the plain loop, from the weights and on the batches that `trainer` has."""
+Loop = PlainLoop | TunedLoop
+
+
+def plain_loop(name: str, dtype: torch.dtype = torch.float32) -> PlainLoop:
+    model = as_usually_written(build(parse(name), DATA)).to(dtype)
+    return PlainLoop(model, *images(8, 0), DATA, GENTLE, CPU, workers=0)
+
+
+def tuned_loop(name: str, *, compiled: bool = False) -> TunedLoop:
+    return TunedLoop(as_usually_written(build(parse(name), DATA)), *images(8, 0), DATA, GENTLE, CPU, compiled=compiled)
+
+
+def loop_losses(make: Callable[[], Loop], dtype: torch.dtype = torch.float32) -> list[float]:
+    """Loss of every step of a loop that is not ours, from the weights and on the batches that `trainer` has."""
     seed_everything(3)
-    loop = PlainLoop(
-        as_usually_written(build(parse(name), DATA)).to(dtype), *images(8, 0), DATA, GENTLE, CPU, workers=0
-    )
+    loop = make()
     source = batches(80, GENTLE)
     losses: list[float] = []
     loop.model.train()
     while len(losses) < STEPS:
         for x, y in source.epoch():
             lr = GENTLE.lr_at(len(losses), source.steps_per_epoch)
-            losses.append(loop.step(x.contiguous().to(dtype), y, lr))
+            x = x if isinstance(loop, TunedLoop) else x.contiguous().to(dtype)
+            losses.append(float(loop.step(x, y, lr)))
     return losses
 
 
@@ -185,27 +198,31 @@ def apart(one: list[float], other: list[float], steps: int = STEPS) -> float:
     return max(abs(a - b) / b for a, b in zip(one[:steps], other[:steps], strict=True))
 
 
-def assert_same_curve_to_rounding(name: str, choice: Choice) -> None:
-    """Ours and the plain loop stray alike from the plain loop in float64, whose own rounding is negligible here."""
-    exact, plain, ours = plain_losses(name, torch.float64), plain_losses(name, torch.float32), our_losses(name, choice)
-    assert len(ours) == len(plain) == STEPS
-    assert ours[0] == pytest.approx(plain[0], rel=1e-6)
-    assert apart(ours, plain, 10) < 1e-4
-    assert apart(ours, plain) < 1e-2
-    assert apart(ours, exact) < 20 * max(apart(plain, exact), 1e-6)
+def assert_same_curves_to_rounding(name: str, choice: Choice) -> None:
+    """Ours, the tuned and the plain loop stray alike from the plain one in float64, whose rounding is negligible."""
+    exact = loop_losses(lambda: plain_loop(name, torch.float64), torch.float64)
+    plain = loop_losses(lambda: plain_loop(name))
+    with left_out(NAMES):
+        tuned = loop_losses(lambda: tuned_loop(name, compiled=choice.compiled))
+    for losses in (our_losses(name, choice), tuned):
+        assert len(losses) == len(plain) == STEPS
+        assert losses[0] == pytest.approx(plain[0], rel=1e-6)
+        assert apart(losses, plain, 10) < 1e-4
+        assert apart(losses, plain) < 1e-2
+        assert apart(losses, exact) < 20 * max(apart(plain, exact), 1e-6)
     assert exact[-1] < 0.98 * exact[0]  # it learns, so the steps do matter
 
 
 @pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS[:2]), NETWORKS[2]])
-def test_loss_curves_of_the_plain_loop_and_ours_agree_step_by_step(name: str) -> None:
-    assert_same_curve_to_rounding(name, EAGER)
+def test_loss_curves_of_the_plain_loop_the_tuned_loop_and_ours_agree_step_by_step(name: str) -> None:
+    assert_same_curves_to_rounding(name, EAGER)
 
 
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_compiled_loss_curves_agree_step_by_step(name: str) -> None:
-    assert_same_curve_to_rounding(name, COMPILED)
+    assert_same_curves_to_rounding(name, COMPILED)
 
 
 @needs_compiler

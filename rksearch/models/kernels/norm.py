@@ -41,7 +41,7 @@ class BatchNorm(nn.BatchNorm2d):
             statistics: their means and variances, (2, C), from `statistics_of` or `joined`; None to compute them.
         """
         compiled = fused.applies_to(x)
-        if not self.training or (statistics is None and not (compiled or _is_slow(x))):
+        if not self.training or (statistics is None and not (compiled or is_slow(x))):
             return super().forward(x)
         if statistics is None:
             own = fused.normalised if compiled else _Normalised.apply
@@ -87,7 +87,7 @@ def joined(x: Tensor, statistics: Tensor, more: Tensor) -> tuple[Tensor, Tensor]
     return both
 
 
-def _is_slow(x: Tensor) -> bool:
+def is_slow(x: Tensor) -> bool:
     """Whether torch's own norm is slow for `x` and the one here applies."""
     return x.shape[1] % VECTOR != 0 and x.shape[1] <= MOST_CHANNELS and _is_ours(x)
 

@@ -23,7 +23,7 @@ def mean_and_variance(x: Tensor) -> Tensor:
 
     From the means mu_i and variances v_i of the p copies of a channel: avg mu_i and avg v_i + avg (mu_i - mean)^2.
     """
-    pixels = _together(x)
+    pixels = pixels_together(x)
     # Float32 statistics to update make the kernel compute in float32.
     unused = torch.zeros(2, pixels * x.shape[1])
     found = torch.batch_norm_update_stats(_group(x, pixels), unused[0], unused[1], 0.0)
@@ -35,7 +35,7 @@ def mean_and_variance(x: Tensor) -> Tensor:
 
 def scaled(x: Tensor, weight: Tensor, bias: Tensor, statistics: Tensor, epsilon: float) -> Tensor:
     """Return (x - mean) / sqrt(variance + epsilon) * weight + bias in the type of x, from statistics (2, C)."""
-    pixels = _together(x)
+    pixels = pixels_together(x)
     y = torch.empty_like(x)  # written through a view, because autograd forbids changing a returned view
     parameters = torch.stack((weight, bias, *statistics)).repeat(1, pixels)
     none = weight.new_empty(0)
@@ -52,7 +52,7 @@ def gradients_of_scaled(
 
     With z = (x - mean) s and s = 1 / sqrt(variance + epsilon), for an output w z + b: w s g, sum g z and sum g.
     """
-    pixels = _together(x)
+    pixels = pixels_together(x)
     repeated = torch.stack((weight, *statistics)).repeat(1, pixels)
     by_x, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
         _group(gradient.contiguous(memory_format=torch.channels_last), pixels),
@@ -75,7 +75,7 @@ def gradient_through_statistics(x: Tensor, mean: Tensor, by_mean: Tensor, by_var
     return scaled(x, by_variance * (2 / count), by_mean / count, by_one, 0.0)
 
 
-def _together(x: Tensor) -> int:
+def pixels_together(x: Tensor) -> int:
     """Number of neighbouring pixels in a group; 1 where groups would not divide the pixels of the batch."""
     channels = x.shape[1]
     pixels = WIDTH // math.gcd(channels, WIDTH)

@@ -87,16 +87,16 @@ class BoundedSampler(PacedSampler):
         arch = observation.arch
         if self._asked is not None and observation.trial == self._asked[0]:
             self._running[arch], self._asked = self._asked[1], None
-        if observation.standing == "running":
+        if observation.state == "running":
             if arch not in self._running:
                 self._running[arch] = self._enqueue(arch)
             return
         number = self._running.pop(arch, None)
         if number is None:
             number = self._enqueue(arch)
-        if observation.standing == "failed" or observation.values is None or not observation.usable:
+        if observation.state == "failed" or observation.values is None or not observation.usable:
             self._study.tell(number, state=TrialState.FAIL)
-        elif observation.standing == "complete":
+        elif observation.state == "complete":
             self._study.tell(number, self._values(observation.values))
         else:
             self._study.tell(number, state=TrialState.PRUNED)

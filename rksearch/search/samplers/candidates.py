@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, Period, Steps, parse
+from rksearch.arch.arrays import Floats, Integers
 from rksearch.arch.layout import layout
 from rksearch.space import Space, SpaceDefinition
 from rksearch.space.counting import Chain, box_of, chains_of
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
+Rows = Integers
 Mask = npt.NDArray[np.bool_]
 
 

@@ -56,7 +56,7 @@ class EvolutionSampler(PacedSampler, ArchitectureSampler):
     def observe(self, observation: Observation) -> None:
         """Complete trainings join the population."""
         values = observation.values
-        if observation.standing == "complete" and observation.usable and values and not observation.replicate:
+        if observation.state == "complete" and observation.usable and values and not observation.replicate:
             self._population.append((observation.arch, values))
 
     def _children(self, parent: str) -> list[str]:

@@ -85,13 +85,13 @@ class FrontierSampler(PacedSampler, ArchitectureSampler):
     def observe(self, observation: Observation) -> None:
         """Learn the state of a training."""
         arch = observation.arch
-        if observation.standing == "running":
+        if observation.state == "running":
             return
-        complete = observation.standing == "complete" and observation.usable
+        complete = observation.state == "complete" and observation.usable
         if self._completed[arch] and not complete:
             return  # a further training that did not reach its end says nothing of one that did
         before = self._seen.pop(arch, None)
-        if observation.standing == "paused":
+        if observation.state == "paused":
             self._ended.discard(arch)
         else:
             self._ended.add(arch)
@@ -104,7 +104,7 @@ class FrontierSampler(PacedSampler, ArchitectureSampler):
     def _seen_of(self, observation: Observation) -> Seen | None:
         """A training as the model sees it; None where it shows nothing."""
         values, errors = observation.values, observation.val_errors_pct
-        if observation.standing == "failed" or values is None or not observation.usable:
+        if observation.state == "failed" or values is None or not observation.usable:
             return None
         if not errors:
             # A final value without a curve; only a trial that is complete has one.
@@ -112,7 +112,7 @@ class FrontierSampler(PacedSampler, ArchitectureSampler):
         if not math.isfinite(errors[-1]):
             return None
         own = curve(errors, observation.train_losses)
-        return Seen(own, values, eligible=observation.standing != "pruned")
+        return Seen(own, values, eligible=observation.state != "pruned")
 
     def _forget(self) -> None:
         names = list(self._seen)

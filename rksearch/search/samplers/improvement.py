@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special  # type: ignore[import-untyped]
 
-Floats = npt.NDArray[np.float64]
+from rksearch.arch.arrays import Floats
 
 
 def expected_improvement(

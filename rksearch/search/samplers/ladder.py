@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from rksearch.arch.arrays import Floats
 
 PRIOR_PAIRS = 4.0
 """Prior weight of a rung: number of pairs of trainings whose errors keep their distance."""

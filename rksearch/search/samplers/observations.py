@@ -20,7 +20,7 @@ from rksearch.space.plan import ERROR
 NOT_PROPOSED = ("known", "baseline", "imported")
 """Roles of trainings that no sampler proposed."""
 
-Standing = Literal["running", "paused", "pruned", "complete", "failed"]
+TrainingState = Literal["running", "paused", "pruned", "complete", "failed"]
 """State of a training: `running` has shown no epoch yet; `paused` has shown some and may continue."""
 
 
@@ -31,7 +31,7 @@ class Observation:
     Attributes:
         arch: canonical name of a member of the space.
         trial: number of the trial.
-        standing: state of the training.
+        state: state of the training.
         val_errors_pct, train_losses: one number per epoch so far; empty where the trial has no such attributes.
         values: the objectives in their order, with the validation error of the last epoch so far; NaN for one that was
             not measured. None for a training that has failed or has shown nothing. Only those of complete trainings may
@@ -41,7 +41,7 @@ class Observation:
 
     arch: str
     trial: int
-    standing: Standing
+    state: TrainingState
     val_errors_pct: Sequence[float] = ()
     train_losses: Sequence[float] = ()
     values: tuple[float, ...] | None = None
@@ -138,13 +138,13 @@ class StudyReader:
         if last is None:
             return []
         found = []
-        if first and not last.replicate and last.standing != "running":
-            found.append((-1, Observation(arch=last.arch, trial=trial.number, standing="running")))
+        if first and not last.replicate and last.state != "running":
+            found.append((-1, Observation(arch=last.arch, trial=trial.number, state="running")))
         pauses = trial.user_attrs.get(attributes.PAUSES) or ()
         new = pauses[self._pauses.get(trial.number, 0) :]
         self._pauses[trial.number] = len(pauses)
         # The last pause of a training that still waits is its present state.
-        for observed, epochs in new[:-1] if last.standing == "paused" else new:
+        for observed, epochs in new[:-1] if last.state == "paused" else new:
             found.append((observed, self._paused(last, epochs)))
         return [*found, (trial.user_attrs.get(attributes.OBSERVED, -1), last)]
 
@@ -154,7 +154,7 @@ class StudyReader:
         return Observation(
             arch=later.arch,
             trial=later.trial,
-            standing="paused",
+            state="paused",
             val_errors_pct=errors,
             train_losses=later.train_losses[:epochs],
             values=self._values(parse(later.arch), errors[-1]) if errors else None,
@@ -172,16 +172,16 @@ class StudyReader:
             self.taken.add(arch)
         errors: Sequence[float] = own.get(attributes.VAL_ERRORS) or ()
         losses: Sequence[float] = own.get(attributes.TRAIN_LOSSES) or [math.nan] * len(errors)
-        standing = _standing(trial, begun=bool(errors))
+        state = _state_of(trial, begun=bool(errors))
         values: tuple[float, ...] | None = None
-        if standing == "complete":
+        if state == "complete":
             values = tuple(trial.values)
-        elif errors and standing != "failed":
+        elif errors and state != "failed":
             values = self._values(spec, errors[-1])
         return Observation(
             arch=arch,
             trial=trial.number,
-            standing=standing,
+            state=state,
             val_errors_pct=errors,
             train_losses=losses,
             values=values,
@@ -225,7 +225,7 @@ def _is_proposal(trial: FrozenTrial) -> bool:
     )
 
 
-def _standing(trial: FrozenTrial, *, begun: bool) -> Standing:
+def _state_of(trial: FrozenTrial, *, begun: bool) -> TrainingState:
     match trial.state:
         case TrialState.COMPLETE:
             return "complete"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from rksearch.arch.arrays import Floats
 
 STEPS = 40
 """Steps of gradient ascent in a fit."""

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rksearch.arch.arrays import Floats
 from rksearch.results.dominance import non_dominated
 from rksearch.search.objectives import OBJECTIVES
-from rksearch.search.samplers.candidates import Candidates, Listing
+from rksearch.search.samplers.candidates import Candidates, Listing, Rows
 from rksearch.search.samplers.improvement import expected_improvement
 from rksearch.search.samplers.ladder import final_errors
 from rksearch.search.samplers.process import Process
 from rksearch.space import Space
 from rksearch.space.plan import ERROR
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 MODELLED = 192
 """Maximum number of trainings that are modelled: the nearest to the front, and others evenly."""

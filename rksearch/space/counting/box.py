@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rksearch.space.counting.dominance import Integers, Limits
+from rksearch.arch.arrays import Integers
+from rksearch.space.counting.dominance import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Box:
             edges = np.array([self.low[0] - 1, self.high[0]], dtype=np.int64)
         return Limits(edges, (self.low[1], self.high[1]), (self.low[2], self.high[2]))
 
-    def keeps(self, costs: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def keeps(self, costs: Integers) -> npt.NDArray[np.bool_]:
         """Mask of the columns of costs (3, n) inside the box."""
         low, high = np.array(self.low)[:, None], np.array(self.high)[:, None]
         return np.asarray(((costs >= low) & (costs <= high)).all(axis=0))

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rksearch.arch.arrays import Integers
 from rksearch.space.counting.box import Box
 from rksearch.space.counting.chain import INFINITY, Chain
-from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.pricing import multiples
 
 LISTED = 1 << 19
@@ -30,7 +30,7 @@ class TooMany(Exception):
     """The networks at this distance are more than `LISTED`."""
 
 
-class Rows(NamedTuple):
+class Networks(NamedTuple):
     """Networks: options of each period (periods, n), and costs (3, n)."""
 
     digits: Integers
@@ -120,7 +120,7 @@ class ByDistance:
             return None
         return max(int(least[0]), self._box.low[0]), min(-int(least[3]), self._box.high[0])
 
-    def at(self, distance: int, params: tuple[int, int]) -> Rows:
+    def at(self, distance: int, params: tuple[int, int]) -> Networks:
         """All networks inside the box at a distance, with params in an interval.
 
         Raises:
@@ -145,7 +145,7 @@ class ByDistance:
             costs += self._prices.links[i - 1][:, before[first], own[second]]
             digits = np.concatenate([digits[:, first], second[None, :]])
             digits, costs, left = self._within(i, digits, costs, after[first, second], ends)
-        return Rows(digits, costs[:3])
+        return Networks(digits, costs[:3])
 
     def _within(
         self, i: int, digits: Integers, costs: Integers, left: Integers, ends: Integers
@@ -217,7 +217,7 @@ def _joined(first: Integers, second: Integers) -> Integers:
     return found
 
 
-def _nearest_of(near: Sequence[tuple[Chain, Rows]], wanted: int, excluded: frozenset[str]) -> str | None:
+def _nearest_of(near: Sequence[tuple[Chain, Networks]], wanted: int, excluded: frozenset[str]) -> str | None:
     best: tuple[int, str] | None = None
     for chain, rows in near:
         gaps = np.abs(rows.costs[0] - wanted)

@@ -14,9 +14,10 @@ from itertools import accumulate
 
 import numpy as np
 
+from rksearch.arch.arrays import Integers
 from rksearch.space.counting.box import Box
 from rksearch.space.counting.chain import Chain
-from rksearch.space.counting.dominance import Integers, count_sums
+from rksearch.space.counting.dominance import count_sums
 from rksearch.space.counting.halves import Half, Halves, Unit, best_cut
 
 REMEMBERED = 24_000_000

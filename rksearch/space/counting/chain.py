@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, Steps
+from rksearch.arch.arrays import Integers
 from rksearch.data.facts import Dataset
-from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.pricing import PricedFamily, multiples
 from rksearch.space.format.expression import Expression
 
-Range = tuple[Integers, Integers]
+CostRange = tuple[Integers, Integers]
 """Smallest and largest params, macs, depth: two arrays (3, states)."""
 
 INFINITY = 2**61
@@ -140,7 +140,7 @@ class Chain:
         return sum(counts)
 
     @cached_property
-    def after(self) -> list[Range]:
+    def after(self) -> list[CostRange]:
         """Least and most costs of all that follows, by period and state (`INFINITY`: nothing can follow)."""
         ranges = [(np.zeros((3, len(self.members[-1])), np.int64),) * 2]
         for i in range(self.periods - 2, -1, -1):
@@ -148,14 +148,14 @@ class Chain:
         return ranges[::-1]
 
     @cached_property
-    def before(self) -> list[Range]:
+    def before(self) -> list[CostRange]:
         """Least and most costs of all that precedes, by period and state."""
         ranges = [(np.zeros((3, len(self.members[0])), np.int64),) * 2]
         for i in range(self.periods - 1):
             ranges.append(self._extend(i, ranges[-1], forward=True))
         return ranges
 
-    def _extend(self, i: int, beyond: Range, *, forward: bool) -> Range:
+    def _extend(self, i: int, beyond: CostRange, *, forward: bool) -> CostRange:
         """Ranges across link i: costs of all that precedes period i + 1 (forward), or of all that follows period i."""
         link, source = self.links[i], i if forward else i + 1
         low, high = [end + own for end, own in zip(beyond, self._spread(source), strict=True)]
@@ -166,7 +166,7 @@ class Chain:
         most = np.where(link.allowed, np.maximum(link.costs + high[shape], -INFINITY), -INFINITY).max(axis=axis)
         return least, most
 
-    def _spread(self, i: int) -> Range:
+    def _spread(self, i: int) -> CostRange:
         table = np.stack(self.costs[i])
         low = np.stack([table[:, own].min(axis=1) for own in self.members[i]], axis=1)
         high = np.stack([table[:, own].max(axis=1) for own in self.members[i]], axis=1)

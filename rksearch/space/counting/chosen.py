@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from rksearch.arch import ArchSpec, cost, parse
+from rksearch.arch.arrays import Integers
 from rksearch.errors import SpaceError
 from rksearch.space.counting import by_distance, proposals
 from rksearch.space.counting.by_distance import ByDistance, Prices, Ranked, TooMany
 from rksearch.space.counting.census import MAX_LISTED, Census, count_at_most
 from rksearch.space.counting.chain import Chain
 from rksearch.space.counting.chains import box_of, chains_of
-from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.extremes import AXES, outermost
 from rksearch.space.counting.halves import Unit, best_cut, listed
-from rksearch.space.counting.member import REJECTIONS, Histogram, Member, Priced, bin_edges
+from rksearch.space.counting.member import REJECTIONS, Member, Priced, Windows, bin_edges
 from rksearch.space.counting.nearest_counted import name_of, nearest_params
 from rksearch.space.counting.order import names, rows_by_name
 from rksearch.space.definition import SpaceDefinition
@@ -134,7 +134,7 @@ class ChosenMembers:
         ranges = [chain.candidate_range() for chain in self._chains]
         return np.min([low for low, _ in ranges], axis=0), np.max([high for _, high in ranges], axis=0)
 
-    def windows(self, edges: Integers) -> Histogram:
+    def windows(self, edges: Integers) -> Windows:
         """Members counted between edges of params."""
         return _Windows(Census(list(zip(self._chains, self._boxes, strict=True)), edges))
 
@@ -211,13 +211,13 @@ class ChosenMembers:
         return int(found[0].costs_of(found[1])[0]) if found else cost.cost(spec, self._definition.dataset).params
 
     @cached_property
-    def _places(self) -> dict[Chain, list[proposals.Places]]:
+    def _places(self) -> dict[Chain, list[proposals.ChoiceIndices]]:
         """Places of each chain's options in the lists of choices; one object for the same options."""
-        known: dict[tuple[int, tuple[Any, ...]], proposals.Places] = {}
+        known: dict[tuple[int, tuple[Any, ...]], proposals.ChoiceIndices] = {}
         for chain in self._chains:
             for i, own in enumerate(chain.options):
                 if (i, own) not in known:
-                    known[i, own] = proposals.Places.of(self._definition.periods[i], own)
+                    known[i, own] = proposals.ChoiceIndices.of(self._definition.periods[i], own)
         return {chain: [known[i, own] for i, own in enumerate(chain.options)] for chain in self._chains}
 
     def _steps(self, chain: Chain, far: proposals.Distances) -> list[Integers]:

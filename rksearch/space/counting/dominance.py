@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
+from rksearch.arch.arrays import Integers
 
 LEAF_PAIRS = 60_000
 """Largest number of pairs that are examined one by one, which then costs less than building a tree."""

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rksearch.arch.arrays import Integers
 from rksearch.space.counting.box import Box
-from rksearch.space.counting.dominance import Integers, Limits, Triples, count_sums
+from rksearch.space.counting.dominance import Limits, Triples, count_sums
 from rksearch.space.counting.halves import Unit
 
 TRIED = 16

@@ -9,9 +9,10 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from rksearch.arch.arrays import Integers
 from rksearch.space.counting.box import Box
 from rksearch.space.counting.chain import Chain
-from rksearch.space.counting.dominance import Integers, Triples
+from rksearch.space.counting.dominance import Triples
 
 Digits = npt.NDArray[np.uint32]
 """Options of consecutive periods: one row per period, one column per combination."""

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from rksearch.arch import ArchSpec, cost
+from rksearch.arch.arrays import Integers
 from rksearch.arch.layout import layout
 from rksearch.errors import SpaceError
 from rksearch.space.counting.box import Box
-from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.extremes import AXES
-from rksearch.space.counting.member import REJECTIONS, Histogram, Member, Priced, bin_edges, ends_of
+from rksearch.space.counting.member import REJECTIONS, Member, Priced, Windows, bin_edges, ends_of
 from rksearch.space.definition import SpaceDefinition
 
 
@@ -88,7 +88,7 @@ class ListedMembers:
         edges = [min(params) - 1, *(e for e in bin_edges(min(params), max(params)) if e < max(params)), max(params)]
         return edges, _ListedWindows(self, np.array(edges)).histogram
 
-    def windows(self, edges: Integers) -> Histogram:
+    def windows(self, edges: Integers) -> Windows:
         """Members counted between edges of params."""
         return _ListedWindows(self, edges)
 

@@ -7,7 +7,7 @@ from itertools import count as numbers
 from typing import Any, NamedTuple, Protocol
 
 from rksearch.arch import ArchSpec
-from rksearch.space.counting.dominance import Integers
+from rksearch.arch.arrays import Integers
 from rksearch.space.definition import MAX_COUNT, CountRange
 
 REJECTIONS = ("too_few_params", "too_many_params", "too_few_macs", "too_many_macs", "too_shallow", "too_deep")
@@ -31,7 +31,7 @@ class Priced(NamedTuple):
     depth: int
 
 
-class Histogram(Protocol):
+class Windows(Protocol):
     """Members by windows of params."""
 
     histogram: list[int]
@@ -78,7 +78,7 @@ class Members(Protocol):
     def candidate_range(self) -> tuple[Integers, Integers]:
         """Least and most params, macs and depth of all choices, whatever the budgets."""
 
-    def windows(self, edges: Integers) -> Histogram:
+    def windows(self, edges: Integers) -> Windows:
         """Members counted between edges of params."""
 
     def dimensions(self) -> dict[str, tuple[Any, ...]]:

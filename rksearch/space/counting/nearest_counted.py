@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from rksearch.arch.arrays import Integers
 from rksearch.space.counting.box import Box
-from rksearch.space.counting.dominance import LEAF_PAIRS, Integers
+from rksearch.space.counting.dominance import LEAF_PAIRS
 from rksearch.space.counting.extremes import least_sums
 from rksearch.space.counting.halves import Unit
 

@@ -10,21 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from rksearch.arch.arrays import Integers
 from rksearch.space.counting.box import Box
 from rksearch.space.counting.chain import Chain
-from rksearch.space.counting.dominance import Integers
 from rksearch.space.counting.pricing import multiples
 
 ROWS = 1 << 15
 """Number of combinations that are examined together."""
 
-Rows = tuple[Integers, Integers]
-"""Networks as rows of options (n, periods), and their costs (3, n)."""
+RowChunk = tuple[Integers, Integers]
+"""Some networks as rows of options (n, periods), and their costs (3, n)."""
 
 
-def rows_by_name(chain: Chain, box: Box) -> Iterator[Rows]:
+def rows_by_name(chain: Chain, box: Box) -> Iterator[RowChunk]:
     """The networks inside the box, some at a time, all in the order of their names."""
     for growth in _multiples(chain, box, ()):
         options = [_by_method(chain, i, m) for i, m in enumerate(growth)]
@@ -71,7 +70,7 @@ def _expand(
     rest: list[tuple[Integers, Integers]],
     rows: Integers,
     costs: Integers,
-) -> Iterator[Rows]:
+) -> Iterator[RowChunk]:
     i = rows.shape[1]
     if i == chain.periods:
         yield rows, costs
@@ -95,7 +94,7 @@ def _expand(
             yield from _expand(chain, box, options, rest, extended, total[:, row, option])
 
 
-def names(chain: Chain, rows: npt.NDArray[np.int64]) -> Iterator[str]:
+def names(chain: Chain, rows: Integers) -> Iterator[str]:
     """The names of networks given as rows of options."""
     prefix = chain.family.prefix(chain.k)
     methods = [[option.method for option in own] for own in chain.options]

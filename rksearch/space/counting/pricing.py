@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, Period, RungeKuttaFamily, Steps
+from rksearch.arch.arrays import Integers
 from rksearch.arch.closed_forms import STEM_AND_LINEAR, Largest, PartCosts, multiples
 from rksearch.arch.cost import cost, depth_of, row_cost
 from rksearch.arch.families import searchable
@@ -20,7 +20,7 @@ from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import layout
 from rksearch.arch.rows import Row
 from rksearch.errors import PluginError
-from rksearch.space.counting.dominance import Integers, Triples
+from rksearch.space.counting.dominance import Triples
 from rksearch.space.definition import PeriodChoices
 
 __all__ = ["NO_GROWTH", "PricedFamily", "families", "multiples", "priced_family"]
@@ -156,5 +156,5 @@ def _stacked(prices: Iterable[tuple[int, int, int]]) -> Triples:
     return Triples(*np.array(list(prices), dtype=np.int64).T)
 
 
-def _column(count: object, length: int) -> npt.NDArray[np.int64]:
+def _column(count: object, length: int) -> Integers:
     return np.broadcast_to(np.asarray(count, dtype=np.int64), (length,))

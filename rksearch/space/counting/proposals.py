@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, Period, Steps
+from rksearch.arch.arrays import Integers
 from rksearch.arch.equivalence import canonical_steps
 from rksearch.errors import SpaceError, nearest
 from rksearch.space.counting.pricing import NO_GROWTH, PricedFamily, families, multiples, priced_family
@@ -161,9 +162,9 @@ class Distances:
         rates = self.definition.growth_rates
         return own + abs(rates.index(k) - rates.index(self.k))
 
-    def options(self, i: int, options: Places) -> npt.NDArray[np.int64]:
+    def options(self, i: int, options: ChoiceIndices) -> Integers:
         """Steps to each option of period i."""
-        own = Places.of(self.definition.periods[i], self.periods[i : i + 1])
+        own = ChoiceIndices.of(self.definition.periods[i], self.periods[i : i + 1])
         total = np.abs(options.r - own.r) + (options.method != own.method)
         total += np.where((options.m >= 0) & (own.m >= 0), np.abs(options.m - own.m), 0)
         total += np.where(options.learned & own.learned, np.abs(options.s - own.s), 0)
@@ -171,19 +172,19 @@ class Distances:
         return np.asarray(total + ((options.share != own.share) & options.several & own.several))
 
 
-class Places(NamedTuple):
+class ChoiceIndices(NamedTuple):
     """Positions of the decisions of some options in the lists of choices; -1 where there is no list."""
 
-    m: npt.NDArray[np.int64]
-    s: npt.NDArray[np.int64]
-    r: npt.NDArray[np.int64]
-    share: npt.NDArray[np.int64]
-    method: npt.NDArray[np.int64]
+    m: Integers
+    s: Integers
+    r: Integers
+    share: Integers
+    method: Integers
     learned: npt.NDArray[np.bool_]
     several: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, choices: PeriodChoices, options: Sequence[Steps]) -> Places:
+    def of(cls, choices: PeriodChoices, options: Sequence[Steps]) -> ChoiceIndices:
         """Places of options that the choices make; `several` marks more than one time-step to share."""
         rows = []
         for option in options:

@@ -11,8 +11,7 @@ import torch
 
 from rksearch.arch.layout import Layout
 from rksearch.errors import DeviceError
-
-WORDS = ("auto", "on", "off")
+from rksearch.training.engine.words import COMPILATION
 
 COMPILE_BASE_S = 15.0
 COMPILE_LAYER_S = 4.0
@@ -51,7 +50,7 @@ def choose(wanted: str, net: Layout, device: torch.device, *, images: int, threa
     Raises:
         DeviceError: another word.
     """
-    if wanted not in WORDS:
+    if wanted not in COMPILATION:
         raise DeviceError(f"compile must be auto, on or off, but got {wanted!r}")
     if wanted == "off":
         return Choice(compiled=False, reason="not compiled, as asked")

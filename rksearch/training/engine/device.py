@@ -9,6 +9,7 @@ import torch
 
 from rksearch.errors import DeviceError
 from rksearch.training.engine.precision import Precision
+from rksearch.training.engine.words import AUTO, DEVICES, PRECISIONS
 
 
 def resolve_device(device: str) -> torch.device:
@@ -17,11 +18,11 @@ def resolve_device(device: str) -> torch.device:
     Raises:
         DeviceError: another word, or CUDA where torch sees none.
     """
-    if device not in ("auto", "cpu", "cuda"):
+    if device not in DEVICES:
         raise DeviceError(f"the device must be auto, cpu or cuda, but got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("device 'cuda' was asked for, but torch sees no CUDA device here; use cpu or auto")
-    if device == "auto":
+    if device == AUTO:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
 
@@ -32,7 +33,7 @@ def resolve_precision(precision: str, device: torch.device) -> Precision:
     Raises:
         DeviceError: another word, or bf16 on a device that would only emulate it.
     """
-    if precision not in ("auto", "fp32", "bf16"):
+    if precision not in PRECISIONS:
         raise DeviceError(f"the precision must be auto, fp32 or bf16, but got {precision!r}")
     native = has_native_bf16(device)
     if precision == "bf16" and not native:

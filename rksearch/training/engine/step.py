@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from rksearch.data.augmentation import mixed
-from rksearch.data.batches import Draws, TrainBatches, batch_bounds
+from rksearch.data.batches import EpochDraws, TrainBatches, batch_bounds
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.average import Average
 from rksearch.training.engine.device import autocast
@@ -62,7 +62,7 @@ class TrainStep:
         self.losses = torch.zeros(steps, device=device)
         self.wrong = torch.zeros((), dtype=torch.int64, device=device)
 
-    def begin(self, draws: Draws, rates: Sequence[float]) -> None:
+    def begin(self, draws: EpochDraws, rates: Sequence[float]) -> None:
         """Start an epoch with these random numbers and the learning rate of every step."""
         self._batches.begin(draws)
         self._draws.copy_(draws)
