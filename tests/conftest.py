@@ -13,8 +13,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests with these markers one after another: they use every core, or assert times."""
-    for item in items:
-        if any(item.get_closest_marker(name) for name in ("slow", "timing", "gpu")):
-            item.add_marker(pytest.mark.xdist_group("alone"))
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for all fast tests together. Others use every core, or assert times: no processes beside this."""
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return 2 if everything and config.option.markexpr.startswith("not slow") else 0

@@ -104,7 +104,8 @@ class SearchAgenda:
         full = self._plan.recipe.epochs
         front = [item.arch for item in self.front(history)]
         wanted = {t.id for t in self._replicates((*self._plan.baselines, *front))}
-        wanted |= {t.id for t in self._seeds(self._first)}
+        complete = [arch for arch in self._candidates if self._complete(history, arch)]
+        wanted |= {t.id for t in self._seeds((*self._first, *complete))}
         certain = len(wanted - set(history.trials))
         unknown = 0 if self._exhausted else max(0, self._plan.trials - len(self._candidates))
         begun = [arch for arch in self._candidates if make_trial_id(arch) not in history.trials]
@@ -113,9 +114,9 @@ class SearchAgenda:
         epochs = (
             full * (certain + extra)
             + sum(self._expected_epochs(history, arch) for arch in begun)
-            + unknown * self._expected_epochs(history, None) * seeds
+            + self._expected_epochs(history, None) * (unknown * seeds + len(begun) * (seeds - 1))
         )
-        return Remaining(certain + len(begun) + unknown * seeds + extra, epochs)
+        return Remaining(certain + (len(begun) + unknown) * seeds + extra, epochs)
 
     def front(self, history: History) -> list[ArchSummary]:
         """The architectures on the front of parameters or of MACs, by rising parameters."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from rksearch.arch import FAMILIES, family_of, parse
+from rksearch.arch.family import Family
 from rksearch.errors import LedgerError, MissingPluginError, RksearchError, RunAborted, RunError
 from rksearch.results.codec import to_plain
 from rksearch.results.environment import current_environment
@@ -27,6 +29,7 @@ from rksearch.search.view import View
 from rksearch.space import Space, parse_space
 from rksearch.space.plan import LATENCY
 from rksearch.training.execution import Execution
+from rksearch.training.latency import require_importable
 from rksearch.training.mirror import require_storage
 
 Ending = Literal["finished", "interrupted"]
@@ -210,7 +213,17 @@ def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
 
 
 def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int) -> Ended:
-    """Do all tasks of `state`; `seeds` is the largest number of seeds of an architecture that could go together."""
+    """Do all tasks of `state`; `seeds` is the largest number of seeds of an architecture that could go together.
+
+    Without a task, neither images are loaded nor Ray started, and a ledger that says so already is not written to.
+    """
+    if not state.has_work():
+        launch.view.message("Nothing is left to train or to test.")
+        if state.history.state != "finished":
+            launch.ledger.write_end("finished")
+        return Ended(ending="finished", history=launch.refresh())
+    if LATENCY in plan.objectives:
+        require_importable(_families(space, plan), space.definition.dataset)
     execution = _begin_session(launch, plan)
 
     def sample() -> TypicalTraining:
@@ -231,6 +244,14 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
     ending: Ending = "finished" if state.done else "interrupted"
     launch.ledger.write_end(ending)
     return Ended(ending=ending, history=launch.refresh())
+
+
+def _families(space: Space, plan: Plan) -> list[Family]:
+    """Families of the networks that the run trains."""
+    definition = space.definition
+    own = [family for family in FAMILIES if family.key in definition.families]
+    named = (*definition.architectures, *map(parse, (*plan.baselines, *plan.known)))
+    return own + [family_of(spec) for spec in named]
 
 
 def _begin_session(launch: _Launch, plan: Plan) -> Execution:

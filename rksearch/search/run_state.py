@@ -60,15 +60,17 @@ class RunState:
         self._places: dict[str, _Place] = {}
         self.slot_time_s = 0.0
         self._idle = False
+        self._chosen: Task | None = None
+
+    def has_work(self) -> bool:
+        """Whether there is a task to start now. It is chosen and not yet recorded as started."""
+        if self._chosen is None:
+            self._chosen = self._choose()
+        return self._chosen is not None
 
     def next(self) -> Task | None:
         """The next task for a worker, its trials marked as running; None if there is nothing to start now."""
-        while True:
-            phase = self.budget.phase(self.history, self._running_work() if self.budget.limits_work else {})
-            task = self.agenda.next(self.history, self.running, phase, self.together)
-            if task is None or task.action != "prune":
-                break
-            self._prune(task.trial)
+        task, self._chosen = self._chosen or self._choose(), None
         self._idle = task is None
         if task is not None:
             place = self._place_of(task)
@@ -79,6 +81,15 @@ class RunState:
                     # On disk before it runs: a candidate that was chosen is trained even if the driver is killed.
                     self.ledger.write_start(each.trial.id)
         return task
+
+    def _choose(self) -> Task | None:
+        """The agenda's next task for a worker; those of trials to be recorded as pruned are done here."""
+        while True:
+            phase = self.budget.phase(self.history, self._running_work() if self.budget.limits_work else {})
+            task = self.agenda.next(self.history, self.running, phase, self.together)
+            if task is None or task.action != "prune":
+                return task
+            self._prune(task.trial)
 
     @property
     def done(self) -> bool:

@@ -13,12 +13,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import rksearch
-from rksearch.arch import FAMILIES, ArchSpec, family_of, parse
+from rksearch.arch import FAMILIES, family_of, parse
+from rksearch.arch.family import Family
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.codec import from_plain, to_plain
@@ -53,7 +54,7 @@ def measure_latency(
         RunError: the process failed, for lack of memory for example, or does not know the family or the data set.
     """
     spec, data = parse(arch), dataset(dataset_name)
-    _check_known_there(spec, data)
+    require_importable([family_of(spec)], data)
     asked = {
         "arch": str(spec),
         "dataset": data.name,
@@ -85,14 +86,14 @@ def latency_ms(found: Sequence[Latency]) -> dict[str, Latency]:
     return {str(item.batch_size): item for item in found}
 
 
-def _check_known_there(spec: ArchSpec, data: Dataset) -> None:
-    """Refuse what only this process's program has registered.
+def require_importable(families: Iterable[Family], data: Dataset) -> None:
+    """Refuse what only this process's program has registered: the process that measures does not know it.
 
     Raises:
-        RunError: the family or the data set is such a one.
+        RunError: a family or the data set is such a one.
     """
-    family = family_of(spec)
-    unknown = [f"the family {family.key!r}"] if family in FAMILIES.added() else []
+    added = FAMILIES.added()
+    unknown = [f"the family {key!r}" for key in sorted({family.key for family in families if family in added})]
     unknown += [f"the data set {data.name!r}"] if data in datasets.added() else []
     if unknown:
         raise RunError(

@@ -13,7 +13,7 @@ from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.fronts import membership, rk_front
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan
-from rksearch.results.records import TrialResult
+from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.results.summaries import by_macs, by_params, summarise
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.budget import TimeBudget
@@ -27,6 +27,7 @@ from tests.helpers.simulation import (
     BASELINES,
     KNOWN,
     RACING,
+    fails,
     must,
     new_state,
     outcome,
@@ -110,6 +111,17 @@ def test_a_candidate_chosen_before_a_kill_is_trained_after_it(tmp_path):
     resumed, _ = new_state(tmp_path, archs=list(reversed(ARCHS)))
     handed = work(resumed, slots=1)
     assert [t.trial.arch for t in handed[:5]] == [*BASELINES, *KNOWN, *ARCHS[:2]]
+
+
+def test_what_remains_is_counted_exactly_where_nothing_depends_on_results(tmp_path):
+    archs = [arch for arch in ARCHS if not fails(TrialSpec(arch=arch, dataset="digits", recipe=settings().recipe))][:4]
+    state, _ = new_state(tmp_path, archs=archs, trials=4, known=(), search_seeds=3, final_seeds=3, replicates=0)
+    total = 3 * len({*BASELINES, *archs})
+    for done in range(total):
+        left = state.agenda.remaining(state.history)
+        assert (left.tasks, left.epochs) == (total - done, (total - done) * settings().recipe.epochs)
+        work(state, slots=1, stop_after=1)
+    assert state.agenda.remaining(state.history).tasks == 0
 
 
 def test_an_exhausted_space_ends_the_search_early(tmp_path):

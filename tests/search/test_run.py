@@ -93,12 +93,27 @@ def test_run_report_resume(tmp_path, space_file):
     assert trained < set(history.trials)
     check_complete(run_dir, space_file, trials=4)
 
+    # Nothing is left to do: neither Ray nor images are needed, and the ledger says no more than before.
+    ledger = (run_dir / "ledger.jsonl").read_bytes()
+    idle = python("-c", WITHOUT_RAY, "resume", str(run_dir), "--data-dir", str(tmp_path / "nowhere"), cwd=tmp_path)
+    assert idle.returncode == 0, idle.stderr
+    assert "Nothing is left to train" in idle.stdout
+    assert "report:" in idle.stdout
+    assert (run_dir / "ledger.jsonl").read_bytes() == ledger
+
     # Another plan in the same directory is refused in one line.
     other = rksearch("run", "--space", str(space_file), "--out", str(run_dir), "--epochs", "3", cwd=tmp_path)
     assert other.returncode == 2
     assert "recipe" in other.stderr
     assert len(other.stderr.strip().splitlines()) == 1
 
+
+WITHOUT_RAY = """
+import sys
+sys.modules["ray"] = None
+from rksearch.cli import main
+main()
+"""
 
 READS = """
 import io, json, sys

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ray import tune
@@ -23,6 +23,19 @@ from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 from rksearch.training.execution import Execution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochReport:
+    """What a worker reports to Tune after an epoch.
+
+    Attributes:
+        trained: id of the trial.
+        epochs: the epoch, in a list because codecs know the numbers of `epochs` that may be NaN.
+    """
+
+    trained: str
+    epochs: tuple[Epoch, ...]
 
 
 class TaskFunction(Protocol):
@@ -45,7 +58,7 @@ def trainable(work: TaskFunction) -> Callable[[Mapping[str, Any]], None]:
         execution = from_plain(Execution, config["execution"])
 
         def on_epoch(trial: TrialSpec, epoch: Epoch) -> None:
-            tune.report({"trained": trial.id, "epoch_json": json.dumps(asdict(epoch))})
+            tune.report(to_plain(EpochReport(trained=trial.id, epochs=(epoch,))))
 
         tune.report({"outcome": json.dumps(work(task, execution, on_epoch))})
 
@@ -160,12 +173,14 @@ class StateCallback(NotPicklable, tune.Callback):
     ) -> None:
         """A worker has finished an epoch."""
         task = self._searcher.tasks.get(trial.trial_id)
-        if task and "epoch_json" in result:
+        if task and "epochs" in result:
             # Deaths count only since the last epoch: a long trial may outlive any number of nodes, and one that kills
             # its worker at the same place again and again still ends.
             trial.run_metadata.num_failures = 0
-            (each,) = [each for each in task.each() if each.trial.id == result["trained"]]
-            self._searcher.state.on_epoch(each, Epoch(**json.loads(result["epoch_json"])))
+            report = from_plain(EpochReport, result)
+            (each,) = [each for each in task.each() if each.trial.id == report.trained]
+            (epoch,) = report.epochs
+            self._searcher.state.on_epoch(each, epoch)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A task has ended, and Tune is about to stop its trial."""
