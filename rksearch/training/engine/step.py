@@ -144,6 +144,8 @@ class TrainStep:
         self._read_rate()
 
     def _read_rate(self) -> None:
-        """Let the optimiser read its learning rate from the tensor that a step writes."""
+        """Let the optimiser read its learning rate from the tensor that a step writes, and be recorded on a GPU."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate
+            if "capturable" in group:  # AdamW; a state may come from another kind of device
+                group["capturable"] = self.device.type == "cuda"
