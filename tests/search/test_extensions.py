@@ -6,6 +6,7 @@ import cloudpickle
 import pytest
 
 from rksearch.data.facts import datasets, register_dataset
+from rksearch.errors import MissingPluginError
 from rksearch.results.ledger import Ledger
 from rksearch.search.ray.extensions import Extensions
 from tests.helpers.command_line import TINY_SPACE, python
@@ -31,6 +32,8 @@ rksearch.register_dataset(replace(DIGITS, name="negatives", load=load))
 run = start_run(plan_run(sys.argv[1], out=sys.argv[2], asked=Asked(trials=1)), Resources(device="cpu"))
 assert run.history.state == "finished", run.history.message
 assert not run.history.failed, run.history.failed
+assert run.trials
+assert all((spec.dataset, result.status) == ("negatives", "complete") for spec, result in run.trials.values())
 '''
 
 
@@ -56,6 +59,5 @@ def test_a_data_set_of_a_script_is_trained_on_by_workers(tmp_path: Path) -> None
     space.write_text(TINY_SPACE.replace("dataset: digits", "dataset: negatives").replace("epochs: 2", "epochs: 1"))
     done = python("program.py", str(space), str(tmp_path / "run"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    trials = Ledger(tmp_path / "run").read().trials.values()
-    assert trials
-    assert all((spec.dataset, result.status) == ("negatives", "complete") for spec, result in trials)
+    with pytest.raises(MissingPluginError, match="names the data set 'negatives'"):
+        Ledger(tmp_path / "run").read()

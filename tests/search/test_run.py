@@ -261,9 +261,17 @@ def wait_for_trials(run_dir: Path, count: int, driver: subprocess.Popen[str], ti
 
 
 @pytest.mark.slow
-@pytest.mark.ci
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("finished_first", [1, 4])
+@pytest.mark.parametrize(
+    ("how", "finished_first"),
+    [
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.ci),
+        (signal.SIGINT, 4),
+        (signal.SIGTERM, 1),
+        pytest.param(signal.SIGTERM, 4, marks=pytest.mark.ci),
+        pytest.param(signal.SIGKILL, 1, marks=pytest.mark.ci),
+        pytest.param(signal.SIGKILL, 4, marks=pytest.mark.ci),
+    ],
+)
 def test_stopped_at_some_moment_and_resumed_nothing_finished_is_lost(tmp_path, space_file, how, finished_first):
     run_dir = tmp_path / "run"
     driver = start(space_file, run_dir)
