@@ -150,6 +150,9 @@ def final(
 
 
 def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
+    from rksearch.training.trainer import check_images_suit
+
+    check_images_suit(plan.recipe, plan.dataset)
     with launch.run_dir.driver():
         history = launch.refresh()
         begun = [history.run.plan.recipe] if history.run else [spec.recipe for spec, _ in history.trials.values()]

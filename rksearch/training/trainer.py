@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rksearch.data.augmentation import Augmentation
+from rksearch.data.augmentation import Augmentation, check_resident
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.data.dataset import Dataset
+from rksearch.data.facts import dataset
 from rksearch.errors import RksearchError, TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import Epoch
@@ -86,6 +87,16 @@ def batches_of(images: DeviceImages, dataset: Dataset, recipe: Recipe, seed: int
         seed=seed,
         augmentation=augmentation_of(recipe),
     )
+
+
+def check_images_suit(recipe: Recipe, dataset_name: str) -> None:
+    """Make sure that the images of a data set can have the augmentation of a recipe.
+
+    Raises:
+        DataError: they cannot; one line before a run begins, not a failure of its trials.
+    """
+    if recipe.augment:
+        check_resident(augmentation_of(recipe), dataset(dataset_name))
 
 
 def augmentation_of(recipe: Recipe) -> Augmentation:
