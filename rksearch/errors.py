@@ -24,7 +24,16 @@ class PluginError(RksearchError):
 
 
 class MissingPluginError(RksearchError):
-    """A run names a family, a data set or a sampler that is not registered."""
+    """A run names a family, a data set or a sampler that is not registered.
+
+    Args:
+        rule: what must be registered, and what is not.
+    """
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(
+            f"{rule}; install the plugin that brings it, or import the module that registers it before this call"
+        )
 
 
 class SpaceError(RksearchError):

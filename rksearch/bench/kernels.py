@@ -32,13 +32,10 @@ class Kernel:
 
     Attributes:
         name: name in tables.
-        eager, compiled: whether it does something in eager and in compiled steps on a CPU.
         stand_ins: what takes the place of each of its functions.
     """
 
     name: str
-    eager: bool
-    compiled: bool
     stand_ins: Mapping[Function, Function]
 
 
@@ -79,21 +76,15 @@ def _as_the_library_does(device: torch.device) -> Iterator[None]:
 KERNELS = (
     Kernel(
         name="norms over pixels",
-        eager=True,
-        compiled=False,
         stand_ins={norm.is_slow: _never, pixels.pixels_together: _one},
     ),
-    Kernel(name="shared statistics", eager=True, compiled=True, stand_ins={norm.can_share: _never}),
+    Kernel(name="shared statistics", stand_ins={norm.can_share: _never}),
     Kernel(
         name="parts of gradients",
-        eager=True,
-        compiled=False,
         stand_ins={channels_last.side_by_side: _concatenated, channels_last.part: _view},
     ),
     Kernel(
         name="gradients channels last",
-        eager=True,
-        compiled=True,
         stand_ins={
             channels_last.mean_of_pixels: _mean,
             channels_last.every_second_pixel: _sliced,
@@ -102,19 +93,12 @@ KERNELS = (
     ),
     Kernel(
         name="freed memory kept",
-        eager=True,
-        compiled=True,
         stand_ins={heap.freed_memory_kept: _as_the_library_does},
     ),
-    Kernel(name="compiled norms", eager=False, compiled=True, stand_ins={fused.applies_to: _never}),
+    Kernel(name="compiled norms", stand_ins={fused.applies_to: _never}),
 )
 
 NAMES = tuple(kernel.name for kernel in KERNELS)
-
-
-def names(*, compiled: bool) -> tuple[str, ...]:
-    """Names of the kernels that do something in steps of this kind."""
-    return tuple(kernel.name for kernel in KERNELS if (kernel.compiled if compiled else kernel.eager))
 
 
 @contextmanager

@@ -96,14 +96,3 @@ class TunedLoop:
         loss.backward()
         self.optimizer.step()
         return loss.detach()
-
-    @torch.no_grad()
-    def error_pct(self, pixels: Tensor, labels: Tensor, batch_size: int = 512) -> float:
-        """Top-1 error in percent on uint8 images (N, C, H, W) with labels (N,), all on the device."""
-        self.model.eval()
-        wrong = torch.zeros((), dtype=torch.int64, device=self.device)
-        for images, truth in zip(pixels.split(batch_size), labels.split(batch_size), strict=True):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                logits = self.model(self.normalised(images).contiguous(memory_format=torch.channels_last))
-            wrong += (logits.argmax(1) != truth).sum()
-        return 100 * int(wrong) / len(labels)

@@ -19,15 +19,25 @@ if TYPE_CHECKING:
     from rksearch.bench.train import NetworkBench
     from rksearch.training.throughput import ImageSource
 
+ROUNDS = 5
+"""Measurements of each thing, where none of them is a short turn."""
+
 to_option = click.option(
     "--to",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write all figures here, as JSON.",
 )
+trained_dataset_option = click.option(
+    "--dataset",
+    "dataset_name",
+    default=DEFAULT_DATASET,
+    show_default=True,
+    help="Data set: sets shapes and augmentation.",
+)
 threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
 rounds_option = click.option(
-    "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Number of alternated measurements."
+    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="Number of alternated measurements."
 )
 batch_option = click.option(
     "--batch-size", type=click.IntRange(min=2), default=64, show_default=True, help="Images in a step."
@@ -42,13 +52,7 @@ cpu_time_option = click.option(
 
 @click.command("train")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option(
-    "--dataset",
-    "dataset_name",
-    default=DEFAULT_DATASET,
-    show_default=True,
-    help="Data set: sets shapes and augmentation.",
-)
+@trained_dataset_option
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -111,8 +115,11 @@ def bench_training(
     lines of torch. The default networks are a narrow RKNet, DenseNet-BC-100-k12 and ResNet-20.
     """
     from rksearch.bench.train import NAMES
+    from rksearch.training.throughput import STEPS
 
     at_a_time = concurrent is not None or together is not None
+    numbers = {"rounds": ROUNDS, "steps": STEPS} if at_a_time else {}
+    numbers |= {name: given for name, given in (("rounds", rounds), ("steps", steps)) if given is not None}
     source, settings = _prepare(
         dataset_name,
         data_dir,
@@ -120,13 +127,7 @@ def bench_training(
         precision,
         compile_,
         threads,
-        {
-            "batch_size": batch_size,
-            "rounds": rounds or (5 if at_a_time else 60),
-            "steps": steps or (20 if at_a_time else 4),
-            "seed": seed,
-            "cpu_time": cpu_time,
-        },
+        {"batch_size": batch_size, "seed": seed, "cpu_time": cpu_time, **numbers},
         workers,
     )
     chosen = names or NAMES
@@ -141,13 +142,7 @@ def bench_training(
 
 @click.command("optimisations")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option(
-    "--dataset",
-    "dataset_name",
-    default=DEFAULT_DATASET,
-    show_default=True,
-    help="Data set: sets shapes and augmentation.",
-)
+@trained_dataset_option
 @device_option
 @precision_option
 @compile_option()

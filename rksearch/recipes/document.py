@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import TypeVar
 
 import yaml
@@ -280,9 +281,9 @@ def read_text(path: Traversable, shown: str, kind: str = "space file") -> str:
         ) from None
 
 
-def is_path(wanted: str) -> bool:
-    """Whether a name of the command line or of a file stands for a path: it has a `/` or ends in `.yaml`."""
-    return wanted.endswith((".yaml", ".yml")) or "/" in wanted or "\\" in wanted
+def is_path(wanted: str | Path) -> bool:
+    """Whether what a command, a file or a program asks for is a path: it is one, has a `/`, or ends in `.yaml`."""
+    return isinstance(wanted, Path) or wanted.endswith((".yaml", ".yml")) or "/" in wanted or "\\" in wanted
 
 
 def _syntax_error(error: yaml.YAMLError, file: str) -> SpaceError:

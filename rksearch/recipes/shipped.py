@@ -49,7 +49,7 @@ def recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
 
 def _found(name_or_path: str | Path) -> Recipe:
     wanted = str(name_or_path)
-    if isinstance(name_or_path, Path) or is_path(wanted):
+    if is_path(name_or_path):
         path = Path(name_or_path)
         return parse_recipe(read_text(path, wanted, "recipe file"), name=path.stem, file=wanted)
     known = recipes()
@@ -69,6 +69,6 @@ def recipe_text(name_or_path: str | Path) -> str:
     """
     _found(name_or_path)
     wanted = str(name_or_path)
-    if isinstance(name_or_path, Path) or is_path(wanted):
+    if is_path(name_or_path):
         return read_text(Path(name_or_path), wanted, "recipe file")
     return (files("rksearch.recipes") / f"{wanted}{SUFFIX}").read_text(encoding="utf-8")

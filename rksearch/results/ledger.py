@@ -198,10 +198,7 @@ class Follower:
 def _missing_text(path: Path, missing: Iterable[Missing]) -> str:
     names = [f"the {kind} {name!r}{f' ({example})' if example else ''}" for kind, name, example in missing]
     shown = ", ".join(names[:MISSING_SHOWN]) + (", ..." if len(names) > MISSING_SHOWN else "")
-    return (
-        f"the families and data sets of a run must be registered, but {path} names {shown}; install the plugin that "
-        "brings it, or import the module that registers it before this call"
-    )
+    return f"the families and data sets of a run must be registered, but {path} names {shown}"
 
 
 @contextmanager

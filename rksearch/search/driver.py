@@ -102,10 +102,7 @@ def resume(
     history, space, plan = _begun(launch)
     launch.as_before(history, chosen)
     if plan.sampler not in samplers:
-        raise MissingPluginError(
-            f"the sampler of a run must be registered, but {run_dir.path} names {plan.sampler!r}; install the plugin "
-            "that brings it, or import the module that registers it before this call"
-        )
+        raise MissingPluginError(f"the sampler of a run must be registered, but {run_dir.path} names {plan.sampler!r}")
     return _start(launch, space, plan if trials is None else replace(plan, trials=trials))
 
 

@@ -60,17 +60,14 @@ class RunState:
         self._places: dict[str, _Place] = {}
         self.slot_time_s = 0.0
         self._idle = False
-        self._chosen: Task | None = None
 
     def has_work(self) -> bool:
-        """Whether there is a task to start now. It is chosen and not yet recorded as started."""
-        if self._chosen is None:
-            self._chosen = self._choose()
-        return self._chosen is not None
+        """Whether there is a task to start now. `next` chooses it again, for the slots that are known by then."""
+        return self._choose() is not None
 
     def next(self) -> Task | None:
         """The next task for a worker, its trials marked as running; None if there is nothing to start now."""
-        task, self._chosen = self._chosen or self._choose(), None
+        task = self._choose()
         self._idle = task is None
         if task is not None:
             place = self._place_of(task)

@@ -31,7 +31,7 @@ def load_space(name_or_path: str | Path, *, samplers: Collection[str] | None = N
         SpaceError: no such name or file, or a space file that breaks a rule.
     """
     wanted = str(name_or_path)
-    if isinstance(name_or_path, Path) or is_path(wanted):
+    if is_path(name_or_path):
         path = Path(name_or_path)
         text = read_text(path, wanted)
         return parse_space(text, name=path.stem, file=wanted, samplers=samplers, directory=path.parent)

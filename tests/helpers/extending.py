@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rksearch.arch.registry import Registry
@@ -17,6 +18,13 @@ def example(section: str) -> str:
     """The first Python code of a section."""
     text = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
+
+
+def register_smooth() -> None:
+    """Register the family of the document in this process, under the key `smooth`."""
+    module = ModuleType("smooth_rk")
+    exec(example("A family"), module.__dict__)
+    module.register()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -18,7 +17,7 @@ from rksearch.search import driver
 from rksearch.space import parse_space
 from rksearch.space.summary import SpaceSummary
 from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
-from tests.helpers.extending import example, installed, registrations_forgotten
+from tests.helpers.extending import example, installed, register_smooth, registrations_forgotten
 from tests.helpers.ledgers import complete, environment_record, plan_record, trial
 
 NAMES = ("SmoothRK-1x2_4x1@rk4", "SmoothRK-1x1_1x1")
@@ -30,12 +29,6 @@ periods: [{s: [1, 2], r: [1]}, {s: [1], r: [1]}]
 recipe: {name: short, epochs: 2}
 """
 COMMANDS = (("status",), ("status", "--json"), ("report",), ("resume",), ("final",))
-
-
-def register_smooth() -> None:
-    module = ModuleType("smooth_rk")
-    exec(example("A family"), module.__dict__)
-    module.register()
 
 
 def tiny_summary(text: str = TINY_SPACE) -> SpaceSummary:

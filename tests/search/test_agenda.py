@@ -113,6 +113,32 @@ def test_a_candidate_chosen_before_a_kill_is_trained_after_it(tmp_path):
     assert [t.trial.arch for t in handed[:5]] == [*BASELINES, *KNOWN, *ARCHS[:2]]
 
 
+@pytest.mark.parametrize("racing", [None, RACING])
+def test_asking_for_work_changes_neither_the_tasks_nor_how_many_seeds_go_together(tmp_path, racing):
+    plan = {"racing": racing, "control": True, "search_seeds": 3}
+    asked, _ = new_state(tmp_path / "asked", **plan)
+    state, _ = new_state(tmp_path / "not", **plan)
+    assert asked.has_work()
+    assert asked.has_work()
+    assert not asked.history.started
+    # A driver learns how many seeds go together after it has found that there is work.
+    asked.together = state.together = 2
+    first = must(asked.next())
+    assert first == must(state.next())
+    assert [task.trial.replicate for task in first.each()] == [0, 1]
+    tasks: list[list[Task]] = []
+    for each, asks in ((asked, True), (state, False)):
+        tasks.append([])
+        while not asks or each.has_work():
+            if (task := each.next()) is None:
+                break
+            tasks[-1].append(task)
+            for one in task.each():
+                each.on_end(one, outcome(one))
+    assert tasks[0] == tasks[1] != []
+    assert not asked.has_work()
+
+
 def test_what_remains_is_counted_exactly_where_nothing_depends_on_results(tmp_path):
     archs = [arch for arch in ARCHS if not fails(TrialSpec(arch=arch, dataset="digits", recipe=settings().recipe))][:4]
     state, _ = new_state(tmp_path, archs=archs, trials=4, known=(), search_seeds=3, final_seeds=3, replicates=0)

@@ -6,17 +6,22 @@ from pathlib import Path
 import pytest
 
 from rksearch.api import Run, plan_run, start_run
+from rksearch.arch import FAMILIES
 from rksearch.errors import DataError, RunError
 from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import Environment
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialSpec
-from rksearch.results.run_dir import mirror_address
+from rksearch.results.run_dir import RunDir, mirror_address
+from rksearch.search import driver
+from rksearch.search.planning import Asked, plan_of
 from rksearch.search.ray.cluster import _has_ray_token, _ray
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.tasks import Task
 from rksearch.search.view import Silent
+from rksearch.space import parse_space
+from tests.helpers.extending import register_smooth, registrations_forgotten
 from tests.helpers.ledgers import plan_record, space_record
 
 
@@ -170,3 +175,25 @@ def test_a_recipe_that_the_images_cannot_have_is_refused_before_anything_is_writ
     with pytest.raises(DataError, match=r"asks for the augmentation scale_aspect, .* those of digits lie in memory"):
         start_run(planned)
     assert not (tmp_path / "run" / "ledger.jsonl").exists()
+
+
+def test_latency_of_a_script_s_family_is_refused_before_the_run_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(driver, "_begin_session", lambda *args: started.append("session"))
+    monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: started.append("Ray"))
+    text = """
+dataset: digits
+families: [smooth]
+periods: [{s: [1, 2], r: [1]}, {s: [1], r: [1]}]
+recipe: {name: short, epochs: 2}
+search: {objectives: [val_error_pct, latency_ms]}
+"""
+    with registrations_forgotten(FAMILIES):
+        register_smooth()
+        space = parse_space(text, name="smooth")
+        plan = plan_of(space.definition, Asked(), members=len(space))
+        with pytest.raises(RunError, match="the family 'smooth' came from a program"):
+            driver.start(space, plan, RunDir(tmp_path / "run"), Resources(), Silent())
+    assert started == []
