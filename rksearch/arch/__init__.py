@@ -36,7 +36,14 @@ Sources: Zhu and Fu, arXiv 1802.08831, section 3 (RKNet); Huang et al., arXiv 16
 arXiv 1512.03385, section 4.2 (ResNet), arXiv 1603.05027 (pre-activation); Yang et al., arXiv 1802.10419 (CliqueNet).
 """
 
-from rksearch.arch.families import FAMILIES, canonical, draws_random_numbers, family_of, register_family
+from rksearch.arch.families import (
+    FAMILIES,
+    canonical,
+    draws_random_numbers,
+    family_of,
+    learns_coefficients,
+    register_family,
+)
 from rksearch.arch.families.cliquenet import CliqueNet
 from rksearch.arch.families.densenet import DenseNet, ImageNetDenseNet
 from rksearch.arch.families.preact_resnet import PreActResNet
@@ -75,6 +82,7 @@ __all__ = [
     "canonical",
     "draws_random_numbers",
     "family_of",
+    "learns_coefficients",
     "parse",
     "register_family",
 ]

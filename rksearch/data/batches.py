@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from rksearch.data.augmentation import Augmentation, check_resident, cropped, cut_out, rand_augmented, shifted
 from rksearch.data.dataset import Dataset
 from rksearch.errors import DataError
 
 EVAL_BATCH_SIZE = 256
+
+PLAIN = Augmentation()
+"""The data set's own crop and flip alone."""
 
 Batch = tuple[Tensor, Tensor]
 """Float images (N, C, H, W), channels-last in memory, and int64 labels (N,)."""
@@ -41,7 +44,7 @@ class DeviceImages:
         # One value per (x, channel) of an image row: a long last dimension broadcasts much faster than one of 3.
         self._mean = torch.tensor(dataset.mean, dtype=torch.float32, device=device).repeat(self.width)
         self._std = torch.tensor(dataset.std, dtype=torch.float32, device=device).repeat(self.width)
-        self.device = device
+        self.device, self.may_flip = device, dataset.flip
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -50,9 +53,20 @@ class DeviceImages:
         """Labels of the images at `index` (N,)."""
         return self._labels.index_select(0, index)
 
-    def normalised(self, index: Tensor) -> Tensor:
-        """The images at `index` (N,) as float32 (N, H, W, C), in that order of dimensions."""
-        pixels = self._pixels.index_select(0, index).view(len(index), self.height, self.width * self.channels)
+    @property
+    def pixels(self) -> Tensor:
+        """All images, uint8 (N, H * W * C)."""
+        return self._pixels
+
+    def normalised(self, index: Tensor, changed: Tensor | None = None) -> Tensor:
+        """The images at `index` (N,) as float32 (N, H, W, C), in that order of dimensions.
+
+        Args:
+            index: places of the images.
+            changed: pixels to read instead of the images' own, in the same form; None for their own.
+        """
+        source = self._pixels if changed is None else changed
+        pixels = source.index_select(0, index).view(len(index), self.height, self.width * self.channels)
         return pixels.float().sub_(self._mean).div_(self._std).view(len(index), self.height, self.width, self.channels)
 
     def batches(self, batch_size: int = EVAL_BATCH_SIZE) -> Iterator[Batch]:
@@ -70,61 +84,156 @@ class EpochDraws:
         order: a permutation of the images.
         dy, dx: corner of each crop in the padded image, from 0 to twice the padding; equal to it without a shift.
         flip: whether the crop is mirrored left to right.
+        cut_y, cut_x: centre of the square that is cut out of each image; None without cutout.
+        share: weight of the image itself in each step's mixup, (steps,); None without mixup.
+        seed: seed of RandAugment, (1,); None without it.
     """
 
     order: Tensor
     dy: Tensor
     dx: Tensor
     flip: Tensor
+    cut_y: Tensor | None = None
+    cut_x: Tensor | None = None
+    share: Tensor | None = None
+    seed: Tensor | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The numbers that there are, by name."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
 
     def to(self, device: torch.device) -> EpochDraws:
         """The same numbers on `device`."""
-        order, dy, dx, flip = (t.to(device) for t in (self.order, self.dy, self.dx, self.flip))
-        return EpochDraws(order=order, dy=dy, dx=dx, flip=flip)
+        return EpochDraws(**{name: value.to(device) for name, value in self.tensors().items()})
+
+    def copy_(self, other: EpochDraws) -> None:
+        """Take over the numbers of another epoch."""
+        mine, new = self.tensors(), other.tensors()
+        for name, value in mine.items():
+            value.copy_(new[name])
 
 
 class TrainBatches:
-    """Shuffled, augmented batches of a training set; `generator` holds the state of all its randomness.
+    """Shuffled, augmented batches of a training set; `state_dict` holds the state of all its randomness.
 
-    Order of the augmentation, as in the paper: normalise, zero-pad (so the border is the mean colour), crop, flip.
+    Order of the augmentation: RandAugment on the stored pixels; normalise, zero-pad (so the border is the mean colour)
+    and crop, or shift; flip; cut out. Mixup comes last and belongs to the training step.
 
     Args:
         images: the training images.
-        dataset: data set; its `crop_padding` and `flip` are the augmentation.
+        dataset: data set; its `crop_padding` and `flip` are the usual augmentation.
         batch_size: images of a batch; see `batch_bounds`.
-        augment: whether to crop and flip.
+        augment: whether to augment at all; mixup does not depend on it.
         seed: seed of the generator.
+        augmentation: further terms.
 
     Raises:
-        DataError: fewer than two images.
+        DataError: fewer than two images, or the images cannot have the augmentation.
     """
 
-    def __init__(self, images: DeviceImages, dataset: Dataset, *, batch_size: int, augment: bool, seed: int) -> None:
+    def __init__(
+        self,
+        images: DeviceImages,
+        dataset: Dataset,
+        *,
+        batch_size: int,
+        augment: bool,
+        seed: int,
+        augmentation: Augmentation = PLAIN,
+    ) -> None:
+        if augment:
+            check_resident(augmentation, dataset)
         self.images = images
         self.bounds = batch_bounds(len(images), batch_size)
-        self._padding = dataset.crop_padding if augment else 0
+        self._terms = augmentation if augment else Augmentation(mixup=augmentation.mixup)
+        self._padding = self._terms.translation or (dataset.crop_padding if augment else 0)
         self._flip = dataset.flip and augment
+        self._mean = dataset.mean
         self.generator = torch.Generator().manual_seed(_stream_seed(seed, "batches"))
+        self._mirrored = self._first_mirrored(seed) if self._flip and self._terms.alternating_flip else None
+        self._changed = torch.zeros_like(images.pixels) if self._terms.randaugment else None
+
+    def _first_mirrored(self, seed: int) -> Tensor:
+        """Whether each image is mirrored in the first epoch, where flips alternate."""
+        generator = torch.Generator().manual_seed(_stream_seed(seed, "flips"))
+        return torch.randint(0, 2, (len(self.images),), generator=generator).bool()
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches in one epoch."""
         return len(self.bounds)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """State that the next epochs depend on."""
+        flips = {} if self._mirrored is None else {"mirrored": self._mirrored}
+        return {"generator": self.generator.get_state(), **flips}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a `state_dict`; it may hold other keys too.
+
+        Raises:
+            KeyError, RuntimeError: the state was not written by `state_dict` of batches with this augmentation.
+        """
+        self.generator.set_state(state["generator"])
+        if self._mirrored is not None:
+            self._mirrored = state["mirrored"].clone()
+
     def epoch(self) -> Iterator[Batch]:
-        """One pass over all images; advances the generator."""
-        return self.apply(self.draw())
+        """One pass over all images, without mixup; advances the generator."""
+        draws = self.draw()
+        self.begin(draws)
+        return self.apply(draws)
 
     def draw(self) -> EpochDraws:
         """The random numbers of the next epoch; advances the generator."""
-        count = len(self.images)
-        shifts = torch.randint(0, 2 * self._padding + 1, (2, count), generator=self.generator)
-        flips = torch.randint(0, 2 if self._flip else 1, (count,), generator=self.generator)
-        order = torch.randperm(count, generator=self.generator)
-        return EpochDraws(order=order, dy=shifts[0], dx=shifts[1], flip=flips.bool())
+        count, generator = len(self.images), self.generator
+        shifts = torch.randint(0, 2 * self._padding + 1, (2, count), generator=generator)
+        flips = torch.randint(0, 2 if self._flip else 1, (count,), generator=generator).bool()
+        order = torch.randperm(count, generator=generator)
+        if self._mirrored is not None:
+            flips, self._mirrored = self._mirrored[order], ~self._mirrored
+        return EpochDraws(order=order, dy=shifts[0], dx=shifts[1], flip=flips, **self._further())
+
+    def _further(self) -> dict[str, Tensor]:
+        """Random numbers of the terms that are on; without any, the generator is as if there were none."""
+        count, generator, found = len(self.images), self.generator, {}
+        if self._terms.cutout:
+            found["cut_y"] = torch.randint(0, self.images.height, (count,), generator=generator)
+            found["cut_x"] = torch.randint(0, self.images.width, (count,), generator=generator)
+        if self._terms.mixup:
+            found["share"] = _beta(self._terms.mixup, self.steps_per_epoch, generator)
+        if self._terms.randaugment:
+            found["seed"] = torch.randint(0, 2**62, (1,), generator=generator)
+        return found
+
+    def blank(self) -> EpochDraws:
+        """Draws of the same shape on the images' device, all zeros: the place for those of an epoch."""
+        count, device = len(self.images), self.images.device
+        whole = dict.fromkeys(("order", "dy", "dx"), (count, torch.int64)) | {"flip": (count, torch.bool)}
+        if self._terms.cutout:
+            whole |= dict.fromkeys(("cut_y", "cut_x"), (count, torch.int64))
+        if self._terms.mixup:
+            whole |= {"share": (self.steps_per_epoch, torch.float32)}
+        if self._terms.randaugment:
+            whole |= {"seed": (1, torch.int64)}
+        return EpochDraws(**{key: torch.zeros(size, dtype=kind, device=device) for key, (size, kind) in whole.items()})
+
+    def begin(self, draws: EpochDraws) -> None:
+        """Change the pixels of this epoch by RandAugment; without it there is nothing to do.
+
+        Args:
+            draws: of the epoch, on the CPU.
+        """
+        if self._changed is None or draws.seed is None:
+            return
+        images = self.images
+        shape = (len(images), images.height, images.width, images.channels)
+        found = rand_augmented(images.pixels.view(shape), int(draws.seed), self._terms, self._mean)
+        self._changed.copy_(found.view(self._changed.shape))
 
     def apply(self, draws: EpochDraws) -> Iterator[Batch]:
-        """The batches that `draws` describes."""
+        """The batches that `draws` describes, after `begin`."""
         there = draws.to(self.images.device)
         for start, stop in self.bounds:
             yield self.at(torch.arange(start, stop, device=self.images.device), there)
@@ -132,24 +241,25 @@ class TrainBatches:
     def at(self, places: Tensor, draws: EpochDraws) -> Batch:
         """The batch of the images at `places` (B,) in the order of `draws`; all tensors are on the images' device."""
         index = draws.order.index_select(0, places)
-        pixels = self.images.normalised(index)
+        pixels = self.images.normalised(index, self._changed)
         if self._padding or self._flip:
             dy, dx, flip = (t.index_select(0, places) for t in (draws.dy, draws.dx, draws.flip))
-            pixels = _crop(pixels, dy, dx, flip, self._padding)
+            move = shifted if self._terms.translation else cropped
+            pixels = move(pixels, dy, dx, flip, self._padding)
+        if draws.cut_y is not None and draws.cut_x is not None:
+            cy, cx = draws.cut_y.index_select(0, places), draws.cut_x.index_select(0, places)
+            pixels = cut_out(pixels, cy, cx, self._terms.cutout)
         return pixels.permute(0, 3, 1, 2), self.images.labels(index)
 
 
-def _crop(pixels: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, padding: int) -> Tensor:
-    """Zero-pad images (N, H, W, C), crop each at its corner and mirror where `flip` says so, in one gather."""
-    count, height, width, channels = pixels.shape
-    padded = F.pad(pixels, (0, 0, padding, padding, padding, padding))
-    padded_height, padded_width = height + 2 * padding, width + 2 * padding
-    x = torch.arange(width, device=pixels.device)
-    first = torch.arange(count, device=pixels.device) * padded_height
-    rows = (first + dy)[:, None] + torch.arange(height, device=pixels.device)
-    columns = dx[:, None] + torch.where(flip[:, None], width - 1 - x, x)
-    places = rows[:, :, None] * padded_width + columns[:, None, :]
-    return padded.view(-1, channels).index_select(0, places.flatten()).view(count, height, width, channels)
+def _beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
+    """`count` draws from Beta(alpha, alpha), float32; torch's distributions draw from the global generator alone."""
+    before = torch.get_rng_state()
+    try:
+        torch.default_generator.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))
+        return torch.distributions.Beta(alpha, alpha).sample((count,)).float()
+    finally:
+        torch.set_rng_state(before)
 
 
 def batch_bounds(images: int, batch_size: int) -> list[tuple[int, int]]:

@@ -1,4 +1,19 @@
-"""Blocks of RKCNNs, whose stages are refined from one another."""
+"""Blocks of RKCNNs, whose stages are refined from one another.
+
+Layers, widths and counts are those of the authors' code (ZhuMai/RKCNN). Four of its settings are not, so that all
+families here are trained alike:
+
+=================  ====================================================  ===========================================
+setting            the authors' code                                     here
+=================  ====================================================  ===========================================
+batch norm         eps 1e-3, running statistics move by 0.01 in a step   torch's defaults: 1e-5 and 0.1
+convolutions       N(0, sqrt(2 / fan-in))                                N(0, sqrt(2 / fan-out)), as the RKNet paper
+linear layers      Xavier uniform, bias 0                                torch's uniform weights, bias 0
+dropout            after every convolution but the first one, 20 %       in transitions alone, off unless named
+=================  ====================================================  ===========================================
+
+Their recipe is `paper` with a batch of 32.
+"""
 
 from __future__ import annotations
 

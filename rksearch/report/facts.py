@@ -83,16 +83,60 @@ def _recipe(recipe: Recipe) -> str:
     milestones = ""
     if recipe.schedule == "step":
         milestones = f" at {', '.join(f'{m:g}' for m in recipe.milestones)} of the epochs"
+    sgd = recipe.optimizer == "sgd"
     parts = [
         f"{recipe.name}: {text.count(recipe.epochs, 'epoch')}",
-        f"batch {recipe.batch_size}",
-        f"SGD, learning rate {recipe.lr:g} ({recipe.schedule}{milestones})",
+        f"batch {recipe.batch_size}" + (f" in parts of {recipe.micro_batch_size}" if recipe.micro_batch_size else ""),
+        f"{'SGD' if sgd else 'AdamW'}, learning rate {recipe.lr:g} ({recipe.schedule.replace('_', ' ')}{milestones})",
         f"warm-up {recipe.warmup:.0%} of the steps" if recipe.warmup else "",
-        f"momentum {recipe.momentum:g}{' (Nesterov)' if recipe.nesterov else ''}",
-        f"weight decay {recipe.weight_decay:g}",
-        "augmented" if recipe.augment else "not augmented",
+        f"momentum {recipe.momentum:g}{' (Nesterov)' if recipe.nesterov else ''}"
+        if sgd
+        else f"betas {recipe.momentum:g}, {recipe.beta2:g}",
+        f"weight decay {recipe.weight_decay:g}{_spared(recipe)}",
+        *_terms(recipe),
+        _augmented(recipe),
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _spared(recipe: Recipe) -> str:
+    """The parameters that do not decay, in words."""
+    spared = [
+        words
+        for words, decays in (
+            ("norms and biases", recipe.decay_norms_and_biases),
+            ("learned coefficients", recipe.decay_coefficients),
+        )
+        if not decays
+    ]
+    return f" (none on {' or '.join(spared)})" if spared and recipe.weight_decay else ""
+
+
+def _terms(recipe: Recipe) -> list[str]:
+    """Terms of loss and weights that are on, in words."""
+    found = (
+        (recipe.label_smoothing, f"label smoothing {recipe.label_smoothing:g}"),
+        (recipe.mixup, f"mixup {recipe.mixup:g}"),
+        (recipe.clip_grad_norm, f"gradients clipped to norm {recipe.clip_grad_norm:g}"),
+        (recipe.ema, f"weights averaged with decay {recipe.ema:g}"),
+        (recipe.flip_averaging, "outputs averaged over mirror images"),
+    )
+    return [words for on, words in found if on]
+
+
+def _augmented(recipe: Recipe) -> str:
+    """The augmentation in words."""
+    if not recipe.augment:
+        return "not augmented"
+    terms = (
+        (recipe.augmentation != "crop", recipe.augmentation.replace("_", " ")),
+        (recipe.translation, f"translation {recipe.translation}"),
+        (recipe.alternating_flip, "alternating flip"),
+        (recipe.cutout, f"cutout {recipe.cutout}"),
+        (recipe.randaugment, f"RandAugment {recipe.randaugment} x {recipe.randaugment_magnitude}"),
+    )
+    on = [words for is_on, words in terms if is_on]
+    return f"augmented ({', '.join(on)})" if on else "augmented"
 
 
 def _seeds(history: History) -> str:

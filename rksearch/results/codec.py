@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from rksearch.results.recipes import sparse, whole
+
 T = TypeVar("T")
 
 EPOCH_NUMBERS = ("lr", "train_loss", "train_error_pct", "val_loss", "val_error_pct", "train_time_s")
@@ -38,11 +40,16 @@ def from_plain(kind: type[T], value: Any) -> T:
 
 
 def _sparse(value: Any) -> Any:
-    """The value; its epochs lose the optional measurements that they do not have, because epochs are many."""
+    """The value; epochs lose the optional measurements that they do not have, recipes the terms that are off."""
     if isinstance(value, dict):
-        return {key: [_sparse_epoch(e) for e in v] if key == "epochs" and isinstance(v, list | tuple) else _sparse(v)
-                for key, v in value.items()}  # fmt: skip
+        return {key: _sparse_entry(key, v) for key, v in value.items()}
     return [_sparse(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _sparse_entry(key: str, value: Any) -> Any:
+    if key == "epochs" and isinstance(value, list | tuple):
+        return [_sparse_epoch(epoch) for epoch in value]
+    return sparse(value) if key == "recipe" and isinstance(value, dict) else _sparse(value)
 
 
 def _sparse_epoch(epoch: Any) -> Any:
@@ -53,11 +60,14 @@ def _sparse_epoch(epoch: Any) -> Any:
 
 def _with_nan(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {
-            key: [_epoch_with_nan(e) for e in v] if key == "epochs" and isinstance(v, list) else _with_nan(v)
-            for key, v in value.items()
-        }
+        return {key: _whole_entry(key, v) for key, v in value.items()}
     return [_with_nan(v) for v in value] if isinstance(value, list) else value
+
+
+def _whole_entry(key: str, value: Any) -> Any:
+    if key == "epochs" and isinstance(value, list):
+        return [_epoch_with_nan(epoch) for epoch in value]
+    return whole(value) if key == "recipe" and isinstance(value, Mapping) else _with_nan(value)
 
 
 def _epoch_with_nan(epoch: Any) -> Any:

@@ -20,6 +20,7 @@ from rksearch.results.environment import current_environment
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
+from rksearch.results.recipes import as_begun
 from rksearch.results.run_dir import Places, RunDir, mirror_address, require_ledger, require_plan, require_same_trials
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
@@ -161,8 +162,14 @@ def final(
 
 
 def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
+    from rksearch.training.trainer import check_images_suit
+
     with launch.run_dir.driver(), datasets.beneath(space.definition.directory):
+        check_images_suit(plan.recipe, plan.dataset)
         history = launch.refresh()
+        begun = [history.run.plan.recipe] if history.run else [spec.recipe for spec, _ in history.trials.values()]
+        if begun:
+            plan = replace(plan, recipe=as_begun(plan.recipe, begun[0]))
         if history.run is not None:
             _require_same(history.run, space, plan, launch.run_dir)
         else:

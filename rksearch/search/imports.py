@@ -9,6 +9,7 @@ from pathlib import Path
 from rksearch.arch import parse
 from rksearch.results.fronts import rk_front
 from rksearch.results.plan import ImportedObservation, Plan
+from rksearch.results.recipes import concerning
 from rksearch.results.run_dir import read_run
 from rksearch.results.summaries import by_macs, by_params, summarise
 from rksearch.search.objectives import objective, values_of
@@ -37,11 +38,8 @@ def imported(directories: Sequence[Path], space: Space, plan: Plan) -> tuple[lis
         data, own = history.data, space.definition.dataset
         same_images = data is None or data.fingerprint == own.fingerprint
         for spec, result in history.trials.values():
-            same = same_images and (spec.dataset, spec.recipe, spec.train_images) == (
-                plan.dataset,
-                plan.recipe,
-                plan.train_images,
-            )
+            same = same_images and (spec.dataset, spec.train_images) == (plan.dataset, plan.train_images)
+            same = same and concerning(spec.arch, spec.recipe) == concerning(spec.arch, plan.recipe)
             first = spec.is_first_of_search and result.status == "complete"
             if same and first and parse(spec.arch) in space:
                 values = values_of(spec, result, objectives)

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from rksearch.data.batches import TrainBatches
 from rksearch.data.own import changed
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
@@ -34,7 +33,14 @@ from rksearch.training.inputs import GroupInputs, SharedInputs, largest_group
 from rksearch.training.latency import latency_ms, measure_latency
 from rksearch.training.parts import PartClock
 from rksearch.training.seed_groups import SeedGroup
-from rksearch.training.trainer import Trainer, as_trial_failure, attempt, seed_everything
+from rksearch.training.trainer import (
+    Trainer,
+    as_trial_failure,
+    attempt,
+    batches_of,
+    final_weights,
+    seed_everything,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +113,8 @@ class Training:
         if saved is not None:
             _check_images(spec, saved.state.get("fingerprint"), execution.fingerprint)
         if saved is not None and "result" in saved.state:
-            self.result, self.weights = from_plain(TrialResult, saved.state["result"]), saved.state["model"]
+            self.result = from_plain(TrialResult, saved.state["result"])
+            self.weights = final_weights(saved.state)
 
     @property
     def ran_out_of_memory(self) -> bool:
@@ -178,9 +185,7 @@ class Training:
                 logger.info("%s recomputes activations to fit in memory", self.spec.id)
                 recompute(model)
             train, val = group.images
-            batches = TrainBatches(
-                train, shared.facts, batch_size=recipe.batch_size, augment=recipe.augment, seed=self.spec.seed
-            )
+            batches = batches_of(train, shared.facts, recipe, self.spec.seed)
             return Trainer(model, batches, val, recipe, shared.precision, choice=choice)
 
     def pause(self) -> None:
@@ -256,7 +261,7 @@ class Training:
         self.trainer = None
 
     def _complete(self, trainer: Trainer, completed: TrialResult) -> None:
-        self.result, self.weights = completed, trainer.model.state_dict()
+        self.result, self.weights = completed, final_weights(trainer.state_dict())
         self.trainer = None
 
     def _completed(self, trainer: Trainer) -> TrialResult:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rksearch.data.augmentation import Augmentation, check_resident
 from rksearch.data.batches import DeviceImages, TrainBatches
+from rksearch.data.dataset import Dataset
+from rksearch.data.facts import dataset
 from rksearch.errors import RksearchError, TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import Epoch
@@ -68,6 +71,45 @@ def attempt(work: Callable[[], Result]) -> Result | TrialFailed:
         return work()
     except TrialFailed as failure:
         return failure
+
+
+def batches_of(images: DeviceImages, dataset: Dataset, recipe: Recipe, seed: int) -> TrainBatches:
+    """Training batches of images on the device, augmented as the recipe says.
+
+    Raises:
+        DataError: fewer than two images, or the images cannot have the recipe's augmentation.
+    """
+    return TrainBatches(
+        images,
+        dataset,
+        batch_size=recipe.batch_size,
+        augment=recipe.augment,
+        seed=seed,
+        augmentation=augmentation_of(recipe),
+    )
+
+
+def check_images_suit(recipe: Recipe, dataset_name: str) -> None:
+    """Make sure that the images of a data set can have the augmentation of a recipe.
+
+    Raises:
+        DataError: they cannot; one line before a run begins, not a failure of its trials.
+    """
+    if recipe.augment:
+        check_resident(augmentation_of(recipe), dataset(dataset_name))
+
+
+def augmentation_of(recipe: Recipe) -> Augmentation:
+    """The terms of a recipe that change images."""
+    return Augmentation(
+        kind=recipe.augmentation,
+        translation=recipe.translation,
+        alternating_flip=recipe.alternating_flip,
+        cutout=recipe.cutout,
+        randaugment=recipe.randaugment,
+        randaugment_magnitude=recipe.randaugment_magnitude,
+        mixup=recipe.mixup,
+    )
 
 
 class Pass(NamedTuple):
@@ -217,7 +259,9 @@ class Trainer:
         val = Pass(math.nan, math.nan)
         if self._val is not None:
             started = time.perf_counter()
-            val = evaluate(self.model, self._val, self.precision)
+            average = self.step.average
+            with nullcontext() if average is None else average.in_place():
+                val = evaluate(self.model, self._val, self.precision, mirrored=self.recipe.flip_averaging)
             self.validation_time_s += time.perf_counter() - started
             if not math.isfinite(val.loss):
                 raise self._diverged(val.loss, f"in the validation after epoch {number}", number * steps - 1)
@@ -244,12 +288,14 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch depends on: plain values and tensors, see `load_state_dict`."""
         cuda = {"cuda_generator": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
+        average = {} if self.step.average is None else {"average": self.step.average.state_dict()}
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generator": self._train.generator.get_state(),
+            **self._train.state_dict(),
             "torch_generator": torch.get_rng_state(),
             **cuda,
+            **average,
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "choice": asdict(self.choice),
         }
@@ -263,7 +309,9 @@ class Trainer:
         """
         self.model.load_state_dict(state["model"])
         self.step.load_optimizer(state["optimizer"])
-        self._train.generator.set_state(state["generator"])
+        if self.step.average is not None:
+            self.step.average.load_state_dict(state["average"])
+        self._train.load_state_dict(state)
         torch.set_rng_state(state["torch_generator"])
         if "cuda_generator" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_generator"], self.device)
@@ -273,14 +321,36 @@ class Trainer:
         self._programs = None
 
 
-def evaluate(model: nn.Module, images: DeviceImages, precision: Precision) -> Pass:
-    """Loss and error over all images in eval mode, in which the model is left."""
+def final_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Weights of the network that a trainer's `state_dict` stands for: their average, where there is one."""
+    found: Mapping[str, Any] = state.get("average", state["model"])
+    return found
+
+
+def evaluate(
+    model: nn.Module,
+    images: DeviceImages,
+    precision: Precision,
+    *,
+    mirrored: bool = False,
+) -> Pass:
+    """Loss and error over all images in eval mode, in which the model is left.
+
+    Args:
+        model: maps float images (N, C, H, W) to logits (N, classes).
+        images: images to read.
+        precision: of convolutions and matrix products.
+        mirrored: whether to average the logits of each image and of its mirror image, where the data set allows flips.
+    """
     model.eval()
     total = torch.zeros((), dtype=torch.float64, device=images.device)
     wrong = torch.zeros((), dtype=torch.int64, device=images.device)
+
     with torch.no_grad(), autocast(images.device, precision):
         for batch, labels in images.batches():
             logits: Tensor = model(batch).float()
+            if mirrored and images.may_flip:
+                logits = (logits + model(batch.flip(3)).float()) / 2
             total += F.cross_entropy(logits, labels, reduction="sum").double()
             wrong += (logits.argmax(1) != labels).sum()
     return Pass(float(total) / len(images), 100 * int(wrong) / len(images))

@@ -18,6 +18,7 @@ from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.results.codec import to_plain
 from rksearch.results.files import file_lock
+from rksearch.results.recipes import concerning
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.device import resolve_device, resolve_precision
@@ -102,7 +103,7 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
             model.load_state_dict(training.weights)
             model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             test = DeviceImages(images.test_images, images.test_labels, facts, device)
-            loss, error_pct = evaluate(model, test, precision)
+            loss, error_pct = evaluate(model, test, precision, mirrored=spec.recipe.flip_averaging)
     return TestResult(test_error_pct=error_pct, test_loss=loss, test_images=len(test))
 
 
@@ -168,10 +169,11 @@ def _locked(spec: TrialSpec, execution: Execution) -> Iterator[Path]:
 
 
 def _identity(spec: TrialSpec) -> dict[str, Any]:
-    """Values that a checkpoint shares with its trial: all but the role for which it is trained.
+    """Values that a checkpoint shares with its trial: all but the role, and terms of the recipe without effect on it.
 
     Roles whose trainings have seeds or images of their own are distinguished by the id.
     """
+    spec = replace(spec, recipe=concerning(spec.arch, spec.recipe))
     same = {key: value for key, value in to_plain(spec).items() if key != "role"}
     return {**same, "id": spec.id} if spec.has_own_seeds else same
 

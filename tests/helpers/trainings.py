@@ -14,7 +14,7 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.training.engine.compiling import EAGER, Choice
 from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Recorder
-from rksearch.training.trainer import Trainer, seed_everything
+from rksearch.training.trainer import Trainer, batches_of, seed_everything
 
 CPU = torch.device("cpu")
 DATA = replace(dataset("cifar10"), height=16, width=16)
@@ -40,7 +40,7 @@ def images(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def batches(count: int, recipe: Recipe = RECIPE, *, seed: int = 5) -> TrainBatches:
     train = DeviceImages(*images(count, 1), DATA, CPU)
-    return TrainBatches(train, DATA, batch_size=recipe.batch_size, augment=True, seed=seed)
+    return batches_of(train, DATA, recipe, seed)
 
 
 def trainer(

@@ -6,11 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from rksearch.cli.main import cli
 from rksearch.errors import SpaceError
-from rksearch.recipes.reading import parse_recipe
+from rksearch.recipes.reading import parse_recipe, types
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import recipe, recipe_text, recipes
 from rksearch.results.codec import from_plain, to_plain
@@ -27,16 +28,57 @@ SGD = {
 }
 
 
-def test_the_shipped_recipes_are_those_of_every_result_so_far() -> None:
-    assert {name: asdict(own) for name, own in recipes().items()} == {
-        "paper": {"name": "paper", "epochs": 300, "schedule": "step", "warmup": 0.0, **SGD},
-        "short": {"name": "short", "epochs": 30, "schedule": "cosine", "warmup": 0.1, **SGD},
-    }
+def test_the_recipes_of_every_result_so_far_are_what_they_were() -> None:
+    first = set(SGD) | {"name", "epochs", "schedule", "warmup"}
+    off = {key: value for key, value in asdict(Recipe(name="x", epochs=1)).items() if key not in first}
+    assert not any(value for key, value in off.items() if key not in (
+        "optimizer", "beta2", "decay_norms_and_biases", "augmentation", "randaugment_magnitude"
+    ))  # fmt: skip
+    for name, own in (
+        ("paper", {"epochs": 300, "schedule": "step", "warmup": 0.0}),
+        ("short", {"epochs": 30, "schedule": "cosine", "warmup": 0.1}),
+    ):
+        assert asdict(recipes()[name]) == {"name": name, **own, **SGD, **off}
+
+
+def test_shipped_recipes_are_read_back_and_have_their_types() -> None:
+    assert list(recipes()) == ["fast", "paper", "paper_imagenet_128", "paper_imagenet_256", "short", "svhn"]
     for own in recipes().values():
         assert from_plain(Recipe, to_plain(own)) == own
-        assert [type(value) for value in asdict(own).values()] == [
-            str, int, int, float, str, tuple, float, float, bool, float, bool
-        ]  # fmt: skip
+        assert [type(value) for value in asdict(own).values()] == [str, *types().values()]
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("svhn", {0: 1, 19: 1, 20: 0.1, 29: 0.1, 30: 0.01, 39: 0.01}),
+        ("paper_imagenet_256", {0: 1, 29: 1, 30: 0.1, 59: 0.1, 60: 0.01, 89: 0.01}),
+        ("paper_imagenet_128", {0: 1, 29: 1, 30: 0.1, 60: 0.01, 89: 0.01, 90: 0.001, 99: 0.001}),
+    ],
+)
+def test_the_rates_of_recipes_of_the_literature(name: str, rates: dict[int, float]) -> None:
+    own = recipe(name)
+    assert {epoch: own.lr_at(epoch * 5, 5) for epoch in rates} == pytest.approx({e: 0.1 * r for e, r in rates.items()})
+
+
+@pytest.mark.parametrize(("total", "rising"), [(40, 0.3), (7, 0.2), (10, 0.0), (10, 0.1), (3, 0.5), (1, 0.0), (2, 0.9)])
+def test_one_cycle_is_torchs(total: int, rising: float) -> None:
+    own = Recipe(name="x", epochs=total, lr=0.4, schedule="one_cycle", warmup=rising)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    found = [own.lr_at(step, 1) for step in range(total)]
+    assert max(found) <= 0.4
+    if rising * total == 1:
+        assert found[0] == pytest.approx(0.4)  # torch divides by zero there
+        return
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.4, total, pct_start=rising, anneal_strategy="linear", cycle_momentum=False
+    )
+    expected = []
+    for _ in range(total):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step() if len(expected) < total else None
+    assert found == pytest.approx(expected)
 
 
 def test_the_rate_of_the_paper_falls_by_ten_at_half_and_three_quarters() -> None:
@@ -54,10 +96,19 @@ def test_the_short_rate_rises_for_a_tenth_and_falls_along_a_cosine() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"name": "shrt"}, r"the recipe must be one of paper, short, but got 'shrt' \(did you mean 'short'\?\)"),
+        ({"name": "shrt"}, r"the recipe must be one of fast, .*, but got 'shrt' \(did you mean 'short'\?\)"),
         ({"name": "short", "epoch": 3}, r"a recipe has the fields epochs, .*, but got 'epoch' \(did you mean 'epochs'"),
         ({"name": "short", "epochs": 0}, r"recipe: epochs must be at least 1, but got 0"),
-        ({"name": "short", "schedule": "line"}, r"recipe: schedule must be step or cosine, but got 'line'"),
+        ({"name": "short", "schedule": "line"}, r"schedule must be step, cosine or one_cycle, but got 'line'"),
+        ({"name": "short", "optimizer": "adam"}, r"optimizer must be sgd or adamw, but got 'adam'"),
+        ({"name": "short", "augmentation": "big"}, r"augmentation must be crop or scale_aspect, but got 'big'"),
+        ({"name": "short", "micro_batch_size": 1}, r"micro_batch_size must be 0, or from 2 to batch_size, which is 64"),
+        ({"name": "short", "micro_batch_size": 65}, r"micro_batch_size .* which is 64, but got 65"),
+        ({"name": "short", "ema": 1.0}, r"ema must be at least 0 and below 1, but got 1.0"),
+        ({"name": "short", "mixup": -1.0}, r"mixup must be at least 0, but got -1.0"),
+        ({"name": "short", "label_smoothing": 1.0}, r"label_smoothing must be at least 0 and below 1"),
+        ({"name": "short", "randaugment_magnitude": 31}, r"randaugment_magnitude must be from 0 to 30, but got 31"),
+        ({"name": "short", "augment": False, "cutout": 4}, r"translation, .* need augment: true, but got False"),
     ],
 )
 def test_errors_name_rule_and_value(asked: dict[str, object], message: str) -> None:

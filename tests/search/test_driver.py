@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rksearch.api import Run
+from rksearch.api import Run, plan_run, start_run
 from rksearch.arch import FAMILIES
-from rksearch.errors import RunError
+from rksearch.errors import DataError, RunError
 from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import Environment
 from rksearch.results.ledger import Ledger
@@ -164,6 +164,17 @@ def test_a_trial_has_one_gpu_at_most(count: float) -> None:
     with pytest.raises(RunError, match="trains on one GPU"):
         as_before(Resources(), frozenset(), {"gpus_per_trial": count})
     assert as_before(Resources(), frozenset({"gpus_per_trial"}), {"gpus_per_trial": count}).gpus_per_trial is None
+
+
+def test_a_recipe_that_the_images_cannot_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    space = tmp_path / "small.yaml"
+    space.write_text(
+        "dataset: digits\ngrowth_rate: [4]\nperiods: [{m: [1], s: [1], r: [1]}]\nrecipe: paper_imagenet_256\n"
+    )
+    planned = plan_run(space, out=tmp_path / "run")
+    with pytest.raises(DataError, match=r"asks for the augmentation scale_aspect, .* those of digits lie in memory"):
+        start_run(planned)
+    assert not (tmp_path / "run" / "ledger.jsonl").exists()
 
 
 def test_latency_of_a_script_s_family_is_refused_before_the_run_starts(

@@ -80,7 +80,7 @@ def test_numbers_of_a_recipe_may_be_written_as_people_do(number):
         (edited("[null, 20_000]", "[20_000]"), 7, r"params of budgets: a budget has two ends, but got \[20_000\]"),
         (edited("[null, 20_000]", "[30, 20]"), 7, r"low <= high must hold.*got \[30, 20\].*\[20, 30\]"),
         (edited("[null, 20_000]", "[-1, 20]"), 7, "whole number .*got -1"),
-        (edited("{name: short, epochs: 3}", "shrt"), 8, "recipe: must be one of paper, short.*did you mean 'short'"),
+        (edited("{name: short, epochs: 3}", "shrt"), 8, "recipe: must be one of fast, paper.*did you mean 'short'"),
         (edited("epochs: 3", "epoch: 3"), 8, "recipe: the keys are .*did you mean 'epochs'"),
         (edited("epochs: 3", "lr: -1"), 8, "lr of recipe: .*lr must be above 0"),
         (edited("epochs: 3", "lr: fast"), 8, "lr of recipe: must be a number, but got fast"),

@@ -341,7 +341,7 @@ def test_a_trial_recomputes_what_would_not_fit_and_finds_the_same(
 def test_a_trial_that_cannot_fit_is_refused(tmp_path: Path) -> None:
     result = run_trial(SPEC, execution(tmp_path, memory_bytes=2**16))
     assert (result.status, result.failure) == ("failed", "does_not_fit")
-    assert "use a smaller batch or network, or fewer trials at a time" in str(result.message)
+    assert "use a smaller batch, micro_batch_size or network, or fewer trials at a time" in str(result.message)
     assert "\n" not in str(result.message)
     assert result.epochs == ()
 

@@ -50,6 +50,12 @@ def canonical(spec: ArchSpec) -> ArchSpec:
     return family_of(spec).canonical(spec)
 
 
+def learns_coefficients(spec: ArchSpec) -> bool:
+    """Whether training changes coefficients or step sizes of a Runge-Kutta method of the network."""
+    solvers = [period.solver for period in family_of(spec).periods(spec)]
+    return any(solver is not None and solver.learned_numbers > 0 for solver in solvers)
+
+
 def draws_random_numbers(spec: ArchSpec) -> bool:
     """Whether a training step draws random numbers for the network itself, as dropout does."""
     return family_of(spec).draws_random_numbers(spec)

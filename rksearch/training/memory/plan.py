@@ -8,7 +8,8 @@ from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import MemoryPlan
 from rksearch.training.engine.precision import Precision
-from rksearch.training.memory.footprint import footprint
+from rksearch.training.memory.footprint import Footprint, footprint
+from rksearch.training.memory.item import FLOAT_BYTES, INDEX_BYTES
 
 MARGIN = 1.15
 """Factor on the prediction, which is within 15 percent of what torch allocates."""
@@ -26,13 +27,13 @@ def plan_memory(
 ) -> MemoryPlan:
     """Choose the fastest way to train `spec` whose predicted peak, with a margin of 15 %, is at most `available_bytes`.
 
-    The batch is never split: the statistics of batch norms would be those of the parts, see
-    `rksearch.models.recompute`.
+    The batch is split where the recipe says so, and never to save memory alone: the statistics of batch norms would be
+    those of the parts, see `rksearch.models.recompute`.
 
     Args:
         spec: the network.
         data: the data set.
-        recipe: decides the batch size.
+        recipe: decides the batch size, and what optimiser, average and augmentation hold.
         precision: precision of the feature maps.
         available_bytes: memory that the trial may take.
         eval_batch_size: images evaluated at a time; 0 leaves the evaluation out.
@@ -41,18 +42,33 @@ def plan_memory(
     Raises:
         TrialFailed: of kind `does_not_fit`: not even recomputation makes it fit.
     """
-    batch, resident = recipe.batch_size, images * (data.channels * data.height * data.width + 8)
+    batch = min(recipe.micro_batch_size or recipe.batch_size, recipe.batch_size)
+    pixels = data.channels * data.height * data.width
+    resident = images * (pixels + 8) + (images * pixels if recipe.randaugment else 0)
     for recompute in (False, True):
         found = footprint(spec, data, batch, precision, recompute=recompute, eval_batch_size=eval_batch_size)
-        plan = MemoryPlan(recompute=recompute, predicted_peak_bytes=found.peak + resident)
+        beside = resident + _beside(recipe, found, pixels)
+        plan = MemoryPlan(recompute=recompute, predicted_peak_bytes=found.peak + beside)
         if plan.predicted_peak_bytes * MARGIN <= available_bytes:
             return plan
     raise TrialFailed(
         "does_not_fit",
         f"the predicted peak must stay below the memory at hand, but {spec} needs {_mib(plan.predicted_peak_bytes)} "
         f"(and 15 % in reserve) at batch {batch} in {precision} even when activations are recomputed, and "
-        f"{_mib(available_bytes)} are there; use a smaller batch or network, or fewer trials at a time",
+        f"{_mib(available_bytes)} are there; use a smaller batch, micro_batch_size or network, or fewer trials at a "
+        "time",
     )
+
+
+def _beside(recipe: Recipe, found: Footprint, pixels: int) -> int:
+    """Bytes that terms of the recipe hold beside those of a plain training with batches of the same size."""
+    held = found.momentum if recipe.optimizer == "adamw" else 0  # its second moment
+    if recipe.ema:
+        held += found.weights
+    if 0 < recipe.micro_batch_size < recipe.batch_size:
+        # The gradients of the earlier parts, and the whole batch.
+        held += found.gradients + (recipe.batch_size - recipe.micro_batch_size) * (FLOAT_BYTES * pixels + INDEX_BYTES)
+    return held
 
 
 def _mib(count: int) -> str:
