@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve, solve_triangular  # type: ignore[import-untyped]
+from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from rksearch.arch.arrays import Floats
 
 STEPS = 40
-"""Steps of gradient ascent in a fit."""
+"""Maximum number of iterations of a fit."""
 
 FITTED = 160
 """Maximum number of observations that hyperparameters are fitted to."""
@@ -32,11 +34,15 @@ LENGTH, AMPLITUDE, SLOPE, NOISE = Prior(1.0, 0.8), Prior(-0.7, 0.7), Prior(-0.5,
 class Process:
     """y(x) = linear trend in the first kind of features + smooth function (Matern 5/2) + noise.
 
-    Targets are standardised inside. Hyperparameters are those of greatest posterior density, found by gradient ascent
-    from the result of the previous fit.
+    Targets are standardised inside. Hyperparameters are those of greatest posterior density, found by L-BFGS-B from the
+    result of the previous fit, within three standard deviations of their priors.
 
     Args:
         groups: for each feature the number of its kind.
+
+    Attributes:
+        theta: natural logarithms of the hyperparameters: a length for each kind of features, then the standard
+            deviations of the smooth function, of the trend's slope and of the noise, for standardised targets.
     """
 
     def __init__(self, groups: npt.NDArray[np.int64]) -> None:
@@ -44,13 +50,13 @@ class Process:
         kinds = int(groups.max()) + 1 if len(groups) else 0
         priors = [*[LENGTH] * kinds, AMPLITUDE, SLOPE, NOISE]
         self._means, self._sds = (np.array([getattr(p, f) for p in priors]) for f in ("mean", "sd"))
-        self._theta = self._means.copy()
+        self.theta = self._means.copy()
         self._kinds = kinds
 
     @property
     def noise_sd(self) -> float:
         """Standard deviation of replicates, in units of the targets."""
-        return float(np.exp(self._theta[-1]) * self._scale)
+        return float(np.exp(self.theta[-1]) * self._scale)
 
     def fit(self, x: Floats, y: Floats, extra: Floats) -> None:
         """Find hyperparameters.
@@ -70,35 +76,31 @@ class Process:
             for g in range(self._kinds)
         ]
         linear = self._linear(x, x)
-        theta = self._theta.copy()
-        best, best_value = theta.copy(), -np.inf
-        step = np.full(len(theta), 0.15)
-        before = np.zeros(len(theta))
-        for _ in range(STEPS):
-            value, slope = self._posterior(theta, squares, linear, z, own)
-            if value > best_value:
-                best, best_value = theta.copy(), value
-            # Each number has a step of its own, which grows while its slope keeps its sign (Rprop).
-            step = np.clip(step * np.where(slope * before > 0, 1.3, np.where(slope * before < 0, 0.5, 1)), 1e-3, 0.5)
-            before = slope
-            theta = np.clip(theta + np.sign(slope) * step, self._means - 3 * self._sds, self._means + 3 * self._sds)
-        self._theta = best
+
+        def loss(theta: Floats) -> tuple[float, Floats]:
+            value, slopes = self._evidence(theta, squares, linear, z, own)
+            off = (theta - self._means) / self._sds
+            return 0.5 * float(off @ off) - value, off / self._sds - slopes
+
+        ends = zip(self._means - 3 * self._sds, self._means + 3 * self._sds, strict=True)
+        found = minimize(loss, self.theta, jac=True, method="L-BFGS-B", bounds=list(ends), options={"maxiter": STEPS})
+        self.theta = found.x
 
     def condition(self, x: Floats, y: Floats, extra: Floats) -> None:
         """Learn from observations, with the hyperparameters as they are."""
         self._standardise(y)
         self._x = x
         covariance = self._kernel(x, x)
-        covariance[np.diag_indices(len(x))] += np.exp(2 * self._theta[-1]) + extra / self._scale**2 + 1e-8
-        self._inverse_root = np.linalg.inv(np.linalg.cholesky(covariance))
-        self._weights = self._inverse_root.T @ (self._inverse_root @ ((y - self._centre) / self._scale))
+        covariance[np.diag_indices(len(x))] += np.exp(2 * self.theta[-1]) + extra / self._scale**2 + 1e-8
+        self._root = cho_factor(covariance, lower=True)
+        self._weights = cho_solve(self._root, (y - self._centre) / self._scale)
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the function, without noise."""
         cross = self._kernel(x, self._x)
         mean = cross @ self._weights
-        own = np.exp(2 * self._theta[-3]) + np.exp(2 * self._theta[-2]) * self._linear_diagonal(x)
-        variance = own - ((cross @ self._inverse_root.T) ** 2).sum(axis=1)
+        own = np.exp(2 * self.theta[-3]) + np.exp(2 * self.theta[-2]) * self._linear_diagonal(x)
+        variance = own - (solve_triangular(self._root[0], cross.T, lower=True) ** 2).sum(axis=0)
         return mean * self._scale + self._centre, np.sqrt(np.maximum(variance, 1e-10)) * self._scale
 
     def _standardise(self, y: Floats) -> None:
@@ -113,17 +115,17 @@ class Process:
         return np.asarray((x[:, self._groups == 0] ** 2).sum(axis=1))
 
     def _kernel(self, a: Floats, b: Floats) -> Floats:
-        lengths = np.exp(self._theta[: self._kinds])[self._groups]
+        lengths = np.exp(self.theta[: self._kinds])[self._groups]
         p, q = a / lengths, b / lengths
         square = np.maximum((p**2).sum(axis=1)[:, None] + (q**2).sum(axis=1)[None, :] - 2 * p @ q.T, 0)
         root = SQRT5 * np.sqrt(square)
         smooth = (1 + root + root**2 / 3) * np.exp(-root)
-        return np.asarray(np.exp(2 * self._theta[-3]) * smooth + np.exp(2 * self._theta[-2]) * self._linear(a, b))
+        return np.asarray(np.exp(2 * self.theta[-3]) * smooth + np.exp(2 * self.theta[-2]) * self._linear(a, b))
 
-    def _posterior(
+    def _evidence(
         self, theta: Floats, squares: list[Floats], linear: Floats, z: Floats, extra: Floats
     ) -> tuple[float, Floats]:
-        """Logarithm of the posterior density, up to a constant, and its slope."""
+        """Logarithm of the marginal likelihood, up to a constant, and its slopes."""
         weights = np.exp(-2 * theta[: self._kinds])
         square = sum((w * s for w, s in zip(weights, squares, strict=True)), np.zeros((len(z), len(z))))
         root = SQRT5 * np.sqrt(square)
@@ -132,15 +134,13 @@ class Process:
         smooth = amplitude * (1 + root + root**2 / 3) * decay
         covariance = smooth + slope * linear
         covariance[np.diag_indices(len(z))] += noise + extra + 1e-8
-        root_inverse = np.linalg.inv(np.linalg.cholesky(covariance))
-        inverse = root_inverse.T @ root_inverse
-        solved = inverse @ z
-        value = -0.5 * z @ solved + np.log(np.diag(root_inverse)).sum()
+        factor = cho_factor(covariance, lower=True)
+        solved, inverse = cho_solve(factor, z), cho_solve(factor, np.eye(len(z)))
+        value = -0.5 * z @ solved - np.log(np.diag(factor[0])).sum()
         # d value / d K = (solved solved' - inverse) / 2
         outer = 0.5 * (np.outer(solved, solved) - inverse)
         shared = outer * (amplitude * 5 / 3 * (1 + root) * decay)
         slopes = [float((shared * s).sum() * w) for w, s in zip(weights, squares, strict=True)]
         slopes += [float(2 * (outer * smooth).sum()), float(2 * slope * (outer * linear).sum())]
         slopes += [float(2 * noise * np.trace(outer))]
-        off = (theta - self._means) / self._sds
-        return float(value - 0.5 * (off**2).sum()), np.array(slopes) - off / self._sds
+        return float(value), np.array(slopes)
