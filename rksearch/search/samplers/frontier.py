@@ -173,7 +173,8 @@ def _mean(before: Seen, new: Seen, count: int) -> Seen:
     if not count or before.curve.shape != new.curve.shape:
         return new
     values = tuple((count * a + b) / (count + 1) for a, b in zip(before.values, new.values, strict=True))
-    return replace(new, curve=(count * before.curve + new.curve) / (count + 1), values=values)
+    curves = (count * before.curve + new.curve) / (count + 1)
+    return replace(new, curve=curves, values=values, trainings=count + 1)
 
 
 def _stretched(seen: Seen, epochs: int) -> Seen:

@@ -17,6 +17,9 @@ STEPS = 40
 FITTED = 160
 """Maximum number of observations that hyperparameters are fitted to."""
 
+JITTER = 1e-8
+"""Variance that keeps covariances of rank."""
+
 SQRT5 = 5**0.5
 
 
@@ -26,6 +29,36 @@ class Prior:
 
     mean: float
     sd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Observed:
+    """What a process learns from.
+
+    Attributes:
+        x: (observations, features).
+        y: (observations,), targets.
+        extra: (observations,), variance of each target besides the noise that all have in common.
+        trainings: (observations,), how many the mean of which each target is; noise falls with them.
+    """
+
+    x: Floats
+    y: Floats
+    extra: Floats
+    trainings: Floats
+
+    def take(self, which: npt.NDArray[np.int64]) -> Observed:
+        """Some of them."""
+        return Observed(x=self.x[which], y=self.y[which], extra=self.extra[which], trainings=self.trainings[which])
+
+    def and_expected(self, x: Floats, y: Floats) -> Observed:
+        """These and one training each that is expected to end at `y`."""
+        return Observed(
+            x=np.concatenate([self.x, x]),
+            y=np.concatenate([self.y, y]),
+            extra=np.concatenate([self.extra, np.zeros(len(y))]),
+            trainings=np.concatenate([self.trainings, np.ones(len(y))]),
+        )
 
 
 LENGTH, AMPLITUDE, SLOPE, NOISE = Prior(1.0, 0.8), Prior(-0.7, 0.7), Prior(-0.5, 1.0), Prior(-1.3, 0.7)
@@ -58,19 +91,12 @@ class Process:
         """Standard deviation of replicates, in units of the targets."""
         return float(np.exp(self.theta[-1]) * self._scale)
 
-    def fit(self, x: Floats, y: Floats, extra: Floats) -> None:
-        """Find hyperparameters.
-
-        Args:
-            x: (observations, features).
-            y: targets.
-            extra: variance of each target besides the noise that all have in common.
-        """
-        self._standardise(y)
-        if len(y) > FITTED:
-            which = np.linspace(0, len(y) - 1, FITTED).astype(np.int64)
-            x, y, extra = x[which], y[which], extra[which]
-        z, own = (y - self._centre) / self._scale, extra / self._scale**2
+    def fit(self, seen: Observed) -> None:
+        """Find hyperparameters."""
+        self._standardise(seen.y)
+        if len(seen.y) > FITTED:
+            seen = seen.take(np.linspace(0, len(seen.y) - 1, FITTED).astype(np.int64))
+        x = seen.x
         squares = [
             ((x[:, None, self._groups == g] - x[None, :, self._groups == g]) ** 2).sum(axis=2)
             for g in range(self._kinds)
@@ -78,7 +104,7 @@ class Process:
         linear = self._linear(x, x)
 
         def loss(theta: Floats) -> tuple[float, Floats]:
-            value, slopes = self._evidence(theta, squares, linear, z, own)
+            value, slopes = self._evidence(theta, squares, linear, seen)
             off = (theta - self._means) / self._sds
             return 0.5 * float(off @ off) - value, off / self._sds - slopes
 
@@ -86,14 +112,14 @@ class Process:
         found = minimize(loss, self.theta, jac=True, method="L-BFGS-B", bounds=list(ends), options={"maxiter": STEPS})
         self.theta = found.x
 
-    def condition(self, x: Floats, y: Floats, extra: Floats) -> None:
+    def condition(self, seen: Observed) -> None:
         """Learn from observations, with the hyperparameters as they are."""
-        self._standardise(y)
-        self._x = x
-        covariance = self._kernel(x, x)
-        covariance[np.diag_indices(len(x))] += np.exp(2 * self.theta[-1]) + extra / self._scale**2 + 1e-8
+        self._standardise(seen.y)
+        self._x = seen.x
+        covariance = self._kernel(seen.x, seen.x)
+        covariance[np.diag_indices(len(seen.x))] += self._variances(self.theta, seen)
         self._root = cho_factor(covariance, lower=True)
-        self._weights = cho_solve(self._root, (y - self._centre) / self._scale)
+        self._weights = cho_solve(self._root, (seen.y - self._centre) / self._scale)
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the function, without noise."""
@@ -102,6 +128,10 @@ class Process:
         own = np.exp(2 * self.theta[-3]) + np.exp(2 * self.theta[-2]) * self._linear_diagonal(x)
         variance = own - (solve_triangular(self._root[0], cross.T, lower=True) ** 2).sum(axis=0)
         return mean * self._scale + self._centre, np.sqrt(np.maximum(variance, 1e-10)) * self._scale
+
+    def _variances(self, theta: Floats, seen: Observed) -> Floats:
+        """Variance of each standardised target around the function."""
+        return np.asarray(np.exp(2 * theta[-1]) / seen.trainings + seen.extra / self._scale**2 + JITTER)
 
     def _standardise(self, y: Floats) -> None:
         self._centre = float(y.mean())
@@ -122,10 +152,9 @@ class Process:
         smooth = (1 + root + root**2 / 3) * np.exp(-root)
         return np.asarray(np.exp(2 * self.theta[-3]) * smooth + np.exp(2 * self.theta[-2]) * self._linear(a, b))
 
-    def _evidence(
-        self, theta: Floats, squares: list[Floats], linear: Floats, z: Floats, extra: Floats
-    ) -> tuple[float, Floats]:
+    def _evidence(self, theta: Floats, squares: list[Floats], linear: Floats, seen: Observed) -> tuple[float, Floats]:
         """Logarithm of the marginal likelihood, up to a constant, and its slopes."""
+        z = (seen.y - self._centre) / self._scale
         weights = np.exp(-2 * theta[: self._kinds])
         square = sum((w * s for w, s in zip(weights, squares, strict=True)), np.zeros((len(z), len(z))))
         root = SQRT5 * np.sqrt(square)
@@ -133,7 +162,7 @@ class Process:
         amplitude, slope, noise = np.exp(2 * theta[-3:])
         smooth = amplitude * (1 + root + root**2 / 3) * decay
         covariance = smooth + slope * linear
-        covariance[np.diag_indices(len(z))] += noise + extra + 1e-8
+        covariance[np.diag_indices(len(z))] += self._variances(theta, seen)
         factor = cho_factor(covariance, lower=True)
         solved, inverse = cho_solve(factor, z), cho_solve(factor, np.eye(len(z)))
         value = -0.5 * z @ solved - np.log(np.diag(factor[0])).sum()
@@ -142,5 +171,5 @@ class Process:
         shared = outer * (amplitude * 5 / 3 * (1 + root) * decay)
         slopes = [float((shared * s).sum() * w) for w, s in zip(weights, squares, strict=True)]
         slopes += [float(2 * (outer * smooth).sum()), float(2 * slope * (outer * linear).sum())]
-        slopes += [float(2 * noise * np.trace(outer))]
+        slopes += [float(2 * noise * (np.diag(outer) / seen.trainings).sum())]
         return float(value), np.array(slopes)

@@ -14,7 +14,7 @@ from rksearch.search.objectives import OBJECTIVES
 from rksearch.search.samplers.candidates import Candidates, Listing, Rows
 from rksearch.search.samplers.improvement import expected_improvement
 from rksearch.search.samplers.ladder import final_errors
-from rksearch.search.samplers.process import Process
+from rksearch.search.samplers.process import Observed, Process
 from rksearch.space import Space
 from rksearch.space.plan import ERROR
 
@@ -36,12 +36,14 @@ class Seen:
         curve: see `rksearch.search.samplers.ladder.curve`.
         values: the objectives, in their order.
         eligible: whether it is or may still become complete.
+        trainings: number of complete trainings whose mean this is.
         whole: whether the curve is the final value alone, of a training whose epochs are not known.
     """
 
     curve: Floats
     values: tuple[float, ...]
     eligible: bool
+    trainings: int = 1
     whole: bool = False
 
 
@@ -90,13 +92,20 @@ class Surrogate:
             else (np.zeros((len(y), 0)))
         )
         kept = nearest_to_front(costs, y, MODELLED)
-        x = everything.features[kept]
+        trainings = np.array([own.trainings for _, own in seen.values()], dtype=float)
         refit = len(y) >= REFIT * self._fitted_at
+        learnt = {}
         for i, model in self._models.items():
-            doubt = extra[kept] if i == self._error else np.zeros(len(kept))
+            observed = Observed(
+                x=everything.features[kept],
+                y=logs[kept, i],
+                extra=extra[kept] if i == self._error else np.zeros(len(kept)),
+                trainings=trainings[kept],
+            )
             if refit:
-                model.fit(x, logs[kept, i], doubt)
-            model.condition(x, logs[kept, i], doubt)
+                model.fit(observed)
+            model.condition(observed)
+            learnt[i] = observed
         self._fitted_at = len(y) if refit else self._fitted_at
         members = everything.take(np.flatnonzero(eligible))
         if running:
@@ -107,13 +116,8 @@ class Surrogate:
                 np.concatenate([members.features, expected.features]),
             )
             for i, model in self._models.items():
-                doubt = extra[kept] if i == self._error else np.zeros(len(kept))
                 believed = model.predict(expected.features)[0]
-                model.condition(
-                    np.concatenate([x, expected.features]),
-                    np.concatenate([logs[kept, i], believed]),
-                    np.concatenate([doubt, np.zeros(len(believed))]),
-                )
+                model.condition(learnt[i].and_expected(expected.features, believed))
         if not len(members):
             members = everything
         errors = np.exp(self._models[self._error].predict(members.features)[0])
