@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     type=click.Choice(list(OBJECTIVES)),
     help="Quantity to minimise; give two or three. [default: the space's]",
 )
-@click.option("--racing/--no-racing", default=None, help="Stop weak candidates early. [default: the space's]")
+@click.option("--racing/--no-racing", default=None, help="Stop weak candidates early. [default: the space's, else no]")
 @click.option("--control", is_flag=True, help="Also train random candidates, for the same number of epochs.")
 @click.option("--start", multiple=True, metavar="NAME", help="An architecture to propose first; may be repeated.")
 @click.option(

@@ -123,7 +123,7 @@ def _search(samplers: Collection[str]) -> Schema:
         {
             "sampler": _say({"enum": list(samplers)}, "sampler that chooses candidates"),
             "objectives": _say(objectives, "quantities to minimise: val_error_pct and one or two costs"),
-            "racing": _say({"anyOf": [{"type": "boolean"}, racing]}, "false to train every candidate to the end"),
+            "racing": _say({"anyOf": [{"type": "boolean"}, racing]}, "true, or rules, to stop weak candidates early"),
             "replicates": _say(
                 {"type": "integer", "minimum": 0, "maximum": 1_000_000},
                 "number of trainings beyond those of seeds, where membership in the front is uncertain",
