@@ -79,7 +79,7 @@ def saved_pct(times: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class KernelCase:
     """Figures of one network and one way of executing steps.
 
     Attributes:
@@ -137,7 +137,7 @@ def bench_leaving_out(
     settings: BenchSettings,
     *,
     runs: int,
-    on_case: Callable[[Case], None] | None = None,
+    on_case: Callable[[KernelCase], None] | None = None,
 ) -> dict[str, Any]:
     """Leave out each kernel on every network; plain values for JSON.
 
@@ -156,7 +156,7 @@ def bench_leaving_out(
     if settings.device.type != "cpu":
         raise DeviceError(f"kernels are used on a CPU alone, but got {settings.device.type}; use cpu")
     specs = [parse(name) for name in networks]
-    cases: list[Case] = []
+    cases: list[KernelCase] = []
     smallest = []
     with cold_compiler():  # shared by all contestants: what is compiled again is the same
         for compiled in (False, True):
@@ -191,12 +191,12 @@ class _Bench:
         self._settings, self._compiled, self._runs = settings, compiled, runs
         self._all = frozenset(names(compiled=compiled, precision=settings.precision))
 
-    def case(self, spec: ArchSpec) -> Case:
+    def case(self, spec: ArchSpec) -> KernelCase:
         """All kernels against none, against each left out, and against the tuned loop."""
         everything, nothing = contestant_name(self._all), contestant_name(frozenset())
         leaves = {kernel: self._all - {kernel} for kernel in sorted(self._all)}
         turns = self._turns(spec, [frozenset(), self._all, *leaves.values()], tuned=True)
-        return Case(
+        return KernelCase(
             network=str(spec),
             compiled=self._compiled,
             each={
@@ -207,7 +207,7 @@ class _Bench:
             turns_s=turns,
         )
 
-    def smallest(self, specs: Sequence[ArchSpec], cases: Sequence[Case]) -> Smallest:
+    def smallest(self, specs: Sequence[ArchSpec], cases: Sequence[KernelCase]) -> Smallest:
         """The smallest set that is good enough on average over the networks."""
         first = {frozenset(), self._all, *(self._all - {kernel} for kernel in self._all)}
 
@@ -281,11 +281,11 @@ def _gain_pct(turns: Mapping[str, Sequence[Sequence[float]]], kept: Kept) -> flo
     return Gain.between(turns[contestant_name(frozenset())], turns[contestant_name(kept)]).median_pct
 
 
-def _label(case: Case) -> str:
+def _label(case: KernelCase) -> str:
     return f"{case.network}{', compiled' if case.compiled else ''}"
 
 
-def case_text(case: Case) -> str:
+def case_text(case: KernelCase) -> str:
     """Figures of a case in lines."""
     lines = [
         f"{_label(case)}: all kernels gain {_gain_text(case.all_over_none)} of a step over none; "

@@ -145,15 +145,17 @@ def bench_search(
     from rksearch.results.environment import current_environment
 
     if overhead:
-        from rksearch.bench.replay.proposal_time import measure_overhead, overhead_text
+        from rksearch.bench.replay.proposal_time import measure_overhead, measure_rival, overhead_text
         from rksearch.bench.scheduling import sleep_run, sleep_text
         from rksearch.results.codec import to_plain
 
-        costs = measure_overhead()
+        costs, rivals = measure_overhead(), measure_rival()
         with TemporaryDirectory() as scratch:
             slept = sleep_run(Path(scratch) / "run", trials=1000, trial_s=0.02, slots=2)
-        measured = to_plain({"proposals": costs, "sleeping": slept})
-        click.echo(json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs)}\n{sleep_text(slept)}")
+        measured = to_plain({"proposals": costs, "rivals": rivals, "sleeping": slept})
+        click.echo(
+            json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs, rivals)}\n{sleep_text(slept)}"
+        )
         return
     from rksearch.bench.replay.comparison import compared
     from rksearch.bench.replay.judging import STARTS

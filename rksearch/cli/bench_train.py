@@ -208,11 +208,11 @@ def _leaving_out(
     """Leave out kernels."""
     from dataclasses import asdict
 
-    from rksearch.bench.leaving_out import KINDS, Case, bench_leaving_out, case_text, verdict_text
+    from rksearch.bench.leaving_out import KINDS, KernelCase, bench_leaving_out, case_text, verdict_text
 
     cases: list[dict[str, Any]] = []
 
-    def show(case: Case) -> None:
+    def show(case: KernelCase) -> None:
         cases.append(asdict(case))
         if path is not None:
             output({"cases": cases}, False, path)  # hours of work: what there is is kept

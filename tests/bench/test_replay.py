@@ -21,7 +21,7 @@ from rksearch.arch import parse
 from rksearch.bench.replay.forecast import ForecastStandings
 from rksearch.bench.replay.judging import CORNERS, Judge, Judged, Replay, Start, replay_of
 from rksearch.bench.replay.ledger_in_memory import MemoryLedger
-from rksearch.bench.replay.proposal_time import measure_overhead
+from rksearch.bench.replay.proposal_time import measure_overhead, measure_rival
 from rksearch.bench.replay.replays import SLOW_REPETITIONS, Conditions, Turn, conditions_of, replay, turns_of
 from rksearch.bench.replay.search_player import SearchPlayer
 from rksearch.bench.replay.simulation import Finished, Played, VirtualClock, Work, play
@@ -521,7 +521,7 @@ def test_the_reference_begins_with_the_smallest_whatever_the_start_is() -> None:
     assert own.started[0] == given_.table.space.smallest.name != played_by("random", given_, 3).started[0]
 
 
-@pytest.mark.parametrize("name", ["random", "frontier+racing"])
+@pytest.mark.parametrize("name", ["random", "frontier", "frontier+racing"])
 def test_the_same_repetition_gives_the_same_replay(name: str) -> None:
     given_ = conditions()
     first = replay(given_, Turn(4, name, "own"))
@@ -575,7 +575,8 @@ def _frozen(priced: Priced, seconds: float, errors: list[float], losses: list[fl
 RECORDED = json.loads(Path(__file__).with_name("recorded_proposals.json").read_text())
 """Proposals by `strategy repetition`, as places in the sorted names of the table's members. They were recorded on the
 frozen table with the code of e6920da, which on three measured trainings of each member still proposed what the code
-proposed before the samplers became Optuna samplers (a24e3ba) and pushed results to them."""
+proposed before the samplers became Optuna samplers (a24e3ba) and pushed results to them; one of them anew when L-BFGS-B
+took over the fits of the Gaussian process, which end elsewhere by rounding."""
 
 
 @pytest.mark.parametrize("key", RECORDED)
@@ -726,6 +727,12 @@ def test_overhead_is_measured_on_the_way() -> None:
     assert all(0 < item.proposal_ms <= item.worst_ms and item.memory_mib > 10 for item in found)
 
 
+def test_a_rival_s_proposals_are_timed_with_as_many_trainings() -> None:
+    found = measure_rival(space_name="quickstart", finished=(8, 12))
+    assert [(own.strategy, own.finished) for own in found] == [("botorch", 8), ("botorch", 12)]
+    assert all(0 < own.proposal_ms <= own.worst_ms for own in found)
+
+
 # -- on disk
 
 
@@ -774,7 +781,7 @@ def test_other_conditions_are_refused(tmp_path: Path, change: dict[str, Any], wo
 def test_the_command_compares_writes_and_resumes(tmp_path: Path) -> None:
     write_run(tmp_path / "run", made_up())
     command = ["bench", "search", "--table", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--json"]
-    command += ["--strategies", "random,stratified,frontier+racing", "--trainings", "8", "--jobs", "2"]
+    command += ["--strategies", "random,stratified,frontier", "--trainings", "8", "--jobs", "2"]
     rksearch_json(*command, "--repetitions", "2")
     first = (tmp_path / "out" / FILE).read_bytes()
     said = rksearch_json(*command, "--repetitions", "5")
@@ -784,7 +791,7 @@ def test_the_command_compares_writes_and_resumes(tmp_path: Path) -> None:
         *(("same", corner) for corner in CORNERS),
         *(("own", corner) for corner in CORNERS),
     ]
-    names = ["random+smallest", "random", "frontier+racing", "stratified"]
+    names = ["random+smallest", "random", "frontier", "stratified"]
     assert [item["strategy"] for item in said["cases"][3]["standings"]] == names
     assert [item["strategy"] for item in said["cases"][0]["standings"]] == [names[0], *names[2:]]
     assert said["weakest"] in [{"start": case["start"], "corner": case["corner"]} for case in said["cases"]]

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +25,7 @@ from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.assembly import search_agenda
 from rksearch.search.planning import racing_rule
 from rksearch.search.run_state import RunState
+from rksearch.search.samplers.draws import IndexDraw, shuffled
 from rksearch.space import SearchPlan, Space, load_space
 
 SPACE = "cifar10_dense"
@@ -33,6 +35,9 @@ EPOCHS = 30
 FINISHED = (500, 1000, 2000)
 SAMPLE = 50
 """Proposals that are timed at each number of finished trials."""
+
+RIVAL_SAMPLE = 5
+"""Likewise, for a rival whose proposals take seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +107,64 @@ def measure_overhead(
                     return measured
 
 
-def overhead_text(found: list[Overhead]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RivalProposal:
+    """Time of a proposal by the strongest rival's model.
+
+    Attributes:
+        strategy: name of the rival.
+        finished: number of trials that it had learnt from.
+        proposal_ms: median over `RIVAL_SAMPLE` proposals.
+        worst_ms: the longest of them.
+    """
+
+    strategy: str
+    finished: int
+    proposal_ms: float
+    worst_ms: float
+
+
+def measure_rival(*, space_name: str = SPACE, finished: tuple[int, ...] = FINISHED) -> list[RivalProposal]:
+    """Let BoTorch's qLogNEHVI learn made-up results, and time its proposals; nothing where BoTorch is not installed."""
+    if find_spec("botorch") is None:
+        return []
+    from rksearch.bench.replay.qlognehvi import STARTING, QLogNehvi
+
+    space = load_space(space_name)
+    rival = QLogNehvi(space, trials=finished[-1] + RIVAL_SAMPLE, seed=0)
+    strangers = IndexDraw(space, shuffled(len(space), 0))
+    rng = random.Random(0)
+    learnt: set[str] = set()
+    measured = []
+    for number in finished:
+        while len(learnt) < number and (arch := strangers.next(learnt)) is not None:
+            learnt.add(arch)
+            rival.learn(arch, _final_error(cost(parse(arch), space.definition.dataset).params, rng))
+        times = []
+        for _ in range(RIVAL_SAMPLE + STARTING):
+            began = time.perf_counter()
+            rival.propose([])
+            times.append(1e3 * (time.perf_counter() - began))
+        asked = sorted(times[-RIVAL_SAMPLE:])  # those before may come from the start, which models nothing
+        measured.append(
+            RivalProposal(
+                strategy="botorch",
+                finished=len(learnt),
+                proposal_ms=asked[RIVAL_SAMPLE // 2],
+                worst_ms=asked[-1],
+            )
+        )
+    return measured
+
+
+def overhead_text(found: list[Overhead], rivals: list[RivalProposal]) -> str:
     """The same for people."""
     lines = ["finished  proposal ms (worst)  record ms  memory MiB"]
     for item in found:
         proposal = f"{item.proposal_ms:.1f} ({item.worst_ms:.1f})"
         lines.append(f"{item.finished:8,}  {proposal:>19}  {item.record_ms:9.1f}  {item.memory_mib:10.0f}")
+    for own in rivals:
+        lines.append(f"{own.finished:8,}  {own.proposal_ms:.1f} ({own.worst_ms:.1f}) ms by {own.strategy}")
     return "\n".join(lines)
 
 
@@ -135,7 +192,7 @@ def _state(space: Space, trials: int, directory: Path) -> RunState:
 def _result(trial: TrialSpec, epochs: int, space: Space, rng: random.Random) -> dict[str, Any]:
     """A training whose error falls with size, epoch by epoch, with noise."""
     counts = cost(parse(trial.arch), space.definition.dataset)
-    final = 60 * counts.params**-0.2 * math.exp(rng.gauss(0, 0.1))
+    final = _final_error(counts.params, rng)
     full = trial.recipe.epochs
     curve = tuple(
         Epoch(
@@ -151,3 +208,7 @@ def _result(trial: TrialSpec, epochs: int, space: Space, rng: random.Random) -> 
     )
     status: Status = "complete" if epochs == full else "paused"
     return to_plain(TrialResult(status=status, epochs=curve, **counts._asdict()))
+
+
+def _final_error(params: int, rng: random.Random) -> float:
+    return 60 * params**-0.2 * math.exp(rng.gauss(0, 0.1))
