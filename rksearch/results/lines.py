@@ -75,8 +75,18 @@ class Line(NamedTuple):
 def written(event: Event, time: str) -> bytes:
     """The line of an event, with its line feed."""
     head = f'{{"schema":{SCHEMA},"event":"{event.event}","time":"{time}",'.encode()
-    body = head + to_json_bytes(event)[1:]
+    return sealed(head + to_json_bytes(event)[1:])
+
+
+def sealed(body: bytes) -> bytes:
+    """The line of a JSON object: with its checksum as the last key, and a line feed."""
     return b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+def intact(line: bytes) -> bool | None:
+    """Whether the checksum of a line, without its line feed, is right; None for a line that has none."""
+    checksum = _CHECKSUM.search(line)
+    return None if checksum is None else zlib.crc32(line[: checksum.start()] + b"}") == int(checksum[1], 16)
 
 
 def read_line(line: bytes) -> Line:
@@ -115,15 +125,13 @@ def described(line: bytes) -> str:
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    checksum = _CHECKSUM.search(line)
-    if checksum:
-        body = line[: checksum.start()] + b"}"
-        if zlib.crc32(body) != int(checksum[1], 16):
-            raise DamagedLineError("crc", "the checksum differs from that of the line")
+    right = intact(line)
+    if right is False:
+        raise DamagedLineError("crc", "the checksum differs from that of the line")
     record = msgspec.json.decode(line)
     if not isinstance(record, dict):
         raise ValueError(f"got {type(record).__name__}")
-    if checksum is None and (record.get("schema", 1) != 1 or line.startswith(b'{"schema"')):
+    if right is None and (record.get("schema", 1) != 1 or line.startswith(b'{"schema"')):
         raise DamagedLineError("crc", "the checksum is missing")
     return record
 

@@ -152,7 +152,7 @@ class Training:
         self._known = replace(self._known, compiled=choice.compiled, compile_reason=choice.reason)
         logger.info("%s is %s", self.spec.id, choice.reason)
         if self.trainer.done:
-            self._complete(self.trainer, self._completed(self.trainer))
+            self._complete(self._completed(self.trainer), self.trainer.state_dict())
 
     def _build(self, shared: SharedInputs) -> nn.Module:
         """The network with its first weights: the same ones for the same trial."""
@@ -227,7 +227,7 @@ class Training:
             with self.clock.part("report"):
                 on_epoch(self.spec, trainer.epochs[-1])
         if completed is not None:
-            self._complete(trainer, completed)
+            self._complete(completed, state)
 
     def _note_times(self, trainer: Trainer) -> None:
         """Add the seconds of the last epoch to the clock."""
@@ -260,8 +260,8 @@ class Training:
         )
         self.trainer = None
 
-    def _complete(self, trainer: Trainer, completed: TrialResult) -> None:
-        self.result, self.weights = completed, final_weights(trainer.state_dict())
+    def _complete(self, completed: TrialResult, state: Mapping[str, Any]) -> None:
+        self.result, self.weights = completed, final_weights(state)
         self.trainer = None
 
     def _completed(self, trainer: Trainer) -> TrialResult:

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rksearch.bench.replay.lookup import Lookup
 from rksearch.bench.replay.simulation import Work
-from rksearch.bench.replay.table import NoFurtherTraining, Table
+from rksearch.bench.replay.table import Table
 from rksearch.results.records import Epoch, TrialResult
 
 ASKED_MOST = 100_000
@@ -57,7 +58,7 @@ class Moasha:
         from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
         self._table = table
-        self._repetition = repetition
+        self._lookup = Lookup(table, repetition=repetition)
         self._first = list(first)[::-1]
         rng = random.Random(repetition)
         choices = {name: _Choice(values, rng) for name, values in table.space.dimensions().items()}
@@ -65,21 +66,15 @@ class Moasha:
             choices, metrics=["val_error_pct", "params"], max_t=table.epochs, random_seed=repetition
         )
         self._trials = 0
-        self._seen: dict[str, int] = {}
         self._results: dict[str, dict[str, Any]] = {}
 
     def next(self) -> Work | None:
         """The network of the next configuration; None when none is found."""
         for _ in range(ASKED_MOST):
-            arch = self._first.pop() if self._first else self._suggested()
-            if arch is None:
+            arch = self._first.pop() if self._first else self._lookup.arch(self._scheduler.suggest().config)
+            training = self._lookup.training(arch) if arch is not None else None
+            if arch is None or training is None:
                 continue
-            replicate = self._seen.get(arch, 0)
-            try:
-                training = self._table.training(arch, repetition=self._repetition, replicate=replicate)
-            except NoFurtherTraining:
-                continue
-            self._seen[arch] = replicate + 1
             self._trials += 1
             self._scheduler.on_trial_add(_TrialNumber(self._trials))
             return Work(key=str(self._trials), arch=arch, training=training, first=1, last=self._table.epochs)
@@ -103,7 +98,3 @@ class Moasha:
             return None
         self._scheduler.on_trial_complete(trial, result)
         return work.training if work.training.status == "complete" else None
-
-    def _suggested(self) -> str | None:
-        spec = self._table.space.from_choices(self._scheduler.suggest().config)
-        return str(spec) if spec in self._table.space else None

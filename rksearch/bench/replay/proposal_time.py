@@ -10,13 +10,13 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
+from rksearch.bench.replay.strategies import strategies
 from rksearch.bench.scheduling import resident_kib
 from rksearch.results.codec import to_plain
 from rksearch.results.ledger import Ledger
@@ -35,6 +35,9 @@ EPOCHS = 30
 FINISHED = (500, 1000, 2000)
 SAMPLE = 50
 """Proposals that are timed at each number of finished trials."""
+
+RIVAL = "botorch"
+"""The rival whose proposals are timed beside ours."""
 
 RIVAL_SAMPLE = 5
 """Likewise, for a rival whose proposals take seconds."""
@@ -126,7 +129,7 @@ class RivalProposal:
 
 def measure_rival(*, space_name: str = SPACE, finished: tuple[int, ...] = FINISHED) -> list[RivalProposal]:
     """Let BoTorch's qLogNEHVI learn made-up results, and time its proposals; nothing where BoTorch is not installed."""
-    if find_spec("botorch") is None:
+    if not strategies()[RIVAL].installed:
         return []
     from rksearch.bench.replay.qlognehvi import STARTING, QLogNehvi
 
@@ -148,7 +151,7 @@ def measure_rival(*, space_name: str = SPACE, finished: tuple[int, ...] = FINISH
         asked = sorted(times[-RIVAL_SAMPLE:])  # those before may come from the start, which models nothing
         measured.append(
             RivalProposal(
-                strategy="botorch",
+                strategy=RIVAL,
                 finished=len(learnt),
                 proposal_ms=asked[RIVAL_SAMPLE // 2],
                 worst_ms=asked[-1],

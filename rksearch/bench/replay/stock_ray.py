@@ -19,13 +19,14 @@ Where stock use leaves a choice, the kinder one is taken:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rksearch.arch import parse
+from rksearch.bench.replay.lookup import Lookup
 from rksearch.bench.replay.simulation import Work
-from rksearch.bench.replay.table import NoFurtherTraining, Table
+from rksearch.bench.replay.table import Table
 from rksearch.results.records import Epoch, TrialResult
 
 METRIC = "val_error_pct"
@@ -67,7 +68,7 @@ class StockRay:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._table = table
-        self._repetition = repetition
+        self._lookup = Lookup(table, repetition=repetition)
         space = {
             name: optuna.distributions.CategoricalDistribution(values)
             for name, values in table.space.dimensions().items()
@@ -87,7 +88,6 @@ class StockRay:
         )
         self._trials_left = trials
         self._asked = 0
-        self._seen: dict[str, int] = {}
         self._results: dict[str, dict[str, Any]] = {}
         self._shown: dict[str, dict[str, Any]] = {}
         self._stopped: set[str] = set()
@@ -99,8 +99,8 @@ class StockRay:
             self._asked += 1
             key = f"{self._asked:05d}"
             decisions = self._searcher.suggest(key)
-            arch = self._arch(decisions)
-            training = self._training(arch) if arch is not None else None
+            arch = self._lookup.arch(decisions)
+            training = self._lookup.training(arch) if arch is not None else None
             if arch is None or training is None:
                 known = self._shown.get(arch) if arch is not None else None
                 self._searcher.on_trial_complete(key, result=known, error=known is None)
@@ -134,17 +134,3 @@ class StockRay:
         self._scheduler.on_trial_complete(None, _Trial(work.key), result)
         self._searcher.on_trial_complete(work.key, result=result)
         return work.training if result["training_iteration"] == self._table.epochs else None
-
-    def _training(self, arch: str) -> TrialResult | None:
-        """The next training of a network; None when the table has no further one to hand out."""
-        replicate = self._seen.get(arch, 0)
-        try:
-            training = self._table.training(arch, repetition=self._repetition, replicate=replicate)
-        except NoFurtherTraining:
-            return None
-        self._seen[arch] = replicate + 1
-        return training
-
-    def _arch(self, decisions: Mapping[str, Any]) -> str | None:
-        spec = self._table.space.from_choices(decisions)
-        return str(spec) if spec in self._table.space else None

@@ -1,15 +1,13 @@
 """Replays on disk: one line of JSON each, written as it ends, so that a comparison can be resumed.
 
 The first line of `work/replays.jsonl` holds the conditions, each other one a replay and the commit it was played with.
-Every line ends with a checksum. A line that was torn or damaged is dropped and its replay is played again: the same
-turn gives the same replay.
+Every line ends with a checksum, as those of a ledger do. A line that was torn or damaged is dropped and its replay is
+played again: the same turn gives the same replay.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,13 +21,12 @@ from rksearch.bench.replay.judging import Replay
 from rksearch.bench.replay.replays import Conditions, Turn
 from rksearch.errors import RunError
 from rksearch.results.codec import from_plain, to_plain
+from rksearch.results.lines import intact, sealed
 
 FILE = "work/replays.jsonl"
 """Within the directory of the comparison; git ignores `work`, for the replays are megabytes and can be played again."""
 
 FORMAT = 1
-
-_CHECKSUM = re.compile(rb',"crc":"([0-9a-f]{8})"\}$')
 
 
 class ReplayStore:
@@ -54,7 +51,7 @@ class ReplayStore:
         self.replays: dict[Turn, Replay] = {}
         self.commits: set[str] = set()
         own = conditions_record(conditions)
-        lines = [record for record in _lines(path) if record is not None] if path.exists() else []
+        lines = list(_lines(path)) if path.exists() else []
         if lines:
             _check(lines[0].get("conditions"), own, path)
         for record in lines[1:]:
@@ -126,19 +123,14 @@ def _check(found: Any, own: Mapping[str, Any], path: Path) -> None:
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    body = msgspec.json.encode(record)
-    return b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+    return sealed(msgspec.json.encode(record))
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any] | None]:
-    """The records of a file; None for a line that is damaged."""
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file, without those of lines that are damaged."""
     for line in path.read_bytes().split(b"\n"):
-        checksum = _CHECKSUM.search(line)
-        if checksum:
-            body = line[: checksum.start()] + b"}"
-            yield msgspec.json.decode(body) if zlib.crc32(body) == int(checksum[1], 16) else None
-        elif line:
-            yield None
+        if intact(line):
+            yield msgspec.json.decode(line)
 
 
 def _cut_torn_end(path: Path) -> None:
