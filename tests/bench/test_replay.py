@@ -727,6 +727,7 @@ def test_overhead_is_measured_on_the_way() -> None:
     assert all(0 < item.proposal_ms <= item.worst_ms and item.memory_mib > 10 for item in found)
 
 
+@pytest.mark.slow
 def test_a_rival_s_proposals_are_timed_with_as_many_trainings() -> None:
     found = measure_rival(space_name="quickstart", finished=(8, 12))
     assert [(own.strategy, own.finished) for own in found] == [("botorch", 8), ("botorch", 12)]
