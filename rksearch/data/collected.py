@@ -16,6 +16,7 @@ import numpy.typing as npt
 from rksearch.data.address import Address
 from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels, Pixels, hashed_order, held_out_first, split_order
+from rksearch.data.pictures import moments
 from rksearch.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -114,11 +115,7 @@ def measured(images: Pixels, index: list[int]) -> tuple[tuple[float, ...], tuple
     for i in index:
         for channel in range(channels):
             counts[channel] += np.bincount(images[i, channel].ravel(), minlength=256)
-    values = np.arange(256)
-    total = counts.sum(axis=1)
-    mean = (counts @ values) / total
-    variance = (counts @ values**2) / total - mean**2
-    return tuple(np.round(mean, 4).tolist()), tuple(np.round(np.sqrt(np.maximum(variance, 0)), 4).tolist())
+    return moments(counts)
 
 
 def _check_classes(address: Address, collected: Collected) -> None:

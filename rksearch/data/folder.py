@@ -10,32 +10,18 @@ import contextlib
 import hashlib
 import io
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected, shown
+from rksearch.data.decoding import EXTENSIONS, UNKNOWN, UNREADABLE, converted, reason, resized
 from rksearch.errors import DataError
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Names of image files end so, as for torchvision; other files are ignored."""
-
-GRAY = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
-"""Pillow's modes without colour."""
-
-UNKNOWN = ("I", "F")
-"""Pillow's modes whose values have no fixed range."""
-
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
-"""Errors of Pillow for files that are damaged or no images."""
-
 
 def memory_bytes() -> int:
     """Memory of the machine."""
@@ -206,7 +192,7 @@ class _Reader:
                 self.sizes.setdefault(size, name)
                 return pixels
         except UNREADABLE as error:
-            self.skipped.append(f"{name} ({_reason(error)})")
+            self.skipped.append(f"{name} ({reason(error)})")
             return None
 
     def _check_memory(self, pixels: npt.NDArray[np.uint8]) -> None:
@@ -231,14 +217,6 @@ class _Reader:
             )
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "no image"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _suggested(side: int) -> int:
     """A usual side that is not above `side`."""
     return max((usual for usual in (8, 16, 28, 32, 64, 96, 128, 224) if usual <= side), default=8)
@@ -246,17 +224,5 @@ def _suggested(side: int) -> int:
 
 def _pixels(image: Image.Image, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
     """Pixels of an opened image, resized and cropped to `size` where one is given."""
-    if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert("L" if image.mode in GRAY else "RGB")
+    image = converted(image)
     return np.asarray(image if size is None else resized(image, size))
-
-
-def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The centre of an image whose shorter side, relative to `size`, was resized to it (bilinear, antialiased)."""
-    height, width = size
-    scale = max(height / image.height, width / image.width)
-    whole = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
-    left, top = (whole[0] - width) // 2, (whole[1] - height) // 2
-    resampled = image.resize(whole, Image.Resampling.BILINEAR)
-    return resampled.crop((left, top, left + width, top + height))
