@@ -17,12 +17,15 @@ import numpy.typing as npt
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """Images (N, C, H, W)."""
 
+Keys: TypeAlias = npt.NDArray[np.object_]
+"""Keys of images that are read only when they are needed: bytes objects (N,)."""
+
 Labels: TypeAlias = npt.NDArray[np.int64]
 """Labels (N,)."""
 
 
 def hashed_order(
-    images: Pixels | Sequence[bytes], labels: Labels, *, classes: int, purpose: str
+    images: Pixels | Keys | Sequence[bytes], labels: Labels, *, classes: int, purpose: str
 ) -> list[list[int]]:
     """Indices of each class's images, ordered by the hash of their pixels, or of the keys that stand for them.
 
@@ -47,7 +50,7 @@ def held_out_first(members: list[int], share: float) -> tuple[list[int], list[in
 
 
 def split_order(
-    images: Pixels | Sequence[bytes], labels: Labels, *, classes: int, val_fraction: float, held_out: Labels | None = None
+    images: Pixels | Keys | Sequence[bytes], labels: Labels, *, classes: int, val_fraction: float, held_out: Labels | None = None
 ) -> tuple[list[int], list[int]]:
     """The images to train on, in the one order whose prefixes are the training subsets, and those held out.
 

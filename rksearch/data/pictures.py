@@ -22,7 +22,7 @@ from rksearch.errors import DataError
 Picture = npt.NDArray[np.uint8]
 """One image (H, W, C)."""
 
-SAMPLE = 2048
+SAMPLE = 1000
 """Largest number of images of which the mean and deviation of streamed images are measured."""
 
 
@@ -94,7 +94,7 @@ class FilePictures:
         except UNREADABLE as error:
             raise DataError(
                 f"each image of {self.root} must be readable, but {shown_key(self.keys[place])} is not "
-                f"({reason(error)}); remove it, or pack the images, which skips and lists such files"
+                f"({reason(error)}); remove or replace it"
             ) from error
         return pixels if pixels.ndim == 3 else pixels[..., None]
 
