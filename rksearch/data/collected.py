@@ -141,8 +141,7 @@ def own_facts(
         crop_padding=round(min(height, width) / 8) if crop is None else crop,
         flip=bool(flip),
         val_fraction=address.options.val or VAL_FRACTION,
-        source=f"{train:,} training and {test:,} test images of {len(class_names)} classes, "
-        f"SHA-256 {fingerprint[:16]}",
+        source=f"{train:,} training and {test:,} test images of {len(class_names)} classes, SHA-256 {fingerprint[:16]}",
         licence="not stated",
         class_names=class_names,
         fingerprint=fingerprint,

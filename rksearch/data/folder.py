@@ -23,6 +23,7 @@ from rksearch.data.collected import PARTS, Collected, shown
 from rksearch.data.decoding import EXTENSIONS, UNKNOWN, UNREADABLE, converted, reason, resized
 from rksearch.errors import DataError
 
+
 def memory_bytes() -> int:
     """Memory of the machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

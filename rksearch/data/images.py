@@ -122,9 +122,7 @@ def split(dataset: Dataset, images: Images | Stored, train_images: int | None = 
     else:
         hashed = images.train_images.numpy(), images.train_labels.numpy()
         held_out = None if images.held_out is None else images.held_out.numpy()
-    order, val = split_order(
-        *hashed, classes=dataset.classes, val_fraction=dataset.val_fraction, held_out=held_out
-    )
+    order, val = split_order(*hashed, classes=dataset.classes, val_fraction=dataset.val_fraction, held_out=held_out)
     if train_images is not None and not dataset.classes <= train_images <= len(order):
         raise DataError(
             f"train_images of {dataset.name} must be from {dataset.classes} (one per class) to {len(order)} "

@@ -50,7 +50,12 @@ def held_out_first(members: list[int], share: float) -> tuple[list[int], list[in
 
 
 def split_order(
-    images: Pixels | Keys | Sequence[bytes], labels: Labels, *, classes: int, val_fraction: float, held_out: Labels | None = None
+    images: Pixels | Keys | Sequence[bytes],
+    labels: Labels,
+    *,
+    classes: int,
+    val_fraction: float,
+    held_out: Labels | None = None,
 ) -> tuple[list[int], list[int]]:
     """The images to train on, in the one order whose prefixes are the training subsets, and those held out.
 

@@ -37,7 +37,7 @@ from rksearch.data.address import Address
 from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels
 from rksearch.data.pictures import Picture, Pictures, Stored, shown_key
-from rksearch.errors import DataError, RunError
+from rksearch.errors import DataError, PackError
 
 SUFFIX = ".rkpack"
 
@@ -208,7 +208,9 @@ def open_pack(path: Path) -> Pack:
     try:
         state = path.stat()
     except OSError as error:
-        raise DataError(f"a pack must be a file, but {path} is not there ({error.strerror}); correct the path") from error
+        raise DataError(
+            f"a pack must be a file, but {path} is not there ({error.strerror}); correct the path"
+        ) from error
     if not path.is_file():
         raise DataError(f"a pack must be a file, but {path} is a folder; name the {SUFFIX} file itself")
     return _opened_pack(path, state.st_size, state.st_mtime_ns)
@@ -263,7 +265,9 @@ def _header(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any], str]
         raise _damaged(path, "the checksum of its header differs")
     header: dict[str, Any] = json.loads(text)
     if header["version"] != VERSION:
-        raise DataError(f"{path} is a pack of version {header['version']}, but this rksearch reads {VERSION}; update it")
+        raise DataError(
+            f"{path} is a pack of version {header['version']}, but this rksearch reads {VERSION}; update it"
+        )
     return header, hashlib.sha256(text).hexdigest()
 
 
@@ -302,7 +306,7 @@ def write_pack(
         on_image: called after each image.
 
     Raises:
-        RunError: the file cannot be written.
+        PackError: the file cannot be written.
         DataError: an image has another number of channels than the data set, or a part keeps no images.
     """
     writing: str | None = None
@@ -317,7 +321,7 @@ def write_pack(
         os.replace(writing, path)
         writing = None
     except OSError as error:
-        raise RunError(
+        raise PackError(
             f"the pack must be written to {path}, but that failed ({error.strerror or error}); make room or choose "
             "another place"
         ) from error
@@ -392,7 +396,9 @@ class _Writer:
             digest.update(content)
             self._file.write(content)
         if not kept:
-            raise DataError(f"a pack needs images that can be read, but {part} of {dataset.name} has none; see its files")
+            raise DataError(
+                f"a pack needs images that can be read, but {part} of {dataset.name} has none; see its files"
+            )
         self._parts[f"{part}.pixels"] = {
             "offset": start,
             "bytes": self._file.tell() - start,

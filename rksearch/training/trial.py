@@ -109,9 +109,7 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
 
 
 @contextmanager
-def _test_images(
-    spec: TrialSpec, execution: Execution, facts: Dataset, device: torch.device
-) -> Iterator[TrainImages]:
+def _test_images(spec: TrialSpec, execution: Execution, facts: Dataset, device: torch.device) -> Iterator[TrainImages]:
     """The test images, on the device or streamed to it."""
     images = load_data(facts, Path(execution.data_dir), download=execution.download)
     if not isinstance(images, Stored):
