@@ -1,4 +1,4 @@
-"""Whether streamed images keep up with training: rates of reading, augmenting and delivering beside that of training."""
+"""Rates at which streamed images are read, augmented and delivered, beside the rate of a training on them."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def bench_data(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Measure how fast images of a streamed data set are decoded and augmented, beside the training, and name the limit."""
+    """Measure how fast images of a streamed data set are decoded and augmented, and what limits a training on them."""
     from dataclasses import asdict
 
     from rksearch.arch import parse

@@ -110,6 +110,7 @@ def _raise(error: OSError) -> None:
 
 
 def folders(home: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; hidden ones are ignored. Raises a DataError where they cannot be read."""
     try:
         return sorted(path.name for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
@@ -229,7 +230,7 @@ class _Reader:
             height, width = pixels.shape[:2]
             raise DataError(
                 f"the images of {self.address} must fit in half of the memory ({there / 2e9:.1f} GB), but "
-                f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB; stream them, resized, as in "
+                f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB; stream them, as in "
                 f"folder:PATH,size={suggested(min(height, width))},stream=yes, or choose a smaller size"
             )
 

@@ -4,8 +4,8 @@ imagenet/train/n01440764/n01440764_10026.JPEG ...   one folder for each of the 1
 imagenet/val/n01440764/ILSVRC2012_val_00000293.JPEG ...
 imagenet/meta.bin                                    the development kit as torchvision keeps it; need not be there
 
-Labels number the synsets in the order of their names, as torchvision does. With `meta.bin`, the folders must be those of
-its synsets, and `val` may hold the images as the archive has them, without folders: the labels are read from there.
+Labels number the synsets in the order of their names, as torchvision does. With `meta.bin`, the folders must be those
+of its synsets, and `val` may hold the images as the archive has them, without folders: the labels are read from there.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def _load(data_dir: Path, download: bool) -> Stored:
     for part in ("train", "val"):
         if not (home / part).is_dir():
             raise DataError(
-                f"imagenet needs the folders train and val in {home}, but {part} is missing; it must be downloaded from "
-                "image-net.org by hand, and torchvision.datasets.ImageNet unpacks its archives so"
+                f"imagenet needs the folders train and val in {home}, but {part} is missing; download it by hand from "
+                "image-net.org, and unpack its archives with torchvision.datasets.ImageNet"
             )
     meta = _meta(home)
     names = _synsets(home, meta)
@@ -73,8 +73,8 @@ def _synsets(home: Path, meta: tuple[frozenset[str], tuple[str, ...]] | None) ->
     names = tuple(folders(home / "train"))
     if len(names) != IMAGENET.classes:
         raise DataError(
-            f"imagenet must have {IMAGENET.classes:,} classes, but {home / 'train'} has {len(names):,} folders; complete "
-            f"it, or train on it as folder:{home},size=224,stream=yes"
+            f"imagenet must have {IMAGENET.classes:,} classes, but {home / 'train'} has {len(names):,} folders; "
+            f"complete it, or train on it as folder:{home},size=224,stream=yes"
         )
     unknown = sorted(set(names) - meta[0]) if meta else []
     if unknown:

@@ -105,8 +105,8 @@ def split(dataset: Dataset, images: Images | Stored, train_images: int | None = 
 
     In each class the images with the smallest hashes are held out, `dataset.val_fraction` of them, unless the data set
     itself holds some out. The others stand in one fixed order in which every prefix is stratified, and a training
-    subset is a prefix: subsets are nested and never touch the validation images. The hashes are those of the pixels, or of
-    the keys of streamed images.
+    subset is a prefix: subsets are nested and never touch the validation images. The hashes are those of the pixels, or
+    of the keys of streamed images.
 
     Args:
         dataset: facts about the data set.

@@ -149,10 +149,7 @@ def write_contact_sheet(dataset: Dataset, images: Images | Stored, path: Path) -
         DataError: the file cannot be written, or an image cannot be read.
     """
     channels, height, width = dataset.channels, dataset.height, dataset.width
-    if isinstance(images, Stored):
-        labels = images.train.labels
-    else:
-        labels = images.train_labels.numpy()
+    labels = images.train.labels if isinstance(images, Stored) else images.train_labels.numpy()
     rows = min(dataset.classes, MAX_CLASSES)
     sheet = np.full((rows * (height + 1) - 1, PER_CLASS * (width + 1) - 1, channels), 255, dtype=np.uint8)
     for row in range(rows):

@@ -1,7 +1,8 @@
 """Order of images by hash, and the split into training and validation that follows from it.
 
-Every decision about which image goes where follows from the SHA-256 of the image's bytes, or of the key of an image that is
-read only when it is needed, so it depends neither on the order of files nor on a random generator. This module imports no torch.
+Every decision about which image goes where follows from the SHA-256 of the image's bytes, or of the key of an image
+that is read only when it is needed, so it depends neither on the order of files nor on a random generator. This
+module imports no torch.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Layout of a file, all numbers little-endian
 magic     9 bytes, `rkpack 1` and a line feed
 pixels    of all training images, then of all test images: uint8, (H, W, C) in C order, one after another
 index     arrays, see `INDEX`, and `held_out` (int64) where the data set itself holds images out
-header    JSON in UTF-8: `version`; `facts` of the data set; `side`; `skipped` files with reasons; and `parts`, which gives
-          offset, length in bytes and SHA-256 of the pixels of each part (`train.pixels`, `test.pixels`) and of each array
+header    JSON in UTF-8: `version`; `facts` of the data set; `side`; `skipped` files; and `parts`, which gives offset,
+          length in bytes and SHA-256 of the pixels of each part (`train.pixels`, `test.pixels`) and of each array
 trailer   48 bytes: length of the header (uint64), its SHA-256 (32 bytes), `rkpack 1`
 
 A file is as it was written if trailer, header and index agree, which is checked whenever it is opened; each image has a

@@ -35,10 +35,14 @@ class Pictures(Protocol):
     """
 
     @property
-    def labels(self) -> Labels: ...
+    def labels(self) -> Labels:
+        """Labels (N,)."""
+        ...
 
     @property
-    def keys(self) -> Sequence[bytes]: ...
+    def keys(self) -> Sequence[bytes]:
+        """One key for each image."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -1,7 +1,7 @@
-"""Images that are read while they are needed: decoded and augmented in worker processes, one batch on the device at a time.
+"""Images that are read while they are needed: worker processes decode and augment, one batch is on the device at a time.
 
-Each view is a function of the image and of a seed, which comes with the request for it. So the numbers of an epoch depend
-neither on the number of workers nor on their pace, and a training resumes exactly at the end of an epoch.
+Each view is a function of the image and of a seed, which comes with the request for it. So the numbers of an epoch
+depend neither on the number of workers nor on their pace, and a training resumes exactly at the end of an epoch.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def _as_it_is(found: Tensor | str) -> Tensor | str:
 class StreamedImages:
     """Images that are read by a reader, with the face of `rksearch.data.batches.DeviceImages`.
 
-    For training, `begin` starts an epoch and each `fetch` brings the next batch to buffers on the device that never move,
-    where `normalised` finds it: a recorded step reads the same memory each time. Labels all stay on the device.
+    For training, `begin` starts an epoch and each `fetch` brings the next batch to a buffer on the device that never
+    moves, where `normalised` finds it: a recorded step reads the same memory each time. All labels stay on the device.
 
     Args:
         reader: reads the images; those of training and validation may share it, since they take turns.

@@ -3,15 +3,16 @@
 Views are uint8 pixels of the data set's size. All that follows (normalisation, lighting, flip, the zero-padded crop) is
 done on the device, see `rksearch.data.batches`.
 
-augmentation   training                                                              evaluation
-------------   --------                                                              ----------
-crop           resized until it just covers the size, centre cropped                 the same
-scale_aspect   random area (8 % to 100 %) and aspect ratio (3/4 to 4/3), resized     resized until it just covers 256/224 of
-               to the size; brightness, contrast and saturation changed by up to     the size (224: its shorter side is 256),
-               40 % in random order                                                  centre cropped
+augmentation   training                                             evaluation
+------------   --------                                             ----------
+crop           resized to just cover the size, centre cropped       the same
+scale_aspect   random area (8 to 100 %) and aspect ratio (3/4 to    resized to just cover 256/224 of the size (at 224
+               4/3), resized to the size; brightness, contrast      the shorter side becomes 256), centre cropped
+               and saturation changed by up to 40 %, in random
+               order
 
 Sources of `scale_aspect`: C. Szegedy et al. (2015), Going deeper with convolutions, section 6, and `fb.resnet.torch`,
-datasets/imagenet.lua (RandomSizedCrop, ColorJitter, Scale 256, CenterCrop 224), whose training the DenseNet paper follows.
+datasets/imagenet.lua (RandomSizedCrop, ColorJitter, Scale 256, CenterCrop 224), as in the training of DenseNet's paper.
 RandAugment comes last in training.
 """
 

@@ -185,7 +185,8 @@ def picture_reader(
 def largest_group(inputs: SharedInputs, specs: Sequence[TrialSpec], execution: Execution) -> int:
     """Number of seeds that may be trained as one program: with room for all, and with the numbers of each alone.
 
-    All, or half of them, or half of these, down to one. Trainings whose images are streamed run alone: each reads its own.
+    All, or half of them, or half of these, down to one. Trainings whose images are streamed run alone: each reads its
+    own.
     """
     alone = draws_random_numbers(inputs.arch) or isinstance(inputs.images, Stored)
     count = 1 if alone else len(specs)
