@@ -177,8 +177,8 @@ class TrainBatches:
     """Shuffled, augmented batches of a training set; `state_dict` holds the state of all its randomness.
 
     Order of the augmentation: RandAugment on the stored pixels; normalise, zero-pad (so the border is the mean colour)
-    and crop, or shift; flip; cut out. Mixup comes last and belongs to the training step. With `scale_aspect`, which streamed
-    images alone have, random views take the place of the crop, and lighting follows the normalisation.
+    and crop, or shift; flip; cut out. Mixup comes last and belongs to the training step. With `scale_aspect`, which
+    streamed images alone have, random views take the place of the crop, and lighting follows the normalisation.
 
     Args:
         images: the training images, on the device or streamed to it.

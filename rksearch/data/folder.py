@@ -110,7 +110,7 @@ def _raise(error: OSError) -> None:
 
 
 def folders(home: Path) -> list[str]:
-    """Names of the folders in a folder, sorted; hidden ones are ignored. Raises a DataError where they cannot be read."""
+    """Names of the folders in a folder, sorted, hidden ones ignored; a DataError where they cannot be read."""
     try:
         return sorted(path.name for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:

@@ -114,8 +114,8 @@ def _test_listed(
     found = list(files(home / "val"))
     if meta is None:
         raise DataError(
-            f"the images in {home / 'val'} must lie in folders of their synsets, or {META} must be beside it, but there "
-            "is neither; torchvision.datasets.ImageNet makes both from the archives"
+            f"the images in {home / 'val'} must lie in folders of their synsets, or {META} must be beside it, but "
+            "neither is so; torchvision.datasets.ImageNet makes both from the archives"
         )
     if len(found) != len(meta[1]):
         raise DataError(

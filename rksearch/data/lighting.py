@@ -1,10 +1,10 @@
 """PCA lighting: each image's colours shifted along the principal components of the colours of ImageNet.
 
 A. Krizhevsky, I. Sutskever, G. Hinton (2012), ImageNet classification with deep convolutional neural networks,
-section 4.1: the shift of a pixel (R, G, B) is [p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T, with eigenvectors p and eigenvalues l of the
-covariance of ImageNet's colours, and a normal a of deviation 0.1 for each image and component. The numbers are those of
-`fb.resnet.torch`, datasets/imagenet.lua, whose training the DenseNet paper follows: colours from 0 to 1, and the values
-of l are used as they stand there.
+section 4.1: the shift of a pixel (R, G, B) is [p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T, with eigenvectors p and
+eigenvalues l of the covariance of ImageNet's colours, and a normal a of deviation 0.1 for each image and component.
+The numbers are those of `fb.resnet.torch`, datasets/imagenet.lua, whose training the DenseNet paper follows: colours
+from 0 to 1, and the values of l are used as they stand there.
 """
 
 from __future__ import annotations

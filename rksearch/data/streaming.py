@@ -1,4 +1,4 @@
-"""Images that are read while they are needed: worker processes decode and augment, one batch is on the device at a time.
+"""Images that are read while they are needed: workers decode and augment, one batch is on the device at a time.
 
 Each view is a function of the image and of a seed, which comes with the request for it. So the numbers of an epoch
 depend neither on the number of workers nor on their pace, and a training resumes exactly at the end of an epoch.

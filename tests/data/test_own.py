@@ -74,7 +74,7 @@ def test_an_address_is_read_as_it_is_written(kind: str, options: Options, place:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("folder:", "KIND:PLACE, KIND one of folder, npz, torchvision, but got 'folder:'"),
+        ("folder:", "KIND:PLACE, KIND one of folder, npz, pack, torchvision, but got 'folder:'"),
         ("folder:pets,sise=3", r"options of a folder are size, .*but got 'sise=3'.*did you mean 'size'"),
         ("folder:pets,size=0", "size of .* must be one or two numbers of pixels up to 4096, but got '0'"),
         ("folder:pets,size=3x5000", "but got '3x5000'; write it as in size=32 or size=32x48"),
