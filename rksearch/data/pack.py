@@ -34,6 +34,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from rksearch.data.address import Address
+from rksearch.data.collected import MAX_LISTED
 from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels
 from rksearch.data.pictures import Picture, Pictures, Stored, shown_key
@@ -168,7 +169,9 @@ class Pack:
     def facts_at(self, address: Address) -> Dataset:
         """Facts about the data set at an address of kind `pack`, without a loader."""
         height, width = address.options.size or (self.facts.height, self.facts.width)
-        note = f"{len(self.skipped):,} files were skipped when it was packed: {', '.join(self.skipped[:20])}"
+        count = "1 file was" if len(self.skipped) == 1 else f"{len(self.skipped):,} files were"
+        listed = ", ".join(self.skipped[:MAX_LISTED]) + (", ..." if len(self.skipped) > MAX_LISTED else "")
+        note = f"{count} skipped when it was packed: {listed}"
         return replace(
             self.facts,
             name=str(address),

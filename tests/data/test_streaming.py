@@ -49,9 +49,7 @@ def batches_of(
     data, images, parts = opened(name)
     reader = PictureReader(images.train, Views(augmentation, data, augment=augment), workers=workers, pinned=False)
     train = StreamedImages(reader, parts.train, data, CPU, batch_size=batch_size + 1)
-    found = TrainBatches(
-        train, data, batch_size=batch_size, augment=augment, seed=5, augmentation=augmentation
-    )
+    found = TrainBatches(train, data, batch_size=batch_size, augment=augment, seed=5, augmentation=augmentation)
     return found, reader
 
 
