@@ -93,14 +93,16 @@ def test_the_size_of_the_views_is_an_option(packed: Path) -> None:
     assert (facts.height, facts.width) == (16, 20)
 
 
+def read_all(path: Path) -> None:
+    _, images = opened(f"pack:{path}")
+    for pictures in (images.train, images.test):
+        for place in range(len(pictures)):
+            pictures.read(place)
+
+
 def refused(path: Path) -> str:
     with pytest.raises(DataError) as caught:
-        data = dataset(f"pack:{path}")
-        images = load_data(data, Path("nowhere"))
-        assert isinstance(images, Stored)
-        for pictures in (images.train, images.test):
-            for place in range(len(pictures)):
-                pictures.read(place)
+        read_all(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -233,7 +233,7 @@ def test_what_streamed_images_cannot_have_is_refused(tmp_path: Path, photos: str
         dataset(f"folder:{tmp_path / 'photos'},stream=yes")
     with pytest.raises(DataError, match=r"has its own crop, but the recipe has translation 2"):
         batches_of(photos, replace(SCALE_ASPECT, translation=2))
-    with pytest.raises(DataError, match="needs images that lie in memory, but those of folder:.* are streamed"):
+    with pytest.raises(DataError, match=r"needs images that lie in memory, but those of folder:.* are streamed"):
         load_images(dataset(photos), tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Trainings on streamed images: through the trainer, through trials that are interrupted, and through the command line."""
+"""Trainings on streamed images: by the trainer, in trials that are interrupted, and by the command line."""
 
 import multiprocessing
 from dataclasses import replace
@@ -84,7 +84,8 @@ def test_workers_change_no_number_and_end_with_the_training(tmp_path: Path, phot
     assert multiprocessing.active_children() == []
 
 
-def _trainer(shared: SharedInputs, group: GroupInputs, chosen: Recipe = replace(SMALL, epochs=2)) -> Trainer:
+def _trainer(shared: SharedInputs, group: GroupInputs) -> Trainer:
+    chosen = replace(SMALL, epochs=2)
     seed_everything(1)
     model = build(shared.arch, shared.facts)
     train, val = group.images
@@ -128,10 +129,8 @@ def test_a_recipe_of_images_in_memory_suits_streamed_ones(tmp_path: Path, photos
 
 def test_an_unreadable_image_ends_the_training_in_one_line(tmp_path: Path, photos: str) -> None:
     run_trial(trial(photos), execution(tmp_path), until=1)
-    content = (tmp_path / "photos" / "class1" / "0012.jpg").stat().st_size
     for path in (tmp_path / "photos" / "class1").iterdir():
         path.write_bytes(bytes(path.stat().st_size))
-    assert content
     with pytest.raises(DataError, match=r"must be readable, but class1/\d+\.jpg is not") as caught:
         run_trial(trial(photos), execution(tmp_path))
     assert "\n" not in str(caught.value)
@@ -187,7 +186,7 @@ def test_the_command_trains_a_network_of_table_3_on_a_folder_and_a_pack(tmp_path
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "epoch   1/1" in done.stdout
-        assert "on 4 images" in done.stdout
+        assert "on 2 images" in done.stdout
 
 
 def test_a_device_tensor_never_moves(tmp_path: Path, photos: str) -> None:
