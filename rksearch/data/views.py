@@ -18,16 +18,20 @@ RandAugment comes last in training.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
 from rksearch.data.augmentation import STREAMED, Augmentation
 from rksearch.data.dataset import Dataset
 from rksearch.data.decoding import resized
 from rksearch.data.pictures import Picture
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 JITTER = 0.4
 """Largest relative change of brightness, contrast and saturation."""
@@ -48,24 +52,11 @@ class Views:
     def __init__(self, augmentation: Augmentation, dataset: Dataset, *, augment: bool) -> None:
         self._size = (dataset.height, dataset.width)
         self._cover = self._size
-        self._first: v2.Transform | None = None
-        self._last: v2.Transform | None = None
         if augmentation.kind == STREAMED:
             self._cover = (_evaluated(dataset.height), _evaluated(dataset.width))
         self._augment = augment
-        if augment and augmentation.kind == STREAMED:
-            self._first = v2.Compose(
-                [
-                    v2.RandomResizedCrop(self._size, antialias=True),
-                    v2.ColorJitter(brightness=JITTER, contrast=JITTER, saturation=JITTER),
-                ]
-            )
-        if augment and augmentation.randaugment:
-            self._last = v2.RandAugment(
-                augmentation.randaugment,
-                augmentation.randaugment_magnitude,
-                fill=[round(value) for value in dataset.mean],
-            )
+        self._first = _random_area(self._size) if augment and augmentation.kind == STREAMED else None
+        self._last = _rand_augment(augmentation, dataset) if augment and augmentation.randaugment else None
 
     def train(self, picture: Picture, seed: int) -> Tensor:
         """The random view of an image that belongs to a seed, uint8 (H, W, C); seeds torch's generator of the CPU."""
@@ -86,6 +77,27 @@ class Views:
         image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
         pixels = np.array(resized(image, self._size, cover))
         return _planes(pixels if pixels.ndim == 3 else pixels[..., None])
+
+
+def _random_area(size: tuple[int, int]) -> v2.Transform:
+    from torchvision.transforms import v2  # takes a second, which trainings on images in memory need not wait
+
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, antialias=True),
+            v2.ColorJitter(brightness=JITTER, contrast=JITTER, saturation=JITTER),
+        ]
+    )
+
+
+def _rand_augment(augmentation: Augmentation, dataset: Dataset) -> v2.Transform:
+    from torchvision.transforms import v2
+
+    return v2.RandAugment(
+        augmentation.randaugment,
+        augmentation.randaugment_magnitude,
+        fill=[round(value) for value in dataset.mean],
+    )
 
 
 def _evaluated(side: int) -> int:
