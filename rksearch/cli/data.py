@@ -66,7 +66,7 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
     from rksearch.data.facts import dataset
     from rksearch.data.images import load_data
     from rksearch.data.locations import data_home
-    from rksearch.data.pack import write_pack
+    from rksearch.data.packing import write_pack
     from rksearch.data.pictures import Stored
     from rksearch.errors import DataError
 
@@ -167,6 +167,8 @@ def _lines(facts: Dataset, found: Inspection) -> list[tuple[str, str]]:
         for label, name in enumerate(names):
             numbers = ", ".join(f"{counts[label]:,} {part}" for part, counts in found.counts.items())
             lines.append((f"class {label}", f"{name}: {numbers}"))
+    if not found.duplicates:
+        lines.append(("duplicates", "not looked for, since the images are streamed"))
     for pair, item in found.duplicates.items():
         lines.append((pair, f"{item.exact:,} images of the second are in the first, {item.near:,} more nearly"))
     return [(label, value) for label, value in lines if value]

@@ -21,8 +21,8 @@ from rksearch.data.pictures import Pictures
 from rksearch.data.views import Views
 from rksearch.errors import DataError
 
-PREFETCHED = 4
-"""Batches that each worker reads ahead."""
+PREFETCHED = 2
+"""Batches that each worker reads ahead; they lie in the memory of the machine."""
 
 EVALUATION = -1
 """In place of a seed: the view for evaluation."""

@@ -12,12 +12,13 @@ import torch
 from click.testing import CliRunner
 
 from rksearch.cli.main import cli
-from rksearch.data import pack
+from rksearch.data import packing
 from rksearch.data.augmentation import Augmentation
 from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
 from rksearch.data.images import load_data, split
-from rksearch.data.pack import open_pack, write_pack
+from rksearch.data.pack import open_pack
+from rksearch.data.packing import write_pack
 from rksearch.data.pictures import FilePictures, Stored
 from rksearch.data.views import Views
 from rksearch.errors import DataError, PackError
@@ -147,7 +148,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, photos: str, monkeypa
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pack.os, "fsync", full)
+    monkeypatch.setattr(packing.os, "fsync", full)
     with pytest.raises(PackError, match="No space left on device") as caught:
         write_pack(data, images, home / "x.rkpack", side=SIDE)
     assert caught.value.exit_code == 1
