@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.cli.options import json_option
+from rksearch.data.address import MAX_SIDE, PACKED_SIDE
 
 if TYPE_CHECKING:
     from rksearch.data.facts import Dataset
@@ -48,7 +49,11 @@ def list_data(as_json: bool) -> None:
     help="The file to write, usually with the suffix .rkpack; it is replaced where it exists.",
 )
 @click.option(
-    "--side", type=click.IntRange(1, 4096), default=256, show_default=True, help="Shorter side in pixels, at most."
+    "--side",
+    type=click.IntRange(1, MAX_SIDE),
+    default=PACKED_SIDE,
+    show_default=True,
+    help="Shorter side in pixels, at most.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads that decode. [default: one per core]")
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Directory of the data sets.")

@@ -22,6 +22,9 @@ _NAME = re.compile(rf"({'|'.join(KINDS)}):(.*?)((?:,[a-z]+=[^,]*)*)", flags=re.D
 MAX_SIDE = 4096
 """Largest side of an image, in pixels."""
 
+PACKED_SIDE = 256
+"""Shorter side of the images of a pack where none is given, in pixels."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:

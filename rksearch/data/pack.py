@@ -35,8 +35,6 @@ from rksearch.data.order import Labels
 from rksearch.data.pictures import Picture, Stored
 from rksearch.errors import DataError
 
-SUFFIX = ".rkpack"
-
 MAGIC = b"rkpack 1\n"
 END = b"rkpack 1"
 VERSION = 1
@@ -187,7 +185,7 @@ def open_pack(path: Path) -> Pack:
             f"a pack must be a file, but {path} is not there ({error.strerror}); correct the path"
         ) from error
     if not path.is_file():
-        raise DataError(f"a pack must be a file, but {path} is a folder; name the {SUFFIX} file itself")
+        raise DataError(f"a pack must be a file, but {path} is a folder; name the file itself")
     return _opened_pack(path, state.st_size, state.st_mtime_ns)
 
 

@@ -18,13 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from rksearch.data.address import PACKED_SIDE
 from rksearch.data.dataset import Dataset
 from rksearch.data.pack import END, INDEX, MAGIC, TRAILER, VERSION
 from rksearch.data.pictures import Picture, Pictures, Stored, shown_key
 from rksearch.errors import DataError, PackError
-
-SIDE = 256
-"""Shorter side to which images are resized, in pixels."""
 
 _AT_ONCE = 64
 """Images that each thread may have decoded before they are written."""
@@ -52,7 +50,7 @@ def write_pack(
     images: Stored,
     path: Path,
     *,
-    side: int = SIDE,
+    side: int = PACKED_SIDE,
     threads: int = 1,
     on_image: Callable[[], None] = lambda: None,
 ) -> Packed:
