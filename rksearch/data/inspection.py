@@ -16,7 +16,7 @@ from rksearch.data.dataset import Dataset, Images
 from rksearch.data.decoding import resized
 from rksearch.data.images import Split
 from rksearch.data.order import Labels, Pixels
-from rksearch.data.pictures import Pictures, Stored, measured_sample, sample_of
+from rksearch.data.pictures import PictureSource, Stored, measured_sample, sample_of
 from rksearch.errors import DataError
 
 HASH_SIDE = 8
@@ -169,7 +169,7 @@ def write_contact_sheet(dataset: Dataset, images: Images | Stored, path: Path) -
         ) from error
 
 
-def _at_size(pictures: Pictures, place: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _at_size(pictures: PictureSource, place: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """A picture (H, W, C), resized and cropped to `size`."""
     picture = pictures.read(place)
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)

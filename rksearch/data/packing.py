@@ -21,7 +21,7 @@ from PIL import Image
 from rksearch.data.address import PACKED_SIDE
 from rksearch.data.dataset import Dataset
 from rksearch.data.pack import END, INDEX, MAGIC, TRAILER, VERSION
-from rksearch.data.pictures import Picture, Pictures, Stored, shown_key
+from rksearch.data.pictures import Picture, PictureSource, Stored, shown_key
 from rksearch.errors import DataError, PackError
 
 _AT_ONCE = 64
@@ -135,7 +135,7 @@ class _Writer:
         self._file.write(content)
 
     def _pixels(
-        self, dataset: Dataset, part: str, pictures: Pictures
+        self, dataset: Dataset, part: str, pictures: PictureSource
     ) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]:
         """Write the pixels of a part; returns its index and the places of the images that were kept."""
         start, digest = self._file.tell(), hashlib.sha256()
@@ -181,7 +181,7 @@ class _Writer:
         }
         return arrays, places
 
-    def _decoded(self, pictures: Pictures) -> Iterator[tuple[int, Picture | DataError]]:
+    def _decoded(self, pictures: PictureSource) -> Iterator[tuple[int, Picture | DataError]]:
         """Resized images in their order, decoded by threads a few ahead of what is written."""
 
         def one(place: int) -> Picture | DataError:

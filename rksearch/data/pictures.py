@@ -26,7 +26,7 @@ SAMPLE = 1000
 """Largest number of images of which the mean and deviation of streamed images are measured."""
 
 
-class Pictures(Protocol):
+class PictureSource(Protocol):
     """Labelled images of any sizes, read one by one. It is sent to other processes, which read images too.
 
     Attributes:
@@ -65,8 +65,8 @@ class Stored:
             where rksearch chooses them.
     """
 
-    train: Pictures
-    test: Pictures
+    train: PictureSource
+    test: PictureSource
     held_out: Labels | None = None
 
 
@@ -90,7 +90,7 @@ class FilePictures:
         return len(self.keys)
 
     def read(self, place: int) -> Picture:
-        """Pixels (H, W, C) of the image at `place`; see `Pictures`."""
+        """Pixels (H, W, C) of the image at `place`; see `PictureSource`."""
         path = self.root / os.fsdecode(self.keys[place])
         try:
             with Image.open(path) as image:
@@ -109,7 +109,7 @@ def shown_key(key: bytes) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def sample_of(pictures: Pictures, places: npt.NDArray[np.int64], classes: int) -> list[int]:
+def sample_of(pictures: PictureSource, places: npt.NDArray[np.int64], classes: int) -> list[int]:
     """At most `SAMPLE` of the images at `places`, the same ones whatever their order: those with the smallest hashes.
 
     Each class gives an equal share as far as it has one, so that no class is missing from the sample.
@@ -120,7 +120,7 @@ def sample_of(pictures: Pictures, places: npt.NDArray[np.int64], classes: int) -
     return sorted(int(places[index]) for _, _, index in ranked[:SAMPLE])
 
 
-def measured_sample(pictures: Pictures, places: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def measured_sample(pictures: PictureSource, places: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels of the images at `places`, on the 0..255 scale.
 
     Exact sums of integers, rounded to four digits behind the point.

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from rksearch.data.batches import EVAL_BATCH_SIZE, Batch, DeviceImages, EpochDraws
 from rksearch.data.dataset import Dataset
-from rksearch.data.pictures import Pictures
+from rksearch.data.pictures import PictureSource
 from rksearch.data.views import Views
 from rksearch.errors import DataError
 
@@ -52,7 +52,7 @@ class PictureReader:
         pinned: whether batches lie in page-locked memory, from which a GPU copies fast.
     """
 
-    def __init__(self, pictures: Pictures, views: Views, *, workers: int, pinned: bool) -> None:
+    def __init__(self, pictures: PictureSource, views: Views, *, workers: int, pinned: bool) -> None:
         self.pictures = pictures
         self._wanted = _Wanted()
         self._loader: DataLoader[Tensor | str] = DataLoader(
@@ -103,7 +103,7 @@ class _Wanted:
 class _Viewed:
     """Views by request; torch asks for whole batches. It is sent to the workers."""
 
-    def __init__(self, pictures: Pictures, views: Views) -> None:
+    def __init__(self, pictures: PictureSource, views: Views) -> None:
         self._pictures, self._views = pictures, views
 
     def __getitem__(self, request: Request) -> Tensor:

@@ -17,7 +17,7 @@ from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, TrainImages, ba
 from rksearch.data.dataset import Images, Loader
 from rksearch.data.facts import Dataset, dataset
 from rksearch.data.images import Split, load_data, split
-from rksearch.data.pictures import Pictures, Stored
+from rksearch.data.pictures import PictureSource, Stored
 from rksearch.data.streaming import PictureReader, StreamedImages, worker_count
 from rksearch.data.views import Views
 from rksearch.errors import TrialFailed
@@ -171,7 +171,7 @@ class GroupInputs:
 
 
 def picture_reader(
-    pictures: Pictures, facts: Dataset, recipe: Recipe, device: torch.device, threads: int
+    pictures: PictureSource, facts: Dataset, recipe: Recipe, device: torch.device, threads: int
 ) -> PictureReader:
     """A reader of pictures as a recipe wants them, with as many workers as a training with `threads` CPUs has."""
     return PictureReader(

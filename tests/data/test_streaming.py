@@ -165,7 +165,7 @@ def test_lighting_is_alexnets_formula() -> None:
             shift = math.fsum(
                 EIGENVECTORS[channel][k] * float(normal[i, k]) * DEVIATION * EIGENVALUES[k] for k in range(3)
             )
-            assert float(found[i, channel]) == pytest.approx(255 * shift / std[channel], rel=1e-5)
+            assert float(found[i, channel]) == pytest.approx(255 * shift / std[channel], rel=1e-5, abs=1e-5)
     vectors = np.array(EIGENVECTORS)
     assert np.allclose(vectors.T @ vectors, np.eye(3), atol=2e-3)
 

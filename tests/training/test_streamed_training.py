@@ -189,7 +189,7 @@ def test_the_command_trains_a_network_of_table_3_on_a_folder_and_a_pack(tmp_path
         assert "on 2 images" in done.stdout
 
 
-def test_a_device_tensor_never_moves(tmp_path: Path, photos: str) -> None:
+def test_each_fetch_brings_the_next_batch(tmp_path: Path, photos: str) -> None:
     shared = SharedInputs.load(trial(photos), execution(tmp_path))
     group = GroupInputs(shared, SMALL, execution(tmp_path), 1)
     batches = batches_of(group.images[0], shared.facts, SMALL, 2)
