@@ -22,6 +22,7 @@ from rksearch.training.trainer import Trainer, batches_of, check_images_suit, se
 from rksearch.training.trial import run_trial, run_trials, test_trial
 from tests.helpers.command_line import rksearch
 from tests.helpers.pictures import photos_folder
+from tests.helpers.recorded import Recorder
 from tests.helpers.trainings import assert_same_training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -84,31 +85,26 @@ def test_workers_change_no_number_and_end_with_the_training(tmp_path: Path, phot
     assert multiprocessing.active_children() == []
 
 
-def _trainer(shared: SharedInputs, group: GroupInputs) -> Trainer:
+def _trainer(shared: SharedInputs, group: GroupInputs, record: Recorder | None = None) -> Trainer:
     chosen = replace(SMALL, epochs=2)
     seed_everything(1)
     model = build(shared.arch, shared.facts)
     train, val = group.images
-    return Trainer(model, batches_of(train, shared.facts, chosen, 2), val, chosen, "fp32")
+    batches = batches_of(train, shared.facts, chosen, 2)
+    return Trainer(model, batches, val, chosen, "fp32", record=record)
 
 
-def test_a_recorded_step_reads_streamed_batches(tmp_path: Path, photos: str) -> None:
-    """The recorder calls the body again as a graph would: tensors must not have moved."""
+def test_a_recorded_step_replayed_reads_streamed_batches(tmp_path: Path, photos: str) -> None:
+    """Batches come into tensors that do not move: a replay, as of a CUDA graph, sees the next one."""
     shared = SharedInputs.load(trial(photos), execution(tmp_path))
-    plain = _trainer(shared, GroupInputs(shared, SMALL, execution(tmp_path), 1))
-    train, val = GroupInputs(shared, SMALL, execution(tmp_path), 1).images
-    seed_everything(1)
-    chosen = replace(SMALL, epochs=2)
-    recorded = Trainer(
-        build(shared.arch, shared.facts),
-        batches_of(train, shared.facts, chosen, 2),
-        val,
-        chosen,
-        "fp32",
-        record=lambda warm_up, body: (warm_up(), body)[1],  # type: ignore[func-returns-value]
+    recorder = Recorder()
+    plain, recorded = (
+        _trainer(shared, GroupInputs(shared, SMALL, execution(tmp_path), 1), record) for record in (None, recorder)
     )
     for each in (plain, recorded):
         each.run_epoch()
+        each.run_epoch()
+    assert len(recorder.recordings) == 1
     assert_same_training(plain, recorded)
 
 
