@@ -52,14 +52,12 @@ def _meta(home: Path) -> tuple[frozenset[str], tuple[str, ...]] | None:
     path = home / META
     if not path.is_file():
         return None
-    import pickle
-
     import torch
 
     try:
         words, tested = torch.load(path, weights_only=True)
         return frozenset(words), tuple(map(str, tested))
-    except (OSError, RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # damaged bytes end torch's reader in errors of any kind
         raise DataError(
             f"{path} must be the file that torchvision writes, but cannot be read as one ({type(error).__name__}); "
             "remove it, or let torchvision.datasets.ImageNet write it again"
