@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from rksearch.errors import DataError
 
 PARTS = ("train", "val", "test")
 
-Hashed = TypeVar("Hashed", bound=npt.NDArray[Any])
+Hashed: TypeAlias = npt.NDArray[Any]
 """What stands for images when they are parted: their pixels (N, C, H, W), or their keys, an array of bytes objects."""
 
 TEST_FRACTION = 0.2

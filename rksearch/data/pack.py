@@ -102,7 +102,7 @@ class PackedPictures:
             pixels = self._map[start : start + shape[0] * shape[1] * shape[2]]
         except OSError as error:
             raise _damaged(self.path, error.strerror or str(error)) from error
-        if zlib.crc32(pixels) != int(self.index["crcs"][place]):
+        if zlib.crc32(pixels.data) != int(self.index["crcs"][place]):
             raise _damaged(self.path, f"the checksum of image {place} of {self.part} differs")
         return np.asarray(pixels).reshape(shape)
 

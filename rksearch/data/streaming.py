@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from rksearch.data.batches import EVAL_BATCH_SIZE, Batch, DeviceImages, EpochDraws
 from rksearch.data.dataset import Dataset
@@ -100,7 +101,7 @@ class _Wanted:
         return iter(self.batches)
 
 
-class _Viewed:
+class _Viewed(TorchDataset["Tensor | str"]):
     """Views by request; torch asks for whole batches. It is sent to the workers."""
 
     def __init__(self, pictures: PictureSource, views: Views) -> None:
@@ -132,7 +133,7 @@ def _as_in_worker() -> Iterator[None]:
         torch.set_rng_state(state)
 
 
-def _as_it_is(found: Tensor | str) -> Tensor | str:
+def _as_it_is(found: Any) -> Any:
     return found
 
 
@@ -211,7 +212,7 @@ class StreamedImages:
         Raises:
             DataError: an image cannot be read.
         """
-        places = [part.tolist() for part in self._places.split(batch_size)]
+        places = [part.tolist() for part in torch.split(self._places, batch_size)]
         start = 0
         for pixels in self._reader.batches([(place, EVALUATION) for place in part] for part in places):
             there = self._on_device(pixels)

@@ -19,7 +19,8 @@ from rksearch.training.execution import Execution
 from rksearch.training.inputs import GroupInputs, SharedInputs, largest_group
 from rksearch.training.memory import plan_memory
 from rksearch.training.trainer import Trainer, batches_of, check_images_suit, seed_everything
-from rksearch.training.trial import run_trial, run_trials, test_trial
+from rksearch.training.trial import run_trial, run_trials
+from rksearch.training.trial import test_trial as read_test_set
 from tests.helpers.command_line import rksearch
 from tests.helpers.pictures import photos_folder
 from tests.helpers.recorded import Recorder
@@ -57,7 +58,7 @@ def test_a_training_that_is_interrupted_has_the_numbers_of_one_that_is_not(tmp_p
     assert numbers(resumed) == numbers(whole)
     assert whole.images is not None
     assert (whole.images.train, whole.images.val) == (24, 6)
-    one, other = (test_trial(trial(photos), execution(tmp_path / name)) for name in "ab")
+    one, other = (read_test_set(trial(photos), execution(tmp_path / name)) for name in "ab")
     assert one == other
     assert one.test_images == 6
 
