@@ -48,7 +48,7 @@ def test_the_example_has_less_than_fifty_lines() -> None:
 
 
 def test_it_is_registered_loaded_and_split(rings: Dataset, tmp_path: Path) -> None:
-    assert datasets.added() == (rings,)
+    assert rings in datasets.added()  # what other tests have found may be there too
     with pytest.raises(DataError, match=r"which is missing; allow the download"):
         load_images(rings, tmp_path, download=False)
     images = load_images(rings, tmp_path)
