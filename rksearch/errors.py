@@ -44,6 +44,12 @@ class DataError(RksearchError):
     """A data set is missing, damaged or cannot be downloaded."""
 
 
+class PackError(RksearchError):
+    """A pack of images cannot be written."""
+
+    exit_code = 1
+
+
 class RunError(RksearchError):
     """A run directory cannot be used as asked."""
 

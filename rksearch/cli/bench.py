@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rksearch.cli.bench_data import bench_data
 from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training
@@ -26,6 +27,7 @@ def bench() -> None:
     """Measure the speed of rksearch's own parts."""
 
 
+bench.add_command(bench_data)
 bench.add_command(bench_latency)
 bench.add_command(bench_run_command)
 bench.add_command(bench_training)

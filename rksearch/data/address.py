@@ -1,4 +1,5 @@
-"""Names of data sets that say where their images are: `folder:pets,size=32`, `npz:cells.npz`, `torchvision:KMNIST`.
+"""Names of data sets that say where their images are: `folder:pets,size=32`, `npz:cells.npz`, `torchvision:KMNIST`,
+`pack:cells.rkpack`.
 
 The form is `KIND:PLACE,option=value,...`. This module reads and writes such names; it opens no file.
 """
@@ -13,13 +14,16 @@ from typing import Any
 
 from rksearch.errors import DataError, nearest
 
-KINDS = ("folder", "npz", "torchvision")
+KINDS = ("folder", "npz", "pack", "torchvision")
 """What may stand before the colon."""
 
 _NAME = re.compile(rf"({'|'.join(KINDS)}):(.*?)((?:,[a-z]+=[^,]*)*)", flags=re.DOTALL)
 
 MAX_SIDE = 4096
 """Largest side of an image, in pixels."""
+
+PACKED_SIDE = 256
+"""Shorter side of the images of a pack where none is given, in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Options:
         test: share of the images of each class to set apart as the test set, where the images have none.
         crop: zero padding before the random crop of the augmentation, in pixels.
         flip: whether a mirrored image keeps its label.
+        stream: whether the images are read while they are needed; None where they would not fit in memory.
     """
 
     size: tuple[int, int] | None = None
@@ -40,6 +45,7 @@ class Options:
     test: float | None = None
     crop: int | None = None
     flip: bool | None = None
+    stream: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +91,7 @@ def read_address(name: str) -> Address:
     kind, place, rest = match.groups()
     if not place.isprintable():
         raise DataError(f"a data set's name must be printable, but got {name!r}; rename the file or folder")
-    known = {} if kind == "torchvision" else _READERS
+    known = {key: _READERS[key] for key in _OPTIONS[kind]}
     options: dict[str, Any] = {}
     for part in rest.split(",")[1:]:
         key, _, value = part.partition("=")
@@ -138,7 +144,16 @@ _READERS: dict[str, Callable[[str, str, str], Any]] = {
     "test": _share,
     "crop": _pixels,
     "flip": _flag,
+    "stream": _flag,
 }
+
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "folder": ("size", "val", "test", "crop", "flip", "stream"),
+    "npz": ("size", "val", "test", "crop", "flip"),
+    "pack": ("size",),
+    "torchvision": (),
+}
+"""Options of each kind."""
 
 
 def _written(value: object) -> str:

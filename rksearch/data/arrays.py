@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected
-from rksearch.data.folder import resized
+from rksearch.data.decoding import resized
 from rksearch.data.order import Labels, Pixels
 from rksearch.errors import DataError
 

@@ -16,7 +16,10 @@ from rksearch.data.dataset import Dataset
 from rksearch.errors import DataError
 
 RESIDENT = "crop"
-"""The augmentation of images that lie on the device; all others are for images that are streamed."""
+"""The augmentation of images that lie on the device; streamed images can have it too."""
+
+STREAMED = "scale_aspect"
+"""The augmentation that only streamed images have, see `rksearch.data.views`."""
 
 RANDAUGMENT_GROUP = 32
 """Images that share their operations in an epoch, so that one call serves all; the groups are random in each epoch."""
@@ -27,7 +30,7 @@ class Augmentation:
     """Terms of the augmentation beside the data set's own crop and flip; 0 and False switch a term off.
 
     Attributes:
-        kind: `crop`, or another kind, which images on the device do not have.
+        kind: `crop`; or `scale_aspect`, which images on the device do not have.
         translation: largest shift in pixels, borders mirrored, in place of the data set's crop.
         alternating_flip: whether an image is mirrored in every second epoch, instead of at random.
         cutout: side of a square of mean colour, in pixels.
@@ -66,6 +69,27 @@ def check_resident(augmentation: Augmentation, dataset: Dataset) -> None:
         raise DataError(
             f"RandAugment is for images of 1 or 3 channels, but those of {dataset.name} have {dataset.channels}; "
             "use a recipe with `randaugment: 0`"
+        )
+
+
+def check_streamed(augmentation: Augmentation, dataset: Dataset) -> None:
+    """Make sure that images of `dataset`, when they are streamed, can have the augmentation.
+
+    Raises:
+        DataError: they cannot.
+    """
+    if augmentation.kind == RESIDENT:
+        check_resident(augmentation, dataset)
+        return
+    if dataset.channels != 3:
+        raise DataError(
+            f"the augmentation {augmentation.kind} (colour jitter, lighting) is for images of 3 channels, but those of "
+            f"{dataset.name} have {dataset.channels}; use a recipe with `augmentation: {RESIDENT}`"
+        )
+    if augmentation.translation:
+        raise DataError(
+            f"the augmentation {augmentation.kind} has its own crop, but the recipe has translation "
+            f"{augmentation.translation} too; set one of them aside: `translation: 0` or `augmentation: {RESIDENT}`"
         )
 
 

@@ -1,6 +1,7 @@
-"""Batches of images that are kept on the device: normalised, and for training shuffled, cropped and flipped.
+"""Batches of images on the device: normalised, and for training shuffled, cropped and flipped.
 
-Pixels stay uint8 and channels-last in memory. An epoch draws all its random numbers at once from one CPU generator
+Pixels stay uint8 and channels-last in memory: all of them where a data set is small, else those of a batch, see
+`rksearch.data.streaming`. An epoch draws all its random numbers at once from one CPU generator
 and is a function of that generator's state, whatever the device.
 """
 
@@ -10,12 +11,23 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from rksearch.data.augmentation import Augmentation, check_resident, cropped, cut_out, rand_augmented, shifted
+from rksearch.data.augmentation import (
+    STREAMED,
+    Augmentation,
+    check_resident,
+    check_streamed,
+    cropped,
+    cut_out,
+    rand_augmented,
+    shifted,
+)
 from rksearch.data.dataset import Dataset
+from rksearch.data.lighting import lighting
 from rksearch.errors import DataError
 
 EVAL_BATCH_SIZE = 256
@@ -27,6 +39,43 @@ Batch = tuple[Tensor, Tensor]
 """Float images (N, C, H, W), channels-last in memory, and int64 labels (N,)."""
 
 
+class TrainImages(Protocol):
+    """Images that batches are made of, all on the device or streamed to it; see `DeviceImages` for each.
+
+    Attributes:
+        streamed: whether they are streamed.
+    """
+
+    streamed: ClassVar[bool]
+    channels: int
+    height: int
+    width: int
+    device: torch.device
+    may_flip: bool
+
+    def __len__(self) -> int: ...
+
+    def labels(self, index: Tensor) -> Tensor:
+        """Labels of the images at `index` (N,)."""
+        ...
+
+    def normalised(self, index: Tensor, changed: Tensor | None = None) -> Tensor:
+        """The images at `index` (N,), which are those of the batch that was fetched, as float32 (N, H, W, C)."""
+        ...
+
+    def begin(self, draws: EpochDraws, bounds: Sequence[tuple[int, int]]) -> None:
+        """Start an epoch with these numbers, on the CPU, and batches."""
+        ...
+
+    def fetch(self) -> None:
+        """Bring the next batch of the epoch to the device."""
+        ...
+
+    def batches(self, batch_size: int = EVAL_BATCH_SIZE) -> Iterator[Batch]:
+        """Batches of all images in their order, neither shuffled nor augmented."""
+        ...
+
+
 class DeviceImages:
     """Images and labels on a device.
 
@@ -36,6 +85,8 @@ class DeviceImages:
         dataset: data set; its normalisation is (pixel - mean) / std by channel.
         device: device that keeps the images and computes the batches.
     """
+
+    streamed: ClassVar[bool] = False
 
     def __init__(self, images: Tensor, labels: Tensor, dataset: Dataset, device: torch.device) -> None:
         _, self.channels, self.height, self.width = images.shape
@@ -69,6 +120,12 @@ class DeviceImages:
         pixels = source.index_select(0, index).view(len(index), self.height, self.width * self.channels)
         return pixels.float().sub_(self._mean).div_(self._std).view(len(index), self.height, self.width, self.channels)
 
+    def begin(self, draws: EpochDraws, bounds: Sequence[tuple[int, int]]) -> None:
+        """Start an epoch: nothing to do, since all images are here."""
+
+    def fetch(self) -> None:
+        """Bring the next batch to the device: nothing to do, since all images are here."""
+
     def batches(self, batch_size: int = EVAL_BATCH_SIZE) -> Iterator[Batch]:
         """Batches of all images in their order, neither shuffled nor augmented."""
         for start in range(0, len(self), batch_size):
@@ -86,7 +143,8 @@ class EpochDraws:
         flip: whether the crop is mirrored left to right.
         cut_y, cut_x: centre of the square that is cut out of each image; None without cutout.
         share: weight of the image itself in each step's mixup, (steps,); None without mixup.
-        seed: seed of RandAugment, (1,); None without it.
+        seed: seed of RandAugment and of streamed views, (1,); None without them.
+        light: shift of each image's channels by PCA lighting, (N, C); None without it.
     """
 
     order: Tensor
@@ -97,6 +155,7 @@ class EpochDraws:
     cut_x: Tensor | None = None
     share: Tensor | None = None
     seed: Tensor | None = None
+    light: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """The numbers that there are, by name."""
@@ -118,10 +177,11 @@ class TrainBatches:
     """Shuffled, augmented batches of a training set; `state_dict` holds the state of all its randomness.
 
     Order of the augmentation: RandAugment on the stored pixels; normalise, zero-pad (so the border is the mean colour)
-    and crop, or shift; flip; cut out. Mixup comes last and belongs to the training step.
+    and crop, or shift; flip; cut out. Mixup comes last and belongs to the training step. With `scale_aspect`, which
+    streamed images alone have, random views take the place of the crop, and lighting follows the normalisation.
 
     Args:
-        images: the training images.
+        images: the training images, on the device or streamed to it.
         dataset: data set; its `crop_padding` and `flip` are the usual augmentation.
         batch_size: images of a batch; see `batch_bounds`.
         augment: whether to augment at all; mixup does not depend on it.
@@ -134,7 +194,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        images: DeviceImages,
+        images: TrainImages,
         dataset: Dataset,
         *,
         batch_size: int,
@@ -143,16 +203,19 @@ class TrainBatches:
         augmentation: Augmentation = PLAIN,
     ) -> None:
         if augment:
-            check_resident(augmentation, dataset)
+            (check_streamed if images.streamed else check_resident)(augmentation, dataset)
         self.images = images
         self.bounds = batch_bounds(len(images), batch_size)
         self._terms = augmentation if augment else Augmentation(mixup=augmentation.mixup)
-        self._padding = self._terms.translation or (dataset.crop_padding if augment else 0)
+        self._views = augment and self._terms.kind == STREAMED
+        self._padding = self._terms.translation or (dataset.crop_padding if augment and not self._views else 0)
         self._flip = dataset.flip and augment
-        self._mean = dataset.mean
+        self._mean, self._std = dataset.mean, dataset.std
         self.generator = torch.Generator().manual_seed(_stream_seed(seed, "batches"))
         self._mirrored = self._first_mirrored(seed) if self._flip and self._terms.alternating_flip else None
-        self._changed = torch.zeros_like(images.pixels) if self._terms.randaugment else None
+        self._changed = (
+            torch.zeros_like(images.pixels) if isinstance(images, DeviceImages) and self._terms.randaugment else None
+        )
 
     def _first_mirrored(self, seed: int) -> Tensor:
         """Whether each image is mirrored in the first epoch, where flips alternate."""
@@ -203,8 +266,10 @@ class TrainBatches:
             found["cut_x"] = torch.randint(0, self.images.width, (count,), generator=generator)
         if self._terms.mixup:
             found["share"] = _beta(self._terms.mixup, self.steps_per_epoch, generator)
-        if self._terms.randaugment:
+        if self._terms.randaugment or self._views:
             found["seed"] = torch.randint(0, 2**62, (1,), generator=generator)
+        if self._views:
+            found["light"] = lighting(count, self._std, generator)
         return found
 
     def blank(self) -> EpochDraws:
@@ -215,19 +280,23 @@ class TrainBatches:
             whole |= dict.fromkeys(("cut_y", "cut_x"), (count, torch.int64))
         if self._terms.mixup:
             whole |= {"share": (self.steps_per_epoch, torch.float32)}
-        if self._terms.randaugment:
+        if self._terms.randaugment or self._views:
             whole |= {"seed": (1, torch.int64)}
-        return EpochDraws(**{key: torch.zeros(size, dtype=kind, device=device) for key, (size, kind) in whole.items()})
+        numbers = {key: torch.zeros(size, dtype=kind, device=device) for key, (size, kind) in whole.items()}
+        if self._views:
+            numbers["light"] = torch.zeros(count, self.images.channels, device=device)
+        return EpochDraws(**numbers)
 
     def begin(self, draws: EpochDraws) -> None:
-        """Change the pixels of this epoch by RandAugment; without it there is nothing to do.
+        """Start the epoch: streamed images begin to be read, and RandAugment changes those that are on the device.
 
         Args:
             draws: of the epoch, on the CPU.
         """
-        if self._changed is None or draws.seed is None:
-            return
         images = self.images
+        images.begin(draws, self.bounds)
+        if self._changed is None or draws.seed is None or not isinstance(images, DeviceImages):
+            return
         shape = (len(images), images.height, images.width, images.channels)
         found = rand_augmented(images.pixels.view(shape), int(draws.seed), self._terms, self._mean)
         self._changed.copy_(found.view(self._changed.shape))
@@ -236,12 +305,23 @@ class TrainBatches:
         """The batches that `draws` describes, after `begin`."""
         there = draws.to(self.images.device)
         for start, stop in self.bounds:
+            self.fetch()
             yield self.at(torch.arange(start, stop, device=self.images.device), there)
+
+    def fetch(self) -> None:
+        """Bring the next batch of the epoch to the device, before `at` reads it.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        self.images.fetch()
 
     def at(self, places: Tensor, draws: EpochDraws) -> Batch:
         """The batch of the images at `places` (B,) in the order of `draws`; all tensors are on the images' device."""
         index = draws.order.index_select(0, places)
         pixels = self.images.normalised(index, self._changed)
+        if draws.light is not None:
+            pixels = pixels + draws.light.index_select(0, places)[:, None, None, :]
         if self._padding or self._flip:
             dy, dx, flip = (t.index_select(0, places) for t in (draws.dy, draws.dx, draws.flip))
             move = shifted if self._terms.translation else cropped

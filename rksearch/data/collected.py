@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,13 @@ import numpy.typing as npt
 from rksearch.data.address import Address
 from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels, Pixels, hashed_order, held_out_first, split_order
+from rksearch.data.pictures import moments
 from rksearch.errors import DataError
 
 PARTS = ("train", "val", "test")
+
+Hashed: TypeAlias = npt.NDArray[Any]
+"""What stands for images when they are parted: their pixels (N, C, H, W), or their keys, an array of bytes objects."""
 
 TEST_FRACTION = 0.2
 """Share of each class that becomes the test set where there is none."""
@@ -70,38 +75,79 @@ def assemble(address: Address, collected: Collected) -> Assembled:
         DataError: fewer than two classes, too few images of a class, shares for parts that the source has, or images
             that are all the same.
     """
-    _check_classes(address, collected)
-    _check_shares(address, collected)
-    train, test, held_out = _parts(address, collected)
+    names = collected.class_names
+    check_classes(address, names)
+    check_shares(address, collected.parts)
+    train, test, held_out = parted(address, collected.parts, classes=len(names))
     val_fraction = address.options.val or VAL_FRACTION
-    order, val = split_order(*train, classes=len(collected.class_names), val_fraction=val_fraction, held_out=held_out)
+    order, val = split_order(*train, classes=len(names), val_fraction=val_fraction, held_out=held_out)
     labels = train[1]
-    _check_counts(address, collected, {"train": labels[order], "val": labels[val], "test": test[1]})
+    check_counts(address, names, {"train": labels[order], "val": labels[val], "test": test[1]})
     mean, std = measured(train[0], order)
-    if min(std) == 0:
-        raise DataError(f"the training images of {address} must differ in each channel, but one has a single value")
     _, channels, height, width = train[0].shape
-    crop, flip = address.options.crop, address.options.flip
-    facts = Dataset(
-        name=str(address),
+    facts = own_facts(
+        address,
+        class_names=names,
         channels=channels,
-        height=height,
-        width=width,
-        classes=len(collected.class_names),
-        mean=mean,
-        std=std,
-        normalisation="mean and standard deviation of each channel, measured on the images to train on",
-        crop_padding=round(min(height, width) / 8) if crop is None else crop,
-        flip=bool(flip),
-        val_fraction=val_fraction,
-        source=f"{len(train[0]):,} training and {len(test[0]):,} test images of {len(collected.class_names)} classes, "
-        f"SHA-256 {collected.fingerprint[:16]}",
-        licence="not stated",
-        class_names=collected.class_names,
+        size=(height, width),
+        measured=(mean, std),
+        measured_on="the images to train on",
+        counts=(len(train[0]), len(test[0])),
         fingerprint=collected.fingerprint,
         notes=_notes(collected),
     )
     return Assembled(facts=facts, train=train, test=test, held_out=held_out)
+
+
+def own_facts(
+    address: Address,
+    *,
+    class_names: tuple[str, ...],
+    channels: int,
+    size: tuple[int, int],
+    measured: tuple[tuple[float, ...], tuple[float, ...]],
+    measured_on: str,
+    counts: tuple[int, int],
+    fingerprint: str,
+    notes: tuple[str, ...] = (),
+    streamed: bool = False,
+) -> Dataset:
+    """Facts about one's own images, without a loader.
+
+    Args:
+        address: says what the user wishes.
+        class_names, channels, fingerprint, notes, streamed: see `Dataset`.
+        size: height and width.
+        measured, measured_on: mean and deviation of each channel, and the images they were measured on, in words.
+        counts: numbers of training and test images.
+
+    Raises:
+        DataError: all values of a channel are the same.
+    """
+    mean, std = measured
+    if min(std) == 0:
+        raise DataError(f"the training images of {address} must differ in each channel, but one has a single value")
+    (height, width), (train, test) = size, counts
+    crop, flip = address.options.crop, address.options.flip
+    return Dataset(
+        name=str(address),
+        channels=channels,
+        height=height,
+        width=width,
+        classes=len(class_names),
+        mean=mean,
+        std=std,
+        normalisation=f"mean and standard deviation of each channel, measured on {measured_on}",
+        crop_padding=round(min(height, width) / 8) if crop is None else crop,
+        flip=bool(flip),
+        val_fraction=address.options.val or VAL_FRACTION,
+        source=f"{train:,} training and {test:,} test images of {len(class_names)} classes, SHA-256 {fingerprint[:16]}",
+        licence="not stated",
+        class_names=class_names,
+        fingerprint=fingerprint,
+        notes=notes,
+        streamed=streamed,
+    )
 
 
 def measured(images: Pixels, index: list[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -114,55 +160,52 @@ def measured(images: Pixels, index: list[int]) -> tuple[tuple[float, ...], tuple
     for i in index:
         for channel in range(channels):
             counts[channel] += np.bincount(images[i, channel].ravel(), minlength=256)
-    values = np.arange(256)
-    total = counts.sum(axis=1)
-    mean = (counts @ values) / total
-    variance = (counts @ values**2) / total - mean**2
-    return tuple(np.round(mean, 4).tolist()), tuple(np.round(np.sqrt(np.maximum(variance, 0)), 4).tolist())
+    return moments(counts)
 
 
-def _check_classes(address: Address, collected: Collected) -> None:
-    classes = len(collected.class_names)
-    if classes < 2:
-        found = f"one ({collected.class_names[0]})" if classes else "none"
+def check_classes(address: Address, names: tuple[str, ...]) -> None:
+    """Raise a DataError unless there are two classes."""
+    if len(names) < 2:
+        found = f"one ({names[0]})" if names else "none"
         raise DataError(f"{address} must have at least two classes, but has {found}; add images of another class")
 
 
-def _check_shares(address: Address, collected: Collected) -> None:
+def check_shares(address: Address, parts: Mapping[str, object]) -> None:
+    """Raise a DataError where the address gives a share for a part that the source has."""
     for part in ("val", "test"):
-        if part in collected.parts and getattr(address.options, part) is not None:
+        if part in parts and getattr(address.options, part) is not None:
             raise DataError(
                 f"a share for {part} is for images without that part, but {address} has one of its own; remove {part}="
             )
 
 
-def _parts(
-    address: Address, collected: Collected
-) -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], npt.NDArray[np.int64] | None]:
-    """Training images, test images, and which training images the source holds out."""
-    images, labels = collected.parts["train"]
-    if "test" in collected.parts:
-        test = collected.parts["test"]
+def parted(
+    address: Address, parts: Mapping[str, tuple[Hashed, Labels]], *, classes: int
+) -> tuple[tuple[Hashed, Labels], tuple[Hashed, Labels], npt.NDArray[np.int64] | None]:
+    """Training images, test images, and which training images the source holds out; by pixels or by keys."""
+    images, labels = parts["train"]
+    if "test" in parts:
+        test = parts["test"]
     else:
         chosen = np.zeros(len(labels), dtype=np.bool_)
-        for members in hashed_order(images, labels, classes=len(collected.class_names), purpose="test"):
+        for members in hashed_order(images, labels, classes=classes, purpose="test"):
             chosen[held_out_first(members, address.options.test or TEST_FRACTION)[0]] = True
         test = images[chosen], labels[chosen]
         images, labels = images[~chosen], labels[~chosen]
     held_out = None
-    if "val" in collected.parts:
-        more, theirs = collected.parts["val"]
+    if "val" in parts:
+        more, theirs = parts["val"]
         held_out = np.arange(len(images), len(images) + len(more))
         images, labels = np.concatenate([images, more]), np.concatenate([labels, theirs])
     return (images, labels), test, held_out
 
 
-def _check_counts(address: Address, collected: Collected, parts: Mapping[str, Labels]) -> None:
-    """Each class has an image to train on, one to validate on and one to test on."""
+def check_counts(address: Address, names: tuple[str, ...], parts: Mapping[str, Labels]) -> None:
+    """Raise a DataError unless each class has an image to train on, one to validate on and one to test on."""
     for part, labels in parts.items():
-        counts = np.bincount(labels, minlength=len(collected.class_names))
+        counts = np.bincount(labels, minlength=len(names))
         if not counts.all():
-            name = collected.class_names[int(counts.argmin())]
+            name = names[int(counts.argmin())]
             total = sum(int((of == int(counts.argmin())).sum()) for of in parts.values())
             raise DataError(
                 f"each class of {address} must have images for training, validation and test, but {name} has none for "

@@ -16,6 +16,8 @@ from rksearch.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rksearch.data.pictures import Stored
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
@@ -35,8 +37,8 @@ class Images:
     held_out: Tensor | None = None
 
 
-Loader: TypeAlias = Callable[[Path, bool], Images]
-"""Loads all images of a data set.
+Loader: TypeAlias = "Callable[[Path, bool], Images | Stored]"
+"""Loads all images of a data set, or finds those that are streamed.
 
 Called with the directory for data sets that the user chose, and whether missing files may be downloaded to it. A
 loader imports torch and other large packages when it is called, and raises `DataError` when it fails.
@@ -61,6 +63,8 @@ class Dataset(ImageShape):
         fingerprint: SHA-256 of the contents, in hex, where nothing else says what they are; None for a published data
             set, whose files have known checksums.
         notes: remarks on the images for the user, one sentence each, such as files that were skipped.
+        streamed: whether images are read while they are needed (the loader returns `Stored`), resized and cropped to
+            `height` and `width`, instead of being held in memory.
         load: loads the images; None for a data set that is known for building and counting only. Two data sets with
             equal facts are equal, whatever function loads them.
 
@@ -81,6 +85,7 @@ class Dataset(ImageShape):
     class_names: tuple[str, ...] = ()
     fingerprint: str | None = None
     notes: tuple[str, ...] = ()
+    streamed: bool = False
     # A function that was sent to another process differs from the original, so it takes no part in equality.
     load: Loader | None = field(default=None, compare=False, repr=False)
 

@@ -60,7 +60,7 @@ class Datasets(Registry[Dataset]):
         if is_address(name):
             return self._at(name)
         if name not in self and ("/" in name or Path(name).exists()):
-            kind = "npz" if name.endswith(".npz") else "folder"
+            kind = {".npz": "npz", ".rkpack": "pack"}.get(Path(name).suffix, "folder")
             raise DataError(f"a data set in files has a name such as {kind}:PATH, but got {name!r}; use {kind}:{name}")
         return super().get(name)
 

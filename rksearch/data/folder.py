@@ -10,31 +10,18 @@ import contextlib
 import hashlib
 import io
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected, shown
+from rksearch.data.decoding import EXTENSIONS, UNKNOWN, UNREADABLE, converted, reason, resized
 from rksearch.errors import DataError
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Names of image files end so, as for torchvision; other files are ignored."""
-
-GRAY = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
-"""Pillow's modes without colour."""
-
-UNKNOWN = ("I", "F")
-"""Pillow's modes whose values have no fixed range."""
-
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
-"""Errors of Pillow for files that are damaged or no images."""
 
 
 def memory_bytes() -> int:
@@ -62,17 +49,14 @@ def collect(address: Address, root: Path) -> Collected:
         DataError: there is no such folder, it holds no images or no classes, a part lacks a class, or the images differ
             in size and the address names none.
     """
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "is missing"
-        raise DataError(f"{address} needs a folder at {root}, which {found}; correct the path")
-    parts = _layout(address, root)
-    names = _class_names(address, parts)
-    reader = _Reader(address=address, root=root, expected=sum(1 for home in parts.values() for _ in _files(home)))
+    parts = layout_of(address, existing(address, root))
+    names = class_names_of(address, parts)
+    reader = _Reader(address=address, root=root, expected=sum(1 for home in parts.values() for _ in files(home)))
     kept = {part: list(_readable(reader, home, names)) for part, home in parts.items()}
     reader.check_sizes()
     channels = 3 if any(pixels.ndim == 3 for found in kept.values() for pixels, _ in found) else 1
     for part, labelled in kept.items():
-        _check_every_class(address, parts[part], root, names, [label for _, label in labelled])
+        check_every_class(address, parts[part], root, names, [label for _, label in labelled])
     return Collected(
         parts={part: _stacked(found, channels) for part, found in kept.items()},
         class_names=tuple(shown(parts["train"] / name, parts["train"]) for name in names),
@@ -81,7 +65,35 @@ def collect(address: Address, root: Path) -> Collected:
     )
 
 
-def _files(home: Path) -> Iterator[Path]:
+def streams(address: Address, root: Path) -> bool:
+    """Whether the images of a folder are streamed: by the user's wish, or since at their size they would not fit.
+
+    Their memory is that of colour images, at most half of the machine's.
+
+    Raises:
+        DataError: there is no such folder, or images without a size should be streamed.
+    """
+    size, wish = address.options.size, address.options.stream
+    if wish and size is None:
+        raise DataError(
+            f"streamed images are resized, so that {address} needs a size too; add one, as in {address},size=224"
+        )
+    if wish is not None or size is None:
+        return bool(wish)
+    parts = layout_of(address, existing(address, root))
+    count = sum(1 for home in parts.values() for _ in files(home))
+    return 2 * count * 3 * size[0] * size[1] > memory_bytes()
+
+
+def existing(address: Address, root: Path) -> Path:
+    """The folder, if it is one; else a DataError."""
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "is missing"
+        raise DataError(f"{address} needs a folder at {root}, which {found}; correct the path")
+    return root
+
+
+def files(home: Path) -> Iterator[Path]:
     """All image files beneath a folder, in the order of their names; hidden ones are ignored."""
     try:
         for folder, inner, files in os.walk(home, followlinks=True, onerror=_raise):
@@ -97,16 +109,17 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _folders(home: Path) -> list[str]:
+def folders(home: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, hidden ones ignored; a DataError where they cannot be read."""
     try:
         return sorted(path.name for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
         raise DataError(f"the folder {home} must be readable, but is not ({error.strerror})") from error
 
 
-def _layout(address: Address, root: Path) -> dict[str, Path]:
+def layout_of(address: Address, root: Path) -> dict[str, Path]:
     """The folder of each part: `train`, `val` and `test` where there is a `train`, else the folder itself."""
-    inner = _folders(root)
+    inner = folders(root)
     if "train" not in inner:
         return {"train": root}
     others = [name for name in inner if name not in PARTS]
@@ -118,16 +131,16 @@ def _layout(address: Address, root: Path) -> dict[str, Path]:
     return {part: root / part for part in PARTS if part in inner}
 
 
-def _class_names(address: Address, parts: dict[str, Path]) -> tuple[str, ...]:
+def class_names_of(address: Address, parts: dict[str, Path]) -> tuple[str, ...]:
     """The classes, which all parts have in common."""
-    names = _folders(parts["train"])
+    names = folders(parts["train"])
     if not names:
         raise DataError(
             f"{address} must hold one folder per class, but {parts['train']} has none; "
             "put the images of each class into a folder of its name"
         )
     for part, home in parts.items():
-        theirs = _folders(home)
+        theirs = folders(home)
         for missing, where in ((set(names) - set(theirs), part), (set(theirs) - set(names), "train")):
             if missing:
                 raise DataError(
@@ -140,13 +153,14 @@ def _class_names(address: Address, parts: dict[str, Path]) -> tuple[str, ...]:
 def _readable(reader: _Reader, home: Path, names: tuple[str, ...]) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
     """Pixels and label of each image of a part that can be read."""
     for label, name in enumerate(names):
-        for path in _files(home / name):
+        for path in files(home / name):
             pixels = reader.read(path)
             if pixels is not None:
                 yield pixels, label
 
 
-def _check_every_class(address: Address, home: Path, root: Path, names: tuple[str, ...], labels: list[int]) -> None:
+def check_every_class(address: Address, home: Path, root: Path, names: tuple[str, ...], labels: list[int]) -> None:
+    """Raise a DataError unless a part has images of each class."""
     missing = sorted(set(range(len(names))) - set(labels))
     if missing:
         where = shown(home / names[missing[0]], root)
@@ -206,7 +220,7 @@ class _Reader:
                 self.sizes.setdefault(size, name)
                 return pixels
         except UNREADABLE as error:
-            self.skipped.append(f"{name} ({_reason(error)})")
+            self.skipped.append(f"{name} ({reason(error)})")
             return None
 
     def _check_memory(self, pixels: npt.NDArray[np.uint8]) -> None:
@@ -216,8 +230,8 @@ class _Reader:
             height, width = pixels.shape[:2]
             raise DataError(
                 f"the images of {self.address} must fit in half of the memory ({there / 2e9:.1f} GB), but "
-                f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB; choose a smaller size, as "
-                f"in folder:PATH,size={_suggested(min(height, width) // 2)}"
+                f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB; stream them, as in "
+                f"folder:PATH,size={suggested(min(height, width))},stream=yes, or choose a smaller size"
             )
 
     def check_sizes(self) -> None:
@@ -227,36 +241,16 @@ class _Reader:
             raise DataError(
                 f"the images of {self.address} must have one size, but have {len(self.sizes)}, from "
                 f"{least[0]} x {least[1]} ({first}) to {most[0]} x {most[1]} ({last}); add a size to the name to "
-                f"resize and crop them, as in {self.address},size={_suggested(min(least))}"
+                f"resize and crop them, as in {self.address},size={suggested(min(least))}"
             )
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "no image"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _suggested(side: int) -> int:
+def suggested(side: int) -> int:
     """A usual side that is not above `side`."""
     return max((usual for usual in (8, 16, 28, 32, 64, 96, 128, 224) if usual <= side), default=8)
 
 
 def _pixels(image: Image.Image, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
     """Pixels of an opened image, resized and cropped to `size` where one is given."""
-    if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert("L" if image.mode in GRAY else "RGB")
+    image = converted(image)
     return np.asarray(image if size is None else resized(image, size))
-
-
-def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The centre of an image whose shorter side, relative to `size`, was resized to it (bilinear, antialiased)."""
-    height, width = size
-    scale = max(height / image.height, width / image.width)
-    whole = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
-    left, top = (whole[0] - width) // 2, (whole[1] - height) // 2
-    resampled = image.resize(whole, Image.Resampling.BILINEAR)
-    return resampled.crop((left, top, left + width, top + height))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 
 from rksearch.data.dataset import Dataset, Images
-from rksearch.data.order import split_order
+from rksearch.data.order import Labels, Pixels, split_order
+from rksearch.data.pictures import Stored
 from rksearch.errors import DataError
 
 
@@ -29,7 +31,21 @@ class Split:
 
 
 def load_images(dataset: Dataset, data_dir: Path, *, download: bool = True) -> Images:
-    """All images of a data set, as its loader gives them.
+    """All images of a data set that is held in memory; see `load_data`.
+
+    Raises:
+        DataError: as `load_data`, or the images are streamed.
+    """
+    images = load_data(dataset, data_dir, download=download)
+    if isinstance(images, Stored):
+        raise DataError(
+            f"this needs images that lie in memory, but those of {dataset.name} are streamed; choose a smaller data set"
+        )
+    return images
+
+
+def load_data(dataset: Dataset, data_dir: Path, *, download: bool = True) -> Images | Stored:
+    """All images of a data set, in memory or to be streamed, as its loader gives them.
 
     Args:
         dataset: the data set.
@@ -46,6 +62,10 @@ def load_images(dataset: Dataset, data_dir: Path, *, download: bool = True) -> I
             "choose a data set that has one, such as digits or cifar10"
         )
     images = dataset.load(data_dir.expanduser(), download)
+    if isinstance(images, Stored):
+        for part, pictures in (("training", images.train), ("test", images.test)):
+            _check_labels(dataset, part, pictures.labels)
+        return images
     for part, pixels, labels in (
         ("training", images.train_images, images.train_labels),
         ("test", images.test_images, images.test_labels),
@@ -69,6 +89,10 @@ def _check(dataset: Dataset, part: str, pixels: Tensor, labels: Tensor) -> None:
             raise DataError(
                 f"the {part} images of {dataset.name} must have {rule}, but got {value}; correct its loader"
             )
+    _check_labels(dataset, part, labels.numpy())
+
+
+def _check_labels(dataset: Dataset, part: str, labels: Labels) -> None:
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < dataset.classes:
         raise DataError(
             f"labels of {dataset.name} must be from 0 to {dataset.classes - 1}, but the {part} images have labels from "
@@ -76,12 +100,13 @@ def _check(dataset: Dataset, part: str, pixels: Tensor, labels: Tensor) -> None:
         )
 
 
-def split(dataset: Dataset, images: Images, train_images: int | None = None) -> Split:
+def split(dataset: Dataset, images: Images | Stored, train_images: int | None = None) -> Split:
     """The fixed split of the training images, stratified by class.
 
     In each class the images with the smallest hashes are held out, `dataset.val_fraction` of them, unless the data set
     itself holds some out. The others stand in one fixed order in which every prefix is stratified, and a training
-    subset is a prefix: subsets are nested and never touch the validation images.
+    subset is a prefix: subsets are nested and never touch the validation images. The hashes are those of the pixels, or
+    of the keys of streamed images.
 
     Args:
         dataset: facts about the data set.
@@ -91,13 +116,13 @@ def split(dataset: Dataset, images: Images, train_images: int | None = None) -> 
     Raises:
         DataError: `train_images` is less than one per class, or more than there are.
     """
-    order, val = split_order(
-        images.train_images.numpy(),
-        images.train_labels.numpy(),
-        classes=dataset.classes,
-        val_fraction=dataset.val_fraction,
-        held_out=None if images.held_out is None else images.held_out.numpy(),
-    )
+    hashed: tuple[Pixels | Sequence[bytes], Labels]
+    if isinstance(images, Stored):
+        hashed, held_out = (images.train.keys, images.train.labels), images.held_out
+    else:
+        hashed = images.train_images.numpy(), images.train_labels.numpy()
+        held_out = None if images.held_out is None else images.held_out.numpy()
+    order, val = split_order(*hashed, classes=dataset.classes, val_fraction=dataset.val_fraction, held_out=held_out)
     if train_images is not None and not dataset.classes <= train_images <= len(order):
         raise DataError(
             f"train_images of {dataset.name} must be from {dataset.classes} (one per class) to {len(order)} "

@@ -13,8 +13,10 @@ from PIL import Image
 
 from rksearch.data.collected import measured
 from rksearch.data.dataset import Dataset, Images
+from rksearch.data.decoding import resized
 from rksearch.data.images import Split
 from rksearch.data.order import Labels, Pixels
+from rksearch.data.pictures import PictureSource, Stored, measured_sample, sample_of
 from rksearch.errors import DataError
 
 HASH_SIDE = 8
@@ -49,9 +51,10 @@ class Inspection:
 
     Attributes:
         counts: numbers of images of each class, by part: `train`, `val`, `test`.
-        mean, std: of each channel over the images to train on, on the 0..255 scale.
+        mean, std: of each channel over the images to train on, or a sample of them, on the 0..255 scale.
         split: SHA-256 of the split's indices, in hex.
-        duplicates: by pair of parts, such as `train, test`.
+        duplicates: by pair of parts, such as `train, test`; empty where images are streamed, which are not all read.
+        sample: number of images that were measured; None for all.
     """
 
     counts: Mapping[str, tuple[int, ...]]
@@ -59,10 +62,17 @@ class Inspection:
     std: tuple[float, ...]
     split: str
     duplicates: Mapping[str, Duplicates]
+    sample: int | None = None
 
 
-def inspect(dataset: Dataset, images: Images, parts: Split) -> Inspection:
-    """Count and measure the parts of a data set."""
+def inspect(dataset: Dataset, images: Images | Stored, parts: Split) -> Inspection:
+    """Count and measure the parts of a data set; of streamed images a sample is measured.
+
+    Raises:
+        DataError: an image of the sample cannot be read.
+    """
+    if isinstance(images, Stored):
+        return _inspect_streamed(dataset, images, parts)
     pixels = _parts(images, parts)
     mean, std = measured(images.train_images.numpy(), parts.train.tolist())
     hashes = {part: average_hashes(found) for part, (found, _) in pixels.items()}
@@ -77,6 +87,25 @@ def inspect(dataset: Dataset, images: Images, parts: Split) -> Inspection:
         std=std,
         split=parts.digest,
         duplicates={f"{a}, {b}": _duplicates((contents[a], hashes[a]), (contents[b], hashes[b])) for a, b in PAIRS},
+    )
+
+
+def _inspect_streamed(dataset: Dataset, images: Stored, parts: Split) -> Inspection:
+    labels = images.train.labels
+    sample = sample_of(images.train, parts.train.numpy(), dataset.classes)
+    mean, std = measured_sample(images.train, sample)
+    of_parts = {
+        "train": labels[parts.train.numpy()],
+        "val": labels[parts.val.numpy()],
+        "test": images.test.labels,
+    }
+    return Inspection(
+        counts={part: tuple(np.bincount(of, minlength=dataset.classes).tolist()) for part, of in of_parts.items()},
+        mean=mean,
+        std=std,
+        split=parts.digest,
+        duplicates={},
+        sample=len(sample),
     )
 
 
@@ -113,20 +142,24 @@ def _duplicates(
     return Duplicates(exact=sum(exact), near=near)
 
 
-def write_contact_sheet(images: Images, classes: int, path: Path) -> None:
+def write_contact_sheet(dataset: Dataset, images: Images | Stored, path: Path) -> None:
     """Write a PNG file with one row for each class: its first training images, side by side.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: the file cannot be written, or an image cannot be read.
     """
-    pixels, labels = images.train_images.numpy(), images.train_labels.numpy()
-    _, channels, height, width = pixels.shape
-    rows = min(classes, MAX_CLASSES)
+    channels, height, width = dataset.channels, dataset.height, dataset.width
+    labels = images.train.labels if isinstance(images, Stored) else images.train_labels.numpy()
+    rows = min(dataset.classes, MAX_CLASSES)
     sheet = np.full((rows * (height + 1) - 1, PER_CLASS * (width + 1) - 1, channels), 255, dtype=np.uint8)
     for row in range(rows):
         for column, index in enumerate(np.flatnonzero(labels == row)[:PER_CLASS]):
             y, x = row * (height + 1), column * (width + 1)
-            sheet[y : y + height, x : x + width] = pixels[index].transpose(1, 2, 0)
+            if isinstance(images, Stored):
+                pixels = _at_size(images.train, int(index), (height, width))
+            else:
+                pixels = images.train_images[int(index)].numpy().transpose(1, 2, 0)
+            sheet[y : y + height, x : x + width] = pixels
     try:
         Image.fromarray(sheet[..., 0] if channels == 1 else sheet).save(path, format="PNG")
     except OSError as error:
@@ -134,3 +167,11 @@ def write_contact_sheet(images: Images, classes: int, path: Path) -> None:
             f"the contact sheet must be written to {path}, but that failed ({error.strerror or error}); "
             "choose another file"
         ) from error
+
+
+def _at_size(pictures: PictureSource, place: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """A picture (H, W, C), resized and cropped to `size`."""
+    picture = pictures.read(place)
+    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+    pixels = np.asarray(resized(image, size))
+    return pixels if pixels.ndim == 3 else pixels[..., None]

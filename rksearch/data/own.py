@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from rksearch.data.pictures import Stored
+    from rksearch.data.streamed_folder import StreamedFolder
+
 
 def found(address: Address, base: Path) -> Dataset:
-    """The data set at an address of kind `folder` or `npz`; its images are read for its facts.
+    """The data set at an address of kind `folder`, `npz` or `pack`; images are read for its facts.
 
     Args:
         address: the address.
@@ -29,9 +32,53 @@ def found(address: Address, base: Path) -> Dataset:
     """
     from dataclasses import replace
 
+    from rksearch.data import folder, pack
+
     path = address.path(base)
+    if address.kind == "pack":
+        facts = pack.open_pack(path).facts_at(address)
+        return replace(facts, load=partial(_load_pack, str(address), path, facts.fingerprint))
+    if address.kind == "folder" and folder.streams(address, path):
+        facts = _opened(address, path, folder.signature(path)).facts
+        return replace(facts, load=partial(_load_streamed, str(address), path, facts.fingerprint))
     facts = _assembled(address, path, _signature(address, path)).facts
     return replace(facts, load=partial(_load, str(address), path, facts.fingerprint))
+
+
+def _load_pack(name: str, path: Path, fingerprint: str | None, data_dir: Path, download: bool) -> Stored:
+    """The images of a pack; directory and download are not needed.
+
+    Raises:
+        DataError: it is gone, damaged, or another one than that with the fingerprint.
+    """
+    from rksearch.data import pack
+
+    found = pack.open_pack(path)
+    if found.fingerprint != fingerprint:
+        raise changed(name, fingerprint, found.fingerprint)
+    return found.images
+
+
+def _load_streamed(name: str, path: Path, fingerprint: str | None, data_dir: Path, download: bool) -> Stored:
+    """The images of a folder to be streamed; directory and download are not needed.
+
+    Raises:
+        DataError: they are gone, or others than those with the fingerprint.
+    """
+    from rksearch.data import folder
+
+    own = _opened(read_address(name), path, folder.signature(path))
+    if own.facts.fingerprint != fingerprint:
+        raise changed(name, fingerprint, own.facts.fingerprint)
+    return own.images
+
+
+@lru_cache(maxsize=1)
+def _opened(address: Address, path: Path, signature: str) -> StreamedFolder:
+    """The folder at a path whose files have this signature; the last one is kept, since facts and images follow."""
+    from rksearch.data.streamed_folder import open_folder
+
+    return open_folder(address, path)
 
 
 def _load(name: str, path: Path, fingerprint: str | None, data_dir: Path, download: bool) -> Images:

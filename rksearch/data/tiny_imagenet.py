@@ -105,7 +105,7 @@ class _Files:
         import numpy as np
         from PIL import Image
 
-        from rksearch.data.folder import UNREADABLE
+        from rksearch.data.decoding import UNREADABLE
 
         pixels = np.empty((len(wanted), 3, TINY_IMAGENET.height, TINY_IMAGENET.width), dtype=np.uint8)
         for i, (name, _) in enumerate(wanted):

@@ -28,6 +28,7 @@ class DataRecord:
     class_names: tuple[str, ...] = ()
     fingerprint: str | None = None
     notes: tuple[str, ...] = ()
+    streamed: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset) -> DataRecord:

@@ -291,13 +291,13 @@ def _begin_session(launch: _Launch, plan: Plan, directory: Path) -> Execution:
         DataError: the images are missing or damaged; one line here, not a failure of every trial.
         RunError: the storage cannot be written.
     """
-    from rksearch.data.images import load_images
+    from rksearch.data.images import load_data
 
     resources = launch.resources
     places, facts = launch.places(directory), dataset(plan.dataset)
     for note in facts.notes:
         launch.view.message(f"{facts.name}: {note}")
-    load_images(facts, places.data_dir, download=resources.download)
+    load_data(facts, places.data_dir, download=resources.download)
     launch.run_dir.note_places(places)
     if resources.storage:
         require_storage(resources.storage)

@@ -13,10 +13,13 @@ import torch
 from rksearch.arch import ArchSpec, draws_random_numbers, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.arch.layout import layout
-from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, batch_bounds, full_batch_images
+from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, TrainImages, batch_bounds, full_batch_images
 from rksearch.data.dataset import Images, Loader
 from rksearch.data.facts import Dataset, dataset
-from rksearch.data.images import Split, load_images, split
+from rksearch.data.images import Split, load_data, split
+from rksearch.data.pictures import PictureSource, Stored
+from rksearch.data.streaming import PictureReader, StreamedImages, worker_count
+from rksearch.data.views import Views
 from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import ImageCounts, MemoryPlan, TrialResult, TrialSpec
@@ -25,7 +28,7 @@ from rksearch.training.engine.device import free_memory_bytes, resolve_device, r
 from rksearch.training.engine.precision import Precision
 from rksearch.training.execution import Execution
 from rksearch.training.memory import plan_memory
-from rksearch.training.trainer import as_trial_failure
+from rksearch.training.trainer import as_trial_failure, augmentation_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class SharedInputs:
     Attributes:
         arch, facts, counts: the network, the data set, and the network's cost.
         device, precision: where and how it is trained.
-        images, parts: all images, and those of them that are for training and for validation.
+        images, parts: all images, in memory or to be streamed, and those that are for training and for validation.
         choice: whether the training steps are compiled.
     """
 
@@ -46,7 +49,7 @@ class SharedInputs:
     counts: Cost
     device: torch.device
     precision: Precision
-    images: Images
+    images: Images | Stored
     parts: Split
     choice: Choice
 
@@ -109,6 +112,7 @@ class SharedInputs:
             available_bytes,
             eval_batch_size=EVAL_BATCH_SIZE,
             images=len(self.parts.train) + len(self.parts.val),
+            streamed=isinstance(self.images, Stored),
         )
 
 
@@ -117,42 +121,75 @@ class GroupInputs:
 
     Args:
         shared: inputs of all of them.
+        recipe: that of all of them.
         execution: says how much memory they may take.
-        count: number of trainings.
+        count: number of trainings; 1 where the images are streamed.
     """
 
-    def __init__(self, shared: SharedInputs, execution: Execution, count: int) -> None:
-        self.shared = shared
+    def __init__(self, shared: SharedInputs, recipe: Recipe, execution: Execution, count: int) -> None:
+        self.shared, self._recipe, self._threads = shared, recipe, execution.threads
+        self._reader: PictureReader | None = None
         self._bytes_of_each = _available_bytes(execution, shared.device) // count
 
     @cached_property
-    def images(self) -> tuple[DeviceImages, DeviceImages | None]:
-        """Images to train and to validate on, on the device; None where none are left to validate on.
+    def images(self) -> tuple[TrainImages, TrainImages | None]:
+        """Images to train and to validate on, on the device or streamed to it; None where none are left to validate on.
 
         Raises:
             TrialFailed: there is no memory for them.
         """
-        shared = self.shared
+        shared, images = self.shared, self.shared.images
+        train: TrainImages
+        val: TrainImages
         with as_trial_failure("moving the images to the device"):
-            train, val = (
-                DeviceImages(
-                    shared.images.train_images[part], shared.images.train_labels[part], shared.facts, shared.device
+            if isinstance(images, Stored):
+                largest = max(stop - start for start, stop in self._bounds)
+                reader = self._reader = picture_reader(
+                    images.train, shared.facts, self._recipe, shared.device, self._threads
                 )
-                for part in (shared.parts.train, shared.parts.val)
-            )
+                train = StreamedImages(reader, shared.parts.train, shared.facts, shared.device, batch_size=largest)
+                val = StreamedImages(reader, shared.parts.val, shared.facts, shared.device)
+            else:
+                train, val = (
+                    DeviceImages(images.train_images[part], images.train_labels[part], shared.facts, shared.device)
+                    for part in (shared.parts.train, shared.parts.val)
+                )
         return train, val if len(val) else None
+
+    @property
+    def _bounds(self) -> list[tuple[int, int]]:
+        return batch_bounds(len(self.shared.parts.train), self._recipe.batch_size)
+
+    def close(self) -> None:
+        """End the processes that read images."""
+        if self._reader is not None:
+            self._reader.close()
 
     def plan(self, recipe: Recipe) -> MemoryPlan:
         """Plan of one training in its share of the memory; see `SharedInputs.plan`."""
         return self.shared.plan(recipe, self._bytes_of_each)
 
 
+def picture_reader(
+    pictures: PictureSource, facts: Dataset, recipe: Recipe, device: torch.device, threads: int
+) -> PictureReader:
+    """A reader of pictures as a recipe wants them, with as many workers as a training with `threads` CPUs has."""
+    return PictureReader(
+        pictures,
+        Views(augmentation_of(recipe), facts, augment=recipe.augment),
+        workers=worker_count(threads, device),
+        pinned=device.type == "cuda",
+    )
+
+
 def largest_group(inputs: SharedInputs, specs: Sequence[TrialSpec], execution: Execution) -> int:
     """Number of seeds that may be trained as one program: with room for all, and with the numbers of each alone.
 
-    All, or half of them, or half of these, down to one.
+    All, or half of them, or half of these, down to one. Trainings whose images are streamed run alone: each reads its
+    own.
     """
-    count = 1 if draws_random_numbers(inputs.arch) else len(specs)
+    alone = draws_random_numbers(inputs.arch) or isinstance(inputs.images, Stored)
+    count = 1 if alone else len(specs)
     available_bytes = _available_bytes(execution, inputs.device)
     while count > 1:
         try:
@@ -173,10 +210,10 @@ def _available_bytes(execution: Execution, device: torch.device) -> int:
 @lru_cache(maxsize=1)
 def _loaded(
     facts: Dataset, load: Loader | None, data_dir: str, download: bool, train_images: int | None
-) -> tuple[Images, Split]:
+) -> tuple[Images | Stored, Split]:
     """Images of a data set and their split; a worker reads and hashes them once for all its trials.
 
     Two data sets with equal facts are equal, so the loader belongs to the key.
     """
-    images = load_images(facts, Path(data_dir), download=download)
+    images = load_data(facts, Path(data_dir), download=download)
     return images, split(facts, images, train_images)

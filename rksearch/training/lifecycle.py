@@ -10,6 +10,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -276,12 +277,12 @@ def _train_group(
     until: int | None,
 ) -> None:
     """Bring trainings that fit in memory at the same time to their results."""
-    group = GroupInputs(inputs, execution, len(trainings))
-    for training in trainings:
-        training.begin(group)
-    for alike in _by_compilation(trainings):
-        with freed_memory_kept(inputs.device):
-            _run_epochs(alike, execution, on_epoch, until)
+    with closing(GroupInputs(inputs, trainings[0].spec.recipe, execution, len(trainings))) as group:
+        for training in trainings:
+            training.begin(group)
+        for alike in _by_compilation(trainings):
+            with freed_memory_kept(inputs.device):
+                _run_epochs(alike, execution, on_epoch, until)
 
 
 def _by_compilation(trainings: Sequence[Training]) -> Iterator[list[Training]]:

@@ -72,6 +72,8 @@ class SeedGroup:
             for trainer, number in zip(self._trainers, numbers, strict=True):
                 trainer.begin_epoch(number)
             for size in first.step.sizes:
+                for trainer in self._trainers:
+                    trainer.fetch()
                 self._programs.run(size)
         return [
             attempt(partial(trainer.end_pass, number)) for trainer, number in zip(self._trainers, numbers, strict=True)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rksearch.data.augmentation import Augmentation, check_resident
-from rksearch.data.batches import DeviceImages, TrainBatches
+from rksearch.data.augmentation import Augmentation, check_resident, check_streamed
+from rksearch.data.batches import TrainBatches, TrainImages
 from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
 from rksearch.errors import RksearchError, TrialFailed
@@ -73,8 +73,8 @@ def attempt(work: Callable[[], Result]) -> Result | TrialFailed:
         return failure
 
 
-def batches_of(images: DeviceImages, dataset: Dataset, recipe: Recipe, seed: int) -> TrainBatches:
-    """Training batches of images on the device, augmented as the recipe says.
+def batches_of(images: TrainImages, dataset: Dataset, recipe: Recipe, seed: int) -> TrainBatches:
+    """Training batches of images, augmented as the recipe says.
 
     Raises:
         DataError: fewer than two images, or the images cannot have the recipe's augmentation.
@@ -96,7 +96,8 @@ def check_images_suit(recipe: Recipe, dataset_name: str) -> None:
         DataError: they cannot; one line before a run begins, not a failure of its trials.
     """
     if recipe.augment:
-        check_resident(augmentation_of(recipe), dataset(dataset_name))
+        facts = dataset(dataset_name)
+        (check_streamed if facts.streamed else check_resident)(augmentation_of(recipe), facts)
 
 
 def augmentation_of(recipe: Recipe) -> Augmentation:
@@ -145,7 +146,7 @@ class Trainer:
         self,
         model: nn.Module,
         train: TrainBatches,
-        val: DeviceImages | None,
+        val: TrainImages | None,
         recipe: Recipe,
         precision: Precision,
         *,
@@ -220,6 +221,14 @@ class Trainer:
             self.take_steps(self._train.steps_per_epoch)
         return self.end_pass(number)
 
+    def fetch(self) -> None:
+        """Bring the next batch to the device where images are streamed, before a step; a part of `take_steps`.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        self._train.fetch()
+
     def begin_epoch(self, number: int) -> None:
         """Draw the random numbers of epoch `number` and move to its first batch; a part of `train_pass`."""
         self.model.train()
@@ -231,6 +240,7 @@ class Trainer:
         """Train on the first `count` batches of the current epoch; a part of `train_pass`."""
         programs = self._prepared()
         for size in self.step.sizes[:count]:
+            self.fetch()
             programs.run(size)
 
     def end_pass(self, number: int) -> Pass:
@@ -329,7 +339,7 @@ def final_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def evaluate(
     model: nn.Module,
-    images: DeviceImages,
+    images: TrainImages,
     precision: Precision,
     *,
     mirrored: bool = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from rksearch.arch import parse
-from rksearch.data.batches import DeviceImages
-from rksearch.data.facts import dataset
-from rksearch.data.images import load_images
+from rksearch.data.batches import DeviceImages, TrainImages
+from rksearch.data.facts import Dataset, dataset
+from rksearch.data.images import load_data
+from rksearch.data.pictures import Stored
+from rksearch.data.streaming import StreamedImages
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.results.codec import to_plain
@@ -23,6 +25,7 @@ from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.device import resolve_device, resolve_precision
 from rksearch.training.execution import Execution
+from rksearch.training.inputs import picture_reader
 from rksearch.training.lifecycle import OnEpoch, Training, train
 from rksearch.training.mirror import Mirror
 from rksearch.training.trainer import as_trial_failure, evaluate
@@ -97,14 +100,23 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
         facts = dataset(spec.dataset)
         device = resolve_device(execution.device)
         precision = resolve_precision(execution.precision, device)
-        images = load_images(facts, Path(execution.data_dir), download=execution.download)
-        with as_trial_failure("reading the test set"):
+        with as_trial_failure("reading the test set"), _test_images(spec, execution, facts, device) as test:
             model = build(parse(spec.arch), facts)
             model.load_state_dict(training.weights)
             model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            test = DeviceImages(images.test_images, images.test_labels, facts, device)
             loss, error_pct = evaluate(model, test, precision, mirrored=spec.recipe.flip_averaging)
     return TestResult(test_error_pct=error_pct, test_loss=loss, test_images=len(test))
+
+
+@contextmanager
+def _test_images(spec: TrialSpec, execution: Execution, facts: Dataset, device: torch.device) -> Iterator[TrainImages]:
+    """The test images, on the device or streamed to it."""
+    images = load_data(facts, Path(execution.data_dir), download=execution.download)
+    if not isinstance(images, Stored):
+        yield DeviceImages(images.test_images, images.test_labels, facts, device)
+        return
+    with closing(picture_reader(images.test, facts, spec.recipe, device, execution.threads)) as reader:
+        yield StreamedImages(reader, torch.arange(len(images.test)), facts, device)
 
 
 def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None) -> Mapping[str, Any]:

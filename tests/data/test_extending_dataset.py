@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -47,7 +48,7 @@ def test_the_example_has_less_than_fifty_lines() -> None:
 
 
 def test_it_is_registered_loaded_and_split(rings: Dataset, tmp_path: Path) -> None:
-    assert datasets.added() == (rings,)
+    assert rings in datasets.added()  # what other tests have found may be there too
     with pytest.raises(DataError, match=r"which is missing; allow the download"):
         load_images(rings, tmp_path, download=False)
     images = load_images(rings, tmp_path)
@@ -125,8 +126,9 @@ def test_images_that_are_not_as_the_facts_say_are_refused(
 
 
 def test_a_data_set_without_a_loader_is_for_counting_only(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="networks for imagenet can be built and counted and not trained"):
-        load_images(dataset("imagenet"), tmp_path)
+    counted = replace(dataset("cifar10"), name="counted", load=None)
+    with pytest.raises(DataError, match="networks for counted can be built and counted and not trained"):
+        load_images(counted, tmp_path)
 
 
 def test_facts_need_no_torch() -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,13 @@ OPTIONS = st.builds(
     crop=st.none() | st.integers(0, 99),
     flip=st.none() | st.booleans(),
 )
+STREAMED = st.builds(replace, OPTIONS, stream=st.none() | st.booleans())
+
+
+@given(options=STREAMED, place=st.from_regex(r"[a-z./ :é]*[a-z]", fullmatch=True))
+def test_a_folder_is_read_as_it_is_written(options: Options, place: str) -> None:
+    address = Address(kind="folder", place=place, options=options)
+    assert read_address(str(address)) == address
 
 
 @given(
@@ -74,7 +82,7 @@ def test_an_address_is_read_as_it_is_written(kind: str, options: Options, place:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("folder:", "KIND:PLACE, KIND one of folder, npz, torchvision, but got 'folder:'"),
+        ("folder:", "KIND:PLACE, KIND one of folder, npz, pack, torchvision, but got 'folder:'"),
         ("folder:pets,sise=3", r"options of a folder are size, .*but got 'sise=3'.*did you mean 'size'"),
         ("folder:pets,size=0", "size of .* must be one or two numbers of pixels up to 4096, but got '0'"),
         ("folder:pets,size=3x5000", "but got '3x5000'; write it as in size=32 or size=32x48"),
@@ -88,6 +96,10 @@ def test_an_address_is_read_as_it_is_written(kind: str, options: Options, place:
         ("npz:nowhere.npz", "needs a file at .*nowhere.npz, which is missing; correct the path"),
         ("./pets", "has a name such as folder:PATH, but got './pets'; use folder:./pets"),
         ("pets/cells.npz", "use npz:pets/cells.npz"),
+        ("pets/cells.rkpack", "use pack:pets/cells.rkpack"),
+        ("pack:nowhere.rkpack", "a pack must be a file, but .*nowhere.rkpack is not there"),
+        ("pack:cells.rkpack,flip=yes", r"options of a pack are size, but got 'flip=yes'"),
+        ("npz:cells.npz,stream=yes", "options of a npz are size, val, test, crop, flip, but got 'stream=yes'"),
     ],
 )
 def test_a_malformed_or_missing_address_is_one_line(name: str, message: str) -> None:

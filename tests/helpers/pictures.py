@@ -1,4 +1,4 @@
-"""Data sets of the tests' own making: scikit-learn's digits, enlarged, as PNG files and as arrays."""
+"""Data sets of the tests' own making: scikit-learn's digits, enlarged, as files and as arrays."""
 
 from pathlib import Path
 
@@ -31,3 +31,17 @@ def write_folder(root: Path, images: Pixels, labels: npt.NDArray[np.int64]) -> P
 def digits_folder(root: Path, classes: int = 3, each: int = 20, side: int = 12) -> Path:
     """A folder of enlarged digits."""
     return write_folder(root, *enlarged(classes, each, side))
+
+
+def photos_folder(root: Path, classes: int = 3, each: int = 12, side: int = 40, ending: str = "jpg") -> Path:
+    """A folder of coloured digits of many sizes, the shorter side `side` or a little more, upright and lying."""
+    images, labels = enlarged(classes, each, side)
+    for i, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+        home = root / f"class{label}"
+        home.mkdir(parents=True, exist_ok=True)
+        tint = np.array([1.0, 0.3 + 0.2 * (i % 4), 0.2 + 0.3 * (i % 3)])
+        coloured = np.rint(pixels[..., None] * tint).astype(np.uint8)
+        longer, shorter = side + side // 3 + i % 7, side + i % 3
+        size = (longer, shorter) if i % 2 else (shorter, longer)
+        Image.fromarray(coloured).resize(size).save(home / f"{i:04d}.{ending}")
+    return root

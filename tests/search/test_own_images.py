@@ -9,7 +9,7 @@ import pytest
 
 from rksearch.results.ledger import Ledger
 from tests.helpers.command_line import TINY_SPACE, rksearch
-from tests.helpers.pictures import digits_folder, enlarged
+from tests.helpers.pictures import digits_folder, enlarged, photos_folder
 
 SPACE = (
     TINY_SPACE.replace("trials: 3", "trials: 1").replace("final: 2", "final: 1").replace("train_images: 100\n", "")
@@ -91,3 +91,25 @@ def test_arrays_from_a_run_to_the_report_wherever_it_is_resumed(tmp_path: Path) 
     np.savez(tmp_path / "arrays" / "d.npz", x=pixels, y=labels)
     for command in (["final", "run"], ["resume", "run"], ["run", "--space", "own.yaml", "--out", "run"]):
         assert "the images of npz:arrays/d.npz must stay as they were" in refused(*command, cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_streamed_folder_from_a_run_to_the_test_with_workers_inside_of_rays(tmp_path: Path) -> None:
+    photos_folder(tmp_path / "photos")
+    space = SPACE.replace("dataset: digits", "dataset: folder:photos,size=28,stream=yes,flip=yes")
+    space = space.replace("name: short", "name: paper_imagenet_256").replace("batch_size: 32", "batch_size: 8")
+    (tmp_path / "own.yaml").write_text(space, encoding="utf-8")
+    call("run", "--space", "own.yaml", "--out", "run", "--cpus-per-trial", "2", cwd=tmp_path)
+    history = Ledger(tmp_path / "run").read()
+    assert history.data is not None
+    assert history.data.streamed
+    assert {result.status for _, result in history.trials.values()} == {"complete"}
+    assert all((result.images.train, result.images.val) == (24, 6) for _, result in history.trials.values())
+    call("final", "run", cwd=tmp_path)
+    assert {reading.result.test_images for reading in Ledger(tmp_path / "run").read().tests} == {6}
+
+
+def test_a_search_on_imagenet_says_where_its_images_must_lie(tmp_path: Path) -> None:
+    said = refused("run", "--space", "imagenet_bc", "--out", "run", "--data-dir", "none", cwd=tmp_path)
+    assert "imagenet needs the folders train and val in" in said

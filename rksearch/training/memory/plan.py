@@ -14,6 +14,9 @@ from rksearch.training.memory.item import FLOAT_BYTES, INDEX_BYTES
 MARGIN = 1.15
 """Factor on the prediction, which is within 15 percent of what torch allocates."""
 
+DRAWN_BYTES = 3 * INDEX_BYTES + 1 + 3 * FLOAT_BYTES
+"""Bytes of the random numbers of an image in an epoch: order, crop, flip and lighting."""
+
 
 def plan_memory(
     spec: ArchSpec,
@@ -24,6 +27,7 @@ def plan_memory(
     *,
     eval_batch_size: int = 0,
     images: int = 0,
+    streamed: bool = False,
 ) -> MemoryPlan:
     """Choose the fastest way to train `spec` whose predicted peak, with a margin of 15 %, is at most `available_bytes`.
 
@@ -37,14 +41,18 @@ def plan_memory(
         precision: precision of the feature maps.
         available_bytes: memory that the trial may take.
         eval_batch_size: images evaluated at a time; 0 leaves the evaluation out.
-        images: number of images that stay on the device, a byte per pixel and channel.
+        images: number of images to train and validate on. They stay on the device, a byte per pixel and channel.
+        streamed: whether only their labels and random numbers do, and the pixels of a batch at a time.
 
     Raises:
         TrialFailed: of kind `does_not_fit`: not even recomputation makes it fit.
     """
     batch = min(recipe.micro_batch_size or recipe.batch_size, recipe.batch_size)
     pixels = data.channels * data.height * data.width
-    resident = images * (pixels + 8) + (images * pixels if recipe.randaugment else 0)
+    if streamed:
+        resident = images * (INDEX_BYTES + DRAWN_BYTES) + (recipe.batch_size + eval_batch_size) * pixels
+    else:
+        resident = images * (pixels + 8) + (images * pixels if recipe.randaugment else 0)
     for recompute in (False, True):
         found = footprint(spec, data, batch, precision, recompute=recompute, eval_batch_size=eval_batch_size)
         beside = resident + _beside(recipe, found, pixels)

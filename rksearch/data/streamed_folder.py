@@ -1,0 +1,105 @@
+"""A folder of images that are streamed: its facts, from names and a sample, without reading every image; no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rksearch.data.address import Address
+from rksearch.data.collected import VAL_FRACTION, check_classes, check_counts, check_shares, own_facts, parted, shown
+from rksearch.data.dataset import Dataset
+from rksearch.data.decoding import GRAY, UNREADABLE, reason
+from rksearch.data.folder import check_every_class, class_names_of, existing, files, layout_of
+from rksearch.data.order import Keys, Labels, split_order
+from rksearch.data.pictures import FilePictures, Stored, measured_sample, sample_of, shown_key
+from rksearch.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedFolder:
+    """A folder as a data set: facts without a loader, and the images."""
+
+    facts: Dataset
+    images: Stored
+
+
+def open_folder(address: Address, root: Path) -> StreamedFolder:
+    """The data set of a folder whose images are streamed.
+
+    Which image goes where follows from the SHA-256 of its file's name beneath the folder. Colour, mean and deviation
+    are those of a sample of the images to train on. The fingerprint is of the names and sizes of all files, since to
+    read them all takes hours where there are many.
+
+    Raises:
+        DataError: there is no such folder, it holds no images or no classes, a part lacks a class, or an image of the
+            sample cannot be read.
+    """
+    assert address.options.size is not None
+    homes = layout_of(address, existing(address, root))
+    names = class_names_of(address, homes)
+    check_classes(address, names)
+    check_shares(address, homes)
+    digest = hashlib.sha256()
+    parts: dict[str, tuple[Keys, Labels]] = {}
+    for part, home in homes.items():
+        parts[part] = listed(root, home, names)
+        check_every_class(address, home, root, names, parts[part][1].tolist())
+        for key in parts[part][0]:
+            digest.update(key + b"\0" + str(os.path.getsize(root / os.fsdecode(key))).encode() + b"\0")
+    train, test, held_out = parted(address, parts, classes=len(names))
+    order, val = split_order(
+        *train, classes=len(names), val_fraction=address.options.val or VAL_FRACTION, held_out=held_out
+    )
+    labels = train[1]
+    check_counts(address, names, {"train": labels[order], "val": labels[val], "test": test[1]})
+    coloured = FilePictures(root=root, keys=tuple(train[0]), labels=labels)
+    sample = sample_of(coloured, np.array(sorted(order)), len(names))
+    channels = 1 if all(_is_gray(coloured, place) for place in sample) else 3
+    pictures = FilePictures(root=root, keys=coloured.keys, labels=labels, channels=channels)
+    facts = own_facts(
+        address,
+        class_names=tuple(shown(homes["train"] / name, homes["train"]) for name in names),
+        channels=channels,
+        size=address.options.size,
+        measured=measured_sample(pictures, sample),
+        measured_on=f"{len(sample):,} of the images to train on",
+        counts=(len(labels), len(test[1])),
+        fingerprint=digest.hexdigest(),
+        streamed=True,
+    )
+    tested = FilePictures(root=root, keys=tuple(test[0]), labels=test[1], channels=channels)
+    return StreamedFolder(facts=facts, images=Stored(train=pictures, test=tested, held_out=held_out))
+
+
+def listed(root: Path, home: Path, names: tuple[str, ...]) -> tuple[Keys, Labels]:
+    """Keys and labels of the images of a part, class by class, in the order of their names.
+
+    Args:
+        root: folder beneath which keys are paths.
+        home: the part.
+        names: folders of the classes, in the order of their labels.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    found = [(path, label) for label, name in enumerate(names) for path in files(home / name)]
+    keys = np.empty(len(found), dtype=np.object_)
+    keys[:] = [os.fsencode(path.relative_to(root).as_posix()) for path, _ in found]
+    return keys, np.array([label for _, label in found], dtype=np.int64)
+
+
+def _is_gray(pictures: FilePictures, place: int) -> bool:
+    """Whether a file holds a gray image, by its header."""
+    try:
+        with Image.open(pictures.root / os.fsdecode(pictures.keys[place])) as image:
+            return image.mode in GRAY
+    except UNREADABLE as error:
+        raise DataError(
+            f"each image of {pictures.root} must be readable, but {shown_key(pictures.keys[place])} is not "
+            f"({reason(error)}); remove it"
+        ) from error

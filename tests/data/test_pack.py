@@ -1,0 +1,177 @@
+"""Packs: the folder's split and pixels in one file, and every way in which it can be damaged."""
+
+import errno
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from rksearch.cli.main import cli
+from rksearch.data import packing
+from rksearch.data.augmentation import Augmentation
+from rksearch.data.dataset import Dataset
+from rksearch.data.facts import dataset
+from rksearch.data.images import load_data, split
+from rksearch.data.pack import open_pack
+from rksearch.data.packing import write_pack
+from rksearch.data.pictures import FilePictures, Stored
+from rksearch.data.views import Views
+from rksearch.errors import DataError, PackError
+from tests.helpers.pictures import photos_folder
+
+SIDE = 32
+"""256/224 of 28: at this side evaluation resizes nothing."""
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> str:
+    return f"folder:{photos_folder(tmp_path / 'photos')},size=28,stream=yes"
+
+
+@pytest.fixture
+def packed(tmp_path: Path, photos: str) -> Path:
+    data, images = opened(photos)
+    return write_pack(data, images, tmp_path / "photos.rkpack", side=SIDE, threads=2).path
+
+
+def opened(name: str) -> tuple[Dataset, Stored]:
+    data = dataset(name)
+    images = load_data(data, Path("nowhere"), download=False)
+    assert isinstance(images, Stored)
+    return data, images
+
+
+def test_pack_and_folder_have_equal_splits_and_evaluated_pixels(photos: str, packed: Path) -> None:
+    (data, images), (facts, stored) = opened(photos), opened(f"pack:{packed}")
+    assert split(data, images).digest == split(facts, stored).digest
+    assert (facts.mean, facts.std, facts.class_names) == (data.mean, data.std, data.class_names)
+    assert facts.streamed
+    for mine, theirs in ((images.train, stored.train), (images.test, stored.test)):
+        assert list(mine.keys) == list(theirs.keys)
+        assert mine.labels.tolist() == theirs.labels.tolist()
+        views = Views(Augmentation(kind="scale_aspect"), data, augment=True)
+        for place in range(len(mine)):
+            assert min(theirs.read(place).shape[:2]) == SIDE
+            assert torch.equal(views.evaluate(mine.read(place)), views.evaluate(theirs.read(place)))
+
+
+def test_a_pack_that_is_large_enough_holds_the_very_pixels(tmp_path: Path, photos: str) -> None:
+    data, images = opened(photos)
+    found = open_pack(write_pack(data, images, tmp_path / "x.rkpack", side=100).path).images
+    for place in range(len(images.train)):
+        assert np.array_equal(found.train.read(place), images.train.read(place))
+
+
+def test_images_that_the_folder_holds_out_stay_held_out(tmp_path: Path) -> None:
+    for part, each in (("train", 8), ("val", 3), ("test", 2)):
+        photos_folder(tmp_path / "sets" / part, each=each)
+    data, images = opened(f"folder:{tmp_path / 'sets'},size=28,stream=yes")
+    assert isinstance(images.train, FilePictures)
+    (images.train.root / images.train.keys[1].decode()).write_bytes(b"broken")
+    written = write_pack(data, images, tmp_path / "x.rkpack", side=SIDE)
+    assert written.skipped == (images.train.keys[1].decode(),)
+    facts, stored = opened(f"pack:{tmp_path / 'x.rkpack'}")
+    assert facts.notes == (f"1 file was skipped when it was packed: {images.train.keys[1].decode()}",)
+    parts = split(facts, stored)
+    assert (len(parts.train), len(parts.val), len(stored.test)) == (23, 9, 6)
+    assert all(stored.train.keys[place].startswith(b"val/") for place in parts.val.tolist())
+
+
+def test_a_pack_is_sent_to_workers_as_its_path(packed: Path) -> None:
+    pictures = open_pack(packed).images.test
+    sent = pickle.dumps(pictures)
+    assert len(sent) < 1000
+    assert np.array_equal(pickle.loads(sent).read(2), pictures.read(2))
+
+
+def test_the_size_of_the_views_is_an_option(packed: Path) -> None:
+    facts = dataset(f"pack:{packed},size=16x20")
+    assert (facts.height, facts.width) == (16, 20)
+
+
+def read_all(path: Path) -> None:
+    _, images = opened(f"pack:{path}")
+    for pictures in (images.train, images.test):
+        for place in range(len(pictures)):
+            pictures.read(place)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read_all(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.98])
+def test_every_damage_is_one_line(packed: Path, share: float) -> None:
+    content = bytearray(packed.read_bytes())
+    place = min(int(share * len(content)), len(content) - 1)
+    content[place] ^= 0xFF
+    packed.write_bytes(content)
+    assert "damaged" in refused(packed) or "begins with 'rkpack 1'" in refused(packed)
+
+
+@pytest.mark.parametrize("left", [0, 5, 30, 1000, -1])
+def test_every_cut_is_one_line(packed: Path, left: int) -> None:
+    packed.write_bytes(packed.read_bytes()[:left])
+    assert "damaged (it" in refused(packed) or "begins with" in refused(packed)
+
+
+def test_other_files_are_no_packs(tmp_path: Path) -> None:
+    (tmp_path / "x.rkpack").write_text("no pack at all, though it is long enough to be one, by far")
+    assert "begins with 'rkpack 1'" in refused(tmp_path / "x.rkpack")
+    assert "is not there" in refused(tmp_path / "y.rkpack")
+    assert "is a folder" in refused(tmp_path)
+
+
+def test_verify_finds_what_reading_an_image_would(packed: Path) -> None:
+    found = open_pack(packed)
+    found.verify()
+    content = bytearray(packed.read_bytes())
+    content[found.parts["test.pixels"]["offset"] + 3] ^= 1
+    packed.write_bytes(content)
+    with pytest.raises(DataError, match=r"the SHA-256 of test\.pixels differs"):
+        open_pack(packed).verify()
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, photos: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, images = opened(photos)
+    home = tmp_path / "full"
+    home.mkdir()
+
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(packing.os, "fsync", full)
+    with pytest.raises(PackError, match="No space left on device") as caught:
+        write_pack(data, images, home / "x.rkpack", side=SIDE)
+    assert caught.value.exit_code == 1
+    assert list(home.iterdir()) == []
+
+
+def test_the_command_packs_and_verifies(tmp_path: Path, photos: str) -> None:
+    path = tmp_path / "x.rkpack"
+    done = CliRunner().invoke(cli, ["data", "pack", photos, "--to", str(path), "--side", str(SIDE), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["images"] == 36
+    done = CliRunner().invoke(cli, ["data", "verify", str(path)])
+    assert done.output.endswith("is as it was written: 36 images\n")
+    done = CliRunner().invoke(
+        cli, ["data", "show", f"pack:{path}", "--contact-sheet", str(tmp_path / "sheet.png"), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    measured = json.loads(done.stdout)["measured"]
+    assert [sum(measured["counts"][part]) for part in ("train", "val", "test")] == [24, 6, 6]
+    assert (tmp_path / "sheet.png").is_file()
+
+
+def test_images_in_memory_are_not_packed(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["data", "pack", "digits", "--to", str(tmp_path / "x.rkpack")])
+    assert isinstance(done.exception, DataError) or "held in memory" in done.output
+    assert not (tmp_path / "x.rkpack").exists()
