@@ -172,7 +172,7 @@ class LiveTable:
             table.add_row(
                 f"{low:,} - {high:,}",
                 Text(best.arch, no_wrap=True, overflow="ellipsis"),
-                f"{best.val_error_pct:.2f}",
+                f"{best.error_pct:.2f}",
                 str(best.seeds),
             )
         return table

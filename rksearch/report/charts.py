@@ -121,12 +121,12 @@ def _points(
         "mode": "markers",
         "name": name,
         "x": [cost(i) for i in items],
-        "y": [_number(i.val_error_pct) for i in items],
+        "y": [_number(i.error_pct) for i in items],
         "error_y": {
             "type": "data",
-            "array": [_number(i.val_error_sd_pct or 0.0) for i in items],
+            "array": [_number(i.error_sd_pct or 0.0) for i in items],
             # The bars of hundreds of networks behind the front would hide everything else.
-            "visible": any(i.val_error_sd_pct for i in items) and (colour != "--muted" or len(items) <= 60),
+            "visible": any(i.error_sd_pct for i in items) and (colour != "--muted" or len(items) <= 60),
             "color": colour,
             "thickness": 1.4,
             "width": 4,
@@ -226,7 +226,7 @@ def _name_label(item: ArchSummary, cost: CostFunction, top: float) -> Figure:
     """A baseline's name beside its mark."""
     return {
         "x": _number(math.log10(cost(item))),
-        "y": _number(min(item.val_error_pct, top)),
+        "y": _number(min(item.error_pct, top)),
         "text": escape(item.arch),
         "showarrow": False,
         "xanchor": "left",

@@ -109,7 +109,7 @@ def _key_figures(history: History, tables: Tables) -> str:
         ("On the front", f"{len(tables.front)}", f"{beaten} dominated by a baseline"),
         (
             "Lowest validation error",
-            text.pct(best.val_error_pct) if best else text.MISSING,
+            text.pct(best.error_pct) if best else text.MISSING,
             f"{text.size(best.params)} parameters, {text.count(best.seeds, 'seed')}" if best else "no network yet",
         ),
         ("Readings of the test set", f"{len(history.tests)}", "after the search" if history.tests else "none so far"),
@@ -238,10 +238,10 @@ def _baseline_row(row: BaselineRow, field: str) -> str:
     cells = [
         (escape(item.arch), False),
         (text.size(getattr(item, field)), True),
-        (text.mean_sd(item.val_error_pct, item.val_error_sd_pct), True),
+        (text.mean_sd(item.error_pct, item.error_sd_pct), True),
         (escape(rival.arch) if rival else "none is as small", False),
         (text.size(getattr(rival, field)) if rival else text.MISSING, True),
-        (text.mean_sd(rival.val_error_pct, rival.val_error_sd_pct) if rival else text.MISSING, True),
+        (text.mean_sd(rival.error_pct, rival.error_sd_pct) if rival else text.MISSING, True),
         (text.gap(comparison.gap_pct, comparison.interval_pct) if comparison else text.MISSING, True),
         (comparison.verdict if comparison else text.MISSING, False),
     ]

@@ -84,11 +84,11 @@ def _baseline_table(rows: Iterable[BaselineRow]) -> str:
             [
                 item.arch,
                 text.size(item.params),
-                text.mean_sd(item.val_error_pct, item.val_error_sd_pct),
-                text.mean_sd(item.test_error_pct, item.test_error_sd_pct),
+                text.mean_sd(item.error_pct, item.error_sd_pct),
+                text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct),
                 _escape(rival.arch) if rival else "none is as small",
                 text.size(rival.params) if rival else text.MISSING,
-                text.mean_sd(rival.val_error_pct, rival.val_error_sd_pct) if rival else text.MISSING,
+                text.mean_sd(rival.error_pct, rival.error_sd_pct) if rival else text.MISSING,
                 text.gap(comparison.gap_pct, comparison.interval_pct) if comparison else text.MISSING,
                 comparison.verdict if comparison else text.MISSING,
             ]

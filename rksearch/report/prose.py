@@ -40,12 +40,12 @@ def _front_sentence(tables: Tables) -> str:
     if len(tables.front) == 1:
         return (
             f"Of {text.count(searched, 'Runge-Kutta network')} trained, one stands alone on the front: {small.arch}, "
-            f"with {text.size(small.params)} parameters and {text.pct(small.val_error_pct)} validation error."
+            f"with {text.size(small.params)} parameters and {text.pct(small.error_pct)} validation error."
         )
     return (
         f"Of {text.count(searched, 'Runge-Kutta network')} trained, {len(tables.front)} form the front: from "
-        f"{text.size(small.params)} parameters at {text.pct(small.val_error_pct)} validation error to "
-        f"{text.size(large.params)} at {text.pct(large.val_error_pct)}."
+        f"{text.size(small.params)} parameters at {text.pct(small.error_pct)} validation error to "
+        f"{text.size(large.params)} at {text.pct(large.error_pct)}."
     )
 
 

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from rksearch.arch.arrays import Integers
 
 
+MANY_CLASSES = 20
+"""Above this number of classes, top-5 errors are measured, and confused pairs are shown instead of whole matrices: of
+fewer classes five are a large part, and a matrix fits on a page."""
+
+
 class ConfusedPair(NamedTuple):
     """Images of class `true` for which class `predicted` was the most probable one, and their number."""
 
@@ -26,14 +31,15 @@ class ClassErrors(NamedTuple):
 
     Attributes:
         label: index of the class.
-        images, wrong: number of its images, and of those that were given another class.
+        images: number of its images.
+        wrong: number of them that were given another class; a mean over trainings where there are several.
         error_pct: share of the wrong ones; NaN without an image.
         interval_pct: Wilson's 95 % interval of that share for images like these; (0, 100) without an image.
     """
 
     label: int
     images: int
-    wrong: int
+    wrong: float
     error_pct: float
     interval_pct: tuple[float, float]
 
@@ -103,11 +109,16 @@ class Confusion:
         """Number of images."""
         return sum(self.images)
 
-    def by_class(self) -> tuple[ClassErrors, ...]:
-        """The errors of each class, in the order of the classes."""
+    def by_class(self, trainings: int = 1) -> tuple[ClassErrors, ...]:
+        """The errors of each class, in the order of the classes.
+
+        Args:
+            trainings: number of trainings on the same images whose counts were added here. They do not add images, so
+                intervals are no narrower for them: counts are means over the trainings.
+        """
         found = []
-        for label, (images, row) in enumerate(zip(self.images, self.wrong, strict=True)):
-            wrong = sum(count for _, count in row)
+        for label, (added, row) in enumerate(zip(self.images, self.wrong, strict=True)):
+            images, wrong = added // trainings, sum(count for _, count in row) / trainings
             low, high = wilson_interval(wrong, images, CONFIDENCE)
             error = 100 * wrong / images if images else math.nan
             found.append(ClassErrors(label, images, wrong, error, (100 * low, 100 * high)))
@@ -133,12 +144,14 @@ def balanced_error_pct(images: Sequence[int], wrong: Sequence[int]) -> float:
 
 
 def pooled(confusions: Sequence[Confusion]) -> Confusion:
-    """The counts of several trainings on images of the same classes, added.
+    """The counts of several trainings, added.
 
     Raises:
         ValueError: there are none, or their classes differ in number.
     """
     if len({confusion.classes for confusion in confusions}) != 1:
         raise ValueError(f"matrices of one size are needed, but got {[c.classes for c in confusions]}")
-    total = sum(confusion.matrix() for confusion in confusions[1:]) + confusions[0].matrix()
+    total = confusions[0].matrix()
+    for confusion in confusions[1:]:
+        total += confusion.matrix()
     return Confusion.from_matrix(total)

@@ -126,6 +126,15 @@ def metric_of(objectives: Sequence[str]) -> ErrorMetric:
     return next((metric for metric in METRICS.values() if metric.field in objectives), TOP1)
 
 
+def error_place(objectives: Sequence[str]) -> int:
+    """Index of the error among objectives.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return tuple(objectives).index(metric_of(objectives).field)
+
+
 def objectives_by(metric: ErrorMetric, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> tuple[str, ...]:
     """The objectives with `metric` in place of their error."""
     errors = {other.field for other in METRICS.values()}
@@ -142,7 +151,7 @@ def checked_objectives(names: tuple[str, ...]) -> tuple[str, ...]:
     found = sum(name in errors for name in names)
     if len(set(names)) != len(names) or not 2 <= len(names) <= 3 or found != 1:
         raise SpaceError(
-            f"there must be two or three objectives, one of {' and '.join(errors)} among them, but got "
+            f"there must be two or three objectives, either {' or '.join(errors)} among them, but got "
             f"{', '.join(names)}"
         )
     return names
