@@ -15,6 +15,7 @@ from itertools import pairwise
 from rksearch.report import axes, text
 from rksearch.results.fronts import rk_front
 from rksearch.results.summaries import ArchSummary, by_params
+from rksearch.space.plan import TOP1
 
 WIDTH, HEIGHT = 860, 500
 LEFT, RIGHT, TOP, BOTTOM = 66, 28, 92, 58
@@ -59,6 +60,7 @@ class _Plot:
     def __init__(self, items: Sequence[ArchSummary], front: Sequence[ArchSummary]) -> None:
         self.x_range = axes.log_range([item.params for item in items])
         self.y_range = axes.error_range(items, front)
+        self.error = items[0].metric.title
         self.lines: list[str] = []
         self.marks: list[_Box] = []
         self.labels: list[_Box] = []
@@ -90,7 +92,7 @@ class _Plot:
         middle = (LEFT + WIDTH - RIGHT) / 2
         self.add(f'<text x="{middle:.0f}" y="{HEIGHT - 14}" text-anchor="middle">parameters (log scale)</text>')
         self.add(f'<text transform="translate(20 {(TOP + bottom) / 2:.0f}) rotate(-90)" text-anchor="middle">'
-                 "validation error, %</text>")  # fmt: skip
+                 f"{self.error}, %</text>")  # fmt: skip
 
     def mark(self, item: ArchSummary, kind: str) -> None:
         """The architecture's shape, with its spread where it has one; beyond the top edge a triangle."""
@@ -136,11 +138,12 @@ class _Plot:
 
 
 def front_svg(items: Sequence[ArchSummary], title: str) -> str:
-    """The picture: parameters against mean validation error, the front as a staircase, baselines with their names."""
+    """The picture: parameters against mean error, the front as a staircase, baselines with their names."""
+    error = (items[0].metric if items else TOP1).title
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         'role="img" aria-labelledby="t">',
-        f'<title id="t">{escape(title)}: parameters and validation error of {len(items)} architectures</title>',
+        f'<title id="t">{escape(title)}: parameters and {error} of {len(items)} architectures</title>',
         f"<style>{STYLE}</style>",
         f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="10"/>',
         f'<text class="title" x="24" y="35">{escape(title)}</text>',
@@ -203,4 +206,4 @@ def _shape(shape: str, x: float, y: float, r: float, css: str, tip: str) -> str:
 
 
 def _error(item: ArchSummary) -> str:
-    return f"validation error {text.mean_sd(item.error_pct, item.error_sd_pct)}"
+    return f"{item.metric.title} {text.mean_sd(item.error_pct, item.error_sd_pct)}"

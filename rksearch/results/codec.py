@@ -43,7 +43,7 @@ def from_plain(kind: type[T], value: Any) -> T:
 
 
 def _sparse(value: Any) -> Any:
-    """The value; epochs and results lose the optional measurements that they do not have, recipes the terms that are off."""
+    """The value; epochs and results lose the optional measurements they lack, recipes the terms that are off."""
     if isinstance(value, dict):
         return {k: _sparse_entry(k, v) for k, v in value.items() if v is not None or k not in OPTIONAL_MEASUREMENTS}
     return [_sparse(v) for v in value] if isinstance(value, list | tuple) else value

@@ -11,8 +11,8 @@ from rksearch.results.records import Natural, Positive
 from rksearch.space.plan import ErrorMetric, metric_of
 
 Rank = Literal["val_error", "train_loss_sum"]
-"""The score by which racing ranks trials: the error that the run compares by at the rung, or the sum of the training losses of all
-epochs up to it (Ru et al. 2021)."""
+"""The score by which racing ranks trials: the error by which the run compares networks, at the rung, or the sum of the
+training losses of all epochs up to it (Ru et al. 2021)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

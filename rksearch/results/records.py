@@ -303,7 +303,8 @@ class TestResult:
         test_error_pct: top-1 error in percent.
         test_loss: mean cross-entropy; None where it is not finite.
         test_images: number of images read.
-        balanced_test_error_pct: mean over the classes of each class's error, in percent; None where it was not measured.
+        balanced_test_error_pct: mean over the classes of each class's error, in percent; None where it was not
+            measured.
         top5_test_error_pct: top-5 error in percent; None where it was not measured, as with few classes.
         test_confusion: the predictions; None where they were not recorded.
         metrics: further measurements by name.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rksearch.arch import parse
-from rksearch.results.history import History
 from rksearch.results.confusion import Confusion
+from rksearch.results.history import History
 from rksearch.results.records import Role, TestResult, TrialResult, TrialSpec
 from rksearch.results.stats import mean, sample_sd
 from rksearch.space.plan import TOP1, ErrorMetric

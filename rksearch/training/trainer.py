@@ -399,8 +399,8 @@ def evaluate(
 def rank_of(logits: Tensor, labels: Tensor) -> Tensor:
     """Number of classes that come before the right one, (N,): 0 for a right prediction.
 
-    Classes of equal logits come in their order, as for `argmax`, whatever the device; a logit that is not a number comes
-    before all others.
+    Classes of equal logits come in their order, as for `argmax`, whatever the device; a logit that is not a number
+    comes before all others.
 
     Args:
         logits: (N, classes).

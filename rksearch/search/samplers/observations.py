@@ -32,7 +32,8 @@ class Observation:
         arch: canonical name of a member of the space.
         trial: number of the trial.
         state: state of the training.
-        val_errors_pct, train_losses: the error among the objectives, and the training loss: one number per epoch so far; empty where the trial has no such attributes.
+        val_errors_pct, train_losses: the error among the objectives and the training loss, one number per epoch so
+            far; empty where the trial has no such attributes.
         values: the objectives in their order, with the error of the last epoch so far; NaN for one that was
             not measured. None for a training that has failed or has shown nothing. Only those of complete trainings may
             be compared with one another.
