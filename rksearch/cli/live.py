@@ -10,8 +10,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rksearch.cli.wording import classes_text, tested_text
 from rksearch.results.history import History
-from rksearch.results.records import TestResult, TrialResult
+from rksearch.results.records import TrialResult
 from rksearch.results.summaries import best_per_band, summarise
 from rksearch.search.run_state import RunState
 from rksearch.space.plan import TOP1, ErrorMetric
@@ -101,21 +102,8 @@ def outcome_text(result: TrialResult, metric: ErrorMetric = TOP1) -> str:
         return f"pruned after epoch {last.epoch} at {metric.title} {last.error_pct(metric):.2f} %"
     if math.isnan(last.val_error_pct):
         return f"trained, train error {last.train_error_pct:.2f} %"
-    return f"{metric.title} {last.error_pct(metric):.2f} %{top5_text(last.top5_val_error_pct)}"
-
-
-def top5_text(error_pct: float | None) -> str:
-    """`, top-5 12.34 %`; empty where it was not measured."""
-    return "" if error_pct is None else f", top-5 {error_pct:.2f} %"
-
-
-def tested_text(result: TestResult) -> str:
-    """The errors of a reading of the test set: `test error 12.34 %, top-5 2.10 %, balanced 20.12 %`."""
-    balanced = result.balanced_test_error_pct
-    return (
-        f"test error {result.test_error_pct:.2f} %{top5_text(result.top5_test_error_pct)}"
-        f"{'' if balanced is None else f', balanced {balanced:.2f} %'}"
-    )
+    top5 = "" if last.top5_val_error_pct is None else f", top-5 {last.top5_val_error_pct:.2f} %"
+    return f"{metric.title} {last.error_pct(metric):.2f} %{top5}"
 
 
 class PlainLines:
@@ -136,6 +124,8 @@ class PlainLines:
             self._line(f"{spec.id}: {what}  [{counts_text(self._state, self._clock)}]")
         for test in history.tests[self._tests :]:
             self._line(f"{test.trial}: {tested_text(test.result)}")
+            if classes := classes_text(test.result.test_confusion, history.data.class_names if history.data else ()):
+                self._line(f"  {classes}")
         self._trials, self._tests = len(history.trials), len(history.tests)
 
     def close(self) -> None:

@@ -154,8 +154,9 @@ def _charts(tables: Tables, picture: str) -> list[str]:
         ),
         _section(
             "Learning curves",
-            f'<p class="lead">{tables.metric.title.capitalize()} after each epoch, mean over seeds: the front from small '
-            "(teal) to large (violet), baselines dashed. Where there is room for a legend, click in it to show or hide curves.</p>"
+            f'<p class="lead">{tables.metric.title.capitalize()} after each epoch, mean over seeds: the front from '
+            "small (teal) to large (violet), baselines dashed. Where there is room for a legend, click in it to show or "
+            "hide curves.</p>"
             '<div class="chart" id="curves"></div>',
         ),
         *([_progress_section(tables)] if _shows_progress(tables) else []),
@@ -182,7 +183,8 @@ def _front_section(tables: Tables) -> str:
     return _section(
         "The front",
         '<p class="lead">Networks that no other Runge-Kutta network beats in both parameters and mean '
-        f"{tables.metric.title}.{_other_front(tables.front, tables.macs_front)} {_membership_note(tables)}</p>{_table(metrics, rows)}"
+        f"{tables.metric.title}.{_other_front(tables.front, tables.macs_front)} {_membership_note(tables)}</p>"
+        f"{_table(metrics, rows)}"
         f'<p class="lead after">{_hypervolumes(tables)}</p>',
     )
 

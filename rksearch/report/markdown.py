@@ -69,7 +69,8 @@ def _front_note(tables: Tables) -> str:
         return "No network has two seeds that differ, so nothing can be said of chance."
     return (
         f"{tables.metric.title.capitalize()}s are means over seeds, the lowest of many and so partly luck; the "
-        "expected error of a further training allows for that. P(front): the probability of being on the front of true errors."
+        "expected error of a further training allows for that. P(front): the probability of being on the front of true "
+        "errors."
     )
 
 

@@ -23,9 +23,10 @@ def status_json(state: RunStatus) -> dict[str, Any]:
     `planned` (architectures to train at least once, from the plan: candidates, the paper's configurations and
     baselines), `finished` (architectures of the plan's kinds with a finished training), `roles` (per role `planned`,
     `finished`, `failed`), `search` and `racing` (the rules, in words), `elapsed_s` (of all sessions), `work_time_s`
-    (sum over trials), `test_readings`, `metric` (the error by which the run compares networks), `front` and
+    (sum over trials), `test_readings`, `metric` (name of the error by which the run compares networks), `front` and
     `best_per_band` (see `FoundArch`; those of the front also have `p_front`, the probability of being on the front of
-    true errors, null where the spread between seeds is not known), `damaged_lines`, and `damage` (`line`, `record`, `field` and `reason` of each).
+    true errors, null where the spread between seeds is not known), `damaged_lines`, and `damage` (`line`, `record`,
+    `field` and `reason` of each).
     """
     return {
         "run": state.run,
