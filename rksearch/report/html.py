@@ -155,8 +155,8 @@ def _charts(tables: Tables, picture: str) -> list[str]:
         _section(
             "Learning curves",
             f'<p class="lead">{tables.metric.title.capitalize()} after each epoch, mean over seeds: the front from '
-            "small (teal) to large (violet), baselines dashed. Where there is room for a legend, click in it to show or "
-            "hide curves.</p>"
+            "small (teal) to large (violet), baselines dashed. Where there is room for a legend, click in it to show "
+            "or hide curves.</p>"
             '<div class="chart" id="curves"></div>',
         ),
         *([_progress_section(tables)] if _shows_progress(tables) else []),
