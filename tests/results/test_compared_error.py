@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rksearch.arch.cost import cost
-from rksearch.data.facts import dataset
 from rksearch.report import write_report
 from rksearch.report.status import format_status, status_json
+from rksearch.results.columns import TRIAL_METRICS, csv_text
 from rksearch.results.confusion import Confusion
 from rksearch.results.fronts import rk_front
 from rksearch.results.history import History
@@ -31,8 +30,16 @@ from rksearch.search.agenda import SearchAgenda
 from rksearch.search.final import finalists
 from rksearch.search.racing import score
 from rksearch.space.plan import BALANCED, BALANCED_ERROR, TOP1
-from tests.helpers.ledgers import BASELINES, candidates, complete, environment_record, plan_record, space_record, trial
-from tests.helpers.ledgers import ticking as ticking_clock
+from tests.helpers.ledgers import (
+    BASELINES,
+    candidates,
+    complete,
+    environment_record,
+    plan_record,
+    space_record,
+    ticking,
+    trial,
+)
 from tests.helpers.simulation import ListProposer
 
 OBJECTIVES = (BALANCED_ERROR, "params")
@@ -65,7 +72,7 @@ def with_both(top1: float, balanced: float, *, params: int = 50_000) -> TrialRes
 
 
 def begun(path: Path, objectives: tuple[str, ...] = OBJECTIVES) -> Ledger:
-    ledger = Ledger(path, clock=ticking_clock())
+    ledger = Ledger(path, clock=ticking())
     ledger.write_run(name="unbalanced", space=space_record(), plan=plan_record(objectives=objectives, known=()))
     ledger.write_session(environment=environment_record(), options={})
     return ledger
@@ -250,12 +257,6 @@ def test_committed_runs_are_read_as_before(name: str) -> None:
     assert history.metric == TOP1
     found = tables(history)
     assert found.class_errors == ()
-    from rksearch.results.columns import TRIAL_METRICS, csv_text
-
     assert csv_text(TRIAL_METRICS, found.trials) == (directory / "trials.csv").read_text(encoding="utf-8")
     on_front = [found.row(row.item.arch) for row in found.front]
     assert csv_text(found.arch_metrics, on_front) == (directory / "front.csv").read_text(encoding="utf-8")
-
-
-def test_costs_of_the_networks_are_real() -> None:
-    assert all(cost(spec, dataset("cifar10")).params > 0 for spec in candidates(4))

@@ -103,7 +103,7 @@ def test_equal_logits_rank_as_argmax_has_them_and_none_counts_as_right_by_chance
 def test_ranks_are_those_of_a_sort() -> None:
     logits, labels = unbalanced(40, seed=3)
     logits = logits.to(torch.bfloat16).float()  # makes ties
-    order = logits.argsort(1, descending=True, stable=True)
+    order = logits.argsort(dim=1, descending=True, stable=True)
     assert rank_of(logits, labels).tolist() == (order == labels[:, None]).int().argmax(1).tolist()
     assert torch.equal(rank_of(logits, labels) == 0, logits.argmax(1) == labels)
 
