@@ -44,7 +44,9 @@ def report_html(history: History, tables: Tables, picture: str, importances: Map
         *(_charts(tables, picture) if tables.items else []),
         _front_section(tables),
         _baseline_section(tables),
-        _section("What the choices do", choices_html(tables.effects, importances)) if tables.front else "",
+        _section("What the choices do", choices_html(tables.effects, importances, tables.metric))
+        if tables.front
+        else "",
         _class_errors_section(tables.class_errors),
         _all_section(tables),
         _failures(tables),

@@ -38,7 +38,7 @@ def report_markdown(history: History, tables: Tables) -> str:
             _baseline_table(tables.baselines, tables.metric),
         ]
     if tables.front:
-        parts += ["## What the choices do", *choices_markdown(tables.effects, _escape)]
+        parts += ["## What the choices do", *choices_markdown(tables.effects, _escape, tables.metric)]
     if tables.class_errors:
         parts += [
             "## Errors by class",

@@ -13,7 +13,7 @@ from rksearch.results.summaries import ArchSummary
 SHOWN_PAIRS = 20
 """Number of confused pairs that stand for the matrix of a network of many classes."""
 
-Part = Literal["validation", "test"]
+ImagePart = Literal["validation", "test"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class ClassErrorTable:
     """
 
     arch: str
-    part: Part
+    part: ImagePart
     trainings: int
     names: tuple[str, ...]
     classes: tuple[ClassErrors, ...]
@@ -44,7 +44,7 @@ def class_error_tables(items: Iterable[ArchSummary], history: History) -> Iterat
     """The tables of some networks, validation images before test images; none where predictions were not recorded."""
     known = history.data.class_names if history.data else ()
     for item in items:
-        parts: tuple[tuple[Part, tuple[Confusion, ...]], ...] = (
+        parts: tuple[tuple[ImagePart, tuple[Confusion, ...]], ...] = (
             ("validation", item.val_confusions),
             ("test", item.test_confusions),
         )
@@ -53,7 +53,7 @@ def class_error_tables(items: Iterable[ArchSummary], history: History) -> Iterat
                 yield _table(item.arch, part, confusions, known)
 
 
-def _table(arch: str, part: Part, confusions: Sequence[Confusion], known: tuple[str, ...]) -> ClassErrorTable:
+def _table(arch: str, part: ImagePart, confusions: Sequence[Confusion], known: tuple[str, ...]) -> ClassErrorTable:
     total = pooled(confusions)
     many = total.classes > MANY_CLASSES
     return ClassErrorTable(

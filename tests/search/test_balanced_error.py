@@ -205,8 +205,6 @@ def test_a_search_on_unbalanced_arrays_from_the_space_file_to_the_report(tmp_pat
     np.savez(tmp_path / "rare.npz", x=pixels[kept], y=labels[kept])
     text = TINY_SPACE.replace("dataset: digits", "dataset: npz:rare.npz").replace("train_images: 100\n", "")
     (tmp_path / "own.yaml").write_text(f"{text}metric: balanced_error\n", encoding="utf-8")
-    wrong = rksearch("run", "--space", "bad.yaml", cwd=tmp_path)
-    assert wrong.returncode == 2
     (tmp_path / "bad.yaml").write_text(f"{text}metric: balanced\n", encoding="utf-8")
     wrong = rksearch("run", "--space", "bad.yaml", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
