@@ -44,9 +44,7 @@ def report_html(history: History, tables: Tables, picture: str, importances: Map
         *(_charts(tables, picture) if tables.items else []),
         _front_section(tables),
         _baseline_section(tables),
-        _section("What the choices do", choices_html(tables.effects, importances, tables.metric))
-        if tables.front
-        else "",
+        _choices_section(tables, importances),
         _class_errors_section(tables.class_errors),
         _all_section(tables),
         _failures(tables),
@@ -254,6 +252,12 @@ def _baseline_row(row: BaselineRow, field: str) -> str:
         (comparison.verdict if comparison else text.MISSING, False),
     ]
     return f'<tr class="base">{"".join(f"<td{_align(number)}>{value}</td>" for value, number in cells)}</tr>'
+
+
+def _choices_section(tables: Tables, importances: Mapping[str, float] | None) -> str:
+    if not tables.front:
+        return ""
+    return _section("What the choices do", choices_html(tables.effects, importances, tables.metric))
 
 
 def _class_errors_section(tables: Sequence[ClassErrorTable]) -> str:
