@@ -257,11 +257,8 @@ def train(
         f"{trained.spec.id}: {validated_text(result.epochs[-1])} after {len(result.epochs)} epochs, "
         f"{result.params:,} params, {result.macs:,} MACs, {result.precision} on {result.device}"
     )
-    for label, confusion in (
-        ("validation", result.val_confusion),
-        ("test", trained.test and trained.test.test_confusion),
-    ):
-        if label == "test" and trained.test is not None:
-            click.echo(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
-        if confusion is not None:
-            click.echo(f"  {label}, {classes_text(confusion, facts.class_names)}")
+    if result.val_confusion is not None:
+        click.echo(f"  validation, {classes_text(result.val_confusion, facts.class_names)}")
+    if trained.test is not None:
+        click.echo(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
+        click.echo(f"  test, {classes_text(trained.test.test_confusion, facts.class_names)}")

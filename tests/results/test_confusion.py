@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats as scipy_stats
+from scipy import stats as scipy_stats  # type: ignore[import-untyped]
 from sklearn import metrics as sk
 
 from rksearch.results.codec import from_plain, to_json_bytes, to_plain
 from rksearch.results.confusion import Confusion, balanced_error_pct, pooled
-from rksearch.results.records import Epoch, TestResult, TrialResult
+from rksearch.results.records import TestResult, TrialResult
 from rksearch.results.stats import wilson_interval
 from rksearch.space.plan import BALANCED, TOP1
 
@@ -144,7 +145,8 @@ def test_records_without_the_new_measurements_are_read_and_written_as_before() -
 
 def test_the_new_measurements_are_written_and_read() -> None:
     confusion = of([[8, 2], [1, 9]])
-    epoch = Epoch(**EPOCH, balanced_val_error_pct=15.0, top5_val_error_pct=2.0)
+    (plain_epoch,) = from_plain(TrialResult, {"status": "paused", "epochs": [EPOCH]}).epochs
+    epoch = replace(plain_epoch, balanced_val_error_pct=15.0, top5_val_error_pct=2.0)
     result = TrialResult(status="complete", epochs=(epoch,), val_confusion=confusion)
     plain = to_plain(result)
     assert plain["epochs"][0] == {**EPOCH, "balanced_val_error_pct": 15.0, "top5_val_error_pct": 2.0}

@@ -33,6 +33,8 @@ COUNT = 700
 class Given(nn.Module):
     """Gives the logits of a table: an image holds the index of its row in its first two pixels."""
 
+    logits: Tensor
+
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
         self.register_buffer("logits", logits)
