@@ -26,7 +26,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "data": {"arch"},
     "models": {"arch", FACTS},
     "space": {"arch", "recipes", FACTS},
-    "results": {"arch", "recipes", FACTS, "space.summary"},
+    "results": {"arch", "recipes", FACTS, "space.summary", "space.plan"},
     "training": {"arch", "recipes", "data", "models", "results"},
     "search": {"arch", "recipes", "data", "space", "results", "training"},
     "report": {"arch", "recipes", FACTS, "space", "results", SAMPLERS},

@@ -214,6 +214,7 @@ def train(
     import os
 
     from rksearch.api import train_network
+    from rksearch.cli.wording import classes_text, tested_text, validated_text
     from rksearch.data.locations import data_home
     from rksearch.recipes.shipped import recipe
     from rksearch.training.execution import Execution
@@ -227,14 +228,15 @@ def train(
         compile=compile_,
         download=not no_download,
     )
-    for note in dataset(dataset_name).notes:
+    facts = dataset(dataset_name)
+    for note in facts.notes:
         click.echo(f"rksearch: {dataset_name}: {note}", err=True)
     chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
 
     def show(epoch: Epoch) -> None:
         click.echo(
             f"epoch {epoch.epoch:>3}/{chosen.epochs}  lr {epoch.lr:.4f}  train loss {epoch.train_loss:.4f}  "
-            f"train error {epoch.train_error_pct:6.2f} %  val error {epoch.val_error_pct:6.2f} %  "
+            f"train error {epoch.train_error_pct:6.2f} %  {validated_text(epoch)}  "
             f"{epoch.train_time_s:.1f} s"
         )
 
@@ -252,8 +254,11 @@ def train(
     if result.compile_reason:
         click.echo(f"the training steps were {result.compile_reason}")
     click.echo(
-        f"{trained.spec.id}: val error {result.epochs[-1].val_error_pct:.2f} % after {len(result.epochs)} epochs, "
+        f"{trained.spec.id}: {validated_text(result.epochs[-1])} after {len(result.epochs)} epochs, "
         f"{result.params:,} params, {result.macs:,} MACs, {result.precision} on {result.device}"
     )
+    if result.val_confusion is not None:
+        click.echo(f"  validation, {classes_text(result.val_confusion, facts.class_names)}")
     if trained.test is not None:
-        click.echo(f"test error {trained.test.test_error_pct:.2f} % on {trained.test.test_images:,} images")
+        click.echo(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
+        click.echo(f"  test, {classes_text(trained.test.test_confusion, facts.class_names)}")

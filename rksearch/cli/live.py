@@ -10,10 +10,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rksearch.cli.wording import classes_text, tested_text
 from rksearch.results.history import History
 from rksearch.results.records import TrialResult
 from rksearch.results.summaries import best_per_band, summarise
 from rksearch.search.run_state import RunState
+from rksearch.space.plan import TOP1, ErrorMetric
 
 
 class ConsoleView:
@@ -91,16 +93,17 @@ def counts_text(state: RunState, clock: SessionClock) -> str:
     )
 
 
-def outcome_text(result: TrialResult) -> str:
-    """A trial's end in words."""
+def outcome_text(result: TrialResult, metric: ErrorMetric = TOP1) -> str:
+    """A trial's end in words, with the error that `metric` names."""
     if result.status == "failed":
         return f"failed ({result.failure}): {result.message}"
     last = result.epochs[-1]
     if result.status == "pruned":
-        return f"pruned after epoch {last.epoch} at val error {last.val_error_pct:.2f} %"
+        return f"pruned after epoch {last.epoch} at {metric.title} {last.error_pct(metric):.2f} %"
     if math.isnan(last.val_error_pct):
         return f"trained, train error {last.train_error_pct:.2f} %"
-    return f"val error {last.val_error_pct:.2f} %"
+    top5 = "" if last.top5_val_error_pct is None else f", top-5 {last.top5_val_error_pct:.2f} %"
+    return f"{metric.title} {last.error_pct(metric):.2f} %{top5}"
 
 
 class PlainLines:
@@ -117,10 +120,12 @@ class PlainLines:
         """Print what has finished since the last call."""
         history = self._state.history
         for spec, result in list(history.trials.values())[self._trials :]:
-            what = outcome_text(result)
+            what = outcome_text(result, history.metric)
             self._line(f"{spec.id}: {what}  [{counts_text(self._state, self._clock)}]")
         for test in history.tests[self._tests :]:
-            self._line(f"{test.trial}: test error {test.result.test_error_pct:.2f} %")
+            self._line(f"{test.trial}: {tested_text(test.result)}")
+            if classes := classes_text(test.result.test_confusion, history.data.class_names if history.data else ()):
+                self._line(f"  {classes}")
         self._trials, self._tests = len(history.trials), len(history.tests)
 
     def close(self) -> None:
@@ -153,26 +158,26 @@ class LiveTable:
         )
 
     def _running_table(self) -> Table:
-        table = Table("running", "epoch", "val error %", box=None, padding=(0, 2, 0, 0), header_style="dim")
+        metric = self._state.history.metric
+        table = Table("running", "epoch", f"{metric.title} %", box=None, padding=(0, 2, 0, 0), header_style="dim")
         for task in list(self._state.running.values()):
             epoch = self._state.progress.get(task.id)
             total = task.epochs
             table.add_row(
                 Text(task.id, no_wrap=True, overflow="ellipsis"),
                 f"{epoch.epoch}/{total}" if epoch else f"-/{total}" if task.action == "train" else "",
-                f"{epoch.val_error_pct:.2f}" if epoch else "",
+                f"{epoch.error_pct(metric):.2f}" if epoch else "",
             )
         return table
 
     def _best_table(self) -> Table:
-        table = Table(
-            "params", "best RKNet so far", "val error %", "seeds", box=None, padding=(0, 2, 0, 0), header_style="dim"
-        )
+        error = f"{self._state.history.metric.title} %"
+        table = Table("params", "best RKNet so far", error, "seeds", box=None, padding=(0, 2, 0, 0), header_style="dim")
         for (low, high), best in best_per_band(summarise(self._state.history)).items():
             table.add_row(
                 f"{low:,} - {high:,}",
                 Text(best.arch, no_wrap=True, overflow="ellipsis"),
-                f"{best.val_error_pct:.2f}",
+                f"{best.error_pct:.2f}",
                 str(best.seeds),
             )
         return table

@@ -33,10 +33,10 @@ def error_range(items: Sequence[ArchSummary], front: Sequence[ArchSummary]) -> t
     hardly learnt would otherwise leave little room for all others.
     """
     chosen = {f.arch for f in front}
-    others = sorted(i.val_error_pct for i in items if not i.is_baseline)
+    others = sorted(i.error_pct for i in items if not i.is_baseline)
     ends = [others[math.ceil(0.9 * len(others)) - 1]] if others else []
     shown = [i for i in items if i.is_baseline or i.arch in chosen]
-    ends += [i.val_error_pct + side * (i.val_error_sd_pct or 0) for i in shown for side in (-1, 1)]
+    ends += [i.error_pct + side * (i.error_sd_pct or 0) for i in shown for side in (-1, 1)]
     low, high = min(ends), max(ends)
     room = max(PADDING * (high - low), 0.25)
     return max(0.0, low - room), min(100.0, high + room)
@@ -56,5 +56,5 @@ def staircase(front: Sequence[ArchSummary], cost: CostFunction, right: float) ->
     for item in front:
         if corners:
             corners.append((cost(item), corners[-1][1]))
-        corners.append((cost(item), item.val_error_pct))
+        corners.append((cost(item), item.error_pct))
     return [*corners, (right, corners[-1][1])] if corners else []

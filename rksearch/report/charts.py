@@ -14,7 +14,7 @@ from typing import Any
 
 from rksearch.report import axes, text
 from rksearch.report.cells import show
-from rksearch.results.columns import ARCH_METRICS, arch_metric
+from rksearch.results.columns import Metric, arch_metric
 from rksearch.results.fronts import BAND, front_range
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
 from rksearch.results.tables import ArchRow, Tables
@@ -26,7 +26,7 @@ BUNDLE_POINTS = 6_000
 
 
 def front_figure(tables: Tables, cost_field: str) -> Figure:
-    """Cost (log scale) against validation error: all networks, the front as a falling step line, the baselines.
+    """Cost (log scale) against error: all networks, the front as a falling step line, the baselines.
 
     Args:
         tables: the data that is shown.
@@ -71,14 +71,14 @@ def front_figure(tables: Tables, cost_field: str) -> Figure:
             "tickvals": [_number(t) for t in x_ticks],
             "ticktext": [text.tick(t) for t in x_ticks],
         },
-        "yaxis": {**axis("Validation error, %"), "range": _rounded(y_range)},
+        "yaxis": {**axis(_error_axis(tables)), "range": _rounded(y_range)},
         "annotations": [_name_label(i, cost, y_range[1]) for i in groups["base"]],
     }
     return {"data": [t for t in traces if t], "layout": layout}
 
 
 def curves_figure(tables: Tables) -> Figure:
-    """Validation error after each epoch, mean over seeds: front and baselines in colour, all others behind them."""
+    """Error after each epoch, mean over seeds: front and baselines in colour, all others behind them."""
     front = [row.item.arch for row in tables.front]
     baselines = [row.item.arch for row in tables.baselines]
     rest = [row.arch for row in tables.archs if row.arch not in {*front, *baselines}]
@@ -92,16 +92,29 @@ def curves_figure(tables: Tables) -> Figure:
     layout = {
         **shared_layout(),
         "xaxis": {**axis("Epoch"), "range": [0.5 if longest < 3 else 1, longest], "tickformat": "d", "nticks": 12},
-        "yaxis": {**axis("Validation error, %"), "range": _rounded(_curve_range(tables, [*front, *baselines]))},
+        "yaxis": {
+            **axis(_error_axis(tables)),
+            "range": _rounded(_curve_range(tables, [*front, *baselines])),
+        },
         "legend": {"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top", "font": {"size": 11.5}},
     }
     return {"data": traces, "layout": layout}
 
 
-def hover(row: ArchRow) -> str:
-    """Text that is shown when a pointer is over an architecture."""
+def _error_axis(tables: Tables) -> str:
+    """Title of an axis of the error that the run compares networks by."""
+    return f"{tables.metric.title.capitalize()}, %"
+
+
+def hover(row: ArchRow, metrics: Sequence[Metric]) -> str:
+    """Text that is shown when a pointer is over an architecture.
+
+    Args:
+        row: the architecture.
+        metrics: the columns of the run's architectures.
+    """
     lines = [f"<b>{escape(row.arch)}</b>"]
-    for metric in ARCH_METRICS:
+    for metric in metrics:
         if metric.hover and getattr(row, metric.field) not in (None, ()):
             lines.append(f"{metric.label}: {escape(show(metric, row))}")
     if row.role == "known":
@@ -116,22 +129,23 @@ def _points(
 ) -> Figure | None:
     if not items:
         return None
+    metrics = tables.arch_metrics
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
         "x": [cost(i) for i in items],
-        "y": [_number(i.val_error_pct) for i in items],
+        "y": [_number(i.error_pct) for i in items],
         "error_y": {
             "type": "data",
-            "array": [_number(i.val_error_sd_pct or 0.0) for i in items],
+            "array": [_number(i.error_sd_pct or 0.0) for i in items],
             # The bars of hundreds of networks behind the front would hide everything else.
-            "visible": any(i.val_error_sd_pct for i in items) and (colour != "--muted" or len(items) <= 60),
+            "visible": any(i.error_sd_pct for i in items) and (colour != "--muted" or len(items) <= 60),
             "color": colour,
             "thickness": 1.4,
             "width": 4,
         },
-        "hovertext": [hover(tables.row(i.arch)) for i in items],
+        "hovertext": [hover(tables.row(i.arch), metrics) for i in items],
         "hovertemplate": "%{hovertext}<extra></extra>",
         "legendrank": {"--front": 1, "--muted": 2, "--base": 4}[colour],
         "marker": {
@@ -226,7 +240,7 @@ def _name_label(item: ArchSummary, cost: CostFunction, top: float) -> Figure:
     """A baseline's name beside its mark."""
     return {
         "x": _number(math.log10(cost(item))),
-        "y": _number(min(item.val_error_pct, top)),
+        "y": _number(min(item.error_pct, top)),
         "text": escape(item.arch),
         "showarrow": False,
         "xanchor": "left",

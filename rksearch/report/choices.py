@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rksearch.report import text
+from rksearch.space.plan import TOP1, ErrorMetric
 
 if TYPE_CHECKING:
     from rksearch.results.contrasts import Effect
@@ -60,11 +61,22 @@ def summary(effects: Sequence[Effect]) -> str:
     return f"At equal parameters, {' '.join(p[0].upper() + p[1:] if i else p for i, p in enumerate(parts))}"
 
 
-def choices_html(effects: Sequence[Effect], importances: Mapping[str, float] | None) -> str:
-    """Words, picture and table; without an answer in any design, the words alone."""
+def note(metric: ErrorMetric) -> str:
+    """Explanation of the table; it says so where the odds are of another error than top-1."""
+    return NOTE if metric == TOP1 else f"{NOTE} The error here is the {metric.title}."
+
+
+def choices_html(effects: Sequence[Effect], importances: Mapping[str, float] | None, metric: ErrorMetric = TOP1) -> str:
+    """Words, picture and table; without an answer in any design, the words alone.
+
+    Args:
+        effects: of the choices on the error.
+        importances: share of the variance that each choice explains, by name.
+        metric: the error.
+    """
     parts = [f'<p class="lead">{escape(summary(effects))}</p>']
     if answered(effects):
-        parts.append(f'<p class="lead">{escape(NOTE)}</p>')
+        parts.append(f'<p class="lead">{escape(note(metric))}</p>')
         parts.append(f'<div class="chart" id="effects" style="height:{_height(effects)}px"></div>')
         parts.append(_table(effects))
     if importances:
@@ -118,8 +130,8 @@ def _importances(importances: Mapping[str, float]) -> str:
     )
 
 
-def choices_markdown(effects: Sequence[Effect], escaped: Any) -> list[str]:
-    """Words and the table of the contrasts with an interval; `escaped` makes markup literal."""
+def choices_markdown(effects: Sequence[Effect], escaped: Any, metric: ErrorMetric = TOP1) -> list[str]:
+    """Words and the table of the contrasts with an interval; `escaped` makes markup literal, `metric` is the error."""
     parts = [escaped(summary(effects))]
     if not answered(effects):
         return parts
@@ -129,7 +141,7 @@ def choices_markdown(effects: Sequence[Effect], escaped: Any) -> list[str]:
             designs = (by_design.get(d) for d in ("equal parameters", "equal MACs", "all else equal"))
             cells = (f"{ratio(e)}, {text.count(e.pairs, 'pair')}" if e else text.MISSING for e in designs)
             lines.append(f"| {escaped(change)} | {' | '.join(cells)} |")
-    return [*parts, escaped(NOTE), "\n".join(lines)]
+    return [*parts, escaped(note(metric)), "\n".join(lines)]
 
 
 def _height(effects: Sequence[Effect]) -> int:

@@ -12,9 +12,11 @@ from rksearch.report import text
 from rksearch.report.cells import show
 from rksearch.report.charts import axis, curves_figure, front_figure, history_figure, shared_layout
 from rksearch.report.choices import answered, choices_html, effects_figure
+from rksearch.report.class_errors import class_error_grid, class_errors_note, class_errors_summary, class_errors_title
 from rksearch.report.facts import facts
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, verdict
-from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, Metric, columns
+from rksearch.results.class_errors import ClassErrorTable
+from rksearch.results.columns import TRIAL_METRICS, Metric, arch_metric, columns
 from rksearch.results.comparisons import BaselineRow
 from rksearch.results.fronts import FrontRow
 from rksearch.results.history import History
@@ -42,7 +44,8 @@ def report_html(history: History, tables: Tables, picture: str, importances: Map
         *(_charts(tables, picture) if tables.items else []),
         _front_section(tables),
         _baseline_section(tables),
-        _section("What the choices do", choices_html(tables.effects, importances)) if tables.front else "",
+        _choices_section(tables, importances),
+        _class_errors_section(tables.class_errors),
         _all_section(tables),
         _failures(tables),
         _what_was_run(history, tables),
@@ -108,8 +111,8 @@ def _key_figures(history: History, tables: Tables) -> str:
         ("Complete trainings", f"{complete}", _others(history)),
         ("On the front", f"{len(tables.front)}", f"{beaten} dominated by a baseline"),
         (
-            "Lowest validation error",
-            text.pct(best.val_error_pct) if best else text.MISSING,
+            f"Lowest {tables.metric.title}",
+            text.pct(best.error_pct) if best else text.MISSING,
             f"{text.size(best.params)} parameters, {text.count(best.seeds, 'seed')}" if best else "no network yet",
         ),
         ("Readings of the test set", f"{len(history.tests)}", "after the search" if history.tests else "none so far"),
@@ -141,18 +144,19 @@ def _charts(tables: Tables, picture: str) -> list[str]:
     lead += "Point at a mark for its design."
     return [
         _section(
-            "Parameters and validation error",
+            f"Parameters and {tables.metric.title}",
             f'<p class="lead">{lead}</p><div class="chart" id="params"></div><noscript>{picture}</noscript>',
         ),
         _section(
-            "MACs and validation error",
+            f"MACs and {tables.metric.title}",
             '<p class="lead">Multiply-adds of convolutions and linear layers for one image. Sharing convolutions '
             'across time-steps lowers parameters and leaves these alone.</p><div class="chart" id="macs"></div>',
         ),
         _section(
             "Learning curves",
-            '<p class="lead">Validation error after each epoch, mean over seeds: the front from small (teal) to large '
-            "(violet), baselines dashed. Where there is room for a legend, click in it to show or hide curves.</p>"
+            f'<p class="lead">{tables.metric.title.capitalize()} after each epoch, mean over seeds: the front from '
+            "small (teal) to large (violet), baselines dashed. Where there is room for a legend, click in it to show "
+            "or hide curves.</p>"
             '<div class="chart" id="curves"></div>',
         ),
         *([_progress_section(tables)] if _shows_progress(tables) else []),
@@ -173,13 +177,14 @@ def _progress_section(tables: Tables) -> str:
 def _front_section(tables: Tables) -> str:
     if not tables.front:
         return ""
-    metrics = [m for m in columns(ARCH_METRICS) if m.kind != "flag" and m.field != "train_time_s"]
-    metrics.append(next(m for m in ARCH_METRICS if m.field == "beaten_by"))
+    metrics = [m for m in columns(tables.arch_metrics) if m.kind != "flag" and m.field != "train_time_s"]
+    metrics.append(arch_metric("beaten_by"))
     rows = [tables.row(row.item.arch) for row in tables.front]
     return _section(
         "The front",
-        '<p class="lead">Networks that no other Runge-Kutta network beats in both parameters and mean validation '
-        f"error.{_other_front(tables.front, tables.macs_front)} {_membership_note(tables)}</p>{_table(metrics, rows)}"
+        '<p class="lead">Networks that no other Runge-Kutta network beats in both parameters and mean '
+        f"{tables.metric.title}.{_other_front(tables.front, tables.macs_front)} {_membership_note(tables)}</p>"
+        f"{_table(metrics, rows)}"
         f'<p class="lead after">{_hypervolumes(tables)}</p>',
     )
 
@@ -188,7 +193,8 @@ def _membership_note(tables: Tables) -> str:
     if not tables.draws.spread_known:
         return "No network has two seeds that differ, so nothing can be said of chance."
     return (
-        "The validation errors shown are the lowest of many and so partly luck; the expected error allows for that. "
+        f"The {tables.metric.title}s shown are the lowest of many and so partly luck; the expected error allows for "
+        "that. "
         "P(front) is the probability of being on the front of true errors."
     )
 
@@ -222,8 +228,8 @@ def _baseline_section(tables: Tables) -> str:
         )
     return _section(
         "Against the baselines",
-        '<p class="lead">Each baseline beside the Runge-Kutta network of least mean validation error that costs no '
-        "more. A negative gap favours the Runge-Kutta network. Its 95 % interval compares both in the same draws of "
+        f'<p class="lead">Each baseline beside the Runge-Kutta network of least mean {tables.metric.title} that costs '
+        "no more. A negative gap favours the Runge-Kutta network. Its 95 % interval compares both in the same draws of "
         "the true errors and allows for the network having been picked as the best of many, so that it need not lie "
         f"around the gap; “lower” and “higher” mean that it leaves out zero.</p>{''.join(parts)}",
     )
@@ -238,14 +244,48 @@ def _baseline_row(row: BaselineRow, field: str) -> str:
     cells = [
         (escape(item.arch), False),
         (text.size(getattr(item, field)), True),
-        (text.mean_sd(item.val_error_pct, item.val_error_sd_pct), True),
+        (text.mean_sd(item.error_pct, item.error_sd_pct), True),
         (escape(rival.arch) if rival else "none is as small", False),
         (text.size(getattr(rival, field)) if rival else text.MISSING, True),
-        (text.mean_sd(rival.val_error_pct, rival.val_error_sd_pct) if rival else text.MISSING, True),
+        (text.mean_sd(rival.error_pct, rival.error_sd_pct) if rival else text.MISSING, True),
         (text.gap(comparison.gap_pct, comparison.interval_pct) if comparison else text.MISSING, True),
         (comparison.verdict if comparison else text.MISSING, False),
     ]
     return f'<tr class="base">{"".join(f"<td{_align(number)}>{value}</td>" for value, number in cells)}</tr>'
+
+
+def _choices_section(tables: Tables, importances: Mapping[str, float] | None) -> str:
+    if not tables.front:
+        return ""
+    return _section("What the choices do", choices_html(tables.effects, importances, tables.metric))
+
+
+def _class_errors_section(tables: Sequence[ClassErrorTable]) -> str:
+    if not tables:
+        return ""
+    lead = f'<p class="lead">{escape(class_errors_note(tables))}</p>'
+    return _section("Errors by class", lead + "".join(map(_class_errors, tables)))
+
+
+def _class_errors(found: ClassErrorTable) -> str:
+    """A table that a click opens: there is one for each network."""
+    grid = class_error_grid(found)
+    title = class_errors_title(found)
+    heads = "".join(
+        f'<th scope="col"{_align(number)}>{escape(label)}</th>'
+        for label, number in zip(grid.head, grid.numeric, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{_align(number)}>{escape(cell)}</td>" for cell, number in zip(row, grid.numeric, strict=True))
+        + "</tr>"
+        for row in grid.rows
+    )
+    return (
+        f"<details><summary>{escape(f'{title}: {class_errors_summary(found)}')}</summary>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}"><table>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div></details>"
+    )
 
 
 def _all_section(tables: Tables) -> str:
@@ -261,7 +301,7 @@ def _all_section(tables: Tables) -> str:
         'aria-label="Filter architectures by words"><select id="group" aria-label="Show a group">'
         f'{options}</select><span id="shown" role="status"></span></div>'
     )
-    table = _table(columns(ARCH_METRICS), tables.archs, sortable="all")
+    table = _table(columns(tables.arch_metrics), tables.archs, sortable="all")
     lead = '<p class="lead">Every architecture with a complete training. Click a heading to sort.</p>'
     return _section("All architectures", lead + controls + table)
 

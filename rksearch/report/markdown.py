@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from html import escape
 
 from rksearch.report import text
 from rksearch.report.cells import show
 from rksearch.report.choices import choices_markdown
+from rksearch.report.class_errors import class_error_grid, class_errors_note, class_errors_summary, class_errors_title
 from rksearch.report.facts import command, facts
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, verdict
-from rksearch.results.columns import ARCH_METRICS, TRIAL_METRICS, columns
+from rksearch.results.class_errors import ClassErrorTable
+from rksearch.results.columns import TRIAL_METRICS, arch_metric, columns
 from rksearch.results.comparisons import BaselineRow
 from rksearch.results.history import History
 from rksearch.results.tables import Tables
+from rksearch.space.plan import ErrorMetric
 
 
 def report_markdown(history: History, tables: Tables) -> str:
@@ -22,15 +26,25 @@ def report_markdown(history: History, tables: Tables) -> str:
         parts.append(_escape(history.space.description))
     parts.append(_escape(" ".join(verdict(history, tables))))
     if tables.items:
-        parts.append("![Parameters and validation error of every network](front.svg)")
+        parts.append(f"![Parameters and {tables.metric.title} of every network](front.svg)")
     if tables.front:
         parts += ["## The front", _front_note(tables), _front_table(tables)]
         if tables.hypervolume:
             parts.append(_escape(hypervolume_sentence(tables.hypervolume, "parameters")))
     if tables.baselines:
-        parts += ["## Against the baselines", _comparison_note(), _baseline_table(tables.baselines)]
+        parts += [
+            "## Against the baselines",
+            _comparison_note(tables.metric),
+            _baseline_table(tables.baselines, tables.metric),
+        ]
     if tables.front:
-        parts += ["## What the choices do", *choices_markdown(tables.effects, _escape)]
+        parts += ["## What the choices do", *choices_markdown(tables.effects, _escape, tables.metric)]
+    if tables.class_errors:
+        parts += [
+            "## Errors by class",
+            class_errors_note(tables.class_errors),
+            *map(_class_errors, tables.class_errors),
+        ]
     failures = [row for row in tables.trials if row.status == "failed"]
     if failures:
         metrics = columns(TRIAL_METRICS)
@@ -54,29 +68,31 @@ def _front_note(tables: Tables) -> str:
     if not tables.draws.spread_known:
         return "No network has two seeds that differ, so nothing can be said of chance."
     return (
-        "Validation errors are means over seeds, the lowest of many and so partly luck; the expected error of a "
-        "further training allows for that. P(front): the probability of being on the front of true errors."
+        f"{tables.metric.title.capitalize()}s are means over seeds, the lowest of many and so partly luck; the "
+        "expected error of a further training allows for that. P(front): the probability of being on the front of true "
+        "errors."
     )
 
 
 def _front_table(tables: Tables) -> str:
-    metrics = [m for m in columns(ARCH_METRICS) if m.kind != "flag" and m.field != "train_time_s"]
-    metrics.append(next(m for m in ARCH_METRICS if m.field == "beaten_by"))
+    metrics = [m for m in columns(tables.arch_metrics) if m.kind != "flag" and m.field != "train_time_s"]
+    metrics.append(arch_metric("beaten_by"))
     rows = [[_escape(show(m, tables.row(row.item.arch))) for m in metrics] for row in tables.front]
     return _table([m.label for m in metrics], rows, [m.is_number for m in metrics])
 
 
-def _comparison_note() -> str:
+def _comparison_note(metric: ErrorMetric) -> str:
     return (
-        "Each baseline beside the Runge-Kutta network of least mean validation error that has no more parameters. "
+        f"Each baseline beside the Runge-Kutta network of least mean {metric.title} that has no more parameters. "
         "A negative gap favours the Runge-Kutta network. Its 95 % interval allows for the network having been picked "
         "as the best of many, so that it need not lie around the gap."
     )
 
 
-def _baseline_table(rows: Iterable[BaselineRow]) -> str:
-    head = ["Baseline", "Parameters", "Validation error", "Test error", "Runge-Kutta network", "Parameters"]
-    head += ["Validation error", "Gap (95 %), points", "Its error over seeds"]
+def _baseline_table(rows: Iterable[BaselineRow], metric: ErrorMetric) -> str:
+    error = metric.title.capitalize()
+    head = ["Baseline", "Parameters", error, metric.test_title.capitalize(), "Runge-Kutta network", "Parameters"]
+    head += [error, "Gap (95 %), points", "Its error over seeds"]
     lines = []
     for row in rows:
         item, rival, comparison = row.item, row.rival, row.comparison
@@ -84,16 +100,25 @@ def _baseline_table(rows: Iterable[BaselineRow]) -> str:
             [
                 item.arch,
                 text.size(item.params),
-                text.mean_sd(item.val_error_pct, item.val_error_sd_pct),
-                text.mean_sd(item.test_error_pct, item.test_error_sd_pct),
+                text.mean_sd(item.error_pct, item.error_sd_pct),
+                text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct),
                 _escape(rival.arch) if rival else "none is as small",
                 text.size(rival.params) if rival else text.MISSING,
-                text.mean_sd(rival.val_error_pct, rival.val_error_sd_pct) if rival else text.MISSING,
+                text.mean_sd(rival.error_pct, rival.error_sd_pct) if rival else text.MISSING,
                 text.gap(comparison.gap_pct, comparison.interval_pct) if comparison else text.MISSING,
                 comparison.verdict if comparison else text.MISSING,
             ]
         )
     return _table(head, lines, [False, True, True, True, False, True, True, True, False])
+
+
+def _class_errors(found: ClassErrorTable) -> str:
+    """A table that a click opens: there is one for each network."""
+    grid = class_error_grid(found)
+    rows = [[_escape(cell) for cell in row] for row in grid.rows]
+    table = _table([_escape(label) for label in grid.head], rows, grid.numeric)
+    summary = escape(f"{class_errors_title(found)}: {class_errors_summary(found)}")
+    return f"<details><summary>{summary}</summary>\n\n{table}\n\n</details>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[bool]) -> str:

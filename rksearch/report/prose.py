@@ -9,6 +9,7 @@ from rksearch.results.early_stops import early_stops
 from rksearch.results.fronts import HypervolumeBand
 from rksearch.results.history import History
 from rksearch.results.tables import Tables
+from rksearch.space.plan import BALANCED
 
 
 def verdict(history: History, tables: Tables) -> list[str]:
@@ -40,12 +41,12 @@ def _front_sentence(tables: Tables) -> str:
     if len(tables.front) == 1:
         return (
             f"Of {text.count(searched, 'Runge-Kutta network')} trained, one stands alone on the front: {small.arch}, "
-            f"with {text.size(small.params)} parameters and {text.pct(small.val_error_pct)} validation error."
+            f"with {text.size(small.params)} parameters and {text.pct(small.error_pct)} {tables.metric.title}."
         )
     return (
         f"Of {text.count(searched, 'Runge-Kutta network')} trained, {len(tables.front)} form the front: from "
-        f"{text.size(small.params)} parameters at {text.pct(small.val_error_pct)} validation error to "
-        f"{text.size(large.params)} at {text.pct(large.val_error_pct)}."
+        f"{text.size(small.params)} parameters at {text.pct(small.error_pct)} {tables.metric.title} to "
+        f"{text.size(large.params)} at {text.pct(large.error_pct)}."
     )
 
 
@@ -58,8 +59,8 @@ def _baseline_sentences(tables: Tables) -> list[str]:
     if paired:
         better = [row for row in paired if row.comparison and row.comparison.gap_pct < 0]
         sentences.append(
-            f"At no more parameters, a Runge-Kutta network has the lower mean validation error than {len(better)} of "
-            f"{text.count(len(rows), 'baseline')}; the seeds support {_support(paired)}."
+            f"At no more parameters, a Runge-Kutta network has the lower mean {tables.metric.title} than {len(better)} "
+            f"of {text.count(len(rows), 'baseline')}; the seeds support {_support(paired)}."
         )
     missing = [row.item.arch for row in rows if row.comparison is None]
     if missing:
@@ -147,12 +148,12 @@ def reading_sentences(history: History) -> list[str]:
     """Sentences about the use of the test set."""
     tested = {test.trial for test in history.tests}
     if not tested:
-        return ["The search used the validation error only; the test set has not been read."]
+        return [f"The search used the {history.metric.title} only; the test set has not been read."]
     archs = {test.arch for test in history.tests}
     once = "once for each" if len(tested) == len(history.tests) else f"{len(history.tests)} times in all"
     sentences = [
-        "The search used the validation error only. The test set was read after the search, for the candidates of the "
-        f"front and for the baselines: {text.count(len(tested), 'training')} of "
+        f"The search used the {history.metric.title} only. The test set was read after the search, for the candidates "
+        f"of the front and for the baselines: {text.count(len(tested), 'training')} of "
         f"{text.count(len(archs), 'architecture')}, {once}."
     ]
     final = {key for key, (spec, _) in history.trials.items() if spec.role == "final"}
@@ -184,7 +185,9 @@ def limitations(history: History, tables: Tables) -> list[str]:
             "disadvantage against what a full training would show."
         )
     images = sorted({row.val_images for row in tables.trials if row.val_images})
-    if images:
+    if images and tables.metric == BALANCED:
+        notes.append(_class_weight(tables))
+    elif images:
         notes.append(
             f"One validation image is {100 / images[0]:.2f} percentage points of error ({images[0]:,} images). The "
             "spreads shown come from seeds alone; all networks share the same validation images, whose choice adds "
@@ -198,7 +201,25 @@ def limitations(history: History, tables: Tables) -> list[str]:
         )
     if tables.front:
         notes.append(
-            "The front picks the lowest validation errors out of many, so these are optimistic; expected errors, "
+            f"The front picks the lowest {tables.metric.title}s out of many, so these are optimistic; expected errors, "
             "where they are shown, allow for that, and test errors, where they were read, are not picked."
         )
     return notes
+
+
+def _class_weight(tables: Tables) -> str:
+    """The weight of one image in the balanced error, in words."""
+    shared = (
+        "The spreads shown come from seeds alone; all networks share the same validation images, whose choice adds to "
+        "the uncertainty"
+    )
+    counts = next(
+        ([c.images for c in t.classes if c.images] for t in tables.class_errors if t.part == "validation"), []
+    )
+    if not counts:
+        return f"{shared}, the more the smaller the smallest classes are."
+    points = 100 / (len(counts) * min(counts))
+    return (
+        f"One validation image of the smallest class is {points:.2f} percentage points of balanced error "
+        f"({text.count(min(counts), 'image')}; the largest class has {max(counts):,}). {shared}."
+    )

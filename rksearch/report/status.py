@@ -9,6 +9,7 @@ from rksearch.report.facts import search
 from rksearch.report.racing import racing_plan
 from rksearch.results.codec import to_plain
 from rksearch.results.status import RunStatus
+from rksearch.space.plan import ErrorMetric
 
 SHOWN_DAMAGE = 3
 """Maximum number of damaged lines of the ledger that are described."""
@@ -22,9 +23,10 @@ def status_json(state: RunStatus) -> dict[str, Any]:
     `planned` (architectures to train at least once, from the plan: candidates, the paper's configurations and
     baselines), `finished` (architectures of the plan's kinds with a finished training), `roles` (per role `planned`,
     `finished`, `failed`), `search` and `racing` (the rules, in words), `elapsed_s` (of all sessions), `work_time_s`
-    (sum over trials), `test_readings`, `front` and `best_per_band` (see `FoundArch`; those of the front also have
-    `p_front`, the probability of being on the front of true errors, null where the spread between seeds is not known),
-    `damaged_lines`, and `damage` (`line`, `record`, `field` and `reason` of each).
+    (sum over trials), `test_readings`, `metric` (name of the error by which the run compares networks), `front` and
+    `best_per_band` (see `FoundArch`; those of the front also have `p_front`, the probability of being on the front of
+    true errors, null where the spread between seeds is not known), `damaged_lines`, and `damage` (`line`, `record`,
+    `field` and `reason` of each).
     """
     return {
         "run": state.run,
@@ -48,6 +50,7 @@ def status_json(state: RunStatus) -> dict[str, Any]:
         "elapsed_s": state.elapsed_s,
         "work_time_s": state.work_time_s,
         "test_readings": state.test_readings,
+        "metric": state.metric.name,
         "front": [{**to_plain(item), "p_front": share} for item, share in state.front],
         "best_per_band": [
             {"low": low, "high": high, **to_plain(item)} for (low, high), item in state.best_per_band.items()
@@ -89,24 +92,26 @@ def format_status(state: RunStatus) -> str:
         lines += [f"  {text.one_line(str(damage))}" for damage in state.damage[:SHOWN_DAMAGE]]
     found = status_json(state)
     lines += _listing(
-        "front (parameters, MACs, validation error, seeds, probability of being on the front of true errors):",
+        f"front (parameters, MACs, {state.metric.title}, seeds, probability of being on the front of true errors):",
         found["front"],
+        state.metric,
     )
     bands = [
         {**entry, "band": f"{text.tick(entry['low'])}–{text.tick(entry['high'])}"} for entry in found["best_per_band"]
     ]
-    lines += _listing("best per size:", bands)
+    lines += _listing("best per size:", bands, state.metric)
     return "\n".join(lines)
 
 
-def _listing(heading: str, entries: list[dict[str, Any]]) -> list[str]:
+def _listing(heading: str, entries: list[dict[str, Any]], metric: ErrorMetric) -> list[str]:
     if not entries:
         return []
+    sd = metric.field.replace("_pct", "_sd_pct")
     bands, names = (max(len(entry.get(key, "")) for entry in entries) for key in ("band", "name"))
     return [heading] + [
         f"  {entry.get('band', ''):<{bands}}{'  ' if bands else ''}{entry['name']:<{names}}"
         f"  {text.size(entry['params']):>6}  {text.size(entry['macs']):>6}"
-        f"  {text.mean_sd(entry['val_error_pct'], entry['val_error_sd_pct']):>16}"
+        f"  {text.mean_sd(entry[metric.field], entry[sd]):>16}"
         f"  {text.count(entry['seeds'], 'seed')}"
         + (f"  {text.share(entry['p_front'])}" if entry.get("p_front") is not None else "")
         for entry in entries

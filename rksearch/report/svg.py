@@ -15,6 +15,7 @@ from itertools import pairwise
 from rksearch.report import axes, text
 from rksearch.results.fronts import rk_front
 from rksearch.results.summaries import ArchSummary, by_params
+from rksearch.space.plan import TOP1
 
 WIDTH, HEIGHT = 860, 500
 LEFT, RIGHT, TOP, BOTTOM = 66, 28, 92, 58
@@ -59,6 +60,7 @@ class _Plot:
     def __init__(self, items: Sequence[ArchSummary], front: Sequence[ArchSummary]) -> None:
         self.x_range = axes.log_range([item.params for item in items])
         self.y_range = axes.error_range(items, front)
+        self.error = items[0].metric.title
         self.lines: list[str] = []
         self.marks: list[_Box] = []
         self.labels: list[_Box] = []
@@ -90,27 +92,27 @@ class _Plot:
         middle = (LEFT + WIDTH - RIGHT) / 2
         self.add(f'<text x="{middle:.0f}" y="{HEIGHT - 14}" text-anchor="middle">parameters (log scale)</text>')
         self.add(f'<text transform="translate(20 {(TOP + bottom) / 2:.0f}) rotate(-90)" text-anchor="middle">'
-                 "validation error, %</text>")  # fmt: skip
+                 f"{self.error}, %</text>")  # fmt: skip
 
     def mark(self, item: ArchSummary, kind: str) -> None:
         """The architecture's shape, with its spread where it has one; beyond the top edge a triangle."""
-        x, y = self.x(item.params), self.y(item.val_error_pct)
+        x, y = self.x(item.params), self.y(item.error_pct)
         tip = f"<title>{escape(item.arch)}: {text.size(item.params)} parameters, {_error(item)}</title>"
-        sd = item.val_error_sd_pct
+        sd = item.error_sd_pct
         if sd and kind != "other":
-            y1, y2 = self.y(item.val_error_pct - sd), self.y(item.val_error_pct + sd)
+            y1, y2 = self.y(item.error_pct - sd), self.y(item.error_pct + sd)
             bar = f'class="bar {kind[0]}"'
             self.add(f'<line {bar} x1="{x:.1f}" x2="{x:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>')
             for end in (y1, y2):
                 self.add(f'<line {bar} x1="{x - 3:.1f}" x2="{x + 3:.1f}" y1="{end:.1f}" y2="{end:.1f}"/>')
-        above = item.val_error_pct > self.y_range[1]
+        above = item.error_pct > self.y_range[1]
         shape = "up" if above else "square" if kind == "base" else "diamond" if item.role == "known" else "circle"
         self.add(_shape(shape, x, y, 3.6 if kind == "other" else 5.4, kind, tip))
         self.marks.append(_Box(x - 6, y - 6, 12, 12))
 
     def label(self, item: ArchSummary, words: str, css: str) -> None:
         """The words beside the mark, on the side where they cover the least."""
-        x, y = self.x(item.params), self.y(item.val_error_pct)
+        x, y = self.x(item.params), self.y(item.error_pct)
         width, height = len(words) * BOLD, 15.0
         sides = [(x + 10, y - 7), (x - 10 - width, y - 7), (x - width / 2, y - 26), (x - width / 2, y + 12)]
         sides += [(x + 7, y - 23), (x + 7, y + 9), (x - 7 - width, y - 23), (x - 7 - width, y + 9)]
@@ -136,11 +138,12 @@ class _Plot:
 
 
 def front_svg(items: Sequence[ArchSummary], title: str) -> str:
-    """The picture: parameters against mean validation error, the front as a staircase, baselines with their names."""
+    """The picture: parameters against mean error, the front as a staircase, baselines with their names."""
+    error = (items[0].metric if items else TOP1).title
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         'role="img" aria-labelledby="t">',
-        f'<title id="t">{escape(title)}: parameters and validation error of {len(items)} architectures</title>',
+        f'<title id="t">{escape(title)}: parameters and {error} of {len(items)} architectures</title>',
         f"<style>{STYLE}</style>",
         f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="10"/>',
         f'<text class="title" x="24" y="35">{escape(title)}</text>',
@@ -164,7 +167,7 @@ def front_svg(items: Sequence[ArchSummary], title: str) -> str:
     for item in baselines:
         plot.label(item, item.arch, "name")
     for item in dict.fromkeys([*front[:1], *front[-1:]]):
-        plot.label(item, text.pct(item.val_error_pct), "end")
+        plot.label(item, text.pct(item.error_pct), "end")
     return "\n".join([*head, *_legend(items, chosen), *plot.lines, "</svg>", ""])
 
 
@@ -176,7 +179,7 @@ def _legend(items: Sequence[ArchSummary], chosen: set[str]) -> list[str]:
         entries.append(("diamond", 4.6, "other", "configuration of the paper"))
     if any(i.is_baseline for i in items):
         entries.append(("square", 5.4, "base", "baselines"))
-    if any((i.val_error_sd_pct or 0) > 0 for i in items):
+    if any((i.error_sd_pct or 0) > 0 for i in items):
         entries.append(("bar", 5.4, "front", "± sd over seeds"))
     lines, x = [], 30.0
     for shape, radius, css, words in entries:
@@ -203,4 +206,4 @@ def _shape(shape: str, x: float, y: float, r: float, css: str, tip: str) -> str:
 
 
 def _error(item: ArchSummary) -> str:
-    return f"validation error {text.mean_sd(item.val_error_pct, item.val_error_sd_pct)}"
+    return f"{item.metric.title} {text.mean_sd(item.error_pct, item.error_sd_pct)}"

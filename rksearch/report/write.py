@@ -17,7 +17,7 @@ from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
 from rksearch.report.svg import front_svg
 from rksearch.results.codec import to_plain
-from rksearch.results.columns import ARCH_METRICS, EFFECT_METRICS, TRIAL_METRICS, csv_text
+from rksearch.results.columns import EFFECT_METRICS, TRIAL_METRICS, csv_text
 from rksearch.results.files import write_atomically
 from rksearch.results.history import History
 from rksearch.results.tables import tables
@@ -61,7 +61,7 @@ def derived_files(history: History, importances: Mapping[str, float] | None = No
         "environment.json": _json([_session(history, i) for i in range(len(history.sessions))]),
         "space.json": _json(to_plain(history.space) if history.space else {}),
         "trials.csv": csv_text(TRIAL_METRICS, derived.trials),
-        "front.csv": csv_text(ARCH_METRICS, on_front),
+        "front.csv": csv_text(derived.arch_metrics, on_front),
         "effects.csv": csv_text(EFFECT_METRICS, derived.effects),
         "front.svg": picture,
         "README.md": report_markdown(history, derived),

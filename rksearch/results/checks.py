@@ -14,6 +14,7 @@ from rksearch.data.facts import datasets
 from rksearch.errors import SpecError
 from rksearch.results.events import Event, RunPlanned, TestSetRead, TrialEnded, TrialPaused, TrialStarted
 from rksearch.results.records import TrialResult, TrialSpec, parse_trial_id
+from rksearch.space.plan import TOP1, ErrorMetric
 
 Problem = tuple[str, str]
 """A field of an event, and the rule that its value breaks."""
@@ -75,6 +76,16 @@ def problem_of(event: Event) -> Problem | None:
         except ValueError as error:
             return "trial", str(error)
         return _arch_problem("trial", arch)
+    return None
+
+
+def lacks_error(event: Event, metric: ErrorMetric) -> Problem | None:
+    """The first epoch of a trial without the error by which its run compares networks; None where each has it."""
+    if not isinstance(event, TrialEnded | TrialPaused) or event.spec.role == "final" or metric == TOP1:
+        return None  # `problem_of` has looked at the top-1 error
+    for i, epoch in enumerate(event.result.epochs):
+        if not math.isfinite(epoch.error_pct(metric)):
+            return f"result.epochs[{i}].{metric.field}", "the run compares networks by it, but the value is None"
     return None
 
 

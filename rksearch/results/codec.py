@@ -15,6 +15,9 @@ from rksearch.results.recipes import sparse, whole
 
 T = TypeVar("T")
 
+OPTIONAL_MEASUREMENTS = frozenset({"val_confusion", "balanced_test_error_pct", "top5_test_error_pct", "test_confusion"})
+"""Keys of results that are left out where nothing was measured, as in the records before there were any."""
+
 EPOCH_NUMBERS = ("lr", "train_loss", "train_error_pct", "val_loss", "val_error_pct", "train_time_s")
 """Numbers of an epoch that may be NaN in memory, and null in JSON."""
 
@@ -40,9 +43,9 @@ def from_plain(kind: type[T], value: Any) -> T:
 
 
 def _sparse(value: Any) -> Any:
-    """The value; epochs lose the optional measurements that they do not have, recipes the terms that are off."""
+    """The value; epochs and results lose the optional measurements they lack, recipes the terms that are off."""
     if isinstance(value, dict):
-        return {key: _sparse_entry(key, v) for key, v in value.items()}
+        return {k: _sparse_entry(k, v) for k, v in value.items() if v is not None or k not in OPTIONAL_MEASUREMENTS}
     return [_sparse(v) for v in value] if isinstance(value, list | tuple) else value
 
 

@@ -6,8 +6,10 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from rksearch.space.plan import TOP1, ErrorMetric
 
 ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "list"]
 
@@ -24,6 +26,7 @@ class Metric:
         column: whether it stands in the page's tables.
         hover: whether it stands in the charts' hovers.
         note: explanation in a line.
+        optional: whether the column is left out where no row has a value, as in the tables of runs without it.
     """
 
     field: str
@@ -33,6 +36,7 @@ class Metric:
     column: bool = False
     hover: bool = False
     note: str = ""
+    optional: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -116,7 +120,48 @@ ARCH_METRICS: tuple[Metric, ...] = (
     Metric(field="test_seeds", label="Test seeds", kind="whole"),
     Metric(field="train_time_s", label="Training time", kind="seconds", column=True, note="mean of one training"),
     Metric(field="beaten_by", label="Dominated by", kind="list", note="baselines no larger and no worse"),
+    Metric(
+        field="balanced_val_error_pct",
+        label="Balanced validation error",
+        kind="pct",
+        sd="balanced_val_error_sd_pct",
+        note="mean of the classes' errors; last epoch; mean ± sample standard deviation over seeds",
+        optional=True,
+    ),
+    Metric(field="balanced_val_error_sd_pct", label="Balanced validation error, sd", kind="pct", optional=True),
+    Metric(
+        field="top5_val_error_pct",
+        label="Top-5 validation error",
+        kind="pct",
+        sd="top5_val_error_sd_pct",
+        column=True,
+        hover=True,
+        note="last epoch; mean ± sample standard deviation over seeds",
+        optional=True,
+    ),
+    Metric(field="top5_val_error_sd_pct", label="Top-5 validation error, sd", kind="pct", optional=True),
+    Metric(
+        field="balanced_test_error_pct",
+        label="Balanced test error",
+        kind="pct",
+        sd="balanced_test_error_sd_pct",
+        note="mean of the classes' errors; read after the search, for the front and the baselines",
+        optional=True,
+    ),
+    Metric(field="balanced_test_error_sd_pct", label="Balanced test error, sd", kind="pct", optional=True),
+    Metric(
+        field="top5_test_error_pct",
+        label="Top-5 test error",
+        kind="pct",
+        sd="top5_test_error_sd_pct",
+        column=True,
+        hover=True,
+        note="read after the search, for the front and the baselines",
+        optional=True,
+    ),
+    Metric(field="top5_test_error_sd_pct", label="Top-5 test error, sd", kind="pct", optional=True),
 )
+"""Columns of `front.csv`, and those of the page that are marked so."""
 
 TRIAL_METRICS: tuple[Metric, ...] = (
     Metric(field="trial", label="Trial", kind="text"),
@@ -148,7 +193,12 @@ TRIAL_METRICS: tuple[Metric, ...] = (
     Metric(field="train_images", label="Training images", kind="whole"),
     Metric(field="val_images", label="Validation images", kind="whole"),
     Metric(field="split", label="Split", kind="text"),
+    Metric(field="balanced_val_error_pct", label="Balanced validation error", kind="pct", optional=True),
+    Metric(field="top5_val_error_pct", label="Top-5 validation error", kind="pct", optional=True),
+    Metric(field="balanced_test_error_pct", label="Balanced test error", kind="pct", optional=True),
+    Metric(field="top5_test_error_pct", label="Top-5 test error", kind="pct", optional=True),
 )
+"""Columns of `trials.csv`, and those of the page's table of failures that are marked so."""
 
 
 EFFECT_METRICS: tuple[Metric, ...] = (
@@ -168,6 +218,35 @@ EFFECT_METRICS: tuple[Metric, ...] = (
     Metric(field="answer", label="Answer", kind="text"),
 )
 """Columns of `effects.csv`."""
+
+
+def present(metrics: Iterable[Metric], rows: Sequence[Any]) -> tuple[Metric, ...]:
+    """The metrics without the optional ones that no row has a value of."""
+    return tuple(m for m in metrics if not m.optional or any(getattr(row, m.field) is not None for row in rows))
+
+
+def arch_metrics(metric: ErrorMetric, rows: Sequence[Any]) -> tuple[Metric, ...]:
+    """The columns of the architectures of a run.
+
+    Args:
+        metric: the error by which the run compares networks: its columns stand before those of the other errors, on the
+            page too, and notes name it.
+        rows: the architectures.
+    """
+    found = present(ARCH_METRICS, rows)
+    if metric == TOP1:
+        return found
+    compared = (metric.field, metric.test_field)
+    named = [replace(m, note=m.note.replace(TOP1.title, metric.title)) for m in found]
+    shown = {m.field: replace(m, column=True, hover=True) for m in named if m.field in compared}
+    placed = []
+    for m in named:
+        first = {TOP1.field: metric.field, TOP1.test_field: metric.test_field}.get(m.field)
+        if first in shown:
+            placed.append(shown[first])
+        if m.field not in shown:
+            placed.append(m)
+    return tuple(placed)
 
 
 def arch_metric(field: str) -> Metric:
@@ -191,8 +270,10 @@ class _LineFeeds(io.StringIO):
         return super().write(line.removesuffix("\r\n") + "\n")
 
 
-def csv_text(metrics: Sequence[Metric], rows: Iterable[Any]) -> str:
-    """The rows as CSV with a heading line, raw numbers, and line feeds on every system."""
+def csv_text(metrics: Sequence[Metric], rows: Sequence[Any]) -> str:
+    """The rows as CSV with a heading line, raw numbers, and line feeds on every system; empty columns are left out
+    where they are optional."""
+    metrics = present(metrics, rows)
     text = _LineFeeds()
     writer = csv.writer(text)
     writer.writerow([metric.field for metric in metrics])

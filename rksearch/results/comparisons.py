@@ -1,4 +1,4 @@
-"""Comparisons of mean validation errors, and of the baselines with the front."""
+"""Comparisons of mean errors (those that the run compares networks by), and of the baselines with the front."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Verdict = Literal["lower", "higher", "not distinguishable"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorComparison:
-    """The difference between two mean validation errors, and whether the seeds support it.
+    """The difference between two mean errors, and whether the seeds support it.
 
     Attributes:
         gap_pct: error of the first minus error of the second, in percentage points; negative favours the first.
@@ -34,12 +34,12 @@ class ErrorComparison:
 
 
 def compare(a: ArchSummary, b: ArchSummary, draws: ErrorDraws) -> ErrorComparison:
-    """Compare the mean validation error of `a` with that of `b`.
+    """Compare the mean error of `a` with that of `b`.
 
     The two are paired by draw, not by replicate: seeds depend on the architecture, so that two trainings of different
     architectures share nothing but the images.
     """
-    gap = a.val_error_pct - b.val_error_pct
+    gap = a.error_pct - b.error_pct
     if not draws.spread_known:
         return ErrorComparison(gap_pct=gap, interval_pct=None, verdict="not distinguishable")
     low, high = central_interval(draws.of([a])[:, 0] - draws.of([b])[:, 0], CONFIDENCE)

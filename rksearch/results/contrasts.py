@@ -113,7 +113,7 @@ class _Sample:
         read = [(item, found) for item in items if (found := factors_of(parse(item.arch)))]
         self.items = [item for item, _ in read]
         self.factors = [found for _, found in read]
-        self.z = log_odds(np.array([item.val_error_pct for item in self.items], dtype=float))
+        self.z = log_odds(np.array([item.error_pct for item in self.items], dtype=float))
 
     @cached_property
     def log_costs(self) -> dict[Design, Floats]:

@@ -1,4 +1,4 @@
-"""Fronts of cost and validation error. Errors are top-1, in percent."""
+"""Fronts of cost and of the error that a run compares networks by, in percent."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ BAND = 0.90
 
 
 def rk_front(items: Iterable[ArchSummary], *, cost: CostFunction = by_params) -> list[ArchSummary]:
-    """The front of cost and mean validation error among the candidates and the paper's configurations."""
-    return pareto((i for i in items if i.is_searched), cost=cost, error=lambda i: i.val_error_pct)
+    """The front of cost and mean error among the candidates and the paper's configurations."""
+    return pareto((i for i in items if i.is_searched), cost=cost, error=lambda i: i.error_pct)
 
 
 def membership(
@@ -68,7 +68,7 @@ def front_rows(items: Sequence[ArchSummary], *, cost: CostFunction = by_params) 
     baselines = sorted((i for i in items if i.is_baseline), key=lambda i: (cost(i), i.arch))
 
     def point(item: ArchSummary) -> tuple[float, float]:
-        return cost(item), item.val_error_pct
+        return cost(item), item.error_pct
 
     return [
         FrontRow(item=f, beaten_by=tuple(b.arch for b in baselines if dominates(point(b), point(f))))
@@ -104,7 +104,7 @@ def hypervolume_band(
         return None
     costs = [cost(i) for i in searched]
     areas = hypervolume(draws.of(searched), costs, reference)
-    means = np.array([[i.val_error_pct for i in searched]])
+    means = np.array([[i.error_pct for i in searched]])
     return HypervolumeBand(
         of_means=float(hypervolume(means, costs, reference)[0]),
         expected=float(np.median(areas)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from rksearch.results.checks import Missing
+from rksearch.results.checks import Missing, lacks_error
 from rksearch.results.data_record import DataRecord, registered_data
 from rksearch.results.environment import Environment
 from rksearch.results.events import (
@@ -26,6 +26,7 @@ from rksearch.results.events import (
 from rksearch.results.lines import Damage, DamagedLineError, described, read_line
 from rksearch.results.plan import Plan
 from rksearch.results.records import TestResult, TrialResult, TrialSpec
+from rksearch.space.plan import TOP1, ErrorMetric
 from rksearch.space.summary import SpaceSummary
 
 State = Literal["empty", "running", "finished", "interrupted", "failed"]
@@ -150,6 +151,11 @@ class History:
         return self.run.space if self.run else None
 
     @property
+    def metric(self) -> ErrorMetric:
+        """The error by which the run compares networks; top-1 before its plan is written."""
+        return self.plan.metric if self.plan else TOP1
+
+    @property
     def data(self) -> DataRecord | None:
         """The data set: as recorded, else the registered one of that name; None where it is known nowhere."""
         if self.run is not None and self.run.data is not None:
@@ -218,6 +224,9 @@ class HistoryReader:
         except DamagedLineError as error:
             # Listed rather than raised: one bad line must not hide the good ones.
             self._damage.append(Damage(self._lines, described(line), error.field, error.reason))
+            return
+        if event is not None and self._plans and (problem := lacks_error(event, self._plans[-1].plan.metric)):
+            self._damage.append(Damage(self._lines, described(line), *problem))
             return
         for item in missing:
             self.missing.setdefault((item.kind, item.name), item)

@@ -26,7 +26,7 @@ def importances(history: History) -> dict[str, float]:
     import optuna
 
     items = sorted((i for i in summarise(history) if not i.is_baseline), key=lambda i: i.arch)
-    read = [(factors_of(parse(item.arch)), item.val_error_pct) for item in items]
+    read = [(factors_of(parse(item.arch)), item.error_pct) for item in items]
     read = [(found, error) for found, error in read if found]
     if len(read) < LEAST_ARCHS:
         return {}

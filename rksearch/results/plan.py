@@ -8,10 +8,11 @@ from typing import Literal, get_args
 from rksearch.errors import SpaceError
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import Natural, Positive
+from rksearch.space.plan import ErrorMetric, metric_of
 
 Rank = Literal["val_error", "train_loss_sum"]
-"""The score by which racing ranks trials: the validation error at the rung, or the sum of the training losses of all
-epochs up to it (Ru et al. 2021)."""
+"""The score by which racing ranks trials: the error by which the run compares networks, at the rung, or the sum of the
+training losses of all epochs up to it (Ru et al. 2021)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class Plan:
         trials: maximum number of candidates that the search proposes besides those.
         search_seeds: trainings of every architecture that is trained to the end during the search.
         final_seeds: trainings of every baseline and of each member of the front at the end.
-        objectives: numbers that the sampler minimises.
+        objectives: numbers that the sampler minimises; the error among them is what the run compares networks by.
         sampler, sampler_seed: the sampler's registered name, and the seed of its choices.
         replicates: number of further trainings after those, one by one for the architecture whose membership in the
             front is most uncertain; None for as many as the budget of time allows.
@@ -100,3 +101,8 @@ class Plan:
     imported: tuple[ImportedObservation, ...] = ()
     racing: RacingRule | None = None
     control: bool = False
+
+    @property
+    def metric(self) -> ErrorMetric:
+        """The error by which search, fronts, effects, baselines and reports compare networks."""
+        return metric_of(self.objectives)

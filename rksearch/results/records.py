@@ -15,6 +15,8 @@ import msgspec
 
 from rksearch.arch.cost import Witness
 from rksearch.recipes.recipe import Recipe
+from rksearch.results.confusion import Confusion
+from rksearch.space.plan import TOP1, ErrorMetric
 
 Role = Literal["baseline", "known", "candidate", "control", "final"]
 """The reason why an architecture is trained: as a baseline, as a configuration of the paper, because the search chose
@@ -139,7 +141,9 @@ class Epoch:
         val_loss, val_error_pct: on the validation split, after the epoch; NaN where there is no validation split.
         train_time_s: wall time of the training pass alone, without validation; an equal share of it where several
             seeds were trained together.
-        val_top5_error_pct: top-5 error on the validation split; None where it was not measured.
+        balanced_val_error_pct: mean over the classes of each class's error on the validation split; None where it was
+            not measured.
+        top5_val_error_pct: top-5 error on the validation split; None where it was not measured, as with few classes.
         metrics: further measurements by name.
 
     Raises:
@@ -153,7 +157,8 @@ class Epoch:
     val_loss: float
     val_error_pct: float
     train_time_s: float
-    val_top5_error_pct: Percent | None = None
+    balanced_val_error_pct: Percent | None = None
+    top5_val_error_pct: Percent | None = None
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -165,6 +170,11 @@ class Epoch:
                 raise ValueError(f"{name} must be a float32 number, but got {value!r}")
         if not (0 <= self.train_time_s <= 1e12 or math.isnan(self.train_time_s)):
             raise ValueError(f"train_time_s must be at least 0, but got {self.train_time_s!r}")
+
+    def error_pct(self, metric: ErrorMetric = TOP1) -> float:
+        """The error that `metric` names, on the validation split; NaN where it was not measured."""
+        value = getattr(self, metric.field)
+        return math.nan if value is None else float(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +266,8 @@ class TrialResult:
             `macs`; None where they were not counted.
         metrics: further measurements by name.
         work_times: where its time went; None where that was not measured.
+        val_confusion: predictions on the validation split after the last epoch of a complete training; None where they
+            were not recorded.
     """
 
     status: Status
@@ -280,6 +292,7 @@ class TrialResult:
     executed_macs: Positive | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     work_times: WorkTimes | None = None
+    val_confusion: Confusion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +303,10 @@ class TestResult:
         test_error_pct: top-1 error in percent.
         test_loss: mean cross-entropy; None where it is not finite.
         test_images: number of images read.
-        test_top5_error_pct: top-5 error in percent; None where it was not measured.
+        balanced_test_error_pct: mean over the classes of each class's error, in percent; None where it was not
+            measured.
+        top5_test_error_pct: top-5 error in percent; None where it was not measured, as with few classes.
+        test_confusion: the predictions; None where they were not recorded.
         metrics: further measurements by name.
     """
 
@@ -299,5 +315,12 @@ class TestResult:
     test_error_pct: Percent
     test_loss: float | None
     test_images: Positive
-    test_top5_error_pct: Percent | None = None
+    balanced_test_error_pct: Percent | None = None
+    top5_test_error_pct: Percent | None = None
+    test_confusion: Confusion | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+
+    def error_pct(self, metric: ErrorMetric = TOP1) -> float | None:
+        """The error that `metric` names; None where it was not measured."""
+        value = getattr(self, metric.test_field)
+        return None if value is None else float(value)

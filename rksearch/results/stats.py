@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,6 +49,34 @@ def student_quantile(confidence: float, degrees: float) -> float:
     from scipy import special  # type: ignore[import-untyped]  # not needed to read a ledger
 
     return float(special.stdtrit(degrees, (1 + confidence) / 2))
+
+
+def wilson_interval(events: float, total: int, confidence: float) -> tuple[float, float]:
+    """Wilson's score interval of a probability: Wilson (1927), Journal of the American Statistical Association 22:209.
+
+    Unlike the usual one it holds for few events and for none, and never leaves 0 to 1.
+
+    Args:
+        events: number of events, which may be a mean over repetitions; 0 to `total`.
+        total: number of trials; without any, nothing is known and the interval is (0, 1).
+        confidence: probability that the interval covers the true one, above 0 and below 1.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    if not 0 <= events <= total or not 0 < confidence < 1:
+        raise ValueError(
+            f"0 <= events <= total and 0 < confidence < 1 must hold, but got {events}, {total}, {confidence}"
+        )
+    if not total:
+        return 0.0, 1.0
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    centre = (events + z2 / 2) / (total + z2)
+    reach = math.sqrt(z2 * (events * (total - events) / total + z2 / 4)) / (total + z2)
+    # Rounding must not open the interval where no event, or no other, was seen.
+    low = 0.0 if events == 0 else max(0.0, centre - reach)
+    high = 1.0 if events == total else min(1.0, centre + reach)
+    return low, high
 
 
 def central_interval(values: npt.ArrayLike, confidence: float) -> tuple[float, float]:

@@ -11,7 +11,9 @@ from rksearch.results.history import History, State
 from rksearch.results.lines import Damage
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role
-from rksearch.results.summaries import ArchSummary, best_per_band, summarise
+from rksearch.results.stats import sample_sd
+from rksearch.results.summaries import ArchSummary, best_per_band, mean_of, summarise
+from rksearch.space.plan import ErrorMetric
 
 SHOWN_ROLES: tuple[Role, ...] = ("baseline", "known", "candidate", "control")
 
@@ -37,6 +39,8 @@ class FoundArch:
 
     Attributes:
         name, params, macs, val_error_pct, val_error_sd_pct, seeds: as in `ArchSummary`.
+        balanced_val_error_pct, balanced_val_error_sd_pct: the same of the balanced error; None where a training has
+            none.
     """
 
     name: str
@@ -45,6 +49,8 @@ class FoundArch:
     val_error_pct: float
     val_error_sd_pct: float | None
     seeds: int
+    balanced_val_error_pct: float | None = None
+    balanced_val_error_sd_pct: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,8 @@ class RunStatus:
         elapsed_s: duration of all sessions.
         work_time_s: sum of the trials' times.
         test_readings: readings of the test set.
-        front: the front of parameters and mean validation error, each with the probability of being on the front of
+        metric: the error by which the run compares networks.
+        front: the front of parameters and mean error, each with the probability of being on the front of
             true errors (None where the spread between seeds is not known).
         best_per_band: the architecture of least error in each size band `(low, high)`.
         damage: lines of the ledger that could not be read.
@@ -84,6 +91,7 @@ class RunStatus:
     elapsed_s: float
     work_time_s: float
     test_readings: int
+    metric: ErrorMetric
     front: tuple[tuple[FoundArch, float | None], ...]
     best_per_band: dict[tuple[int, int], FoundArch]
     damage: tuple[Damage, ...]
@@ -119,6 +127,7 @@ def run_status(history: History) -> RunStatus:
         elapsed_s=round(sum(s.duration_s for s in history.sessions), 3),
         work_time_s=round(sum(history.wall_time_s.values()), 3),
         test_readings=len(history.tests),
+        metric=history.metric,
         front=tuple((_found(item), shares.get(item.arch)) for item in rk_front(items)),
         best_per_band={band: _found(item) for band, item in best_per_band(items).items()},
         damage=history.damage,
@@ -152,4 +161,6 @@ def _found(item: ArchSummary) -> FoundArch:
         val_error_pct=item.val_error_pct,
         val_error_sd_pct=item.val_error_sd_pct,
         seeds=item.seeds,
+        balanced_val_error_pct=mean_of(item.balanced_val_errors_pct),
+        balanced_val_error_sd_pct=sample_sd(item.balanced_val_errors_pct),
     )

@@ -1,15 +1,20 @@
-"""Summaries of architectures over their complete trainings. Errors are top-1, in percent."""
+"""Summaries of architectures over their complete trainings. Errors are in percent, top-1 where a name says no more."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rksearch.arch import parse
+from rksearch.results.confusion import Confusion
 from rksearch.results.history import History
-from rksearch.results.records import Role, TrialResult, TrialSpec
+from rksearch.results.records import Role, TestResult, TrialResult, TrialSpec
 from rksearch.results.stats import mean, sample_sd
+from rksearch.space.plan import TOP1, ErrorMetric
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,12 @@ class ArchSummary:
             there are any, they alone count.
         train_time_s: mean time of one training, validation left out.
         trial_ids: ids of the complete trials, by replicate.
+        metric: the error by which the run compares networks: `error_pct`, `error_sd_pct`, `errors_pct`,
+            `tested_error_pct` and `tested_error_sd_pct` are of it.
+        balanced_val_errors_pct, top5_val_errors_pct: as `val_errors_pct`; empty where a training has none.
+        balanced_test_errors_pct, top5_test_errors_pct: of the trainings behind `test_error_pct`; empty where one has
+            none.
+        val_confusions, test_confusions: predictions of these trainings; empty where one has none recorded.
     """
 
     arch: str
@@ -48,6 +59,38 @@ class ArchSummary:
     train_time_s: float
     trial_ids: tuple[str, ...]
     val_errors_pct: tuple[float, ...]
+    metric: ErrorMetric = TOP1
+    balanced_val_errors_pct: tuple[float, ...] = ()
+    top5_val_errors_pct: tuple[float, ...] = ()
+    balanced_test_errors_pct: tuple[float, ...] = ()
+    top5_test_errors_pct: tuple[float, ...] = ()
+    val_confusions: tuple[Confusion, ...] = ()
+    test_confusions: tuple[Confusion, ...] = ()
+
+    @property
+    def errors_pct(self) -> tuple[float, ...]:
+        """The compared error of each complete training, on the validation split after its last epoch, by replicate."""
+        return self.val_errors_pct if self.metric == TOP1 else self.balanced_val_errors_pct
+
+    @property
+    def error_pct(self) -> float:
+        """Mean of the compared error over seeds."""
+        return self.val_error_pct if self.metric == TOP1 else mean(self.balanced_val_errors_pct)
+
+    @property
+    def error_sd_pct(self) -> float | None:
+        """Sample standard deviation of the compared error; None for one seed."""
+        return self.val_error_sd_pct if self.metric == TOP1 else sample_sd(self.balanced_val_errors_pct)
+
+    @property
+    def tested_error_pct(self) -> float | None:
+        """Mean of the compared error on the test set; None where it was not read, or not measured."""
+        return self.test_error_pct if self.metric == TOP1 else mean_of(self.balanced_test_errors_pct)
+
+    @property
+    def tested_error_sd_pct(self) -> float | None:
+        """Sample standard deviation of the compared error on the test set; None for fewer than two trainings."""
+        return self.test_error_sd_pct if self.metric == TOP1 else sample_sd(self.balanced_test_errors_pct)
 
     @property
     def is_searched(self) -> bool:
@@ -87,24 +130,36 @@ def summarise(history: History) -> list[ArchSummary]:
     for spec, result in history.trials.values():
         if result.status == "complete" and spec.role != "final":
             groups.setdefault(spec.arch, []).append((spec, result))
-    readings: dict[str, float] = {}
+    readings: dict[str, TestResult] = {}
     for test in history.tests:
-        readings.setdefault(test.trial, test.result.test_error_pct)
-    final: dict[str, list[float]] = {}
+        readings.setdefault(test.trial, test.result)
+    final: dict[str, list[TestResult]] = {}
     for spec, _ in history.trials.values():
         if spec.role == "final" and spec.id in readings:
             final.setdefault(spec.arch, []).append(readings[spec.id])
-    return [_summary(arch, pairs, readings, final.get(arch, [])) for arch, pairs in groups.items()]
+    metric = history.metric
+    return [_summary(arch, pairs, readings, final.get(arch, []), metric) for arch, pairs in groups.items()]
+
+
+def mean_of(values: Sequence[float]) -> float | None:
+    """Arithmetic mean; None of no values."""
+    return mean(values) if values else None
 
 
 def _summary(
-    arch: str, pairs: list[tuple[TrialSpec, TrialResult]], readings: dict[str, float], final: list[float]
+    arch: str,
+    pairs: list[tuple[TrialSpec, TrialResult]],
+    readings: dict[str, TestResult],
+    final: list[TestResult],
+    metric: ErrorMetric,
 ) -> ArchSummary:
     pairs = sorted(pairs, key=lambda pair: pair[0].replicate)
     roles = {spec.role for spec, _ in pairs}
     first = pairs[0][1]
-    errors = [result.epochs[-1].val_error_pct for _, result in pairs]
-    tests = final or [readings[spec.id] for spec, _ in pairs if spec.id in readings]
+    last = [result.epochs[-1] for _, result in pairs]
+    errors = [epoch.val_error_pct for epoch in last]
+    tested = final or [readings[spec.id] for spec, _ in pairs if spec.id in readings]
+    tests = [reading.test_error_pct for reading in tested]
     role = next(role for role in RANKED_ROLES if role in roles)
     return ArchSummary(
         arch=arch,
@@ -117,13 +172,26 @@ def _summary(
         params_paper=first.params_paper or 0,
         macs=first.macs or 0,
         fvcore_flops=first.fvcore_flops or 0,
-        test_error_pct=mean(tests) if tests else None,
+        test_error_pct=mean_of(tests),
         test_error_sd_pct=sample_sd(tests),
         test_seeds=len(tests),
         train_time_s=mean([math.fsum(e.train_time_s for e in result.epochs) for _, result in pairs]),
         trial_ids=tuple(spec.id for spec, _ in pairs),
         val_errors_pct=tuple(errors),
+        metric=metric,
+        balanced_val_errors_pct=_all_or_none([epoch.balanced_val_error_pct for epoch in last]),
+        top5_val_errors_pct=_all_or_none([epoch.top5_val_error_pct for epoch in last]),
+        balanced_test_errors_pct=_all_or_none([reading.balanced_test_error_pct for reading in tested]),
+        top5_test_errors_pct=_all_or_none([reading.top5_test_error_pct for reading in tested]),
+        val_confusions=_all_or_none([result.val_confusion for _, result in pairs]),
+        test_confusions=_all_or_none([reading.test_confusion for reading in tested]),
     )
+
+
+def _all_or_none(values: Sequence[T | None]) -> tuple[T, ...]:
+    """The values, or none of them where one is missing: a mean over some of the seeds would be another quantity."""
+    known = tuple(value for value in values if value is not None)
+    return known if len(known) == len(values) else ()
 
 
 def size_band(params: int) -> tuple[int, int]:
@@ -146,6 +214,6 @@ def best_per_band(items: Iterable[ArchSummary]) -> dict[tuple[int, int], ArchSum
         if not item.is_searched:
             continue
         band = size_band(item.params)
-        if band not in best or item.val_error_pct < best[band].val_error_pct:
+        if band not in best or item.error_pct < best[band].error_pct:
             best[band] = item
     return dict(sorted(best.items()))

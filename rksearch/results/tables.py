@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rksearch.arch import Period, family_of, parse
+from rksearch.results.class_errors import ClassErrorTable, class_error_tables
+from rksearch.results.columns import Metric, arch_metrics
 from rksearch.results.comparisons import BaselineRow, baseline_rows
 from rksearch.results.dominance import Reference
 from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hypervolume_band
 from rksearch.results.history import History
 from rksearch.results.hypervolume_history import HypervolumeHistory, hypervolume_histories
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
-from rksearch.results.stats import mean
-from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, summarise
+from rksearch.results.stats import mean, sample_sd
+from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise
+from rksearch.space.plan import TOP1, ErrorMetric
 
 if TYPE_CHECKING:
     from rksearch.results.contrasts import Effect
@@ -28,13 +31,14 @@ class ArchRow:
 
     Attributes:
         arch, family, role: its name, its family, and the reason why it was trained.
-        on_front, on_macs_front: whether it is on the front of parameters or of MACs and mean validation error.
+        on_front, on_macs_front: whether it is on the front of parameters or of MACs and mean error.
         p_front, p_macs_front: the probability that it is on the front of true errors; None for baselines, and where the
             spread between seeds is not known.
         growth_rate: channels k that a layer adds.
         m, s, r, share: per period; empty where the family has none.
         params, params_paper, macs, fvcore_flops: counts.
-        seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors.
+        seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors, and the balanced and the
+            top-5 errors, which are None where a training has none.
         expected_error_pct: the median of the draws of its true error, which allow for luck; None where the spread is
             not known.
         train_time_s: mean of one training.
@@ -66,6 +70,14 @@ class ArchRow:
     test_seeds: int
     train_time_s: float
     beaten_by: tuple[str, ...]
+    balanced_val_error_pct: float | None = None
+    balanced_val_error_sd_pct: float | None = None
+    top5_val_error_pct: float | None = None
+    top5_val_error_sd_pct: float | None = None
+    balanced_test_error_pct: float | None = None
+    balanced_test_error_sd_pct: float | None = None
+    top5_test_error_pct: float | None = None
+    top5_test_error_sd_pct: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +113,10 @@ class TrialRow:
     train_images: int | None
     val_images: int | None
     split: str
+    balanced_val_error_pct: float | None = None
+    top5_val_error_pct: float | None = None
+    balanced_test_error_pct: float | None = None
+    top5_test_error_pct: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +133,9 @@ class Tables:
         draws: joint draws of all true errors, behind every probability, interval and band.
         effects: effects of the design choices on the error.
         histories: growth of the hypervolume (of parameters) with the epochs spent, per arm.
-        curves: by architecture, validation error after each epoch, mean over seeds.
+        curves: by architecture, the compared error after each epoch, mean over seeds.
+        metric: the error by which the run compares networks.
+        class_errors: of each network on either front, errors by class; none where no predictions were recorded.
     """
 
     items: tuple[ArchSummary, ...]
@@ -133,6 +151,13 @@ class Tables:
     effects: tuple[Effect, ...]
     histories: tuple[HypervolumeHistory, ...]
     curves: dict[str, tuple[float, ...]]
+    metric: ErrorMetric = TOP1
+    class_errors: tuple[ClassErrorTable, ...] = ()
+
+    @property
+    def arch_metrics(self) -> tuple[Metric, ...]:
+        """The columns of architectures that this run has."""
+        return arch_metrics(self.metric, self.archs)
 
     def row(self, arch: str) -> ArchRow:
         """The row of this architecture."""
@@ -153,6 +178,7 @@ def tables(history: History) -> Tables:
     rows = [_arch_row(item, on_params, on_macs, shares, expected) for item in items]
     corners = [reference(history, items, cost) for cost in costs]
     volumes = [hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)]
+    on_front = {row.item.arch: row.item for row in (*on_params, *on_macs)}.values()
     return Tables(
         items=tuple(items),
         archs=tuple(sorted(rows, key=lambda row: (row.params, row.arch))),
@@ -166,7 +192,11 @@ def tables(history: History) -> Tables:
         draws=draws,
         effects=tuple(effects(items)),
         histories=tuple(hypervolume_histories(history, items, draws, corners[0], by_params)),
-        curves={item.arch: _curve([history.trials[t][1].epochs for t in item.trial_ids]) for item in items},
+        curves={
+            item.arch: _curve([history.trials[t][1].epochs for t in item.trial_ids], history.metric) for item in items
+        },
+        metric=history.metric,
+        class_errors=tuple(class_error_tables(on_front, history)),
     )
 
 
@@ -225,6 +255,14 @@ def _arch_row(
         test_seeds=item.test_seeds,
         train_time_s=item.train_time_s,
         beaten_by=found[0].beaten_by if found else (),
+        balanced_val_error_pct=mean_of(item.balanced_val_errors_pct),
+        balanced_val_error_sd_pct=sample_sd(item.balanced_val_errors_pct),
+        top5_val_error_pct=mean_of(item.top5_val_errors_pct),
+        top5_val_error_sd_pct=sample_sd(item.top5_val_errors_pct),
+        balanced_test_error_pct=mean_of(item.balanced_test_errors_pct),
+        balanced_test_error_sd_pct=sample_sd(item.balanced_test_errors_pct),
+        top5_test_error_pct=mean_of(item.top5_test_errors_pct),
+        top5_test_error_sd_pct=sample_sd(item.top5_test_errors_pct),
     )
 
 
@@ -262,9 +300,13 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         train_images=result.images.train,
         val_images=result.images.val,
         split=result.split,
+        balanced_val_error_pct=last.balanced_val_error_pct if last and spec.role != "final" else None,
+        top5_val_error_pct=last.top5_val_error_pct if last and spec.role != "final" else None,
+        balanced_test_error_pct=test.balanced_test_error_pct if test else None,
+        top5_test_error_pct=test.top5_test_error_pct if test else None,
     )
 
 
-def _curve(runs: Sequence[Sequence[Epoch]]) -> tuple[float, ...]:
-    """Mean validation error after each epoch that every run has."""
-    return tuple(mean([e.val_error_pct for e in epochs]) for epochs in zip(*runs, strict=False))
+def _curve(runs: Sequence[Sequence[Epoch]], metric: ErrorMetric) -> tuple[float, ...]:
+    """Mean error after each epoch that every run has."""
+    return tuple(mean([e.error_pct(metric) for e in epochs]) for epochs in zip(*runs, strict=False))

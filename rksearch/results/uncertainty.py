@@ -100,9 +100,9 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
     archs = tuple(i.arch for i in items)
     if not items:
         return ErrorDraws(archs, np.empty((resamples, 0)), spread_known=False)
-    seeds = np.array([len(i.val_errors_pct) for i in items])
+    seeds = np.array([len(i.errors_pct) for i in items])
     starts = np.cumsum(seeds) - seeds
-    each = np.array([error for i in items for error in i.val_errors_pct], dtype=float)
+    each = np.array([error for i in items for error in i.errors_pct], dtype=float)
     # Log-odds of the mean error, not the mean of the log-odds: the expected error of a training is compared.
     z = log_odds(np.add.reduceat(each, starts) / seeds)
     logs = log_odds(each)
@@ -131,7 +131,7 @@ def front_shares(draws: ErrorDraws, items: Sequence[ArchSummary], cost: CostFunc
 
 
 def _seed(items: Sequence[ArchSummary]) -> int:
-    data = [(i.arch, i.is_baseline, i.params, i.macs, sorted(i.val_errors_pct)) for i in items]
+    data = [(i.arch, i.is_baseline, i.params, i.macs, sorted(i.errors_pct)) for i in items]
     return int.from_bytes(hashlib.sha256(repr(data).encode()).digest()[:8], "big")
 
 

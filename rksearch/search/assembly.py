@@ -29,7 +29,7 @@ def search_agenda(
     """
     race = None
     if plan.racing:
-        race = Race(plan.racing, smallest=space.smallest.params, largest=space.largest.params)
+        race = Race(plan.racing, smallest=space.smallest.params, largest=space.largest.params, metric=plan.metric)
     proposer = _proposer(space, plan, plan.sampler, seed=plan.sampler_seed, start=plan.start)
     for item in plan.imported:
         values = tuple(value for value in item.values if value is not None)

@@ -1,4 +1,4 @@
-"""The minimised objectives of a search: the validation error, and costs beside it."""
+"""The minimised objectives of a search: an error on the validation split, and costs beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import SpaceError, nearest
 from rksearch.results.records import TrialResult, TrialSpec
-from rksearch.space.plan import ERROR, LATENCY
+from rksearch.space.plan import LATENCY, METRICS, ErrorMetric
 from rksearch.training.memory import activation_bytes
 
 LATENCY_BATCH_SIZE = 1
@@ -39,8 +39,9 @@ class Objective:
         return self.measured(result) if self.measured is not None else math.nan
 
 
-def _last_error(result: TrialResult) -> float:
-    return result.epochs[-1].val_error_pct
+def _error(metric: ErrorMetric) -> Objective:
+    """The error that `metric` names, after the last epoch so far."""
+    return Objective(name=metric.field, measured=lambda result: result.epochs[-1].error_pct(metric))
 
 
 def _latency(result: TrialResult) -> float:
@@ -55,7 +56,7 @@ def _activation_bytes(spec: ArchSpec, data: Dataset) -> float:
 OBJECTIVES: dict[str, Objective] = {
     o.name: o
     for o in (
-        Objective(name=ERROR, measured=_last_error),
+        *map(_error, METRICS.values()),
         Objective(name="params", known=lambda spec, data: float(cost(spec, data).params)),
         Objective(name="macs", known=lambda spec, data: float(cost(spec, data).macs)),
         Objective(name="activation_bytes", known=_activation_bytes),

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from rksearch.results.plan import RacingRule, Rank
 from rksearch.results.records import Epoch
+from rksearch.space.plan import TOP1, ErrorMetric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +39,19 @@ _RankKey = tuple[float, int, str]
 """Score, params and architecture: the less, the better."""
 
 
-def score(epochs: Sequence[Epoch], rung: int, rank: Rank) -> float:
-    """Score of a trial at `rung`, the less the better; infinite where it has not reached it."""
+def score(epochs: Sequence[Epoch], rung: int, rank: Rank, metric: ErrorMetric = TOP1) -> float:
+    """Score of a trial at `rung`, the less the better; infinite where it has not reached it.
+
+    Args:
+        epochs: epochs of the trial so far.
+        rung: number of epochs at which trials are compared.
+        rank: what the score is.
+        metric: the error that the run compares networks by, for the rank `val_error`.
+    """
     if len(epochs) < rung:
         return math.inf
     if rank == "val_error":
-        value = epochs[rung - 1].val_error_pct
+        value = epochs[rung - 1].error_pct(metric)
     else:
         value = math.fsum(epoch.train_loss for epoch in epochs[:rung])
     return value if math.isfinite(value) else math.inf
@@ -68,10 +76,12 @@ class Race:
         racing: rungs, share and ranking.
         smallest, largest: parameters of the smallest and of the largest network that may take part; the bands divide
             the range between.
+        metric: the error that the run compares networks by.
     """
 
-    def __init__(self, racing: RacingRule, *, smallest: int, largest: int) -> None:
+    def __init__(self, racing: RacingRule, *, smallest: int, largest: int, metric: ErrorMetric = TOP1) -> None:
         self.racing = racing
+        self.metric = metric
         low, high = math.log(smallest), math.log(max(largest, smallest + 1))
         width = (high - low) / racing.bands
         self._edges = [low + width * i for i in range(1, racing.bands)]
@@ -150,7 +160,7 @@ class RungStandings:
     def _places(self, racer: Racer) -> dict[tuple[int, int], _RankKey]:
         racing, band = self._race.racing, self._race.band(racer.params)
         return {
-            (rung, band): (score(racer.epochs, rung, racing.rank), racer.params, racer.arch)
+            (rung, band): (score(racer.epochs, rung, racing.rank, self._race.metric), racer.params, racer.arch)
             for rung in racing.rungs
             if len(racer.epochs) >= rung
         }

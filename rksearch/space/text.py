@@ -35,6 +35,7 @@ def describe_space(space: Space) -> str:
     )
     lines += _table(
         [
+            ("compared by", definition.search.metric.title),
             ("recipe", f"{recipe.name}, {recipe.epochs} epochs of {images}, batch {recipe.batch_size}"),
             ("trials", f"{definition.trials} candidates"),
             ("seeds", f"{definition.search_seeds} in the search, {definition.final_seeds} on the front"),

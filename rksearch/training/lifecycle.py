@@ -266,7 +266,14 @@ class Training:
         self.trainer = None
 
     def _completed(self, trainer: Trainer) -> TrialResult:
-        return replace(self._known, status="complete", epochs=tuple(trainer.epochs), work_times=self.clock.times())
+        last = trainer.validation
+        return replace(
+            self._known,
+            status="complete",
+            epochs=tuple(trainer.epochs),
+            work_times=self.clock.times(),
+            val_confusion=None if last is None else last.confusion,
+        )
 
 
 def _train_group(

@@ -20,6 +20,7 @@ from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
 from rksearch.errors import RksearchError, TrialFailed
 from rksearch.recipes.recipe import Recipe
+from rksearch.results.confusion import MANY_CLASSES, Confusion, balanced_error_pct
 from rksearch.results.records import Epoch
 from rksearch.training.engine.compiling import EAGER, Choice
 from rksearch.training.engine.device import autocast, is_out_of_memory
@@ -114,10 +115,22 @@ def augmentation_of(recipe: Recipe) -> Augmentation:
 
 
 class Pass(NamedTuple):
-    """Mean cross-entropy and top-1 error in percent over some images."""
+    """Mean cross-entropy and errors over some images, in percent.
+
+    Attributes:
+        loss: mean cross-entropy.
+        error_pct: top-1 error.
+        balanced_error_pct: mean over the classes of each class's top-1 error; None where it was not measured.
+        top5_error_pct: share of the images whose class is not among the five most probable ones; None where it was not
+            measured, as with few classes.
+        confusion: the predictions by class; None where they were not counted.
+    """
 
     loss: float
     error_pct: float
+    balanced_error_pct: float | None = None
+    top5_error_pct: float | None = None
+    confusion: Confusion | None = None
 
 
 class Trainer:
@@ -140,6 +153,7 @@ class Trainer:
         epochs: those that have run, restored ones included.
         step_losses: mean loss of every step of the epoch that ran last here.
         validation_time_s: seconds of all validations that ran here.
+        validation: the last validation that ran here; NaN without validation images, None before the first epoch here.
     """
 
     def __init__(
@@ -160,6 +174,7 @@ class Trainer:
         self.epochs: list[Epoch] = []
         self.step_losses: list[float] = []
         self.validation_time_s = 0.0
+        self.validation: Pass | None = None
         self.choice = choice
         self._train = train
         self._val = val
@@ -283,7 +298,10 @@ class Trainer:
             val_loss=val.loss,
             val_error_pct=val.error_pct,
             train_time_s=train_time_s,
+            balanced_val_error_pct=val.balanced_error_pct,
+            top5_val_error_pct=val.top5_error_pct,
         )
+        self.validation = val
         self.epochs.append(epoch)
         return epoch
 
@@ -344,7 +362,10 @@ def evaluate(
     *,
     mirrored: bool = False,
 ) -> Pass:
-    """Loss and error over all images in eval mode, in which the model is left.
+    """Loss and errors over all images in eval mode, in which the model is left.
+
+    All numbers are added on the device and copied to the host together, at the end: the host waits once. Whole numbers
+    are counted, so that the errors do not depend on the order in which a device adds.
 
     Args:
         model: maps float images (N, C, H, W) to logits (N, classes).
@@ -354,13 +375,48 @@ def evaluate(
     """
     model.eval()
     total = torch.zeros((), dtype=torch.float64, device=images.device)
-    wrong = torch.zeros((), dtype=torch.int64, device=images.device)
+    beyond_five = torch.zeros((), dtype=torch.int64, device=images.device)
+    counts = torch.zeros(0, dtype=torch.int64, device=images.device)
+    classes = 0
 
     with torch.no_grad(), autocast(images.device, precision):
         for batch, labels in images.batches():
             logits: Tensor = model(batch).float()
             if mirrored and images.may_flip:
                 logits = (logits + model(batch.flip(3)).float()) / 2
+            if not classes:
+                classes = logits.shape[1]
+                counts = torch.zeros(classes * classes, dtype=torch.int64, device=images.device)
             total += F.cross_entropy(logits, labels, reduction="sum").double()
-            wrong += (logits.argmax(1) != labels).sum()
-    return Pass(float(total) / len(images), 100 * int(wrong) / len(images))
+            # Not `bincount`, which waits for a CUDA device to know the largest value.
+            counts.index_add_(0, labels * classes + logits.argmax(1), torch.ones_like(labels))
+            if classes > MANY_CLASSES:
+                beyond_five += (rank_of(logits, labels) >= 5).sum()
+    # The sum of losses travels as the bits of a whole number, and is the same afterwards.
+    moved = torch.cat([total.view(1).view(torch.int64), beyond_five.view(1), counts]).cpu()
+    matrix = moved[2:].view(classes, classes)
+    of_class = matrix.sum(1)
+    wrong = of_class - matrix.diagonal()
+    return Pass(
+        loss=float(moved[:1].view(torch.float64)) / len(images),
+        error_pct=100 * int(wrong.sum()) / len(images),
+        balanced_error_pct=balanced_error_pct(of_class.tolist(), wrong.tolist()),
+        top5_error_pct=100 * int(moved[1]) / len(images) if classes > MANY_CLASSES else None,
+        confusion=Confusion.from_matrix(matrix.numpy()),
+    )
+
+
+def rank_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Number of classes that come before the right one, (N,): 0 for a right prediction.
+
+    Classes of equal logits come in their order, as for `argmax`, whatever the device; a logit that is not a number
+    comes before all others.
+
+    Args:
+        logits: (N, classes).
+        labels: int64 (N,).
+    """
+    own = logits.gather(1, labels[:, None])
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    before = ~(logits <= own) | ((logits == own) & (classes < labels[:, None]))
+    return before.sum(1)

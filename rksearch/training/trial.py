@@ -104,8 +104,15 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
             model = build(parse(spec.arch), facts)
             model.load_state_dict(training.weights)
             model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            loss, error_pct = evaluate(model, test, precision, mirrored=spec.recipe.flip_averaging)
-    return TestResult(test_error_pct=error_pct, test_loss=loss, test_images=len(test))
+            found = evaluate(model, test, precision, mirrored=spec.recipe.flip_averaging)
+    return TestResult(
+        test_error_pct=found.error_pct,
+        test_loss=found.loss,
+        test_images=len(test),
+        balanced_test_error_pct=found.balanced_error_pct,
+        top5_test_error_pct=found.top5_error_pct,
+        test_confusion=found.confusion,
+    )
 
 
 @contextmanager

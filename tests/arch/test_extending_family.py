@@ -145,7 +145,7 @@ def test_a_plugin_brings_a_family_to_every_command(tmp_path):
     assert described["witness"]["agree"]
     assert "smooth" in run("space", "show", "smooth_space.yaml")
     trained = run("train", "SmoothRK-1x1_1x1", "--dataset", "digits", "--epochs", "1", "--train-images", "100")
-    assert "val error" in trained
+    assert "validation error" in trained
 
 
 @pytest.mark.slow

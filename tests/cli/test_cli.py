@@ -157,10 +157,12 @@ def test_train_prints_its_curve_and_goes_on_where_it_stopped(tmp_path):
     args = ["train", "ResNet-8", "--dataset", "digits", "--recipe", "short", "--train-images", "60", "--epochs", "2"]
     first = rksearch(*args, "--test", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.count("val error") == 3
+    assert first.stdout.count("validation error") == 3
     assert "test error" in first.stdout
     began = time.monotonic()
     second = rksearch(*args, cwd=tmp_path)
     assert second.returncode == 0, f"{second.stderr} after {time.monotonic() - began:.0f} s"
     assert second.stdout.count("epoch ") == 0, "a finished trial is not trained again"
-    assert second.stdout.splitlines()[-1] == first.stdout.splitlines()[-2]
+    assert "  validation, by class: 0 " in first.stdout
+    assert "  test, by class: 0 " in first.stdout
+    assert second.stdout.splitlines()[-2:] == first.stdout.splitlines()[-4:-2]

@@ -174,7 +174,7 @@ def test_evaluation_equals_a_direct_computation_and_changes_nothing() -> None:
     run = trainer()
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     pixels, labels = images(517, 3)
-    loss, error_pct = evaluate(run.model, DeviceImages(pixels, labels, DATA, CPU), "fp32")
+    loss, error_pct, *_ = evaluate(run.model, DeviceImages(pixels, labels, DATA, CPU), "fp32")
     assert not run.model.training
     with torch.no_grad():
         logits = run.model((pixels.float() - DATA.mean[0]) / DATA.std[0])

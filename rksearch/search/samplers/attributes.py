@@ -20,7 +20,8 @@ ROLE = "rksearch:role"
 `imported` for results of other runs: they teach a sampler, and it may propose their architectures all the same."""
 
 VAL_ERRORS = "rksearch:val_errors_pct"
-"""Validation error in percent after each epoch so far: a list of numbers, set before the trial ends."""
+"""The error among the objectives, in percent, on the validation split after each epoch so far: a list of numbers, set
+before the trial ends."""
 
 TRAIN_LOSSES = "rksearch:train_losses"
 """Mean training loss of each epoch so far: a list as long as that of `VAL_ERRORS`, set before the trial ends."""

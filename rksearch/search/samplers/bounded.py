@@ -15,7 +15,7 @@ from rksearch.search.samplers.base import PacedSampler
 from rksearch.search.samplers.draws import SpreadStart
 from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
-from rksearch.space.plan import DEFAULT_OBJECTIVES, ERROR
+from rksearch.space.plan import DEFAULT_OBJECTIVES, error_place
 
 
 class BoundedSampler(PacedSampler):
@@ -55,7 +55,7 @@ class BoundedSampler(PacedSampler):
         self._sampler = sampler
         self._most = most
         self._on_add = on_add
-        self._error = self.objectives.index(ERROR)
+        self._error = error_place(self.objectives)
         self.studies = 0
 
     def begin(self, proposed: int) -> None:

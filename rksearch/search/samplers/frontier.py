@@ -18,7 +18,7 @@ from rksearch.search.samplers.draws import SPREAD_MOST, IndexDraw, SpreadStart, 
 from rksearch.search.samplers.ladder import curve, final_value
 from rksearch.search.samplers.observations import Observation
 from rksearch.search.samplers.surrogate import Seen, Surrogate, nearest_to_front
-from rksearch.space.plan import ERROR
+from rksearch.space.plan import error_place
 
 POOL = 800
 """Number of members whose gain is computed at each proposal, besides the neighbours of the front."""
@@ -108,7 +108,7 @@ class FrontierSampler(PacedSampler, ArchitectureSampler):
             return None
         if not errors:
             # A final value without a curve; only a trial that is complete has one.
-            return Seen(final_value(values[self.objectives.index(ERROR)]), values, eligible=True, whole=True)
+            return Seen(final_value(values[error_place(self.objectives)]), values, eligible=True, whole=True)
         if not math.isfinite(errors[-1]):
             return None
         own = curve(errors, observation.train_losses)
@@ -116,7 +116,7 @@ class FrontierSampler(PacedSampler, ArchitectureSampler):
 
     def _forget(self) -> None:
         names = list(self._seen)
-        error = self.objectives.index(ERROR)
+        error = error_place(self.objectives)
         values = np.array([seen.values for seen in self._seen.values()])
         costs = np.delete(values, error, axis=1)
         kept = nearest_to_front(costs, np.log(np.maximum(values[:, error], 1e-3)), REMEMBERED)

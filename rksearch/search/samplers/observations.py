@@ -15,7 +15,7 @@ from rksearch.errors import SpaceError
 from rksearch.search.objectives import objective
 from rksearch.search.samplers import attributes
 from rksearch.space import Space
-from rksearch.space.plan import ERROR
+from rksearch.space.plan import metric_of
 
 NOT_PROPOSED = ("known", "baseline", "imported")
 """Roles of trainings that no sampler proposed."""
@@ -32,8 +32,9 @@ class Observation:
         arch: canonical name of a member of the space.
         trial: number of the trial.
         state: state of the training.
-        val_errors_pct, train_losses: one number per epoch so far; empty where the trial has no such attributes.
-        values: the objectives in their order, with the validation error of the last epoch so far; NaN for one that was
+        val_errors_pct, train_losses: the error among the objectives and the training loss, one number per epoch so
+            far; empty where the trial has no such attributes.
+        values: the objectives in their order, with the error of the last epoch so far; NaN for one that was
             not measured. None for a training that has failed or has shown nothing. Only those of complete trainings may
             be compared with one another.
         replicate: index of the seed.
@@ -68,6 +69,7 @@ class StudyReader:
     def __init__(self, space: Space, objectives: Sequence[str]) -> None:
         self._space = space
         self._objectives = tuple(objectives)
+        self._error = metric_of(objectives).field
         self._dimensions = space.dimensions().keys()
         self._study_name: str | None = None
         self.taken: set[str] = set()
@@ -188,11 +190,11 @@ class StudyReader:
             replicate=own.get(attributes.REPLICATE, 0),
         )
 
-    def _values(self, spec: ArchSpec, val_error_pct: float) -> tuple[float, ...]:
+    def _values(self, spec: ArchSpec, error_pct: float) -> tuple[float, ...]:
         data = self._space.definition.dataset
         known = [objective(name).known for name in self._objectives]
         return tuple(
-            val_error_pct if name == ERROR else cost(spec, data) if cost else math.nan
+            error_pct if name == self._error else cost(spec, data) if cost else math.nan
             for name, cost in zip(self._objectives, known, strict=True)
         )
 

@@ -68,18 +68,20 @@ def make_sampler(name: str, space: Space, *, objectives: Sequence[str], trials: 
     """The sampler of this name, for one search; arguments as for `SamplerFactory`.
 
     Raises:
-        SpaceError: there is no such sampler or objective, the validation error is not among the objectives, or one of
-            them is named twice.
+        SpaceError: there is no such sampler or objective, there is not exactly one error among the objectives, or one
+            of them is named twice.
     """
     from rksearch.search.objectives import objective
-    from rksearch.space.plan import ERROR
+    from rksearch.space.plan import METRICS
 
     entry = samplers.get(name)
     for own in objectives:
         objective(own)
-    if ERROR not in objectives or len(set(objectives)) < len(objectives):
+    errors = [metric.field for metric in METRICS.values()]
+    if sum(name in errors for name in objectives) != 1 or len(set(objectives)) < len(objectives):
         raise SpaceError(
-            f"the objectives must be {ERROR} and costs beside it, each once, but got {', '.join(objectives) or 'none'}"
+            f"the objectives must be {' or '.join(errors)} and costs beside it, each once, but got "
+            f"{', '.join(objectives) or 'none'}"
         )
     return entry.make(space, objectives=objectives, trials=trials, seed=seed)
 

@@ -18,6 +18,7 @@ from rksearch.search.samplers.base import distributions_of
 from rksearch.search.samplers.draws import feasible
 from rksearch.search.samplers.mapping import feasible_and_new
 from rksearch.space import Space
+from rksearch.space.plan import metric_of
 
 
 def ordinary_study(
@@ -63,6 +64,7 @@ class RunStudy:
     ) -> None:
         self._space = space
         self._objectives = tuple(map(objective, objectives))
+        self._metric = metric_of(objectives)
         self._distributions = distributions_of(space)
         self._start = feasible(space, start)[::-1]
         self._storage = InMemoryStorage()
@@ -163,7 +165,7 @@ class RunStudy:
         if result.status == "failed":
             return {**found, attributes.FAILURE: f"{result.failure}: {result.message}"}
         if result.epochs:
-            found[attributes.VAL_ERRORS] = [epoch.val_error_pct for epoch in result.epochs]
+            found[attributes.VAL_ERRORS] = [epoch.error_pct(self._metric) for epoch in result.epochs]
             found[attributes.TRAIN_LOSSES] = [epoch.train_loss for epoch in result.epochs]
         return found
 

@@ -16,7 +16,7 @@ from rksearch.search.samplers.improvement import expected_improvement
 from rksearch.search.samplers.ladder import final_errors
 from rksearch.search.samplers.process import Observed, Process
 from rksearch.space import Space
-from rksearch.space.plan import ERROR
+from rksearch.space.plan import error_place
 
 MODELLED = 192
 """Maximum number of trainings that are modelled: the nearest to the front, and others evenly."""
@@ -62,7 +62,7 @@ class Surrogate:
     def __init__(self, space: Space, listing: Listing, objectives: Sequence[str]) -> None:
         self._listing = listing
         self._objectives = tuple(objectives)
-        self._error = self._objectives.index(ERROR)
+        self._error = error_place(self._objectives)
         self._costs = [i for i in range(len(self._objectives)) if i != self._error]
         self._models = {i: Process(listing.groups) for i in range(len(self._objectives)) if not self._priced(i)}
         ends = {"params": float(space.largest.params), "macs": float(space.most_macs.macs)}

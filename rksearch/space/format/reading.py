@@ -19,8 +19,7 @@ from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe
 from rksearch.space.definition import LEARNED, MAX_COUNT, CountRange, PeriodChoices, SpaceDefinition, solver_of
 from rksearch.space.format.expression import Expression, read_expression
 from rksearch.space.format.magnitude import check_magnitude, check_resolution
-from rksearch.space.format.search import read_plan
-from rksearch.space.plan import SearchPlan
+from rksearch.space.format.search import read_metric, read_plan
 
 DEFAULT_TRIALS = 24
 """Number of candidates of a run whose space states none."""
@@ -42,6 +41,7 @@ OPTIONAL = (
     "known",
     "trials",
     "seeds",
+    "metric",
     "search",
 )
 
@@ -99,7 +99,7 @@ def read_definition(
         trials=optional("trials", lambda e: e.integer(1, MAX_NUMBER), DEFAULT_TRIALS),
         search_seeds=search_seeds,
         final_seeds=final_seeds,
-        search=optional("search", lambda e: read_plan(e, samplers), SearchPlan()),
+        search=read_plan(entries.get("search"), samplers, optional("metric", read_metric, None)),
         yaml=text,
         directory=directory,
     )

@@ -16,7 +16,7 @@ from rksearch.recipes.reading import LARGEST, types
 from rksearch.recipes.shipped import recipes
 from rksearch.space.definition import LEARNED, MAX_COUNT
 from rksearch.space.format.reading import BUDGETS, CHOICES, OPTIONAL, REQUIRED
-from rksearch.space.plan import OBJECTIVES, RANKS
+from rksearch.space.plan import METRICS, OBJECTIVES, RANKS
 
 Schema = dict[str, Any]
 
@@ -104,6 +104,7 @@ def _properties(samplers: Collection[str]) -> dict[str, Schema]:
         "seeds": _say(
             _object({"search": POSITIVE, "final": POSITIVE}, ("search", "final")), "trainings of each network"
         ),
+        "metric": _say({"enum": list(METRICS)}, "error that networks are compared by; top1_error when left out"),
         "search": _say(_search(samplers), "sampler, objectives, early stopping and replicates"),
     }
 
@@ -122,7 +123,7 @@ def _search(samplers: Collection[str]) -> Schema:
     return _object(
         {
             "sampler": _say({"enum": list(samplers)}, "sampler that chooses candidates"),
-            "objectives": _say(objectives, "quantities to minimise: val_error_pct and one or two costs"),
+            "objectives": _say(objectives, "quantities to minimise: the error and one or two costs"),
             "racing": _say({"anyOf": [{"type": "boolean"}, racing]}, "true, or rules, to stop weak candidates early"),
             "replicates": _say(
                 {"type": "integer", "minimum": 0, "maximum": 1_000_000},

@@ -1,4 +1,4 @@
-"""Reading the `search` key of a space file."""
+"""Reading the `search` and `metric` keys of a space file."""
 
 from __future__ import annotations
 
@@ -7,20 +7,46 @@ from typing import Any
 
 from rksearch.errors import SpaceError
 from rksearch.recipes.document import Entry
-from rksearch.space.plan import OBJECTIVES, RANKS, RacingPlan, SearchPlan, checked_objectives
+from rksearch.space.plan import (
+    METRICS,
+    OBJECTIVES,
+    RANKS,
+    ErrorMetric,
+    RacingPlan,
+    SearchPlan,
+    checked_objectives,
+    metric_of,
+    objectives_by,
+)
 
 KEYS = ("sampler", "objectives", "racing", "replicates")
 RACING_KEYS = ("rungs", "keep", "bands", "rank")
 
 
-def read_plan(entry: Entry, samplers: Collection[str] | None) -> SearchPlan:
+def read_metric(entry: Entry) -> ErrorMetric:
+    """The value of the `metric` key.
+
+    Raises:
+        SpaceError: there is no such metric; the message names file, line, key, rule, value and remedy.
+    """
+    return METRICS[entry.one_of(METRICS)]
+
+
+def read_plan(entry: Entry | None, samplers: Collection[str] | None, metric: ErrorMetric | None = None) -> SearchPlan:
     """The value of the `search` key; any word names a sampler where the known `samplers` are not given.
+
+    Args:
+        entry: the value; None where the key is left out.
+        samplers: names of the known samplers; None to accept any.
+        metric: the error that the file's key `metric` states; None where it is left out, and the objectives state it.
 
     Raises:
         SpaceError: a rule is broken; the message names file, line, key, rule, value and remedy.
     """
-    entries = entry.mapping(required=(), optional=KEYS)
+    entries = {} if entry is None else entry.mapping(required=(), optional=KEYS)
     found: dict[str, Any] = {}
+    if metric is not None:
+        found["objectives"] = objectives_by(metric)
     if item := entries.get("sampler"):
         found["sampler"] = item.text() if samplers is None else item.one_of(samplers)
     if item := entries.get("objectives"):
@@ -29,6 +55,11 @@ def read_plan(entry: Entry, samplers: Collection[str] | None) -> SearchPlan:
             found["objectives"] = checked_objectives(names)
         except SpaceError as error:
             raise item.complaint(str(error), "correct the list") from None
+        if metric is not None and metric != metric_of(names):
+            raise item.error(
+                f"metric: {metric.name} makes the error among the objectives {metric.field}",
+                f"write {metric.field}, or remove one of the two keys",
+            )
     if item := entries.get("racing"):
         found["racing"] = _racing(item)
     if item := entries.get("replicates"):
