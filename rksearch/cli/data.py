@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.cli.options import json_option
+from rksearch.cli.values import UserPath
 
 if TYPE_CHECKING:
     from rksearch.data.facts import Dataset
@@ -43,10 +44,10 @@ def list_data(as_json: bool) -> None:
 @click.option(
     "--contact-sheet",
     "sheet",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=UserPath(dir_okay=False),
     help="Also write a picture with images of each class, as a PNG file.",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Directory of the data sets.")
+@click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of the data sets.")
 @click.option("--no-download", is_flag=True, help="Fail when the data set is missing, instead of downloading it.")
 @json_option
 def show(name: str, sheet: Path | None, data_dir: Path | None, no_download: bool, as_json: bool) -> None:

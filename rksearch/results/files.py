@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +13,18 @@ from pathlib import Path
 from rksearch.errors import RksearchError
 
 _POLL_S = 0.05
+
+NAME_BYTES = 200
+"""Longest name of a file or directory that is made from a longer text; file systems take 255 bytes."""
+
+
+def file_name(text: str) -> str:
+    """A name for the file or directory of `text`: the text, or its beginning and a hash where it is too long."""
+    encoded = text.encode()
+    if len(encoded) <= NAME_BYTES:
+        return text
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return f"{encoded[: NAME_BYTES - len(digest) - 1].decode(errors='ignore')}-{digest}"
 
 
 @contextmanager

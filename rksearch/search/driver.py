@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,10 +15,11 @@ from rksearch.arch.family import Family
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.data.locations import data_home
 from rksearch.data.own import changed
-from rksearch.errors import LedgerError, MissingPluginError, RksearchError, RunAborted, RunError
+from rksearch.errors import LedgerError, MissingPluginError, RksearchError, RunAborted, RunError, in_one_line
 from rksearch.results.codec import to_plain
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
+from rksearch.results.events import EndState
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
@@ -24,8 +27,10 @@ from rksearch.results.recipes import as_begun
 from rksearch.results.run_dir import Places, RunDir, mirror_address, require_ledger, require_plan, require_same_trials
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
+from rksearch.search.disk import disk_need, is_full, require_disk
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.ray.cluster import run_tasks
+from rksearch.search.reservations import require_cpus_here
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers.registry import samplers
@@ -156,7 +161,7 @@ def final(
             )
     names = list(archs) or finalists(history)
     _require_same_images(history.run, space.definition.dataset)
-    with run_dir.driver(), datasets.beneath(space.definition.directory):
+    with run_dir.driver(), datasets.beneath(space.definition.directory), _end_recorded(launch):
         state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
         return _work(launch, state, space, plan, seeds=fresh)
 
@@ -170,15 +175,27 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
         begun = [history.run.plan.recipe] if history.run else [spec.recipe for spec, _ in history.trials.values()]
         if begun:
             plan = replace(plan, recipe=as_begun(plan.recipe, begun[0]))
-        if history.run is not None:
+        if history.run is not None and _has_trained(history):
             _require_same(history.run, space, plan, launch.run_dir)
         else:
             require_same_trials(history, plan, launch.run_dir.path)
-        if history.run is None or history.run.plan != plan:
-            summary = space.summary()
-            data = DataRecord.of(space.definition.dataset)
-            launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan, data=data)
-        return _search(launch, space, plan)
+        with _end_recorded(launch):
+            if not _is_planned(history, space, plan):
+                summary = space.summary()
+                data = DataRecord.of(space.definition.dataset)
+                launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan, data=data)
+            return _search(launch, space, plan)
+
+
+def _has_trained(history: History) -> bool:
+    """Whether a run has begun a training: until then, another plan may take the place of its own."""
+    return bool(history.started or history.trials or history.paused)
+
+
+def _is_planned(history: History, space: Space, plan: Plan) -> bool:
+    """Whether the ledger's last plan is this one, for the same space."""
+    run = history.run
+    return run is not None and run.plan == plan and run.space.sha256 == space.definition.sha256
 
 
 def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
@@ -254,7 +271,7 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
         return Ended(ending="finished", history=launch.refresh())
     if LATENCY in plan.objectives:
         require_importable(_families(space, plan))
-    execution = _begin_session(launch, plan, (space.definition.directory or Path()).absolute())
+    execution = _begin_session(launch, space, plan)
 
     def sample() -> TypicalTraining:
         return TypicalTraining(
@@ -266,11 +283,7 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
             seeds=seeds,
         )
 
-    try:
-        run_tasks(state, execution, launch.run_dir, launch.resources, launch.view, sample=sample)
-    except RksearchError as error:
-        _record_failure(launch.ledger, str(error))
-        raise
+    run_tasks(state, execution, launch.run_dir, launch.resources, launch.view, sample=sample)
     ending: Ending = "finished" if state.done else "interrupted"
     launch.ledger.write_end(ending)
     return Ended(ending=ending, history=launch.refresh())
@@ -284,23 +297,32 @@ def _families(space: Space, plan: Plan) -> list[Family]:
     return own + [family_of(spec) for spec in named]
 
 
-def _begin_session(launch: _Launch, plan: Plan, directory: Path) -> Execution:
-    """Check images and storage, record the session, and return where and with what its trials run.
+def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
+    """Check all that can be known before Ray starts, record the session, and return where and how its trials run.
 
     Raises:
-        DataError: the images are missing or damaged; one line here, not a failure of every trial.
-        RunError: the storage cannot be written.
+        DataError: the images are missing or damaged, or fewer than the plan trains on; one line here, not a failure of
+            every trial.
+        DeviceError: the device or the precision is not there.
+        RunError: the storage cannot be written, or a trial wants more CPUs than there are.
+        RunAborted: the disk has no room for the checkpoints.
     """
-    from rksearch.data.images import load_images
+    from rksearch.data.images import load_images, split
 
     resources = launch.resources
+    _check_machine(resources)
+    directory = (space.definition.directory or Path()).absolute()
     places, facts = launch.places(directory), dataset(plan.dataset)
     for note in facts.notes:
         launch.view.message(f"{facts.name}: {note}")
-    load_images(facts, places.data_dir, download=resources.download)
+    images = load_images(facts, places.data_dir, download=resources.download)
+    if plan.train_images is not None:
+        split(facts, images, plan.train_images)
     launch.run_dir.note_places(places)
     if resources.storage:
         require_storage(resources.storage)
+    if note := require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())):
+        launch.view.message(note)
     launch.ledger.write_session(environment=current_environment(), options=resources.options())
     return Execution(
         work_dir=str(launch.run_dir.work),
@@ -318,9 +340,55 @@ def _begin_session(launch: _Launch, plan: Plan, directory: Path) -> Execution:
     )
 
 
-def _record_failure(ledger: Ledger, message: str) -> None:
-    """Record why the session stopped, if the disk allows."""
+def _check_machine(resources: Resources) -> None:
+    """Make sure that this machine has what a trial asks for; a cluster's machines are known once it is joined.
+
+    Raises:
+        DeviceError: no such device or precision.
+        RunError: fewer CPUs than a trial wants.
+    """
+    from rksearch.training.engine.device import resolve_device, resolve_precision
+
+    if resources.address is None:
+        require_cpus_here(resources)
+        resolve_precision(resources.precision, resolve_device(resources.device))
+
+
+@contextmanager
+def _end_recorded(launch: _Launch) -> Iterator[None]:
+    """Record how a session ended that an exception ends, as far as the disk allows.
+
+    Raises:
+        RksearchError: the reason in one line, whatever the exception was.
+        KeyboardInterrupt: the user's, or that of a signal, while Tune is not at work.
+    """
     try:
-        ledger.write_end("failed", message)
-    except LedgerError as error:
-        raise RunAborted(f"{message} ({error})") from None
+        yield
+    except RksearchError as error:
+        _record_end(launch.ledger, "failed", str(error))
+        raise
+    except KeyboardInterrupt:
+        _record_end(launch.ledger, "interrupted")
+        raise
+    except Exception as error:
+        aborted = RunAborted(_unexpected(launch.run_dir, error))
+        _record_end(launch.ledger, "failed", str(aborted))
+        raise aborted from error
+
+
+def _record_end(ledger: Ledger, state: EndState, message: str | None = None) -> None:
+    with suppress(LedgerError):  # the disk does not allow it, and the exception under way says more
+        ledger.write_end(state, message)
+
+
+def _unexpected(run_dir: RunDir, error: Exception) -> str:
+    """What ended a session by an exception that nothing foresaw, in one line; its traceback goes into a file."""
+    note = run_dir.work / "error.txt"
+    if is_full(run_dir.path):
+        return f"the disk of {run_dir.path} is full ({in_one_line(error)}); make room, then resume the run"
+    with suppress(OSError):
+        note.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return (
+        f"the session ended by {in_one_line(error)}; what is finished is kept, the traceback is in {note}; resume the "
+        f"run with `rksearch resume {run_dir.path}`"
+    )

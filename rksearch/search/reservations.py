@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,16 +38,23 @@ class Reservations:
         if gpus is None:
             gpus = 1.0 if has_gpu(available, resources) else 0.0
         trial = {"cpu": resources.cpus_per_trial, "gpu": gpus}
+        machines = [node["Resources"] for node in nodes if node["Alive"]]
         for kind, amount in trial.items():
-            there = available.get(kind.upper(), 0)
-            if amount > there:
-                raise RunError(
-                    f"a trial can have at most what Ray has, but --{kind}s-per-trial is {amount:g} and Ray has "
-                    f"{there:g}"
-                )
+            _require_machine(kind, amount, most=max((there.get(kind.upper(), 0.0) for there in machines), default=0.0))
+        if not any(all(there.get(kind.upper(), 0) >= amount for kind, amount in trial.items()) for there in machines):
+            wanted = " and ".join(f"{amount:g} {kind.upper()}s" for kind, amount in trial.items())
+            raise RunError(
+                f"a trial runs on one machine of Ray's, but none has {wanted}; give less of --cpus-per-trial or "
+                "--gpus-per-trial"
+            )
+        if resources.device == "cuda" and not gpus:
+            raise RunError(
+                "a trial on cuda needs a part of a GPU, but Ray has none or --gpus-per-trial is 0; use --device auto, "
+                "or join a cluster with GPUs"
+            )
         if gpus:
             return cls(trial=trial, whole={**trial, "gpu": max(1.0, gpus)})
-        cpus = max(node["Resources"].get("CPU", trial["cpu"]) for node in nodes if node["Alive"])
+        cpus = max((there.get("CPU", trial["cpu"]) for there in machines), default=trial["cpu"])
         return cls(trial=trial, whole={**trial, "cpu": cpus})
 
     def of(self, task: Task) -> dict[str, float]:
@@ -75,6 +83,23 @@ class Reservations:
         # In floating point 0.3 / 0.1 is less than 3.
         fit = [int(available.get(kind.upper(), 0) / amount + 1e-6) for kind, amount in self.trial.items() if amount]
         return max(1, min(fit, default=1))
+
+
+def require_cpus_here(resources: Resources) -> None:
+    """Make sure that this machine has the CPUs of a trial, before Ray is started on it.
+
+    Raises:
+        RunError: it has fewer.
+    """
+    _require_machine("cpu", resources.cpus_per_trial, most=float(os.cpu_count() or 1))
+
+
+def _require_machine(kind: str, amount: float, *, most: float) -> None:
+    if amount > most:
+        raise RunError(
+            f"a trial runs on one machine and can have at most what the largest has, but --{kind}s-per-trial is "
+            f"{amount:g} and the largest has {most:g}; give {most:g} or less"
+        )
 
 
 def has_gpu(available: Mapping[str, float], resources: Resources) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from rksearch.data.images import load_images
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.results.codec import to_plain
-from rksearch.results.files import file_lock
+from rksearch.results.files import file_lock, file_name
 from rksearch.results.recipes import concerning
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
@@ -134,7 +135,15 @@ def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None
 
 def trial_dir(work_dir: Path, trial_id: str) -> Path:
     """Directory of a trial's checkpoints, notes and errors."""
-    return work_dir / "trials" / trial_id
+    return work_dir / "trials" / file_name(trial_id)
+
+
+def note_fault(specs: Sequence[TrialSpec], execution: Execution) -> None:
+    """Keep the traceback of the exception being handled in `error.txt` of each trial, as far as the disk allows."""
+    for spec in specs:
+        with suppress(OSError):
+            path = trial_dir(Path(execution.work_dir), spec.id) / "error.txt"
+            path.write_text(traceback.format_exc(), encoding="utf-8")
 
 
 @contextmanager
@@ -180,7 +189,7 @@ def _identity(spec: TrialSpec) -> dict[str, Any]:
 
 def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> CheckpointStore:
     """Checkpoints of a trial, here and in the storage."""
-    mirror = Mirror(f"{execution.storage}/trials/{spec.id}") if execution.storage else None
+    mirror = Mirror(f"{execution.storage}/trials/{file_name(spec.id)}") if execution.storage else None
     return CheckpointStore(directory, _identity(spec), mirror)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rksearch.errors import RksearchError, RunError
+from rksearch.errors import RksearchError, RunAborted
 from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.extensions import Extensions
@@ -24,7 +24,9 @@ from rksearch.search.view import View
 from rksearch.training.execution import Execution
 
 if TYPE_CHECKING:
-    from rksearch.search.ray.tune import TaskFunction
+    from ray.tune import Tuner
+
+    from rksearch.search.ray.tune import LedgerSearcher, TaskFunction
     from rksearch.search.sharing import Sharing, TypicalTraining
 
 WORKER_RESTARTS = 2
@@ -71,7 +73,9 @@ def run_tasks(
             `resources` do not say; None to give each trial a whole one.
 
     Raises:
-        RunError: Ray is not reachable, or has less than one task reserves.
+        RunError: Ray has less than one task reserves.
+        RunAborted: Ray is not reachable, or has died; or no further task of the run could succeed.
+        LedgerError: a result cannot be recorded.
     """
     for key, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
@@ -119,10 +123,22 @@ def run_tasks(
         view.start(state, slots)
         try:
             with _stop_signals():
-                tuner.fit()
+                _fit(tuner, searcher)
         finally:
             view.close()
     run_dir.clear_tune()
+
+
+def _fit(tuner: Tuner, searcher: LedgerSearcher) -> None:
+    """Let Tune work until the run has ended.
+
+    Raises:
+        Exception: the one that ended the run, else one of Ray's own.
+    """
+    try:
+        tuner.fit()
+    finally:
+        searcher.raise_abort()  # in place of exceptions that followed from it
 
 
 def _has_ray_token() -> bool:
@@ -146,10 +162,11 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
             logging_level="INFO" if resources.verbose else "ERROR",
         )
     except Exception as error:  # noqa: BLE001 - Ray raises this very class when a node does not start in time
+        ray.shutdown()  # ends processes of a Ray that has started in part
         where = f"the Ray cluster at {resources.address}" if resources.address else "Ray on this machine"
         remedy = "check --address" if resources.address else "resume when the machine is less busy"
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise RunError(f"{where} must be reachable, but {reason}; {remedy}") from None
+        raise RunAborted(f"{where} must be reachable, but {reason}; {remedy}") from None
     try:
         url = context.dashboard_url
         view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
