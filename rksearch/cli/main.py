@@ -61,7 +61,7 @@ def main() -> None:
     try:
         code = cli.main(prog_name="rksearch", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         sys.exit(error.exit_code)
     except RksearchError as error:
         click.echo(f"rksearch: {' '.join(str(error).split())}", err=True)
@@ -89,6 +89,16 @@ def _report(error: Exception, remedy: str) -> None:
 
 
 def _let_go_of_output() -> None:
-    """
-    Write no more to a pipe that its reader (`| head`) has closed, not even when Python exits."""
+    """Write no more to a pipe that its reader (`| head`) has closed, not even when Python exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show(error: click.ClickException) -> None:
+    """Print an error of the command line in one line, or the help of a command group that was called alone."""
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        click.echo(message, err=True)
+        return
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    remedy = f"; see `{context.command_path} --help`" if context else ""
+    click.echo(f"rksearch: {' '.join(message.split()).rstrip('.')}{remedy}", err=True)

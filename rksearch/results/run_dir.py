@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rksearch.errors import RunError
+from rksearch.errors import RunAborted, RunError
 from rksearch.results.files import file_lock, is_locked
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.plan import Plan
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors of a disk that is full or broken: no other input would help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,10 @@ class RunDir:
     @property
     def has_ledger(self) -> bool:
         """Whether a run has been started here."""
-        return (self.path / FILE_NAME).is_file()
+        try:
+            return (self.path / FILE_NAME).is_file()
+        except OSError:  # the path is too long, for one
+            return False
 
     @contextmanager
     def driver(self) -> Iterator[None]:
@@ -61,9 +68,10 @@ class RunDir:
             self.work.mkdir(parents=True, exist_ok=True)
             (self.work / ".gitignore").write_text("*\n")
         except OSError as error:
-            raise RunError(
-                f"the run directory must be writable, but {self.path} is not ({error.strerror}); choose another --out"
-            ) from None
+            rule = f"the run directory must be writable, but {self.path} is not ({error.strerror})"
+            if error.errno in NO_ROOM:
+                raise RunAborted(f"{rule}; make room, or choose another --out") from None
+            raise RunError(f"{rule}; choose another --out") from None
         busy = RunError(f"one driver at a time may work on a run, but another one is at work on {self.path}")
         with file_lock(self._lock, wait_s=0, busy=busy):
             yield

@@ -25,7 +25,7 @@ BYTES_PER_NUMBER = 4
 FIXED_BYTES = 30_000
 """Bytes of a checkpoint beside weights and optimiser: states of random numbers, names, the format."""
 
-EPOCH_BYTES = 1_000
+EPOCH_BYTES = 300
 """Bytes of an epoch in the ledger and in a checkpoint, rounded up."""
 
 
