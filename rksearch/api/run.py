@@ -98,4 +98,6 @@ class Run:
         history = self.history
         storage = history.sessions[-1].options.get("storage") if history.sessions else None
         asked = storage if isinstance(storage, str) else None
-        return finished_weights(self.trial(trial_id), self.run_dir.work, mirror_address(history, asked))
+        return finished_weights(
+            self.trial(trial_id), self.run_dir.work, mirror_address(history, self.run_dir.storage(asked))
+        )

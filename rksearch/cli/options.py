@@ -127,14 +127,13 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         **rest: Any,
     ) -> int:
         from rksearch.search.resources import Resources
-        from rksearch.training.mirror import absolute
 
         resources = Resources(
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             seeds_together=seeds_together,
             address=address,
-            storage=None if storage is None else absolute(storage),
+            storage=storage,
             data_dir=data_dir,
             download=not no_download,
             device=device,

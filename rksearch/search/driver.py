@@ -12,10 +12,11 @@ from typing import Literal
 
 from rksearch.arch import FAMILIES, family_of, parse
 from rksearch.arch.family import Family
+from rksearch.data.address import is_address, read_address
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.data.locations import data_home
 from rksearch.data.own import changed
-from rksearch.errors import LedgerError, MissingPluginError, RksearchError, RunAborted, RunError, in_one_line
+from rksearch.errors import DataError, LedgerError, MissingPluginError, RksearchError, RunAborted, RunError, in_one_line
 from rksearch.results.codec import to_plain
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
@@ -24,7 +25,15 @@ from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
 from rksearch.results.recipes import as_begun
-from rksearch.results.run_dir import Places, RunDir, mirror_address, require_ledger, require_plan, require_same_trials
+from rksearch.results.run_dir import (
+    Places,
+    RunDir,
+    absolute_address,
+    mirror_address,
+    require_ledger,
+    require_plan,
+    require_same_trials,
+)
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.disk import disk_need, is_full, require_disk
@@ -69,6 +78,7 @@ class _Launch:
         self.resources = resources
         self.view = view
         self.chosen: frozenset[str] | None = None
+        self.looked: tuple[Path, ...] = ()
         self.ledger = Ledger(run_dir.path)
         self.follower: Follower = self.ledger.follow()
 
@@ -83,11 +93,27 @@ class _Launch:
         self.chosen = chosen
 
     def places(self, directory: Path) -> Places:
-        """Where images lie: in `directory`, and in the last session's `--data-dir` wherever this one was started."""
-        before = self.run_dir.places()
-        keeps = before is not None and self.chosen is not None and "data_dir" not in self.chosen
-        data_dir = before.data_dir if before is not None and keeps else data_home(self.resources.data_dir)
-        return Places(directory=directory, data_dir=data_dir)
+        """Where images and copies of checkpoints lie; options of earlier sessions mean what they meant there.
+
+        Data sets are looked for where the user says now, then where the last session had them, then relative to the
+        run's directory, then where `data_home` says.
+        """
+        resources, chosen = self.resources, self.chosen
+        now = "data_dir" in chosen if chosen is not None else resources.data_dir is not None
+        looked = [data_home(resources.data_dir)] if now else self.run_dir.data_dirs(resources.data_dir)
+        if not now:
+            looked.append(data_home(None))
+        storage = resources.storage and (
+            absolute_address(resources.storage)
+            if chosen is None or "storage" in chosen
+            else self.run_dir.storage(resources.storage)
+        )
+        self.looked = tuple(looked)
+        return Places(
+            directory=directory,
+            data_dir=next((place for place in looked if place.is_dir()), looked[0]),
+            storage=storage,
+        )
 
 
 def start(space: Space, plan: Plan, run_dir: RunDir, resources: Resources, view: View) -> Ended:
@@ -207,14 +233,32 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     require_ledger(launch.run_dir)
     history = launch.refresh()
     begun = require_plan(history, launch.run_dir.path)
-    places = launch.run_dir.places()
     space = parse_space(
         begun.space.yaml,
         name=begun.space.name,
-        directory=places.directory if places else None,
+        directory=_images_base(launch.run_dir, begun.plan.dataset),
         recipe=begun.space.recipe or begun.plan.recipe,
     )
     return history, space, begun.plan
+
+
+def _images_base(run_dir: RunDir, dataset_name: str) -> Path | None:
+    """Directory beneath which the images of a run lie, where their path is relative; None where that is not noted.
+
+    Raises:
+        RunError: they lie beneath none of those that are likely.
+    """
+    noted = run_dir.places()
+    if not is_address(dataset_name) or (address := read_address(dataset_name)).kind == "torchvision":
+        return noted.directory if noted and noted.directory.is_dir() else None
+    looked = run_dir.directories()
+    for base in looked:
+        if address.path(base).exists():
+            return base
+    raise RunError(
+        f"the images of a run must be found again, but {dataset_name} is in none of "
+        f"{', '.join(map(str, dict.fromkeys(address.path(base) for base in looked)))}; put them back"
+    )
 
 
 def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -> None:
@@ -315,12 +359,16 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
     places, facts = launch.places(directory), dataset(plan.dataset)
     for note in facts.notes:
         launch.view.message(f"{facts.name}: {note}")
-    images = load_images(facts, places.data_dir, download=resources.download)
+    try:
+        images = load_images(facts, places.data_dir, download=resources.download)
+    except DataError as error:
+        others = [str(place) for place in launch.looked if place != places.data_dir]
+        raise DataError(f"{error} (looked for in {', '.join(others)} too)" if others else str(error)) from error
     if plan.train_images is not None:
         split(facts, images, plan.train_images)
     launch.run_dir.note_places(places)
-    if resources.storage:
-        require_storage(resources.storage)
+    if places.storage:
+        require_storage(places.storage)
     if note := require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())):
         launch.view.message(note)
     launch.ledger.write_session(environment=current_environment(), options=resources.options())
@@ -336,7 +384,7 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
         fingerprint=facts.fingerprint,
         deadline_s=resources.until_s,
         # The directory's name holds the start of the run's first session, which may be this one.
-        storage=mirror_address(launch.refresh(), resources.storage),
+        storage=mirror_address(launch.refresh(), places.storage),
     )
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from rksearch.errors import RunError
 from rksearch.results.ledger import Ledger
+from rksearch.results.run_dir import absolute_address
 from rksearch.training.checkpoint import CheckpointStore
-from rksearch.training.mirror import KEPT, Mirror, absolute, require_storage
+from rksearch.training.mirror import KEPT, Mirror, require_storage
 from tests.helpers.command_line import TINY_SPACE, rksearch
 
 IDENTITY = {"arch": "ResNet-8", "seed": 1}
@@ -147,8 +148,8 @@ def test_a_storage_that_can_be_used_is_left_as_it_was(tmp_path: Path) -> None:
 
 
 def test_paths_are_made_absolute_and_uris_left() -> None:
-    assert absolute("mirror") == str(Path.cwd() / "mirror")
-    assert absolute("s3://bucket/mirror") == "s3://bucket/mirror"
+    assert absolute_address("mirror") == str(Path.cwd() / "mirror")
+    assert absolute_address("s3://bucket/mirror") == "s3://bucket/mirror"
 
 
 def test_an_unfinished_copy_is_not_seen(tmp_path: Path) -> None:
