@@ -48,6 +48,10 @@ class RunError(RksearchError):
     """A run directory cannot be used as asked."""
 
 
+class TakenError(RksearchError):
+    """A file that rksearch did not write stands where it would write."""
+
+
 class RunAborted(RksearchError):
     """A run met something that no further trial could get past; what is finished is kept, and it can be resumed.
 

@@ -191,11 +191,12 @@ def status(directory: Path, as_json: bool) -> None:
 
 @click.command()
 @run_dir_argument
-def report(directory: Path) -> None:
+@click.option("--to", type=UserPath(file_okay=False), help="Directory for the report. [default: DIRECTORY]")
+def report(directory: Path, to: Path | None) -> None:
     """Write the report of the run in DIRECTORY from its ledger, finished or not."""
     from rksearch.api import Run
 
-    for path in Run(directory).write_report():
+    for path in Run(directory).write_report(to):
         click.echo(_short(path))
 
 

@@ -23,7 +23,7 @@ from rksearch import __version__
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
-from rksearch.errors import ExportError
+from rksearch.errors import ExportError, TakenError
 from rksearch.models import build
 
 FORMAT = 1
@@ -44,7 +44,9 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
 
     Raises:
         ExportError: the directory cannot be written.
+        TakenError: it holds files of these names that are no earlier export's.
     """
+    _require_own(directory)
     weights = bytes_of({name: t.detach().cpu().contiguous() for name, t in _tensors(model).items()})
     counted = cost(spec, data)
     record = {
@@ -59,6 +61,8 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        for name in (PROGRAM, ONNX):
+            (directory / name).unlink(missing_ok=True)  # of another network's export
         (directory / WEIGHTS).write_bytes(weights)
         (directory / SPEC).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         (directory / CARD).write_text(_card(record), encoding="utf-8")
@@ -66,6 +70,31 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
         raise ExportError(
             f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
         ) from error
+
+
+def _require_own(directory: Path) -> None:
+    """Make sure that the files an export replaces are those of an earlier one.
+
+    Raises:
+        TakenError: one is not.
+    """
+    try:
+        record = json.loads((directory / SPEC).read_text(encoding="utf-8"))
+        earlier = isinstance(record, dict) and "weights_sha256" in record
+    except (OSError, ValueError):
+        earlier = False
+    try:
+        card = (directory / CARD).read_text(encoding="utf-8", errors="replace")
+        own_card = "exported by rksearch" in " ".join(card.split())
+    except OSError:
+        own_card = not (directory / CARD).exists()
+    taken = [name for name in (WEIGHTS, SPEC, PROGRAM, ONNX) if not earlier and (directory / name).exists()]
+    taken += [] if own_card else [CARD]
+    if taken:
+        raise TakenError(
+            f"rksearch replaces only what it wrote itself, but {directory / taken[0]} is no earlier export's; choose "
+            "another --to, or move that file"
+        )
 
 
 def load(directory: str | Path) -> nn.Module:

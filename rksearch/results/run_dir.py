@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from rksearch.errors import RunAborted, RunError
+from rksearch.errors import RunAborted, RunError, TakenError
 from rksearch.results.files import file_lock, is_locked
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
@@ -19,6 +19,23 @@ from rksearch.results.plan import Plan
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors of a disk that is full or broken: no other input would help."""
+
+
+DERIVED = (
+    "run.yaml",
+    "environment.json",
+    "space.json",
+    "trials.csv",
+    "front.csv",
+    "effects.csv",
+    "front.svg",
+    "README.md",
+    "report.html",
+)
+"""Files that a report writes into a run directory."""
+
+OWN_README = "`rksearch report`"
+"""Words in every `README.md` that a report wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +79,15 @@ class RunDir:
         except OSError:  # the path is too long, for one
             return False
 
+    def require_unused(self) -> None:
+        """Make sure that a directory without a run holds none of the files that a report would replace.
+
+        Raises:
+            TakenError: it holds one.
+        """
+        if not self.has_ledger:
+            require_own(self.path)
+
     @contextmanager
     def driver(self) -> Iterator[None]:
         """Hold the lock of the only driver of this run for the length of a `with` block.
@@ -71,7 +97,8 @@ class RunDir:
         """
         try:
             self.work.mkdir(parents=True, exist_ok=True)
-            (self.work / ".gitignore").write_text("*\n")
+            if not (self.work / ".gitignore").exists():
+                (self.work / ".gitignore").write_text("*\n")
         except OSError as error:
             rule = f"the run directory must be writable, but {self.path} is not ({error.strerror})"
             if error.errno in NO_ROOM:
@@ -206,6 +233,30 @@ def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:
                     f"a run continues with the {name} of its trainings, but those of {run_dir} have {found!r} and "
                     f"{asked!r} was asked for; choose another --out, or give the options with which the run began"
                 )
+
+
+def is_own_readme(path: Path) -> bool:
+    """Whether a `README.md` was written by a report."""
+    try:
+        return OWN_README in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def require_own(directory: Path) -> None:
+    """Make sure that a directory in which no report lies holds no file of the same name.
+
+    Raises:
+        TakenError: it holds one.
+    """
+    if is_own_readme(directory / "README.md"):
+        return
+    for name in DERIVED:
+        if (path := directory / name).exists():
+            raise TakenError(
+                f"rksearch replaces only what it wrote itself, but {path} stands where a report would; choose another "
+                "directory, or move that file"
+            )
 
 
 def claim_free(parent: Path, name: str) -> Path:

@@ -195,6 +195,7 @@ def final(
 def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
     from rksearch.training.trainer import check_images_suit
 
+    launch.run_dir.require_unused()
     with launch.run_dir.driver(), datasets.beneath(space.definition.directory):
         check_images_suit(plan.recipe, plan.dataset)
         history = launch.refresh()

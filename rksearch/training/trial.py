@@ -26,7 +26,7 @@ from rksearch.training.engine.device import resolve_device, resolve_precision
 from rksearch.training.execution import Execution
 from rksearch.training.lifecycle import OnEpoch, Training, train
 from rksearch.training.mirror import Mirror
-from rksearch.training.trainer import as_trial_failure, evaluate
+from rksearch.training.trainer import as_trial_failure, evaluate, final_weights
 
 LOCK_WAIT_S = 60.0
 """Seconds to wait for another process in the same trial: the worker of a killed driver may live for a moment."""
@@ -109,7 +109,7 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
 
 
 def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None) -> Mapping[str, Any]:
-    """State of the network after the last epoch of a finished trial.
+    """State of the network after the last epoch of a finished trial; nothing is written, nor locked.
 
     Args:
         spec: the trial.
@@ -124,12 +124,11 @@ def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None
         f"a finished trial's checkpoint must lie in {trial_dir(work_dir, spec.id)}, but there is none; "
         "train it there, or export where the run was made"
     )
-    if not trial_dir(work_dir, spec.id).is_dir() and storage is None:
-        raise missing
     execution = Execution(work_dir=str(work_dir), data_dir="", storage=storage)
-    with _opened([spec], execution) as (training,):
-        if training.result is not None:
-            return training.weights
+    store = _checkpoints(spec, execution, trial_dir(work_dir, spec.id), read_only=True)
+    for saved in store.newest_first():
+        if "result" in saved.state:
+            return final_weights(saved.state)
     raise missing
 
 
@@ -187,10 +186,10 @@ def _identity(spec: TrialSpec) -> dict[str, Any]:
     return {**same, "id": spec.id} if spec.has_own_seeds else same
 
 
-def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> CheckpointStore:
+def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path, *, read_only: bool = False) -> CheckpointStore:
     """Checkpoints of a trial, here and in the storage."""
     mirror = Mirror(f"{execution.storage}/trials/{file_name(spec.id)}") if execution.storage else None
-    return CheckpointStore(directory, _identity(spec), mirror)
+    return CheckpointStore(directory, _identity(spec), mirror, read_only=read_only)
 
 
 def _result(training: Training) -> TrialResult:
