@@ -96,7 +96,7 @@ def run_tasks(
         state.reservations, state.together = reservations, resources.seeds_together or 1
         slots = reservations.slots(available)
         counted = _SlotCount(reservations, slots)
-        searcher = LedgerSearcher(state, execution, reservations, counted)
+        searcher = LedgerSearcher(state, execution, reservations, counted, view.message)
         # Limit of trials that wait for a worker; the searcher keeps back all but one that would only wait for a slot.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
         run_dir.clear_tune()

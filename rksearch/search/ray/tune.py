@@ -6,9 +6,11 @@ directory, so Tune may start it again at any time.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -78,8 +80,15 @@ def do_task(
     Returns:
         `results`, the `TrialResult` or `TestResult` of each trial as JSON; or `abort` with the reason, and its
         `exit_code`, when no task of this run can succeed: a full disk, missing data, an impossible device; or `fault`
-        with an exception that came from outside of building and training the network.
+        with an exception that came from outside of building and training the network. Each with `notes` for the user,
+        where a checkpoint could not be used.
     """
+    with _checkpoint_notes() as notes:
+        outcome = _outcome(task, execution, on_epoch)
+    return {**outcome, "notes": notes} if notes else outcome
+
+
+def _outcome(task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None) -> dict[str, Any]:
     from rksearch.training import trial  # here, not above: the driver does not need torch
 
     try:
@@ -96,6 +105,25 @@ def do_task(
     except Exception as error:  # noqa: BLE001 - an exception that reaches Tune would kill the worker, its reason lost
         trial.note_fault(specs_of(task), execution)
         return {"fault": in_one_line(error)}
+
+
+@contextlib.contextmanager
+def _checkpoint_notes() -> Iterator[list[str]]:
+    """Warnings about checkpoints in a `with` block: a worker's log is not shown."""
+    from rksearch.training import checkpoint
+
+    notes: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            notes.append(record.getMessage())
+
+    handler = Handler(logging.WARNING)
+    checkpoint.logger.addHandler(handler)
+    try:
+        yield notes
+    finally:
+        checkpoint.logger.removeHandler(handler)
 
 
 def specs_of(task: Task) -> list[TrialSpec]:
@@ -145,6 +173,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         reservations: what each task takes.
         slots: number of usual trials that fit at once, now. One more task may wait, so that a free slot is taken soon
             and a cluster that can grow sees demand; more would be chosen without the results that come meanwhile.
+        note: shows a worker's note to the user.
     """
 
     def __init__(
@@ -153,10 +182,12 @@ class LedgerSearcher(NotPicklable, Searcher):
         execution: Execution,
         reservations: Reservations,
         slots: Callable[[], int],
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._reservations = reservations
         self._slots = slots
+        self._note = note
         self.state = state
         self.execution = to_plain(execution)
         self.tasks: dict[str, Task] = {}
@@ -207,6 +238,8 @@ class LedgerSearcher(NotPicklable, Searcher):
         trials = task.each()
         if result and "outcome" in result:
             outcome = json.loads(result["outcome"])
+            for text in outcome.pop("notes", ()):
+                self._note(text)
             found = [{"result": one} for one in outcome.get("results", ())]
             outcomes = found or [outcome] * len(trials)
         elif error:
