@@ -89,6 +89,7 @@ def do_task(
 
 
 def _outcome(task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None) -> dict[str, Any]:
+    """The outcome of a task, whatever happens."""
     from rksearch.training import trial  # here, not above: the driver does not need torch
 
     try:
@@ -110,20 +111,19 @@ def _outcome(task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Ep
 @contextlib.contextmanager
 def _checkpoint_notes() -> Iterator[list[str]]:
     """Warnings about checkpoints in a `with` block: a worker's log is not shown."""
-    from rksearch.training import checkpoint
-
     notes: list[str] = []
+    logger = logging.getLogger("rksearch.training.checkpoint")
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             notes.append(record.getMessage())
 
     handler = Handler(logging.WARNING)
-    checkpoint.logger.addHandler(handler)
+    logger.addHandler(handler)
     try:
         yield notes
     finally:
-        checkpoint.logger.removeHandler(handler)
+        logger.removeHandler(handler)
 
 
 def specs_of(task: Task) -> list[TrialSpec]:
