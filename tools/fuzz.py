@@ -19,7 +19,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.helpers.fuzzing import Fuzzer
 
-SHARES = {"space": 0.2, "recipe": 0.15, "name": 0.35, "ledger": 0.15, "options": 0.1, "environment": 0.05}
+SHARES = {
+    "space": 0.2,
+    "recipe": 0.15,
+    "name": 0.35,
+    "ledger": 0.15,
+    "options": 0.08,
+    "environment": 0.02,
+    "export": 0.05,
+}
 """Shares of the inputs by kind: names are read the fastest."""
 
 

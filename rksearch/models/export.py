@@ -23,11 +23,14 @@ from rksearch import __version__
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
-from rksearch.errors import ExportError, TakenError
+from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line
 from rksearch.models import build
 
 FORMAT = 1
 WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"
+
+MAX_SPEC_BYTES = 1_000_000
+"""Largest `spec.json` that is read."""
 
 TOLERANCE = 1e-4
 """Largest accepted difference between a program's logits and the module's, relative to the largest logit (or 1)."""
@@ -109,9 +112,9 @@ def load(directory: str | Path) -> nn.Module:
     """
     directory = Path(directory)
     try:
-        record = json.loads((directory / SPEC).read_text(encoding="utf-8"))
-        weights = (directory / WEIGHTS).read_bytes()
-    except (OSError, ValueError) as error:
+        record = json.loads(_content(directory / SPEC, most=MAX_SPEC_BYTES))
+        weights = _content(directory / WEIGHTS)
+    except (OSError, ValueError, RecursionError) as error:
         raise ExportError(
             f"an export holds {SPEC} and {WEIGHTS}, but {directory} cannot be read ({error}); export it again"
         ) from error
@@ -122,6 +125,13 @@ def load(directory: str | Path) -> nn.Module:
         stored = tensors_of(weights)
     except SafetensorError as error:
         raise ExportError(f"{directory / WEIGHTS} is not a safetensors file ({error}); export it again") from error
+    # Counted before the network is built: a damaged name may stand for one that fills the memory.
+    numbers, trained = sum(tensor.numel() for tensor in stored.values()), cost(spec, data).params
+    if numbers < trained:
+        raise ExportError(
+            f"{directory / WEIGHTS} must hold the {trained:,} parameters of {spec}, but it holds {numbers:,} numbers; "
+            "export it again"
+        )
     model = build(spec, data)
     wanted = _tensors(model)
     shapes = {name: tuple(t.shape) for name, t in wanted.items()}
@@ -213,8 +223,26 @@ def _described(record: Any, directory: Path) -> tuple[ArchSpec, Dataset]:
                 f"load it with rksearch {record.get('rksearch')}"
             )
         return parse(record["name"]), Dataset.from_facts(record["data"])
-    except (KeyError, TypeError) as error:
-        raise ExportError(f"{directory / SPEC} must describe a network, but it does not ({error})") from error
+    except RksearchError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ExportError(
+            f"{directory / SPEC} must describe a network, but it does not ({in_one_line(error)}); export it again"
+        ) from error
+
+
+def _content(path: Path, most: int | None = None) -> bytes:
+    """Content of an ordinary file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is none, or has more than `most` bytes.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing, or no ordinary file")
+    if most is not None and (size := path.stat().st_size) > most:
+        raise ValueError(f"{path.name} has {size:,} bytes, more than {most:,}")
+    return path.read_bytes()
 
 
 def _card(record: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from rksearch.errors import SpaceError
 from tests.helpers.fuzzing import Fuzzer, checked_line, violation
 
-COUNTS = {"space": 300, "recipe": 300, "name": 1500, "ledger": 200, "options": 200, "environment": 20}
+COUNTS = {"space": 300, "recipe": 300, "name": 1500, "ledger": 200, "options": 200, "environment": 20, "export": 150}
 
 
 @pytest.fixture(scope="module")
