@@ -1,4 +1,4 @@
-"""Some thousand damaged inputs: each works, or ends in one line, soon and in little memory; `tools/fuzz.py` has more."""
+"""Some thousand damaged inputs: each works, or is one line, soon and in little memory; `tools/fuzz.py` has more."""
 
 from __future__ import annotations
 

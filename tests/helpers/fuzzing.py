@@ -43,7 +43,7 @@ EVIL: tuple[Any, ...] = (
 """Values that break assumptions of types, ranges, encodings and nesting."""
 
 SNIPPETS = (
-    b"\x00", b"\xff\xfe", b"\n", b"\t", b" ", b":", b"- ", b"[", b"]", b"{", b"}", b",", b"'", b'"', b"#", b"&a ", b"*a",
+    b"\x00", b"\xff\xfe", b"\n", b"\t", b" ", b":", b"- ", b"[", b"]", b"{", b"}", b",", b"'", b'"', b"#", b"*a",
     b"!!python/object:os.system ", b"<<: ", b"|", b">", b"0", b"-1", b"99999999999999999999", b"_", b".", b"e9", b"@",
     b"/", b"..", b"~", b"k", b"M", b"x", b"k4", b"-k", b"NaN", b"[" * 60, b"{a: " * 60, b"\xe2\x80\xae",
 )  # fmt: skip
@@ -352,8 +352,33 @@ COMMANDS = (
 )
 """Commands that end before they would train, whatever is added."""
 
-OPTIONS = tuple(
-    ["--out", "--trials", "--epochs", "--seeds", "--replicates", "--sampler-seed", "--cpus-per-trial", "--gpus-per-trial", "--seeds-together", "--cpu-hours", "--gpu-hours", "--until", "--data-dir", "--device", "--precision", "--seed", "-n", "--threads", "--to", "--arch", "--fresh", "--start", "--import", "--dataset", "--objective", "--sampler"]
+OPTIONS = (
+    "--out",
+    "--trials",
+    "--epochs",
+    "--seeds",
+    "--replicates",
+    "--sampler-seed",
+    "--cpus-per-trial",
+    "--gpus-per-trial",
+    "--seeds-together",
+    "--cpu-hours",
+    "--gpu-hours",
+    "--until",
+    "--data-dir",
+    "--device",
+    "--precision",
+    "--seed",
+    "-n",
+    "--threads",
+    "--to",
+    "--arch",
+    "--fresh",
+    "--start",
+    "--import",
+    "--dataset",
+    "--objective",
+    "--sampler",
 )
 """Options of some command or other."""
 
