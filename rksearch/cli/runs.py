@@ -122,8 +122,9 @@ def run(
         f"{planned.space.name}: {len(planned.space):,} architectures; training {len(plan.baselines)} baselines, "
         f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}",
         highlight=False,
+        markup=False,
     )
-    console.print(f"run directory: {_short(planned.directory)}", highlight=False, soft_wrap=True)
+    console.print(f"run directory: {_short(planned.directory)}", highlight=False, soft_wrap=True, markup=False)
     return _conclude(start_run(planned, resources, ConsoleView(console)))
 
 
@@ -217,7 +218,7 @@ def _console() -> Console:
     from rich.console import Console
 
     # Lines are never folded where there is no terminal: programs read them.
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def _short(path: Path) -> str:
