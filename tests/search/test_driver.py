@@ -207,7 +207,7 @@ search: {objectives: [val_error_pct, latency_ms]}
 def test_an_address_with_nothing_behind_it_is_one_line_in_seconds() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers
-        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
         for unreachable in (address, "nowhere.invalid:1", "127.0.0.1:99999999"):
             began = time.monotonic()
             with pytest.raises(RunAborted, match=f"the Ray cluster at {unreachable} must be reachable") as error:
