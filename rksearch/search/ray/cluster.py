@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -13,10 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rksearch.errors import RksearchError, RunAborted, in_one_line
+from rksearch.errors import RksearchError, RunAborted
 from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.extensions import Extensions
+from rksearch.search.ray.starting import require_answer, require_temporary_directory
 from rksearch.search.reservations import Reservations, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
@@ -34,9 +34,6 @@ WORKER_RESTARTS = 2
 """How often a trial whose worker died is given to another worker, which resumes from the trial's last epoch."""
 
 _RECOUNT_S = 2.0
-
-ANSWER_S = 10.0
-"""Longest wait for an answer at a cluster's address, in seconds."""
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -161,8 +158,10 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
     """
     import ray
 
-    if resources.address is not None:
-        _require_answer(resources.address)
+    if resources.address is None:
+        require_temporary_directory()
+    else:
+        require_answer(resources.address)
     try:
         context = ray.init(
             address=resources.address or "local",
@@ -183,24 +182,6 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _require_answer(address: str) -> None:
-    """Make sure that something answers at `HOST:PORT`: Ray would wait for it for minutes.
-
-    Raises:
-        RunAborted: nothing does.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or "/" in address or not port.isdecimal():
-        return  # `auto`, or a form that Ray itself judges
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise RunAborted(
-            f"the Ray cluster at {address} must be reachable, but {in_one_line(error)}; check --address, and that "
-            "`ray start --head` runs there"
-        ) from None
 
 
 def _measured_shares(resources: Resources, sample: TypicalTraining, state: RunState, view: View) -> Resources:
