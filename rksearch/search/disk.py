@@ -68,11 +68,11 @@ def disk_need(space: Space, plan: Plan, history: History) -> DiskNeed:
     return DiskNeed(least=total(space.smallest.params), most=total(space.largest.params))
 
 
-def require_disk(directory: Path, need: DiskNeed) -> str | None:
+def require_disk(directory: Path, need: DiskNeed) -> str:
     """Make sure that a directory's disk has room for the least that a run needs.
 
     Returns:
-        A note for the user where the most that it may need exceeds what is free, else None.
+        The forecast in a line, with a warning where the most that the run may need exceeds what is free.
 
     Raises:
         RunAborted: the disk has less.
@@ -85,10 +85,10 @@ def require_disk(directory: Path, need: DiskNeed) -> str | None:
         )
     if free < need.most:
         return (
-            f"checkpoints may take up to {size_text(need.most)}, and {directory} has {size_text(free)} free; the run "
-            "stops when the disk is full, and can be resumed"
+            f"Checkpoints may take up to {size_text(need.most)}, and {directory} has {size_text(free)} free: the run "
+            "stops when the disk is full, and can be resumed."
         )
-    return None
+    return f"Checkpoints take up to {size_text(need.most)}; {size_text(free)} free."
 
 
 def is_full(directory: Path, *, below_bytes: int = 2**20) -> bool:

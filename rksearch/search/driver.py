@@ -370,8 +370,7 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
     launch.run_dir.note_places(places)
     if places.storage:
         require_storage(places.storage)
-    if note := require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())):
-        launch.view.message(note)
+    launch.view.message(require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())))
     launch.ledger.write_session(environment=current_environment(), options=resources.options())
     return Execution(
         work_dir=str(launch.run_dir.work),

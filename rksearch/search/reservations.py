@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rksearch.errors import RunError
 from rksearch.search.resources import Resources
 from rksearch.search.tasks import Task
+
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""CPU time of this process's control group: microseconds in a period, and the period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +85,7 @@ class Reservations:
 
     def slots(self, available: Mapping[str, float]) -> int:
         """Number of usual trials that fit at once, at least one."""
-        # In floating point 0.3 / 0.1 is less than 3.
-        fit = [int(available.get(kind.upper(), 0) / amount + 1e-6) for kind, amount in self.trial.items() if amount]
+        fit = [_fits(kind, amount, available.get(kind.upper(), 0)) for kind, amount in self.trial.items() if amount]
         return max(1, min(fit, default=1))
 
 
@@ -91,7 +95,22 @@ def require_cpus_here(resources: Resources) -> None:
     Raises:
         RunError: it has fewer.
     """
-    _require_machine("cpu", resources.cpus_per_trial, most=float(os.cpu_count() or 1))
+    _require_machine("cpu", resources.cpus_per_trial, most=float(cpus_here()))
+
+
+def cpus_here() -> int:
+    """Number of CPUs that this process may use: those of its affinity, and no more than its control group allows."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(there, math.ceil(_cpu_quota())))
+
+
+def _cpu_quota() -> float:
+    """CPUs of this process's control group (version 2); infinite where there is no limit."""
+    try:
+        quota, period = CPU_LIMIT.read_text(encoding="ascii").split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
 
 
 def _require_machine(kind: str, amount: float, *, most: float) -> None:
@@ -100,6 +119,18 @@ def _require_machine(kind: str, amount: float, *, most: float) -> None:
             f"a trial runs on one machine and can have at most what the largest has, but --{kind}s-per-trial is "
             f"{amount:g} and the largest has {most:g}; give {most:g} or less"
         )
+
+
+def _fits(kind: str, amount: float, there: float) -> int:
+    """Number of times that an amount fits; a share of a GPU lies on one GPU, and what is left of each is lost."""
+    if kind == "gpu":
+        return int(there) * _times(1.0, amount)
+    return _times(there, amount)
+
+
+def _times(there: float, amount: float) -> int:
+    # In floating point 0.3 / 0.1 is less than 3.
+    return int(there / amount + 1e-6)
 
 
 def has_gpu(available: Mapping[str, float], resources: Resources) -> bool:

@@ -25,7 +25,7 @@ from rksearch.results.codec import to_plain
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialResult
-from rksearch.search import disk
+from rksearch.search import disk, reservations
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.ray.tune import LedgerSearcher, StateCallback, do_task
@@ -342,6 +342,23 @@ def test_more_cpus_than_this_machine_has_are_refused_before_ray_starts() -> None
     require_cpus_here(Resources(cpus_per_trial=1))
     with pytest.raises(RunError, match="give"):
         require_cpus_here(Resources(cpus_per_trial=(os.cpu_count() or 1) + 1))
+
+
+@pytest.mark.parametrize(
+    ("limit", "cpus"), [("50000 100000", 1), ("max 100000", None), ("100000 0", None), ("x", None)]
+)
+def test_cpus_are_those_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, cpus: int | None
+) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(reservations, "CPU_LIMIT", tmp_path / "cpu.max")
+    mine = os.sched_getaffinity(0)
+    assert reservations.cpus_here() == (cpus or len(mine))
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        assert reservations.cpus_here() == 1
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
 # -- with real Ray

@@ -50,6 +50,7 @@ def test_an_address_and_noise_are_not_taken_over():
     [
         (Resources(), {"cpu": 1.0, "gpu": 1.0}, 2),
         (Resources(gpus_per_trial=0.25), {"cpu": 1.0, "gpu": 0.25}, 8),
+        (Resources(gpus_per_trial=0.3, cpus_per_trial=0.5), {"cpu": 0.5, "gpu": 0.3}, 6),
         (Resources(gpus_per_trial=0, cpus_per_trial=4), {"cpu": 4, "gpu": 0}, 2),
         (Resources(device="cpu"), {"cpu": 1.0, "gpu": 0.0}, 8),
     ],

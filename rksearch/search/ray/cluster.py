@@ -17,7 +17,7 @@ from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.extensions import Extensions
 from rksearch.search.ray.starting import require_answer, require_temporary_directory
-from rksearch.search.reservations import Reservations, has_gpu
+from rksearch.search.reservations import Reservations, cpus_here, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
@@ -165,6 +165,7 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
     try:
         context = ray.init(
             address=resources.address or "local",
+            num_cpus=cpus_here() if resources.address is None else None,
             include_dashboard=True if resources.address is None else None,
             dashboard_host="127.0.0.1",
             log_to_driver=resources.verbose,
