@@ -101,7 +101,7 @@ def require_cpus_here(resources: Resources) -> None:
 def cpus_here() -> int:
     """Number of CPUs that this process may use: those of its affinity, and no more than its control group allows."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(there, math.ceil(_cpu_quota())))
+    return max(1, math.ceil(min(there, _cpu_quota())))
 
 
 def _cpu_quota() -> float:

@@ -347,6 +347,7 @@ COMMANDS = (
     ("space", "sample", "quickstart"),
     ("space", "show", "nowhere"),
     ("describe", "ResNet-"),
+    ("describe", "ResNet-8"),
     ("train", "ResNet-"),
     ("export", "nowhere:x"),
 )
