@@ -124,7 +124,8 @@ class RunState:
         self.running.pop(task.id, None)
         self.progress.pop(task.id, None)
         place = self._places.pop(task.id, None) or self._place_of(task)
-        wall_time_s = (self._clock() - self._started_at.pop(task.id, self._clock())) / place.trials
+        now = self._clock()
+        wall_time_s = (now - self._started_at.pop(task.id, now)) / place.trials
         self.slot_time_s += place.slots * wall_time_s
         if "abort" in outcome:
             raise RunAborted(str(outcome["abort"]), int(outcome.get("exit_code", 1)))
