@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from rksearch.cli.values import MOST_SEEDS, Cpus, Gpus, Number, UserPath
+from rksearch.cli.values import MOST_SEEDS, Cpus, FiniteNumber, Gpus, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.search.resources import CPUS_PER_TRIAL
 from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
@@ -187,7 +187,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
 
 def budget_options(command: F) -> F:
     """Add the limits of a run's time; for commands that also have the session options."""
-    hours = Number(min=0, min_open=True)
+    hours = FiniteNumber(min=0, min_open=True)
     options = (
         click.option("--cpu-hours", type=hours, help="Stop after this much work: time of each trial times its CPUs."),
         click.option("--gpu-hours", type=hours, help="Stop after this much work: time of each trial times its GPUs."),

@@ -59,7 +59,7 @@ class UserPath(click.Path):
             self.fail(f"{str(value)!r} cannot be used ({reason}); give another path.", param, ctx)
 
 
-class Number(click.FloatRange):
+class FiniteNumber(click.FloatRange):
     """A number within a range, never NaN nor an infinity."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -74,14 +74,14 @@ class Number(click.FloatRange):
         return found
 
 
-class Cpus(Number):
+class Cpus(FiniteNumber):
     """CPUs of a trial: at least a hundredth of one."""
 
     def __init__(self) -> None:
         super().__init__(min=0.01, max=100_000)
 
 
-class Gpus(Number):
+class Gpus(FiniteNumber):
     """Share of a GPU: none, or at least a hundredth of one."""
 
     def __init__(self) -> None:

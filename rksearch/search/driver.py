@@ -44,6 +44,7 @@ from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers.registry import samplers
 from rksearch.search.sharing import TypicalTraining, typical
+from rksearch.search.stopping import stop_signals
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
 from rksearch.space.plan import LATENCY
@@ -404,14 +405,15 @@ def _check_machine(resources: Resources) -> None:
 
 @contextmanager
 def _end_recorded(launch: _Launch) -> Iterator[None]:
-    """Record how a session ended that an exception ends, as far as the disk allows.
+    """Record how a session ended that an exception or a signal ends, as far as the disk allows.
 
     Raises:
         RksearchError: the reason in one line, whatever the exception was.
         KeyboardInterrupt: the user's, or that of a signal, while Tune is not at work.
     """
     try:
-        yield
+        with stop_signals():
+            yield
     except RksearchError as error:
         _record_end(launch.ledger, "failed", str(error))
         raise

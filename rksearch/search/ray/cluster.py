@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from rksearch.errors import RksearchError, RunAborted
@@ -123,8 +121,7 @@ def run_tasks(
         )
         view.start(state, slots)
         try:
-            with _stop_signals():
-                _fit(tuner, searcher)
+            _fit(tuner, searcher)
         finally:
             view.close()
     run_dir.clear_tune()
@@ -177,6 +174,9 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
         remedy = "check --address" if resources.address else "resume when the machine is less busy"
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise RunAborted(f"{where} must be reachable, but {reason}; {remedy}") from None
+    except BaseException:  # a signal
+        ray.shutdown()
+        raise
     try:
         url = context.dashboard_url
         view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
@@ -248,19 +248,3 @@ class _SlotCount:
             self._slots = self._reservations.slots(ray.cluster_resources())
             self._counted_at_s = time.monotonic()
         return self._slots
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[None]:
-    """Let a termination or a closed terminal end the run as ctrl-C does: Tune stops, finished work is kept."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    caught = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in caught}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
