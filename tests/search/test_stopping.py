@@ -18,6 +18,11 @@ from tests.helpers.command_line import TINY_SPACE, Answer
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
+def raised(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    signal.pause()
+
+
 def handlers() -> list[object]:
     return [signal.getsignal(number) for number in ENDING]
 
@@ -26,8 +31,7 @@ def handlers() -> list[object]:
 def test_each_signal_is_answered_as_ctrl_c_and_handlers_are_put_back(number: signal.Signals) -> None:
     before = handlers()
     with pytest.raises(KeyboardInterrupt), stop_signals():
-        signal.raise_signal(number)
-        signal.pause()
+        raised(number)
     assert handlers() == before
 
 
