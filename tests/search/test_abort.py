@@ -266,7 +266,7 @@ def test_a_disk_without_room_for_the_checkpoints_is_known_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage._replace(free=100_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100_000))
     code, _, errors = answer("run", "--space", space_in(tmp_path), "--out", tmp_path / "run")
     assert code == 1
     assert "room for the run's checkpoints" in errors
