@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,8 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 def raised(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
-    signal.pause()
+    for _ in range(500):  # another thread may have taken the signal: pause() would not end
+        time.sleep(0.01)
 
 
 def handlers() -> list[object]:
@@ -64,11 +66,10 @@ def test_a_signal_before_ray_has_started_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer], number: signal.Signals
 ) -> None:
     def run_tasks(*args: object, **kwargs: object) -> None:
-        os.kill(os.getpid(), number)
-        signal.pause()
+        raised(number)
 
     monkeypatch.setattr(driver, "run_tasks", run_tasks)
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     code, _, errors = answer("run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run")
-    assert (code, errors) == (130, "rksearch: interrupted\n")
+    assert (code, errors.strip()) == (130, "rksearch: interrupted")
     assert Ledger(tmp_path / "run").read().state == "interrupted"
