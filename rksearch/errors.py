@@ -54,10 +54,23 @@ class RunError(RksearchError):
     """A run directory cannot be used as asked."""
 
 
+class TakenError(RksearchError):
+    """A file that rksearch did not write stands where it would write."""
+
+
 class RunAborted(RksearchError):
-    """A run met something that no further trial could get past; what is finished is kept, and it can be resumed."""
+    """A run met something that no further trial could get past; what is finished is kept, and it can be resumed.
+
+    Args:
+        message: the reason in one line.
+        exit_code: 2 where the reason is bad input, which a resumed run would meet again.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class LedgerError(RksearchError):
@@ -102,3 +115,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A hint ` (did you mean 'x'?)` for a mistyped word, or the empty string when nothing is near."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def in_one_line(error: BaseException, limit: int = 300) -> str:
+    """The class and message of an exception in one line: `ValueError: ...`, at most `limit` characters."""
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return f"{name}: {text}"[:limit].rstrip() if text else name

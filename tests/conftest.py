@@ -1,7 +1,11 @@
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+
+from rksearch.cli import main
+from tests.helpers.command_line import Answer
 
 
 @pytest.fixture
@@ -11,6 +15,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """A function that gives exit code, output and errors of a command, which it runs in this process."""
+
+    def run(*args: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["rksearch", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, shown.out, shown.err
+
+    return run
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

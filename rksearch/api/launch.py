@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from rksearch.api.run import Run
 from rksearch.arch import parse
 from rksearch.data.facts import datasets
-from rksearch.errors import SpaceError
+from rksearch.errors import RunError, SpaceError
 from rksearch.results.plan import Plan
-from rksearch.results.run_dir import RunDir, next_free
+from rksearch.results.run_dir import RunDir, claim_free
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.resources import Resources
 from rksearch.search.samplers.registry import samplers
@@ -48,7 +48,7 @@ def plan_run(
     asked: Asked | None = None,
     imports: Sequence[str | Path] = (),
 ) -> PlannedRun:
-    """Plan a run; nothing is written.
+    """Plan a run; nothing is written, except that without `out` an empty directory takes the name.
 
     Args:
         space: a shipped space's name, or the path of a YAML file.
@@ -58,10 +58,12 @@ def plan_run(
 
     Raises:
         SpaceError: the space file breaks a rule, or a start network is not in the space.
-        RunError: an imported directory holds no run.
+        RunError: an imported directory holds no run, or `out` is empty.
     """
     from rksearch.search.imports import imported
 
+    if out is not None and not str(out):
+        raise RunError("a run directory must have a path, but --out is empty; give a directory, or leave it out")
     loaded = load_space(str(space), samplers=samplers.items())
     asked = asked or Asked()
     plan = plan_of(loaded.definition, asked, members=len(loaded))
@@ -72,7 +74,7 @@ def plan_run(
     for name in plan.start:
         if parse(name) not in loaded:
             raise SpaceError(f"--start must name a network of {loaded.name}, but got {name}; see `space show`")
-    directory = Path(out) if out is not None else next_free(Path("reports"), loaded.name)
+    directory = Path(out) if out is not None else claim_free(Path("reports"), loaded.name)
     return PlannedRun(space=loaded, plan=plan, directory=directory)
 
 

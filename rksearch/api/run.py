@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rksearch.errors import RunError, nearest
 from rksearch.results.history import History
 from rksearch.results.records import TrialResult, TrialSpec
-from rksearch.results.run_dir import RunDir, mirror_address, read_run
+from rksearch.results.run_dir import RunDir, mirror_address, read_run, require_own
 
 if TYPE_CHECKING:
     from rksearch.results.status import RunStatus
@@ -75,16 +75,23 @@ class Run:
         # A killed driver could not record its end, but the system has released its lock.
         return replace(found, state="killed") if found.state == "running" else found
 
-    def write_report(self) -> list[Path]:
+    def write_report(self, to: str | Path | None = None) -> list[Path]:
         """Write all derived files again and return their paths.
+
+        Args:
+            to: directory for them; None for the run directory.
 
         Raises:
             RunError: the directory cannot be written.
+            TakenError: files that are not a report's stand in `to`.
         """
         from rksearch.report import write_report
         from rksearch.results.importances import importances
 
-        return write_report(self.path, self.history, importances(self.history))
+        if to is not None and Path(to).absolute() != self.path:
+            require_own(Path(to))
+        directory = self.path if to is None else Path(to)
+        return write_report(directory, self.history, importances(self.history))
 
     def weights(self, trial_id: str) -> Mapping[str, Any]:
         """The state dictionary of a finished trial after its last epoch, from its checkpoint or the run's storage.
@@ -98,4 +105,6 @@ class Run:
         history = self.history
         storage = history.sessions[-1].options.get("storage") if history.sessions else None
         asked = storage if isinstance(storage, str) else None
-        return finished_weights(self.trial(trial_id), self.run_dir.work, mirror_address(history, asked))
+        return finished_weights(
+            self.trial(trial_id), self.run_dir.work, mirror_address(history, self.run_dir.storage(asked))
+        )

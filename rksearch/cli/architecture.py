@@ -11,6 +11,7 @@ import click
 
 from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option
+from rksearch.cli.values import MOST_EPOCHS, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
 from rksearch.recipes.shipped import PAPER_RECIPE
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 @click.argument("name")
 @dataset_option
 @json_option
-@click.option(
-    "--draw", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Also write a drawing, as an SVG file."
-)
+@click.option("--draw", "picture", type=UserPath(dir_okay=False), help="Also write a drawing, as an SVG file.")
 def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) -> None:
     """Print the layers, shapes and costs of architecture NAME, and what the built model and fvcore count."""
     from rksearch.arch.cost import cost
@@ -180,14 +179,16 @@ def _print_costs(counted: Cost, witnessed: Witness) -> None:
     show_default=True,
     help="A shipped recipe's name, or the path of a YAML file.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images. [default: the recipe's]")
+@click.option(
+    "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Passes over the training images. [default: the recipe's]"
+)
 @click.option("--train-images", type=click.IntRange(min=1), help="Train on a stratified subset. [default: all]")
-@click.option("--seed", "replicate", type=click.IntRange(min=0), default=0, show_default=True, help="Replicate number.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+@click.option("--seed", "replicate", type=SEED, default=0, show_default=True, help="Replicate number.")
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads. [default: all cores]")
 @click.option("--test", "read_test", is_flag=True, help="Read the test set once at the end.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(file_okay=False),
     default=Path("work"),
     show_default=True,
     help="Directory of the checkpoints; the same command resumes from the last one.",

@@ -17,6 +17,7 @@ from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training
 from rksearch.cli.options import dataset_option, json_option
+from rksearch.cli.values import SEED, UserPath
 
 if TYPE_CHECKING:
     from rksearch.bench.replay.table import Table
@@ -50,7 +51,7 @@ bench.add_command(bench_each_optimisation)
     show_default=True,
     help="Networks to build and count with fvcore.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same networks.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed draws the same networks.")
 @json_option
 def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_json: bool) -> None:
     """Count the costs of random networks in closed form; build some of them and count with fvcore beside it."""
@@ -96,10 +97,10 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
     help="Seeds of each member that strategies may see; the others judge. [default: half of them, rounded down]",
 )
 @click.option("--made-up", "made_up", metavar="SPACE", help="Use made-up errors for this space instead of a table.")
-@click.option("--made-up-seed", type=int, default=0, show_default=True, help="Seed of the made-up errors.")
+@click.option("--made-up-seed", type=SEED, default=0, show_default=True, help="Seed of the made-up errors.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(file_okay=False),
     default=Path("reports/search_benchmark"),
     show_default=True,
     help="Directory for the replays, which are resumed there, the tables, the pictures and the page.",

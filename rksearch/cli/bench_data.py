@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from rksearch.cli.options import device_option, json_option, precision_option
+from rksearch.cli.values import UserPath
 
 
 @click.command("data")
@@ -24,7 +25,7 @@ from rksearch.cli.options import device_option, json_option, precision_option
 @click.option("--batch-size", type=click.IntRange(min=2), default=32, show_default=True, help="Images of a batch.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that read images. [default: all cores]")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Time of each rate.")
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Directory of the data sets.")
+@click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of the data sets.")
 @device_option
 @precision_option
 @json_option

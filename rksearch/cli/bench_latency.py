@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from rksearch.cli.options import dataset_option, device_option, json_option, precision_option
+from rksearch.cli.values import MOST_THREADS
 
 
 @click.command("latency")
@@ -23,7 +24,7 @@ from rksearch.cli.options import dataset_option, device_option, json_option, pre
     show_default=True,
     help="Images in a pass; may be repeated.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, show_default=True, help="CPU threads.")
 @device_option
 @precision_option
 @json_option

@@ -9,6 +9,7 @@ import click
 
 from rksearch.cli.bench_train import output, to_option
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
+from rksearch.cli.values import UserPath
 
 
 @click.command("run")
@@ -21,7 +22,7 @@ from rksearch.cli.options import compile_option, device_option, json_option, pre
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each.")
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=UserPath(file_okay=False, exists=True),
     help="Directory of CIFAR-10. [default: random pixels, which take the same time]",
 )
 @device_option

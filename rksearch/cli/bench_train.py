@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
+from rksearch.cli.values import MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.errors import RksearchError
 from rksearch.training.engine.words import AUTO
@@ -25,7 +26,7 @@ ROUNDS = 5
 to_option = click.option(
     "--to",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=UserPath(dir_okay=False),
     help="Also write all figures here, as JSON.",
 )
 trained_dataset_option = click.option(
@@ -35,7 +36,9 @@ trained_dataset_option = click.option(
     show_default=True,
     help="Data set: sets shapes and augmentation.",
 )
-threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads. [default: all cores]"
+)
 batch_option = click.option(
     "--batch-size", type=click.IntRange(min=2), default=64, show_default=True, help="Images in a step."
 )
@@ -52,7 +55,7 @@ cpu_time_option = click.option(
 @trained_dataset_option
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(file_okay=False),
     help="Train on the real images that lie here. [default: random pixels, which take the same time]",
 )
 @device_option
@@ -84,7 +87,7 @@ cpu_time_option = click.option(
     metavar="N,N,...",
     help="Likewise for N seeds at a time, as one program in one process.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and random images.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of weights and random images.")
 @json_option
 @to_option
 def bench_training(
@@ -149,7 +152,7 @@ def bench_training(
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Runs whose rounds are pooled.")
 @threads_option
 @cpu_time_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and random images.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of weights and random images.")
 @click.option("--alone", is_flag=True, help="Measure each optimisation alone instead: with it and without it.")
 @json_option
 @to_option

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rksearch.cli.options import json_option
+from rksearch.cli.values import UserPath
 
 if TYPE_CHECKING:
     from rksearch.results.paper_comparison import Compared
@@ -37,7 +38,7 @@ def families(as_json: bool) -> None:
 @click.option(
     "--ledger",
     "directories",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     multiple=True,
     help="Run directory whose errors are printed beside the paper's; may be repeated.",
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.cli.options import json_option
+from rksearch.cli.values import UserPath
 from rksearch.data.address import MAX_SIDE, PACKED_SIDE
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def list_data(as_json: bool) -> None:
 @click.option(
     "--to",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=UserPath(dir_okay=False),
     required=True,
     help="The file to write, usually with the suffix .rkpack; it is replaced where it exists.",
 )
@@ -56,7 +57,7 @@ def list_data(as_json: bool) -> None:
     help="Shorter side in pixels, at most.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads that decode. [default: one per core]")
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Directory of the data sets.")
+@click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of the data sets.")
 @json_option
 def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path | None, as_json: bool) -> None:
     """Write the images of data set NAME, resized, to one file that loads faster; then name it as pack:FILE.
@@ -103,7 +104,7 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
 
 
 @data.command()
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("path", type=UserPath(dir_okay=False))
 def verify(path: Path) -> None:
     """Compare all checksums of the pack PATH."""
     from rksearch.data.pack import open_pack
@@ -118,10 +119,10 @@ def verify(path: Path) -> None:
 @click.option(
     "--contact-sheet",
     "sheet",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=UserPath(dir_okay=False),
     help="Also write a picture with images of each class, as a PNG file.",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Directory of the data sets.")
+@click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of the data sets.")
 @click.option("--no-download", is_flag=True, help="Fail when the data set is missing, instead of downloading it.")
 @json_option
 def show(name: str, sheet: Path | None, data_dir: Path | None, no_download: bool, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,29 +20,45 @@ from rksearch.space.plan import TOP1, ErrorMetric
 
 
 class ConsoleView:
-    """The view of the command line: a table in a terminal, lines elsewhere; see `rksearch.search.view.View`."""
+    """The view of the command line: a table in a terminal, lines elsewhere; see `rksearch.search.view.View`.
+
+    A pipe or a terminal that closes, or a full disk behind it, ends what is shown and not the run.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._shown: LiveTable | PlainLines | None = None
+        self._lost = False
 
     def message(self, text: str) -> None:
         """Print one line."""
-        self._console.print(text, markup=False, highlight=False)
+        self._show(lambda: self._console.print(text, markup=False, highlight=False))
 
     def start(self, state: RunState, slots: int) -> None:
         """Begin the table or the lines."""
-        self._shown = (LiveTable if self._console.is_terminal else PlainLines)(state, self._console, slots)
+
+        def begin() -> None:
+            self._shown = (LiveTable if self._console.is_terminal else PlainLines)(state, self._console, slots)
+
+        self._show(begin)
 
     def refresh(self) -> None:
         """Show what has changed."""
         if self._shown is not None:
-            self._shown.refresh()
+            self._show(self._shown.refresh)
 
     def close(self) -> None:
         """Show the last state."""
         if self._shown is not None:
-            self._shown.close()
+            self._show(self._shown.close)
+
+    def _show(self, call: Callable[[], None]) -> None:
+        if self._lost:
+            return
+        try:
+            call()
+        except (OSError, SystemExit):  # rich ends the program where a pipe has closed
+            self._lost = True
 
 
 class SessionClock:

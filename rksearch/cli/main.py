@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import click
 
@@ -17,7 +18,10 @@ from rksearch.cli.network_export import export
 from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, run, status
 from rksearch.cli.space import space
-from rksearch.errors import RksearchError
+from rksearch.errors import RksearchError, in_one_line
+
+TRACEBACK = "RKSEARCH_TRACEBACK"
+"""Environment variable: set, an exception that no command foresaw is shown with its traceback."""
 
 
 @click.group(
@@ -57,7 +61,7 @@ def main() -> None:
     try:
         code = cli.main(prog_name="rksearch", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         sys.exit(error.exit_code)
     except RksearchError as error:
         click.echo(f"rksearch: {' '.join(str(error).split())}", err=True)
@@ -65,8 +69,36 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("rksearch: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader (`| head`) has closed the pipe; Python must not write to it when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, MemoryError, RecursionError) as error:
+        if isinstance(error, BrokenPipeError):
+            _let_go_of_output()
+            sys.exit(1)
+        _report(error, "correct the path, or make room")
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last resort: a user sees one line, a developer asks for more
+        _report(error, f"this is a fault of rksearch; set {TRACEBACK}=1 to see where it arose, and report it")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: Exception, remedy: str) -> None:
+    """Print an exception that no command foresaw, in one line; with its traceback where the user asks for that."""
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    click.echo(f"rksearch: {in_one_line(error)}; {remedy}", err=True)
+
+
+def _let_go_of_output() -> None:
+    """Write no more to a pipe that its reader (`| head`) has closed, not even when Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show(error: click.ClickException) -> None:
+    """Print an error of the command line in one line, or the help of a command group that was called alone."""
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        click.echo(message, err=True)
+        return
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    remedy = f"; see `{context.command_path} --help`" if context else ""
+    click.echo(f"rksearch: {' '.join(message.split()).rstrip('.')}{remedy}", err=True)

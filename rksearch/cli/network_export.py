@@ -7,15 +7,14 @@ from pathlib import Path
 import click
 
 from rksearch.cli.options import dataset_option
+from rksearch.cli.values import SEED, UserPath
 
 
 @click.command()
 @click.argument("what", metavar="NAME|RUN:TRIAL")
-@click.option(
-    "--to", "directory", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory to write."
-)
+@click.option("--to", "directory", type=UserPath(file_okay=False), required=True, help="Directory to write.")
 @dataset_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights, for NAME.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the weights, for NAME.")
 @click.option("--program", is_flag=True, help="Also write a torch.export program, and check it.")
 @click.option("--onnx", is_flag=True, help="Also write ONNX, and check it with onnxruntime.")
 def export(what: str, directory: Path, dataset_name: str, seed: int, program: bool, onnx: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from rksearch.cli.values import MOST_SEEDS, Cpus, FiniteNumber, Gpus, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.search.resources import CPUS_PER_TRIAL
 from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
@@ -43,7 +44,7 @@ class SamplerName(click.ParamType):  # type: ignore[type-arg]  # generic in the 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
-run_dir_argument = click.argument("directory", type=click.Path(path_type=Path))
+run_dir_argument = click.argument("directory", type=UserPath())
 
 dataset_option = click.option(
     "--dataset",
@@ -89,7 +90,7 @@ def execution_options(command: F) -> F:
     options = (
         click.option(
             "--data-dir",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=UserPath(file_okay=False, as_typed=True),
             help="Directory of the data sets, and of downloads. [default: $RKSEARCH_DATA, else ./data if it exists, "
             "else the user's cache directory]",
         ),
@@ -126,14 +127,13 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         **rest: Any,
     ) -> int:
         from rksearch.search.resources import Resources
-        from rksearch.training.mirror import absolute
 
         resources = Resources(
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             seeds_together=seeds_together,
             address=address,
-            storage=None if storage is None else absolute(storage),
+            storage=storage,
             data_dir=data_dir,
             download=not no_download,
             device=device,
@@ -152,21 +152,21 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
     options = (
         click.option(
             "--cpus-per-trial",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Cpus(),
             default=CPUS_PER_TRIAL,
             show_default=True,
             help="CPU cores that each trial reserves and computes with.",
         ),
         click.option(
             "--gpus-per-trial",
-            type=click.FloatRange(min=0),
+            type=Gpus(),
             default=None,
             help="GPUs that each trial reserves; 0.25 lets four share one. [default: measured where there is a GPU, "
             "else 0]",
         ),
         click.option(
             "--seeds-together",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, MOST_SEEDS),
             help="Maximum number of seeds of one architecture that are trained as one program; on a GPU they take the "
             "shares of separate trials, on a CPU they take turns. Results stay the same, up to rounding on a GPU. "
             "[default: measured where --gpus-per-trial is, else 1]",
@@ -187,7 +187,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
 
 def budget_options(command: F) -> F:
     """Add the limits of a run's time; for commands that also have the session options."""
-    hours = click.FloatRange(min=0, min_open=True)
+    hours = FiniteNumber(min=0, min_open=True)
     options = (
         click.option("--cpu-hours", type=hours, help="Stop after this much work: time of each trial times its CPUs."),
         click.option("--gpu-hours", type=hours, help="Stop after this much work: time of each trial times its GPUs."),

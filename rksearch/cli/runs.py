@@ -10,6 +10,7 @@ import click
 
 from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
 from rksearch.cli.options import SamplerName, budget_options, json_option, run_dir_argument, session_options
+from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import OBJECTIVES
 
@@ -25,20 +26,22 @@ if TYPE_CHECKING:
 @click.option("--space", "space_name", required=True, help="A shipped space's name, or the path of a YAML file.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(file_okay=False),
     help="Run directory; an existing one is resumed. [default: reports/SPACE-N, N the first free number]",
 )
-@click.option("--trials", type=click.IntRange(min=0), help="Number of candidates. [default: the space's]")
+@click.option("--trials", type=click.IntRange(0, MOST_TRIALS), help="Number of candidates. [default: the space's]")
 @click.option(
     "--recipe", "recipe_name", help="A shipped recipe's name, or the path of a YAML file. [default: the space's]"
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a whole training. [default: the recipe's]")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), help="Trainings of each network on the front. [default: the space's]"
+    "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Epochs of a whole training. [default: the recipe's]"
+)
+@click.option(
+    "--seeds", type=click.IntRange(1, MOST_SEEDS), help="Trainings of each network on the front. [default: the space's]"
 )
 @click.option(
     "--replicates",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MOST_TRIALS),
     help="Total of further trainings, beyond --seeds, where the front is uncertain. "
     "[default: the space's, or a quarter of --trials]",
 )
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     f"({'; '.join(f'{entry.name}: {entry.description}' for entry in samplers.shipped())}; or a plugin's). "
     "[default: the space's]",
 )
-@click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")
+@click.option("--sampler-seed", type=SEED, default=0, show_default=True, help="Seed of the search's own choices.")
 @click.option(
     "--objective",
     "objectives",
@@ -64,7 +67,7 @@ if TYPE_CHECKING:
     "--import",
     "imports",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     metavar="DIR",
     help="Begin with the findings of the run in DIR; may be repeated.",
 )
@@ -119,8 +122,9 @@ def run(
         f"{planned.space.name}: {len(planned.space):,} architectures; training {len(plan.baselines)} baselines, "
         f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}",
         highlight=False,
+        markup=False,
     )
-    console.print(f"run directory: {_short(planned.directory)}", highlight=False, soft_wrap=True)
+    console.print(f"run directory: {_short(planned.directory)}", highlight=False, soft_wrap=True, markup=False)
     return _conclude(start_run(planned, resources, ConsoleView(console)))
 
 
@@ -134,7 +138,9 @@ def _epochs_text(plan: Plan) -> str:
 
 @click.command()
 @run_dir_argument
-@click.option("--trials", type=click.IntRange(min=0), help="Another number of candidates. [default: as before]")
+@click.option(
+    "--trials", type=click.IntRange(0, MOST_TRIALS), help="Another number of candidates. [default: as before]"
+)
 @budget_options
 @session_options
 def resume(directory: Path, trials: int | None, resources: Resources, chosen: frozenset[str]) -> int:
@@ -154,7 +160,7 @@ def resume(directory: Path, trials: int | None, resources: Resources, chosen: fr
 @click.option("--arch", "archs", multiple=True, metavar="NAME", help="Read for this one; may be repeated.")
 @click.option(
     "--fresh",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MOST_SEEDS),
     default=0,
     show_default=True,
     help="Number of new trainings of each, on training and validation images together, to read with.",
@@ -186,11 +192,12 @@ def status(directory: Path, as_json: bool) -> None:
 
 @click.command()
 @run_dir_argument
-def report(directory: Path) -> None:
+@click.option("--to", type=UserPath(file_okay=False), help="Directory for the report. [default: DIRECTORY]")
+def report(directory: Path, to: Path | None) -> None:
     """Write the report of the run in DIRECTORY from its ledger, finished or not."""
     from rksearch.api import Run
 
-    for path in Run(directory).write_report():
+    for path in Run(directory).write_report(to):
         click.echo(_short(path))
 
 
@@ -211,7 +218,7 @@ def _console() -> Console:
     from rich.console import Console
 
     # Lines are never folded where there is no terminal: programs read them.
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def _short(path: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from rksearch.cli.options import json_option
+from rksearch.cli.values import MOST_TRIALS, SEED, UserPath
 from rksearch.errors import RunError
 
 
@@ -34,9 +35,7 @@ def list_spaces(as_json: bool) -> None:
 
 @space.command()
 @click.argument("name")
-@click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with pictures to this file."
-)
+@click.option("--html", type=UserPath(dir_okay=False), help="Write a page with pictures to this file.")
 @json_option
 def show(name: str, html: Path | None, as_json: bool) -> None:
     """Show the size of space NAME (or of a YAML file), the numbers that its budgets reject, and its extremes."""
@@ -54,8 +53,10 @@ def show(name: str, html: Path | None, as_json: bool) -> None:
 
 @space.command()
 @click.argument("name")
-@click.option("-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="Number of architectures.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample.")
+@click.option(
+    "-n", "count", type=click.IntRange(1, MOST_TRIALS), default=10, show_default=True, help="Number of architectures."
+)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the sample.")
 @json_option
 def sample(name: str, count: int, seed: int, as_json: bool) -> None:
     """Draw architectures from space NAME, uniformly and without repetition."""
@@ -74,7 +75,7 @@ def sample(name: str, count: int, seed: int, as_json: bool) -> None:
 
 @space.command()
 @click.argument("name")
-@click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .parquet file.")
+@click.option("--to", "path", type=UserPath(dir_okay=False), required=True, help="A .parquet file.")
 def export(name: str, path: Path) -> None:
     """Write all architectures of space NAME, in the order of their names, with params, macs and depth."""
     from rksearch.search.samplers.registry import samplers

@@ -23,11 +23,14 @@ from rksearch import __version__
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
-from rksearch.errors import ExportError
+from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line
 from rksearch.models import build
 
 FORMAT = 1
 WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"
+
+MAX_SPEC_BYTES = 1_000_000
+"""Largest `spec.json` that is read."""
 
 TOLERANCE = 1e-4
 """Largest accepted difference between a program's logits and the module's, relative to the largest logit (or 1)."""
@@ -44,7 +47,9 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
 
     Raises:
         ExportError: the directory cannot be written.
+        TakenError: it holds files of these names that are no earlier export's.
     """
+    _require_own(directory)
     weights = bytes_of({name: t.detach().cpu().contiguous() for name, t in _tensors(model).items()})
     counted = cost(spec, data)
     record = {
@@ -59,6 +64,8 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        for name in (PROGRAM, ONNX):
+            (directory / name).unlink(missing_ok=True)  # of another network's export
         (directory / WEIGHTS).write_bytes(weights)
         (directory / SPEC).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         (directory / CARD).write_text(_card(record), encoding="utf-8")
@@ -66,6 +73,31 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
         raise ExportError(
             f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
         ) from error
+
+
+def _require_own(directory: Path) -> None:
+    """Make sure that the files an export replaces are those of an earlier one.
+
+    Raises:
+        TakenError: one is not.
+    """
+    try:
+        record = json.loads((directory / SPEC).read_text(encoding="utf-8"))
+        earlier = isinstance(record, dict) and "weights_sha256" in record
+    except (OSError, ValueError):
+        earlier = False
+    try:
+        card = (directory / CARD).read_text(encoding="utf-8", errors="replace")
+        own_card = "exported by rksearch" in " ".join(card.split())
+    except OSError:
+        own_card = not (directory / CARD).exists()
+    taken = [name for name in (WEIGHTS, SPEC, PROGRAM, ONNX) if not earlier and (directory / name).exists()]
+    taken += [] if own_card else [CARD]
+    if taken:
+        raise TakenError(
+            f"rksearch replaces only what it wrote itself, but {directory / taken[0]} is no earlier export's; choose "
+            "another --to, or move that file"
+        )
 
 
 def load(directory: str | Path) -> nn.Module:
@@ -80,9 +112,9 @@ def load(directory: str | Path) -> nn.Module:
     """
     directory = Path(directory)
     try:
-        record = json.loads((directory / SPEC).read_text(encoding="utf-8"))
-        weights = (directory / WEIGHTS).read_bytes()
-    except (OSError, ValueError) as error:
+        record = json.loads(_content(directory / SPEC, most=MAX_SPEC_BYTES))
+        weights = _content(directory / WEIGHTS)
+    except (OSError, ValueError, RecursionError) as error:
         raise ExportError(
             f"an export holds {SPEC} and {WEIGHTS}, but {directory} cannot be read ({error}); export it again"
         ) from error
@@ -93,6 +125,13 @@ def load(directory: str | Path) -> nn.Module:
         stored = tensors_of(weights)
     except SafetensorError as error:
         raise ExportError(f"{directory / WEIGHTS} is not a safetensors file ({error}); export it again") from error
+    # Counted before the network is built: a damaged name may stand for one that fills the memory.
+    numbers, trained = sum(tensor.numel() for tensor in stored.values()), cost(spec, data).params
+    if numbers < trained:
+        raise ExportError(
+            f"{directory / WEIGHTS} must hold the {trained:,} parameters of {spec}, but it holds {numbers:,} numbers; "
+            "export it again"
+        )
     model = build(spec, data)
     wanted = _tensors(model)
     shapes = {name: tuple(t.shape) for name, t in wanted.items()}
@@ -184,8 +223,26 @@ def _described(record: Any, directory: Path) -> tuple[ArchSpec, Dataset]:
                 f"load it with rksearch {record.get('rksearch')}"
             )
         return parse(record["name"]), Dataset.from_facts(record["data"])
-    except (KeyError, TypeError) as error:
-        raise ExportError(f"{directory / SPEC} must describe a network, but it does not ({error})") from error
+    except RksearchError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ExportError(
+            f"{directory / SPEC} must describe a network, but it does not ({in_one_line(error)}); export it again"
+        ) from error
+
+
+def _content(path: Path, most: int | None = None) -> bytes:
+    """Content of an ordinary file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is none, or has more than `most` bytes.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing, or no ordinary file")
+    if most is not None and (size := path.stat().st_size) > most:
+        raise ValueError(f"{path.name} has {size:,} bytes, more than {most:,}")
+    return path.read_bytes()
 
 
 def _card(record: dict[str, Any]) -> str:

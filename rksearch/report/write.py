@@ -20,14 +20,17 @@ from rksearch.results.codec import to_plain
 from rksearch.results.columns import EFFECT_METRICS, TRIAL_METRICS, csv_text
 from rksearch.results.files import write_atomically
 from rksearch.results.history import History
+from rksearch.results.run_dir import is_own_readme
 from rksearch.results.tables import tables
 
 
 def write_report(run_dir: Path, history: History, importances: Mapping[str, float] | None = None) -> list[Path]:
     """Regenerate all derived files; each is replaced whole or not at all.
 
+    A `README.md` of the user's stays, and the report's is `README.rksearch.md`.
+
     Args:
-        run_dir: the run directory.
+        run_dir: the run directory, or another one.
         history: the history of its run.
         importances: share of the variance that each choice explains, by name; from `rksearch.results.importances`.
 
@@ -40,12 +43,15 @@ def write_report(run_dir: Path, history: History, importances: Mapping[str, floa
     paths = []
     for name, content in derived_files(history, importances).items():
         path = Path(run_dir) / name
+        if name == "README.md" and path.exists() and not is_own_readme(path):
+            path = path.with_name("README.rksearch.md")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content.encode())
         except OSError as error:
             raise RunError(
                 f"the report must be writable, but {path} is not ({error.strerror}); "
-                "free some space or correct the permissions, then run `rksearch report` on the directory"
+                "free some space, correct the permissions, or write it elsewhere with `rksearch report --to`"
             ) from error
         paths.append(path)
     return paths

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -13,12 +15,28 @@ from rksearch.errors import RksearchError
 
 _POLL_S = 0.05
 
+NAME_BYTES = 200
+"""Longest name of a file or directory that is made from a longer text; file systems take 255 bytes."""
+
+
+def file_name(text: str) -> str:
+    """A name for the file or directory of `text`: the text, or its beginning and a hash where it is too long."""
+    encoded = text.encode()
+    if len(encoded) <= NAME_BYTES:
+        return text
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return f"{encoded[: NAME_BYTES - len(digest) - 1].decode(errors='ignore')}-{digest}"
+
+
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+"""Errors of file systems that have no locks, as some that clusters mount."""
+
 
 @contextmanager
 def file_lock(path: Path, *, wait_s: float, busy: RksearchError) -> Iterator[None]:
     """Hold the exclusive lock `path` (created when missing, left behind empty) for the length of a `with` block.
 
-    The system releases it when its holder ends, for whatever reason.
+    The system releases it when its holder ends, for whatever reason. On a file system without locks nothing is held.
 
     Args:
         path: the lock file; its directory must exist.
@@ -41,18 +59,31 @@ def file_lock(path: Path, *, wait_s: float, busy: RksearchError) -> Iterator[Non
 
 
 def _acquired(handle: int) -> bool:
+    return take_lock(handle, wait=False)
+
+
+def take_lock(handle: int, *, wait: bool) -> bool:
+    """Take the lock of an open file; False where another one holds it and `wait` is off.
+
+    Raises:
+        OSError: the file cannot be locked, for a reason other than that its file system has no locks.
+    """
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
     return True
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some process holds the lock `path` now."""
-    if not path.exists():
+    """Whether some process holds the lock `path` now; a directory that may only be read is no obstacle."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
         return False
-    handle = os.open(path, os.O_RDWR)
     try:
         return not _acquired(handle)
     finally:

@@ -63,6 +63,8 @@ class Session:
         environment: code, versions and hardware.
         options: the command line's options.
         forecast: expected cost; None where none was made.
+        duration_s: seconds from the first to the last record: the sum of those between one record and the next, without
+            the steps of a clock that was set back.
     """
 
     start: str
@@ -70,11 +72,12 @@ class Session:
     environment: Environment
     options: dict[str, Option]
     forecast: Forecast | None = None
+    duration_s: float = 0.0
 
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the first to the last record."""
-        return (datetime.fromisoformat(self.last) - datetime.fromisoformat(self.start)).total_seconds()
+    def until(self, time: str) -> Session:
+        """The session after a further record."""
+        step = datetime.fromisoformat(time) - datetime.fromisoformat(self.last)
+        return replace(self, last=time, duration_s=self.duration_s + max(0.0, step.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +237,7 @@ class HistoryReader:
             self._fold(time, event)
         self._last_time = time
         if self._sessions:
-            self._sessions[-1] = replace(self._sessions[-1], last=time)
+            self._sessions[-1] = self._sessions[-1].until(time)
 
     def history(self) -> History:
         """The history so far."""

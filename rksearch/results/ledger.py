@@ -10,7 +10,6 @@ in epochs.
 from __future__ import annotations
 
 import copy
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ from rksearch.results.events import (
     TrialRetried,
     TrialStarted,
 )
-from rksearch.results.files import sync_directory
+from rksearch.results.files import sync_directory, take_lock
 from rksearch.results.history import History, HistoryReader
 from rksearch.results.lines import written
 from rksearch.results.plan import Plan
@@ -207,7 +206,7 @@ def _locked(path: Path) -> Iterator[int]:
     """A descriptor of the file, made if missing, that this process alone may write to."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        take_lock(descriptor, wait=True)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-from rksearch.errors import RunError
+from rksearch.errors import RunAborted, RunError, TakenError
 from rksearch.results.files import file_lock, is_locked
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.plan import Plan
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors of a disk that is full or broken: no other input would help."""
+
+
+DERIVED = (
+    "run.yaml",
+    "environment.json",
+    "space.json",
+    "trials.csv",
+    "front.csv",
+    "effects.csv",
+    "front.svg",
+    "README.md",
+    "report.html",
+)
+"""Files that a report writes into a run directory."""
+
+OWN_README = "`rksearch report`"
+"""Words in every `README.md` that a report wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +45,21 @@ class Places:
     Attributes:
         directory: directory beneath which the relative path of its data set lies: that of the space file.
         data_dir: directory of downloaded data sets in the last session.
+        storage: address of the mirror of checkpoints; None without one.
     """
 
     directory: Path
     data_dir: Path
+    storage: str | None = None
 
 
 class RunDir:
     """`ledger.jsonl` and what is derived from it, and `work/`, which is scratch: checkpoints, Tune's files, logs."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
+        if not str(path):
+            raise RunError("a run directory must have a path, but it is empty; give a directory")
+        self.path = path.expanduser().absolute()
 
     @property
     def work(self) -> Path:
@@ -48,7 +74,19 @@ class RunDir:
     @property
     def has_ledger(self) -> bool:
         """Whether a run has been started here."""
-        return (self.path / FILE_NAME).is_file()
+        try:
+            return (self.path / FILE_NAME).is_file()
+        except OSError:  # the path is too long, for one
+            return False
+
+    def require_unused(self) -> None:
+        """Make sure that a directory without a run holds none of the files that a report would replace.
+
+        Raises:
+            TakenError: it holds one.
+        """
+        if not self.has_ledger:
+            require_own(self.path)
 
     @contextmanager
     def driver(self) -> Iterator[None]:
@@ -59,11 +97,13 @@ class RunDir:
         """
         try:
             self.work.mkdir(parents=True, exist_ok=True)
-            (self.work / ".gitignore").write_text("*\n")
+            if not (self.work / ".gitignore").exists():
+                (self.work / ".gitignore").write_text("*\n")
         except OSError as error:
-            raise RunError(
-                f"the run directory must be writable, but {self.path} is not ({error.strerror}); choose another --out"
-            ) from None
+            rule = f"the run directory must be writable, but {self.path} is not ({error.strerror})"
+            if error.errno in NO_ROOM:
+                raise RunAborted(f"{rule}; make room, or choose another --out") from None
+            raise RunError(f"{rule}; choose another --out") from None
         busy = RunError(f"one driver at a time may work on a run, but another one is at work on {self.path}")
         with file_lock(self._lock, wait_s=0, busy=busy):
             yield
@@ -74,7 +114,7 @@ class RunDir:
         Raises:
             RunError: the directory cannot be written.
         """
-        values = {"directory": str(places.directory), "data_dir": str(places.data_dir)}
+        values = {"directory": str(places.directory), "data_dir": str(places.data_dir), "storage": places.storage}
         try:
             self._places.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
@@ -84,13 +124,40 @@ class RunDir:
             ) from None
 
     def places(self) -> Places | None:
-        """The paths of the last session; None where they are not noted, or the directory is gone."""
+        """The paths of the last session, which may be gone by now; None where they are not noted."""
         try:
             values = json.loads(self._places.read_text(encoding="utf-8"))
-            found = Places(directory=Path(values["directory"]), data_dir=Path(values["data_dir"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            return Places(
+                directory=Path(values["directory"]), data_dir=Path(values["data_dir"]), storage=values.get("storage")
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # the run came from another machine, or its scratch was removed
-        return found if found.directory.is_dir() else None
+
+    def directories(self) -> list[Path]:
+        """Directories beneath which the relative path of its images may lie, the likeliest first.
+
+        That of the space file comes first, then those that have moved with the run.
+        """
+        noted = self.places()
+        beside = [self.path, *self.path.parents[:2], Path.cwd()]
+        return list(dict.fromkeys([*([noted.directory] if noted else []), *beside]))
+
+    def data_dirs(self, typed: Path | None) -> list[Path]:
+        """Directories in which data sets may lie, the likeliest first; `typed` is what the user wrote in the past.
+
+        That which was meant in the last session comes first, then what is meant relative to the run.
+        """
+        noted = self.places()
+        relative = typed is not None and not typed.expanduser().is_absolute()
+        beside = [base / typed for base in (self.path, self.path.parent)] if typed is not None and relative else []
+        return list(dict.fromkeys([*([noted.data_dir] if noted else []), *beside]))
+
+    def storage(self, typed: str | None) -> str | None:
+        """Address of the mirror of checkpoints; `typed` is what the user wrote in the past, None for no mirror."""
+        noted = self.places()
+        if typed is None:
+            return None
+        return noted.storage if noted is not None and noted.storage is not None else absolute_address(typed)
 
     @property
     def _places(self) -> Path:
@@ -168,12 +235,52 @@ def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:
                 )
 
 
-def next_free(parent: Path, name: str) -> Path:
-    """`parent/name-1`, or the first of `-2`, `-3`, ... that does not exist."""
-    n = 1
-    while (parent / f"{name}-{n}").exists():
-        n += 1
-    return parent / f"{name}-{n}"
+def is_own_readme(path: Path) -> bool:
+    """Whether a `README.md` was written by a report."""
+    try:
+        return OWN_README in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def require_own(directory: Path) -> None:
+    """Make sure that a directory in which no report lies holds no file of the same name.
+
+    Raises:
+        TakenError: it holds one.
+    """
+    if is_own_readme(directory / "README.md"):
+        return
+    for name in DERIVED:
+        if (path := directory / name).exists():
+            raise TakenError(
+                f"rksearch replaces only what it wrote itself, but {path} stands where a report would; choose another "
+                "directory, or move that file"
+            )
+
+
+def claim_free(parent: Path, name: str) -> Path:
+    """Make `parent/name-1`, or the first of `-2`, `-3`, ... that does not exist: no other process gets the same.
+
+    Raises:
+        RunError: the directory cannot be made.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for n in count(1):
+            with suppress(FileExistsError):
+                (parent / f"{name}-{n}").mkdir()
+                return parent / f"{name}-{n}"
+    except OSError as error:
+        raise RunError(
+            f"a run directory must be made in {parent.absolute()}, but that failed ({error.strerror}); choose --out"
+        ) from None
+    raise AssertionError("unreachable")
+
+
+def absolute_address(address: str) -> str:
+    """The address in a form for every process of every machine: a path is made absolute, a URI left as it is."""
+    return address if "://" in address else str(Path(address).expanduser().absolute())
 
 
 def mirror_address(history: History, storage: str | None) -> str | None:

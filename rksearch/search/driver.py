@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from rksearch.arch import FAMILIES, family_of, parse
 from rksearch.arch.family import Family
+from rksearch.data.address import is_address, read_address
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.data.locations import data_home
 from rksearch.data.own import changed
-from rksearch.errors import LedgerError, MissingPluginError, RksearchError, RunAborted, RunError
+from rksearch.errors import DataError, LedgerError, MissingPluginError, RksearchError, RunAborted, RunError, in_one_line
 from rksearch.results.codec import to_plain
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
+from rksearch.results.events import EndState
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
 from rksearch.results.recipes import as_begun
-from rksearch.results.run_dir import Places, RunDir, mirror_address, require_ledger, require_plan, require_same_trials
+from rksearch.results.run_dir import (
+    Places,
+    RunDir,
+    absolute_address,
+    mirror_address,
+    require_ledger,
+    require_plan,
+    require_same_trials,
+)
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
+from rksearch.search.disk import disk_need, is_full, require_disk
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.ray.cluster import run_tasks
+from rksearch.search.reservations import require_cpus_here
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers.registry import samplers
 from rksearch.search.sharing import TypicalTraining, typical
+from rksearch.search.stopping import stop_signals
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
 from rksearch.space.plan import LATENCY
@@ -64,6 +79,7 @@ class _Launch:
         self.resources = resources
         self.view = view
         self.chosen: frozenset[str] | None = None
+        self.looked: tuple[Path, ...] = ()
         self.ledger = Ledger(run_dir.path)
         self.follower: Follower = self.ledger.follow()
 
@@ -78,11 +94,27 @@ class _Launch:
         self.chosen = chosen
 
     def places(self, directory: Path) -> Places:
-        """Where images lie: in `directory`, and in the last session's `--data-dir` wherever this one was started."""
-        before = self.run_dir.places()
-        keeps = before is not None and self.chosen is not None and "data_dir" not in self.chosen
-        data_dir = before.data_dir if before is not None and keeps else data_home(self.resources.data_dir)
-        return Places(directory=directory, data_dir=data_dir)
+        """Where images and copies of checkpoints lie; options of earlier sessions mean what they meant there.
+
+        Data sets are looked for where the user says now, then where the last session had them, then relative to the
+        run's directory, then where `data_home` says.
+        """
+        resources, chosen = self.resources, self.chosen
+        now = "data_dir" in chosen if chosen is not None else resources.data_dir is not None
+        looked = [data_home(resources.data_dir)] if now else self.run_dir.data_dirs(resources.data_dir)
+        if not now:
+            looked.append(data_home(None))
+        storage = resources.storage and (
+            absolute_address(resources.storage)
+            if chosen is None or "storage" in chosen
+            else self.run_dir.storage(resources.storage)
+        )
+        self.looked = tuple(looked)
+        return Places(
+            directory=directory,
+            data_dir=next((place for place in looked if place.is_dir()), looked[0]),
+            storage=storage,
+        )
 
 
 def start(space: Space, plan: Plan, run_dir: RunDir, resources: Resources, view: View) -> Ended:
@@ -156,7 +188,7 @@ def final(
             )
     names = list(archs) or finalists(history)
     _require_same_images(history.run, space.definition.dataset)
-    with run_dir.driver(), datasets.beneath(space.definition.directory):
+    with run_dir.driver(), datasets.beneath(space.definition.directory), _end_recorded(launch):
         state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
         return _work(launch, state, space, plan, seeds=fresh)
 
@@ -164,21 +196,34 @@ def final(
 def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
     from rksearch.training.trainer import check_images_suit
 
+    launch.run_dir.require_unused()
     with launch.run_dir.driver(), datasets.beneath(space.definition.directory):
         check_images_suit(plan.recipe, plan.dataset)
         history = launch.refresh()
         begun = [history.run.plan.recipe] if history.run else [spec.recipe for spec, _ in history.trials.values()]
         if begun:
             plan = replace(plan, recipe=as_begun(plan.recipe, begun[0]))
-        if history.run is not None:
+        if history.run is not None and _has_trained(history):
             _require_same(history.run, space, plan, launch.run_dir)
         else:
             require_same_trials(history, plan, launch.run_dir.path)
-        if history.run is None or history.run.plan != plan:
-            summary = space.summary()
-            data = DataRecord.of(space.definition.dataset)
-            launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan, data=data)
-        return _search(launch, space, plan)
+        with _end_recorded(launch):
+            if not _is_planned(history, space, plan):
+                summary = space.summary()
+                data = DataRecord.of(space.definition.dataset)
+                launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan, data=data)
+            return _search(launch, space, plan)
+
+
+def _has_trained(history: History) -> bool:
+    """Whether a run has begun a training: until then, another plan may take the place of its own."""
+    return bool(history.started or history.trials or history.paused)
+
+
+def _is_planned(history: History, space: Space, plan: Plan) -> bool:
+    """Whether the ledger's last plan is this one, for the same space."""
+    run = history.run
+    return run is not None and run.plan == plan and run.space.sha256 == space.definition.sha256
 
 
 def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
@@ -190,14 +235,32 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     require_ledger(launch.run_dir)
     history = launch.refresh()
     begun = require_plan(history, launch.run_dir.path)
-    places = launch.run_dir.places()
     space = parse_space(
         begun.space.yaml,
         name=begun.space.name,
-        directory=places.directory if places else None,
+        directory=_images_base(launch.run_dir, begun.plan.dataset),
         recipe=begun.space.recipe or begun.plan.recipe,
     )
     return history, space, begun.plan
+
+
+def _images_base(run_dir: RunDir, dataset_name: str) -> Path | None:
+    """Directory beneath which the images of a run lie, where their path is relative; None where that is not noted.
+
+    Raises:
+        RunError: they lie beneath none of those that are likely.
+    """
+    noted = run_dir.places()
+    if not is_address(dataset_name) or (address := read_address(dataset_name)).kind == "torchvision":
+        return noted.directory if noted and noted.directory.is_dir() else None
+    looked = run_dir.directories()
+    for base in looked:
+        if address.path(base).exists():
+            return base
+    raise RunError(
+        f"the images of a run must be found again, but {dataset_name} is in none of "
+        f"{', '.join(map(str, dict.fromkeys(address.path(base) for base in looked)))}; put them back"
+    )
 
 
 def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -> None:
@@ -254,7 +317,7 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
         return Ended(ending="finished", history=launch.refresh())
     if LATENCY in plan.objectives:
         require_importable(_families(space, plan))
-    execution = _begin_session(launch, plan, (space.definition.directory or Path()).absolute())
+    execution = _begin_session(launch, space, plan)
 
     def sample() -> TypicalTraining:
         return TypicalTraining(
@@ -266,11 +329,7 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
             seeds=seeds,
         )
 
-    try:
-        run_tasks(state, execution, launch.run_dir, launch.resources, launch.view, sample=sample)
-    except RksearchError as error:
-        _record_failure(launch.ledger, str(error))
-        raise
+    run_tasks(state, execution, launch.run_dir, launch.resources, launch.view, sample=sample)
     ending: Ending = "finished" if state.done else "interrupted"
     launch.ledger.write_end(ending)
     return Ended(ending=ending, history=launch.refresh())
@@ -284,23 +343,35 @@ def _families(space: Space, plan: Plan) -> list[Family]:
     return own + [family_of(spec) for spec in named]
 
 
-def _begin_session(launch: _Launch, plan: Plan, directory: Path) -> Execution:
-    """Check images and storage, record the session, and return where and with what its trials run.
+def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
+    """Check all that can be known before Ray starts, record the session, and return where and how its trials run.
 
     Raises:
-        DataError: the images are missing or damaged; one line here, not a failure of every trial.
-        RunError: the storage cannot be written.
+        DataError: the images are missing or damaged, or fewer than the plan trains on; one line here, not a failure of
+            every trial.
+        DeviceError: the device or the precision is not there.
+        RunError: the storage cannot be written, or a trial wants more CPUs than there are.
+        RunAborted: the disk has no room for the checkpoints.
     """
-    from rksearch.data.images import load_data
+    from rksearch.data.images import load_data, split
 
     resources = launch.resources
+    _check_machine(resources)
+    directory = (space.definition.directory or Path()).absolute()
     places, facts = launch.places(directory), dataset(plan.dataset)
     for note in facts.notes:
         launch.view.message(f"{facts.name}: {note}")
-    load_data(facts, places.data_dir, download=resources.download)
+    try:
+        images = load_data(facts, places.data_dir, download=resources.download)
+    except DataError as error:
+        others = [str(place) for place in launch.looked if place != places.data_dir]
+        raise DataError(f"{error} (looked for in {', '.join(others)} too)" if others else str(error)) from error
+    if plan.train_images is not None:
+        split(facts, images, plan.train_images)
     launch.run_dir.note_places(places)
-    if resources.storage:
-        require_storage(resources.storage)
+    if places.storage:
+        require_storage(places.storage)
+    launch.view.message(require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())))
     launch.ledger.write_session(environment=current_environment(), options=resources.options())
     return Execution(
         work_dir=str(launch.run_dir.work),
@@ -314,13 +385,60 @@ def _begin_session(launch: _Launch, plan: Plan, directory: Path) -> Execution:
         fingerprint=facts.fingerprint,
         deadline_s=resources.until_s,
         # The directory's name holds the start of the run's first session, which may be this one.
-        storage=mirror_address(launch.refresh(), resources.storage),
+        storage=mirror_address(launch.refresh(), places.storage),
     )
 
 
-def _record_failure(ledger: Ledger, message: str) -> None:
-    """Record why the session stopped, if the disk allows."""
+def _check_machine(resources: Resources) -> None:
+    """Make sure that this machine has what a trial asks for; a cluster's machines are known once it is joined.
+
+    Raises:
+        DeviceError: no such device or precision.
+        RunError: fewer CPUs than a trial wants.
+    """
+    from rksearch.training.engine.device import resolve_device, resolve_precision
+
+    if resources.address is None:
+        require_cpus_here(resources)
+        resolve_precision(resources.precision, resolve_device(resources.device))
+
+
+@contextmanager
+def _end_recorded(launch: _Launch) -> Iterator[None]:
+    """Record how a session ended that an exception or a signal ends, as far as the disk allows.
+
+    Raises:
+        RksearchError: the reason in one line, whatever the exception was.
+        KeyboardInterrupt: the user's, or that of a signal, while Tune is not at work.
+    """
     try:
-        ledger.write_end("failed", message)
-    except LedgerError as error:
-        raise RunAborted(f"{message} ({error})") from None
+        with stop_signals():
+            yield
+    except RksearchError as error:
+        _record_end(launch.ledger, "failed", str(error))
+        raise
+    except KeyboardInterrupt:
+        _record_end(launch.ledger, "interrupted")
+        raise
+    except Exception as error:
+        aborted = RunAborted(_unexpected(launch.run_dir, error))
+        _record_end(launch.ledger, "failed", str(aborted))
+        raise aborted from error
+
+
+def _record_end(ledger: Ledger, state: EndState, message: str | None = None) -> None:
+    with suppress(LedgerError):  # the disk does not allow it, and the exception under way says more
+        ledger.write_end(state, message)
+
+
+def _unexpected(run_dir: RunDir, error: Exception) -> str:
+    """What ended a session by an exception that nothing foresaw, in one line; its traceback goes into a file."""
+    note = run_dir.work / "error.txt"
+    if is_full(run_dir.path):
+        return f"the disk of {run_dir.path} is full ({in_one_line(error)}); make room, then resume the run"
+    with suppress(OSError):
+        note.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return (
+        f"the session ended by {in_one_line(error)}; what is finished is kept, the traceback is in {note}; resume the "
+        f"run with `rksearch resume {run_dir.path}`"
+    )

@@ -27,7 +27,7 @@ class Resources:
         data_dir: where data sets lie or are downloaded to; None for what `rksearch.data.locations` decides.
         download: whether a missing data set may be downloaded.
         device, precision, compile: see `rksearch.training.execution.Execution`.
-        storage: URI or absolute path beneath which the run mirrors its checkpoints; None for no mirror.
+        storage: URI or path beneath which the run mirrors its checkpoints, as the user wrote it; None for no mirror.
         cpu_hours, gpu_hours: see `rksearch.search.budget.TimeBudget`; None for no limit.
         until_s: time (seconds since 1970) at which the session ends; None for no limit.
         verbose: whether Ray's and the workers' own messages are shown.

@@ -18,6 +18,9 @@ from rksearch.search.tasks import Agenda, Task
 
 OUT_OF_MEMORY = "out_of_memory"
 
+FAULTS_ON_END = 3
+"""Number of trainings on end that fail by one cause outside of their networks before the run stops."""
+
 
 class RunState:
     """Writes every finished piece of work to the ledger before anything else learns of it.
@@ -60,6 +63,7 @@ class RunState:
         self._places: dict[str, _Place] = {}
         self.slot_time_s = 0.0
         self._idle = False
+        self._faulty: list[_Faulty] = []
 
     def has_work(self) -> bool:
         """Whether there is a task to start now. `next` chooses it again, for the slots that are known by then."""
@@ -68,6 +72,9 @@ class RunState:
     def next(self) -> Task | None:
         """The next task for a worker, its trials marked as running; None if there is nothing to start now."""
         task = self._choose()
+        if task is None and self._faulty and len(self.running) == len(self._faulty):
+            self._record_faults()  # nothing will show any more whether others meet the same
+            task = self._choose()
         self._idle = task is None
         if task is not None:
             place = self._place_of(task)
@@ -102,27 +109,39 @@ class RunState:
         self.progress[task.id] = epoch
 
     def on_end(self, task: Task, outcome: Mapping[str, Any]) -> None:
-        """The task of one trial has ended, with a `result`, a reason to `abort`, or the `message` of a dead worker.
+        """The task of one trial has ended.
+
+        Args:
+            task: the task of this one trial.
+            outcome: a `result`; a reason to `abort`, with an `exit_code`; the `fault`, an exception from outside of the
+                network; or the `message` of a dead worker.
 
         Raises:
-            RunAborted: the worker found that no trial can continue (a full disk, missing data).
+            RunAborted: the worker found that no trial can continue (a full disk, missing data), or several trials on
+                end met one fault. Those are not recorded: the next session trains them.
             LedgerError: the result cannot be written.
         """
         self.running.pop(task.id, None)
         self.progress.pop(task.id, None)
         place = self._places.pop(task.id, None) or self._place_of(task)
-        wall_time_s = (self._clock() - self._started_at.pop(task.id, self._clock())) / place.trials
+        now = self._clock()
+        wall_time_s = (now - self._started_at.pop(task.id, now)) / place.trials
         self.slot_time_s += place.slots * wall_time_s
         if "abort" in outcome:
-            raise RunAborted(str(outcome["abort"]))
+            raise RunAborted(str(outcome["abort"]), int(outcome.get("exit_code", 1)))
         if task.action == "test":
             if "result" not in outcome:
-                raise RunAborted(f"{task.trial.id} could not be tested: {outcome['message']}; resume to try again")
+                reason = outcome.get("fault") or outcome["message"]
+                raise RunAborted(f"{task.trial.id} could not be tested: {reason}; resume to try again")
             self.ledger.write_test(task.trial, from_plain(TestResult, outcome["result"]))
-        elif "message" in outcome and place.trials > 1:
-            # It is not known which of them killed the worker.
-            self.ledger.write_retry(task.trial.id, str(outcome["message"]))
+        elif "result" not in outcome and place.trials > 1:
+            # It is not known which of them killed the worker, or raised the exception.
+            self.ledger.write_retry(task.trial.id, str(outcome.get("fault") or outcome["message"]))
+        elif "fault" in outcome:
+            self._hold(_Faulty(task, str(outcome["fault"]), wall_time_s, place))
         else:
+            if "result" in outcome:
+                self._record_faults()  # others can be trained, so the causes lie with those trials
             result = from_plain(TrialResult, outcome["result"]) if "result" in outcome else _died(outcome["message"])
             self._trained(task, result, wall_time_s, place)
         self.history = self._follower.refresh()
@@ -134,6 +153,31 @@ class RunState:
             return
         write = self.ledger.write_pause if result.status == "paused" else self.ledger.write_trial
         write(spec, result, wall_time_s=wall_time_s, cpus=place.reserved["cpu"], gpus=place.reserved["gpu"])
+
+    def _hold(self, faulty: _Faulty) -> None:
+        """Keep back a trial that met a fault until it is known whether others meet the same.
+
+        Raises:
+            RunAborted: they do.
+        """
+        if self._faulty and self._faulty[-1].reason != faulty.reason:
+            self._record_faults()
+        self._faulty.append(faulty)
+        self.running[faulty.task.id] = faulty.task  # not to be chosen again in this session
+        if len(self._faulty) >= FAULTS_ON_END:
+            raise RunAborted(
+                f"{len(self._faulty)} trainings on end failed outside of their networks, the last one "
+                f"({faulty.task.trial.id}) by {faulty.reason}; mend the cause, then resume: none of them counts as "
+                "trained"
+            )
+
+    def _record_faults(self) -> None:
+        """Record trials that were kept back as failed."""
+        for task, reason, wall_time_s, place in self._faulty:
+            self.running.pop(task.id, None)
+            self._trained(task, TrialResult(status="failed", failure="error", message=reason), wall_time_s, place)
+        self._faulty.clear()
+        self.history = self._follower.refresh()
 
     def _prune(self, spec: TrialSpec) -> None:
         paused = self.history.paused[spec.id][1]
@@ -164,6 +208,15 @@ class _Place(NamedTuple):
     reserved: Mapping[str, float]
     slots: int
     trials: int
+
+
+class _Faulty(NamedTuple):
+    """A trial that met an exception outside of its network: its task, the exception, its time and its place."""
+
+    task: Task
+    reason: str
+    wall_time_s: float
+    place: _Place
 
 
 def _died(message: str) -> TrialResult:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from rksearch.errors import CheckpointError
+from rksearch.errors import CheckpointError, RunError
 from rksearch.results.files import sync_directory
 from rksearch.training.mirror import Mirror
 
@@ -50,9 +50,13 @@ class CheckpointStore:
         identity: identity of the training; checkpoints of another one are not used. Plain values for JSON.
         mirror: holds copies beyond this machine, and is read where it has newer ones. States must then have `epochs`,
             a list that grows from one to the next.
+        read_only: whether unusable files stay where they are; nothing is written then, and no lock is needed.
     """
 
-    def __init__(self, directory: Path, identity: Mapping[str, Any], mirror: Mirror | None = None) -> None:
+    def __init__(
+        self, directory: Path, identity: Mapping[str, Any], mirror: Mirror | None = None, *, read_only: bool = False
+    ) -> None:
+        self._read_only = read_only
         self._directory = directory
         self._mirror = mirror
         self._identity = json.dumps(identity, sort_keys=True)
@@ -121,13 +125,22 @@ class CheckpointStore:
             yield saved
 
     def _accepted(self, file: str, content: bytes) -> Saved | None:
-        """Checkpoint in `content`; None, after it was set aside, when it is damaged or of another identity."""
+        """Checkpoint in `content`; None, after it was set aside, when it is damaged or of another identity.
+
+        Raises:
+            RunError: it is the end of another training, which would be displaced.
+        """
         try:
             record = _decode(content)
         except ValueError as error:
             self.reject(file, f"is damaged ({error})")
             return None
         if record["identity"] != self._identity:
+            if "result" in record["state"] and not self._read_only:
+                raise RunError(
+                    f"a finished training keeps its checkpoints, but {self._directory / file} is the end of another "
+                    "one of this name (other epochs, recipe, images or data set); choose another --out"
+                )
             self.reject(file, "belongs to another trial or recipe")
             return None
         return Saved(file=file, state=record["state"])
@@ -139,6 +152,9 @@ class CheckpointStore:
             CheckpointError: it cannot be renamed.
             StorageError: it is a copy in the mirror, which cannot be written.
         """
+        if self._read_only:
+            logger.warning("%s of %s %s; an earlier one is used, if there is one", file, self._directory, reason)
+            return
         if self._mirror and file.startswith(_MIRRORED):
             epoch = int(file.removeprefix(_MIRRORED))
             self._mirror.set_aside(epoch)
@@ -146,12 +162,22 @@ class CheckpointStore:
         else:
             path = self._directory / file
             with _one_line_error(self._directory):
-                os.replace(path, path.with_name(file + ".unusable"))
+                os.replace(path, _free_name(path))
             what = str(path)
         note = f"{what} {reason}; it is set aside and an earlier state, or none, is used instead"
         logger.warning(note)
         with _one_line_error(self._directory), (self._directory / "notes.txt").open("a", encoding="utf-8") as notes:
             notes.write(note + "\n")
+
+
+def _free_name(path: Path) -> Path:
+    """`NAME.unusable`, or the first of `NAME.unusable-2`, ... that does not exist."""
+    found = path.with_name(path.name + ".unusable")
+    number = 2
+    while found.exists():
+        found = path.with_name(f"{path.name}.unusable-{number}")
+        number += 1
+    return found
 
 
 def _age(state: Mapping[str, Any]) -> int:

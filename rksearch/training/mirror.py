@@ -12,7 +12,6 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rksearch.errors import RunError, StorageError
 
@@ -25,23 +24,19 @@ _WHOLE_OBJECTS = ("s3", "gcs", "abfs")
 """Stores that show an object only when it is whole, and in which a rename is a copy."""
 
 
-def absolute(address: str) -> str:
-    """The address in a form for every process of every machine: a path is made absolute, a URI left as it is."""
-    return address if "://" in address else str(Path(address).absolute())
-
-
 def require_storage(address: str) -> None:
     """Write a file at the address and remove it, as a check before a run.
 
     Raises:
-        RunError: one of these fails.
+        RunError: the address is not understood.
+        StorageError: nothing can be written there, or removed.
     """
     try:
         place = Mirror(address)
-        place.put(0, b"whether this can be written")
-        place.remove(0)
     except StorageError as error:
         raise RunError(str(error)) from error
+    place.put(0, b"whether this can be written")
+    place.remove(0)
 
 
 class Mirror:

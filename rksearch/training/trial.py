@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rksearch.data.streaming import StreamedImages
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
 from rksearch.results.codec import to_plain
-from rksearch.results.files import file_lock
+from rksearch.results.files import file_lock, file_name
 from rksearch.results.recipes import concerning
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
@@ -28,7 +29,7 @@ from rksearch.training.execution import Execution
 from rksearch.training.inputs import picture_reader
 from rksearch.training.lifecycle import OnEpoch, Training, train
 from rksearch.training.mirror import Mirror
-from rksearch.training.trainer import as_trial_failure, evaluate
+from rksearch.training.trainer import as_trial_failure, evaluate, final_weights
 
 LOCK_WAIT_S = 60.0
 """Seconds to wait for another process in the same trial: the worker of a killed driver may live for a moment."""
@@ -127,7 +128,7 @@ def _test_images(spec: TrialSpec, execution: Execution, facts: Dataset, device: 
 
 
 def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None) -> Mapping[str, Any]:
-    """State of the network after the last epoch of a finished trial.
+    """State of the network after the last epoch of a finished trial; nothing is written, nor locked.
 
     Args:
         spec: the trial.
@@ -142,18 +143,25 @@ def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None
         f"a finished trial's checkpoint must lie in {trial_dir(work_dir, spec.id)}, but there is none; "
         "train it there, or export where the run was made"
     )
-    if not trial_dir(work_dir, spec.id).is_dir() and storage is None:
-        raise missing
     execution = Execution(work_dir=str(work_dir), data_dir="", storage=storage)
-    with _opened([spec], execution) as (training,):
-        if training.result is not None:
-            return training.weights
+    store = _checkpoints(spec, execution, trial_dir(work_dir, spec.id), read_only=True)
+    for saved in store.newest_first():
+        if "result" in saved.state:
+            return final_weights(saved.state)
     raise missing
 
 
 def trial_dir(work_dir: Path, trial_id: str) -> Path:
     """Directory of a trial's checkpoints, notes and errors."""
-    return work_dir / "trials" / trial_id
+    return work_dir / "trials" / file_name(trial_id)
+
+
+def note_fault(specs: Sequence[TrialSpec], execution: Execution) -> None:
+    """Keep the traceback of the exception being handled in `error.txt` of each trial, as far as the disk allows."""
+    for spec in specs:
+        with suppress(OSError):
+            path = trial_dir(Path(execution.work_dir), spec.id) / "error.txt"
+            path.write_text(traceback.format_exc(), encoding="utf-8")
 
 
 @contextmanager
@@ -197,10 +205,10 @@ def _identity(spec: TrialSpec) -> dict[str, Any]:
     return {**same, "id": spec.id} if spec.has_own_seeds else same
 
 
-def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path) -> CheckpointStore:
+def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path, *, read_only: bool = False) -> CheckpointStore:
     """Checkpoints of a trial, here and in the storage."""
-    mirror = Mirror(f"{execution.storage}/trials/{spec.id}") if execution.storage else None
-    return CheckpointStore(directory, _identity(spec), mirror)
+    mirror = Mirror(f"{execution.storage}/trials/{file_name(spec.id)}") if execution.storage else None
+    return CheckpointStore(directory, _identity(spec), mirror, read_only=read_only)
 
 
 def _result(training: Training) -> TrialResult:

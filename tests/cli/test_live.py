@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +13,7 @@ from rksearch.cli.live import ConsoleView
 from rksearch.results.records import TestResult
 from rksearch.search.final import FinalAgenda
 from rksearch.search.run_state import RunState
+from tests.helpers.command_line import environment
 from tests.helpers.ledgers import begin, plan_record, trial
 
 
@@ -26,3 +29,44 @@ def test_readings_of_the_test_set_are_printed(tmp_path: Path) -> None:
     view.refresh()
     view.close()
     assert shown.getvalue() == "ResNet-8@0: test error 13.50 %\n"
+
+
+def test_an_output_that_is_full_is_written_to_once() -> None:
+    class Full(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            raise OSError(28, "No space left on device")
+
+    full = Full()
+    view = ConsoleView(Console(file=full))
+    for _ in range(3):
+        view.message("a line")
+    assert full.writes == 1
+
+
+WRITES = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from rksearch.cli.live import ConsoleView
+view = ConsoleView(Console())
+for number in range(10_000):
+    view.message("line %d" % number)
+Path(sys.argv[1]).write_text("alive")
+"""
+
+
+def test_a_pipe_that_closes_ends_what_is_shown_and_not_the_run(tmp_path: Path) -> None:
+    found = tmp_path / "found"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITES, str(found)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"line 0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 0
+    assert found.read_text() == "alive"

@@ -9,7 +9,7 @@ import rksearch
 from rksearch.arch import parse
 from rksearch.cli.main import cli
 from rksearch.data.facts import dataset
-from rksearch.errors import ExportError
+from rksearch.errors import ExportError, RksearchError
 from rksearch.models import build
 from rksearch.models import export as exporting
 from rksearch.models.witness import count_params
@@ -79,11 +79,41 @@ def test_damaged_exports_are_refused_in_one_line(tmp_path):
         rksearch.load(tmp_path)
     weights.write_bytes(good)
     record = json.loads((tmp_path / exporting.SPEC).read_text())
-    (tmp_path / exporting.SPEC).write_text(json.dumps({**record, "name": "RKNet-k3-m1-1x1"}))
+    (tmp_path / exporting.SPEC).write_text(json.dumps({**record, "name": "RKNet-k1-m1-1x1"}))
     with pytest.raises(ExportError, match="names or shapes differ"):
         rksearch.load(tmp_path)
+    for wrong in ({"name": 1}, {"name": []}, {"data": []}, {"data": {"name": "digits"}}, {"name": "ResNet-"}):
+        (tmp_path / exporting.SPEC).write_text(json.dumps({**record, **wrong}))
+        with pytest.raises(RksearchError) as error:
+            rksearch.load(tmp_path)
+        assert "\n" not in str(error.value)
     (tmp_path / exporting.SPEC).write_text(json.dumps({**record, "format": 99}))
     with pytest.raises(ExportError, match="of format 1"):
+        rksearch.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["RKNet-k1-m10000-1x1", "ResNet-20000"])
+def test_a_network_is_counted_before_it_is_built(tmp_path, monkeypatch, name):
+    """A damaged name may stand for one of many gigabytes."""
+    exporting.export(network("ResNet-8"), parse("ResNet-8"), DIGITS, tmp_path, origin="a test")
+    record = json.loads((tmp_path / exporting.SPEC).read_text())
+    (tmp_path / exporting.SPEC).write_text(json.dumps({**record, "name": name}))
+
+    def build(*args):
+        raise AssertionError("it was built")
+
+    monkeypatch.setattr(exporting, "build", build)
+    with pytest.raises(ExportError, match=f"parameters of {name}, but it holds"):
+        rksearch.load(tmp_path)
+
+
+def test_a_spec_that_is_no_ordinary_file_is_not_read(tmp_path):
+    (tmp_path / exporting.SPEC).symlink_to("/dev/zero")
+    with pytest.raises(ExportError, match="no ordinary file"):
+        rksearch.load(tmp_path)
+    (tmp_path / exporting.SPEC).unlink()
+    (tmp_path / exporting.SPEC).write_text(" " * 2_000_000)
+    with pytest.raises(ExportError, match=r"has 2,000,000 bytes, more than 1,000,000"):
         rksearch.load(tmp_path)
 
 

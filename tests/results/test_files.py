@@ -6,9 +6,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rksearch.errors import RunError
-from rksearch.results.files import file_lock
+from rksearch.results.files import NAME_BYTES, file_lock, file_name
 
 
 def hold(path: Path, ready: Connection) -> None:
@@ -41,3 +43,12 @@ def test_the_lock_is_released_after_an_exception(tmp_path: Path) -> None:
         raise ValueError("inside")
     with file_lock(path, wait_s=0, busy=RunError("busy")):
         pass
+
+
+@given(st.text(alphabet="abcé🦊-_@0", max_size=400))
+def test_a_name_of_a_file_is_short_and_the_text_itself_where_it_can_be(text: str) -> None:
+    found = file_name(text)
+    size = len(text.encode())
+    assert len(found.encode()) <= NAME_BYTES
+    assert (found == text) == (size <= NAME_BYTES)
+    assert file_name(text + "x" * NAME_BYTES) != file_name(text + "y" + "x" * NAME_BYTES)

@@ -7,7 +7,7 @@ import pytest
 
 from rksearch.api import Run, plan_run, start_run
 from rksearch.arch import FAMILIES
-from rksearch.errors import DataError, RunError
+from rksearch.errors import DataError, RunAborted, RunError
 from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import Environment
 from rksearch.results.ledger import Ledger
@@ -50,6 +50,7 @@ def test_an_address_and_noise_are_not_taken_over():
     [
         (Resources(), {"cpu": 1.0, "gpu": 1.0}, 2),
         (Resources(gpus_per_trial=0.25), {"cpu": 1.0, "gpu": 0.25}, 8),
+        (Resources(gpus_per_trial=0.3, cpus_per_trial=0.5), {"cpu": 0.5, "gpu": 0.3}, 6),
         (Resources(gpus_per_trial=0, cpus_per_trial=4), {"cpu": 4, "gpu": 0}, 2),
         (Resources(device="cpu"), {"cpu": 1.0, "gpu": 0.0}, 8),
     ],
@@ -101,8 +102,9 @@ def test_what_each_task_reserves_the_slots_it_takes_and_its_memory(asked, what, 
 
 @pytest.mark.parametrize(("asked", "gpus"), [(Resources(cpus_per_trial=9), 2.0), (Resources(gpus_per_trial=1), 0.0)])
 def test_more_than_there_is_is_an_error(asked, gpus):
+    nodes = [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": gpus}}]
     with pytest.raises(RunError, match="per-trial is"):
-        Reservations.on({"CPU": 8.0, "GPU": gpus}, NODES, asked)
+        Reservations.on({"CPU": 8.0, "GPU": gpus}, nodes, asked)
 
 
 @pytest.mark.parametrize("place", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "file", None])
@@ -131,13 +133,15 @@ def test_each_run_has_a_place_of_its_own_in_all_its_sessions(tmp_path: Path) -> 
 
 def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray itself raises a bare exception of several lines."""
+    stopped: list[bool] = []
 
     def init(**options: object) -> None:
         raise Exception("The current node timed out during startup.\nThis could happen because ...")
 
-    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init))
-    with pytest.raises(RunError) as error, _ray(Resources(), Silent()):
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init, shutdown=lambda: stopped.append(True)))
+    with pytest.raises(RunAborted) as error, _ray(Resources(), Silent()):
         pass
+    assert stopped == [True], "what had started is stopped"
     assert str(error.value) == (
         "Ray on this machine must be reachable, but The current node timed out during startup; resume when the "
         "machine is less busy"

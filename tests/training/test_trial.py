@@ -188,10 +188,35 @@ def test_damaged_checkpoints_cost_time_and_change_nothing(
     ],
 )
 def test_a_checkpoint_of_another_recipe_or_subset_is_not_used(tmp_path: Path, other: TrialSpec) -> None:
-    run_trial(other, execution(tmp_path))
+    assert run_trial(other, execution(tmp_path), until=1).status == "paused"
     result = run_trial(SPEC, execution(tmp_path))
     assert [e.epoch for e in result.epochs] == [1, 2, 3, 4]
     assert "another trial or recipe" in (trial_dir(tmp_path, SPEC.id) / "notes.txt").read_text()
+
+
+def test_the_end_of_another_training_is_not_displaced(tmp_path: Path) -> None:
+    other = replace(SPEC, recipe=replace(RECIPE, epochs=2))
+    run_trial(other, execution(tmp_path))
+    directory = trial_dir(tmp_path, SPEC.id)
+    before = {path.name: path.read_bytes() for path in directory.glob("*.pt*")}
+    with pytest.raises(RunError, match=r"is the end of another one of this name .* choose another --out"):
+        run_trial(SPEC, execution(tmp_path))
+    assert {path.name: path.read_bytes() for path in directory.glob("*.pt*")} == before
+    assert run_trial(other, execution(tmp_path)).status == "complete"
+
+
+def test_the_weights_of_a_finished_trial_are_read_without_a_trace(tmp_path: Path) -> None:
+    """As from a run that may only be read; a damaged newest checkpoint leaves the one before, which is no end."""
+    short = replace(SPEC, recipe=replace(RECIPE, epochs=2))
+    run_trial(short, execution(tmp_path))
+    directory = trial_dir(tmp_path, short.id)
+    (directory / "lock").unlink()
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    assert finished_weights(short, tmp_path)
+    (directory / "checkpoint.pt").write_bytes(b"torn")
+    with pytest.raises(RunError, match="there is none"):
+        finished_weights(short, tmp_path)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == {**before, "checkpoint.pt": b"torn"}
 
 
 def test_a_checkpoint_that_does_not_fit_the_network_is_not_used(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from rksearch.errors import RksearchError, RunError
+from rksearch.errors import RksearchError, RunAborted
 from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.extensions import Extensions
-from rksearch.search.reservations import Reservations, has_gpu
+from rksearch.search.ray.starting import require_answer, require_temporary_directory
+from rksearch.search.reservations import Reservations, cpus_here, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
@@ -24,7 +23,9 @@ from rksearch.search.view import View
 from rksearch.training.execution import Execution
 
 if TYPE_CHECKING:
-    from rksearch.search.ray.tune import TaskFunction
+    from ray.tune import Tuner
+
+    from rksearch.search.ray.tune import LedgerSearcher, TaskFunction
     from rksearch.search.sharing import Sharing, TypicalTraining
 
 WORKER_RESTARTS = 2
@@ -71,7 +72,9 @@ def run_tasks(
             `resources` do not say; None to give each trial a whole one.
 
     Raises:
-        RunError: Ray is not reachable, or has less than one task reserves.
+        RunError: Ray has less than one task reserves.
+        RunAborted: Ray is not reachable, or has died; or no further task of the run could succeed.
+        LedgerError: a result cannot be recorded.
     """
     for key, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
@@ -92,7 +95,7 @@ def run_tasks(
         state.reservations, state.together = reservations, resources.seeds_together or 1
         slots = reservations.slots(available)
         counted = _SlotCount(reservations, slots)
-        searcher = LedgerSearcher(state, execution, reservations, counted)
+        searcher = LedgerSearcher(state, execution, reservations, counted, view.message)
         # Limit of trials that wait for a worker; the searcher keeps back all but one that would only wait for a slot.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
         run_dir.clear_tune()
@@ -118,11 +121,22 @@ def run_tasks(
         )
         view.start(state, slots)
         try:
-            with _stop_signals():
-                tuner.fit()
+            _fit(tuner, searcher)
         finally:
             view.close()
     run_dir.clear_tune()
+
+
+def _fit(tuner: Tuner, searcher: LedgerSearcher) -> None:
+    """Let Tune work until the run has ended.
+
+    Raises:
+        Exception: the one that ended the run, else one of Ray's own.
+    """
+    try:
+        tuner.fit()
+    finally:
+        searcher.raise_abort()  # in place of exceptions that followed from it
 
 
 def _has_ray_token() -> bool:
@@ -134,22 +148,35 @@ def _has_ray_token() -> bool:
 
 @contextlib.contextmanager
 def _ray(resources: Resources, view: View) -> Iterator[None]:
-    """Ray, started on this machine or joined at an address; what was started here is stopped at the end."""
+    """Ray, started on this machine or joined at an address; what was started here is stopped at the end.
+
+    Raises:
+        RunAborted: it cannot be started or joined.
+    """
     import ray
 
+    if resources.address is None:
+        require_temporary_directory()
+    else:
+        require_answer(resources.address)
     try:
         context = ray.init(
             address=resources.address or "local",
+            num_cpus=cpus_here() if resources.address is None else None,
             include_dashboard=True if resources.address is None else None,
             dashboard_host="127.0.0.1",
             log_to_driver=resources.verbose,
             logging_level="INFO" if resources.verbose else "ERROR",
         )
     except Exception as error:  # noqa: BLE001 - Ray raises this very class when a node does not start in time
+        ray.shutdown()  # ends processes of a Ray that has started in part
         where = f"the Ray cluster at {resources.address}" if resources.address else "Ray on this machine"
         remedy = "check --address" if resources.address else "resume when the machine is less busy"
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise RunError(f"{where} must be reachable, but {reason}; {remedy}") from None
+        raise RunAborted(f"{where} must be reachable, but {reason}; {remedy}") from None
+    except BaseException:  # a signal
+        ray.shutdown()
+        raise
     try:
         url = context.dashboard_url
         view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
@@ -221,19 +248,3 @@ class _SlotCount:
             self._slots = self._reservations.slots(ray.cluster_resources())
             self._counted_at_s = time.monotonic()
         return self._slots
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[None]:
-    """Let a termination or a closed terminal end the run as ctrl-C does: Tune stops, finished work is kept."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    caught = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in caught}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,23 +6,30 @@ directory, so Tune may start it again at any time.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from rksearch.errors import RksearchError
+from rksearch.errors import RksearchError, in_one_line
 from rksearch.results.codec import from_plain, to_plain
+from rksearch.results.files import file_name
 from rksearch.results.records import Epoch, TrialSpec
 from rksearch.search.ray.extensions import Extensions
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 from rksearch.training.execution import Execution
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,20 +78,57 @@ def do_task(
     """Train the trials of the task, or read the test set with its trial.
 
     Returns:
-        `results`, the `TrialResult` or `TestResult` of each trial as JSON; or `abort` with the reason when no task of
-        this run can succeed: a full disk, missing data, an impossible device.
+        `results`, the `TrialResult` or `TestResult` of each trial as JSON; or `abort` with the reason, and its
+        `exit_code`, when no task of this run can succeed: a full disk, missing data, an impossible device; or `fault`
+        with an exception that came from outside of building and training the network. Each with `notes` for the user,
+        where a checkpoint could not be used.
     """
+    with _checkpoint_notes() as notes:
+        outcome = _outcome(task, execution, on_epoch)
+    return {**outcome, "notes": notes} if notes else outcome
+
+
+def _outcome(task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None) -> dict[str, Any]:
+    """The outcome of a task, whatever happens."""
     from rksearch.training import trial  # here, not above: the driver does not need torch
 
     try:
         if task.action == "test":
             return {"results": [to_plain(trial.test_trial(task.trial, execution))]}
-        specs = [task.trial, *task.beside]
-        found = trial.run_trials(specs, execution, on_epoch, until=task.until)
+        found = trial.run_trials(specs_of(task), execution, on_epoch, until=task.until)
         return {"results": [to_plain(result) for result in found]}
     except RksearchError as error:
         # Not the network's fault, which would be a failed result: every other task would meet it too.
-        return {"abort": str(error)}
+        return {"abort": str(error), "exit_code": error.exit_code}
+    except (OSError, ImportError) as error:
+        # The worker's machine: its disk, its files, its packages.
+        return {"abort": f"{task.trial.id} could not be worked on: {in_one_line(error)}; mend the cause, then resume"}
+    except Exception as error:  # noqa: BLE001 - an exception that reaches Tune would kill the worker, its reason lost
+        trial.note_fault(specs_of(task), execution)
+        return {"fault": in_one_line(error)}
+
+
+@contextlib.contextmanager
+def _checkpoint_notes() -> Iterator[list[str]]:
+    """Warnings about checkpoints in a `with` block: a worker's log is not shown."""
+    notes: list[str] = []
+    logger = logging.getLogger("rksearch.training.checkpoint")
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            notes.append(record.getMessage())
+
+    handler = Handler(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield notes
+    finally:
+        logger.removeHandler(handler)
+
+
+def specs_of(task: Task) -> list[TrialSpec]:
+    """Trials of a task."""
+    return [task.trial, *task.beside]
 
 
 class NotPicklable:
@@ -97,8 +141,31 @@ class NotPicklable:
         return {}
 
 
+def _guarded(
+    method: Callable[Concatenate[LedgerSearcher, P], R],
+) -> Callable[Concatenate[LedgerSearcher, P], R | None]:
+    """The method, whose first exception is kept for `LedgerSearcher.raise_abort`; after it, nothing more is done.
+
+    Tune catches what its hooks raise, prints it and tries the trial again.
+    """
+
+    @functools.wraps(method)
+    def guarded(self: LedgerSearcher, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        if self.abort is not None:
+            return None
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - raised again by raise_abort
+            self.abort = error
+            return None
+
+    return guarded
+
+
 class LedgerSearcher(NotPicklable, Searcher):
     """Gives Tune the run's next task, and the run each task's outcome.
+
+    An exception in one of its methods ends the run: it is kept in `abort`, and raised where Tune lets it pass.
 
     Args:
         state: state of the run.
@@ -106,6 +173,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         reservations: what each task takes.
         slots: number of usual trials that fit at once, now. One more task may wait, so that a free slot is taken soon
             and a cluster that can grow sees demand; more would be chosen without the results that come meanwhile.
+        note: shows a worker's note to the user.
     """
 
     def __init__(
@@ -114,16 +182,30 @@ class LedgerSearcher(NotPicklable, Searcher):
         execution: Execution,
         reservations: Reservations,
         slots: Callable[[], int],
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._reservations = reservations
         self._slots = slots
+        self._note = note
         self.state = state
         self.execution = to_plain(execution)
         self.tasks: dict[str, Task] = {}
+        self.abort: Exception | None = None
+
+    def raise_abort(self) -> None:
+        """Raise the exception that ended the run, if there is one."""
+        if self.abort is not None:
+            raise self.abort
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next task as a Tune configuration; None to be called again; FINISHED when all is done."""
+        """The next task as a Tune configuration; None to be called again; FINISHED when all is done or must stop."""
+        found = self._suggest(trial_id)
+        # Where nothing runs, Tune would ask again for ten minutes after None.
+        return found if self.abort is None else Searcher.FINISHED
+
+    @_guarded
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if sum(map(self._reservations.slots_of, self.tasks.values())) > self._slots():
             return None
         task = self.state.next()
@@ -133,11 +215,31 @@ class LedgerSearcher(NotPicklable, Searcher):
         memory_share = self._reservations.memory_share(task)
         return {"task": to_plain(task), "execution": {**self.execution, "memory_share": memory_share}}
 
+    @_guarded
+    def on_start(self, trial_id: str) -> None:
+        """A worker has taken a task."""
+        if task := self.tasks.get(trial_id):
+            for each in task.each():
+                self.state.on_start(each)
+
+    @_guarded
+    def on_epoch(self, trial_id: str, report: EpochReport) -> None:
+        """A worker has finished an epoch of a trial."""
+        (each,) = [each for each in self.tasks[trial_id].each() if each.trial.id == report.trained]
+        (epoch,) = report.epochs
+        self.state.on_epoch(each, epoch)
+
+    @_guarded
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A task ended: with an outcome, or because its worker died too often."""
-        trials = self.tasks.pop(trial_id).each()
+        task = self.tasks.pop(trial_id, None)
+        if task is None:
+            return  # Tune reports the same end twice where stopping its trial fails
+        trials = task.each()
         if result and "outcome" in result:
             outcome = json.loads(result["outcome"])
+            for text in outcome.pop("notes", ()):
+                self._note(text)
             found = [{"result": one} for one in outcome.get("results", ())]
             outcomes = found or [outcome] * len(trials)
         elif error:
@@ -155,7 +257,10 @@ class LedgerSearcher(NotPicklable, Searcher):
 
 
 class StateCallback(NotPicklable, tune.Callback):
-    """Passes starts and epochs to the run's state, and calls `refresh` after each turn of Tune's loop."""
+    """Passes starts and epochs to the searcher, and calls `refresh` after each turn of Tune's loop.
+
+    It also ends Tune's loop when the run must stop: an exception in `on_step_end` is the one that Tune passes on.
+    """
 
     def __init__(self, searcher: LedgerSearcher, refresh: Callable[[], None]) -> None:
         self._searcher = searcher
@@ -164,23 +269,17 @@ class StateCallback(NotPicklable, tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker has taken a task."""
-        if task := self._searcher.tasks.get(trial.trial_id):
-            for each in task.each():
-                self._searcher.state.on_start(each)
+        self._searcher.on_start(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A worker has finished an epoch."""
-        task = self._searcher.tasks.get(trial.trial_id)
-        if task and "epochs" in result:
+        if trial.trial_id in self._searcher.tasks and "epochs" in result:
             # Deaths count only since the last epoch: a long trial may outlive any number of nodes, and one that kills
             # its worker at the same place again and again still ends.
             trial.run_metadata.num_failures = 0
-            report = from_plain(EpochReport, result)
-            (each,) = [each for each in task.each() if each.trial.id == report.trained]
-            (epoch,) = report.epochs
-            self._searcher.state.on_epoch(each, epoch)
+            self._searcher.on_epoch(trial.trial_id, from_plain(EpochReport, result))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A task has ended, and Tune is about to stop its trial."""
@@ -191,7 +290,12 @@ class StateCallback(NotPicklable, tune.Callback):
         self._ended.append(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Tune's loop has made a turn."""
+        """Tune's loop has made a turn.
+
+        Raises:
+            Exception: that which ended the run.
+        """
+        self._searcher.raise_abort()
         for trial in [trial for trial in self._ended if trial.is_finished()]:
             forget(trial)
             self._ended.remove(trial)
@@ -211,4 +315,4 @@ def forget(trial: Trial) -> None:
 
 def task_label(trial: Trial) -> str:
     """Tune's name for a trial and its scratch directory."""
-    return from_plain(Task, trial.config["task"]).id.replace(":", "-")
+    return file_name(from_plain(Task, trial.config["task"]).id.replace(":", "-"))

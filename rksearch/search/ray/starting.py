@@ -1,0 +1,72 @@
+"""Checks before Ray is started or joined: what would fail late, with pages of tracebacks, is one line at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from rksearch.errors import RunAborted, in_one_line
+
+ANSWER_S = 10.0
+"""Longest wait for an answer at a cluster's address, in seconds."""
+
+LONGEST_SOCKET = 107
+"""Longest path of a Unix socket, in bytes."""
+
+SESSION = "/ray/session_2026-01-31_12-00-00_123456_{pid}/sockets/plasma_store"
+"""Longest path of a socket beneath Ray's temporary directory."""
+
+ROOM_BYTES = 50 * 2**20
+"""Least free space for the logs of a session."""
+
+
+def require_answer(address: str) -> None:
+    """Make sure that something answers at `HOST:PORT`: Ray would wait for it for minutes.
+
+    Raises:
+        RunAborted: nothing does.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or "/" in address or not port.isdecimal():
+        return  # `auto`, or a form that Ray itself judges
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise RunAborted(
+            f"the Ray cluster at {address} must be reachable, but {in_one_line(error)}; check --address, and that "
+            "`ray start --head` runs there"
+        ) from None
+
+
+def require_temporary_directory() -> None:
+    """Make sure that Ray can put its sockets and logs where it will: in `RAY_TMPDIR`, `TMPDIR` or `/tmp`.
+
+    Raises:
+        RunAborted: it cannot.
+    """
+    variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
+    directory = Path(os.environ[variable] if variable else "/tmp").absolute()
+    where = f"{directory} ({variable})" if variable else str(directory)
+    remedy = "set RAY_TMPDIR to a short path of a writable directory"
+    length = len(os.fsencode(f"{directory}{SESSION.format(pid=os.getpid())}"))
+    if length > LONGEST_SOCKET:
+        raise RunAborted(
+            f"Ray's temporary directory must have a path of at most "
+            f"{len(os.fsencode(directory)) - length + LONGEST_SOCKET} bytes, but {where} has more; {remedy}"
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        raise RunAborted(
+            f"Ray's temporary directory must be usable, but {where} is not ({error.strerror}); {remedy}"
+        ) from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise RunAborted(f"Ray's temporary directory must be writable, but {where} is not; {remedy}")
+    if free < ROOM_BYTES:
+        raise RunAborted(
+            f"Ray's temporary directory must have {ROOM_BYTES // 2**20} MiB free, but {where} has {free // 2**20}; "
+            f"make room, or {remedy}"
+        )

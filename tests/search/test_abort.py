@@ -1,0 +1,461 @@
+"""Runs that cannot go on: one line with the remedy, the reason in the ledger, and no process left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pytest
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from rksearch.errors import DataError, LedgerError, RunAborted, RunError
+from rksearch.results.codec import to_plain
+from rksearch.results.history import History
+from rksearch.results.ledger import Ledger
+from rksearch.results.records import TrialResult
+from rksearch.search import disk, reservations
+from rksearch.search.agenda import SearchAgenda
+from rksearch.search.planning import Asked, plan_of
+from rksearch.search.ray.tune import LedgerSearcher, StateCallback, do_task
+from rksearch.search.reservations import Reservations, require_cpus_here
+from rksearch.search.resources import Resources
+from rksearch.search.run_state import RunState
+from rksearch.search.tasks import Task
+from rksearch.space import load_space
+from rksearch.training import trial as trials
+from rksearch.training.execution import Execution
+from tests.helpers.command_line import TINY_SPACE, Answer, command, environment, rksearch, rksearch_json
+from tests.helpers.simulation import ListProposer, must, new_state, settings
+
+ONE_TRIAL = Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 2.0, "gpu": 0.0})
+EXECUTION = Execution(work_dir="/nowhere", data_dir="/nowhere")
+
+
+def searcher_of(state: RunState) -> LedgerSearcher:
+    return LedgerSearcher(state, EXECUTION, ONE_TRIAL, lambda: 2)
+
+
+def outcome(task: Task) -> dict[str, Any]:
+    result = TrialResult(status="failed", failure="non_finite_loss", message="the loss is nan")
+    return {"outcome": json.dumps({"results": [to_plain(result)] * len(task.each())})}
+
+
+# -- out of Tune
+
+
+def test_an_exception_in_a_hook_ends_tune_by_the_one_way_that_tune_lets_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune calls a hook again for a trial whose end it could not process: nothing may happen then."""
+    state, _ = new_state(tmp_path)
+    searcher = searcher_of(state)
+    refreshed: list[int] = []
+    callback = StateCallback(searcher, lambda: refreshed.append(1))
+    assert isinstance(searcher.suggest("a"), dict)
+    callback.on_step_end(1, [])
+    assert refreshed == [1]
+
+    refused = LedgerError("the ledger must be writable, but it is not")
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise refused
+
+    monkeypatch.setattr(state.ledger, "write_trial", full)
+    result = outcome(searcher.tasks["a"])
+    searcher.on_trial_complete("a", result)  # what Tune would catch
+    searcher.on_trial_complete("a", error=True)  # Tune's second attempt
+    assert searcher.suggest("b") == Searcher.FINISHED
+    assert "b" not in searcher.tasks
+    with pytest.raises(LedgerError) as ended:
+        callback.on_step_end(2, [])
+    assert ended.value is refused
+    assert refreshed == [1]
+
+
+def test_an_end_that_tune_reports_twice_counts_once(tmp_path: Path) -> None:
+    state, _ = new_state(tmp_path)
+    searcher = searcher_of(state)
+    searcher.suggest("a")
+    task = searcher.tasks["a"]
+    searcher.on_trial_complete("a", outcome(task))
+    searcher.on_trial_complete("a", error=True)
+    assert searcher.abort is None
+    assert Ledger(tmp_path).read().trials[task.id][1].failure == "non_finite_loss"
+
+
+def test_an_exception_while_a_task_is_chosen_or_starts_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise ValueError("broken")
+
+    for name in ("next", "on_start"):
+        state, _ = new_state(tmp_path / name)
+        searcher = searcher_of(state)
+        callback = StateCallback(searcher, lambda: None)
+        monkeypatch.setattr(state, name, broken)
+        searcher.suggest("a")
+        callback.on_trial_start(1, [], cast(Trial, SimpleNamespace(trial_id="a")))
+        with pytest.raises(ValueError, match="broken"):
+            callback.on_step_end(1, [])
+
+
+# -- what a worker meets
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (DataError("gone"), {"abort": "gone", "exit_code": 2}),
+        (LedgerError("full"), {"abort": "full", "exit_code": 1}),
+        (OSError(28, "No space left on device"), {"abort": "No space left on device"}),
+        (ModuleNotFoundError("No module named 'nowhere'"), {"abort": "nowhere"}),
+        (KeyError("weights"), {"fault": "KeyError: 'weights'"}),
+    ],
+)
+def test_whatever_escapes_in_a_worker_keeps_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: dict[str, Any]
+) -> None:
+    state, _ = new_state(tmp_path / "run")
+    task = must(state.next())
+    execution = Execution(work_dir=str(tmp_path / "work"), data_dir="")
+    directory = trials.trial_dir(tmp_path / "work", task.trial.id)
+    directory.mkdir(parents=True)
+
+    def run_trials(*args: object, **kwargs: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(trials, "run_trials", run_trials)
+    found = do_task(task, execution)
+    for key, value in expected.items():
+        assert value == found[key] or str(value) in str(found[key])
+    assert (directory / "error.txt").exists() == ("fault" in expected)
+
+
+def test_bad_input_that_a_worker_meets_exits_as_bad_input(tmp_path: Path) -> None:
+    state, _ = new_state(tmp_path)
+    with pytest.raises(RunAborted) as ended:
+        state.on_end(must(state.next()), {"abort": "the images have changed", "exit_code": 2})
+    assert ended.value.exit_code == 2
+
+
+def test_one_fault_is_a_failed_row_once_another_training_succeeds(tmp_path: Path) -> None:
+    state, _ = new_state(tmp_path)
+    first, second = must(state.next()), must(state.next())
+    state.on_end(first, {"fault": "KeyError: 'x'"})
+    assert first.id not in Ledger(tmp_path).read().trials
+    failed = TrialResult(status="failed", failure="non_finite_loss", message="nan")
+    state.on_end(second, {"result": to_plain(failed)})
+    _, result = Ledger(tmp_path).read().trials[first.id]
+    assert (result.status, result.failure, result.message) == ("failed", "error", "KeyError: 'x'")
+    assert not state.running
+
+
+def test_faults_on_end_stop_the_run_and_count_as_untried(tmp_path: Path) -> None:
+    state, _ = new_state(tmp_path)
+    for _ in range(2):
+        state.on_end(must(state.next()), {"fault": "KeyError: 'x'"})
+    with pytest.raises(RunAborted, match=r"3 trainings on end .* KeyError: 'x'; mend the cause"):
+        state.on_end(must(state.next()), {"fault": "KeyError: 'x'"})
+    assert Ledger(tmp_path).read().trials == {}
+
+
+def test_faults_of_different_causes_are_each_their_trial_s(tmp_path: Path) -> None:
+    state, _ = new_state(tmp_path)
+    tasks = [must(state.next()) for _ in range(3)]
+    for i, task in enumerate(tasks):
+        state.on_end(task, {"fault": f"KeyError: {i}"})
+    assert set(Ledger(tmp_path).read().trials) == {task.id for task in tasks[:2]}
+
+
+def test_a_last_training_that_meets_a_fault_is_recorded_when_nothing_can_follow_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    plan = settings(baselines=("ResNet-8",), known=(), trials=0, final_seeds=1)
+    state = RunState(ledger, lambda history: SearchAgenda(plan, ListProposer([]), history))
+    task = must(state.next())
+    state.on_end(task, {"fault": "KeyError: 'x'"})
+    assert not state.done
+    assert state.next() is None
+    assert state.done
+    assert ledger.read().trials[task.id][1].message == "KeyError: 'x'"
+
+
+# -- before Ray starts
+
+
+class Refused(NamedTuple):
+    """A command that must fail before Ray starts."""
+
+    more: tuple[str, ...]
+    space: str
+    code: int
+    says: str
+
+
+REFUSED = {
+    "too many images": Refused((), "train_images: 20_000", 2, "train_images of digits must be from 10"),
+    "no such device": Refused(("--device", "cuda"), "", 2, "torch sees no CUDA device"),
+    "too many CPUs": Refused(("--cpus-per-trial", "4096"), "", 2, "--cpus-per-trial is 4096"),
+    "storage out of reach": Refused(("--storage", "/proc/nowhere/x"), "", 1, "/proc/nowhere/x"),
+}
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rksearch.search import driver
+
+    def run_tasks(*args: object, **kwargs: object) -> None:
+        raise AssertionError("Ray would have started")
+
+    monkeypatch.setattr(driver, "run_tasks", run_tasks)
+
+
+def space_in(directory: Path, more: str = "") -> Path:
+    path = directory / "tiny.yaml"
+    text = TINY_SPACE.replace("train_images: 100", more) if more.startswith("train_images") else TINY_SPACE
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_what_can_be_known_before_ray_starts_is_one_line_and_the_reason_is_recorded(
+    tmp_path: Path, answer: Callable[..., Answer], case: Refused
+) -> None:
+    run_dir = tmp_path / "run"
+    code, _, errors = answer("run", "--space", space_in(tmp_path, case.space), "--out", run_dir, *case.more)
+    assert code == case.code, errors
+    assert case.says in errors
+    assert len(errors.strip().splitlines()) == 1
+    history = Ledger(run_dir).read()
+    assert history.state == "failed"
+    assert case.says in str(history.message)
+    assert answer("status", run_dir)[1].startswith("run: failed (")
+
+
+def test_a_plan_that_never_began_gives_way_to_one_that_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
+) -> None:
+    from rksearch.search import driver
+
+    monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: None)
+    run_dir = tmp_path / "run"
+    bad = space_in(tmp_path, "train_images: 20_000")
+    assert answer("run", "--space", bad, "--out", run_dir)[0] == 2
+    code, _, errors = answer("run", "--space", space_in(tmp_path), "--out", run_dir)
+    assert code == 130, errors  # nothing was trained
+    plan = Ledger(run_dir).read().plan
+    assert plan is not None
+    assert plan.train_images == 100
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_disk_without_room_for_the_checkpoints_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100_000))
+    code, _, errors = answer("run", "--space", space_in(tmp_path), "--out", tmp_path / "run")
+    assert code == 1
+    assert "room for the run's checkpoints" in errors
+    assert "100 kB free" in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_an_exception_that_nothing_foresaw_is_one_line_with_its_traceback_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
+) -> None:
+    from rksearch.search import driver
+
+    def run_tasks(*args: object, **kwargs: object) -> None:
+        raise EOFError("Ran out\nof input")
+
+    monkeypatch.setattr(driver, "run_tasks", run_tasks)
+    run_dir = tmp_path / "run"
+    code, _, errors = answer("run", "--space", space_in(tmp_path), "--out", run_dir)
+    assert code == 1
+    assert len(errors.strip().splitlines()) == 1
+    assert "EOFError: Ran out of input" in errors
+    assert f"rksearch resume {run_dir}" in errors
+    assert "run_tasks" in (run_dir / "work" / "error.txt").read_text()
+    assert Ledger(run_dir).read().state == "failed"
+
+
+def test_the_forecast_of_disk_use_bounds_what_checkpoints_take(tmp_path: Path) -> None:
+    """Against the files of a real training."""
+    done = rksearch("train", "ResNet-8", "--dataset", "digits", "--recipe", "short", "--epochs", "2",
+                    "--train-images", "100", "--out", "work", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    files = list((tmp_path / "work" / "trials" / "ResNet-8@0").glob("*.pt"))
+    assert len(files) == disk.KEPT
+    from rksearch.arch import parse
+    from rksearch.arch.cost import cost
+    from rksearch.data.facts import dataset
+    from rksearch.recipes.shipped import recipe
+
+    predicted = disk.checkpoint_bytes(cost(parse("ResNet-8"), dataset("digits")).params, recipe("short", epochs=2))
+    for file in files:
+        assert 0.5 * predicted < file.stat().st_size < predicted
+
+
+def test_the_forecast_counts_what_is_left(tmp_path: Path) -> None:
+    space = load_space(space_in(tmp_path))
+    plan = plan_of(space.definition, Asked(), members=len(space))
+    need = disk.disk_need(space, plan, History())
+    assert 0 < need.least < need.most
+    ended = {f"{arch}@0": (SimpleNamespace(arch=arch), None) for arch in plan.baselines}
+    later = disk.disk_need(space, plan, History(trials=cast(Any, ended)))
+    assert later.least < need.least
+    more = disk.disk_need(space, plan_of(space.definition, Asked(trials=6), members=len(space)), History())
+    assert need.most < more.most
+
+
+@pytest.mark.parametrize(
+    ("machines", "asked", "says"),
+    [
+        ([{"CPU": 1.0}, {"CPU": 1.0}], Resources(cpus_per_trial=2), "--cpus-per-trial is 2 and the largest has 1"),
+        ([{"CPU": 8.0}, {"CPU": 1.0, "GPU": 1.0}], Resources(cpus_per_trial=2, gpus_per_trial=1), "none has 2 CPUs"),
+        ([{"CPU": 8.0}], Resources(device="cuda"), "needs a part of a GPU"),
+        ([{"CPU": 8.0, "GPU": 1.0}], Resources(device="cuda", gpus_per_trial=0), "needs a part of a GPU"),
+    ],
+)
+def test_a_trial_fits_on_one_machine(machines: list[dict[str, float]], asked: Resources, says: str) -> None:
+    available = {key: sum(there.get(key, 0) for there in machines) for key in ("CPU", "GPU")}
+    nodes = [{"Alive": True, "Resources": there} for there in machines]
+    with pytest.raises(RunError, match=says):
+        Reservations.on(available, nodes, asked)
+
+
+def test_more_cpus_than_this_machine_has_are_refused_before_ray_starts() -> None:
+    require_cpus_here(Resources(cpus_per_trial=1))
+    with pytest.raises(RunError, match="give"):
+        require_cpus_here(Resources(cpus_per_trial=(os.cpu_count() or 1) + 1))
+
+
+@pytest.mark.parametrize(
+    ("limit", "cpus"), [("50000 100000", 1), ("max 100000", None), ("100000 0", None), ("x", None)]
+)
+def test_cpus_are_those_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, cpus: int | None
+) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(reservations, "CPU_LIMIT", tmp_path / "cpu.max")
+    mine = os.sched_getaffinity(0)
+    assert reservations.cpus_here() == (cpus or len(mine))
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        assert reservations.cpus_here() == 1
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+# -- with real Ray
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that inherited the environment of a command."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (directory / "environ").read_bytes():
+                found.append(int(directory.name))
+    return found
+
+
+@contextlib.contextmanager
+def started(*args: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A command under way, and a mark that it and all its processes have."""
+    mark = f"RKSEARCH_TEST={uuid.uuid4()}"
+    key, _, value = mark.partition("=")
+    driver = subprocess.Popen(
+        command(*args),
+        cwd=cwd,
+        env={**environment(), key: value},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield driver, mark
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)
+
+
+def wait_until(holds: Callable[[], bool], driver: subprocess.Popen[str], timeout_s: float = 180) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert driver.poll() is None, driver.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def none_left(mark: str, within_s: float = 15) -> bool:
+    deadline = time.monotonic() + within_s
+    while marked(mark) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not marked(mark)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_ledger_that_cannot_be_written_any_more_ends_the_run_in_seconds(tmp_path: Path) -> None:
+    """The exception arises inside a hook of Tune's; afterwards the run is resumed and loses nothing."""
+    run_dir = tmp_path / "run"
+    ledger, aside = run_dir / "ledger.jsonl", tmp_path / "aside.jsonl"
+    with started("run", "--space", str(space_in(tmp_path)), "--out", str(run_dir), cwd=tmp_path) as (driver, mark):
+        wait_until(lambda: ledger.exists() and len(Ledger(run_dir).read().trials) >= 1, driver)
+        ledger.rename(aside)
+        ledger.mkdir()
+        began = time.monotonic()
+        _, errors = driver.communicate(timeout=120)
+        assert time.monotonic() - began < 60
+        assert driver.returncode == 1
+        assert len(errors.strip().splitlines()) == 1, errors
+        assert "the ledger must be" in errors  # read or written, whichever comes first
+        assert none_left(mark)
+    ledger.rmdir()
+    aside.rename(ledger)
+    kept = Ledger(run_dir).read().trials
+    resumed = rksearch("resume", str(run_dir), cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    after = Ledger(run_dir).read().trials
+    assert all(after[key] == value for key, value in kept.items())
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_images_that_are_gone_when_a_worker_wants_them_end_the_run_as_bad_input(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (80, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", x_train=images, y_train=np.arange(80) % 2, x_test=images[:20],
+             y_test=np.arange(20) % 2)  # fmt: skip
+    text = TINY_SPACE.replace("dataset: digits", "dataset: npz:mine.npz").replace("train_images: 100", "")
+    (tmp_path / "tiny.yaml").write_text(text)
+    run_dir = tmp_path / "run"
+    with started("run", "--space", "tiny.yaml", "--out", str(run_dir), cwd=tmp_path) as (driver, mark):
+        ledger = run_dir / "ledger.jsonl"
+        wait_until(lambda: ledger.exists() and b'"event":"session"' in ledger.read_bytes(), driver)
+        (tmp_path / "mine.npz").rename(tmp_path / "moved.npz")
+        _, errors = driver.communicate(timeout=240)
+        assert driver.returncode == 2
+        assert len(errors.strip().splitlines()) == 1, errors
+        assert "mine.npz" in errors
+        assert none_left(mark)
+    history = Ledger(run_dir).read()
+    assert history.state == "failed"
+    assert not history.trials
+    assert rksearch_json("status", str(run_dir), "--json")["state"] == "failed"

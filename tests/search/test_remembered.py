@@ -1,0 +1,278 @@
+"""What a run remembers holds wherever it is resumed, and nothing of the user's is overwritten."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rksearch.api import Run, plan_run
+from rksearch.errors import RunError, TakenError
+from rksearch.models import export as exporting
+from rksearch.results.environment import Environment
+from rksearch.results.ledger import Ledger
+from rksearch.results.run_dir import DERIVED, Places, RunDir, claim_free
+from rksearch.search import driver
+from rksearch.search.resources import Resources, as_before
+from rksearch.search.view import Silent
+from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
+from tests.helpers.ledgers import complete, plan_record, space_record, trial
+
+
+@pytest.fixture
+def reported(tmp_path: Path) -> Path:
+    """A run with two trainings, not yet reported."""
+    run_dir = tmp_path / "run"
+    ledger = Ledger(run_dir)
+    ledger.write_run(name="tiny", space=space_record(), plan=plan_record())
+    ledger.write_session(environment=Environment(), options={})
+    for arch in ("ResNet-8", "RKNet-BC-k8-m2_4_6-1x2_1x2_1x1"):
+        ledger.write_trial(trial(arch), complete(20.0), wall_time_s=1.0)
+    ledger.write_end("finished")
+    return run_dir
+
+
+def launch_of(run_dir: Path, *, chosen: frozenset[str] | None, **asked: object) -> driver._Launch:
+    launch = driver._Launch(RunDir(run_dir), Resources(**asked), Silent())  # type: ignore[arg-type]
+    launch.chosen = chosen
+    return launch
+
+
+# -- where data sets are looked for
+
+
+def test_a_directory_given_now_comes_first_and_is_not_looked_past(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    run = RunDir(tmp_path / "run")
+    run.work.mkdir(parents=True)
+    run.note_places(Places(directory=tmp_path, data_dir=tmp_path / "before"))
+    launch = launch_of(run.path, chosen=frozenset({"data_dir"}), data_dir=tmp_path / "now")
+    assert launch.places(tmp_path).data_dir == tmp_path / "now"
+
+
+def test_a_relative_directory_means_what_it_meant_when_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "mydata").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    run = RunDir(tmp_path / "a" / "run")
+    run.work.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a")
+    begun = launch_of(run.path, chosen=None, data_dir=Path("mydata")).places(tmp_path)
+    run.note_places(begun)
+    monkeypatch.chdir(tmp_path / "b")
+    resumed = launch_of(run.path, chosen=frozenset(), data_dir=Path("mydata"))
+    assert resumed.places(tmp_path).data_dir == tmp_path / "a" / "mydata"
+
+
+def test_a_run_that_moved_with_its_data_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "mydata").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a")
+    run = RunDir(tmp_path / "a" / "run")
+    run.work.mkdir(parents=True)
+    run.note_places(launch_of(run.path, chosen=None, data_dir=Path("mydata")).places(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "moved")
+    resumed = launch_of(tmp_path / "moved" / "run", chosen=frozenset(), data_dir=Path("mydata"))
+    assert resumed.places(tmp_path).data_dir == tmp_path / "moved" / "mydata"
+    shutil.rmtree(tmp_path / "moved" / "mydata")
+    lost = launch_of(tmp_path / "moved" / "run", chosen=frozenset(), data_dir=Path("mydata"))
+    lost.places(tmp_path)
+    assert tmp_path / "a" / "mydata" in lost.looked
+    assert tmp_path / "moved" / "mydata" in lost.looked
+
+
+def test_a_storage_keeps_its_place_and_its_typed_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = RunDir(tmp_path / "run")
+    run.work.mkdir(parents=True)
+    launch = launch_of(run.path, chosen=None, storage="copies")
+    assert launch.resources.options()["storage"] == "copies"
+    run.note_places(launch.places(tmp_path))
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+    before = as_before(Resources(), frozenset(), launch.resources.options())
+    assert launch_of(run.path, chosen=frozenset(), storage=before.storage).places(tmp_path).storage == str(
+        tmp_path / "copies"
+    )
+
+
+def test_published_files_keep_what_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: None)
+    code, _, errors = answer("run", "--space", "tiny.yaml", "--out=~/run", "--data-dir", "~/sets")
+    assert code == 130, errors
+    run_dir = home / "run"
+    assert json.loads((run_dir / "work" / "places.json").read_text())["data_dir"] == str(home / "sets")
+    assert yaml.safe_load((run_dir / "run.yaml").read_text())["launches"][0]["options"]["data_dir"] == "~/sets"
+    for name in DERIVED:
+        assert str(home / "sets") not in (run_dir / name).read_text(encoding="utf-8")
+
+
+# -- names, clocks
+
+
+def test_starts_at_the_same_moment_take_directories_of_their_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: claim_free(tmp_path, "tiny"), range(24)))
+    assert {path.name for path in found} == {f"tiny-{n}" for n in range(1, 25)}
+
+
+def test_durations_survive_a_clock_that_is_set_back(tmp_path: Path) -> None:
+    times = iter(f"2026-01-01T{clock}Z" for clock in ("12:00:00", "12:00:00", "12:10:00", "11:10:00", "11:15:00"))
+    ledger = Ledger(tmp_path, clock=lambda: next(times))
+    ledger.write_run(name="tiny", space=space_record(), plan=plan_record())
+    ledger.write_session(environment=Environment(), options={})
+    for arch in ("ResNet-8", "DenseNet-13-k8"):
+        ledger.write_trial(trial(arch), complete(20.0), wall_time_s=1.0)
+    ledger.write_end("finished")
+    assert ledger.read().sessions[0].duration_s == 15 * 60
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--space", "quickstart", "--out", ""),
+        ("status", ""),
+        ("report", ""),
+        ("export", "ResNet-8", "--to", ""),
+        ("train", "ResNet-8", "--data-dir", " "),
+        ("run", "--space", "quickstart", "--import", ""),
+    ],
+)
+def test_an_empty_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer], words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = answer(*words)
+    assert code == 2
+    assert "must not be empty" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_path_is_refused_by_functions_too() -> None:
+    with pytest.raises(RunError, match="empty"):
+        plan_run("quickstart", out="")
+
+
+# -- files of the user's
+
+
+def test_a_run_does_not_begin_where_a_report_would_replace_a_file(
+    tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "README.md").write_text("# Mine\n")
+    code, _, errors = answer("run", "--space", tmp_path / "tiny.yaml", "--out", out)
+    assert code == 2
+    assert str(out / "README.md") in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert [path.name for path in out.iterdir()] == ["README.md"]
+
+
+def test_a_readme_that_was_written_since_stays(reported: Path, answer: Callable[..., Answer]) -> None:
+    assert answer("report", reported)[0] == 0
+    assert answer("report", reported)[0] == 0, "our own is replaced"
+    (reported / "README.md").write_text("# Mine\n")
+    code, shown, errors = answer("report", reported)
+    assert code == 0, errors
+    assert (reported / "README.md").read_text() == "# Mine\n"
+    assert "README.rksearch.md" in shown
+    assert "ResNet-8" in (reported / "README.rksearch.md").read_text()
+
+
+def test_a_run_that_may_only_be_read_is_reported_elsewhere(
+    reported: Path, tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    before = {path.name: path.read_bytes() for path in reported.iterdir()}
+    code, _, errors = answer("report", reported, "--to", tmp_path / "page")
+    assert code == 0, errors
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == sorted(DERIVED)
+    assert answer("status", reported)[0] == 0
+    assert {path.name: path.read_bytes() for path in reported.iterdir()} == before
+    assert answer("report", reported, "--to", tmp_path / "page")[0] == 0, "our own is replaced"
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "trials.csv").write_text("a,b\n")
+    with pytest.raises(TakenError, match=r"trials\.csv"):
+        Run(reported).write_report(tmp_path / "theirs")
+
+
+def test_the_list_of_derived_files_is_what_a_report_writes(reported: Path) -> None:
+    assert {path.name for path in Run(reported).write_report()} == set(DERIVED)
+
+
+@pytest.mark.parametrize("name", [exporting.CARD, exporting.WEIGHTS, exporting.SPEC, exporting.ONNX])
+def test_an_export_replaces_only_an_export(tmp_path: Path, answer: Callable[..., Answer], name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    code, _, errors = answer("export", "ResNet-8", "--to", tmp_path, "--dataset", "digits")
+    assert code == 2
+    assert str(tmp_path / name) in errors
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_an_export_takes_the_place_of_an_earlier_one_and_of_its_programs(
+    tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    assert answer("export", "ResNet-8", "--to", tmp_path, "--dataset", "digits", "--program")[0] == 0
+    assert answer("export", "ResNet-14", "--to", tmp_path, "--dataset", "digits")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [exporting.CARD, exporting.WEIGHTS, exporting.SPEC]
+
+
+# -- other file systems
+
+
+def test_a_file_system_without_locks_is_worked_on_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
+) -> None:
+    import errno
+    import fcntl
+
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: None)
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    code, _, errors = answer("run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run")
+    assert code == 130, errors
+    assert errors == ""
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_run_resumed_from_another_directory_finds_its_images(tmp_path: Path) -> None:
+    """Through the command line, with relative paths; the whole folder moves between the sessions."""
+    import numpy as np
+
+    before = tmp_path / "a"
+    before.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1), dtype=np.uint8)
+    np.savez(before / "mine.npz", x_train=pixels, y_train=np.arange(80) % 2, x_test=pixels[:20],
+             y_test=np.arange(20) % 2)  # fmt: skip
+    text = TINY_SPACE.replace("dataset: digits", "dataset: npz:mine.npz").replace("train_images: 100", "")
+    (before / "tiny.yaml").write_text(text)
+    done = rksearch("run", "--space", "tiny.yaml", "--out", "run", "--trials", "1", cwd=before)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "elsewhere").mkdir()
+    before.rename(tmp_path / "moved")
+    more = rksearch("resume", "../moved/run", "--trials", "2", cwd=tmp_path / "elsewhere")
+    assert more.returncode == 0, more.stderr
+    (tmp_path / "moved" / "mine.npz").unlink()
+    lost = rksearch("resume", "../moved/run", "--trials", "3", cwd=tmp_path / "elsewhere")
+    assert lost.returncode == 2
+    assert len(lost.stderr.strip().splitlines()) == 1
+    assert str(tmp_path / "moved" / "mine.npz") in lost.stderr

@@ -1,0 +1,58 @@
+"""Try damaged inputs of every kind: space files, recipes, names, ledgers, options, environment variables.
+
+    python tools/fuzz.py --inputs 100000
+    python tools/fuzz.py --inputs 1000 --kind ledger --seed 7
+
+Each input must work or end in one line, within 5 s and 1 GB. Prints the inputs for which that does not hold, with the
+numbers that make them again, and exits with 1 when there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.helpers.fuzzing import Fuzzer
+
+SHARES = {
+    "space": 0.2,
+    "recipe": 0.15,
+    "name": 0.35,
+    "ledger": 0.15,
+    "options": 0.08,
+    "environment": 0.02,
+    "export": 0.05,
+}
+"""Shares of the inputs by kind: names are read the fastest."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=10_000, help="number of inputs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the inputs")
+    parser.add_argument("--kind", choices=SHARES, help="one kind alone")
+    parser.add_argument("--first", type=int, default=0, help="number of the first input of a kind")
+    asked = parser.parse_args()
+    wrong = 0
+    with tempfile.TemporaryDirectory() as directory:
+        fuzzer = Fuzzer(directory=Path(directory), seed=asked.seed)
+        for kind, share in SHARES.items():
+            if asked.kind not in (None, kind):
+                continue
+            count = asked.inputs if asked.kind else round(share * asked.inputs)
+            began = time.monotonic()
+            found = fuzzer.run(kind, count, first=asked.first)
+            print(f"{kind}: {count:,} inputs in {time.monotonic() - began:.0f} s, {len(found)} wrong", flush=True)
+            for item in found:
+                print(f"  {kind} {item.number} (seed {asked.seed}): {item.problem}\n    {item.input[:400]}")
+            wrong += len(found)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
