@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special  # type: ignore[import-untyped]
@@ -32,6 +32,7 @@ from scipy import special  # type: ignore[import-untyped]
 from rksearch.arch.arrays import Floats
 from rksearch.results.dominance import on_front
 from rksearch.results.summaries import ArchSummary, CostFunction
+from rksearch.space.plan import TOP1
 
 OFFSET_PCT = 0.5
 """Added to error and non-error, so that an error of 0 has finite odds; about an image of a small validation set."""
@@ -47,6 +48,9 @@ SLOPE_SD = 0.3
 
 TREND_SD = 2.0
 """Prior standard deviation of the trend's slopes, per standard deviation of the covariate."""
+
+RESAMPLES = 2_000
+"""Number of joint draws behind everything that is shown: terminal, status, README and page take the same."""
 
 LEVELS, TAUS = 15, 40
 """Points of the grid for the level of sigma and for tau."""
@@ -88,7 +92,7 @@ def error_of(z: Floats) -> Floats:
     return np.clip(whole / (1 + np.exp(-z)) - OFFSET_PCT, 0, 100)
 
 
-def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
+def draw(items: Sequence[ArchSummary], *, resamples: int = RESAMPLES) -> ErrorDraws:
     """Joint draws of the true errors of these architectures; see the module's text for the model.
 
     Raises:
@@ -121,6 +125,26 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
         design = _design([i for i in items if not i.is_baseline])
         drawn[:, searched] = _towards_trend(z[searched], noise[searched], total, design, resamples, generator)
     return ErrorDraws(archs, error_of(drawn), spread_known=bool(sums.sum() > 1e-12))
+
+
+def draw_tested(items: Sequence[ArchSummary], *, resamples: int = RESAMPLES) -> ErrorDraws:
+    """Joint draws of the true test errors of the architectures for which the test set was read.
+
+    None is drawn towards a trend, because no choice looked at a test error. The spread is that between seeds alone, as
+    everywhere: all networks are read on the same images.
+    """
+    read = [
+        replace(
+            item,
+            role="baseline",
+            metric=TOP1,
+            val_errors_pct=item.tested_errors_pct,
+            val_error_pct=item.tested_error_pct or 0.0,
+        )
+        for item in items
+        if item.tested_errors_pct
+    ]
+    return draw(read, resamples=resamples)
 
 
 def front_shares(draws: ErrorDraws, items: Sequence[ArchSummary], cost: CostFunction) -> dict[str, float]:
