@@ -104,7 +104,7 @@ def _within(arm: ArmProgress, epochs: int, by_name: dict[str, ArchSummary]) -> l
 
 
 def _shared_costs(first: Floats, second: Floats, end: float) -> Floats | None:
-    """Costs at which either front may fall, from the first at which both have a network to the end; None without any."""
+    """Costs at which either front may fall, from the first at which both have a network; None without such a range."""
     import numpy as np
 
     begin = max(first.min(), second.min())
@@ -124,9 +124,7 @@ def _least_at(errors_pct: Floats, costs: Floats, points: Floats) -> Floats:
     return found
 
 
-def _efforts(
-    errors: Sequence[Floats], costs: Sequence[Floats], epochs: Sequence[int], reference: Reference
-) -> Floats:
+def _efforts(errors: Sequence[Floats], costs: Sequence[Floats], epochs: Sequence[int], reference: Reference) -> Floats:
     """Epochs after which the search had reached the control's hypervolume, in each draw; infinite where it had not."""
     import numpy as np
 

@@ -41,7 +41,7 @@ def membership(
 
 
 def smallest(items: Iterable[ArchSummary], *, cost: CostFunction = by_params) -> str | None:
-    """Name of the only architecture of least cost among those that may stand on the front; None where there are several.
+    """Name of the one architecture of least cost among those that may stand on the front; None where several have it.
 
     Whatever its error, nothing that is cheaper can dominate it, so that its place on the front says nothing.
     """

@@ -1,4 +1,4 @@
-"""Progress of a run: the regret to its final front as epochs and hours are spent, for the search and the control arm."""
+"""Progress of a run: regret to its final front as epochs and hours are spent, of the search and the control arm."""
 
 from __future__ import annotations
 
