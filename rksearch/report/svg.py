@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from rksearch.report import text
-from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotAxis, PlotLine, PlotMark, StaticFigure
+from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotAxis, PlotMark, StaticFigure
 from rksearch.report.placing import Rectangle, place_labels
 from rksearch.report.rendering import asset, render
 

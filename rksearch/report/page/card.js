@@ -8,11 +8,12 @@ const openCard = (net) => {
 
 const quoted = (word) => (/^[\w@:.,/+=-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`);
 
+// They are typed in the directory of the run, which the page does not know.
 const commandsOf = (net) => {
-  const { run, dataset, recipe } = payload.commands;
+  const { run, dataset, train } = payload.commands;
   const name = quoted(net.arch);
   const found = [["describe", `rksearch describe ${name} --dataset ${quoted(dataset)} --draw network.svg`],
-    ["train", `rksearch train ${name} --dataset ${quoted(dataset)} --recipe ${quoted(recipe)}`]];
+    ["train", `rksearch train ${name} ${train.map(quoted).join(" ")}`]];
   if (net.trial) found.push(["export", `rksearch export ${quoted(`${run}:${net.trial}`)} --to network`]);
   if (net.status === "complete") found.push(["final", `rksearch final ${quoted(run)} --arch ${name}`]);
   return found;
@@ -30,7 +31,7 @@ const drawingOf = (net) => {
     const x = margin + i * (wide + gap);
     return `${i ? flow(x) : ""}<g transform="translate(${x} ${margin})">${parts[part].svg}</g>`;
   });
-  return `<div class="scroll drawing" tabindex="0" role="region" aria-label="Drawing of ${plain(net.arch)}"><svg viewBox="0 0 ${width} ${height}"
+  return `<div class="scroll drawing" tabindex="0" role="region" aria-label="Drawing of ${plain(net.arch)}"><svg class="figure" viewBox="0 0 ${width} ${height}"
     width="${width}" height="${height}" role="img" aria-label="${plain(net.arch)}">${drawn.join("")}</svg></div>`;
 };
 
@@ -70,7 +71,7 @@ const showCard = (net) => {
     ${drawingOf(net)}${periodTable(net)}
     <h3>Learning curves of ${count((payload.curves[net.index] ?? []).length, "training")}</h3><div class="plot" id="card-curves"></div>
     ${neighbourTable(net)}
-    <h3>Commands</h3><dl class="commands">${commandsOf(net).map(([what, words]) => `<div><dt>${what}</dt><dd><code>${plain(words)}</code>
+    <h3>Commands, in the directory of the run</h3><dl class="commands">${commandsOf(net).map(([what, words]) => `<div><dt>${what}</dt><dd><code>${plain(words)}</code>
       <button type="button" data-copy="${plain(words)}">Copy</button></dd></div>`).join("")}</dl>`;
   if (!card.open) card.showModal();
   document.getElementById("card-body").scrollTop = 0;

@@ -28,7 +28,9 @@ const valueOf = (net, key) => {
 const curvesOf = (net) =>
   (payload.curves[net.index] ?? []).map(([replicate, length, ...hundredths]) => ({
     replicate,
-    points: hundredths.map((value, i) => [payload.epochs[length][i], value / 100]),
+    points: hundredths
+      .map((value, i) => [payload.epochs[length][i], value === null ? null : value / 100])
+      .filter(([, error]) => error !== null),
   }));
 
 // The mean over seeds, at the epochs that all of them have.

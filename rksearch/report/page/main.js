@@ -8,6 +8,7 @@ curvesChart();
 allTable();
 select();
 for (const view of views) view();
+startLadder();
 startCards();
 
 let resizing = 0;

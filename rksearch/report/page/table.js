@@ -34,7 +34,7 @@ const allTable = () => {
     });
     return `<tr class="${css}" aria-rowindex="${place + 2}" data-net="${net.index}">${cells.join("")}</tr>`;
   };
-  const window_ = (again = false) => {
+  const rowsInSight = (again = false) => {
     const first = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 12);
     const last = Math.min(rows.length, first + Math.ceil(scroller.clientHeight / ROW) + 24);
     if (!again && first === from && last === to) return;
@@ -47,7 +47,7 @@ const allTable = () => {
   const cue = () => {
     scroller.classList.toggle("more", scroller.scrollLeft + scroller.clientWidth < scroller.scrollWidth - 2);
   };
-  scroller.addEventListener("scroll", () => { window_(); cue(); }, { passive: true });
+  scroller.addEventListener("scroll", () => { rowsInSight(); cue(); }, { passive: true });
   table.tHead.addEventListener("click", (event) => {
     const field = event.target.closest("button")?.dataset.field;
     if (!field) return;
@@ -64,10 +64,10 @@ const allTable = () => {
     head();
     if (field) table.tHead.querySelector(`button[data-field="${field}"]`)?.focus({ preventScroll: true });
     scroller.style.height = `${Math.min(640, (rows.length + 1) * ROW + 24)}px`;
-    window_(true);
+    rowsInSight(true);
     cue();
   });
   // Paper has no scroll bars: all rows of a small selection are printed, and the first ones of a large one.
   addEventListener("beforeprint", () => { body.innerHTML = rows.slice(0, 200).map(rowOf).join(""); });
-  addEventListener("afterprint", () => window_(true));
+  addEventListener("afterprint", () => rowsInSight(true));
 };
