@@ -7,7 +7,6 @@ from typing import Any
 from rksearch.report import text
 from rksearch.results.columns import Metric
 
-
 CERTAIN_BY_COST = {"p_front": "smallest", "p_macs_front": "fewest_macs"}
 """Probabilities that are 1 by the cost alone, and the attribute that says so."""
 
