@@ -6,13 +6,14 @@ The same ledger gives the same bytes: nothing here reads a clock, draws a random
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from rksearch.errors import RunError
+from rksearch.report.content import report_content
 from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
 from rksearch.report.svg import front_svg
@@ -23,8 +24,11 @@ from rksearch.results.history import History
 from rksearch.results.run_dir import is_own_readme
 from rksearch.results.tables import tables
 
+if TYPE_CHECKING:
+    from rksearch.results.importances import Importance
 
-def write_report(run_dir: Path, history: History, importances: Mapping[str, float] | None = None) -> list[Path]:
+
+def write_report(run_dir: Path, history: History, importances: Sequence[Importance] = ()) -> list[Path]:
     """Regenerate all derived files; each is replaced whole or not at all.
 
     A `README.md` of the user's stays, and the report's is `README.rksearch.md`.
@@ -32,7 +36,7 @@ def write_report(run_dir: Path, history: History, importances: Mapping[str, floa
     Args:
         run_dir: the run directory, or another one.
         history: the history of its run.
-        importances: share of the variance that each choice explains, by name; from `rksearch.results.importances`.
+        importances: of the choices of design, by `rksearch.results.importances`.
 
     Returns:
         The files written: page, CSV tables, README, picture, and the records of plan, environment and space.
@@ -57,10 +61,11 @@ def write_report(run_dir: Path, history: History, importances: Mapping[str, floa
     return paths
 
 
-def derived_files(history: History, importances: Mapping[str, float] | None = None) -> dict[str, str]:
+def derived_files(history: History, importances: Sequence[Importance] = ()) -> dict[str, str]:
     """Content of every derived file, by name."""
     derived = tables(history)
     picture = front_svg(derived.items, history.name)
+    content = report_content(history, derived, importances)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {
         "run.yaml": _run_yaml(history),
@@ -70,8 +75,8 @@ def derived_files(history: History, importances: Mapping[str, float] | None = No
         "front.csv": csv_text(derived.arch_metrics, on_front),
         "effects.csv": csv_text(EFFECT_METRICS, derived.effects),
         "front.svg": picture,
-        "README.md": report_markdown(history, derived),
-        "report.html": report_html(history, derived, picture, importances),
+        "README.md": report_markdown(content),
+        "report.html": report_html(history, derived, picture, content),
     }
 
 
