@@ -7,8 +7,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup, escape
-
 from rksearch.report.figures import costs_of, curves_figure, effects_figure, front_figure, progress_figure
 from rksearch.report.page_data import page_data, to_script
 from rksearch.report.rendering import asset, render
@@ -59,14 +57,9 @@ def report_html(history: History, tables: Tables, content: ReportContent) -> str
         costs=[(cost.field, cost.short) for cost in costs_of(tables.archs)],
         errors=[(error["field"], error["short"]) for error in data["errors"]],
         published=bool(data["published"]),
-        bound=bound,
+        has_figures=content.section("figures") is not None,
         kind=lambda block: type(block).__name__,
     )
-
-
-def bound(words: str) -> Markup:
-    """The text with numbers and their percent signs on one line."""
-    return Markup(str(escape(words)).replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
 def _script() -> str:

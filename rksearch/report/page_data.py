@@ -66,8 +66,8 @@ def page_data(history: History, tables: Tables) -> dict[str, Any]:
         "published": _published(history),
         "drawings": _drawings(history, tables, [row["arch"] for row in rows]),
         "commands": _commands(history),
-        "p_front_note": "P(front) is the probability, among the networks trained and given these seeds, of being on the "
-        "front of true errors.",
+        "p_front_note": "P(front) is the probability, among the networks trained and given these seeds, of being on "
+        "the front of true errors.",
     }
 
 
