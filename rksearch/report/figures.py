@@ -40,10 +40,15 @@ class CostAxis:
     cost: CostFunction | None = None
 
 
+def by_latency(item: ArchSummary) -> float:
+    """The latency of one image; 0 where it was not measured."""
+    return item.latency_ms or 0.0
+
+
 COSTS = (
     CostAxis(field="params", label="Parameters", short="params", cost=by_params),
     CostAxis(field="macs", label="MACs", short="MACs", cost=by_macs),
-    CostAxis(field="latency_ms", label="Latency of an image, ms", short="latency"),
+    CostAxis(field="latency_ms", label="Latency of an image, ms", short="latency", cost=by_latency),
     CostAxis(field="activation_bytes", label="Activation memory of an image, bytes", short="memory"),
 )
 """All costs, in the order of their switches; a run has those that any of its rows has a value of."""
@@ -58,7 +63,7 @@ def all_figures(tables: Tables, name: str) -> list[StaticFigure]:
     """Every figure of a run that has something to show; `name` is the run's."""
     if not tables.items:
         return []
-    found = [front_figure(tables, name, cost) for cost in COSTS[:2]]
+    found = [front_figure(tables, name, cost) for cost in costs_of(tables.archs) if cost.cost is not None]
     found += [curves_figure(tables), distribution_figure(tables)]
     return [*found, *(f for f in (progress_figure(tables), effects_figure(tables.effects)) if f is not None)]
 
