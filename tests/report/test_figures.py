@@ -87,7 +87,7 @@ def test_labels_keep_apart_and_within_the_picture(derived: Tables) -> None:
     labels = [e for e in root.iter(f"{SVG}text") if "label" in css(e)]
     assert {e.text for e in labels} & set(BASELINES)
     boxes = [Rectangle(float(e.attrib["x"]), float(e.attrib["y"]) - 11, 6.6 * len(e.text or ""), 12) for e in labels]
-    assert all(0 <= b.x and b.x + b.width <= width and 0 <= b.y and b.y + b.height <= height for b in boxes)
+    assert all(b.x >= 0 and b.x + b.width <= width and b.y >= 0 and b.y + b.height <= height for b in boxes)
     assert not any(a.overlap(b) for a, b in combinations(boxes, 2))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -164,7 +165,7 @@ def test_long_curves_are_thinned_evenly_with_both_ends(monkeypatch: pytest.Monke
     for length, most in ((31, 30), (150, 8), (300, 12), (2, 8), (1, 8)):
         kept = page_data._spaced(length, most)
         assert (kept[0], kept[-1], len(kept)) == (1, length, min(length, most))
-        steps = [b - a for a, b in zip(kept, kept[1:], strict=False)]
+        steps = [b - a for a, b in itertools.pairwise(kept)]
         assert not steps or max(steps) - min(steps) <= 1
 
 
