@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,27 @@ class Run:
         """The state of the run. A run whose driver died is `killed`."""
         from rksearch.results.status import run_status
 
-        return run_status(self._seen())
+        history = self._seen()
+        return run_status(history, self.run_dir.progress() if history.state == "running" else None)
+
+    def watch(self, pause_s: float = 2.0) -> Iterator[RunStatus]:
+        """The state of the run now, and again whenever it has changed, until the run has ended.
+
+        Args:
+            pause_s: time between two looks at it.
+        """
+        last: tuple[object, ...] | None = None
+        while True:
+            history = self._seen()
+            live = self.run_dir.progress() if history.state == "running" else None
+            seen = (history.state, history.last_time, live)
+            if seen != last:
+                last = seen
+                yield self.status()
+            if history.state not in ("running", "empty"):
+                return
+            time.sleep(pause_s)
+            self._history = None
 
     def _seen(self) -> History:
         """The history; `killed` where its driver died."""

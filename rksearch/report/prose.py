@@ -253,7 +253,8 @@ def control_sentences(found: ControlVerdict) -> list[str]:
     )
     return [
         f"{heads[found.answer]} At equal size, the front of random search lies {gap} points from that of the search "
-        "(mean over sizes; a positive number favours the search).",
+        "(mean over sizes; a positive number favours the search). Networks dealt to the two at random would lie as far "
+        f"apart in {text.share(found.chance)} of the cases.",
         same,
         f"Random search would have found {_share(found.matched, found.matched_interval)} of the front: the share of "
         "sizes, on a log scale, at which its best network is at least as good.",

@@ -79,6 +79,15 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def clock_text(seconds: float | None) -> str:
+    """`1:02:03`, or `?` when unknown."""
+    if seconds is None:
+        return "?"
+    minutes, s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{s:02}"
+
+
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """A number with its noun: `1 seed`, `2 seeds`, `1,200 images`."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
