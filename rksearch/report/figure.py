@@ -104,23 +104,41 @@ class PlotArea:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlotCell:
+    """A rectangle between two values of x and two of y: a bar, or a cell of a map of density.
+
+    Attributes:
+        x, y: its ends along each axis.
+        strength: opacity, from 0 to 1.
+        title: what it holds.
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    title: str
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
     """One pair of axes with what stands in it.
 
     Attributes:
         x, y: the axes.
-        areas, lines, marks: drawn in this order.
+        cells, areas, lines, marks: drawn in this order.
         title: words above; empty in figures of one panel.
-        rules: values of x at which a dotted line stands.
+        rules, levels: values of x and of y at which a dotted line stands.
     """
 
     x: PlotAxis
     y: PlotAxis
+    cells: tuple[PlotCell, ...] = ()
     areas: tuple[PlotArea, ...] = ()
     lines: tuple[PlotLine, ...] = ()
     marks: tuple[PlotMark, ...] = ()
     title: str = ""
     rules: tuple[float, ...] = ()
+    levels: tuple[float, ...] = ()
 
     @property
     def beyond(self) -> tuple[int, int]:

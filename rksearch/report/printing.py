@@ -108,6 +108,10 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_title(panel.title, loc="left")
     for area in panel.areas:
         axes.fill_between(area.x, area.low, area.high, color=COLOURS[area.kind], alpha=SHADE, linewidth=0)
+    for cell in panel.cells:
+        axes.fill_between(cell.x, *cell.y, color=COLOURS["front"], alpha=cell.strength, linewidth=0)
+    for value in panel.levels:
+        axes.axhline(value, color="#6b7585", linewidth=0.6, linestyle=":")
     for value in panel.rules:
         axes.axvline(value, color="#6b7585", linewidth=0.6, linestyle=":")
     for line in panel.lines:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from rksearch.report import text
-from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotAxis, PlotMark, StaticFigure
+from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotAxis, PlotCell, PlotMark, StaticFigure
 from rksearch.report.placing import Rectangle, place_labels
 from rksearch.report.rendering import asset, render
 
@@ -121,6 +121,8 @@ def _panel(frame: Frame) -> dict[str, object]:
         "title": panel.title,
         "x_ticks": [(_px(frame.x(value)), label) for value, label in panel.x.ticks],
         "y_ticks": [(_px(frame.y(value)), label) for value, label in panel.y.ticks],
+        "cells": [(cell, *_corner(frame, cell)) for cell in panel.cells],
+        "levels": [_px(frame.y(value)) for value in panel.levels],
         "areas": [(area.kind, _area(frame, area)) for area in panel.areas],
         "lines": [(line, _path(frame, line.points)) for line in panel.lines],
         "rules": [_px(frame.x(value)) for value in panel.rules],
@@ -132,6 +134,13 @@ def _panel(frame: Frame) -> dict[str, object]:
         ],
         "beyond": ", ".join(beyond),
     }
+
+
+def _corner(frame: Frame, cell: PlotCell) -> tuple[str, str, str, str]:
+    """Upper left corner, width and height of a cell, as text."""
+    left, right = (frame.x(value) for value in cell.x)
+    bottom, top = (frame.y(value) for value in cell.y)
+    return _px(left), _px(top), _px(max(0.5, right - left)), _px(max(0.0, bottom - top))
 
 
 def _obstacles(frame: Frame) -> list[Rectangle]:

@@ -1,4 +1,4 @@
-"""The report's page as a reader meets it: opened from a file in the system's Chromium, pointed at, typed at and clicked."""
+"""The report's page as a reader meets it: opened from a file in the system's Chromium, pointed at and clicked."""
 
 from __future__ import annotations
 
@@ -215,8 +215,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def reader(browser: Browser, run_dir: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
-    """The open page, in a window of size `WIDE` or the parameter's, without a network. In the end it has said nothing in
-    the console, nor asked for anything but itself."""
+    """The open page, in a window of size `WIDE` or the parameter's, without a network.
+
+    In the end it has said nothing in the console, nor asked for anything but itself.
+    """
     width, height = getattr(request, "param", WIDE)
     context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
     reader = Reader(page=context.new_page(), url=(run_dir / "report.html").as_uri())
@@ -331,7 +333,8 @@ def test_the_keyboard_walks_the_chart_and_opens_a_card(reader: Reader) -> None:
 
 def test_everything_that_can_be_pressed_has_a_name(reader: Reader) -> None:
     nameless = reader.page.evaluate(
-        """() => [...document.querySelectorAll("button, a, input, [role=region], [role=img], [role=application], summary")]
+        """() => [...document.querySelectorAll(
+            "button, a, input, [role=region], [role=img], [role=application], summary")]
           .filter(e => !(e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.[0]?.textContent.trim()))
           .map(e => e.outerHTML.slice(0, 120))"""
     )
@@ -511,8 +514,9 @@ def test_paper_is_white_and_cuts_nothing(reader: Reader) -> None:
     assert min(ground) > 240
     assert reader.page.evaluate("document.documentElement.scrollWidth") <= PAPER[0]
     cut = reader.page.evaluate(
-        """() => [...document.querySelectorAll("table, svg")].filter(e => e.getBoundingClientRect().right > innerWidth + 1
-          && e.checkVisibility()).map(e => e.id || e.parentElement.id || e.outerHTML.slice(0, 80))"""
+        """() => [...document.querySelectorAll("table, svg")]
+          .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && e.checkVisibility())
+          .map(e => e.id || e.parentElement.id || e.outerHTML.slice(0, 80))"""
     )
     assert cut == []
     assert len(reader.page.pdf(format="A4")) > 20_000

@@ -22,6 +22,7 @@ from tests.helpers.command_line import TINY_SPACE, command, environment, python,
 DERIVED = (
     "report.html",
     "trials.csv",
+    "curves.csv",
     "front.csv",
     "README.md",
     "front.svg",

@@ -39,6 +39,8 @@ const meanSd = (mean, sd) =>
 const show = (net, { field, kind, sd }) => {
   const value = net[field];
   if (value === null || value === undefined || value === "" || (Array.isArray(value) && !value.length)) return MISSING;
+  // Probabilities that are 1 by the cost alone.
+  if ((field === "p_front" && net.smallest) || (field === "p_macs_front" && net.fewest_macs)) return "smallest";
   switch (kind) {
     case "flag": return value ? "yes" : "";
     case "pct": return meanSd(value, sd ? net[sd] : null);
@@ -47,6 +49,7 @@ const show = (net, { field, kind, sd }) => {
     case "size": return size(value);
     case "seconds": return duration(value);
     case "share": return share(value);
+    case "ms": return `${Number(value.toPrecision(3))} ms`;
     case "text": return String(value);
     default: return typeof value === "number" ? value.toPrecision(3) : String(value);
   }
