@@ -6,7 +6,7 @@ import time
 import pytest
 
 from rksearch.arch import parse
-from rksearch.arch.cost import cost
+from rksearch.arch.cost import cost, executed_macs
 from rksearch.data.facts import dataset
 from rksearch.space import load_space
 from rksearch.training.memory import footprint
@@ -107,7 +107,14 @@ def test_describe_as_json():
     ]
     counted = cost(parse(RK), dataset("cifar10"))
     assert {key: found[key] for key in counted._fields} == counted._asdict()
-    assert found["witness"] == {"params": counted.params, "fvcore_flops": counted.fvcore_flops, "agree": True}
+    executed = executed_macs(parse(RK), dataset("cifar10"))
+    assert found["executed_macs"] == executed < counted.macs
+    assert found["witness"] == {
+        "params": counted.params,
+        "fvcore_flops": counted.fvcore_flops,
+        "agree": True,
+        "executed_macs": executed,
+    }
     for item in found["memory"]:
         predicted = footprint(
             parse(RK), dataset("cifar10"), item["batch_size"], item["precision"], recompute=item["recompute"]
@@ -128,6 +135,7 @@ def test_describe_prints_layers_and_both_witnesses():
     assert f"{cost(parse(RK), dataset('cifar10')).macs:,}" in text
     assert "built model:" in text
     assert "fvcore:" in text
+    assert "% less, because transitions pool before they convolve; torch: " in text
     assert text.count("MiB  predicted peak of a training step") == 4
     assert "agree" in text
 

@@ -134,7 +134,7 @@ def test_where_nothing_matters_intervals_cover_as_often_as_they_say_and_few_runs
             covered += [e.low <= 1 <= e.high for e in told if e.design == design and e.low and e.high]
         announced += any(e.is_announced for e in told if e.design != "all else equal")
     assert len(covered) > 10 * runs
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.018)
     assert announced / runs <= 0.08
 
 
