@@ -80,7 +80,8 @@ class Run:
         while True:
             history = self._seen()
             live = self.run_dir.progress() if history.state == "running" else None
-            seen = (history.state, history.last_time, live)
+            records = (history.started, history.trials, history.paused, history.tests)
+            seen = (history.state, history.last_time, live, *map(len, records))
             if seen != last:
                 last = seen
                 yield self.status()

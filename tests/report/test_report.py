@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from rksearch.errors import RunError
 from rksearch.report import axes, format_status, status_json, text, write_report
-from rksearch.report.facts import command, facts
 from rksearch.report.content import report_content
+from rksearch.report.facts import command, facts
 from rksearch.report.prose import limitations, reading_sentences
 from rksearch.report.svg import front_svg
 from rksearch.results.codec import from_plain
