@@ -80,7 +80,8 @@ class Run:
         while True:
             history = self._seen()
             live = self.run_dir.progress() if history.state == "running" else None
-            seen = (history.state, history.last_time, live)
+            records = (history.started, history.trials, history.paused, history.tests)
+            seen = (history.state, history.last_time, live, *map(len, records))
             if seen != last:
                 last = seen
                 yield self.status()
@@ -117,7 +118,7 @@ class Run:
             require_own(Path(to))
         directory = self.path if to is None else Path(to)
         history = self._seen()
-        return write_report(directory, history, importances(history))
+        return write_report(directory, history, importances(history), _activation_bytes(history))
 
     def write_figures(self, to: str | Path | None = None) -> list[Path]:
         """Write every figure for paper, and tables for LaTeX, into `figures`; return their paths.
@@ -147,3 +148,16 @@ class Run:
         return finished_weights(
             self.trial(trial_id), self.run_dir.work, mirror_address(history, self.run_dir.storage(asked))
         )
+
+
+def _activation_bytes(history: History) -> dict[str, int]:
+    """Activation memory of every architecture trained, where the run minimises it: torch is imported for that alone."""
+    name = "activation_bytes"
+    if history.plan is None or name not in history.plan.objectives or history.data is None:
+        return {}
+    from rksearch.arch import parse
+    from rksearch.training.memory import activation_bytes
+
+    data = history.data.dataset
+    archs = dict.fromkeys(spec.arch for spec, result in history.trials.values() if result.status == "complete")
+    return {arch: activation_bytes(parse(arch), data) for arch in archs}

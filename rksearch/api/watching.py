@@ -59,7 +59,7 @@ class NotingView:
         self._writer: threading.Thread | None = None
         self._failure: str | None = None
         self._said: set[str] = set()
-        self._shown: str | None = None
+        self._shown: History | None = None
 
     def message(self, text: str) -> None:
         """Show one line."""
@@ -68,7 +68,7 @@ class NotingView:
     def start(self, state: RunState, slots: int) -> None:
         """Show and note `state` from now on."""
         self._state, self._session = state, SessionClock(state, slots)
-        self._shown = state.history.last_time
+        self._shown = state.history
         self._view.start(state, slots)
         self._note()
 
@@ -105,9 +105,9 @@ class NotingView:
         assert self._state is not None
         history = self._state.history
         self._written_s = now
-        if history.last_time == self._shown:
+        if history is self._shown:  # a new one is read when a task has ended
             return
-        self._shown = history.last_time
+        self._shown = history
         self._writer = threading.Thread(target=self._write_page, args=(history,), daemon=True, name="report")
         self._writer.start()
 

@@ -7,8 +7,14 @@ Whoever makes a figure (`rksearch.report.figures`) knows what it shows; `rksearc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from rksearch.report import text
+
+MOST_CORNERS = 200
+"""Number of corners from which on a line is no obstacle to labels: it is everywhere."""
 
 Shape = Literal["circle", "square", "diamond", "triangle", "cross"]
 
@@ -45,6 +51,14 @@ class PlotAxis:
     def holds(self, value: float) -> bool:
         """Whether the value lies between the ends."""
         return self.low <= value <= self.high
+
+
+def axis_of(
+    title: str, low: float, high: float, ticks: Sequence[float], *, log: bool = False, sizes: bool = False
+) -> PlotAxis:
+    """An axis whose ticks are labelled as numbers, or as sizes (`12k`)."""
+    label = text.tick if sizes else "{:g}".format
+    return PlotAxis(title=title, low=low, high=high, ticks=tuple((t, label(t)) for t in ticks), log=log)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +159,11 @@ class Panel:
         """Numbers of marks above and below the axis of y."""
         ys = [mark.y for mark in self.marks]
         return sum(y > self.y.high for y in ys), sum(y < self.y.low for y in ys)
+
+
+def firm(panel: Panel) -> list[PlotLine]:
+    """The lines that labels should not cover: those of the fronts."""
+    return [line for line in panel.lines if line.kind in ("front", "base") and len(line.points) < MOST_CORNERS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rksearch.report import axes, text
-from rksearch.report.figure import Kind, LegendEntry, Panel, PlotArea, PlotAxis, PlotLine, PlotMark, Shape, StaticFigure
-from rksearch.report.svg import axis_of
+from rksearch.report.figure import (
+    Kind,
+    LegendEntry,
+    Panel,
+    PlotArea,
+    PlotAxis,
+    PlotLine,
+    PlotMark,
+    Shape,
+    StaticFigure,
+    axis_of,
+)
 from rksearch.results.fronts import BAND, front_band, rk_front
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
 from rksearch.results.tables import Tables
@@ -97,7 +107,7 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Static
         ),
     ]
     panel = Panel(
-        x=axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True),
+        x=axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True, sizes=True),
         y=axis_of(f"{error.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high)),
         areas=_band(tables, by, 10**high),
         lines=tuple(lines),
@@ -302,7 +312,7 @@ DESIGNS: tuple[tuple[Design, Kind, Shape, float], ...] = (
 )
 """Ways of matching with their looks, and their offsets within a row."""
 
-RATIO_TICKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10)
+RATIO_TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
 
 
 def effects_figure(effects: Sequence[Effect]) -> StaticFigure | None:
@@ -329,14 +339,12 @@ def effects_figure(effects: Sequence[Effect]) -> StaticFigure | None:
     ]
     low, high = min(e.low or 1.0 for e in shown) * 0.93, max(e.high or 1.0 for e in shown) * 1.07
     low, high = max(min(low, 0.9), 0.05), min(max(high, 1.1), 20.0)
-    ticks = [t for t in RATIO_TICKS if low <= t <= high]
-    spaced = ticks if len(ticks) <= 9 else [t for t in ticks if t in (0.1, 0.2, 0.5, 1, 2, 5, 10)]
     panel = Panel(
         x=PlotAxis(
-            title="Odds of an error, ratio (log scale); left of 1: fewer errors",
+            title="Ratio of the odds of an error (left of 1: fewer)",
             low=low,
             high=high,
-            ticks=tuple((t, f"{t:g}") for t in spaced),
+            ticks=tuple((t, f"{t:g}") for t in RATIO_TICKS if low <= t <= high),
             log=True,
         ),
         y=PlotAxis(

@@ -6,10 +6,11 @@ The same figure gives the same bytes: no date, no random ids.
 from __future__ import annotations
 
 import io
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from rksearch.report.figure import Kind, Panel, PlotMark, StaticFigure
-from rksearch.report.placing import Rectangle, place_labels
+from rksearch.report.figure import Kind, Panel, PlotMark, StaticFigure, firm
+from rksearch.report.placing import Rectangle, obstacles, place_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +57,9 @@ COLOURS: dict[Kind, str] = {
 
 MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "x"}
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (7, 2)))
+LABEL = 24
+"""Maximum number of characters in a line of a tick's label."""
+
 SHADE = 0.15
 """Opacity of areas."""
 
@@ -102,7 +106,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
             axes.set(**{f"{name}scale": "log"})
         axes.set(**{f"{name}lim": (axis.low, axis.high), f"{name}label": axis.title})
         ticks = getattr(axes, f"{name}axis")
-        ticks.set_ticks([value for value, _ in axis.ticks], [label for _, label in axis.ticks])
+        ticks.set_ticks([value for value, _ in axis.ticks], [fill(label, LABEL) for _, label in axis.ticks])
         ticks.set_ticks([], minor=True)
     if panel.title:
         axes.set_title(panel.title, loc="left")
@@ -157,15 +161,19 @@ def _mark(axes: Axes, panel: Panel, mark: PlotMark) -> None:
 
 def _labels(axes: Axes, panel: Panel) -> None:
     """Labels where they cover least, by the same rule as in the SVG, in pixels of the page's picture."""
+    from matplotlib.patheffects import withStroke
+
     named = [mark for mark in panel.marks if mark.label]
-    wide, tall = 600.0, 330.0
+    halo = [withStroke(linewidth=1.6, foreground="white")]
+    wide, tall = 540.0, 300.0
 
     def at(mark: PlotMark) -> tuple[float, float]:
         y = min(max(panel.y.place(mark.y), 0.0), 1.0)
         return panel.x.place(mark.x) * wide, (1 - y) * tall
 
-    obstacles = [Rectangle(x - 7, y - 7, 14, 14) for x, y in map(at, panel.marks)]
-    places = place_labels([(*at(mark), mark.label) for mark in named], obstacles, Rectangle(0, -4, wide, tall + 4))
+    lines = [[(panel.x.place(x) * wide, (1 - panel.y.place(y)) * tall) for x, y in line.points] for line in firm(panel)]
+    covered = obstacles(list(map(at, panel.marks)), lines)
+    places = place_labels([(*at(mark), mark.label) for mark in named], covered, Rectangle(0, -4, wide, tall + 4))
     for mark, box in zip(named, places, strict=True):
         if box is not None:
             axes.annotate(
@@ -174,6 +182,7 @@ def _labels(axes: Axes, panel: Panel) -> None:
                 xycoords="axes fraction",
                 va="center",
                 fontsize=5.0,
+                path_effects=halo,
                 color={"base": "#a8480c", "front": "#1d4fc4"}.get(mark.kind, "#59626f"),
             )
 

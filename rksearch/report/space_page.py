@@ -16,9 +16,9 @@ import numpy as np
 from rksearch.arch.arrays import Integers
 from rksearch.arch.cost import cost
 from rksearch.report import axes, text
-from rksearch.report.figure import Panel, PlotAxis, PlotCell, PlotMark, StaticFigure
+from rksearch.report.figure import Panel, PlotAxis, PlotCell, PlotMark, StaticFigure, axis_of
 from rksearch.report.rendering import asset, render
-from rksearch.report.svg import axis_of, figure_svg
+from rksearch.report.svg import figure_svg
 from rksearch.space.space import Space
 from rksearch.space.text import REJECTION_WORDS, describe_space
 
@@ -64,7 +64,7 @@ def space_page(space: Space) -> str:
 
 def _log_axis(title: str, low: float, high: float) -> PlotAxis:
     low, high = max(low, 1.0), max(high, low * 1.01, 2.0)
-    return axis_of(title, low, high, axes.log_ticks(math.log10(low), math.log10(high)), log=True)
+    return axis_of(title, low, high, axes.log_ticks(math.log10(low), math.log10(high)), log=True, sizes=True)
 
 
 def _cloud(space: Space, chunks: Iterable[Integers]) -> StaticFigure:

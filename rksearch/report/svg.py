@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from rksearch.report import text
-from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotAxis, PlotCell, PlotMark, StaticFigure
-from rksearch.report.placing import Rectangle, place_labels
+from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotCell, PlotMark, StaticFigure, firm
+from rksearch.report.placing import Rectangle, obstacles, place_labels
 from rksearch.report.rendering import asset, render
 
 HEAD, FOOT, SIDE = 76, 14, 14
@@ -144,14 +142,9 @@ def _corner(frame: Frame, cell: PlotCell) -> tuple[str, str, str, str]:
 
 
 def _obstacles(frame: Frame) -> list[Rectangle]:
-    """What labels should not cover: marks, and the lines that are drawn firmly."""
-    found = [Rectangle(frame.x(m.x) - 6, frame.kept(m.y) - 6, 12, 12) for m in frame.panel.marks]
-    for line in frame.panel.lines:
-        if line.kind in ("front", "base") and len(line.points) < 200:
-            ends = [(frame.x(x), frame.y(y)) for x, y in line.points]
-            for (x1, y1), (x2, y2) in pairwise(ends):
-                found.append(Rectangle(min(x1, x2) - 2, min(y1, y2) - 2, abs(x2 - x1) + 4, abs(y2 - y1) + 4))
-    return found
+    marks = [(frame.x(mark.x), frame.kept(mark.y)) for mark in frame.panel.marks]
+    lines = [[(frame.x(x), frame.y(y)) for x, y in line.points] for line in firm(frame.panel)]
+    return obstacles(marks, lines)
 
 
 def _mark(frame: Frame, mark: PlotMark) -> _Drawn:
@@ -227,9 +220,3 @@ def _near(frame: Frame, value: float) -> float:
 
 def _px(value: float) -> str:
     return f"{value:.1f}"
-
-
-def axis_of(title: str, low: float, high: float, ticks: Sequence[float], *, log: bool = False) -> PlotAxis:
-    """An axis whose ticks are labelled as sizes where it is logarithmic, else as they are."""
-    label = text.tick if log else "{:g}".format
-    return PlotAxis(title=title, low=low, high=high, ticks=tuple((t, label(t)) for t in ticks), log=log)

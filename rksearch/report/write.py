@@ -6,7 +6,7 @@ The same ledger gives the same bytes: nothing here reads a clock, draws a random
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     from rksearch.results.importances import Importance
 
 
-def write_report(run_dir: Path, history: History, importances: Sequence[Importance] = ()) -> list[Path]:
+def write_report(
+    run_dir: Path,
+    history: History,
+    importances: Sequence[Importance] = (),
+    activation_bytes: Mapping[str, int] | None = None,
+) -> list[Path]:
     """Regenerate all derived files; each is replaced whole or not at all.
 
     A `README.md` of the user's stays, and the report's is `README.rksearch.md`.
@@ -40,6 +45,7 @@ def write_report(run_dir: Path, history: History, importances: Sequence[Importan
         run_dir: the run directory, or another one.
         history: the history of its run.
         importances: of the choices of design, by `rksearch.results.importances`.
+        activation_bytes: as `rksearch.results.tables.tables` takes them.
 
     Returns:
         The files written: page, CSV tables, README, picture, and the records of plan, environment and space.
@@ -47,7 +53,7 @@ def write_report(run_dir: Path, history: History, importances: Sequence[Importan
     Raises:
         RunError: the directory cannot be written.
     """
-    files = {name: content.encode() for name, content in derived_files(history, importances).items()}
+    files = {name: content.encode() for name, content in derived_files(history, importances, activation_bytes).items()}
     return _write(Path(run_dir), files)
 
 
@@ -81,9 +87,11 @@ def _write(directory: Path, files: dict[str, bytes]) -> list[Path]:
     return paths
 
 
-def derived_files(history: History, importances: Sequence[Importance] = ()) -> dict[str, str]:
+def derived_files(
+    history: History, importances: Sequence[Importance] = (), activation_bytes: Mapping[str, int] | None = None
+) -> dict[str, str]:
     """Content of every derived file, by name."""
-    derived = tables(history)
+    derived = tables(history, activation_bytes)
     content = report_content(history, derived, importances)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {

@@ -188,6 +188,15 @@ ARCH_METRICS: tuple[Metric, ...] = (
         optional=True,
     ),
     Metric(field="top5_test_error_sd_pct", label="Top-5 test error, sd", kind="pct", optional=True),
+    Metric(
+        field="activation_bytes",
+        label="Activation memory",
+        kind="size",
+        column=True,
+        hover=True,
+        optional=True,
+        note="bytes that a training step keeps for one image",
+    ),
 )
 """Columns of `front.csv`, and those of the page that are marked so."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rksearch.arch import Period, family_of, parse
@@ -86,6 +86,7 @@ class ArchRow:
     balanced_test_error_sd_pct: float | None = None
     top5_test_error_pct: float | None = None
     top5_test_error_sd_pct: float | None = None
+    activation_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,8 +185,14 @@ class Tables:
         return tuple(item for item in self.items if item.is_searched)
 
 
-def tables(history: History) -> Tables:
-    """Everything that the report shows, derived from the history."""
+def tables(history: History, activation_bytes: Mapping[str, int] | None = None) -> Tables:
+    """Everything that the report shows, derived from the history.
+
+    Args:
+        history: the history of the run.
+        activation_bytes: memory of one image's activations in training, by architecture; None where the run had no such
+            objective.
+    """
     from rksearch.results.contrasts import effects  # numpy: not needed to read a ledger
     from rksearch.results.uncertainty import draw, draw_tested, front_shares
 
@@ -196,7 +203,11 @@ def tables(history: History) -> Tables:
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
     expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
     cheapest = [smallest(items, cost=cost) for cost in costs]
-    rows = [_arch_row(item, on_params, on_macs, shares, expected, cheapest) for item in items]
+    held = activation_bytes or {}
+    rows = [
+        replace(_arch_row(item, on_params, on_macs, shares, expected, cheapest), activation_bytes=held.get(item.arch))
+        for item in items
+    ]
     against = [tuple(baseline_rows(items, draws, cost=cost, tested=tested)) for cost in costs]
     ladders = [tuple(ladder(found, items, cost=cost)) for cost, found in zip(costs, against, strict=True)]
     corners = [reference(history, items, cost) for cost in costs]

@@ -97,18 +97,12 @@ def test_arithmetic_equals_the_built_model_and_fvcore(spec):
 
 
 @pytest.mark.parametrize(
-    ("name", "less"),
-    [
-        ("DenseNet-40-k12", 0.143),
-        ("DenseNet-BC-100-k12", 0.086),
-        ("ResNet-20", 0),
-        ("RKNet-k4-m1_1_1-1x1_1x1_1x1", 0.0),
-    ],
+    ("name", "less"), [("DenseNet-40-k12", 0.1427), ("DenseNet-BC-100-k12", 0.0922), ("ResNet-20", 0.0)]
 )
 def test_what_runs_is_less_than_what_is_defined_where_transitions_pool_first(name, less):
     spec = parse(name)
     counted, executed = cost(spec, CIFAR10).macs, executed_macs(spec, CIFAR10)
-    assert 1 - executed / counted == pytest.approx(less, abs=0.001 if less else 0.03)
+    assert 1 - executed / counted == pytest.approx(less, abs=5e-5)
     # Three quarters of the convolution in front of each pooling are not executed, as far as the pixels are even.
     rows = layout(spec, CIFAR10).rows
     saved = [
