@@ -45,7 +45,7 @@ def test_the_table_shows_what_runs_what_waits_and_the_best_of_networks_and_basel
     ledger.write_run(name="run", space=space_record(), plan=plan)
     ledger.write_session(environment=environment_record(), options={})
     state = RunState(ledger, lambda history: SearchAgenda(plan, ListProposer(ARCHS), history))
-    for params in (21_000, 30_000, 12_000):
+    for params in (21_000, 60_000, 12_000):
         task = must(state.next())
         state.on_start(task)
         state.on_end(task, {"result": to_plain(complete(33.0, params=params))})
