@@ -45,7 +45,7 @@ def page_data(history: History, tables: Tables) -> dict[str, Any]:
     metrics = tables.arch_metrics
     items = {item.arch: item for item in tables.items}
     rows = [
-        _complete(row.arch, items[row.arch], {m.field: getattr(row, m.field) for m in metrics}) for row in tables.archs
+        _complete(history, items[row.arch], {m.field: getattr(row, m.field) for m in metrics}) for row in tables.archs
     ]
     rows += _unfinished(history, items)
     fields = dict.fromkeys(field for row in rows for field in row)
@@ -122,7 +122,7 @@ def _errors(tables: Tables) -> list[dict[str, Any]]:
     ]
 
 
-def _complete(arch: str, item: ArchSummary, values: Mapping[str, Any]) -> dict[str, Any]:
+def _complete(history: History, item: ArchSummary, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **values,
         "status": "complete",
