@@ -18,7 +18,7 @@ MOST_CORNERS = 200
 
 Shape = Literal["circle", "square", "diamond", "triangle", "cross"]
 
-Kind = Literal["front", "base", "other", "control", "plain", "goal"]
+PlotKind = Literal["front", "base", "other", "control", "plain", "goal"]
 """What a mark, line or area stands for: the front, baselines, other networks, the control arm; `plain` and `goal` are
 lines for comparison."""
 
@@ -79,7 +79,7 @@ class PlotMark:
 
     x: float
     y: float
-    kind: Kind
+    kind: PlotKind
     shape: Shape
     title: str
     spread: tuple[float, float] | None = None
@@ -102,7 +102,7 @@ class PlotLine:
     """
 
     points: tuple[tuple[float, float], ...]
-    kind: Kind
+    kind: PlotKind
     title: str = ""
     dash: int = 0
 
@@ -114,7 +114,7 @@ class PlotArea:
     x: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    kind: Kind
+    kind: PlotKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ class LegendEntry:
     """An entry of the legend: a sample, `line` and `area` beside the shapes of marks, and its words."""
 
     sample: Shape | Literal["line", "area", "bar"]
-    kind: Kind
+    kind: PlotKind
     words: str
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rksearch.report import axes, text
 from rksearch.report.figure import (
-    Kind,
     LegendEntry,
     Panel,
     PlotArea,
     PlotAxis,
+    PlotKind,
     PlotLine,
     PlotMark,
     Shape,
@@ -219,7 +219,7 @@ def curves_figure(tables: Tables) -> StaticFigure:
         y=axis_of(f"{tables.metric.title.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high)),
         lines=tuple(line for line in lines if line.points),
     )
-    entries: list[tuple[bool, Kind, str]] = [
+    entries: list[tuple[bool, PlotKind, str]] = [
         (bool(front), "front", "front"),
         (bool(baselines), "base", "baselines"),
         (bool(rest), "other", "others"),
@@ -229,14 +229,14 @@ def curves_figure(tables: Tables) -> StaticFigure:
     return StaticFigure(name="curves", title="Learning curves", alt=alt, panels=(panel,), legend=tuple(legend))
 
 
-def _curve(tables: Tables, arch: str, kind: Kind, dash: int) -> PlotLine:
+def _curve(tables: Tables, arch: str, kind: PlotKind, dash: int) -> PlotLine:
     points = tuple((float(i), y) for i, y in enumerate(tables.curves[arch], 1) if y == y)
     return PlotLine(points=points, kind=kind, title=arch, dash=dash)
 
 
 def distribution_figure(tables: Tables) -> StaticFigure:
     """Share of the networks that err no more than each error (EDF), for each role."""
-    groups: list[tuple[Kind, str, list[float]]] = [
+    groups: list[tuple[PlotKind, str, list[float]]] = [
         ("front", "Runge-Kutta networks", [i.error_pct for i in tables.items if i.is_searched]),
         ("control", "control", [i.error_pct for i in tables.items if i.role == "control"]),
         ("base", "baselines", [i.error_pct for i in tables.items if i.is_baseline]),
@@ -270,7 +270,7 @@ def progress_figure(tables: Tables) -> StaticFigure | None:
         return None
     low = max(min(values) / 2, max(values) / 1e4)
     high = max(v for arm in arms for v in (*arm.high, *arm.middle)) * 1.15
-    kinds: tuple[Kind, Kind] = ("front", "control")
+    kinds: tuple[PlotKind, PlotKind] = ("front", "control")
     panels: list[Panel] = []
     for title, field in (("Epochs spent", "epochs"), ("Hours of work", "hours")):
         spent = max(getattr(arm, field)[-1] for arm in arms)
@@ -305,7 +305,7 @@ def progress_figure(tables: Tables) -> StaticFigure | None:
     )
 
 
-DESIGNS: tuple[tuple[Design, Kind, Shape, float], ...] = (
+DESIGNS: tuple[tuple[Design, PlotKind, Shape, float], ...] = (
     ("equal parameters", "front", "circle", 0.2),
     ("equal MACs", "base", "square", 0.0),
     ("all else equal", "other", "diamond", -0.2),

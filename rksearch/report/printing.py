@@ -9,7 +9,7 @@ import io
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from rksearch.report.figure import Kind, Panel, PlotMark, StaticFigure, firm
+from rksearch.report.figure import Panel, PlotKind, PlotMark, StaticFigure, firm
 from rksearch.report.placing import Rectangle, obstacles, place_labels
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ SETTINGS = {
 }
 """Settings of matplotlib: small type, text as text, fixed ids."""
 
-COLOURS: dict[Kind, str] = {
+COLOURS: dict[PlotKind, str] = {
     "front": "#2b62dd",
     "base": "#d9640f",
     "other": "#98a2b3",
@@ -187,7 +187,7 @@ def _labels(axes: Axes, panel: Panel) -> None:
             )
 
 
-def _sample(sample: str, kind: Kind, words: str) -> Any:
+def _sample(sample: str, kind: PlotKind, words: str) -> Any:
     """A sample of the legend."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch

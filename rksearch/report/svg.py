@@ -59,7 +59,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Drawn:
+class _PlacedMark:
     """A mark with its place, as the template writes it."""
 
     mark: PlotMark
@@ -147,7 +147,7 @@ def _obstacles(frame: Frame) -> list[Rectangle]:
     return obstacles(marks, lines)
 
 
-def _mark(frame: Frame, mark: PlotMark) -> _Drawn:
+def _mark(frame: Frame, mark: PlotMark) -> _PlacedMark:
     x, y = frame.x(mark.x), frame.kept(mark.y)
     bars = []
     if mark.spread is not None:
@@ -164,7 +164,7 @@ def _mark(frame: Frame, mark: PlotMark) -> _Drawn:
     else:
         outline = shape_path(mark.shape, x, y, radius)
     seeds = tuple(_px(frame.y(value)) for value in mark.seeds if frame.panel.y.holds(value))
-    return _Drawn(mark=mark, outline=outline, bars=tuple(bars), seeds=seeds)
+    return _PlacedMark(mark=mark, outline=outline, bars=tuple(bars), seeds=seeds)
 
 
 def _legend(entries: Sequence[LegendEntry], x: float, y: float) -> list[tuple[LegendEntry, str, float, float]]:

@@ -25,6 +25,7 @@ from rksearch.report.drawing import draw, drawn_parts
 from rksearch.results.fronts import rk_front
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
+from rksearch.results.records import Latency
 from rksearch.results.stats import mean
 from rksearch.results.summaries import summarise
 from rksearch.results.tables import tables
@@ -315,3 +316,24 @@ def test_without_networks_the_page_needs_no_script(tmp_path: Path) -> None:
     parsed(written)
     assert "<script" not in written
     assert "script-src" not in written
+
+
+def test_every_objective_of_the_run_has_a_switch_and_a_column(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    first, second = candidates(2)
+    for spec, error, latency_ms in ((first, 20.0, 3.5), (second, 30.0, 1.25)):
+        timed = Latency(
+            batch_size=1, median_ms=latency_ms, iqr_ms=0.1, repetitions=9, device="cpu", precision="fp32", threads=1
+        )
+        ledger.write_trial(trial(spec.name), replace(complete(error), latency_ms={"1": timed}), wall_time_s=1.0)
+    history = ledger.read()
+    write_report(tmp_path, history, activation_bytes={first.name: 70_000, second.name: 60_000})
+    written = (tmp_path / "report.html").read_text()
+    payload = payload_of(written)
+    assert [c["field"] for c in payload["costs"]] == ["params", "macs", "latency_ms", "activation_bytes"]
+    for cost_field in ("latency_ms", "activation_bytes"):
+        assert f'name="cost" value="{cost_field}"' in written
+        assert cost_field in (tmp_path / "front.csv").read_text().splitlines()[0].split(",")
+    values = payload["values"]
+    by_name = dict(zip(values["arch"], zip(values["latency_ms"], values["activation_bytes"], strict=True), strict=True))
+    assert by_name == {first.name: (3.5, 70_000), second.name: (1.25, 60_000)}

@@ -569,3 +569,33 @@ def test_ten_thousand_networks_are_a_canvas_and_some_rows(browser: Browser, run_
     assert all(name.startswith(f"{front('params')[0]}-7") for name in reader.rows())
     assert reader.messages == []
     context.close()
+
+
+def test_numbers_are_written_as_python_writes_them(browser: Browser) -> None:
+    import random
+
+    from rksearch.report import text
+    from rksearch.report.rendering import asset
+
+    page = browser.new_page()
+    write = f"values => {{ {asset('page/format.js')} return values.map(([v, p, s]) => [size(v), meanSd(p, p / 8), "
+    write += "share(p / 100), duration(s), tick(v)]); }"
+    rng = random.Random(3)
+    # Eighths of a percent are exact in binary, so that their halves must go to the even digit.
+    numbers = [[round(10 ** rng.uniform(0, 9.5)), rng.randrange(801) / 8, rng.uniform(0, 2e5)] for _ in range(2000)]
+    written = page.evaluate(write, numbers)
+    expected = [
+        [text.size(v), text.mean_sd(p, p / 8), text.share(p / 100), text.duration(s), text.tick(v)]
+        for v, p, s in numbers
+    ]
+    assert written == expected
+    page.close()
+
+
+def test_a_reload_keeps_the_selection_and_the_switches(reader: Reader) -> None:
+    reader.switch("cost", "macs")
+    reader.chip("Role", "baseline")
+    reader.page.reload()
+    assert sorted(reader.rows()) == sorted(baselines())
+    assert reader.page.locator('#switches input[value="macs"]').is_checked()
+    assert reader.page.locator('#chips button[data-value="baseline"]').get_attribute("aria-pressed") == "true"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rksearch.bench.replay.standings import Curve
 from rksearch.report import axes, text
-from rksearch.report.figure import Kind, LegendEntry, Panel, PlotArea, PlotAxis, PlotLine, StaticFigure
+from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotAxis, PlotKind, PlotLine, StaticFigure
 from rksearch.report.svg import figure_svg
 
 COLUMNS = 3
@@ -33,7 +33,7 @@ def curves_svg(
     for curve in curves:
         groups.setdefault(curve.strategy.partition("+")[0], []).append(curve)
     known = next((c for c in curves if c.strategy == reference), None)
-    samples: tuple[tuple[Kind, str], ...] = (
+    samples: tuple[tuple[PlotKind, str], ...] = (
         ("base", "with early stopping"),
         ("front", "every training to its end"),
         ("plain", reference),
@@ -58,10 +58,10 @@ def curves_svg(
 def _panel(title: str, group: Sequence[Curve], reference: Curve | None, goal: float, early: tuple[str, ...]) -> Panel:
     """The group's curves with their quartiles, and the reference for comparison."""
     budget = float(group[0].epochs[-1])
-    drawn: list[tuple[Curve, Kind]] = [
+    drawn: list[tuple[Curve, PlotKind]] = [
         (c, "plain" if c is reference else "base" if c.strategy.endswith(early) else "front") for c in group
     ]
-    beside: list[tuple[Curve, Kind]] = []
+    beside: list[tuple[Curve, PlotKind]] = []
     if reference is not None and all(c is not reference for c in group):
         beside.append((reference, "plain"))
     level = _missing(goal)
@@ -93,12 +93,12 @@ def _missing(value: float) -> float:
     return min(max(1 - value, LEAST_MISSING), MOST_MISSING) if math.isfinite(value) else MOST_MISSING
 
 
-def _line(curve: Curve, kind: Kind) -> PlotLine:
+def _line(curve: Curve, kind: PlotKind) -> PlotLine:
     points = [(float(e), _missing(v.median)) for e, v in zip(curve.epochs, curve.values, strict=True)]
     return PlotLine(points=tuple(_steps(points)), kind=kind, title=curve.strategy, dash=1 if kind == "front" else 0)
 
 
-def _area(curve: Curve, kind: Kind) -> PlotArea:
+def _area(curve: Curve, kind: PlotKind) -> PlotArea:
     return PlotArea(
         x=tuple(map(float, curve.epochs)),
         low=tuple(_missing(v.high) for v in curve.values),
