@@ -7,12 +7,10 @@ from typing import Any
 from rksearch.report import text
 from rksearch.report.facts import search
 from rksearch.report.racing import racing_plan
+from rksearch.report.skipped import needed, skipped
 from rksearch.results.codec import to_plain
 from rksearch.results.status import RunStatus
 from rksearch.space.plan import ErrorMetric
-
-SHOWN_DAMAGE = 3
-"""Maximum number of damaged lines of the ledger that are described."""
 
 
 def status_json(state: RunStatus) -> dict[str, Any]:
@@ -25,8 +23,9 @@ def status_json(state: RunStatus) -> dict[str, Any]:
     `finished`, `failed`), `search` and `racing` (the rules, in words), `elapsed_s` (of all sessions), `work_time_s`
     (sum over trials), `test_readings`, `metric` (name of the error by which the run compares networks), `front` and
     `best_per_band` (see `FoundArch`; those of the front also have `p_front`, the probability of being on the front of
-    true errors, null where the spread between seeds is not known), `damaged_lines`, and `damage` (`line`, `record`,
-    `field` and `reason` of each).
+    true errors, null where the spread between seeds is not known), `damaged_lines`, `damage` (`line`, `record`, `field`
+    and `reason` of each), `unknown` (`line`, `record` and `reason` of intact lines that name what is not known here),
+    and `missing` (`kind` and `name` of what the plan needs and is not registered).
     """
     return {
         "run": state.run,
@@ -57,6 +56,8 @@ def status_json(state: RunStatus) -> dict[str, Any]:
         ],
         "damaged_lines": len(state.damage),
         "damage": to_plain(state.damage),
+        "unknown": [{"line": u.line, "record": u.record, "reason": u.reason} for u in state.unknown],
+        "missing": [{"kind": m.kind, "name": m.name} for m in state.missing],
     }
 
 
@@ -87,9 +88,9 @@ def format_status(state: RunStatus) -> str:
         )
     if state.running_trials:
         lines.append(f"running: {', '.join(state.running_trials)}")
-    if state.damage:
-        lines.append(f"{text.count(len(state.damage), 'damaged line')} of the ledger skipped")
-        lines += [f"  {text.one_line(str(damage))}" for damage in state.damage[:SHOWN_DAMAGE]]
+    for kind in skipped(state.damage, state.unknown):
+        lines += [f"ledger: {kind.heading}", *(f"  {line}" for line in kind.lines)]
+    lines += [needed(state.missing)] if state.missing else []
     found = status_json(state)
     lines += _listing(
         f"front (parameters, MACs, {state.metric.title}, seeds, probability of being on the front of true errors):",

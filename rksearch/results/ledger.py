@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rksearch.errors import LedgerError, MissingPluginError
-from rksearch.results.checks import Missing, incomplete
+from rksearch.errors import LedgerError
+from rksearch.results.checks import incomplete
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment
 from rksearch.results.events import (
@@ -43,9 +43,6 @@ from rksearch.results.records import TestResult, TrialResult, TrialSpec
 from rksearch.space.summary import SpaceSummary
 
 FILE_NAME = "ledger.jsonl"
-
-MISSING_SHOWN = 5
-"""Maximum number of families and data sets that are not registered and that a message names."""
 
 
 def utc_now() -> str:
@@ -146,7 +143,6 @@ class Ledger:
 
         Raises:
             LedgerError: the file exists but cannot be read.
-            MissingPluginError: it names a family or a data set that is not registered.
         """
         return self.follow().refresh()
 
@@ -168,7 +164,6 @@ class Follower:
 
         Raises:
             LedgerError: the file exists but cannot be read.
-            MissingPluginError: it names a family or a data set that is not registered.
         """
         try:
             with self._path.open("rb") as file:
@@ -190,15 +185,7 @@ class Follower:
             # A last line without its end may be whole, torn, or still being written: read it, but not for good.
             reader = copy.deepcopy(self._reader)
             reader.take(tail)
-        if reader.missing:
-            raise MissingPluginError(_missing_text(self._path, reader.missing.values()))
         return reader.history()
-
-
-def _missing_text(path: Path, missing: Iterable[Missing]) -> str:
-    names = [f"the {kind} {name!r}{f' ({example})' if example else ''}" for kind, name, example in missing]
-    shown = ", ".join(names[:MISSING_SHOWN]) + (", ..." if len(names) > MISSING_SHOWN else "")
-    return f"the families and data sets of a run must be registered, but {path} names {shown}"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from rksearch.errors import RunAborted, RunError, TakenError
+from rksearch.errors import MissingPluginError, RunAborted, RunError, TakenError
 from rksearch.results.files import file_lock, is_locked
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
@@ -33,6 +33,9 @@ DERIVED = (
     "report.html",
 )
 """Files that a report writes into a run directory."""
+
+MISSING_SHOWN = 5
+"""Maximum number of families and data sets that are not registered and that a message names."""
 
 OWN_README = "`rksearch report`"
 """Words in every `README.md` that a report wrote."""
@@ -217,6 +220,21 @@ def require_plan(history: History, run_dir: Path) -> RunRecord:
         f"started the run again, with --out {run_dir}: it keeps the {len(history.trials)} finished trainings"
         + (f" (it was: {command})" if command else "")
     )
+
+
+def require_registered(history: History, run_dir: Path) -> None:
+    """Make sure that all that the plan of a run names is registered, so that the run can continue.
+
+    Raises:
+        MissingPluginError: something is not.
+    """
+    if history.missing:
+        shown = ", ".join(map(str, history.missing[:MISSING_SHOWN]))
+        more = ", ..." if len(history.missing) > MISSING_SHOWN else ""
+        raise MissingPluginError(
+            f"the families and data sets of a run must be registered to continue it, but {run_dir / FILE_NAME} names "
+            f"{shown}{more}"
+        )
 
 
 def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rksearch.results.checks import Missing
 from rksearch.results.early_stops import EarlyStops, early_stops
 from rksearch.results.fronts import membership, rk_front
 from rksearch.results.history import History, State
-from rksearch.results.lines import Damage
+from rksearch.results.lines import Damage, Unknown
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role
 from rksearch.results.stats import sample_sd
@@ -75,6 +76,8 @@ class RunStatus:
             true errors (None where the spread between seeds is not known).
         best_per_band: the architecture of least error in each size band `(low, high)`.
         damage: lines of the ledger that could not be read.
+        unknown: intact lines that are left out, because they name what is not known here.
+        missing: what the plan names and is not registered.
         plan: the plan in force; None where it is not recorded.
     """
 
@@ -95,6 +98,8 @@ class RunStatus:
     front: tuple[tuple[FoundArch, float | None], ...]
     best_per_band: dict[tuple[int, int], FoundArch]
     damage: tuple[Damage, ...]
+    unknown: tuple[Unknown, ...]
+    missing: tuple[Missing, ...]
     plan: Plan | None
 
     @property
@@ -131,6 +136,8 @@ def run_status(history: History) -> RunStatus:
         front=tuple((_found(item), shares.get(item.arch)) for item in rk_front(items)),
         best_per_band={band: _found(item) for band, item in best_per_band(items).items()},
         damage=history.damage,
+        unknown=history.unknown,
+        missing=history.missing,
         plan=history.plan,
     )
 

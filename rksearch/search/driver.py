@@ -32,6 +32,7 @@ from rksearch.results.run_dir import (
     mirror_address,
     require_ledger,
     require_plan,
+    require_registered,
     require_same_trials,
 )
 from rksearch.search.assembly import search_agenda
@@ -200,6 +201,7 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
     with launch.run_dir.driver(), datasets.beneath(space.definition.directory):
         check_images_suit(plan.recipe, plan.dataset)
         history = launch.refresh()
+        require_registered(history, launch.run_dir.path)
         begun = [history.run.plan.recipe] if history.run else [spec.recipe for spec, _ in history.trials.values()]
         if begun:
             plan = replace(plan, recipe=as_begun(plan.recipe, begun[0]))
@@ -235,6 +237,7 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     require_ledger(launch.run_dir)
     history = launch.refresh()
     begun = require_plan(history, launch.run_dir.path)
+    require_registered(history, launch.run_dir.path)
     space = parse_space(
         begun.space.yaml,
         name=begun.space.name,
