@@ -18,6 +18,7 @@ from typing import TypeVar
 import yaml
 
 from rksearch.errors import SpaceError, nearest
+from rksearch.recipes.ordinary import read_ordinary
 
 T = TypeVar("T")
 
@@ -25,6 +26,9 @@ _TAG = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9_]*)")
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMG])")
 _UNITS = {"k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+MOST_BYTES = 1_000_000
+"""Largest document that is read: each value of a document takes about a kilobyte of memory."""
+
 _LONGEST_SNIPPET = 60
 """Maximum number of characters of the file that an error repeats."""
 
@@ -131,12 +135,12 @@ class Entry:
         Raises:
             SpaceError: not a list, an empty one (unless `allow_none`), or a value listed twice.
         """
-        values: list[T] = []
+        values: dict[T, None] = {}
         for item in self.possibly_no_items() if allow_none else self.items():
             value = read(item)
             if value in values:
                 raise item.error("every value may be listed once", "remove the repetition")
-            values.append(value)
+            values[value] = None
         return tuple(values)
 
     def integer(self, low: int, high: int | None = None) -> int:
@@ -268,10 +272,11 @@ def read_text(path: Traversable, shown: str, kind: str = "space file") -> str:
     """Text of a file that errors call `shown`.
 
     Raises:
-        SpaceError: it cannot be read, or is not UTF-8.
+        SpaceError: it cannot be read, is no ordinary file or too large, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        content = read_ordinary(path, MOST_BYTES) if isinstance(path, Path) else path.read_bytes()
+        return content.decode("utf-8")
     except OSError as error:
         reason = error.strerror or str(error)
         raise SpaceError(f"cannot read the {kind} {shown}: {reason}; check the path") from None

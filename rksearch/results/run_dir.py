@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from rksearch.errors import MissingPluginError, RunAborted, RunError, TakenError
+from rksearch.recipes.ordinary import read_ordinary
 from rksearch.results.files import file_lock, is_locked
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
@@ -39,6 +40,10 @@ MISSING_SHOWN = 5
 
 OWN_README = "`rksearch report`"
 """Words in every `README.md` that a report wrote."""
+
+
+LARGEST_README = 100_000_000
+"""Largest `README.md` that is searched for these words, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +261,7 @@ def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:
 def is_own_readme(path: Path) -> bool:
     """Whether a `README.md` was written by a report."""
     try:
-        return OWN_README in path.read_text(encoding="utf-8", errors="replace")
+        return OWN_README in read_ordinary(path, LARGEST_README).decode(errors="replace")
     except OSError:
         return False
 
