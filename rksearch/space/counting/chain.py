@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, Steps
 from rksearch.arch.arrays import Integers
 from rksearch.data.facts import Dataset
-from rksearch.space.counting.pricing import PricedFamily, multiples
+from rksearch.space.counting.pricing import Alternatives, PricedFamily
 from rksearch.space.format.expression import Expression
 
 CostRange = tuple[Integers, Integers]
@@ -59,7 +59,7 @@ class Chain:
         data: Dataset,
         family: PricedFamily,
         k: int,
-        options: Sequence[tuple[Steps, ...]],
+        options: Sequence[Alternatives],
         constraints: Sequence[Expression],
     ) -> None:
         self.family = family
@@ -178,20 +178,20 @@ class Chain:
         return (low + self.after[0][0]).min(axis=1), (high + self.after[0][1]).max(axis=1)
 
 
-def _values(options: tuple[Steps, ...], i: int, k: int) -> dict[str, Any]:
-    own: dict[str, Any] = {
-        f"{field}{i + 1}": np.array([getattr(o, field) for o in options], np.int64) for field in ("s", "r", "share")
-    }
-    return {f"m{i + 1}": multiples(options), **own, "k": np.full(len(options), k)}
+def _values(options: Alternatives, i: int, k: int) -> dict[str, Any]:
+    own: dict[str, Any] = {f"{field}{i + 1}": options.values(field) for field in ("s", "r", "share")}
+    return {f"m{i + 1}": options.growth, **own, "k": np.full(len(options), k)}
 
 
-def within_period(options: tuple[Steps, ...], i: int, k: int, constraints: Sequence[Expression]) -> tuple[Steps, ...]:
+def within_period(options: Alternatives, i: int, k: int, constraints: Sequence[Expression]) -> Alternatives:
     """The options of period i (counted from 0) that the constraints on this period alone allow."""
-    kept = np.ones(len(options), bool)
-    for constraint in constraints:
-        if constraint.periods == (i,):
-            kept &= constraint.holds(_values(options, i, k))
-    return tuple(options[j] for j in np.flatnonzero(kept))
+    own = [constraint for constraint in constraints if constraint.periods == (i,)]
+    if not own:
+        return options
+    kept, values = np.ones(len(options), bool), _values(options, i, k)
+    for constraint in own:
+        kept &= constraint.holds(values)
+    return Alternatives(options[j] for j in np.flatnonzero(kept))
 
 
 def _allowed(

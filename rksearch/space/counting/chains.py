@@ -30,10 +30,9 @@ def _chains(definition: SpaceDefinition) -> Iterator[Chain]:
         kind = priced_family(name)
         # A rule on k or m says nothing about networks that have neither.
         rules = [c for c in definition.constraints if kind.grows or not c.of_growth]
+        listed = [kind.options(choices) for choices in definition.periods]
         for k in definition.growth_rates if kind.grows else (NO_GROWTH,):
-            options = [
-                within_period(kind.options(choices), i, k, rules) for i, choices in enumerate(definition.periods)
-            ]
+            options = [within_period(own, i, k, rules) for i, own in enumerate(listed)]
             if all(options):
                 chain = Chain(definition.dataset, kind, k, options, rules)
                 if chain.size:

@@ -123,8 +123,8 @@ class ChosenMembers:
     @cached_property
     def _extremes(self) -> dict[str, Member]:
         found = {}
-        for which in AXES:
-            best = outermost(self._census.units(), which, name_of)
+        for which, (axes, sign) in AXES.items():
+            best = outermost(self._census.outwards(axes[0], sign), which, name_of)
             assert best is not None, "a space has a member"
             found[which] = Member(best[2], best[0], best[1])
         return found
