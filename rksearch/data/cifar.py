@@ -78,6 +78,7 @@ CIFAR10 = Dataset(
     licence=LICENCE,
     citation=CITATION,
     class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    most_train_images=45_000,
     load=partial(_load, "cifar10"),
 )
 
@@ -96,5 +97,6 @@ CIFAR100 = Dataset(
     source="CIFAR-100 (Krizhevsky 2009), 50,000 training and 10,000 test images, through torchvision",
     licence=LICENCE,
     citation=CITATION,
+    most_train_images=45_000,
     load=partial(_load, "cifar100"),
 )

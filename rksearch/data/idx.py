@@ -113,6 +113,7 @@ MNIST = Dataset(
     citation="Y. LeCun et al. (1998), Gradient-based learning applied to document recognition, Proceedings of the IEEE "
     "86",
     class_names=tuple("0123456789"),
+    most_train_images=54_001,
     load=partial(load_idx, "mnist", "MNIST"),
 )
 
@@ -135,5 +136,6 @@ FASHION_MNIST = Dataset(
     "learning algorithms, arXiv:1708.07747",
     class_names=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
                  "Ankle boot"),
+    most_train_images=54_000,
     load=partial(load_idx, "fashion_mnist", "FashionMNIST"),
 )  # fmt: skip

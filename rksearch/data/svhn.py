@@ -85,5 +85,6 @@ SVHN = Dataset(
     licence="for non-commercial use only",
     citation="Y. Netzer et al. (2011), Reading digits in natural images with unsupervised feature learning, NIPS "
     "workshop on deep learning and unsupervised feature learning",
+    most_train_images=598_349,
     load=_load,
 )

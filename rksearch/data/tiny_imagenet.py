@@ -151,5 +151,6 @@ TINY_IMAGENET = Dataset(
     "because those for testing have no labels",
     licence="that of ImageNet: for non-commercial research and teaching only",
     citation="Y. Le and X. Yang (2015), Tiny ImageNet visual recognition challenge, Stanford CS231N",
+    most_train_images=90_000,
     load=_load,
 )

@@ -24,9 +24,6 @@ from rksearch.space.counting.halves import Half, Halves, Unit, best_cut
 REMEMBERED = 24_000_000
 """Maximum number of listed halves that are kept in memory, over all units."""
 
-MAX_LISTED = 1_500_000_000
-"""Maximum number of halves listed while counting, before budgets cut them; larger spaces are refused."""
-
 
 class Census:
     """The networks of chains inside a box each, counted and indexed.

@@ -7,14 +7,20 @@ from collections.abc import Iterator
 from rksearch.arch import MAX_CONV_LAYERS
 from rksearch.space.counting.box import Box
 from rksearch.space.counting.chain import Chain, within_period
+from rksearch.space.counting.effort import check_choices, countable
 from rksearch.space.counting.member import ends_of
 from rksearch.space.counting.pricing import NO_GROWTH, priced_family
 from rksearch.space.definition import SpaceDefinition
 
 
 def chains_of(definition: SpaceDefinition) -> list[Chain]:
-    """Networks that choices and constraints allow, whatever the budgets: a chain per family and growth rate."""
-    return sorted(_chains(definition), key=lambda chain: chain.family.prefix(chain.k))
+    """Networks that choices and constraints allow, whatever the budgets: a chain per family and growth rate.
+
+    Raises:
+        SpaceError: they are too many to be counted.
+    """
+    check_choices(definition)
+    return sorted(countable(definition, _chains(definition)), key=lambda chain: chain.family.prefix(chain.k))
 
 
 def box_of(definition: SpaceDefinition, chain: Chain) -> Box:
