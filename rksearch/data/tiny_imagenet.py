@@ -28,9 +28,9 @@ def _load(data_dir: Path, download: bool) -> Images:
         DataError: images are missing or damaged and must not or cannot be downloaded.
     """
     import torch
-    from torchvision.datasets import utils
 
     from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import fetch
 
     remote = Remote(
         dataset="tiny_imagenet",
@@ -38,9 +38,8 @@ def _load(data_dir: Path, download: bool) -> Images:
         folder="",
         files=((ARCHIVE, MD5),),
         url=URL,
-        size="250 MB",
         damaged=ARCHIVE,
-        fetch=lambda: utils.download_url(URL, data_dir, ARCHIVE, MD5),
+        fetch=lambda: fetch(URL, data_dir / ARCHIVE, MD5),
     )
     if not (data_dir / FOLDER).is_dir():
         ensure(remote, download=download)

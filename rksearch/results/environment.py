@@ -14,6 +14,7 @@ from typing import Any
 
 import rksearch
 from rksearch.results.codec import to_plain
+from rksearch.results.storage_address import without_credentials
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "fvcore", "numpy", "scikit-learn", "pandas", "plotly")
 """Packages whose versions are recorded."""
@@ -67,7 +68,7 @@ def current_environment() -> Environment:
         rksearch=rksearch.__version__,
         commit=commit,
         dirty=dirty,
-        command=("rksearch", *sys.argv[1:]),
+        command=("rksearch", *map(without_credentials, sys.argv[1:])),
         python=platform.python_version(),
         packages={name: _version(name) for name in PACKAGES},
         os=platform.platform(),
@@ -122,6 +123,7 @@ def _gpus() -> list[str]:
 def _output(*command: str) -> str | None:
     """The output of a command; None when it is missing or fails."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        # Both commands are ours: `git` and `nvidia-smi` with fixed words.
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None

@@ -17,6 +17,7 @@ from rksearch.results.files import file_lock, is_locked
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.plan import Plan
+from rksearch.results.storage_address import absolute_address
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors of a disk that is full or broken: no other input would help."""
@@ -299,11 +300,6 @@ def claim_free(parent: Path, name: str) -> Path:
             f"a run directory must be made in {parent.absolute()}, but that failed ({error.strerror}); choose --out"
         ) from None
     raise AssertionError("unreachable")
-
-
-def absolute_address(address: str) -> str:
-    """The address in a form for every process of every machine: a path is made absolute, a URI left as it is."""
-    return address if "://" in address else str(Path(address).expanduser().absolute())
 
 
 def mirror_address(history: History, storage: str | None) -> str | None:

@@ -28,13 +28,13 @@ from rksearch.results.recipes import as_begun
 from rksearch.results.run_dir import (
     Places,
     RunDir,
-    absolute_address,
     mirror_address,
     require_ledger,
     require_plan,
     require_registered,
     require_same_trials,
 )
+from rksearch.results.storage_address import absolute_address
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.disk import disk_need, is_full, require_disk

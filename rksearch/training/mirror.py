@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rksearch.errors import RunError, StorageError
+from rksearch.results.storage_address import without_credentials
 
 KEPT = 2
 """Number of copies that are kept: the newest, and the one before it as a fallback."""
@@ -143,9 +144,9 @@ class Mirror:
         try:
             yield
         except (OSError, ValueError, ImportError, pyarrow.ArrowException) as error:
-            reason = _first_line(error)
+            address, reason = map(without_credentials, (self.address, _first_line(error)))
             raise StorageError(
-                f"the storage must be reachable, but {self.address} could not be {what} ({reason}); check --storage "
+                f"the storage must be reachable, but {address} could not be {what} ({reason}); check --storage "
                 "and the credentials on every machine, then resume: what is finished is kept"
             ) from error
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rksearch.errors import RunError, StorageError
 from rksearch.results.ledger import Ledger
-from rksearch.results.run_dir import absolute_address
+from rksearch.results.storage_address import absolute_address
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.mirror import KEPT, Mirror, require_storage
 from tests.helpers.command_line import TINY_SPACE, rksearch
