@@ -76,6 +76,26 @@ def test_references_to_outside_are_refused() -> None:
         unpickled_arrays(b"Pname\n.")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"data": np.zeros(3, np.float32)},
+        {"data": np.array([None, print], dtype=object)},
+        {"data": np.array([b"abc"])},
+        [np.zeros(3, np.uint8)],
+        3,
+    ],
+)
+def test_other_arrays_are_refused(value: object) -> None:
+    with pytest.raises(RefusedError):
+        unpickled_arrays(pickle.dumps(value, protocol=4))
+
+
+def test_an_array_in_the_order_of_fortran_is_read() -> None:
+    value = np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
+    assert np.array_equal(unpickled_arrays(pickle.dumps({"data": value}, protocol=4))["data"], value)
+
+
 def test_damaged_pickles_raise_and_run_nothing() -> None:
     rng = random.Random(0)
     whole = pickle.dumps({"data": np.zeros((3, 8), np.uint8), "labels": [0, 1, 2]}, protocol=4)

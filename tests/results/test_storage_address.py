@@ -14,7 +14,7 @@ from rksearch.search.resources import Resources
 from tests.helpers.command_line import TINY_SPACE, Answer
 from tests.helpers.ledgers import begin
 
-SECRET = "wJalrX/UtnFEMI+bPxRf%2FiCY"
+SECRET = "wJalrX/UtnFEMI+bPxRf%2FiCY"  # noqa: S105 - of nobody
 WITH_SECRETS = (
     f"s3://AKIAKEY:{SECRET}@bucket/runs",
     f"s3://AKIAKEY:{SECRET}@bucket/runs?region=eu-central-1",

@@ -88,7 +88,7 @@ def test_what_the_user_decides_counts(home: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_command_that_is_shown_prints_the_token(home: Path) -> None:
     command = guard().removeprefix("its token: ")
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment())
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment())
     assert done.stdout.strip() == token_path().read_text()
 
 
