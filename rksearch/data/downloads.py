@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from filelock import FileLock, Timeout
 
 from rksearch.data.fetching import is_intact
 from rksearch.errors import DataError
+
+WITHOUT_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+"""Errors of file systems that have no locks, besides ENOSYS, for which `filelock` has an answer of its own."""
 
 DOWNLOAD_WAIT_S = 3600.0
 """Longest wait of a process for another one that downloads the same data set."""
@@ -93,7 +98,7 @@ def _download(remote: Remote) -> None:
     lock = remote.directory / f".{remote.folder or remote.dataset}.lock"
     try:
         remote.directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=DOWNLOAD_WAIT_S):
+        with _locked(lock):
             if remote.problem() is None:
                 return
             _fetch(remote)
@@ -113,6 +118,25 @@ def _download(remote: Remote) -> None:
             f"{remote.dataset} was downloaded to {remote.directory}, but {problem}; "
             f"remove {remote.directory / remote.damaged} and try again, {remote.instead}"
         )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock; on a file system without locks nothing is held, and several processes may download the same.
+
+    Raises:
+        Timeout: another process has held it for too long.
+    """
+    lock = FileLock(path, timeout=DOWNLOAD_WAIT_S)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fetch(remote: Remote) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import sys
 import tarfile
+import threading
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -52,7 +54,7 @@ def fetch(url: str, path: Path, md5: str) -> None:
     if not url.startswith(("https://", "http://")):
         raise DownloadError(f"an address begins with https:// or http://, but got {url}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part = _beside(path)
     request = urllib.request.Request(url, headers={"User-Agent": "rksearch"})  # noqa: S310 - of the web, see above
     digest = hashlib.md5(usedforsecurity=False)
     try:
@@ -96,13 +98,18 @@ def extract(archive: Path, wanted: Mapping[str, Path]) -> None:
             if source is None:
                 raise DownloadError(f"{name} of {archive.name} is no ordinary file")
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
+            part = _beside(path)
             try:
                 with source, part.open("wb") as file:
                     shutil.copyfileobj(source, file)
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A name for a file that is being written, of this process alone: not all file systems have locks."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
 
 
 class _Progress:

@@ -1,8 +1,8 @@
 """Pickles of arrays of bytes, read without running anything that a pickle can name.
 
-CIFAR's batches are pickles. The pickle machine can be made to call any function that it can import, and NumPy's own types
-cannot be trusted with a foreign state. So the few names that an array's pickle holds stand for inert objects here, and
-arrays are made of their contents afterwards.
+CIFAR's batches are pickles. The pickle machine can be made to call any function that it can import, and NumPy's own
+types cannot be trusted with a foreign state. So the few names that an array's pickle holds stand for inert objects
+here, and arrays are made of their contents afterwards.
 """
 
 from __future__ import annotations

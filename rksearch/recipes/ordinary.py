@@ -48,3 +48,8 @@ def read_ordinary(path: Path, most_bytes: int) -> bytes:
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"at most {most_bytes:,} bytes are read, and it grows", str(path))
     return content
+
+
+def is_text(path: str) -> bool:
+    """Whether a path is of UTF-8, so that records and pages can name it; Python has surrogates for other bytes."""
+    return not any("\ud800" <= char <= "\udfff" for char in path)

@@ -68,7 +68,7 @@ def current_environment() -> Environment:
         rksearch=rksearch.__version__,
         commit=commit,
         dirty=dirty,
-        command=("rksearch", *map(without_credentials, sys.argv[1:])),
+        command=("rksearch", *(without_credentials(_as_text(word)) for word in sys.argv[1:])),
         python=platform.python_version(),
         packages={name: _version(name) for name in PACKAGES},
         os=platform.platform(),
@@ -77,6 +77,11 @@ def current_environment() -> Environment:
         memory_bytes=_memory_bytes(),
         gpus=tuple(_gpus()),
     )
+
+
+def _as_text(word: str) -> str:
+    """A word of the command line as text; bytes of a path that are no UTF-8 are shown by their codes."""
+    return os.fsencode(word).decode("utf-8", errors="backslashreplace")
 
 
 def _git() -> tuple[str | None, bool | None]:

@@ -37,7 +37,7 @@ from rksearch.results.events import (
     TrialRetried,
     TrialStarted,
 )
-from rksearch.results.files import sync_directory, take_lock
+from rksearch.results.files import force, sync_directory, take_lock
 from rksearch.results.history import History, HistoryReader
 from rksearch.results.lines import written
 from rksearch.results.plan import Plan
@@ -235,7 +235,7 @@ def _append_whole(descriptor: int, line: bytes) -> None:
         written = os.write(descriptor, data)
         if written < len(data):
             raise OSError(None, f"only {written} of {len(data)} bytes fit on the disk")
-        os.fsync(descriptor)
+        force(descriptor)
     except OSError:
         os.ftruncate(descriptor, size)
         raise

@@ -124,7 +124,7 @@ def read_line(line: bytes) -> Line:
         record = _record(line)
         later = _later(record)
         time = _text(record, "time")
-        datetime.fromisoformat(time)
+        _check_time(time)
         name = _text(record, "event")
     except (ValueError, RecursionError) as error:
         raise DamagedLineError("", f"a record is JSON with an event and a time ({error})") from None
@@ -165,6 +165,17 @@ def _record(line: bytes) -> dict[str, Any]:
     if right is None and (record.get("schema", 1) != 1 or line.startswith(b'{"schema"')):
         raise DamagedLineError("crc", "the checksum is missing")
     return record
+
+
+def _check_time(text: str) -> None:
+    """Make sure that a time can be compared with others.
+
+    Raises:
+        ValueError: it is no time, has no zone, or lies beyond the years that zones can be changed in.
+    """
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None or not 1970 <= time.year <= 9000:
+        raise ValueError(f"time is {text!r}")
 
 
 def _later(record: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from rksearch.errors import MissingPluginError, RunAborted, RunError, TakenError
-from rksearch.recipes.ordinary import read_ordinary
+from rksearch.recipes.ordinary import is_text, read_ordinary
 from rksearch.results.files import file_lock, is_locked
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
@@ -113,6 +113,10 @@ class RunDir:
             if error.errno in NO_ROOM:
                 raise RunAborted(f"{rule}; make room, or choose another --out") from None
             raise RunError(f"{rule}; choose another --out") from None
+        if not is_text(str(self.path)):
+            raise RunError(
+                f"a run directory must have a path of UTF-8, but got {str(self.path)!r}; choose another --out"
+            )
         busy = RunError(f"one driver at a time may work on a run, but another one is at work on {self.path}")
         with file_lock(self._lock, wait_s=0, busy=busy):
             yield
@@ -205,6 +209,15 @@ def require_ledger(run_dir: RunDir) -> None:
         RunError: none was.
     """
     if not run_dir.has_ledger:
+        try:
+            (run_dir.path / FILE_NAME).stat()
+        except PermissionError as error:
+            raise RunError(
+                f"a run directory must be readable, but {run_dir.path} is not ({error.strerror}); correct its "
+                "permissions"
+            ) from None
+        except OSError:
+            pass  # what is wrong with it is no other thing than that the file is not there
         raise RunError(
             f"a run directory holds {FILE_NAME}, but {run_dir.path} has none; give the --out of an earlier run"
         )

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from rksearch.errors import CheckpointError, RunError
-from rksearch.results.files import sync_directory
+from rksearch.results.files import force, sync_directory
 from rksearch.training.mirror import UNUSABLE, Mirror
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class CheckpointStore:
                     handle.write(_header(payload))
                     handle.write(payload)
                     handle.flush()
-                    os.fsync(handle.fileno())
+                    force(handle.fileno())
             except OSError:
                 temporary.unlink(missing_ok=True)
                 raise
