@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import signal
 import subprocess
 import zlib
 from collections.abc import Callable
@@ -61,7 +60,7 @@ def test_closed_streams_cost_nothing(run_dir: Path, closed: str) -> None:
     assert (run_dir / FILE_NAME).read_bytes() == before
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-16", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_an_encoding_without_a_letter_costs_nothing(run_dir: Path, encoding: str) -> None:
     done = run(["status", str(run_dir)], '"$@"', PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C")
     assert (done.returncode, done.stderr) == (0, b"")
@@ -181,10 +180,3 @@ def test_a_clock_that_is_changed_gives_no_negative_time(tmp_path: Path) -> None:
     for _ in range(3):
         ledger.write_start("ResNet-8@0")
     assert ledger.read().sessions[0].duration_s >= 0
-
-
-def test_a_signal_of_a_closed_terminal_ends_a_command_without_a_traceback(run_dir: Path) -> None:
-    process = subprocess.Popen(command("status", str(run_dir)), stderr=subprocess.PIPE, env=environment())
-    process.send_signal(signal.SIGHUP)
-    _, errors = process.communicate(timeout=60)
-    assert b"Traceback" not in errors
