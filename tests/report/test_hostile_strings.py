@@ -41,9 +41,15 @@ def derived(tmp_path: Path) -> dict[str, str]:
         data=data,
     )
     environment = Environment(
-        rksearch=EVIL, commit=EVIL, command=("rksearch", EVIL), python=EVIL, packages={"torch": EVIL}, os=EVIL, cpu=EVIL,
+        rksearch=EVIL,
+        commit=EVIL,
+        command=("rksearch", EVIL),
+        python=EVIL,
+        packages={"torch": EVIL},
+        os=EVIL,
+        cpu=EVIL,
         gpus=(EVIL,),
-    )  # fmt: skip
+    )
     ledger.write_session(environment=environment, options={"data_dir": EVIL, EVIL: EVIL})
     for arch, role in (("ResNet-8", "baseline"), ("RKNet-BC-k8-m2_4_6-1x2_1x2_1x1", "candidate")):
         for replicate in range(2):
