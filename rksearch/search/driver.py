@@ -374,7 +374,10 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
     launch.run_dir.note_places(places)
     if places.storage:
         require_storage(places.storage)
-    launch.view.message(require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())))
+    need = disk_need(space, plan, launch.refresh())
+    if resources.limited:
+        need = replace(need, least=0)  # how many candidates the time is enough for is not known
+    launch.view.message(require_disk(launch.run_dir.work, need))
     launch.ledger.write_session(environment=current_environment(), options=resources.options())
     return Execution(
         work_dir=str(launch.run_dir.work),
