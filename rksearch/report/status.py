@@ -145,7 +145,10 @@ def eta(live: LiveProgress | None) -> str | None:
     """When the run should end (ISO 8601, UTC); None where that is not known."""
     if live is None or live.remaining_s is None:
         return None
-    end = datetime.fromisoformat(live.time) + timedelta(seconds=live.remaining_s)
+    try:
+        end = datetime.fromisoformat(live.time) + timedelta(seconds=live.remaining_s)
+    except OverflowError:  # beyond the years that there are
+        return None
     return end.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

@@ -46,6 +46,9 @@ OWN_README = "`rksearch report`"
 """Words in every `README.md` that a report wrote."""
 
 
+LARGEST_NOTE = 10_000_000
+"""Largest note of a session's progress that is read, in bytes."""
+
 LARGEST_README = 100_000_000
 """Largest `README.md` that is searched for these words, in bytes."""
 
@@ -195,8 +198,8 @@ class RunDir:
     def progress(self) -> LiveProgress | None:
         """The noted progress of the session under way; None where there is none that can be read."""
         try:
-            return from_plain(LiveProgress, json.loads(self._progress.read_bytes()))
-        except (OSError, ValueError):  # none was noted, or another version noted it
+            return from_plain(LiveProgress, json.loads(read_ordinary(self._progress, LARGEST_NOTE)))
+        except (OSError, ValueError, RecursionError):  # none was noted, or another version noted it
             return None
 
     @property
