@@ -54,7 +54,7 @@ INNER: dict[str, set[str]] = {
 
 OUTSIDE = {
     "ray": {"search.ray", "bench.replay.stock_ray"},
-    "optuna": {"search.samplers", "results.importances", "bench.replay.stock_ray"},
+    "optuna": {"search.samplers", "bench.replay.stock_ray"},
     "botorch": {"bench.replay.qlognehvi"},
     "gpytorch": {"bench.replay.qlognehvi"},
     "syne_tune": {"bench.replay.moasha"},

@@ -163,8 +163,10 @@ def _importances(importances: Sequence[Importance]) -> Iterator[Block]:
     which = f"Beyond that: {text.listing(beyond)}." if beyond else "None is beyond that."
     yield Paragraph(
         text="Share of the variance of the log-odds of an error that each choice alone explains over the trained "
-        "networks, whatever they cost (functional ANOVA, by Optuna). Where nothing matters, the largest share is at "
-        f"most {chance} in 19 of 20 cases (errors shuffled among the networks). {which}"
+        "networks, whatever they cost (one-way analysis of variance, adjusted for the number of values). Choices that "
+        "were often made together share what they explain. Where nothing "
+        f"matters, the largest share is at most {chance} in 95 % of the cases (errors shuffled among the networks). "
+        f"{which}"
     )
     columns = (
         TableColumn(label="Choice"),
