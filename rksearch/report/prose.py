@@ -246,7 +246,7 @@ def control_sentences(found: ControlVerdict) -> list[str]:
     heads = {
         "search better": "The search did better than random search.",
         "random better": "Random search did better than the search.",
-        "not distinguishable": "The search cannot be told from random search.",
+        "not distinguishable": "No difference between the search and random search can be shown.",
     }
     gap = text.gap(found.gap_pct, found.gap_interval_pct)
     same = (
