@@ -67,6 +67,16 @@ const frame = (box, xAxis, yAxis) => {
   return parts.join("");
 };
 
+// A canvas with the pixels of the screen, drawn in CSS pixels.
+const canvasOf = (canvas, { width, height }) => {
+  const ratio = window.devicePixelRatio || 1;
+  [canvas.width, canvas.height] = [width * ratio, height * ratio];
+  [canvas.style.width, canvas.style.height] = [`${width}px`, `${height}px`];
+  const context = canvas.getContext("2d");
+  context.scale(ratio, ratio);
+  return context;
+};
+
 const boxOf = (element, { left = 56, right = 14, top = 26, bottom = 44 } = {}) => {
   const width = Math.max(240, element.clientWidth);
   const height = Math.max(160, element.clientHeight);
