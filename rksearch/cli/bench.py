@@ -17,6 +17,7 @@ from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training
 from rksearch.cli.options import dataset_option, json_option
+from rksearch.cli.output import console
 from rksearch.cli.values import SEED, UserPath
 
 if TYPE_CHECKING:
@@ -214,10 +215,9 @@ def _cores() -> int:
 @contextmanager
 def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
     """A progress bar on standard error; yields a function that advances it by one."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), "replays,", TimeRemainingColumn(), "left")
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+    with Progress(*columns, console=console(stderr=True), disable=quiet, transient=True) as progress:
         task = progress.add_task("replays", total=total)
         yield lambda: progress.advance(task)

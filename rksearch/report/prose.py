@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rksearch.report import text
 from rksearch.report.racing import racing_sentence
 from rksearch.report.sections import Tone, VerdictLine
-from rksearch.results.comparisons import BaselineRow, Tally, tally
+from rksearch.results.comparisons import BaselineRow, Tally, surely_dominated, tally
 from rksearch.results.control import ControlVerdict
 from rksearch.results.early_stops import early_stops
 from rksearch.results.fronts import HypervolumeBand
@@ -195,9 +195,11 @@ def _beaten(tables: Tables) -> list[str]:
         return ["No baseline dominates a network on the front."]
     by = sorted({name for row in beaten for name in row.beaten_by})
     verb = "is" if len(beaten) == 1 else "are"
+    sure = len(surely_dominated(beaten, tables.items, tables.draws))
     return [
         f"{len(beaten)} of the {text.count(len(tables.front), 'network')} on the front {verb} dominated by a baseline "
-        f"({text.listing(by)}): it is no larger, and its mean error is no higher."
+        f"({text.listing(by)}): it is no larger, and its mean error is no higher. The 95 % intervals bear out {sure} "
+        f"of {text.count(len(beaten), 'case')}."
     ]
 
 
@@ -275,8 +277,8 @@ def _effort(found: ControlVerdict) -> str:
         low, high = found.effort_interval
         ends = f" ({text.share(low)} to {'more than 100 %' if math.isinf(high) else text.share(high)})"
     return (
-        f"The search had a front of that hypervolume after {text.share(found.effort)} of the epochs{ends} that random "
-        "search spent."
+        f"The search had a front of the hypervolume that random search had in the end after {text.share(found.effort)}"
+        f"{ends} of its epochs."
     )
 
 

@@ -68,7 +68,13 @@ def _yes_no(value: object) -> str:
 ARCH_METRICS: tuple[Metric, ...] = (
     Metric(field="arch", label="Architecture", kind="text", column=True),
     Metric(field="family", label="Family", kind="text"),
-    Metric(field="role", label="Role", kind="text", column=True, note="baseline, known (of the paper) or candidate"),
+    Metric(
+        field="role",
+        label="Role",
+        kind="text",
+        column=True,
+        note="baseline, known (of the paper), candidate or control",
+    ),
     Metric(field="on_front", label="Front", kind="flag", column=True, note="parameters and validation error"),
     Metric(field="on_macs_front", label="MACs front", kind="flag", column=True, note="MACs and validation error"),
     Metric(

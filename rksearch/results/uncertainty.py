@@ -75,10 +75,15 @@ class ErrorDraws:
         """The median of each architecture's draws."""
         return np.median(self.errors_pct, axis=0).tolist()
 
-    def of(self, items: Sequence[ArchSummary]) -> Floats:
-        """The draws of these architectures' errors, in this order: (draws, len(items))."""
+    def of(self, items: Sequence[ArchSummary], *, first: int | None = None) -> Floats:
+        """The draws of these architectures' errors, in this order: (draws, len(items)).
+
+        Args:
+            items: the architectures.
+            first: number of draws; None for all of them.
+        """
         column = {arch: i for i, arch in enumerate(self.archs)}
-        return self.errors_pct[:, [column[item.arch] for item in items]]
+        return self.errors_pct[:first, [column[item.arch] for item in items]]
 
 
 def log_odds(error_pct: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from rksearch.results.run_dir import RunDir
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.run_state import RunState
 from rksearch.search.session import SessionClock
-from tests.helpers.ledgers import complete, environment_record, space_record
+from tests.helpers.command_line import Answer
+from tests.helpers.ledgers import complete, environment_record, full_run, space_record
 from tests.helpers.simulation import ARCHS, ListProposer, settings
 
 
@@ -129,7 +131,8 @@ def test_a_note_comes_back_as_it_was_and_a_damaged_one_is_none(tmp_path: Path) -
     run_dir.note_progress(note)
     assert run_dir.progress() == note
     path = tmp_path / "work" / "progress.json"
-    for content in (b"", b"{", b"[]", b'{"time": 3}', path.read_bytes()[:-9]):
+    whole = path.read_bytes()
+    for content in (b"", b"{", b"[]", b'{"time": 3}', b"[" * 10**5, whole[:-9], whole.replace(b"00Z", b"00")):
         path.write_bytes(content)
         assert run_dir.progress() is None
     run_dir.forget_progress()
@@ -231,3 +234,14 @@ def test_watching_shows_each_change_and_ends_with_the_run(tmp_path: Path, monkey
         seen = [found.state for found in Run(tmp_path).watch()]
     assert seen == ["running", "running", "finished"]
     assert steps == []
+
+
+def test_following_a_run_that_has_ended_shows_it_once(tmp_path: Path, answer: Callable[..., Answer]) -> None:
+    full_run(tmp_path)
+    code, shown, errors = answer("status", str(tmp_path), "--follow", "--json")
+    assert (code, errors) == (0, "")
+    (line,) = shown.splitlines()
+    assert json.loads(line)["state"] == "finished"
+    code, words, _ = answer("status", str(tmp_path), "--follow")
+    assert code == 0
+    assert words == answer("status", str(tmp_path))[1]

@@ -30,6 +30,7 @@ from rksearch.results.fronts import HypervolumeBand
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.records import Role, TestResult
+from rksearch.results.run_dir import is_own_readme
 from rksearch.results.status import run_status
 from rksearch.results.tables import tables
 from tests.helpers.ledgers import (
@@ -274,7 +275,7 @@ def test_damaged_lines_stand_in_the_report_with_number_and_reason(tmp_path: Path
     content = said(history)
     rows = table(content, "damage", "damage").rows
     assert [row.cells[0].text for row in rows] == [str(d.line) for d in history.damage] == ["6"]
-    assert rows[0].cells[3].text == history.damage[0].reason
+    assert [cell.text for cell in rows[0].cells][1:] == ["damaged", "", "", history.damage[0].reason]
     assert "## Damaged lines of the ledger" in report_markdown(content)
     assert content.section("front") is not None
 
@@ -320,6 +321,8 @@ def test_the_readme_holds_every_section_block_and_row(tmp_path: Path) -> None:
             else:
                 assert isinstance(block, Fold)
     assert "\n\n\n" not in readme
+    (tmp_path / "README.md").write_text(readme)
+    assert is_own_readme(tmp_path / "README.md"), "the next report may replace it"
     assert readme.endswith("\n")
     titles = [section.id for section in content.sections]
     assert titles == sorted(set(titles), key=titles.index)

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rksearch.results.comparisons import BaselineRow, baseline_rows, compare, compare_tested, ladder, tally
+from rksearch.results.comparisons import (
+    BaselineRow,
+    baseline_rows,
+    compare,
+    compare_tested,
+    ladder,
+    surely_dominated,
+    tally,
+)
 from rksearch.results.fronts import front_rows, rk_front
 from rksearch.results.records import TestResult
 from rksearch.results.summaries import (
@@ -160,6 +168,18 @@ def test_a_win_with_more_of_the_other_cost_is_half_a_win() -> None:
     (by_work,) = baseline_rows(items, draw(items), cost=by_macs)
     assert by_work.rival == lean
     assert not by_work.is_half
+
+
+def test_dominance_is_borne_where_the_interval_leaves_out_zero() -> None:
+    items = [
+        summary("near", 100, [20.0, 20.4, 19.6]),
+        summary("far", 900, [15.0, 15.4, 14.6]),
+        summary("close base", 90, [19.9, 20.3, 19.5], role="baseline"),
+        summary("good base", 800, [5.0, 5.4, 4.6], role="baseline"),
+    ]
+    rows = front_rows(items)
+    assert [row.beaten_by for row in rows] == [("close base",), ("good base",)]
+    assert surely_dominated(rows, items, draw(items)) == ["far"]
 
 
 ITEMS = st.lists(
