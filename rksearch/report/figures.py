@@ -89,7 +89,7 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Static
     error, of_cost = tables.metric.title, cost.label.lower() if cost.field == "params" else cost.label
     alt = f"{of_cost} and {error} of {text.count(len(tables.items), 'architecture')}"
     title, file = name, "front" if cost.field == "params" else f"front_{cost.field}"
-    items = [item for item in tables.items if by(item) > 0]
+    items = [item for item in tables.items if by(item) > 0 and math.isfinite(item.error_pct)]
     if not items:
         return StaticFigure(name=file, title=title, alt=alt, panels=())
     front = rk_front(items, cost=by)
@@ -252,8 +252,9 @@ def distribution_figure(tables: Tables) -> StaticFigure:
         ("control", "control", [i.error_pct for i in tables.items if i.role == "control"]),
         ("base", "baselines", [i.error_pct for i in tables.items if i.is_baseline]),
     ]
+    groups = [(kind, words, [e for e in errors if math.isfinite(e)]) for kind, words, errors in groups]
     groups = [group for group in groups if group[2]]
-    every = [error for _, _, errors in groups for error in errors]
+    every = [error for _, _, errors in groups for error in errors] or [0.0, 100.0]
     room = max(0.25, axes.PADDING * (max(every) - min(every)))
     low, high = max(0.0, min(every) - room), min(100.0, max(every) + room)
     panel = Panel(

@@ -209,12 +209,8 @@ def _bands(tables: Tables, costs: Iterable[CostAxis]) -> dict[str, Any]:
         right = max(axis.cost(item) for item in tables.items) * 2
         x, low, high = front_bands(tables, axis.cost, right)
         if x:
-            found[axis.field] = {"x": x, "low": _rounded(low), "high": _rounded(high)}
+            found[axis.field] = {"x": x, "low": [_short(v) for v in low], "high": [_short(v) for v in high]}
     return found
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, DIGITS) for value in values]
 
 
 def _published(history: History) -> list[dict[str, Any]]:
