@@ -77,9 +77,10 @@ const canvasOf = (canvas, { width, height }) => {
   return context;
 };
 
-const boxOf = (element, { left = 56, right = 14, top = 26, bottom = 44 } = {}) => {
+// `tall` is the height where the element grows with its legend; else the element has its own.
+const boxOf = (element, { left = 56, right = 14, top = 26, bottom = 44, tall = null } = {}) => {
   const width = Math.max(240, element.clientWidth);
-  const height = Math.max(160, element.clientHeight);
+  const height = tall ?? Math.max(160, element.clientHeight);
   return { width, height, left, right: width - right, top, bottom: height - bottom };
 };
 
