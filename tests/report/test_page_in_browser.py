@@ -536,7 +536,7 @@ def test_without_scripts_the_page_has_pictures_and_tables(browser: Browser, run_
 
 
 def many(page: str, number: int) -> str:
-    """The page with its networks repeated, under other names, until there are this many."""
+    """The page with its networks repeated, as candidates with other names and errors, until there are this many."""
     opening = '<script type="application/json" id="payload">'
     start = page.index(opening) + len(opening)
     end = page.index("</script>", start)
@@ -546,6 +546,11 @@ def many(page: str, number: int) -> str:
         data["values"][name] = [column[i % old] for i in range(number)]
     data["values"]["arch"] = [f"{name}-{i // old}" for i, name in enumerate(data["values"]["arch"])]
     data["values"]["params"] = [p + i for i, p in enumerate(data["values"]["params"])]
+    for name in ("on_front", "on_macs_front"):
+        data["values"][name] = [on and i < old for i, on in enumerate(data["values"][name])]
+    data["values"]["role"] = [role if i < old else "candidate" for i, role in enumerate(data["values"]["role"])]
+    errors = data["values"]["val_error_pct"]
+    data["values"]["val_error_pct"] = [e if i < old else 40 + 40 * ((i * 37) % 1000) / 1000 for i, e in enumerate(errors)]
     data["curves"] = [data["curves"][i % old] for i in range(number)]
     return page[:start] + json.dumps(data).replace("<", "\\u003c") + page[end:]
 
