@@ -69,6 +69,14 @@ def recorded(path: Path, made: Sequence[Made]) -> History:
     return ledger.read()
 
 
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> History:
+    """A finished run with baselines, further seeds, failures and readings of the test set."""
+    path = tmp_path_factory.mktemp("runs") / "full"
+    full_run(path)
+    return Ledger(path).read()
+
+
 def said(history: History) -> ReportContent:
     return report_content(history, tables(history))
 
@@ -162,9 +170,8 @@ def test_as_many_errors_are_a_tie(tmp_path: Path) -> None:
     assert "No baseline dominates a network on the front." in content.details
 
 
-def test_the_smallest_network_is_no_evidence_and_counts_are_those_shown(tmp_path: Path) -> None:
-    full_run(tmp_path)
-    history = Ledger(tmp_path).read()
+def test_the_smallest_network_is_no_evidence_and_counts_are_those_shown(full: History) -> None:
+    history = full
     derived = tables(history)
     content = report_content(history, derived)
     shown = {row["Architecture"][0]: row["P(front)"][0] for row in cells(table(content, "front", "front"))}
@@ -343,9 +350,8 @@ def test_a_broken_record_costs_its_line_and_never_the_report(tmp_path: Path, kin
     assert format_status(run_status(history))
 
 
-def test_every_state_of_a_run_has_its_sentence(tmp_path: Path) -> None:
-    full_run(tmp_path)
-    history = Ledger(tmp_path).read()
+def test_every_state_of_a_run_has_its_sentence(full: History) -> None:
+    history = full
     for state, words in (
         ("interrupted", "was interrupted and can be resumed"),
         ("killed", "was killed and can be resumed"),
@@ -362,9 +368,8 @@ def blocks(content: ReportContent) -> list[object]:
     return [block for section in content.sections for block in section.blocks]
 
 
-def test_the_readme_holds_every_section_block_and_row(tmp_path: Path) -> None:
-    full_run(tmp_path)
-    content = said(Ledger(tmp_path).read())
+def test_the_readme_holds_every_section_block_and_row(full: History, tmp_path: Path) -> None:
+    content = said(full)
     readme = report_markdown(content)
     plain = readme.replace("\\", "")
     for section in content.shown_in("readme"):
