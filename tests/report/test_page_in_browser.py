@@ -549,7 +549,7 @@ def many(page: str, number: int) -> str:
         data["values"][name] = [on and i < old for i, on in enumerate(data["values"][name])]
     data["values"]["role"] = [role if i < old else "candidate" for i, role in enumerate(data["values"]["role"])]
     errors = data["values"]["val_error_pct"]
-    data["values"]["val_error_pct"] = [e if i < old else 40 + 40 * ((i * 37) % 1000) / 1000 for i, e in enumerate(errors)]
+    data["values"]["val_error_pct"] = [e if i < old else 40 + ((i * 37) % 1000) / 25 for i, e in enumerate(errors)]
     data["curves"] = [data["curves"][i % old] for i in range(number)]
     return page[:start] + json.dumps(data).replace("<", "\\u003c") + page[end:]
 
