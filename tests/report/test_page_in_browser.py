@@ -394,7 +394,8 @@ def test_zoom_stays_when_the_scheme_changes_and_can_be_taken_back(reader: Reader
 
 
 def test_dragging_along_a_parallel_axis_selects(reader: Reader) -> None:
-    reader.page.locator("#parallel").scroll_into_view_if_needed()
+    reader.page.locator("#parallel .paper text.axis-title").last.scroll_into_view_if_needed()
+    reader.page.locator("#curves").scroll_into_view_if_needed()
     x, top, bottom = reader.page.locator("#parallel .paper line.axis").last.evaluate(
         "line => { const box = line.getBoundingClientRect(); return [box.x, box.top, box.bottom]; }"
     )
