@@ -127,11 +127,11 @@ class Reader:
 
     def until(self, met: Callable[[], bool], what: str) -> None:
         """Wait until the page meets this: it draws before the next picture."""
-        for _ in range(100):
+        for _ in range(200):
             if met():
                 return
-            self.page.wait_for_timeout(30)
-        pytest.fail(f"the page must show {what} within 3 s")
+            self.page.wait_for_timeout(50)
+        pytest.fail(f"the page must show {what} within 10 s")
 
     def marks(self, css: str) -> list[Place]:
         """Places in the window of the chart's marks with these classes, from left to right."""
