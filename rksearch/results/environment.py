@@ -60,6 +60,11 @@ class Environment:
         return flat
 
 
+def own_cpus() -> int:
+    """Number of CPUs that this process may use, at least 1."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def current_environment() -> Environment:
     """Code, versions and hardware of this process's machine; imports none of the packages that it names."""
     commit, dirty = _git()
@@ -72,7 +77,7 @@ def current_environment() -> Environment:
         packages={name: _version(name) for name in PACKAGES},
         os=platform.platform(),
         cpu=_cpu(),
-        cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        cpu_count=own_cpus(),
         memory_bytes=_memory_bytes(),
         gpus=tuple(_gpus()),
     )
