@@ -124,8 +124,8 @@ def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) ->
         "bench", "recipes", *SMALL, "--dataset", "digits", "--train-images", "100", "--epochs", "1,2",
         "--device", "cpu", "--jobs", "1", "--out", str(tmp_path),
     )  # fmt: skip
-    code, _, err = rksearch(*arguments, "--json")
-    assert code == 0, err
+    first = rksearch(*arguments, "--json")
+    assert first.returncode == 0, first.stderr
     path = tmp_path / "trainings.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     assert len(lines) == 1 + 2 * 3 * (1 + 2)
@@ -133,9 +133,9 @@ def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) ->
         assert len(json.loads(line)["trained"]["val_errors_pct"]) == json.loads(line)["trained"]["epochs"]
     # One line torn, as by a kill: that training runs again, and no other.
     path.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
-    code, out, err = rksearch(*arguments)
-    assert code == 0, err
-    assert "1 of 1: " in out
+    again = rksearch(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "1 of 1: " in again.stdout
     made = path.read_bytes().splitlines(keepends=True)
     assert made[:-1] == lines[:-1]
     torn, whole = (json.loads(own[-1])["trained"] for own in (lines, made))
@@ -144,9 +144,9 @@ def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) ->
     assert "`fast` has " in page
     assert "<svg" in (tmp_path / "errors.svg").read_text()
     # Other conditions do not mix with these.
-    code, _, err = rksearch(*arguments, "--train-images", "200")
-    assert (code, len(err.strip().splitlines())) == (2, 1)
-    assert "train_images 100, not 200" in err
+    other = rksearch(*arguments, "--train-images", "200")
+    assert (other.returncode, len(other.stderr.strip().splitlines())) == (2, 1)
+    assert "train_images 100, not 200" in other.stderr
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) ->
     ],
 )
 def test_bad_input_is_one_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    code, _, err = rksearch("bench", "recipes", "--dataset", "digits", *arguments, "--out", str(tmp_path / "out"))
-    assert code == 2
-    assert said in err
-    assert len(err.strip().splitlines()) == 1
+    found = rksearch("bench", "recipes", "--dataset", "digits", *arguments, "--out", str(tmp_path / "out"))
+    assert found.returncode == 2
+    assert said in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 

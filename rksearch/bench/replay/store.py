@@ -1,4 +1,4 @@
-"""Replays on disk, see `rksearch.bench.store`; the same turn gives the same replay, so that a comparison can be resumed."""
+"""Replays on disk, see `rksearch.bench.store`. The same turn gives the same replay."""
 
 from __future__ import annotations
 
