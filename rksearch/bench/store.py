@@ -21,14 +21,15 @@ from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.lines import intact, sealed
 
 Key = TypeVar("Key", bound=Hashable)
-Result = TypeVar("Result")
+Entry = TypeVar("Entry")
 
 
-class Store(Generic[Key, Result]):
+class Store(Generic[Key, Entry]):
     """The results in one file; use `opened`.
 
     Args:
         path: the file.
+        name: key of a result in its line.
         kind: type of the results, a dataclass.
         key: what tells one result from another.
         conditions: what all results have in common, as plain values.
@@ -45,15 +46,16 @@ class Store(Generic[Key, Result]):
     def __init__(
         self,
         path: Path,
-        kind: type[Result],
-        key: Callable[[Result], Key],
+        name: str,
+        kind: type[Entry],
+        key: Callable[[Entry], Key],
         conditions: Mapping[str, Any],
         *,
         commit: str,
     ) -> None:
         self._path, self._key, self._commit = path, key, commit
-        self._name = kind.__name__.lower()
-        self.results: dict[Key, Result] = {}
+        self._name = name
+        self.results: dict[Key, Entry] = {}
         self.commits: set[str] = set()
         lines = list(_lines(path)) if path.exists() else []
         if lines:
@@ -67,7 +69,7 @@ class Store(Generic[Key, Result]):
         else:
             path.write_bytes(_line({"conditions": conditions}))
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Entry) -> None:
         """Write a result durably."""
         with self._path.open("ab") as file:
             file.write(_line({"commit": self._commit, self._name: to_plain(result)}))
@@ -79,8 +81,8 @@ class Store(Generic[Key, Result]):
 
 @contextmanager
 def opened(
-    path: Path, kind: type[Result], key: Callable[[Result], Key], conditions: Mapping[str, Any], *, commit: str
-) -> Iterator[Store[Key, Result]]:
+    path: Path, name: str, kind: type[Entry], key: Callable[[Entry], Key], conditions: Mapping[str, Any], *, commit: str
+) -> Iterator[Store[Key, Entry]]:
     """The store of a file, whose directory is made if need be, locked against another process.
 
     Raises:
@@ -95,7 +97,7 @@ def opened(
             f"one process at a time may write into {path}, but another one does; wait for it or take another --out"
         ) from None
     try:
-        yield Store(path, kind, key, conditions, commit=commit)
+        yield Store(path, name, kind, key, conditions, commit=commit)
     finally:
         lock.release()
 

@@ -96,7 +96,7 @@ def bench_recipes(
     from rksearch.bench.recipes.trainings import (
         NETWORKS,
         RecipeConditions,
-        Trained,
+        RecipeTraining,
         train_all,
         wanted_trainings,
         without_each_term,
@@ -135,7 +135,7 @@ def bench_recipes(
     commit = f"{environment.commit or 'none'}{', with uncommitted changes' if environment.dirty else ''}"
     wanted = wanted_trainings(tuple(terms), networks, epochs, seeds=seeds)
     path = out / "trainings.jsonl"
-    with opened(path, Trained, lambda one: one.wanted, conditions.record(), commit=commit) as store:
+    with opened(path, "training", RecipeTraining, lambda one: one.wanted, conditions.record(), commit=commit) as store:
         missing = [one for one in wanted if one not in store.results]
         processes = jobs or (own_cpus() if resolved.type == "cpu" else 1)
         trained = train_all(conditions, missing, str(place), jobs=processes, download=not no_download)

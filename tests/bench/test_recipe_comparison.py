@@ -11,7 +11,7 @@ from scipy import stats
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.bench.recipes.judging import judged, spearman
-from rksearch.bench.recipes.trainings import NETWORKS, Trained, Wanted, wanted_trainings, without_each_term
+from rksearch.bench.recipes.trainings import NETWORKS, RecipeTraining, Wanted, wanted_trainings, without_each_term
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
 from tests.helpers.command_line import rksearch
@@ -21,8 +21,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = ("RKNet-k4-m1_1_1-1x1_1x1_1x1", "DenseNet-10-k4", "ResNet-8")
 
 
-def trained(recipe_: str, epochs: int, replicate: int, arch: str, error_pct: float, time_s: float = 1.0) -> Trained:
-    return Trained(
+def trained(
+    recipe_: str, epochs: int, replicate: int, arch: str, error_pct: float, time_s: float = 1.0
+) -> RecipeTraining:
+    return RecipeTraining(
         recipe=recipe_, epochs=epochs, replicate=replicate, arch=arch, val_errors_pct=(error_pct,), time_s=time_s
     )
 
@@ -109,7 +111,9 @@ def test_lengths_are_judged_by_means_over_networks_and_seeds() -> None:
 def test_a_failed_training_counts_as_an_error_of_100() -> None:
     trainings = [trained("x", 1, 0, n, 20) for n in "abc"] + [trained("y", 1, 0, n, 20) for n in "ab"]
     trainings.append(
-        Trained(recipe="y", epochs=1, replicate=0, arch="c", val_errors_pct=(), time_s=1, failure="non_finite_loss")
+        RecipeTraining(
+            recipe="y", epochs=1, replicate=0, arch="c", val_errors_pct=(), time_s=1, failure="non_finite_loss"
+        )
     )
     found = judged(trainings, ["x", "y"])
     assert [own.failed for own in found] == [0, 1]
@@ -121,16 +125,16 @@ def test_a_failed_training_counts_as_an_error_of_100() -> None:
 
 def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) -> None:
     arguments = (
-        "bench", "recipes", *SMALL, "--dataset", "digits", "--train-images", "100", "--epochs", "1,2",
+        "bench", "recipes", *SMALL, "--dataset", "digits", "--train-images", "64", "--epochs", "1,2", "--seeds", "1",
         "--device", "cpu", "--jobs", "1", "--out", str(tmp_path),
     )  # fmt: skip
     first = rksearch(*arguments, "--json")
     assert first.returncode == 0, first.stderr
     path = tmp_path / "trainings.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
-    assert len(lines) == 1 + 2 * 3 * (1 + 2)
+    assert len(lines) == 1 + 2 * 3 * (1 + 1)
     for line in lines[1:]:
-        assert len(json.loads(line)["trained"]["val_errors_pct"]) == json.loads(line)["trained"]["epochs"]
+        assert len(json.loads(line)["training"]["val_errors_pct"]) == json.loads(line)["training"]["epochs"]
     # One line torn, as by a kill: that training runs again, and no other.
     path.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
     again = rksearch(*arguments)
@@ -138,7 +142,7 @@ def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) ->
     assert "1 of 1: " in again.stdout
     made = path.read_bytes().splitlines(keepends=True)
     assert made[:-1] == lines[:-1]
-    torn, whole = (json.loads(own[-1])["trained"] for own in (lines, made))
+    torn, whole = (json.loads(own[-1])["training"] for own in (lines, made))
     assert {**torn, "time_s": 0} == {**whole, "time_s": 0}
     page = (tmp_path / "README.md").read_text()
     assert "`fast` has " in page
@@ -146,7 +150,7 @@ def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) ->
     # Other conditions do not mix with these.
     other = rksearch(*arguments, "--train-images", "200")
     assert (other.returncode, len(other.stderr.strip().splitlines())) == (2, 1)
-    assert "train_images 100, not 200" in other.stderr
+    assert "train_images 64, not 200" in other.stderr
 
 
 @pytest.mark.parametrize(

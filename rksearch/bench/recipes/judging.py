@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rksearch.bench.recipes.trainings import Trained
+from rksearch.bench.recipes.trainings import RecipeTraining
 from rksearch.results.stats import central_interval, mean, paired_comparison
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Length:
     ranks_against_first: Difference | None
 
 
-def judged(trainings: Iterable[Trained], recipes: Sequence[str]) -> list[Length]:
+def judged(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[Length]:
     """Every recipe at every length, recipe by recipe.
 
     Args:
@@ -87,7 +87,7 @@ def judged(trainings: Iterable[Trained], recipes: Sequence[str]) -> list[Length]
     Raises:
         ValueError: fewer than three networks, which have no rank correlation to speak of, or one is missing somewhere.
     """
-    errors: dict[tuple[str, int], dict[str, list[Trained]]] = {}
+    errors: dict[tuple[str, int], dict[str, list[RecipeTraining]]] = {}
     for one in sorted(trainings, key=lambda one: one.wanted):
         errors.setdefault((one.recipe, one.epochs), {}).setdefault(one.arch, []).append(one)
     networks = sorted({arch for own in errors.values() for arch in own})
@@ -135,8 +135,8 @@ def spearman(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDAr
 
 
 def _rank_draws(
-    own: Mapping[str, list[Trained]],
-    longest: Mapping[str, list[Trained]],
+    own: Mapping[str, list[RecipeTraining]],
+    longest: Mapping[str, list[RecipeTraining]],
     networks: Sequence[str],
     draws: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64] | None:
@@ -167,7 +167,7 @@ def _ends(values: npt.NDArray[np.float64]) -> dict[str, float]:
 
 
 def _difference(
-    own: Mapping[str, list[Trained]], first: Mapping[str, list[Trained]], networks: Sequence[str]
+    own: Mapping[str, list[RecipeTraining]], first: Mapping[str, list[RecipeTraining]], networks: Sequence[str]
 ) -> Difference:
     found = paired_comparison(
         [_error_pct(own[arch]) for arch in networks],
@@ -178,9 +178,9 @@ def _difference(
     return Difference(mean=found.mean_difference, low=low, high=high)
 
 
-def _error_pct(seeds: Sequence[Trained]) -> float:
+def _error_pct(seeds: Sequence[RecipeTraining]) -> float:
     return mean([one.val_error_pct for one in seeds])
 
 
-def _time_s(own: Mapping[str, list[Trained]]) -> float:
+def _time_s(own: Mapping[str, list[RecipeTraining]]) -> float:
     return sum(mean([one.time_s for one in seeds]) for seeds in own.values())

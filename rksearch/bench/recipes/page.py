@@ -10,7 +10,7 @@ from typing import Any
 
 from rksearch.bench.recipes.judging import DRAWS, Correlation, Difference, Length
 from rksearch.bench.recipes.picture import draw
-from rksearch.bench.recipes.trainings import RecipeConditions, Trained
+from rksearch.bench.recipes.trainings import RecipeConditions, RecipeTraining
 from rksearch.report import text
 
 PICTURE = "errors.svg"
@@ -18,7 +18,7 @@ PICTURE = "errors.svg"
 
 def write_recipes(
     found: Sequence[Length],
-    trainings: Sequence[Trained],
+    trainings: Sequence[RecipeTraining],
     conditions: RecipeConditions,
     out: Path,
     environment: Mapping[str, Any],
@@ -55,7 +55,7 @@ def lengths_text(found: Sequence[Length]) -> str:
 
 def markdown(
     found: Sequence[Length],
-    trainings: Sequence[Trained],
+    trainings: Sequence[RecipeTraining],
     conditions: RecipeConditions,
     environment: Mapping[str, Any],
 ) -> str:
@@ -146,7 +146,7 @@ def _separated(found: Sequence[tuple[int, Difference | None]], words: tuple[str,
     return text.listing(parts) if parts else f"neither {words[0]} nor {words[1].removeprefix('a ')} beyond chance"
 
 
-def _failures(trainings: Sequence[Trained]) -> list[str]:
+def _failures(trainings: Sequence[RecipeTraining]) -> list[str]:
     failed = [one for one in trainings if one.failure]
     if not failed:
         return []

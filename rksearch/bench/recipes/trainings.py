@@ -60,7 +60,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class RecipeTraining:
     """Result of a training.
 
     Attributes:
@@ -162,7 +162,7 @@ def without_each_term(recipe: Recipe, reference: Recipe) -> dict[str, Recipe]:
 
 def train_all(
     conditions: RecipeConditions, wanted: Sequence[Wanted], data_dir: str, *, jobs: int, download: bool = True
-) -> Iterator[Trained]:
+) -> Iterator[RecipeTraining]:
     """The results of all trainings, each as it ends.
 
     Args:
@@ -189,7 +189,7 @@ def train_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _trained(conditions: RecipeConditions, data_dir: str, download: bool, wanted: Wanted) -> Trained:
+def _trained(conditions: RecipeConditions, data_dir: str, download: bool, wanted: Wanted) -> RecipeTraining:
     """Train in a directory of its own, from the first epoch on: a resumed training would not know its whole time."""
     spec = TrialSpec(
         arch=wanted.arch,
@@ -211,7 +211,7 @@ def _trained(conditions: RecipeConditions, data_dir: str, download: bool, wanted
         started = clock()
         result = run_trial(spec, execution)
         time_s = clock() - started
-    return Trained(
+    return RecipeTraining(
         epochs=wanted.epochs,
         replicate=wanted.replicate,
         recipe=wanted.recipe,

@@ -29,7 +29,7 @@ def opened(directory: Path, conditions: Conditions, *, commit: str) -> Iterator[
     Raises:
         RunError: another process plays there, or the directory holds replays of other conditions.
     """
-    with store.opened(directory / FILE, Replay, _turn, conditions_record(conditions), commit=commit) as found:
+    with store.opened(directory / FILE, "replay", Replay, _turn, conditions_record(conditions), commit=commit) as found:
         yield found
 
 
