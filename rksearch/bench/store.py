@@ -21,10 +21,10 @@ from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.lines import intact, sealed
 
 Key = TypeVar("Key", bound=Hashable)
-Entry = TypeVar("Entry")
+StoredEntry = TypeVar("StoredEntry")
 
 
-class Store(Generic[Key, Entry]):
+class Store(Generic[Key, StoredEntry]):
     """The results in one file; use `opened`.
 
     Args:
@@ -47,15 +47,15 @@ class Store(Generic[Key, Entry]):
         self,
         path: Path,
         name: str,
-        kind: type[Entry],
-        key: Callable[[Entry], Key],
+        kind: type[StoredEntry],
+        key: Callable[[StoredEntry], Key],
         conditions: Mapping[str, Any],
         *,
         commit: str,
     ) -> None:
         self._path, self._key, self._commit = path, key, commit
         self._name = name
-        self.results: dict[Key, Entry] = {}
+        self.results: dict[Key, StoredEntry] = {}
         self.commits: set[str] = set()
         lines = list(_lines(path)) if path.exists() else []
         if lines:
@@ -69,7 +69,7 @@ class Store(Generic[Key, Entry]):
         else:
             path.write_bytes(_line({"conditions": conditions}))
 
-    def add(self, result: Entry) -> None:
+    def add(self, result: StoredEntry) -> None:
         """Write a result durably."""
         with self._path.open("ab") as file:
             file.write(_line({"commit": self._commit, self._name: to_plain(result)}))
@@ -81,8 +81,14 @@ class Store(Generic[Key, Entry]):
 
 @contextmanager
 def opened(
-    path: Path, name: str, kind: type[Entry], key: Callable[[Entry], Key], conditions: Mapping[str, Any], *, commit: str
-) -> Iterator[Store[Key, Entry]]:
+    path: Path,
+    name: str,
+    kind: type[StoredEntry],
+    key: Callable[[StoredEntry], Key],
+    conditions: Mapping[str, Any],
+    *,
+    commit: str,
+) -> Iterator[Store[Key, StoredEntry]]:
     """The store of a file, whose directory is made if need be, locked against another process.
 
     Raises:
