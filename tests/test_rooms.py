@@ -41,7 +41,6 @@ NEIGHBOURS: dict[str, set[str]] = {
 
 INNER: dict[str, set[str]] = {
     "arch.families": {"arch"},
-    "models.kernels": set(),
     "space.format": {"space", "space.counting"},
     "space.counting": {"space", "space.format"},
     "training.engine": set(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from rksearch.arch import ArchSpec
 from rksearch.bench.allocation import allocated_peak, held_bytes
-from rksearch.bench.kernels import NAMES, left_out
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.settings import BenchSettings, cold_compiler
 from rksearch.bench.tuned import TunedLoop
@@ -68,7 +67,6 @@ class Participant:
         source: gives the images.
         settings: settings of the measurement.
         compiled: whether the network is compiled; not for the plain loop.
-        without: kernels of rksearch that are left out of ours; see `rksearch.bench.kernels`.
         cold: whether the compiler begins with an empty cache.
     """
 
@@ -77,16 +75,12 @@ class Participant:
     source: ImageSource
     settings: BenchSettings
     compiled: bool = False
-    without: tuple[str, ...] = ()
     cold: bool = False
 
     @contextmanager
     def seated(self) -> Iterator[Contestant]:
         """The contestant; in the block this process computes as it does."""
-        with ExitStack() as stack:
-            if self.cold:
-                stack.enter_context(cold_compiler())
-            stack.enter_context(left_out(self.without if self.way == "ours" else NAMES))
+        with cold_compiler() if self.cold else nullcontext():
             yield self._ours() if self.way == "ours" else _Loop(self._loop(), self.settings, compiled=self.compiled)
 
     @property

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,8 +13,7 @@ from rksearch.arch import parse
 from rksearch.data.facts import Dataset
 from rksearch.models import build
 from rksearch.models.densenet import DenseBlock
-from rksearch.models.kernels.channels_last import side_by_side
-from rksearch.models.rknet import TimeStep, next_state
+from rksearch.models.rknet import TimeStep
 from rksearch.training.engine.device import autocast
 from rksearch.training.engine.step import Forward
 from rksearch.training.trainer import seed_everything
@@ -27,14 +25,13 @@ NETWORK = "DenseNet-BC-40-k12"
 """Its first block has 6 layers over 24 channels at full resolution."""
 
 PASSES = {
-    "own statistics": 21,
-    "as it is": 18,
+    "as it is": 21,
     "prealloc": 19,
     "fused": 8,
 }
 """Times that a value of a layer's input crosses the memory, forward and backward: concatenation 2, batch norm 3 + 5,
-ReLU 2 + 3, sum of gradients 3, convolution 3. With statistics taken once: a batch norm 2 + 3. Without copies: -2. All
-between two convolutions in one, statistics taken once: batch norm with ReLU 5, convolution 3."""
+ReLU 2 + 3, sum of gradients 3, convolution 3. Without copies: -2. All between two convolutions in one: batch norm with
+ReLU 5, convolution 3."""
 
 STEP = "RKNet-k12-m1-3x1"
 """A network of one narrow time-step: 3 layers over 12 channels at full resolution."""
@@ -59,19 +56,14 @@ def block_pairs(data: Dataset, settings: BenchSettings, compiled: bool) -> Itera
         )
         return pair(name, PASSES[before] / PASSES[after], because, block, without, within)
 
-    own = OwnStatistics(block)
     same = "bytes: the same number of passes, of which one meets the memory that was written last"
-    yield pair("ReLU in place", 1.0, same, block, OutOfPlace(block), own)
-    yield fewer("preallocated concatenation", "own statistics", "prealloc", own, Preallocated(block))
-    yield fewer("statistics once per feature", "own statistics", "as it is", own, block)
+    yield pair("ReLU in place", 1.0, same, block, OutOfPlace(block), block)
+    yield fewer("preallocated concatenation", "as it is", "prealloc", block, Preallocated(block))
     if compiled:
         fused = torch.compile(block, dynamic=False)
         yield fewer("fused concat-BN-ReLU-1x1 (compiled block)", "as it is", "fused", block, fused)
     rule = "rule of thumb: every add reads 12 channels at a time out of 48, a tenth of the step's passes"
     yield pair("stages added from growths", 1.1, rule, step, OfOneConcatenation(step), step)
-    rule = "rule of thumb: sums with 24 of 36 and 12 of 24 channels, a sixth of the step's time, take a third of theirs"
-    views, copies = (Concatenated(step, by) for by in (functools.partial(torch.cat, dim=1), side_by_side))
-    yield pair("parts of gradients copied", 1.1, rule, step, views, copies)
 
 
 def time_step(data: Dataset) -> TimeStep:
@@ -112,22 +104,8 @@ def _layers(block: DenseBlock) -> list[Any]:
     return list(block.children())
 
 
-class OwnStatistics(nn.Module):
-    """The block in which every batch norm takes the statistics of all that it reads."""
-
-    def __init__(self, block: DenseBlock) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to what `DenseBlock` returns."""
-        for layer in _layers(self.block):
-            x = torch.cat([x, layer(x)], 1)
-        return x
-
-
 class OutOfPlace(nn.Module):
-    """`OwnStatistics` in which no ReLU overwrites a batch norm's result."""
+    """The block in which no ReLU overwrites a batch norm's result."""
 
     def __init__(self, block: DenseBlock) -> None:
         super().__init__()
@@ -189,24 +167,6 @@ class _IntoBuffer(torch.autograd.Function):
             total[:, :width] += by_input
             found = by_parameters + found
         return total[:, : ctx.inputs], None, *found
-
-
-class Concatenated(nn.Module):
-    """The time-step with statistics taken by each norm for itself, and a way to concatenate."""
-
-    def __init__(self, step: TimeStep, by: Callable[[Sequence[Tensor]], Tensor]) -> None:
-        super().__init__()
-        self.step = step
-        self.by = by
-
-    def forward(self, y: Tensor) -> Tensor:
-        """(N, C, H, W) to what `TimeStep` returns."""
-        seen = y
-        growths: list[Tensor] = []
-        for layer in self.step:
-            seen = self.by([seen, growths[-1]]) if growths else seen
-            growths.append(layer(seen))
-        return next_state(y, growths, self.step.stages)
 
 
 class OfOneConcatenation(nn.Module):

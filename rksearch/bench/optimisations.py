@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import chain
 from multiprocessing import get_context
 from typing import Any
@@ -24,10 +23,10 @@ from torch.nn import functional as F
 from rksearch.arch import ArchSpec, family_of, parse
 from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
-from rksearch.bench import usual
 from rksearch.bench.contestants import plain
 from rksearch.bench.dense import block_pairs
 from rksearch.bench.settings import BenchSettings, Spread, cold_compiler
+from rksearch.bench.usual import as_usually_written
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.models import build
 from rksearch.models.recompute import recompute
@@ -111,14 +110,12 @@ def _pairs(specs: Sequence[ArchSpec], source: ImageSource, settings: BenchSettin
             yield _bf16_pair(spec, source, settings)
         yield _resident_pair(spec, source, settings)
         yield _optimiser_pair(spec, source, settings)
-        yield from _usual_pairs(spec, source, settings)
+        yield from _transition_pairs(spec, source, settings)
         yield _recompute_pair(spec, source, settings)
         yield _seeds_pair(spec, source, settings)
         yield _together_pair(spec, source, settings)
         if compiled:
             yield _compiled_pair(spec, source, settings)
-            if settings.device.type == "cpu":
-                yield _compiled_norms_pair(spec, source, settings)
         if settings.device.type == "cuda":
             yield _graph_pair(spec, source, settings)
     for name, subject, predicted, because, without, within in block_pairs(source.data, settings, compiled):
@@ -265,30 +262,19 @@ def _steps_s(name: str, source: ImageSource, settings: BenchSettings, threads: i
         return settings.now_s() - start
 
 
-def _usual_pairs(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Iterator[Pair]:
-    """Our own modules beside those that are usually written."""
-
-    def pair(name: str, predicted: float, because: str, classes: usual.Classes) -> Pair:
-        return Pair(
-            optimisation=name,
-            subject=str(spec),
-            predicted=predicted,
-            because=because,
-            without=_our_step(spec, source, settings, change=partial(usual.as_usually_written, classes=classes)),
-            within=_our_step(spec, source, settings),
-        )
-
-    if settings.device.type == "cpu":
-        because = "rule of thumb: norms are a third of a step, of which they save a third"
-        yield pair("batch norms of our own", 1.1, because, usual.NORMS)
-    if settings.device.type == "cpu" and spec.family == "resnet":
-        because = "rule of thumb: sums and ReLUs at halvings meet gradients of two layouts, at a quarter of their speed"
-        yield pair("gradients channels last", 1.05, because, usual.SLICES_AND_MEANS)
+def _transition_pairs(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Iterator[Pair]:
+    """Transitions in the order of their definition, and pooled first; none for a network without them."""
     net = layout(spec, source.data)
     if family_of(spec).pools_first and net.as_trained() != net:
         defined, done = (layout_cost(rows).macs for rows in (net, net.as_trained()))
-        because = f"{done / 1e6:.1f} instead of {defined / 1e6:.1f} million MACs"
-        yield pair("transitions pool first", defined / done, because, usual.TRANSITIONS)
+        yield Pair(
+            optimisation="transitions pool first",
+            subject=str(spec),
+            predicted=defined / done,
+            because=f"{done / 1e6:.1f} instead of {defined / 1e6:.1f} million MACs",
+            without=_our_step(spec, source, settings, change=as_usually_written),
+            within=_our_step(spec, source, settings),
+        )
 
 
 def _recompute_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
@@ -345,24 +331,6 @@ def _compiled_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings)
         because="rule of thumb: everything between convolutions in fewer passes, see the dense block",
         without=_epoch(spec, source, settings, EAGER),
         within=_epoch(spec, source, settings, Choice(compiled=True, reason="measured")),
-    )
-
-
-def _compiled_norms_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings) -> Pair:
-    """Torch's batch norms and our own, both compiled."""
-
-    def compiled(model: nn.Module, classes: usual.Classes) -> nn.Module:
-        usual.as_usually_written(model, classes).compile(dynamic=False)
-        return model
-
-    return Pair(
-        optimisation="batch norms of our own (compiled)",
-        subject=str(spec),
-        predicted=1.05,
-        because="rule of thumb: a division and a square root for every 16 values take as long as the rest of a norm "
-        "forward, which is a tenth of a step",
-        without=_our_step(spec, source, settings, fused=True, change=partial(compiled, classes=usual.NORMS)),
-        within=_our_step(spec, source, settings, fused=True, change=partial(compiled, classes={})),
     )
 
 

@@ -51,7 +51,6 @@ def work(job: Job) -> dict[str, list[float]]:
     import torch
 
     from rksearch.arch import parse
-    from rksearch.bench.kernels import NAMES, left_out
     from rksearch.bench.noise import NOISE
     from rksearch.bench.tuned import TunedLoop
     from rksearch.bench.usual import as_usually_written
@@ -70,20 +69,19 @@ def work(job: Job) -> dict[str, list[float]]:
     val = images.train_images[parts.val].to(device), images.train_labels[parts.val].to(device)
     how = recipe("short", epochs=job.epochs)
     errors: dict[str, list[float]] = {}
-    with left_out(NAMES):
-        for name in job.networks:
-            loop = TunedLoop(
-                as_usually_written(build(parse(name), data)),
-                images.train_images[parts.train],
-                images.train_labels[parts.train],
-                data,
-                how,
-                device,
-                bf16=bf16,
-            )
-            steps = -(-job.train_images // how.batch_size)
-            errors[name] = []
-            for epoch in range(job.epochs):
-                loop.epoch([how.lr_at(epoch * steps + step, steps) for step in range(steps)])
-                errors[name].append(loop.error_pct(*val))
+    for name in job.networks:
+        loop = TunedLoop(
+            as_usually_written(build(parse(name), data)),
+            images.train_images[parts.train],
+            images.train_labels[parts.train],
+            data,
+            how,
+            device,
+            bf16=bf16,
+        )
+        steps = -(-job.train_images // how.batch_size)
+        errors[name] = []
+        for epoch in range(job.epochs):
+            loop.epoch([how.lr_at(epoch * steps + step, steps) for step in range(steps)])
+            errors[name].append(loop.error_pct(*val))
     return errors

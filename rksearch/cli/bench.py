@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 
 from rksearch.cli.bench_data import bench_data
 from rksearch.cli.bench_latency import bench_latency
+from rksearch.cli.bench_recipes import bench_recipes
 from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training
 from rksearch.cli.options import dataset_option, json_option
@@ -31,6 +31,7 @@ def bench() -> None:
 
 bench.add_command(bench_data)
 bench.add_command(bench_latency)
+bench.add_command(bench_recipes)
 bench.add_command(bench_run_command)
 bench.add_command(bench_training)
 bench.add_command(bench_each_optimisation)
@@ -146,7 +147,7 @@ def bench_search(
     The strategies run the search's own code on virtual workers; rivals are replayed beside them. Each replay is written
     as it ends: the same command again plays what is missing.
     """
-    from rksearch.results.environment import current_environment
+    from rksearch.results.environment import current_environment, own_cpus
 
     if overhead:
         from rksearch.bench.replay.proposal_time import measure_overhead, measure_rival, overhead_text
@@ -175,12 +176,12 @@ def bench_search(
     environment = current_environment()
     commit = f"{environment.commit or 'none'}{', with uncommitted changes' if environment.dirty else ''}"
     with opened(out, conditions, commit=commit) as store:
-        missing = [turn for turn in turns if turn not in store.replays]
+        missing = [turn for turn in turns if turn not in store.results]
         with _progress(len(missing), quiet=as_json) as advance:
-            for replay in replay_all(conditions, missing, jobs=jobs or _cores()):
+            for replay in replay_all(conditions, missing, jobs=jobs or own_cpus()):
                 store.add(replay)
                 advance()
-        found = compared(conditions, [store.replays[turn] for turn in turns])
+        found = compared(conditions, [store.results[turn] for turn in turns])
         measured = {**environment.flat(), "played_with": sorted(store.commits)}
         paths = write_comparison(found, out, measured)
     if as_json:
@@ -205,11 +206,6 @@ def _table(name: str, handed_out: int | None, made_up: str | None, seed: int) ->
             f"a made-up table is judged by its latent errors, but got --handed-out {handed_out}; leave that option out"
         )
     return synthetic_table(load_space(made_up), seed=seed) if made_up else surface(name, seed=seed)
-
-
-def _cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

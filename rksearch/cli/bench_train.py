@@ -147,13 +147,10 @@ def bench_training(
 @precision_option
 @compile_option()
 @batch_option
-@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of each run. [default: 20; 5 with --alone]")
-@click.option("--steps", type=click.IntRange(min=1), default=4, show_default=True, help="Timed steps of a turn.")
-@click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Runs whose rounds are pooled.")
+@click.option("--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="Turns of each.")
 @threads_option
 @cpu_time_option
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of weights and random images.")
-@click.option("--alone", is_flag=True, help="Measure each optimisation alone instead: with it and without it.")
 @json_option
 @to_option
 def bench_each_optimisation(
@@ -163,21 +160,20 @@ def bench_each_optimisation(
     precision: str,
     compile_: str,
     batch_size: int,
-    rounds: int | None,
-    steps: int,
-    runs: int,
+    rounds: int,
     threads: int | None,
     cpu_time: bool,
     seed: int,
-    alone: bool,
     as_json: bool,
     path: Path | None,
 ) -> None:
-    """Train architectures NAME... without each of rksearch's own kernels, without any, and by a tuned loop.
+    """Measure each optimisation of training alone: architectures NAME... with it and without it.
 
-    Says what each kernel gains, what all gain over the tuned loop, and the smallest set that keeps nine tenths of it.
-    Takes hours with the defaults: seven kinds of networks, eager and compiled, three runs.
+    Those inside of a dense block are measured on one block, forward and backward.
     """
+    from rksearch.bench.optimisations import SpeedUp, bench_optimisations
+    from rksearch.bench.train import NAMES
+
     source, settings = _prepare(
         dataset_name,
         None,
@@ -185,55 +181,9 @@ def bench_each_optimisation(
         precision,
         compile_,
         threads,
-        {
-            "batch_size": batch_size,
-            "rounds": rounds or (ROUNDS if alone else 20),
-            "steps": steps,
-            "seed": seed,
-            "cpu_time": cpu_time,
-        },
+        {"batch_size": batch_size, "rounds": rounds, "seed": seed, "cpu_time": cpu_time},
         0,
     )
-    if alone:
-        _each_alone(names, source, settings, as_json, path)
-    else:
-        _leaving_out(names, source, settings, runs, as_json, path)
-
-
-def _leaving_out(
-    names: tuple[str, ...],
-    source: ImageSource,
-    settings: BenchSettings,
-    runs: int,
-    as_json: bool,
-    path: Path | None,
-) -> None:
-    """Leave out kernels."""
-    from dataclasses import asdict
-
-    from rksearch.bench.leaving_out import KINDS, KernelCase, bench_leaving_out, case_text, verdict_text
-
-    cases: list[dict[str, Any]] = []
-
-    def show(case: KernelCase) -> None:
-        cases.append(asdict(case))
-        if path is not None:
-            output({"cases": cases}, False, path)  # hours of work: what there is is kept
-        if not as_json:
-            click.echo(case_text(case))
-
-    found = bench_leaving_out(names or KINDS, source, settings, runs=runs, on_case=show)
-    if not as_json:
-        click.echo(verdict_text(found))
-    output(found, as_json, path)
-
-
-def _each_alone(
-    names: tuple[str, ...], source: ImageSource, settings: BenchSettings, as_json: bool, path: Path | None
-) -> None:
-    """Measure each optimisation alone, on whole networks and on a dense block."""
-    from rksearch.bench.optimisations import SpeedUp, bench_optimisations
-    from rksearch.bench.train import NAMES
 
     def show(speed_up: SpeedUp) -> None:
         name, found = speed_up.optimisation, speed_up.measured

@@ -13,12 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rksearch.models.kernels.channels_last import side_by_side
-from rksearch.models.kernels.norm import BatchNorm, can_share, joined, statistics_of
-from rksearch.models.parts import Parts
-
-FEWEST_READERS = 3
-"""Minimum number of readers for which the statistics of a feature are shared; with two, sharing costs more time."""
+from rksearch.models.parts import Parts, side_by_side
 
 
 class DenseLayer(nn.Module):
@@ -33,32 +28,20 @@ class DenseLayer(nn.Module):
             self.norm2 = parts[f"{path}.norm2"]
             self.conv2 = parts[f"{path}.conv2"]
 
-    def forward(self, x: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """Growth (N, k, H, W) of the layer for x (N, C, H, W) and, if known, the statistics (2, C) of x."""
-        x = self.norm1(x) if statistics is None else self.norm1(x, statistics)
-        x = self.conv1(F.relu_(x))
+    def forward(self, x: Tensor) -> Tensor:
+        """Growth (N, k, H, W) of the layer for (N, C, H, W)."""
+        x = self.conv1(F.relu_(self.norm1(x)))
         return self.conv2(F.relu_(self.norm2(x))) if self.bottleneck else x
 
 
 def grow(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Run layers that each read concat(x, earlier growths); returns the last input and all growths (N, k, H, W)."""
-    statistics = shared_statistics(layers, x)
     growths: list[Tensor] = []
     for layer in layers:
-        if growths and statistics is not None:
-            x, statistics = joined(x, statistics, growths[-1])
-        elif growths:
+        if growths:
             x = side_by_side([x, growths[-1]])
-        growths.append(layer(x, statistics))
+        growths.append(layer(x))
     return x, growths
-
-
-def shared_statistics(readers: nn.Sequential, x: Tensor) -> Tensor | None:
-    """Statistics of `x`, (2, C); None where too few layers read it, or sharing does not apply."""
-    if not readers.training or len(readers) < FEWEST_READERS or not can_share(x):
-        return None
-    all_accept = all(isinstance(reader, DenseLayer) and isinstance(reader.norm1, BatchNorm) for reader in readers)
-    return statistics_of(x) if all_accept else None
 
 
 def others(values: Sequence[Tensor], j: int) -> list[Tensor]:

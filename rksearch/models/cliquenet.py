@@ -8,8 +8,7 @@ from torch.nn import functional as F
 from rksearch.arch.families.cliquenet import CliqueNet
 from rksearch.arch.family import Makers
 from rksearch.models.blocks import Transition, others
-from rksearch.models.kernels.channels_last import last_channels, side_by_side
-from rksearch.models.parts import Parts
+from rksearch.models.parts import Parts, side_by_side
 
 
 class CliqueLayer(nn.Module):
@@ -73,7 +72,7 @@ class CliqueTransition(Transition):
 
     def forward(self, x: Tensor) -> Tensor:
         """A block's (N, C + L * k, H, W) to (N, L * k, H / 2, W / 2)."""
-        return super().forward(last_channels(x, self.width))
+        return super().forward(x[:, -self.width :])
 
 
 def makers(spec: CliqueNet) -> Makers:

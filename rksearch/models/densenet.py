@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from rksearch.arch.families.densenet import DenseNet, ImageNetDenseNet
 from rksearch.arch.family import Makers
 from rksearch.models.blocks import DenseLayer, Transition, grow
-from rksearch.models.kernels.channels_last import side_by_side
-from rksearch.models.parts import Parts
+from rksearch.models.parts import Parts, side_by_side
 
 
 class DenseBlock(nn.Sequential):

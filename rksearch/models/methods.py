@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rksearch.arch.period import Solver, Steps
-from rksearch.models.kernels.channels_last import side_by_side
-from rksearch.models.parts import Maker, Parts, number_of
+from rksearch.models.parts import Maker, Parts, number_of, side_by_side
 
 StageMaker = Callable[[Parts, str], nn.Module]
 """Builder of the stage function at a path, a module from (N, C, H, W) to (N, C, H, W)."""

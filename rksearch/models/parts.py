@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from rksearch.arch.layout import Layout, Row
-from rksearch.models.kernels.channels_last import mean_of_pixels
-from rksearch.models.kernels.norm import BatchNorm
 
 
-class GlobalPool(nn.AdaptiveAvgPool2d):
-    """The mean of every channel."""
+class BatchNorm(nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d`, with float32 statistics in compiled code too.
 
-    def __init__(self) -> None:
-        super().__init__(1)
+    Torch's own, compiled for a CPU, keeps the statistics of bfloat16 maps in bfloat16 for its backward pass.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, 1, 1)."""
-        return mean_of_pixels(x)
+        """Normalise (N, C, H, W); shape and type stay."""
+        if torch.compiler.is_compiling() and x.device.type == "cpu" and x.dtype == torch.bfloat16:
+            return super().forward(x.float()).to(x.dtype)
+        return super().forward(x)
+
+
+def side_by_side(maps: Sequence[Tensor]) -> Tensor:
+    """Concatenate feature maps (N, C_i, H, W) to (N, sum of C_i, H, W); a single one is returned as it is."""
+    return maps[0] if len(maps) == 1 else torch.cat(list(maps), 1)
 
 
 def leaf(row: Row) -> nn.Module:
@@ -37,7 +43,7 @@ def leaf(row: Row) -> nn.Module:
         case "maxpool":
             return nn.MaxPool2d(row.kernel, row.stride, padding=row.kernel // 2)
         case "global_pool":
-            return GlobalPool()
+            return nn.AdaptiveAvgPool2d(1)
         case "linear":
             return nn.Linear(row.in_channels, row.out_channels)
         case "coefficients":

@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rksearch.models.blocks import DenseLayer, Transition, shared_statistics
+from rksearch.models.blocks import DenseLayer, Transition
 from rksearch.models.cliquenet import CliqueLayer
 from rksearch.models.densenet import DenseBlock
-from rksearch.models.kernels.channels_last import side_by_side
-from rksearch.models.kernels.norm import statistics_of
+from rksearch.models.parts import side_by_side
 from rksearch.models.preact_resnet import PreActBlock
 from rksearch.models.residual import BasicBlock
 from rksearch.models.residual_rknet import ResidualStage
@@ -74,10 +73,8 @@ class GrownAgain(nn.Sequential):
         """Output of the module for a state (N, C, H, W)."""
         growths: list[Tensor] = []
         seen = [x]
-        first = shared_statistics(self, x)
-        statistics = [] if first is None else [first]  # one entry for each feature in `seen`
         for layer in self:
-            growth = _again(_of_concatenation(layer, len(seen)), layer, *seen, *statistics)
+            growth = _again(_of_concatenation(layer), layer, *seen)
             if not growths and not self._reads_all:
                 seen = [x[...]]
             growths.append(growth)
@@ -85,21 +82,15 @@ class GrownAgain(nn.Sequential):
             # view sums the gradients from the layers before those from outside are added. (`...` keeps the strides of
             # a single channel, from which torch guesses the layout; `view_as` does not.)
             seen.append(growth if self._reads_all else growth[...])
-            if statistics and len(growths) < len(self):
-                statistics.append(statistics_of(seen[-1]))
         return self._read(x, growths)
 
 
-def _of_concatenation(layer: nn.Module, features: int) -> Callable[..., Tensor]:
-    """The layer as a function of single features, followed by the statistics of each or by none."""
+def _of_concatenation(layer: nn.Module) -> Callable[..., Tensor]:
+    """The layer as a function of single features."""
 
-    def compute(*inputs: Tensor) -> Tensor:
-        seen, statistics = side_by_side(inputs[:features]), inputs[features:]
-        if not statistics:
-            without: Tensor = layer(seen)
-            return without
-        found: Tensor = layer(seen.contiguous(memory_format=torch.channels_last), side_by_side(statistics))
-        return found
+    def compute(*features: Tensor) -> Tensor:
+        growth: Tensor = layer(side_by_side(features))
+        return growth
 
     return compute
 

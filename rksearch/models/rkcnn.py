@@ -24,8 +24,7 @@ from torch.nn import functional as F
 from rksearch.arch.families.rkcnn import RKCNN
 from rksearch.arch.family import Makers
 from rksearch.models.blocks import DenseLayer, Transition, others
-from rksearch.models.kernels.channels_last import side_by_side
-from rksearch.models.parts import Parts
+from rksearch.models.parts import Parts, side_by_side
 
 
 class Stages(nn.Sequential):

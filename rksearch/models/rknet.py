@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from rksearch.arch.families.rknet import RKNet
 from rksearch.arch.family import Makers
 from rksearch.models.blocks import DenseLayer, Transition, grow
-from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.models.methods import SolvedPeriod
-from rksearch.models.parts import Parts, number_of
+from rksearch.models.parts import Parts, number_of, side_by_side
 
 
 class TimeStep(nn.Sequential):

@@ -16,7 +16,7 @@ import rksearch
 from rksearch.results.codec import to_plain
 from rksearch.results.storage_address import without_credentials
 
-PACKAGES = ("torch", "torchvision", "ray", "optuna", "fvcore", "numpy", "scikit-learn", "pandas", "plotly")
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "fvcore", "numpy", "scikit-learn", "pandas", "matplotlib")
 """Packages whose versions are recorded."""
 
 
@@ -61,6 +61,11 @@ class Environment:
         return flat
 
 
+def own_cpus() -> int:
+    """Number of CPUs that this process may use, at least 1."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def current_environment() -> Environment:
     """Code, versions and hardware of this process's machine; imports none of the packages that it names."""
     commit, dirty = _git()
@@ -73,7 +78,7 @@ def current_environment() -> Environment:
         packages={name: _version(name) for name in PACKAGES},
         os=platform.platform(),
         cpu=_cpu(),
-        cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        cpu_count=own_cpus(),
         memory_bytes=_memory_bytes(),
         gpus=tuple(_gpus()),
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rksearch.errors import RunError
+from rksearch.results.environment import own_cpus
 from rksearch.search.resources import Resources
 from rksearch.search.tasks import Task
 
@@ -100,8 +100,7 @@ def require_cpus_here(resources: Resources) -> None:
 
 def cpus_here() -> int:
     """Number of CPUs that this process may use: those of its affinity, and no more than its control group allows."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(there, _cpu_quota())))
+    return max(1, math.ceil(min(own_cpus(), _cpu_quota())))
 
 
 def _cpu_quota() -> float:

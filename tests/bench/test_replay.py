@@ -749,14 +749,17 @@ def test_a_comparison_continues_where_it_was_cut(tmp_path: Path) -> None:
     broken = lines[2].replace(b'"repetition":1', b'"repetition":7')
     path.write_bytes(b"\n".join([*lines[:2], broken, lines[3][:-9]]))
     with opened(tmp_path, given_, commit="b") as store:
-        assert list(store.replays) == [turns[0]]
-        assert store.replays[turns[0]] == replay(given_, turns[0])
+        assert list(store.results) == [turns[0]]
+        assert store.results[turns[0]] == replay(given_, turns[0])
         for turn in turns[1:]:
             store.add(replay(given_, turn))
     with opened(tmp_path, given_, commit="b") as store:
-        assert store.replays == {turn: replay(given_, turn) for turn in turns}
+        assert store.results == {turn: replay(given_, turn) for turn in turns}
         assert store.commits == {"a", "b"}
-        with pytest.raises(RunError, match="another one plays into"), opened(tmp_path, given_, commit="b"):
+        with (
+            pytest.raises(RunError, match="one process at a time may write into"),
+            opened(tmp_path, given_, commit="b"),
+        ):
             pass
 
 

@@ -19,7 +19,6 @@ from rksearch.bench.settings import BenchSettings
 from rksearch.bench.tuned import TunedLoop
 from rksearch.data.facts import dataset
 from rksearch.models import build
-from rksearch.models.kernels.channels_last import side_by_side
 from rksearch.recipes.recipe import Recipe
 from rksearch.training.throughput import ImageSource
 from rksearch.training.trainer import seed_everything
@@ -32,7 +31,7 @@ DATA = replace(dataset("cifar10"), height=8, width=8)
 SETTINGS = BenchSettings(device=CPU, precision="fp32", batch_size=6)
 
 
-@pytest.mark.parametrize("variant", [dense.OutOfPlace, dense.OwnStatistics, dense.Preallocated])
+@pytest.mark.parametrize("variant", [dense.OutOfPlace, dense.Preallocated])
 def test_every_variant_of_the_dense_block_computes_the_same(variant: type[nn.Module]) -> None:
     block = dense.dense_block(DATA).double()
     x = torch.randn(4, 24, 8, 8, dtype=torch.float64, requires_grad=True)
@@ -46,22 +45,23 @@ def test_every_variant_of_the_dense_block_computes_the_same(variant: type[nn.Mod
         assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
 
 
-def test_the_other_variants_of_the_time_step_are_the_same_step() -> None:
+def test_the_other_variant_of_the_time_step_is_the_same_step() -> None:
     step = dense.time_step(dataset("cifar10"))
     y = torch.randn(2, 12, 8, 8)
     assert torch.equal(dense.OfOneConcatenation(step)(y), step(y))
-    assert torch.equal(dense.Concatenated(step, side_by_side)(y), step(y))
 
 
-def test_torchs_gradients_of_a_residual_network_are_ours_in_another_layout() -> None:
-    images = torch.randn(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+def test_the_usual_network_is_ours_but_for_the_order_of_its_transitions() -> None:
+    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     found = []
-    for classes in ({}, usual.SLICES_AND_MEANS):
+    for change in (lambda model: model, usual.as_usually_written):
         seed_everything(0)
-        model = usual.as_usually_written(build(parse("ResNet-8"), DATA), classes).to(memory_format=torch.channels_last)
+        model = change(build(parse("DenseNet-BC-16-k4"), DATA)).double()
         found.append(torch.autograd.grad(model(images).square().sum(), list(model.parameters())))
+    assert {type(m) for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {nn.BatchNorm2d}
+    assert sum(isinstance(m, usual.ConvolvedFirst) for m in model.modules()) == 2
     for ours, theirs in zip(*found, strict=True):
-        assert torch.equal(ours, theirs)
+        assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
 
 
 @pytest.mark.parametrize("name", ["DenseNet-BC-16-k4", "RKNet-k4-m1_1-2x2s_1x1"])
@@ -232,15 +232,15 @@ def test_optimisations_are_measured_with_their_predictions(tmp_path: Path) -> No
     path = tmp_path / "found.json"
     done = rksearch(
         *("bench", "optimisations", "ResNet-8", "DenseNet-BC-16-k4", "--dataset", "digits"),
-        *("--batch-size", "8", "--rounds", "1", "--alone"),
+        *("--batch-size", "8", "--rounds", "1"),
         *("--threads", "1", "--compile", "off", "--to", str(path)),
     )
     assert done.returncode == 0, done.stderr
     found = {one["optimisation"]: one for one in json.loads(path.read_text())["optimisations"]}
     assert {"channels last", "resident data", "fused optimiser", "preallocated concatenation"} <= set(found)
-    assert {"recomputation", "batch norms of our own", "stages added from growths"} <= set(found)
+    assert {"recomputation", "stages added from growths"} <= set(found)
     assert {"4 seeds as one program", "4 seeds batched (fp32)", "freed memory kept"} <= set(found)
-    assert {"gradients channels last", "parts of gradients copied", "transitions pool first"} <= set(found)
+    assert "transitions pool first" in found
     for one in found.values():
         assert one["predicted"] > 0
         assert one["measured"]["median"] > 0

@@ -51,5 +51,6 @@ def test_a_contestant_that_fails_ends_the_measurement_in_one_line() -> None:
     settings = BenchSettings(device=torch.device("cpu"), precision="fp32", batch_size=4, steps=1)
     source = ImageSource(dataset("digits"), None, 0)
     good = Participant(way="ours", arch=parse("ResNet-8"), source=source, settings=settings)
-    with pytest.raises(RksearchError, match=re.escape("'bad' could not prepare: ValueError: kernels are")):
-        play({"good": good, "bad": replace(good, without=("nothing",))}, rounds=1)
+    bad = replace(good, arch=parse("RKNet-k4-m1_1_1_1_1-1x1_1x1_1x1_1x1_1x1"))  # five periods of images of 8 x 8
+    with pytest.raises(RksearchError, match=re.escape("'bad' could not prepare: SpecError: ")):
+        play({"good": good, "bad": bad}, rounds=1)

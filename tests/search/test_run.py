@@ -72,6 +72,8 @@ def check_complete(run_dir: Path, space_file: Path, trials: int, epochs: int = 2
     assert history.tests == (), "only `final` reads the test set"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_run_report_resume(tmp_path, space_file):
     run_dir = tmp_path / "run"
     done = rksearch("run", "--space", str(space_file), "--out", str(run_dir), cwd=tmp_path)

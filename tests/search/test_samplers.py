@@ -259,7 +259,9 @@ def test_an_unknown_sampler_is_named_with_the_nearest():
 
 @pytest.mark.parametrize("objectives", [("params", "macs"), ("val_error_pct", "val_error_pct"), ()])
 def test_the_error_must_be_among_the_objectives(objectives):
-    with pytest.raises(SpaceError, match="the objectives must be val_error_pct and costs beside it"):
+    with pytest.raises(
+        SpaceError, match="the objectives must be val_error_pct or balanced_val_error_pct and costs beside it"
+    ):
         make_sampler("random", load_space("methods"), objectives=objectives, trials=5, seed=0)
 
 

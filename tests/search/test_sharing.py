@@ -70,6 +70,7 @@ def one_training_at_a_time_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "_report", refuse)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_training_at_a_time_fits")
 def test_what_does_not_fit_ends_the_measurement() -> None:
     found = measure(TypicalTraining(arch="ResNet-8", dataset="digits", batch_size=8, precision="fp32", seeds=3))

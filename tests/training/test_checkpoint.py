@@ -56,7 +56,7 @@ def test_any_damage_to_the_newest_is_noticed(tmp_path: Path, share: float, kind:
         content[at] ^= 0x10
     path.write_bytes(content)
     assert found(tmp_path) == [1]
-    assert (tmp_path / f"{NEWEST}.unusable").read_bytes() == content
+    assert content in [path.read_bytes() for path in tmp_path.glob(f"{NEWEST}.unusable*")]
     store.save(state(3))
     assert found(tmp_path) == [3, 1]
 

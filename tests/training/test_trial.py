@@ -95,7 +95,7 @@ def test_a_worker_reads_and_splits_the_images_once(tmp_path: Path, monkeypatch: 
         read.append(data_dir)
         return load_images(facts, data_dir, download=download)
 
-    monkeypatch.setattr(inputs, "load_images", counted)
+    monkeypatch.setattr(inputs, "load_data", counted)
     there, elsewhere = execution(tmp_path), execution(tmp_path, data_dir=str(tmp_path / "other"))
     one, other = (run_trial(replace(SPEC, replicate=i), there, until=1) for i in range(2))
     assert one.split == other.split
@@ -116,7 +116,7 @@ def test_a_finished_trial_returns_at_once_and_reports_no_epoch_again(
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("a finished trial needs no data")
 
-    monkeypatch.setattr(inputs, "load_images", never)
+    monkeypatch.setattr(inputs, "load_data", never)
     told: list[Epoch] = []
     assert run_trial(replace(SPEC, role="baseline"), execution(work_dir), told.append) == result
     assert told == []

@@ -18,9 +18,8 @@ transition, residual block or stage; the rest is computed again in the backward 
 
 The peak lies in the backward pass: what the rows before still hold, what the present row works with (`WORKING_MAPS`),
 the gradients of the weights behind it, besides weights and momentum. The arithmetic is that of eager mode; compiled
-steps and captured graphs may hold more or less. Where activations are recomputed, statistics that layers share (8 bytes
-a channel and batch) are left out. So are the copies of a convolution's weights that oneDNN makes on some CPUs: with
-AVX2 several times the weights of the largest convolution, whatever the batch.
+steps and captured graphs may hold more or less. The copies of a convolution's weights that oneDNN makes on some CPUs
+are left out: with AVX2 several times the weights of the largest convolution, whatever the batch.
 
 An evaluation keeps nothing; what it holds at once is found by a run without numbers, see
 `rksearch.training.memory.evaluation`.

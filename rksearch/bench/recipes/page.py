@@ -1,0 +1,171 @@
+"""Output of a comparison of recipes: a page in Markdown with a picture, and the numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rksearch.bench.recipes.judging import DRAWS, Correlation, Difference, Length
+from rksearch.bench.recipes.picture import draw
+from rksearch.bench.recipes.trainings import RecipeConditions, RecipeTraining
+from rksearch.report import text
+
+PICTURE = "errors.svg"
+
+
+def write_recipes(
+    found: Sequence[Length],
+    trainings: Sequence[RecipeTraining],
+    conditions: RecipeConditions,
+    out: Path,
+    environment: Mapping[str, Any],
+) -> list[Path]:
+    """Write `README.md`, `recipes.json` and the picture; returns their paths."""
+    files = {
+        "README.md": markdown(found, trainings, conditions, environment),
+        "recipes.json": json.dumps(to_json(found, conditions, environment), indent=2) + "\n",
+    }
+    for name, content in files.items():
+        (out / name).write_text(content, encoding="utf-8")
+    draw(found, out / PICTURE)
+    return [*(out / name for name in files), out / PICTURE]
+
+
+def to_json(found: Sequence[Length], conditions: RecipeConditions, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers and the conditions, as plain values."""
+    return {
+        "conditions": conditions.record(),
+        "lengths": [asdict(length) for length in found],
+        "environment": dict(environment),
+    }
+
+
+def lengths_text(found: Sequence[Length]) -> str:
+    """The table for a terminal."""
+    rows = [HEAD, *(_cells(length) for length in found)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
+
+
+def markdown(
+    found: Sequence[Length],
+    trainings: Sequence[RecipeTraining],
+    conditions: RecipeConditions,
+    environment: Mapping[str, Any],
+) -> str:
+    """The page."""
+    networks = sorted({one.arch for one in trainings})
+    first, longest = found[0].recipe, max(length.epochs for length in found)
+    images = "all images" if conditions.train_images is None else f"{conditions.train_images:,} images"
+    table = [f"| {' | '.join(HEAD)} |", f"| --- |{' ---: |' * (len(HEAD) - 1)}"]
+    table += [f"| {' | '.join(_cells(length))} |" for length in found]
+    seeds = max(length.seeds for length in found if length.epochs == longest)
+    reliability = (
+        "the longest themselves stand with the agreement of their own seeds"
+        if seeds > 1
+        else "the longest themselves have one seed, and so no number"
+    )
+    parts = [
+        "# Recipes, measured",
+        *_sentences(found, first),
+        f"![Validation error against training time, a line for each recipe]({PICTURE})",
+        "\n".join(table),
+        f"*Error*: mean over {text.count(len(networks), 'network')} of the top-1 validation error after the last "
+        f"epoch. *Against {first}*: difference at the same number of epochs, with its 95 % interval over the networks "
+        f"(Student's t). *Time*: mean of a training with its validations. *Ranks*: Spearman's correlation of the "
+        f"networks' errors with those after {longest} epochs of the same recipe ({text.count(seeds, 'seed')} each, "
+        f"which no shorter training has; {reliability}), with the interval that holds 95 % of {DRAWS:,} bootstrap "
+        f"draws of networks.",
+        f"{text.count(len(trainings), 'training')} on {conditions.dataset}, {images} an epoch, device "
+        f"{conditions.device}, {_time_words(conditions)}. The networks: {', '.join(f'`{name}`' for name in networks)}.",
+        *_failures(trainings),
+        "## Again",
+        f"```sh\n{' '.join(environment['command'])}\n```",
+        "Every training is a line of `trainings.jsonl`, written as it ended with the commit that made it; the same "
+        "command trains what is missing there.",
+        _made_with(environment),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+HEAD = ("Recipe", "Epochs", "Error, %", "Against the first, points", "Time, s", "Ranks", "Against the first")
+
+
+def _cells(length: Length) -> tuple[str, ...]:
+    return (
+        length.recipe,
+        f"{length.epochs}",
+        f"{length.val_error_pct:.2f}",
+        _difference(length.against_first),
+        f"{length.time_s:.1f}",
+        _correlation(length.ranks),
+        _difference(length.ranks_against_first),
+    )
+
+
+def _difference(found: Difference | None) -> str:
+    if found is None:
+        return text.MISSING
+    return f"{text.points(found.mean)} ({text.points(found.low)} to {text.points(found.high)})"
+
+
+def _correlation(found: Correlation | None) -> str:
+    return text.MISSING if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
+def _sentences(found: Sequence[Length], first: str) -> list[str]:
+    """What the intervals separate, a sentence for each recipe but the first."""
+    parts = []
+    for recipe in dict.fromkeys(length.recipe for length in found if length.recipe != first):
+        own = [length for length in found if length.recipe == recipe]
+        errors = [(length.epochs, length.against_first) for length in own]
+        ranks = [(length.epochs, length.ranks_against_first) for length in own]
+        parts.append(
+            f"`{recipe}` has {_separated(errors, ('a lower error', 'a higher error'))} than `{first}` at the same "
+            f"number of epochs, {_separated(ranks, ('worse ranks', 'better ranks'))}, and takes "
+            f"{text.listing([f'{length.time_ratio:.2f}' for length in own])} of its time."
+        )
+    return parts
+
+
+def _separated(found: Sequence[tuple[int, Difference | None]], words: tuple[str, str]) -> str:
+    """Words for differences below and above zero, with the lengths at which the interval leaves out zero."""
+    below = [str(epochs) for epochs, own in found if own is not None and own.high < 0]
+    above = [str(epochs) for epochs, own in found if own is not None and own.low > 0]
+    parts = [
+        f"{word} after {text.listing(lengths)} epochs"
+        for word, lengths in zip(words, (below, above), strict=True)
+        if lengths
+    ]
+    return text.listing(parts) if parts else f"neither {words[0]} nor {words[1].removeprefix('a ')} beyond chance"
+
+
+def _failures(trainings: Sequence[RecipeTraining]) -> list[str]:
+    failed = [one for one in trainings if one.failure]
+    if not failed:
+        return []
+    return [
+        "Failed, and counted with an error of 100 %: "
+        + "; ".join(f"`{one.arch}` by {one.recipe}, {one.epochs} epochs ({one.failure})" for one in failed)
+        + "."
+    ]
+
+
+def _time_words(conditions: RecipeConditions) -> str:
+    if conditions.device == "cpu":
+        return "one thread a training; times are the processor's"
+    return "times are those of the clock"
+
+
+def _made_with(environment: Mapping[str, Any]) -> str:
+    commits = ", ".join(commit[:12] for commit in environment["trained_with"])
+    return (
+        f"Trained with {commits}; page by {environment['commit'] or 'no commit'}, torch {environment['torch']}, "
+        f"{environment['cpu']}."
+    )

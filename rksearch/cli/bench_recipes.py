@@ -1,0 +1,157 @@
+"""`rksearch bench recipes`: recipes compared on real trainings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from rksearch.cli.options import dataset_option, device_option, json_option, precision_option
+from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, UserPath
+
+
+class Lengths(click.ParamType):
+    """Numbers of epochs, separated by commas."""
+
+    name = "N,N,..."
+
+    def convert(
+        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The numbers, ascending.
+
+        Raises:
+            click.BadParameter: one is not a whole number from 1 to `MOST_EPOCHS`.
+        """
+        if isinstance(value, tuple):
+            return value
+        parts = value.split(",")
+        if not all(part.strip().isdecimal() and 1 <= int(part) <= MOST_EPOCHS for part in parts):
+            self.fail(f"lengths must be whole numbers from 1 to {MOST_EPOCHS:,}, but got {value!r}; write 2,4,8")
+        return tuple(sorted({int(part) for part in parts}))
+
+
+@click.command("recipes")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--recipe",
+    "recipe_names",
+    multiple=True,
+    default=("short", "fast"),
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A recipe; give the option again for each. The others are compared with the first.",
+)
+@click.option(
+    "--each-term",
+    is_flag=True,
+    help="Train by the last recipe, and by it with each of its terms replaced by the first recipe's.",
+)
+@click.option("--epochs", type=Lengths(), default="2,4,8,16", show_default=True, help="Lengths of the trainings.")
+@click.option(
+    "--seeds", type=click.IntRange(1, MOST_SEEDS), default=2, show_default=True, help="Seeds of the longest trainings."
+)
+@dataset_option
+@click.option(
+    "--train-images", type=click.IntRange(min=1), default=8_000, show_default=True, help="Images of an epoch."
+)
+@click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of the data sets.")
+@click.option("--no-download", is_flag=True, help="Fail instead of downloading missing images.")
+@device_option
+@precision_option
+@click.option("--jobs", type=click.IntRange(min=1), help="Trainings at a time. [default: one per core]")
+@click.option(
+    "--out",
+    type=UserPath(file_okay=False),
+    default=Path("reports/recipes"),
+    show_default=True,
+    help="Directory for the trainings, which are resumed there, and the page.",
+)
+@json_option
+def bench_recipes(
+    names: tuple[str, ...],
+    recipe_names: tuple[str, ...],
+    each_term: bool,
+    epochs: tuple[int, ...],
+    seeds: int,
+    dataset_name: str,
+    train_images: int,
+    data_dir: Path | None,
+    no_download: bool,
+    device: str,
+    precision: str,
+    jobs: int | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Train architectures NAME... by several recipes for several lengths, and compare errors, times and rankings.
+
+    The default networks are twelve of neighbouring sizes, three baselines among them. Each training is written as it
+    ends: the same command again trains what is missing.
+    """
+    from rksearch.arch import parse
+    from rksearch.bench.recipes.judging import judged
+    from rksearch.bench.recipes.page import lengths_text, to_json, write_recipes
+    from rksearch.bench.recipes.trainings import (
+        NETWORKS,
+        RecipeConditions,
+        RecipeTraining,
+        train_all,
+        wanted_trainings,
+        without_each_term,
+    )
+    from rksearch.bench.store import opened
+    from rksearch.data.facts import dataset
+    from rksearch.data.images import load_data, split
+    from rksearch.data.locations import data_home
+    from rksearch.recipes.shipped import recipe
+    from rksearch.results.environment import current_environment, own_cpus
+    from rksearch.training.engine.device import resolve_device, resolve_precision
+    from rksearch.training.trainer import check_images_suit
+
+    networks = tuple(dict.fromkeys(parse(name).name for name in names or NETWORKS))
+    if len(networks) < 3:
+        raise click.UsageError(f"a ranking needs three networks or more, but got {len(networks)}; name more")
+    chosen = [recipe(name) for name in recipe_names]
+    if len(chosen) < 2 or len({one.name for one in chosen}) < len(chosen):
+        raise click.UsageError(
+            f"recipes must be two or more of different names, but got {', '.join(recipe_names)}; give --recipe twice"
+        )
+    terms = without_each_term(chosen[-1], chosen[0]) if each_term else {one.name: one for one in chosen}
+    resolved = resolve_device(device)
+    conditions = RecipeConditions(
+        dataset=dataset_name,
+        train_images=train_images,
+        recipes=terms,
+        device=resolved.type,
+        precision=resolve_precision(precision, resolved),
+    )
+    for one in terms.values():
+        check_images_suit(one, dataset_name)
+    facts, place = dataset(dataset_name), data_home(data_dir)
+    split(facts, load_data(facts, place, download=not no_download), train_images)
+    environment = current_environment()
+    commit = f"{environment.commit or 'none'}{', with uncommitted changes' if environment.dirty else ''}"
+    wanted = wanted_trainings(tuple(terms), networks, epochs, seeds=seeds)
+    path = out / "trainings.jsonl"
+    with opened(path, "training", RecipeTraining, lambda one: one.wanted, conditions.record(), commit=commit) as store:
+        missing = [one for one in wanted if one not in store.results]
+        processes = jobs or (own_cpus() if resolved.type == "cpu" else 1)
+        trained = train_all(conditions, missing, str(place), jobs=processes, download=not no_download)
+        for i, one in enumerate(trained, start=1):
+            store.add(one)
+            if not as_json:
+                click.echo(
+                    f"{i} of {len(missing)}: {one.arch} by {one.recipe}, {one.epochs} epochs: {one.val_error_pct:.2f} %"
+                )
+        trainings = [store.results[one] for one in wanted]
+        measured = {**environment.flat(), "trained_with": sorted(store.commits)}
+    found = judged(trainings, tuple(terms))
+    paths = write_recipes(found, trainings, conditions, out, measured)
+    if as_json:
+        click.echo(json.dumps(to_json(found, conditions, measured), indent=2))
+        return
+    click.echo(lengths_text(found))
+    for written in paths:
+        click.echo(written)
