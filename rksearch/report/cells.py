@@ -19,5 +19,12 @@ def show(metric: Metric, row: Any) -> str:
         return text.mean_sd(value, getattr(row, metric.sd) if metric.sd else None)
     if metric.kind == "list":
         return ", ".join(str(v) for v in value)
-    formats = {"whole": "{:,}".format, "size": text.size, "seconds": text.duration, "share": text.share}
+    formats = {
+        "whole": "{:,}".format,
+        "size": text.size,
+        "seconds": text.duration,
+        "share": text.share,
+        "milliseconds": text.milliseconds,
+        "bytes": text.memory,
+    }
     return formats.get(metric.kind, str)(value)

@@ -64,6 +64,22 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def milliseconds(value: float) -> str:
+    """A latency with three significant digits: `0.412 ms`, `3.05 ms`, `128 ms`."""
+    digits = 3 if value < 0.9995 else 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} ms"
+
+
+def memory(value: float) -> str:
+    """A number of bytes: `512 B`, `47.3 KiB`, `1.20 MiB`."""
+    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if value >= factor * 0.9995:
+            scaled = value / factor
+            digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+            return f"{scaled:.{digits}f} {unit}"
+    return f"{value:.0f} B"
+
+
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """A number with its noun: `1 seed`, `2 seeds`, `1,200 images`."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from rksearch.space.plan import TOP1, ErrorMetric
 
-ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "list"]
+ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "milliseconds", "bytes", "list"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +160,38 @@ ARCH_METRICS: tuple[Metric, ...] = (
         optional=True,
     ),
     Metric(field="top5_test_error_sd_pct", label="Top-5 test error, sd", kind="pct", optional=True),
+    Metric(
+        field="latency_ms",
+        label="Latency",
+        kind="milliseconds",
+        column=True,
+        hover=True,
+        note="of one image, median of repeated passes; mean over trainings",
+        optional=True,
+    ),
+    Metric(
+        field="activation_bytes",
+        label="Activation memory",
+        kind="bytes",
+        column=True,
+        hover=True,
+        note="kept for the backward pass, one image, fp32",
+        optional=True,
+    ),
+    Metric(
+        field="on_latency_front",
+        label="Latency front",
+        kind="flag",
+        note="latency and validation error",
+        optional=True,
+    ),
+    Metric(
+        field="on_activation_front",
+        label="Memory front",
+        kind="flag",
+        note="activation memory and validation error",
+        optional=True,
+    ),
 )
 """Columns of `front.csv`, and those of the page that are marked so."""
 
@@ -197,6 +229,8 @@ TRIAL_METRICS: tuple[Metric, ...] = (
     Metric(field="top5_val_error_pct", label="Top-5 validation error", kind="pct", optional=True),
     Metric(field="balanced_test_error_pct", label="Balanced test error", kind="pct", optional=True),
     Metric(field="top5_test_error_pct", label="Top-5 test error", kind="pct", optional=True),
+    Metric(field="latency_ms", label="Latency", kind="milliseconds", optional=True),
+    Metric(field="activation_bytes", label="Activation memory", kind="bytes", optional=True),
 )
 """Columns of `trials.csv`, and those of the page's table of failures that are marked so."""
 

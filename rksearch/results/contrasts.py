@@ -28,10 +28,10 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from rksearch.arch import ArchSpec, Period, family_of, parse
 from rksearch.arch.arrays import Floats
+from rksearch.results.pairs import Alike, Matching, Near, PairedDifferences, Whole
 from rksearch.results.stats import CONFIDENCE, student_quantile
 from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import log_odds
@@ -98,7 +98,9 @@ def effects(items: Sequence[ArchSummary]) -> list[Effect]:
     for factor, period, value, freed in sample.contrasts():
         values = [value(f) for f in sample.factors]
         for before, after in _steps({v for v in values if v is not None}):
-            sides = [np.array([i for i, v in enumerate(values) if v == side], dtype=int) for side in (before, after)]
+            sides = [
+                np.array([i for i, v in enumerate(values) if v == side], dtype=np.intp) for side in (before, after)
+            ]
             found += [
                 _effect(sample, design, sides, freed, factor, period or None, str(before), str(after))
                 for design in DESIGNS
@@ -114,6 +116,7 @@ class _Sample:
         self.items = [item for item, _ in read]
         self.factors = [found for _, found in read]
         self.z = log_odds(np.array([item.error_pct for item in self.items], dtype=float))
+        self._rests: dict[frozenset[tuple[str, int]], Whole] = {}
 
     @cached_property
     def log_costs(self) -> dict[Design, Floats]:
@@ -128,13 +131,51 @@ class _Sample:
         """Expected log-odds at each architecture's cost: a parabola through all of them."""
         return {design: _parabola(cost, self.z) for design, cost in self.log_costs.items()}
 
+    @cached_property
+    def keys(self) -> tuple[tuple[str, int], ...]:
+        """Names and periods of all factors that any architecture has."""
+        return tuple(dict.fromkeys(key for found in self.factors for key in found))
+
+    @cached_property
+    def codes(self) -> Whole:
+        """Number of each factor's value, -1 where an architecture lacks the factor: (architectures, factors)."""
+        columns = []
+        for key in self.keys:
+            numbers: dict[Hashable, int] = {}
+            columns.append(
+                [numbers.setdefault(found[key], len(numbers)) if key in found else -1 for found in self.factors]
+            )
+        return np.array(columns, dtype=np.intp).T.reshape(len(self.items), len(self.keys))
+
+    def rest(self, freed: frozenset[tuple[str, int]]) -> Whole:
+        """Number of the combination of all factors but these, the same for architectures that differ in these alone."""
+        if freed not in self._rests:
+            kept = [i for i, key in enumerate(self.keys) if key not in freed]
+            _, inverse = np.unique(self.codes[:, kept], axis=0, return_inverse=True)
+            self._rests[freed] = inverse.reshape(-1)
+        return self._rests[freed]
+
+    def matching(self, design: Design, sides: Sequence[Whole], freed: frozenset[tuple[str, int]]) -> Matching:
+        """The pairs of a design between the architectures with these numbers.
+
+        Args:
+            design: the way in which pairs are matched.
+            sides: numbers of the architectures before and after.
+            freed: factors that may differ where all else is equal.
+        """
+        i, j = sides
+        if design == "all else equal":
+            rest = self.rest(freed)
+            return Alike(rest[i], rest[j])
+        cost = self.log_costs[design]
+        return Near(cost[i], cost[j], math.log1p(TOLERANCE) + 1e-12)
+
     def contrasts(self) -> list[tuple[str, int, Callable[[Factors], Hashable], frozenset[tuple[str, int]]]]:
         """Name, period, value in an architecture (None: it takes no part), and the factors that may differ in pairs."""
         if not self.items:
             return []
-        names = list(dict.fromkeys(key for found in self.factors for key in found))
         out: list[tuple[str, int, Callable[[Factors], Hashable], frozenset[tuple[str, int]]]] = []
-        for name, period in names:
+        for name, period in self.keys:
             key, share = (name, period), (SHARE, period)
             if name == TIME_STEPS:
                 out.append((f"{name}, own weights", period, _unshared(key, share), frozenset([key])))
@@ -220,7 +261,7 @@ def _parabola(x: Floats, z: Floats) -> Floats:
 def _effect(
     sample: _Sample,
     design: Design,
-    sides: Sequence[npt.NDArray[np.int_]],
+    sides: Sequence[Whole],
     freed: frozenset[tuple[str, int]],
     factor: str,
     period: int | None,
@@ -228,21 +269,12 @@ def _effect(
     after: str,
 ) -> Effect:
     i, j = sides
-    z = sample.z
-    if design == "all else equal":
-        numbers: dict[Hashable, int] = {}
-        rest = [frozenset((k, v) for k, v in f.items() if k not in freed) for f in sample.factors]
-        number = np.array([numbers.setdefault(r, len(numbers)) for r in rest])
-        matched = number[i][:, None] == number[j][None, :]
-    else:
-        z = z - sample.trends[design]
-        cost = sample.log_costs[design]
-        matched = np.abs(cost[j][None, :] - cost[i][:, None]) <= math.log1p(TOLERANCE) + 1e-12
-    pairs = int(matched.sum())
-    used = [int(matched.any(axis=axis).sum()) for axis in (1, 0)]
-    estimate, reach = _mean_over_pairs(z[j][None, :] - z[i][:, None], matched) if pairs else (None, None)
+    z = sample.z if design == "all else equal" else sample.z - sample.trends[design]
+    matching = sample.matching(design, sides, freed)
+    found = PairedDifferences(matching, z[i], z[j])
+    estimate, reach = _mean_over_pairs(found) if found.pairs else (None, None)
     ratios = [
-        float(np.exp((cost[j][None, :] - cost[i][:, None])[matched].mean())) if pairs else None
+        math.exp(PairedDifferences(matching, cost[i], cost[j]).mean) if found.pairs else None
         for cost in sample.log_costs.values()
     ]
     low = high = None
@@ -256,9 +288,9 @@ def _effect(
         before=before,
         after=after,
         design=design,
-        pairs=pairs,
-        archs_before=used[0],
-        archs_after=used[1],
+        pairs=found.pairs,
+        archs_before=found.used[0],
+        archs_after=found.used[1],
         odds_ratio=math.exp(estimate) if estimate is not None else None,
         low=low,
         high=high,
@@ -268,21 +300,13 @@ def _effect(
     )
 
 
-def _mean_over_pairs(differences: Floats, matched: npt.NDArray[np.bool_]) -> tuple[float, float | None]:
-    """Mean over the matched pairs, and half the width of its interval; None where either side has too few.
-
-    Args:
-        differences: (before, after): after less before.
-        matched: which of them are pairs.
-    """
-    pairs = matched.sum()
-    estimate = float(differences[matched].mean())
-    sizes = [int(matched.any(axis=axis).sum()) for axis in (1, 0)]
+def _mean_over_pairs(differences: PairedDifferences) -> tuple[float, float | None]:
+    """Mean over the matched pairs, and half the width of its interval; None where either side has too few."""
+    sizes = differences.used
     if min(sizes) < LEAST_ARCHS:
-        return estimate, None
-    excess = np.where(matched, differences - estimate, 0.0)
-    sides = [n / (n - 1) * float((excess.sum(axis=a) ** 2).sum()) for n, a in zip(sizes, (1, 0), strict=True)]
-    alone = float((excess**2).sum())
+        return differences.mean, None
+    before, after, alone = differences.excess()
+    sides = [n / (n - 1) * float((excess**2).sum()) for n, excess in zip(sizes, (before, after), strict=True)]
     # Negative correlations can make the sum less than that of independent pairs, which is then taken instead.
-    variance = max(sum(sides) - alone, alone) / float(pairs) ** 2
-    return estimate, student_quantile(CONFIDENCE, min(sizes) - 1) * math.sqrt(variance)
+    variance = max(sum(sides) - alone, alone) / float(differences.pairs) ** 2
+    return differences.mean, student_quantile(CONFIDENCE, min(sizes) - 1) * math.sqrt(variance)

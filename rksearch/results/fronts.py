@@ -103,7 +103,7 @@ def hypervolume_band(
     if not searched:
         return None
     costs = [cost(i) for i in searched]
-    areas = hypervolume(draws.of(searched), costs, reference)
+    areas = np.concatenate([hypervolume(block, costs, reference) for block in draws.blocks(searched)])
     means = np.array([[i.error_pct for i in searched]])
     return HypervolumeBand(
         of_means=float(hypervolume(means, costs, reference)[0]),

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rksearch.results.discoveries import ARMS, discoveries
 from rksearch.results.dominance import Reference, hypervolume
 from rksearch.results.fronts import BAND
 from rksearch.results.history import History
-from rksearch.results.records import SEARCHED, Role
 from rksearch.results.stats import central_interval
 from rksearch.results.summaries import ArchSummary, CostFunction
 
@@ -21,9 +21,6 @@ POINTS = 50
 
 DRAWS = 500
 """Number of joint draws that the bands are made from."""
-
-ARMS: dict[str, tuple[Role, ...]] = {"Search": SEARCHED, "Control: networks drawn at random": ("control",)}
-"""Roles of the trainings of each arm, by the arm's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,30 +52,18 @@ def hypervolume_histories(
     by_name = {item.arch: item for item in items}
     found = []
     for arm, roles in ARMS.items():
-        moments = _moments(history, roles)
-        if not moments:
+        moments = discoveries(history, roles)
+        if not moments.archs:
             continue
-        last = len(moments) - 1
-        chosen = [moments[round(i * last / max(1, POINTS - 1))] for i in range(POINTS)] if last >= POINTS else moments
+        known = [by_name[arch] for arch in moments.archs]
+        costs, drawn = [cost(item) for item in known], draws.of(known, first=DRAWS)
+        last = len(known) - 1
+        ends = [round(i * last / max(1, POINTS - 1)) for i in range(POINTS)] if last >= POINTS else range(len(known))
         rows = []
-        for _, archs in chosen:
-            known = [by_name[arch] for arch in archs]
-            areas = hypervolume(draws.of(known)[:DRAWS], [cost(i) for i in known], reference)
+        for end in ends:
+            areas = hypervolume(drawn[:, : end + 1], costs[: end + 1], reference)
             rows.append((*central_interval(areas, BAND), float(np.median(areas))))
         low, high, middle = zip(*rows, strict=True)
-        found.append(HypervolumeHistory(arm=arm, epochs=tuple(e for e, _ in chosen), low=low, middle=middle, high=high))
+        epochs = tuple(moments.epochs[end] for end in ends)
+        found.append(HypervolumeHistory(arm=arm, epochs=epochs, low=low, middle=middle, high=high))
     return found
-
-
-def _moments(history: History, roles: Sequence[str]) -> list[tuple[int, list[str]]]:
-    """Epochs spent and architectures found, at each completion of an architecture's first training."""
-    searched = history.plan.search_seeds if history.plan else 1
-    epochs, archs, out = 0, list[str](), list[tuple[int, list[str]]]()
-    for spec, result in history.trials.values():
-        if spec.role not in roles or spec.replicate >= searched:
-            continue
-        epochs += len(result.epochs)
-        if result.status == "complete" and spec.arch not in archs:
-            archs.append(spec.arch)
-            out.append((epochs, list(archs)))
-    return out

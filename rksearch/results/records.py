@@ -225,6 +225,10 @@ class Latency:
     threads: Positive
 
 
+LATENCY_BATCH_SIZE = 1
+"""Batch size of the latency that is an objective, the median time of one image."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkTimes:
     """Where the time of a trial went since it last started, in the process that trained it.
@@ -293,6 +297,12 @@ class TrialResult:
     metrics: dict[str, float] = field(default_factory=dict)
     work_times: WorkTimes | None = None
     val_confusion: Confusion | None = None
+
+    @property
+    def image_latency_ms(self) -> float | None:
+        """Median latency of one image in milliseconds; None where it was not measured."""
+        measured = (self.latency_ms or {}).get(str(LATENCY_BATCH_SIZE))
+        return measured.median_ms if measured else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

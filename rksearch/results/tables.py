@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rksearch.arch import Period, family_of, parse
 from rksearch.results.class_errors import ClassErrorTable, class_error_tables
 from rksearch.results.columns import Metric, arch_metrics
 from rksearch.results.comparisons import BaselineRow, baseline_rows
+from rksearch.results.cost_axes import ACTIVATION, CostAxis, cost_axes
 from rksearch.results.dominance import Reference
 from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hypervolume_band
-from rksearch.results.history import History
+from rksearch.results.history import History, TestReading
 from rksearch.results.hypervolume_history import HypervolumeHistory, hypervolume_histories
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.stats import mean, sample_sd
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise
-from rksearch.space.plan import TOP1, ErrorMetric
+from rksearch.space.plan import LATENCY, TOP1, ErrorMetric
 
 if TYPE_CHECKING:
+    from rksearch.results.calibration import Calibration
     from rksearch.results.contrasts import Effect
     from rksearch.results.uncertainty import ErrorDraws
 
@@ -43,6 +45,10 @@ class ArchRow:
             not known.
         train_time_s: mean of one training.
         beaten_by: baselines that dominate it in parameters and mean error; for those on the front alone.
+        latency_ms: median latency of an image, mean over the trainings that measured it; activation_bytes: activation
+            memory of an image. None unless they were objectives of the run.
+        on_latency_front, on_activation_front: whether it is on the fronts of these costs and mean error; None where the
+            run lacks them.
     """
 
     arch: str
@@ -78,6 +84,10 @@ class ArchRow:
     balanced_test_error_sd_pct: float | None = None
     top5_test_error_pct: float | None = None
     top5_test_error_sd_pct: float | None = None
+    latency_ms: float | None = None
+    activation_bytes: int | None = None
+    on_latency_front: bool | None = None
+    on_activation_front: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +127,8 @@ class TrialRow:
     top5_val_error_pct: float | None = None
     balanced_test_error_pct: float | None = None
     top5_test_error_pct: float | None = None
+    latency_ms: float | None = None
+    activation_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +148,10 @@ class Tables:
         curves: by architecture, the compared error after each epoch, mean over seeds.
         metric: the error by which the run compares networks.
         class_errors: of each network on either front, errors by class; none where no predictions were recorded.
+        axes: the costs that the run has, parameters and MACs first.
+        fronts: by cost, the front of that cost and mean error, by rising cost.
+        by_name: the rows of `archs` by architecture.
+        calibration: what simulated runs of this shape say about its intervals; None unless it was asked for.
     """
 
     items: tuple[ArchSummary, ...]
@@ -153,19 +169,35 @@ class Tables:
     curves: dict[str, tuple[float, ...]]
     metric: ErrorMetric = TOP1
     class_errors: tuple[ClassErrorTable, ...] = ()
+    axes: tuple[CostAxis, ...] = ()
+    fronts: Mapping[str, tuple[FrontRow, ...]] = field(default_factory=dict)
+    by_name: Mapping[str, ArchRow] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @property
     def arch_metrics(self) -> tuple[Metric, ...]:
         """The columns of architectures that this run has."""
         return arch_metrics(self.metric, self.archs)
 
+    def axis(self, field: str) -> CostAxis:
+        """The cost of this field."""
+        return next(axis for axis in self.axes if axis.field == field)
+
     def row(self, arch: str) -> ArchRow:
         """The row of this architecture."""
-        return next(row for row in self.archs if row.arch == arch)
+        return self.by_name[arch]
 
 
-def tables(history: History) -> Tables:
-    """Everything that the report shows, derived from the history."""
+def tables(
+    history: History, *, activation: Mapping[str, int] | None = None, calibration: Calibration | None = None
+) -> Tables:
+    """Everything that the report shows, derived from the history.
+
+    Args:
+        history: of the run.
+        activation: activation memory of an image in bytes by architecture, where it was an objective.
+        calibration: what simulated runs of this shape say about its intervals.
+    """
     from rksearch.results.contrasts import effects  # numpy: not needed to read a ledger
     from rksearch.results.uncertainty import draw, front_shares
 
@@ -175,14 +207,25 @@ def tables(history: History) -> Tables:
     on_params, on_macs = (tuple(front_rows(items, cost=cost)) for cost in costs)
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
     expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
-    rows = [_arch_row(item, on_params, on_macs, shares, expected) for item in items]
+    axes = cost_axes(history, items, activation or {})
+    fronts = {axis.field: tuple(front_rows(axis.known(items), cost=axis.of)) for axis in axes}
+    rows = sorted(
+        (_arch_row(item, on_params, on_macs, shares, expected, axes, fronts) for item in items),
+        key=lambda row: (row.params, row.arch),
+    )
+    readings: dict[str, TestReading] = {}
+    for test in history.tests:
+        readings.setdefault(test.trial, test)
     corners = [reference(history, items, cost) for cost in costs]
     volumes = [hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)]
     on_front = {row.item.arch: row.item for row in (*on_params, *on_macs)}.values()
     return Tables(
         items=tuple(items),
-        archs=tuple(sorted(rows, key=lambda row: (row.params, row.arch))),
-        trials=tuple(_trial_row(spec, result, history) for spec, result in history.trials.values()),
+        archs=tuple(rows),
+        trials=tuple(
+            _trial_row(spec, result, history, readings.get(spec.id), activation or {})
+            for spec, result in history.trials.values()
+        ),
         front=on_params,
         macs_front=on_macs,
         baselines=tuple(baseline_rows(items, draws)),
@@ -197,6 +240,10 @@ def tables(history: History) -> Tables:
         },
         metric=history.metric,
         class_errors=tuple(class_error_tables(on_front, history)),
+        axes=axes,
+        fronts=fronts,
+        by_name={row.arch: row for row in rows},
+        calibration=calibration,
     )
 
 
@@ -224,11 +271,15 @@ def _arch_row(
     on_macs: Sequence[FrontRow],
     shares: Sequence[dict[str, float]],
     expected: dict[str, float],
+    axes: Sequence[CostAxis],
+    fronts: Mapping[str, Sequence[FrontRow]],
 ) -> ArchRow:
     spec = parse(item.arch)
     family = family_of(spec)
     periods = family.periods(spec)
     found = [row for row in on_params if row.item.arch == item.arch]
+    costs = {axis.field: value for axis in axes if not math.isnan(value := axis.of(item))}
+    on = {name: any(row.item.arch == item.arch for row in front) for name, front in fronts.items()}
     return ArchRow(
         arch=item.arch,
         family=item.family,
@@ -263,12 +314,22 @@ def _arch_row(
         balanced_test_error_sd_pct=sample_sd(item.balanced_test_errors_pct),
         top5_test_error_pct=mean_of(item.top5_test_errors_pct),
         top5_test_error_sd_pct=sample_sd(item.top5_test_errors_pct),
+        latency_ms=costs.get(LATENCY),
+        activation_bytes=int(costs[ACTIVATION]) if ACTIVATION in costs else None,
+        on_latency_front=on.get(LATENCY),
+        on_activation_front=on.get(ACTIVATION),
     )
 
 
-def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialRow:
+def _trial_row(
+    spec: TrialSpec,
+    result: TrialResult,
+    history: History,
+    reading: TestReading | None,
+    activation: Mapping[str, int],
+) -> TrialRow:
     last: Epoch | None = result.epochs[-1] if result.epochs else None
-    test = next((t.result for t in history.tests if t.trial == spec.id), None)
+    test = reading.result if reading else None
     return TrialRow(
         trial=spec.id,
         arch=spec.arch,
@@ -304,6 +365,8 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         top5_val_error_pct=last.top5_val_error_pct if last and spec.role != "final" else None,
         balanced_test_error_pct=test.balanced_test_error_pct if test else None,
         top5_test_error_pct=test.top5_test_error_pct if test else None,
+        latency_ms=result.image_latency_ms,
+        activation_bytes=activation.get(spec.arch),
     )
 
 

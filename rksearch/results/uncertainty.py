@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,9 @@ TREND_SD = 2.0
 LEVELS, TAUS = 15, 40
 """Points of the grid for the level of sigma and for tau."""
 
+BLOCK_NUMBERS = 4_000_000
+"""Most numbers (32 MB) that draws of many architectures are worked on at once."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorDraws:
@@ -69,12 +72,29 @@ class ErrorDraws:
     @property
     def medians_pct(self) -> list[float]:
         """The median of each architecture's draws."""
-        return np.median(self.errors_pct, axis=0).tolist()
+        found: list[float] = []
+        for columns in _blocks(len(self.archs), len(self.errors_pct)):
+            found += np.median(self.errors_pct[:, columns], axis=0).tolist()
+        return found
 
-    def of(self, items: Sequence[ArchSummary]) -> Floats:
-        """The draws of these architectures' errors, in this order: (draws, len(items))."""
+    def of(self, items: Sequence[ArchSummary], *, first: int | None = None) -> Floats:
+        """The draws of these architectures' errors, in this order: (draws, len(items)).
+
+        Args:
+            items: the architectures.
+            first: number of draws; None for all of them.
+        """
+        return self.errors_pct[:first, self._columns(items)]
+
+    def blocks(self, items: Sequence[ArchSummary]) -> Iterator[Floats]:
+        """The rows of `of`, block by block, so that no copy of them all is made where they are many."""
+        columns = self._columns(items)
+        for rows in _blocks(len(self.errors_pct), len(items)):
+            yield self.errors_pct[rows, columns]
+
+    def _columns(self, items: Sequence[ArchSummary]) -> list[int]:
         column = {arch: i for i, arch in enumerate(self.archs)}
-        return self.errors_pct[:, [column[item.arch] for item in items]]
+        return [column[item.arch] for item in items]
 
 
 def log_odds(error_pct: Floats) -> Floats:
@@ -116,18 +136,29 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
     if not searched.all():
         level = _level(generator.standard_normal((resamples, 1)), total)
         own = np.sqrt(noise[~searched] * level)
-        drawn[:, ~searched] = z[~searched] + own * generator.standard_normal(own.shape)
+        drawn[:, ~searched] = error_of(z[~searched] + own * generator.standard_normal(own.shape))
     if searched.any():
         design = _design([i for i in items if not i.is_baseline])
-        drawn[:, searched] = _towards_trend(z[searched], noise[searched], total, design, resamples, generator)
-    return ErrorDraws(archs, error_of(drawn), spread_known=bool(sums.sum() > 1e-12))
+        column, at = np.flatnonzero(searched), 0
+        for block in _towards_trend(z[searched], noise[searched], total, design, resamples, generator):
+            drawn[at : at + len(block), column] = error_of(block)
+            at += len(block)
+    return ErrorDraws(archs, drawn, spread_known=bool(sums.sum() > 1e-12))
 
 
 def front_shares(draws: ErrorDraws, items: Sequence[ArchSummary], cost: CostFunction) -> dict[str, float]:
     """Share of draws in which each of `items` that may stand on the front is on it, by name."""
     searched = [i for i in items if i.is_searched]
-    shares = on_front(draws.of(searched), [cost(i) for i in searched]).mean(axis=0)
+    costs = [cost(i) for i in searched]
+    counts = sum(on_front(block, costs).sum(axis=0) for block in draws.blocks(searched))
+    shares = np.asarray(counts, dtype=float) / len(draws.errors_pct)
     return {i.arch: float(share) for i, share in zip(searched, shares, strict=True)}
+
+
+def _blocks(rows: int, width: int) -> Iterator[slice]:
+    """Ranges of rows of a matrix that together are all of them, each of at most `BLOCK_NUMBERS` numbers."""
+    step = max(1, BLOCK_NUMBERS // max(1, width))
+    return (slice(at, at + step) for at in range(0, rows, step))
 
 
 def _seed(items: Sequence[ArchSummary]) -> int:
@@ -184,8 +215,8 @@ def _design(items: Sequence[ArchSummary]) -> Floats:
 
 def _towards_trend(
     z: Floats, noise: Floats, total: float, design: Floats, resamples: int, generator: np.random.Generator
-) -> Floats:
-    """Draws of theta (draws, architectures), each around a point between the observed value and the trend."""
+) -> Iterator[Floats]:
+    """Blocks of draws of theta (draws, architectures), each around a point between the observed value and the trend."""
     centre, scale = z.mean(), max(float(z.std()), 0.1)
     taus = 3 * scale * (np.arange(TAUS) + 0.5) / TAUS
     levels = _level(special.ndtri((np.arange(LEVELS) + 0.5) / LEVELS), total)
@@ -206,7 +237,9 @@ def _towards_trend(
     # With precision P = R R', the covariance of inv(R') times standard normals is inv(P).
     root = np.linalg.cholesky(precision[cell]).transpose(0, 2, 1)
     about = np.linalg.solve(root, generator.standard_normal((resamples, size, 1)))[..., 0]
-    trend = centre + (mean[cell] + about) @ design.T
-    seen = noise * level[cell, None]
-    trust = tau2[cell, None] / (tau2[cell, None] + seen)
-    return trend + trust * (z - trend) + np.sqrt(trust * seen) * generator.standard_normal(trend.shape)
+    coefficients = mean[cell] + about
+    for rows in _blocks(resamples, len(z)):
+        trend = centre + coefficients[rows] @ design.T
+        seen = noise * level[cell[rows], None]
+        trust = tau2[cell[rows], None] / (tau2[cell[rows], None] + seen)
+        yield trend + trust * (z - trend) + np.sqrt(trust * seen) * generator.standard_normal(trend.shape)

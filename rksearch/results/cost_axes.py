@@ -1,0 +1,75 @@
+"""Costs that architectures are set against: parameters and MACs always, others where they were objectives of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rksearch.results.history import History
+from rksearch.results.stats import mean
+from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
+from rksearch.space.plan import LATENCY, OBJECTIVES
+
+ACTIVATION = "activation_bytes"
+"""Name of the objective that is the activation memory of an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CostAxis:
+    """A cost that architectures are set against.
+
+    Attributes:
+        field: name of the objective, of the attribute of an architecture's row and of the column in CSV files.
+        title: noun phrase for people.
+        of: the cost of an architecture; NaN where it is not known.
+    """
+
+    field: str
+    title: str
+    of: CostFunction = field(repr=False)
+
+    def known(self, items: Iterable[ArchSummary]) -> list[ArchSummary]:
+        """The architectures whose cost is known."""
+        return [item for item in items if not math.isnan(self.of(item))]
+
+
+def cost_axes(history: History, items: Sequence[ArchSummary], activation: Mapping[str, int]) -> tuple[CostAxis, ...]:
+    """The costs that a run has: parameters, MACs, and the latency and activation memory that were its objectives.
+
+    A measured cost that no architecture has is left out.
+
+    Args:
+        history: of the run.
+        items: its architectures.
+        activation: activation memory in bytes by name, as `rksearch.api.activation_memory` computes it.
+    """
+    asked = history.plan.objectives if history.plan else ()
+    found = [
+        CostAxis(field="params", title=OBJECTIVES["params"], of=by_params),
+        CostAxis(field="macs", title=OBJECTIVES["macs"], of=by_macs),
+    ]
+    measured: tuple[tuple[str, Mapping[str, float]], ...] = (
+        (LATENCY, latencies_ms(history, items)),
+        (ACTIVATION, activation),
+    )
+    for name, values in measured:
+        axis = CostAxis(field=name, title=OBJECTIVES[name], of=_of(values))
+        if name in asked and axis.known(items):
+            found.append(axis)
+    return tuple(found)
+
+
+def latencies_ms(history: History, items: Iterable[ArchSummary]) -> dict[str, float]:
+    """Latency of an image in milliseconds by name: the mean of the medians of the trainings that measured it."""
+    found = {}
+    for item in items:
+        measured = (history.trials[trial][1].image_latency_ms for trial in item.trial_ids)
+        known = [value for value in measured if value is not None]
+        if known:
+            found[item.arch] = mean(known)
+    return found
+
+
+def _of(values: Mapping[str, float]) -> CostFunction:
+    return lambda item: float(values.get(item.arch, math.nan))
