@@ -16,6 +16,7 @@ from rksearch.errors import RunError
 from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
 from rksearch.report.svg import front_svg
+from rksearch.results.calibration import Calibration
 from rksearch.results.codec import to_plain
 from rksearch.results.columns import EFFECT_METRICS, TRIAL_METRICS, csv_text
 from rksearch.results.files import write_atomically
@@ -24,7 +25,14 @@ from rksearch.results.run_dir import is_own_readme
 from rksearch.results.tables import tables
 
 
-def write_report(run_dir: Path, history: History, importances: Mapping[str, float] | None = None) -> list[Path]:
+def write_report(
+    run_dir: Path,
+    history: History,
+    importances: Mapping[str, float] | None = None,
+    *,
+    activation: Mapping[str, int] | None = None,
+    calibration: Calibration | None = None,
+) -> list[Path]:
     """Regenerate all derived files; each is replaced whole or not at all.
 
     A `README.md` of the user's stays, and the report's is `README.rksearch.md`.
@@ -33,6 +41,8 @@ def write_report(run_dir: Path, history: History, importances: Mapping[str, floa
         run_dir: the run directory, or another one.
         history: the history of its run.
         importances: share of the variance that each choice explains, by name; from `rksearch.results.importances`.
+        activation: activation memory in bytes by architecture, where it was an objective.
+        calibration: what simulated runs of this shape say about the intervals; None to leave it out.
 
     Returns:
         The files written: page, CSV tables, README, picture, and the records of plan, environment and space.
@@ -41,7 +51,8 @@ def write_report(run_dir: Path, history: History, importances: Mapping[str, floa
         RunError: the directory cannot be written.
     """
     paths = []
-    for name, content in derived_files(history, importances).items():
+    content_of = derived_files(history, importances, activation=activation, calibration=calibration)
+    for name, content in content_of.items():
         path = Path(run_dir) / name
         if name == "README.md" and path.exists() and not is_own_readme(path):
             path = path.with_name("README.rksearch.md")
@@ -57,9 +68,15 @@ def write_report(run_dir: Path, history: History, importances: Mapping[str, floa
     return paths
 
 
-def derived_files(history: History, importances: Mapping[str, float] | None = None) -> dict[str, str]:
-    """Content of every derived file, by name."""
-    derived = tables(history)
+def derived_files(
+    history: History,
+    importances: Mapping[str, float] | None = None,
+    *,
+    activation: Mapping[str, int] | None = None,
+    calibration: Calibration | None = None,
+) -> dict[str, str]:
+    """Content of every derived file, by name; arguments as for `write_report`."""
+    derived = tables(history, activation=activation, calibration=calibration)
     picture = front_svg(derived.items, history.name)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {

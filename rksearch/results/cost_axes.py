@@ -1,4 +1,4 @@
-"""Costs that architectures are set against: parameters and MACs always, others where they were objectives of the run."""
+"""Costs that architectures are set against: parameters and MACs, and others where they were objectives of the run."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special  # type: ignore[import-untyped]
@@ -120,17 +121,9 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
     archs = tuple(i.arch for i in items)
     if not items:
         return ErrorDraws(archs, np.empty((resamples, 0)), spread_known=False)
-    seeds = np.array([len(i.errors_pct) for i in items])
-    starts = np.cumsum(seeds) - seeds
-    each = np.array([error for i in items for error in i.errors_pct], dtype=float)
-    # Log-odds of the mean error, not the mean of the log-odds: the expected error of a training is compared.
-    z = log_odds(np.add.reduceat(each, starts) / seeds)
-    logs = log_odds(each)
-    centres = np.add.reduceat(logs, starts) / seeds
-    sums = np.add.reduceat((logs - np.repeat(centres, seeds)) ** 2, starts)
+    seen = _seen(items)
+    z, noise, total = seen.z, seen.noise, seen.spread.degrees
     generator = np.random.default_rng(_seed(items))
-    variance, total = _spread(z, sums, seeds - 1)
-    noise = variance / seeds
     drawn = np.empty((resamples, len(items)))
     searched = np.array([not i.is_baseline for i in items])
     if not searched.all():
@@ -143,7 +136,7 @@ def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
         for block in _towards_trend(z[searched], noise[searched], total, design, resamples, generator):
             drawn[at : at + len(block), column] = error_of(block)
             at += len(block)
-    return ErrorDraws(archs, drawn, spread_known=bool(sums.sum() > 1e-12))
+    return ErrorDraws(archs, drawn, spread_known=seen.spread_known)
 
 
 def front_shares(draws: ErrorDraws, items: Sequence[ArchSummary], cost: CostFunction) -> dict[str, float]:
@@ -161,16 +154,119 @@ def _blocks(rows: int, width: int) -> Iterator[slice]:
     return (slice(at, at + step) for at in range(0, rows, step))
 
 
+class _Seen(NamedTuple):
+    """What the trainings of some architectures show.
+
+    Attributes:
+        z: log-odds of each mean error.
+        noise: variance of each z by the spread between seeds.
+        spread: that spread.
+        spread_known: whether any architecture has seeds that differ.
+    """
+
+    z: Floats
+    noise: Floats
+    spread: _Spread
+    spread_known: bool
+
+
+def _seen(items: Sequence[ArchSummary]) -> _Seen:
+    seeds = np.array([len(i.errors_pct) for i in items])
+    starts = np.cumsum(seeds) - seeds
+    each = np.array([error for i in items for error in i.errors_pct], dtype=float)
+    # Log-odds of the mean error, not the mean of the log-odds: the expected error of a training is compared.
+    z = log_odds(np.add.reduceat(each, starts) / seeds)
+    logs = log_odds(each)
+    centres = np.add.reduceat(logs, starts) / seeds
+    sums = np.add.reduceat((logs - np.repeat(centres, seeds)) ** 2, starts)
+    spread = _spread(z, sums, seeds - 1)
+    return _Seen(z, spread.variance(z) / seeds, spread, bool(sums.sum() > 1e-12))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictedRuns:
+    """Truths of runs like one that was seen, drawn from the model.
+
+    Attributes:
+        trend: (runs, architectures): log-odds on the trend of each run.
+        z: (runs, architectures): true log-odds, which scatter about it.
+        level: (runs,): factors on the variance between seeds.
+        spread: variance between seeds that they are factors on.
+    """
+
+    trend: Floats
+    z: Floats
+    level: Floats
+    spread: _Spread
+
+    def sd(self, z: Floats) -> Floats:
+        """Spread between the seeds of architectures of these true log-odds: (runs, architectures)."""
+        return np.sqrt(self.spread.variance(z) * self.level[:, None])
+
+
+def predicted_runs(
+    items: Sequence[ArchSummary], archs: Sequence[tuple[int, int]], *, runs: int, generator: np.random.Generator
+) -> PredictedRuns:
+    """Truths that other networks of these costs might have in runs like the one that trained `items`.
+
+    Trend, scatter about it and spread between seeds are drawn from their posterior; the networks' own results do not
+    count, so that which network is good differs from run to run.
+
+    Args:
+        items: searched architectures that were trained to the end, at least one.
+        archs: parameters and MACs of each network of the other runs.
+        runs: number of runs.
+        generator: of random numbers.
+
+    Raises:
+        ValueError: there are no items, or only baselines.
+    """
+    searched = [i for i in items if not i.is_baseline]
+    if not searched:
+        raise ValueError("runs are predicted from searched architectures that were trained to the end, but got none")
+    # The spread between seeds is that of all architectures, baselines included.
+    spread = _seen(items).spread
+    seen = _seen(searched)
+    fit = _fit(
+        seen.z,
+        spread.variance(seen.z) / [len(i.errors_pct) for i in searched],
+        spread.degrees,
+        _design(searched),
+        runs,
+        generator,
+    )
+    trend = fit.centre + fit.coefficients @ _design(searched, archs).T
+    z = trend + np.sqrt(fit.tau2)[:, None] * generator.standard_normal(trend.shape)
+    return PredictedRuns(trend=trend, z=z, level=fit.level, spread=spread)
+
+
 def _seed(items: Sequence[ArchSummary]) -> int:
     data = [(i.arch, i.is_baseline, i.params, i.macs, sorted(i.errors_pct)) for i in items]
     return int.from_bytes(hashlib.sha256(repr(data).encode()).digest()[:8], "big")
 
 
-def _spread(z: Floats, squares: Floats, degrees: Floats) -> tuple[Floats, float]:
-    """Variance between seeds of each architecture, and the degrees of freedom that its level rests on.
+class _Spread(NamedTuple):
+    """Spread between seeds: log sigma^2 is `level + slope (z - centre)`.
 
-    A sum of squares is sigma^2 times a chi-squared variable; log sigma^2 is linear in z. The posterior's mode, by
-    Fisher scoring.
+    Attributes:
+        level, slope, centre: the line.
+        degrees: degrees of freedom that the level rests on.
+    """
+
+    level: float
+    slope: float
+    centre: float
+    degrees: float
+
+    def variance(self, z: Floats) -> Floats:
+        """Variance between the seeds of architectures of these log-odds."""
+        return np.exp(self.level + self.slope * (z - self.centre))
+
+
+def _spread(z: Floats, squares: Floats, degrees: Floats) -> _Spread:
+    """The spread between seeds: the posterior's mode, by Fisher scoring.
+
+    A sum of squares is sigma^2 times a chi-squared variable.
 
     Args:
         z: log-odds of the mean errors.
@@ -190,7 +286,7 @@ def _spread(z: Floats, squares: Floats, degrees: Floats) -> tuple[Floats, float]
         level, slope = level + float(np.clip(step_level, -1, 1)), slope + float(np.clip(step_slope, -0.3, 0.3))
         if abs(step_level) + abs(step_slope) < 1e-9:
             break
-    return np.exp(level + slope * x), total
+    return _Spread(level, slope, centre, float(total))
 
 
 def _level(normal: Floats, degrees: float) -> Floats:
@@ -203,20 +299,51 @@ def _level(normal: Floats, degrees: float) -> Floats:
     return np.maximum(cube_root, 0.25) ** -3.0
 
 
-def _design(items: Sequence[ArchSummary]) -> Floats:
-    """Covariates of the trend, standardised, after a column of ones."""
-    params, macs = (np.log10([max(1, getattr(i, field)) for i in items]) for field in ("params", "macs"))
-    columns = [np.ones(len(items))]
-    for values in (params, (params - params.mean()) ** 2, macs):
+def _design(items: Sequence[ArchSummary], costs: Sequence[tuple[int, int]] | None = None) -> Floats:
+    """Covariates of the trend, standardised over `items`, after a column of ones.
+
+    Args:
+        items: the architectures that the trend is fitted to.
+        costs: parameters and MACs of the architectures whose covariates are wanted; None for those of `items`.
+    """
+    fitted = _log_costs([(i.params, i.macs) for i in items])
+    wanted = fitted if costs is None else _log_costs(costs)
+    centre = fitted[0].mean()
+    columns = [np.ones(len(wanted[0]))]
+    for values, own in (
+        (fitted[0], wanted[0]),
+        ((fitted[0] - centre) ** 2, (wanted[0] - centre) ** 2),
+        (fitted[1], wanted[1]),
+    ):
         spread = values.std()
-        columns.append((values - values.mean()) / spread if spread > 1e-9 else np.zeros(len(items)))
+        columns.append((own - values.mean()) / spread if spread > 1e-9 else np.zeros(len(own)))
     return np.stack(columns, axis=1)
 
 
-def _towards_trend(
+def _log_costs(costs: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:
+    params, macs = (np.log10([max(1, pair[k]) for pair in costs]) for k in (0, 1))
+    return params, macs
+
+
+class _TrendFit(NamedTuple):
+    """Draws from the joint posterior of the trend, of the scatter about it and of the level of the spread.
+
+    Attributes:
+        centre: added to the trend.
+        coefficients: (draws, covariates).
+        level: (draws,): factors on sigma^2.
+        tau2: (draws,): variance about the trend.
+    """
+
+    centre: float
+    coefficients: Floats
+    level: Floats
+    tau2: Floats
+
+
+def _fit(
     z: Floats, noise: Floats, total: float, design: Floats, resamples: int, generator: np.random.Generator
-) -> Iterator[Floats]:
-    """Blocks of draws of theta (draws, architectures), each around a point between the observed value and the trend."""
+) -> _TrendFit:
     centre, scale = z.mean(), max(float(z.std()), 0.1)
     taus = 3 * scale * (np.arange(TAUS) + 0.5) / TAUS
     levels = _level(special.ndtri((np.arange(LEVELS) + 0.5) / LEVELS), total)
@@ -237,9 +364,16 @@ def _towards_trend(
     # With precision P = R R', the covariance of inv(R') times standard normals is inv(P).
     root = np.linalg.cholesky(precision[cell]).transpose(0, 2, 1)
     about = np.linalg.solve(root, generator.standard_normal((resamples, size, 1)))[..., 0]
-    coefficients = mean[cell] + about
+    return _TrendFit(float(centre), mean[cell] + about, level[cell], tau2[cell])
+
+
+def _towards_trend(
+    z: Floats, noise: Floats, total: float, design: Floats, resamples: int, generator: np.random.Generator
+) -> Iterator[Floats]:
+    """Blocks of draws of theta (draws, architectures), each around a point between the observed value and the trend."""
+    fit = _fit(z, noise, total, design, resamples, generator)
     for rows in _blocks(resamples, len(z)):
-        trend = centre + coefficients[rows] @ design.T
-        seen = noise * level[cell[rows], None]
-        trust = tau2[cell[rows], None] / (tau2[cell[rows], None] + seen)
+        trend = fit.centre + fit.coefficients[rows] @ design.T
+        seen, tau2 = noise * fit.level[rows, None], fit.tau2[rows, None]
+        trust = tau2 / (tau2 + seen)
         yield trend + trust * (z - trend) + np.sqrt(trust * seen) * generator.standard_normal(trend.shape)
