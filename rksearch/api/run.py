@@ -66,14 +66,18 @@ class Run:
         """The state of the run. A run whose driver died is `killed`."""
         from rksearch.results.status import run_status
 
-        found = run_status(self.history)
-        if found.state != "running" or self.run_dir.driven:
-            return found
+        return run_status(self._seen())
+
+    def _seen(self) -> History:
+        """The history; `killed` where its driver died."""
+        if self.history.state != "running" or self.run_dir.driven:
+            return self.history
         # The driver may have ended since the ledger was read.
         self._history = None
-        found = run_status(self.history)
-        # A killed driver could not record its end, but the system has released its lock.
-        return replace(found, state="killed") if found.state == "running" else found
+        if self.history.state == "running":
+            # A killed driver could not record its end, but the system has released its lock.
+            self._history = replace(self.history, state="killed")
+        return self.history
 
     def write_report(self, to: str | Path | None = None) -> list[Path]:
         """Write all derived files again and return their paths.
@@ -91,7 +95,8 @@ class Run:
         if to is not None and Path(to).absolute() != self.path:
             require_own(Path(to))
         directory = self.path if to is None else Path(to)
-        return write_report(directory, self.history, importances(self.history))
+        history = self._seen()
+        return write_report(directory, history, importances(history))
 
     def weights(self, trial_id: str) -> Mapping[str, Any]:
         """The state dictionary of a finished trial after its last epoch, from its checkpoint or the run's storage.

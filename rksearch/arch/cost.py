@@ -13,8 +13,8 @@ fvcore_flops  what fvcore reports for the network in eval mode: `macs`, 2 per ba
               input element of a global pooling. It leaves additions, multiplications (by coefficients, by attention),
               ReLUs, sigmoids, concatenations and all other pooling out.
 
-All counts are those of the definition, in whose order the rows stand; training may take a shorter way to the same
-result (`Layout.as_trained`).
+All counts are those of the definition, in whose order the rows stand. Training takes a shorter way to the same result
+where transitions pool before they convolve (`Layout.as_trained`); `executed_macs` counts that way.
 """
 
 from __future__ import annotations
@@ -43,13 +43,16 @@ class Witness:
 
     Attributes:
         params: torch's count of parameters.
-        fvcore_flops: fvcore's count; None also where fvcore is not installed.
-        agree: whether both equal the closed forms.
+        fvcore_flops: fvcore's count of the network in the order of its definition; None also where fvcore is not
+            installed.
+        agree: whether all counts equal the closed forms.
+        executed_macs: torch's count of the multiply-adds of the program that runs, for one image.
     """
 
     params: int | None = None
     fvcore_flops: int | None = None
     agree: bool | None = None
+    executed_macs: int | None = None
 
 
 def row_cost(row: Row) -> Cost:
@@ -86,6 +89,15 @@ def cost(spec: ArchSpec, shape: ImageShape) -> Cost:
         SpecError: the images are too small for the network.
     """
     return layout_cost(layout(spec, shape))
+
+
+def executed_macs(spec: ArchSpec, shape: ImageShape) -> int:
+    """Multiply-adds that training and inference execute for one image of `shape`, at most `cost(spec, shape).macs`.
+
+    Raises:
+        SpecError: the images are too small for the network.
+    """
+    return layout_cost(layout(spec, shape).as_trained()).macs
 
 
 def depth_of(rows: Iterable[Row]) -> int:

@@ -19,16 +19,16 @@ from rksearch.results.calibration import (
     BINS,
     Calibration,
     CalibrationCase,
+    ClaimCount,
     Noise,
     Reliability,
-    Tally,
     coverage,
     reliability,
 )
 from rksearch.results.comparisons import baseline_rows
 from rksearch.results.contrasts import effects
 from rksearch.results.dominance import hypervolume, on_front
-from rksearch.results.fronts import BAND, front_range, hypervolume_band
+from rksearch.results.fronts import BAND, front_band, hypervolume_band
 from rksearch.results.history import History
 from rksearch.results.stats import CONFIDENCE
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, summarise
@@ -107,7 +107,7 @@ class _Judged:
     """
 
     trainings: int
-    claims: dict[str, Tally]
+    claims: dict[str, ClaimCount]
     members: tuple[tuple[float, bool], ...]
 
 
@@ -115,8 +115,7 @@ NOMINAL: dict[str, float | None] = {
     "The 95 % interval of a gap to a baseline holds the true gap": CONFIDENCE,
     "“lower” or “higher” than a baseline is right": None,
     "The middle 90 % of the draws of a network's error holds its true error": BAND,
-    "The 90 % band of the front holds the true front, at each size": BAND,
-    "The 90 % band of the front holds the true front, at all sizes": None,
+    "The 90 % band of the front holds the whole true front": BAND,
     "The 90 % band of the hypervolume holds that of the true front": BAND,
     "The 95 % interval of a choice that does nothing holds no effect": CONFIDENCE,
 }
@@ -131,14 +130,13 @@ def _judged(run: SimulatedRun) -> _Judged:
     drawn = draws.of(searched)
     low, high = np.quantile(drawn, ((1 - BAND) / 2, (1 + BAND) / 2), axis=0)
     inside = (low <= true[0]) & (true[0] <= high)
-    ends = [np.array(end) for end in front_range(drawn, BAND)]
+    ends = [np.array(end) for end in front_band(drawn, BAND)]
     best = np.minimum.accumulate(true[0])
     within = (ends[0] <= best) & (best <= ends[1])
     tallies = [
         *_gaps(run, items, draws),
-        Tally(made=len(inside), held=float(inside.sum())),
-        Tally(made=len(within), held=float(within.sum())),
-        Tally(made=1, held=float(within.all())),
+        ClaimCount(made=len(inside), held=float(inside.sum())),
+        ClaimCount(made=1, held=float(within.all())),
         _areas(run, items, draws, searched, true),
         _choices(run, items),
     ]
@@ -151,7 +149,7 @@ def _judged(run: SimulatedRun) -> _Judged:
     )
 
 
-def _gaps(run: SimulatedRun, items: Sequence[ArchSummary], draws: ErrorDraws) -> tuple[Tally, Tally]:
+def _gaps(run: SimulatedRun, items: Sequence[ArchSummary], draws: ErrorDraws) -> tuple[ClaimCount, ClaimCount]:
     """Intervals of gaps that hold the true gap, and directions that are right."""
     held = made = right = decided = 0
     for cost in COSTS:
@@ -163,7 +161,7 @@ def _gaps(run: SimulatedRun, items: Sequence[ArchSummary], draws: ErrorDraws) ->
             made, held = made + 1, held + (low <= gap <= high)
             if high < 0 or low > 0:
                 decided, right = decided + 1, right + ((gap < 0) == (high < 0))
-    return Tally(made=made, held=held), Tally(made=decided, held=right)
+    return ClaimCount(made=made, held=held), ClaimCount(made=decided, held=right)
 
 
 def _areas(
@@ -172,7 +170,7 @@ def _areas(
     draws: ErrorDraws,
     searched: Sequence[ArchSummary],
     true: Floats,
-) -> Tally:
+) -> ClaimCount:
     """Bands of hypervolumes that hold the true one."""
     held = made = 0
     for cost, corner in zip(COSTS, run.shape.corners, strict=True):
@@ -180,10 +178,10 @@ def _areas(
         if found is not None and found.band is not None:
             area = float(hypervolume(true, [cost(item) for item in searched], corner)[0])
             made, held = made + 1, held + (found.band[0] <= area <= found.band[1])
-    return Tally(made=made, held=held)
+    return ClaimCount(made=made, held=held)
 
 
-def _choices(run: SimulatedRun, items: Sequence[ArchSummary]) -> Tally:
+def _choices(run: SimulatedRun, items: Sequence[ArchSummary]) -> ClaimCount:
     """Intervals of effects at equal budget that hold what the trend of error over size makes of the same pairs."""
     flat = [_on_trend(run, item) for item in items]
     expected = {(effect.change, effect.design): effect.odds_ratio for effect in effects(flat)}
@@ -192,7 +190,7 @@ def _choices(run: SimulatedRun, items: Sequence[ArchSummary]) -> Tally:
         true = expected.get((effect.change, effect.design))
         if effect.low is not None and effect.high is not None and true and effect.design != "all else equal":
             made, held = made + 1, held + (effect.low <= true <= effect.high)
-    return Tally(made=made, held=held)
+    return ClaimCount(made=made, held=held)
 
 
 def _on_trend(run: SimulatedRun, item: ArchSummary) -> ArchSummary:
@@ -214,5 +212,5 @@ def _case(noise: Noise, found: Sequence[_Judged]) -> CalibrationCase:
 def _range(low: float, high: float, found: Sequence[_Judged]) -> Reliability:
     """The networks whose probability lies in [low, high), or up to 1 in the last range."""
     own = [[(p, on) for p, on in run.members if low <= p < high or p == high == BINS[-1]] for run in found]
-    tallies = [Tally(made=len(members), held=sum(on for _, on in members)) for members in own]
+    tallies = [ClaimCount(made=len(members), held=sum(on for _, on in members)) for members in own]
     return reliability(low, high, [p for members in own for p, _ in members], tallies)

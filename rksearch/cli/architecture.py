@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--draw", "picture", type=UserPath(dir_okay=False), help="Also write a drawing, as an SVG file.")
 def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) -> None:
     """Print the layers, shapes and costs of architecture NAME, and what the built model and fvcore count."""
-    from rksearch.arch.cost import cost
+    from rksearch.arch.cost import cost, executed_macs
 
     spec, data = parse(name), dataset(dataset_name)
     if picture is not None:
@@ -40,7 +40,7 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
     else:
         _print_layers(spec, data)
         _print_methods(spec)
-        _print_costs(counted, witnessed)
+        _print_costs(counted, executed_macs(spec, data), witnessed)
         _print_memory(spec, data)
     if not witnessed.agree:
         raise RksearchError(
@@ -49,13 +49,16 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
 
 
 def _witness(spec: ArchSpec, data: Dataset, counted: Cost) -> Witness:
+    from rksearch.arch.cost import executed_macs
     from rksearch.models import build
     from rksearch.models.witness import witness
 
-    return witness(build(spec, data), data, counted)
+    return witness(build(spec, data), data, counted, executed_macs(spec, data))
 
 
 def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: Witness) -> dict[str, Any]:
+    from rksearch.arch.cost import executed_macs
+
     family = family_of(spec)
     return {
         "name": str(spec),
@@ -64,6 +67,7 @@ def _description(spec: ArchSpec, data: Dataset, counted: Cost, witnessed: Witnes
         "periods": [_period_json(p) for p in family.periods(spec)],
         "dataset": data.name,
         **counted._asdict(),
+        "executed_macs": executed_macs(spec, data),
         "witness": asdict(witnessed),
         "memory": _memory(spec, data),
     }
@@ -150,12 +154,18 @@ def _print_layers(spec: ArchSpec, data: Dataset) -> None:
         )
 
 
-def _print_costs(counted: Cost, witnessed: Witness) -> None:
+def _print_costs(counted: Cost, executed: int, witnessed: Witness) -> None:
     fvcore = witnessed.fvcore_flops
     lines = [
         ("params", counted.params, "all parameters", f"built model: {witnessed.params:,}"),
         ("params_paper", counted.params_paper, "without batch norm, as the RKNet paper counts", ""),
-        ("macs", counted.macs, "multiply-adds of convolutions and linear layers, one image", ""),
+        ("macs", counted.macs, "multiply-adds of convolutions and linear layers, one image, as defined", ""),
+        (
+            "executed_macs",
+            executed,
+            f"as executed, {_less(counted.macs, executed)}",
+            f"torch: {witnessed.executed_macs:,}",
+        ),
         (
             "fvcore_flops",
             counted.fvcore_flops,
@@ -167,6 +177,13 @@ def _print_costs(counted: Cost, witnessed: Witness) -> None:
     for name, value, meaning, seen in lines:
         click.echo(f"{name:13} {value:>15,}  {meaning}{'; ' + seen if seen else ''}")
     click.echo(f"{'witnesses':13} {'agree' if witnessed.agree else 'DISAGREE':>15}")
+
+
+def _less(defined: int, executed: int) -> str:
+    """How much less is executed than defined, and why."""
+    if executed == defined:
+        return "the same"
+    return f"{100 * (1 - executed / defined):.1f} % less, because transitions pool before they convolve"
 
 
 @click.command()

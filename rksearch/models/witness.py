@@ -1,4 +1,4 @@
-"""Independent counts beside `rksearch.arch.cost`: torch's parameter count and fvcore's operation count."""
+"""Independent counts beside `rksearch.arch.cost`: of parameters and of what runs by torch, of operations by fvcore."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rksearch.arch.cost import Cost, Witness
 from rksearch.arch.image import ImageShape
@@ -41,9 +42,32 @@ def count_fvcore_flops(model: nn.Module, data: ImageShape) -> int | None:
     return flops
 
 
-def witness(model: nn.Module, data: ImageShape, expected: Cost) -> Witness:
-    """Counts taken from the built model, and whether they agree with the closed forms."""
+def count_executed_macs(model: nn.Module, data: ImageShape) -> int:
+    """Multiply-adds of the operators that torch executes for one image in eval mode: the program that runs.
+
+    torch counts convolutions and matrix products, two operations for each multiply-add. The model is left in the mode
+    it was in. It must be on the CPU.
+    """
+    was_training = model.training
+    model.eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model(torch.zeros(1, data.channels, data.height, data.width))
+    model.train(was_training)
+    return int(counter.get_total_flops()) // 2
+
+
+def witness(model: nn.Module, data: ImageShape, expected: Cost, executed_macs: int) -> Witness:
+    """Counts taken from the built model, and whether they agree with the closed forms.
+
+    Args:
+        model: the network, on the CPU.
+        data: its images.
+        expected: the closed forms.
+        executed_macs: closed form of the multiply-adds that run.
+    """
     params = count_params(model)
     flops = count_fvcore_flops(model, data)
-    agree = params == expected.params and flops in (None, expected.fvcore_flops)
-    return Witness(params=params, fvcore_flops=flops, agree=agree)
+    executed = count_executed_macs(model, data)
+    agree = params == expected.params and flops in (None, expected.fvcore_flops) and executed == executed_macs
+    return Witness(params=params, fvcore_flops=flops, agree=agree, executed_macs=executed)

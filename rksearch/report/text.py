@@ -64,12 +64,6 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def milliseconds(value: float) -> str:
-    """A latency with three significant digits: `0.412 ms`, `3.05 ms`, `128 ms`."""
-    digits = 3 if value < 0.9995 else 2 if value < 9.995 else 1 if value < 99.95 else 0
-    return f"{value:.{digits}f} ms"
-
-
 def memory(value: float) -> str:
     """A number of bytes: `512 B`, `47.3 KiB`, `1.20 MiB`."""
     for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):

@@ -21,7 +21,7 @@ BINS = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class ClaimCount:
     """What one simulated run adds to a claim: the number of times that it was made, and that it held."""
 
     made: int
@@ -107,7 +107,7 @@ class Calibration:
     cases: tuple[CalibrationCase, ...]
 
 
-def coverage(claim: str, nominal: float | None, tallies: Sequence[Tally]) -> Coverage:
+def coverage(claim: str, nominal: float | None, tallies: Sequence[ClaimCount]) -> Coverage:
     """Sum up one claim over the runs."""
     made = sum(tally.made for tally in tallies)
     if not made:
@@ -116,7 +116,7 @@ def coverage(claim: str, nominal: float | None, tallies: Sequence[Tally]) -> Cov
     return Coverage(claim=claim, nominal=nominal, made=made, share=share, low=low, high=high)
 
 
-def reliability(low: float, high: float, claimed: Sequence[float], tallies: Sequence[Tally]) -> Reliability:
+def reliability(low: float, high: float, claimed: Sequence[float], tallies: Sequence[ClaimCount]) -> Reliability:
     """Sum up one range of probabilities over the runs.
 
     Args:
@@ -131,7 +131,7 @@ def reliability(low: float, high: float, claimed: Sequence[float], tallies: Sequ
     return Reliability(low=low, high=high, networks=len(claimed), claimed=mean, happened=share, interval=interval)
 
 
-def clustered_share(tallies: Sequence[Tally]) -> tuple[float, tuple[float, float]]:
+def clustered_share(tallies: Sequence[ClaimCount]) -> tuple[float, tuple[float, float]]:
     """Share of claims that held, and its 95 % interval: claims of one run have their truth in common.
 
     The interval is Student's, from the spread between runs of the ratio estimator; Wilson's over runs where every claim

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from rksearch.space.plan import TOP1, ErrorMetric
 
-ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "milliseconds", "bytes", "list"]
+ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "ms", "bytes", "list"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +76,12 @@ ARCH_METRICS: tuple[Metric, ...] = (
         kind="share",
         column=True,
         hover=True,
-        note="probability of being on the front of parameters and true error",
+        note="probability, among the networks trained and given these seeds, of being on the front of parameters and "
+        "true error",
     ),
     Metric(field="p_macs_front", label="P(MACs front)", kind="share", note="the same for the front of MACs"),
+    Metric(field="smallest", label="Smallest", kind="flag", note="on the front by its size alone"),
+    Metric(field="fewest_macs", label="Fewest MACs", kind="flag", note="on the front of MACs by them alone"),
     Metric(field="growth_rate", label="Growth rate k", kind="whole", hover=True),
     Metric(field="m", label="Multiples m", kind="list", hover=True, note="state width in growths, per period"),
     Metric(field="s", label="Stages s", kind="list", hover=True, note="of the Runge-Kutta method, per period"),
@@ -86,7 +89,31 @@ ARCH_METRICS: tuple[Metric, ...] = (
     Metric(field="share", label="Shared", kind="list", hover=True, note="convolutions across time-steps, per period"),
     Metric(field="params", label="Parameters", kind="size", column=True, hover=True, note="all, with batch norm"),
     Metric(field="params_paper", label="Parameters (paper)", kind="size", note="without batch norm"),
-    Metric(field="macs", label="MACs", kind="size", column=True, hover=True, note="convolution and linear, one image"),
+    Metric(
+        field="macs",
+        label="MACs",
+        kind="size",
+        column=True,
+        hover=True,
+        note="multiply-adds of convolutions and linear layers for one image, in the order of the definition",
+    ),
+    Metric(
+        field="executed_macs",
+        label="MACs executed",
+        kind="size",
+        hover=True,
+        optional=True,
+        note="as training computes them: transitions pool before they convolve",
+    ),
+    Metric(
+        field="latency_ms",
+        label="Latency",
+        kind="ms",
+        column=True,
+        hover=True,
+        optional=True,
+        note="median time of one image",
+    ),
     Metric(field="fvcore_flops", label="fvcore flops", kind="size", note="multiply-adds in fvcore's convention"),
     Metric(field="seeds", label="Seeds", kind="whole", column=True, hover=True, note="complete trainings"),
     Metric(
@@ -161,15 +188,6 @@ ARCH_METRICS: tuple[Metric, ...] = (
     ),
     Metric(field="top5_test_error_sd_pct", label="Top-5 test error, sd", kind="pct", optional=True),
     Metric(
-        field="latency_ms",
-        label="Latency",
-        kind="milliseconds",
-        column=True,
-        hover=True,
-        note="of one image, median of repeated passes; mean over trainings",
-        optional=True,
-    ),
-    Metric(
         field="activation_bytes",
         label="Activation memory",
         kind="bytes",
@@ -229,7 +247,7 @@ TRIAL_METRICS: tuple[Metric, ...] = (
     Metric(field="top5_val_error_pct", label="Top-5 validation error", kind="pct", optional=True),
     Metric(field="balanced_test_error_pct", label="Balanced test error", kind="pct", optional=True),
     Metric(field="top5_test_error_pct", label="Top-5 test error", kind="pct", optional=True),
-    Metric(field="latency_ms", label="Latency", kind="milliseconds", optional=True),
+    Metric(field="latency_ms", label="Latency", kind="ms", optional=True),
     Metric(field="activation_bytes", label="Activation memory", kind="bytes", optional=True),
 )
 """Columns of `trials.csv`, and those of the page's table of failures that are marked so."""
@@ -250,6 +268,8 @@ EFFECT_METRICS: tuple[Metric, ...] = (
     Metric(field="params_ratio", label="Parameters, ratio", kind="text"),
     Metric(field="macs_ratio", label="MACs, ratio", kind="text"),
     Metric(field="answer", label="Answer", kind="text"),
+    Metric(field="p_value", label="P", kind="text", note="if the choice did nothing"),
+    Metric(field="p_adjusted", label="P, adjusted", kind="text", note="for the number of contrasts, by Holm"),
 )
 """Columns of `effects.csv`."""
 

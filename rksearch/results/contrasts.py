@@ -12,29 +12,37 @@ on top. The answer is the mean over pairs of the difference of log-odds of error
 means four errors where there were five. At equal budget, the remaining difference of the costs is corrected along the
 trend of error over cost.
 
-An architecture that stands in many pairs counts as one: the standard error is clustered by the architectures of both
-sides (the sum over either side less that over single pairs, which both contain), and the interval is Student's with as
-many degrees of freedom as the smaller side has architectures, less one. Spread between seeds is part of the scatter and
-is not modelled separately.
+The mean over pairs is a difference of two weighted means: an architecture that stands in many pairs has more weight,
+and counts as one. At equal budget the two sides are independent samples; with all else equal, what the rest of the
+design does is the same on both sides, so that each set of networks that share the rest counts as one difference. The
+variance is that of such means, each squared residual divided by the share of its variance that the mean leaves in it (HC2,
+MacKinnon and White 1985), and the interval is Student's with the degrees of freedom of Bell and McCaffrey (2002): under
+"nothing matters" it covers as often as it says. Spread between seeds is part of the scatter and is not modelled
+separately.
+
+Of many choices that do nothing, one will seem to do something. Probabilities adjusted by Holm (1979) over all contrasts
+at equal budget say which effects stand in spite of their number; only those are announced.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from rksearch.arch import ArchSpec, Period, family_of, parse
 from rksearch.arch.arrays import Floats
-from rksearch.results.pairs import Alike, Matching, Near, PairedDifferences, Whole
-from rksearch.results.stats import CONFIDENCE, student_quantile
+from rksearch.results.stats import CONFIDENCE, holm, student_quantile, student_tails
 from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import log_odds
+
+if TYPE_CHECKING:
+    from rksearch.results.dominance import Indices
 
 TOLERANCE = 0.10
 """Largest difference of the budgets of a pair, as a share."""
@@ -44,6 +52,7 @@ LEAST_ARCHS = 4
 
 Design = Literal["equal parameters", "equal MACs", "all else equal"]
 DESIGNS: tuple[Design, ...] = ("equal parameters", "equal MACs", "all else equal")
+EQUAL_BUDGET: tuple[Design, ...] = ("equal parameters", "equal MACs")
 
 Answer = Literal["fewer errors", "more errors", "not distinguishable", "too few to say"]
 
@@ -63,6 +72,9 @@ class Effect:
         low, high: its 95 % interval; None where there are too few architectures.
         params_ratio, macs_ratio: geometric means over pairs of the ratios of costs, after against before.
         answer: conclusion from the interval.
+        p_value: probability of an effect at least as large if the choice did nothing; None without an interval.
+        p_adjusted: the same for any of the contrasts at equal budget (for those with all else equal, any of these), by
+            Holm; None without an interval.
     """
 
     factor: str
@@ -79,6 +91,13 @@ class Effect:
     params_ratio: float | None
     macs_ratio: float | None
     answer: Answer
+    p_value: float | None = None
+    p_adjusted: float | None = None
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the effect stands in spite of the number of contrasts."""
+        return self.p_adjusted is not None and self.p_adjusted < 1 - CONFIDENCE
 
     @property
     def change(self) -> str:
@@ -101,11 +120,19 @@ def effects(items: Sequence[ArchSummary]) -> list[Effect]:
             sides = [
                 np.array([i for i, v in enumerate(values) if v == side], dtype=np.intp) for side in (before, after)
             ]
-            found += [
-                _effect(sample, design, sides, freed, factor, period or None, str(before), str(after))
-                for design in DESIGNS
-            ]
-    return [effect for effect in found if effect.pairs]
+            for design in DESIGNS:
+                matched = _matched(sample, design, sides, freed)
+                found.append(_effect(sample, design, matched, factor, period or None, str(before), str(after)))
+    return _adjusted([effect for effect in found if effect.pairs])
+
+
+def _adjusted(found: Sequence[Effect]) -> list[Effect]:
+    """The effects with their probabilities adjusted for the number of contrasts."""
+    adjusted: dict[int, float] = {}
+    for family in (EQUAL_BUDGET, ("all else equal",)):
+        known = [(i, e.p_value) for i, e in enumerate(found) if e.design in family and e.p_value is not None]
+        adjusted.update(zip([i for i, _ in known], holm([p for _, p in known]), strict=True))
+    return [replace(effect, p_adjusted=adjusted.get(i)) for i, effect in enumerate(found)]
 
 
 class _Sample:
@@ -116,66 +143,44 @@ class _Sample:
         self.items = [item for item, _ in read]
         self.factors = [found for _, found in read]
         self.z = log_odds(np.array([item.error_pct for item in self.items], dtype=float))
-        self._rests: dict[frozenset[tuple[str, int]], Whole] = {}
+        self._rests: dict[frozenset[tuple[str, int]], Indices] = {}
 
     @cached_property
     def log_costs(self) -> dict[Design, Floats]:
-        """Natural logarithms of the cost that a design holds equal."""
+        """Natural logarithms of the costs that designs hold equal."""
         return {
             "equal parameters": np.log([max(1, item.params) for item in self.items]),
             "equal MACs": np.log([max(1, item.macs) for item in self.items]),
         }
 
     @cached_property
-    def trends(self) -> dict[Design, Floats]:
-        """Expected log-odds at each architecture's cost: a parabola through all of them."""
-        return {design: _parabola(cost, self.z) for design, cost in self.log_costs.items()}
+    def residuals(self) -> dict[Design, Floats]:
+        """Log-odds less those expected at each architecture's cost, by a polynomial through all of them."""
+        return {
+            "all else equal": self.z,
+            **{design: self.z - _polynomial(cost, self.z) for design, cost in self.log_costs.items()},
+        }
 
-    @cached_property
-    def keys(self) -> tuple[tuple[str, int], ...]:
-        """Names and periods of all factors that any architecture has."""
-        return tuple(dict.fromkeys(key for found in self.factors for key in found))
+    def taken(self, design: Design) -> float:
+        """Factor on the variance of residuals for what the fit took away of it."""
+        number = len(self.items)
+        return number / max(1, number - _degree(self.log_costs[design]) - 1) if design in EQUAL_BUDGET else 1.0
 
-    @cached_property
-    def codes(self) -> Whole:
-        """Number of each factor's value, -1 where an architecture lacks the factor: (architectures, factors)."""
-        columns = []
-        for key in self.keys:
-            numbers: dict[Hashable, int] = {}
-            columns.append(
-                [numbers.setdefault(found[key], len(numbers)) if key in found else -1 for found in self.factors]
-            )
-        return np.array(columns, dtype=np.intp).T.reshape(len(self.items), len(self.keys))
-
-    def rest(self, freed: frozenset[tuple[str, int]]) -> Whole:
-        """Number of the combination of all factors but these, the same for architectures that differ in these alone."""
+    def rest(self, freed: frozenset[tuple[str, int]]) -> Indices:
+        """Numbers that are equal for architectures in which all factors but these are equal."""
         if freed not in self._rests:
-            kept = [i for i, key in enumerate(self.keys) if key not in freed]
-            _, inverse = np.unique(self.codes[:, kept], axis=0, return_inverse=True)
-            self._rests[freed] = inverse.reshape(-1)
+            numbers: dict[Hashable, int] = {}
+            rest = (frozenset((k, v) for k, v in f.items() if k not in freed) for f in self.factors)
+            self._rests[freed] = np.array([numbers.setdefault(r, len(numbers)) for r in rest], dtype=np.intp)
         return self._rests[freed]
-
-    def matching(self, design: Design, sides: Sequence[Whole], freed: frozenset[tuple[str, int]]) -> Matching:
-        """The pairs of a design between the architectures with these numbers.
-
-        Args:
-            design: the way in which pairs are matched.
-            sides: numbers of the architectures before and after.
-            freed: factors that may differ where all else is equal.
-        """
-        i, j = sides
-        if design == "all else equal":
-            rest = self.rest(freed)
-            return Alike(rest[i], rest[j])
-        cost = self.log_costs[design]
-        return Near(cost[i], cost[j], math.log1p(TOLERANCE) + 1e-12)
 
     def contrasts(self) -> list[tuple[str, int, Callable[[Factors], Hashable], frozenset[tuple[str, int]]]]:
         """Name, period, value in an architecture (None: it takes no part), and the factors that may differ in pairs."""
         if not self.items:
             return []
+        names = list(dict.fromkeys(key for found in self.factors for key in found))
         out: list[tuple[str, int, Callable[[Factors], Hashable], frozenset[tuple[str, int]]]] = []
-        for name, period in self.keys:
+        for name, period in names:
             key, share = (name, period), (SHARE, period)
             if name == TIME_STEPS:
                 out.append((f"{name}, own weights", period, _unshared(key, share), frozenset([key])))
@@ -250,63 +255,160 @@ def _steps(values: set[Hashable]) -> list[tuple[Hashable, Hashable]]:
     return [(words[0], word) for word in words[1:]]
 
 
-def _parabola(x: Floats, z: Floats) -> Floats:
-    """Least-squares polynomial at `x`; its degree is at most 2, and less where few costs are different."""
-    different = len(set(x.tolist()))
-    degree = 2 if different > 5 else 1 if different > 2 else 0
+def _polynomial(x: Floats, z: Floats) -> Floats:
+    """Least-squares polynomial at `x`."""
     centred = x - x.mean()
-    return np.polyval(np.polyfit(centred, z, degree), centred)
+    return np.polyval(np.polyfit(centred, z, _degree(x)), centred)
+
+
+def _degree(x: Floats) -> int:
+    """Degree of the polynomial over these costs: at most 2, and less where few of them are different."""
+    different = len(set(x.tolist()))
+    return 2 if different > 5 else 1 if different > 2 else 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matched:
+    """Architectures before and after a change, and the pairs among them.
+
+    Attributes:
+        before, after: indices of the architectures.
+        pairs_before, pairs_after: number of pairs in which each stands.
+        groups_before, groups_after: number of the set in which all else is equal; None at equal budget, where any two
+            of about the same cost are a pair.
+    """
+
+    before: Indices
+    after: Indices
+    pairs_before: Indices
+    pairs_after: Indices
+    groups_before: Indices | None = None
+    groups_after: Indices | None = None
+
+
+def _matched(sample: _Sample, design: Design, sides: Sequence[Indices], freed: frozenset[tuple[str, int]]) -> _Matched:
+    before, after = sides
+    if design == "all else equal":
+        rest = sample.rest(freed)
+        kinds = int(rest.max(initial=-1)) + 1
+        counts = [np.bincount(rest[side], minlength=kinds) for side in sides]
+        return _Matched(before, after, counts[1][rest[before]], counts[0][rest[after]], rest[before], rest[after])
+    cost = sample.log_costs[design]
+    pairs = [_partners(cost[own], cost[other]) for own, other in ((before, after), (after, before))]
+    return _Matched(before, after, *pairs)
+
+
+def _partners(own: Floats, other: Floats) -> Indices:
+    """Number of the other costs that differ from each own by at most the tolerance."""
+    reach, ordered = math.log1p(TOLERANCE) + 1e-12, np.sort(other)
+    return np.searchsorted(ordered, own + reach, side="right") - np.searchsorted(ordered, own - reach, side="left")
 
 
 def _effect(
     sample: _Sample,
     design: Design,
-    sides: Sequence[Whole],
-    freed: frozenset[tuple[str, int]],
+    matched: _Matched,
     factor: str,
     period: int | None,
     before: str,
     after: str,
 ) -> Effect:
-    i, j = sides
-    z = sample.z if design == "all else equal" else sample.z - sample.trends[design]
-    matching = sample.matching(design, sides, freed)
-    found = PairedDifferences(matching, z[i], z[j])
-    estimate, reach = _mean_over_pairs(found) if found.pairs else (None, None)
-    ratios = [
-        math.exp(PairedDifferences(matching, cost[i], cost[j]).mean) if found.pairs else None
-        for cost in sample.log_costs.values()
-    ]
-    low = high = None
-    answer: Answer = "too few to say"
-    if estimate is not None and reach is not None:
-        low, high = math.exp(estimate - reach), math.exp(estimate + reach)
-        answer = "fewer errors" if high < 1 else "more errors" if low > 1 else "not distinguishable"
-    return Effect(
+    pairs = int(matched.pairs_before.sum())
+    used = [int((counts > 0).sum()) for counts in (matched.pairs_before, matched.pairs_after)]
+    effect = Effect(
         factor=factor,
         period=period,
         before=before,
         after=after,
         design=design,
-        pairs=found.pairs,
-        archs_before=found.used[0],
-        archs_after=found.used[1],
-        odds_ratio=math.exp(estimate) if estimate is not None else None,
+        pairs=pairs,
+        archs_before=used[0],
+        archs_after=used[1],
+        odds_ratio=None,
+        low=None,
+        high=None,
+        params_ratio=None,
+        macs_ratio=None,
+        answer="too few to say",
+    )
+    if not pairs:
+        return effect
+    weights = [counts / pairs for counts in (matched.pairs_before, matched.pairs_after)]
+
+    def difference(values: Floats) -> float:
+        return float(weights[1] @ values[matched.after] - weights[0] @ values[matched.before])
+
+    z = sample.residuals[design]
+    estimate = difference(z)
+    ratios = [math.exp(difference(cost)) for cost in sample.log_costs.values()]
+    effect = replace(effect, odds_ratio=math.exp(estimate), params_ratio=ratios[0], macs_ratio=ratios[1])
+    if min(used) < LEAST_ARCHS:
+        return effect
+    variance, degrees = _variance(matched, weights, z)
+    variance *= sample.taken(design)
+    # Rounding alone is no effect.
+    estimate, error = (0.0 if abs(estimate) < 1e-12 else estimate), math.sqrt(variance)
+    reach = student_quantile(CONFIDENCE, degrees) * error
+    low, high = math.exp(estimate - reach), math.exp(estimate + reach)
+    return replace(
+        effect,
         low=low,
         high=high,
-        params_ratio=ratios[0],
-        macs_ratio=ratios[1],
-        answer=answer,
+        answer="fewer errors" if high < 1 else "more errors" if low > 1 else "not distinguishable",
+        p_value=student_tails(estimate, error, degrees),
     )
 
 
-def _mean_over_pairs(differences: PairedDifferences) -> tuple[float, float | None]:
-    """Mean over the matched pairs, and half the width of its interval; None where either side has too few."""
-    sizes = differences.used
-    if min(sizes) < LEAST_ARCHS:
-        return differences.mean, None
-    before, after, alone = differences.excess()
-    sides = [n / (n - 1) * float((excess**2).sum()) for n, excess in zip(sizes, (before, after), strict=True)]
-    # Negative correlations can make the sum less than that of independent pairs, which is then taken instead.
-    variance = max(sum(sides) - alone, alone) / float(differences.pairs) ** 2
-    return differences.mean, student_quantile(CONFIDENCE, min(sizes) - 1) * math.sqrt(variance)
+def _variance(matched: _Matched, weights: Sequence[Floats], z: Floats) -> tuple[float, float]:
+    """Variance of the mean over pairs, and its degrees of freedom."""
+    if matched.groups_before is None or matched.groups_after is None:
+        means = [(own, z[side]) for own, side in zip(weights, (matched.before, matched.after), strict=True)]
+    else:
+        means = [_by_group(matched, weights, z)]
+    parts = [_mean_variance(own, values) for own, values in means]
+    first, second = sum(p[1] for p in parts), sum(p[2] for p in parts)
+    return sum(p[0] for p in parts), max(1.0, first**2 / second)
+
+
+def _by_group(matched: _Matched, weights: Sequence[Floats], z: Floats) -> tuple[Floats, Floats]:
+    """Weight and difference of means of each set of architectures in which all else is equal."""
+    assert matched.groups_before is not None
+    assert matched.groups_after is not None
+    sums = []
+    for groups, own, side in (
+        (matched.groups_before, weights[0], matched.before),
+        (matched.groups_after, weights[1], matched.after),
+    ):
+        kinds = int(max(matched.groups_before.max(), matched.groups_after.max())) + 1
+        sums.append((np.bincount(groups, own, kinds), np.bincount(groups, own * z[side], kinds)))
+    (weight, before), (_, after) = sums
+    there = weight > 0
+    return weight[there], (after[there] - before[there]) / weight[there]
+
+
+def _mean_variance(weights: Floats, values: Floats) -> tuple[float, float, float]:
+    """Variance of a weighted mean of independent values, and the traces of its form and of that form's square.
+
+    The variance is a quadratic form in the values; if these have one variance, its expectation is that variance times
+    the first trace, and it has the degrees of freedom (first trace)^2 / second trace.
+
+    Args:
+        weights: of the values; their sum is 1.
+        values: the values.
+    """
+    weights, values = weights[weights > 0], values[weights > 0]
+    total = float(weights @ weights)
+    # Share of a value's variance that is left in its residual from the weighted mean.
+    left = np.maximum(1 - 2 * weights + total, 1e-12)
+    scale = weights**2 / left
+    variance = float(scale @ (values - weights @ values) ** 2)
+    # Sum over all pairs of scale_k scale_l (g_k g_l)^2, where g_k g_l is total - w_k - w_l, and `left` for k = l.
+    moments = [float(scale @ weights**power) for power in range(3)]
+    square = (
+        total**2 * moments[0] ** 2
+        + 2 * moments[0] * moments[2]
+        - 4 * total * moments[0] * moments[1]
+        + 2 * moments[1] ** 2
+    )
+    square += float(scale**2 @ (left**2 - (total - 2 * weights) ** 2))
+    return variance, total, max(square, 1e-300)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rksearch.results.history import History
-from rksearch.results.stats import mean
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
 from rksearch.space.plan import LATENCY, OBJECTIVES
 
@@ -50,7 +49,7 @@ def cost_axes(history: History, items: Sequence[ArchSummary], activation: Mappin
         CostAxis(field="macs", title=OBJECTIVES["macs"], of=by_macs),
     ]
     measured: tuple[tuple[str, Mapping[str, float]], ...] = (
-        (LATENCY, latencies_ms(history, items)),
+        (LATENCY, {item.arch: item.latency_ms for item in items if item.latency_ms is not None}),
         (ACTIVATION, activation),
     )
     for name, values in measured:
@@ -58,17 +57,6 @@ def cost_axes(history: History, items: Sequence[ArchSummary], activation: Mappin
         if name in asked and axis.known(items):
             found.append(axis)
     return tuple(found)
-
-
-def latencies_ms(history: History, items: Iterable[ArchSummary]) -> dict[str, float]:
-    """Latency of an image in milliseconds by name: the mean of the medians of the trainings that measured it."""
-    found = {}
-    for item in items:
-        measured = (history.trials[trial][1].image_latency_ms for trial in item.trial_ids)
-        known = [value for value in measured if value is not None]
-        if known:
-            found[item.arch] = mean(known)
-    return found
 
 
 def _of(values: Mapping[str, float]) -> CostFunction:

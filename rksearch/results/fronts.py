@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from rksearch.results.uncertainty import ErrorDraws
 
 BAND = 0.90
-"""Confidence of the bands of fronts and hypervolumes."""
+"""Confidence of the bands of fronts and hypervolumes. That of a front holds over its whole length."""
+
+BAND_COLUMNS = 400
+"""Maximum number of architectures at which the band of a front counts the draws that it holds."""
 
 
 def rk_front(items: Iterable[ArchSummary], *, cost: CostFunction = by_params) -> list[ArchSummary]:
@@ -29,25 +32,52 @@ def membership(
     """The probability of each architecture that may stand on the front to be on the front of true errors.
 
     It is a share of the draws of the model in `rksearch.results.uncertainty`; the order of the items makes no
-    difference. Where no architecture has two seeds yet, the spread between seeds is a guess.
+    difference. Where no architecture has two seeds yet, the spread between seeds is a guess. What is shown to people
+    takes the `RESAMPLES` draws that all tables share, see `rksearch.results.tables`.
     """
     from rksearch.results.uncertainty import draw, front_shares  # numpy: not needed to read a ledger
 
     return front_shares(draw(items, resamples=resamples), items, cost)
 
 
-def front_range(errors_pct: Floats, confidence: float) -> tuple[list[float], list[float]]:
-    """Interval of the least error up to each column: the middle `confidence` of the rows, as lower and upper ends.
+def smallest(items: Iterable[ArchSummary], *, cost: CostFunction = by_params) -> str | None:
+    """Name of the one architecture of least cost among those that may stand on the front; None where several have it.
+
+    Whatever its error, nothing that is cheaper can dominate it, so that its place on the front says nothing.
+    """
+    searched = [item for item in items if item.is_searched]
+    least = min(map(cost, searched), default=None)
+    found = [item.arch for item in searched if cost(item) == least]
+    return found[0] if len(found) == 1 else None
+
+
+def front_band(errors_pct: Floats, confidence: float) -> tuple[list[float], list[float]]:
+    """Simultaneous band of the least error up to each column, as lower and upper ends.
+
+    A share `confidence` of the rows lies in it over its whole length. It is the band between the (k + 1)-th least and
+    the (k + 1)-th greatest value of each column, with the largest k for which that holds: the rank envelope of
+    Myllymäki et al. (2017), Journal of the Royal Statistical Society B 79:381.
 
     Args:
-        errors_pct: (draws, architectures), by rising cost.
-        confidence: share of the draws.
+        errors_pct: (draws, architectures), by rising cost, at least one of each.
+        confidence: share of the draws, above 0 and at most 1.
     """
     import numpy as np
 
     least = np.minimum.accumulate(errors_pct, axis=1)
-    low, high = np.quantile(least, ((1 - confidence) / 2, (1 + confidence) / 2), axis=0)
-    return low.tolist(), high.tolist()
+    draws, columns = least.shape
+    # Neighbouring columns are nearly the same, so that some of many tell how deep a row lies.
+    looked = np.unique(np.linspace(0, columns - 1, min(columns, BAND_COLUMNS)).astype(int))
+    depth = np.full(draws, draws, dtype=int)
+    for column in least[:, looked].T:
+        ordered = np.sort(column)
+        below = np.searchsorted(ordered, column, side="right") - 1
+        above = draws - np.searchsorted(ordered, column, side="left") - 1
+        depth = np.minimum(depth, np.minimum(below, above))
+    kept = int(np.ceil(confidence * draws - 1e-9))
+    k = int(np.sort(depth)[draws - kept])
+    ordered = np.partition(least, (k, draws - 1 - k), axis=0)
+    return ordered[k].tolist(), ordered[draws - 1 - k].tolist()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

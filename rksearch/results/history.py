@@ -29,7 +29,7 @@ from rksearch.results.records import TestResult, TrialResult, TrialSpec
 from rksearch.space.plan import TOP1, ErrorMetric
 from rksearch.space.summary import SpaceSummary
 
-State = Literal["empty", "running", "finished", "interrupted", "failed"]
+State = Literal["empty", "running", "finished", "interrupted", "failed", "killed"]
 
 TrialRecord = tuple[TrialSpec, TrialResult]
 """A trial and its result."""
@@ -64,7 +64,8 @@ class Session:
         options: the command line's options.
         forecast: expected cost; None where none was made.
         duration_s: seconds from the first to the last record: the sum of those between one record and the next, without
-            the steps of a clock that was set back.
+            the steps of a clock that was set back. Time between sessions is none: a plan that changes, and an end that
+            is recorded once more, stand between them.
     """
 
     start: str
@@ -117,7 +118,8 @@ class History:
         tests: readings of the test set.
         finished_after_test: ids of trials that finished after the test set had first been read.
         state: `empty` without a run, `running` until the end of the last session is recorded. A driver that was killed
-            recorded none and still counts as running.
+            recorded none: a ledger alone reads `running`, and whoever sees that nobody holds the run's lock makes it
+            `killed` (`rksearch.api.Run`).
         message: message of the last session's end.
         last_time: time of the last record.
         damage: lines that could not be read.
@@ -216,6 +218,7 @@ class HistoryReader:
         self._last_time: str | None = None
         self._damage: list[Damage] = []
         self._repeated = 0
+        self._between = False
 
     def take(self, line: bytes) -> None:
         """Fold one line, without its line feed; blank lines are counted and otherwise ignored."""
@@ -233,11 +236,15 @@ class HistoryReader:
             return
         for item in missing:
             self.missing.setdefault((item.kind, item.name), item)
+        if isinstance(event, RunPlanned):
+            self._between = True  # the plan of a session is recorded before it begins
         if event is not None:
             self._fold(time, event)
         self._last_time = time
-        if self._sessions:
+        if self._sessions and not self._between:
             self._sessions[-1] = self._sessions[-1].until(time)
+        if isinstance(event, SessionEnded):
+            self._between = True
 
     def history(self) -> History:
         """The history so far."""
@@ -308,6 +315,7 @@ class HistoryReader:
         )
         self._running = {}
         self._end = None
+        self._between = False
 
     def _finish(self, event: TrialEnded) -> None:
         if event.trial in self._trials:

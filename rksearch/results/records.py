@@ -266,8 +266,8 @@ class TrialResult:
         latency_ms: inference latency by batch size, as text; None where it was not measured.
         seeds_together: number of seeds of the architecture that were trained as one program, this one included; times
             are equal shares of the program's.
-        executed_macs: multiply-adds that the training's network executes for one image, where they differ from
-            `macs`; None where they were not counted.
+        executed_macs: multiply-adds that the training's network executes for one image, by closed form; None in the
+            records of versions that did not count them.
         metrics: further measurements by name.
         work_times: where its time went; None where that was not measured.
         val_confusion: predictions on the validation split after the last epoch of a complete training; None where they

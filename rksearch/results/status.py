@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from rksearch.results.early_stops import EarlyStops, early_stops
 from rksearch.results.fronts import membership, rk_front
@@ -80,7 +79,7 @@ class RunStatus:
 
     run: str
     space: str | None
-    state: State | Literal["killed"]
+    state: State
     message: str | None
     last_time: str | None
     done: int

@@ -41,6 +41,11 @@ class ArchSummary:
         balanced_test_errors_pct, top5_test_errors_pct: of the trainings behind `test_error_pct`; empty where one has
             none.
         val_confusions, test_confusions: predictions of these trainings; empty where one has none recorded.
+        test_errors_pct: test error of each training behind `test_error_pct`.
+        executed_macs: multiply-adds that its trainings execute for one image; None where they were not counted.
+        latency_ms: median latency of one image, mean over the trainings that measured it; None without any.
+        val_images, test_images: images behind each validation and each test error; None where trainings differ or do
+            not say.
     """
 
     arch: str
@@ -66,6 +71,11 @@ class ArchSummary:
     top5_test_errors_pct: tuple[float, ...] = ()
     val_confusions: tuple[Confusion, ...] = ()
     test_confusions: tuple[Confusion, ...] = ()
+    test_errors_pct: tuple[float, ...] = ()
+    executed_macs: int | None = None
+    latency_ms: float | None = None
+    val_images: int | None = None
+    test_images: int | None = None
 
     @property
     def errors_pct(self) -> tuple[float, ...]:
@@ -75,7 +85,7 @@ class ArchSummary:
     @property
     def error_pct(self) -> float:
         """Mean of the compared error over seeds."""
-        return self.val_error_pct if self.metric == TOP1 else mean(self.balanced_val_errors_pct)
+        return self.val_error_pct if self.metric == TOP1 else exact_mean(self.balanced_val_errors_pct)
 
     @property
     def error_sd_pct(self) -> float | None:
@@ -85,7 +95,13 @@ class ArchSummary:
     @property
     def tested_error_pct(self) -> float | None:
         """Mean of the compared error on the test set; None where it was not read, or not measured."""
-        return self.test_error_pct if self.metric == TOP1 else mean_of(self.balanced_test_errors_pct)
+        known = self.tested_errors_pct
+        return self.test_error_pct if self.metric == TOP1 else exact_mean(known) if known else None
+
+    @property
+    def tested_errors_pct(self) -> tuple[float, ...]:
+        """The compared error of each training that the test set was read with; empty where one was not measured."""
+        return self.test_errors_pct if self.metric == TOP1 else self.balanced_test_errors_pct
 
     @property
     def tested_error_sd_pct(self) -> float | None:
@@ -101,6 +117,34 @@ class ArchSummary:
     def is_baseline(self) -> bool:
         """Whether it is a baseline."""
         return self.role == "baseline"
+
+
+DIGITS = 9
+"""Decimals of a percentage beyond which two mean errors count as the same."""
+
+
+def exact_mean(errors_pct: Sequence[float], images: int | None = None) -> float:
+    """Mean of errors in percent that is the same number for the same count of wrong images.
+
+    31 and 31 wrong images have the mean of 30 and 32; as means of floats the two may differ in the last bit, and one
+    network would dominate another that makes exactly as many errors. Where the number of images is known and the errors
+    are whole counts, the mean is the quotient of two whole numbers, which is rounded once; else it is rounded to
+    `DIGITS` decimals.
+
+    Args:
+        errors_pct: one for each training.
+        images: images behind each; None where that is not known, or errors are no counts, as balanced ones.
+
+    Raises:
+        ValueError: there are no errors.
+    """
+    if images:
+        counts = [round(error * images / 100) for error in errors_pct]
+        if counts and all(
+            abs(100 * count / images - error) < 10**-6 for count, error in zip(counts, errors_pct, strict=True)
+        ):
+            return 100 * sum(counts) / (images * len(counts))
+    return round(mean(errors_pct), DIGITS)
 
 
 CostFunction = Callable[[ArchSummary], float]
@@ -158,21 +202,24 @@ def _summary(
     first = pairs[0][1]
     last = [result.epochs[-1] for _, result in pairs]
     errors = [epoch.val_error_pct for epoch in last]
+    images = _one(result.images.val for _, result in pairs)
     tested = final or [readings[spec.id] for spec, _ in pairs if spec.id in readings]
     tests = [reading.test_error_pct for reading in tested]
+    test_images = _one(reading.test_images for reading in tested)
+    latencies = [value for _, result in pairs if (value := result.image_latency_ms) is not None]
     role = next(role for role in RANKED_ROLES if role in roles)
     return ArchSummary(
         arch=arch,
         family=parse(arch).family,
         role=role,
         seeds=len(pairs),
-        val_error_pct=mean(errors),
+        val_error_pct=exact_mean(errors, images),
         val_error_sd_pct=sample_sd(errors),
         params=first.params or 0,
         params_paper=first.params_paper or 0,
         macs=first.macs or 0,
         fvcore_flops=first.fvcore_flops or 0,
-        test_error_pct=mean_of(tests),
+        test_error_pct=exact_mean(tests, test_images) if tests else None,
         test_error_sd_pct=sample_sd(tests),
         test_seeds=len(tests),
         train_time_s=mean([math.fsum(e.train_time_s for e in result.epochs) for _, result in pairs]),
@@ -185,7 +232,18 @@ def _summary(
         top5_test_errors_pct=_all_or_none([reading.top5_test_error_pct for reading in tested]),
         val_confusions=_all_or_none([result.val_confusion for _, result in pairs]),
         test_confusions=_all_or_none([reading.test_confusion for reading in tested]),
+        test_errors_pct=tuple(tests),
+        executed_macs=_one(result.executed_macs for _, result in pairs),
+        latency_ms=mean_of(latencies),
+        val_images=images,
+        test_images=test_images,
     )
+
+
+def _one(values: Iterable[int | None]) -> int | None:
+    """The value that all have; None where they differ or one has none."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
 
 
 def _all_or_none(values: Sequence[T | None]) -> tuple[T, ...]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from rksearch.arch import Period, family_of, parse
 from rksearch.results.class_errors import ClassErrorTable, class_error_tables
 from rksearch.results.columns import Metric, arch_metrics
-from rksearch.results.comparisons import BaselineRow, baseline_rows
+from rksearch.results.comparisons import BaselineRow, LadderStep, baseline_rows, ladder
+from rksearch.results.control import ControlVerdict, control_verdict
 from rksearch.results.cost_axes import ACTIVATION, CostAxis, cost_axes
 from rksearch.results.dominance import Reference
-from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hypervolume_band
+from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hypervolume_band, smallest
 from rksearch.results.history import History, TestReading
-from rksearch.results.hypervolume_history import HypervolumeHistory, hypervolume_histories
+from rksearch.results.progress import RegretCurve, regret_curves
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.stats import mean, sample_sd
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise
@@ -34,21 +35,23 @@ class ArchRow:
     Attributes:
         arch, family, role: its name, its family, and the reason why it was trained.
         on_front, on_macs_front: whether it is on the front of parameters or of MACs and mean error.
-        p_front, p_macs_front: the probability that it is on the front of true errors; None for baselines, and where the
-            spread between seeds is not known.
+        p_front, p_macs_front: the probability that it is on the front of true errors, among the networks trained and
+            given their seeds; None for baselines, and where the spread between seeds is not known.
+        smallest, fewest_macs: whether it is the one network of least cost that may stand on the front, so that its
+            probability is 1 whatever its error.
         growth_rate: channels k that a layer adds.
         m, s, r, share: per period; empty where the family has none.
-        params, params_paper, macs, fvcore_flops: counts.
+        params, params_paper, macs, executed_macs, fvcore_flops: counts; see `ArchSummary`.
+        latency_ms: median latency of one image; None where it was not measured.
         seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors, and the balanced and the
             top-5 errors, which are None where a training has none.
         expected_error_pct: the median of the draws of its true error, which allow for luck; None where the spread is
             not known.
         train_time_s: mean of one training.
         beaten_by: baselines that dominate it in parameters and mean error; for those on the front alone.
-        latency_ms: median latency of an image, mean over the trainings that measured it; activation_bytes: activation
-            memory of an image. None unless they were objectives of the run.
-        on_latency_front, on_activation_front: whether it is on the fronts of these costs and mean error; None where the
-            run lacks them.
+        activation_bytes: activation memory of an image; None unless it was an objective of the run.
+        on_latency_front, on_activation_front: whether it is on the front of that cost and mean error; None unless the
+            cost was an objective of the run.
     """
 
     arch: str
@@ -58,6 +61,8 @@ class ArchRow:
     on_macs_front: bool
     p_front: float | None
     p_macs_front: float | None
+    smallest: bool
+    fewest_macs: bool
     growth_rate: int | None
     m: tuple[int, ...]
     s: tuple[int, ...]
@@ -66,6 +71,8 @@ class ArchRow:
     params: int
     params_paper: int
     macs: int
+    executed_macs: int | None
+    latency_ms: float | None
     fvcore_flops: int
     seeds: int
     val_error_pct: float
@@ -84,7 +91,6 @@ class ArchRow:
     balanced_test_error_sd_pct: float | None = None
     top5_test_error_pct: float | None = None
     top5_test_error_sd_pct: float | None = None
-    latency_ms: float | None = None
     activation_bytes: int | None = None
     on_latency_front: bool | None = None
     on_activation_front: bool | None = None
@@ -141,15 +147,18 @@ class Tables:
         trials: finished trainings, in the order in which they finished.
         front, macs_front: the two fronts, by rising cost.
         baselines, macs_baselines: the baselines against the fronts.
+        ladder, macs_ladder: the size ladders, by parameters and by MACs.
+        control: verdict on the control arm; None without one.
         hypervolume, macs_hypervolume: areas of the two fronts; None without a searched architecture.
         draws: joint draws of all true errors, behind every probability, interval and band.
+        tested_draws: the same of the test errors, of the architectures for which the test set was read.
         effects: effects of the design choices on the error.
-        histories: growth of the hypervolume (of parameters) with the epochs spent, per arm.
+        histories: regret to the final front of parameters as epochs are spent, per arm.
         curves: by architecture, the compared error after each epoch, mean over seeds.
         metric: the error by which the run compares networks.
         class_errors: of each network on either front, errors by class; none where no predictions were recorded.
         axes: the costs that the run has, parameters and MACs first.
-        fronts: by cost, the front of that cost and mean error, by rising cost.
+        fronts: by field of a cost, the front of that cost and mean error, by rising cost.
         by_name: the rows of `archs` by architecture.
         calibration: what simulated runs of this shape say about its intervals; None unless it was asked for.
     """
@@ -161,11 +170,15 @@ class Tables:
     macs_front: tuple[FrontRow, ...]
     baselines: tuple[BaselineRow, ...]
     macs_baselines: tuple[BaselineRow, ...]
+    ladder: tuple[LadderStep, ...]
+    macs_ladder: tuple[LadderStep, ...]
+    control: ControlVerdict | None
     hypervolume: HypervolumeBand | None
     macs_hypervolume: HypervolumeBand | None
     draws: ErrorDraws
+    tested_draws: ErrorDraws
     effects: tuple[Effect, ...]
-    histories: tuple[HypervolumeHistory, ...]
+    histories: tuple[RegretCurve, ...]
     curves: dict[str, tuple[float, ...]]
     metric: ErrorMetric = TOP1
     class_errors: tuple[ClassErrorTable, ...] = ()
@@ -187,6 +200,11 @@ class Tables:
         """The row of this architecture."""
         return self.by_name[arch]
 
+    @property
+    def searched(self) -> tuple[ArchSummary, ...]:
+        """The architectures that may stand on the front."""
+        return tuple(item for item in self.items if item.is_searched)
+
 
 def tables(
     history: History, *, activation: Mapping[str, int] | None = None, calibration: Calibration | None = None
@@ -199,23 +217,26 @@ def tables(
         calibration: what simulated runs of this shape say about its intervals.
     """
     from rksearch.results.contrasts import effects  # numpy: not needed to read a ledger
-    from rksearch.results.uncertainty import draw, front_shares
+    from rksearch.results.uncertainty import draw, draw_tested, front_shares
 
     items = summarise(history)
-    draws = draw(items)
+    draws, tested = draw(items), draw_tested(items)
     costs = (by_params, by_macs)
     on_params, on_macs = (tuple(front_rows(items, cost=cost)) for cost in costs)
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
     expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
+    cheapest = [smallest(items, cost=cost) for cost in costs]
     axes = cost_axes(history, items, activation or {})
     fronts = {axis.field: tuple(front_rows(axis.known(items), cost=axis.of)) for axis in axes}
     rows = sorted(
-        (_arch_row(item, on_params, on_macs, shares, expected, axes, fronts) for item in items),
+        (_arch_row(item, on_params, on_macs, shares, expected, cheapest, axes, fronts) for item in items),
         key=lambda row: (row.params, row.arch),
     )
     readings: dict[str, TestReading] = {}
     for test in history.tests:
         readings.setdefault(test.trial, test)
+    against = [tuple(baseline_rows(items, draws, cost=cost, tested=tested)) for cost in costs]
+    ladders = [tuple(ladder(found, items, cost=cost)) for cost, found in zip(costs, against, strict=True)]
     corners = [reference(history, items, cost) for cost in costs]
     volumes = [hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)]
     on_front = {row.item.arch: row.item for row in (*on_params, *on_macs)}.values()
@@ -228,13 +249,17 @@ def tables(
         ),
         front=on_params,
         macs_front=on_macs,
-        baselines=tuple(baseline_rows(items, draws)),
-        macs_baselines=tuple(baseline_rows(items, draws, cost=by_macs)),
+        baselines=against[0],
+        macs_baselines=against[1],
+        ladder=ladders[0],
+        macs_ladder=ladders[1],
+        control=control_verdict(history, items, draws, corners[0]),
         hypervolume=volumes[0],
         macs_hypervolume=volumes[1],
         draws=draws,
+        tested_draws=tested,
         effects=tuple(effects(items)),
-        histories=tuple(hypervolume_histories(history, items, draws, corners[0], by_params)),
+        histories=tuple(regret_curves(history, items, draws, corners[0], by_params)),
         curves={
             item.arch: _curve([history.trials[t][1].epochs for t in item.trial_ids], history.metric) for item in items
         },
@@ -271,6 +296,7 @@ def _arch_row(
     on_macs: Sequence[FrontRow],
     shares: Sequence[dict[str, float]],
     expected: dict[str, float],
+    cheapest: Sequence[str | None],
     axes: Sequence[CostAxis],
     fronts: Mapping[str, Sequence[FrontRow]],
 ) -> ArchRow:
@@ -288,6 +314,8 @@ def _arch_row(
         on_macs_front=any(row.item.arch == item.arch for row in on_macs),
         p_front=shares[0].get(item.arch),
         p_macs_front=shares[1].get(item.arch),
+        smallest=item.arch == cheapest[0],
+        fewest_macs=item.arch == cheapest[1],
         growth_rate=family.growth_rate(spec),
         m=tuple(p.m for p in periods if isinstance(p, Period)),
         s=tuple(p.s for p in periods),
@@ -296,6 +324,8 @@ def _arch_row(
         params=item.params,
         params_paper=item.params_paper,
         macs=item.macs,
+        executed_macs=item.executed_macs,
+        latency_ms=item.latency_ms,
         fvcore_flops=item.fvcore_flops,
         seeds=item.seeds,
         val_error_pct=item.val_error_pct,
@@ -314,7 +344,6 @@ def _arch_row(
         balanced_test_error_sd_pct=sample_sd(item.balanced_test_errors_pct),
         top5_test_error_pct=mean_of(item.top5_test_errors_pct),
         top5_test_error_sd_pct=sample_sd(item.top5_test_errors_pct),
-        latency_ms=costs.get(LATENCY),
         activation_bytes=int(costs[ACTIVATION]) if ACTIVATION in costs else None,
         on_latency_front=on.get(LATENCY),
         on_activation_front=on.get(ACTIVATION),

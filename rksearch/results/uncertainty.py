@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from scipy import special  # type: ignore[import-untyped]
 from rksearch.arch.arrays import Floats
 from rksearch.results.dominance import on_front
 from rksearch.results.summaries import ArchSummary, CostFunction
+from rksearch.space.plan import TOP1
 
 OFFSET_PCT = 0.5
 """Added to error and non-error, so that an error of 0 has finite odds; about an image of a small validation set."""
@@ -48,6 +49,9 @@ SLOPE_SD = 0.3
 
 TREND_SD = 2.0
 """Prior standard deviation of the trend's slopes, per standard deviation of the covariate."""
+
+RESAMPLES = 2_000
+"""Number of joint draws behind everything that is shown: terminal, status, README and page take the same."""
 
 LEVELS, TAUS = 15, 40
 """Points of the grid for the level of sigma and for tau."""
@@ -109,7 +113,7 @@ def error_of(z: Floats) -> Floats:
     return np.clip(whole / (1 + np.exp(-z)) - OFFSET_PCT, 0, 100)
 
 
-def draw(items: Sequence[ArchSummary], *, resamples: int = 2000) -> ErrorDraws:
+def draw(items: Sequence[ArchSummary], *, resamples: int = RESAMPLES) -> ErrorDraws:
     """Joint draws of the true errors of these architectures; see the module's text for the model.
 
     Raises:
@@ -238,6 +242,26 @@ def predicted_runs(
     trend = fit.centre + fit.coefficients @ _design(searched, archs).T
     z = trend + np.sqrt(fit.tau2)[:, None] * generator.standard_normal(trend.shape)
     return PredictedRuns(trend=trend, z=z, level=fit.level, spread=spread)
+
+
+def draw_tested(items: Sequence[ArchSummary], *, resamples: int = RESAMPLES) -> ErrorDraws:
+    """Joint draws of the true test errors of the architectures for which the test set was read.
+
+    None is drawn towards a trend, because no choice looked at a test error. The spread is that between seeds alone, as
+    everywhere: all networks are read on the same images.
+    """
+    read = [
+        replace(
+            item,
+            role="baseline",
+            metric=TOP1,
+            val_errors_pct=item.tested_errors_pct,
+            val_error_pct=item.tested_error_pct or 0.0,
+        )
+        for item in items
+        if item.tested_errors_pct
+    ]
+    return draw(read, resamples=resamples)
 
 
 def _seed(items: Sequence[ArchSummary]) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from rksearch.arch import ArchSpec, draws_random_numbers, parse
-from rksearch.arch.cost import Cost, cost
+from rksearch.arch.cost import Cost, cost, executed_macs
 from rksearch.arch.layout import layout
 from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages, TrainImages, batch_bounds, full_batch_images
 from rksearch.data.dataset import Images, Loader
@@ -91,6 +91,7 @@ class SharedInputs:
         return TrialResult(
             status="paused",
             **self.counts._asdict(),
+            executed_macs=executed_macs(self.arch, self.facts),
             device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
             precision=self.precision,
             threads=threads,

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rksearch.arch.cost import executed_macs
 from rksearch.data.own import changed
 from rksearch.errors import RunError, TrialFailed
 from rksearch.models import build
@@ -140,7 +141,8 @@ class Training:
             # A network with dropout continues the random numbers of its initialisation: nothing may draw in between.
             with torch.random.fork_rng(devices=()):
                 with as_trial_failure("building the network"), self.clock.part("witness"):
-                    self._known = replace(self._known, witness=witness(model, shared.facts, shared.counts))
+                    counted = witness(model, shared.facts, shared.counts, executed_macs(shared.arch, shared.facts))
+                    self._known = replace(self._known, witness=counted)
                 with self.clock.part("plan"):
                     plan = group.plan(self.spec.recipe)
             self._known = replace(self._known, memory=plan)
