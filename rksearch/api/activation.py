@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rksearch.arch import parse
-from rksearch.results.cost_axes import ACTIVATION
 from rksearch.results.history import History
+from rksearch.results.run_costs import ACTIVATION
 
 
 def activation_memory(history: History) -> dict[str, int]:

@@ -30,13 +30,12 @@ def front_figure(tables: Tables, cost_field: str) -> Figure:
 
     Args:
         tables: the data that is shown.
-        cost_field: field of one of the run's cost axes: `params`, `macs`, and what else was an objective.
+        cost_field: `params` or `macs`.
     """
-    found = tables.axis(cost_field)
-    cost = found.of
-    front = [row.item for row in tables.fronts[cost_field]]
+    cost: CostFunction = {"params": by_params, "macs": by_macs}[cost_field]
+    front = [row.item for row in (tables.front if cost_field == "params" else tables.macs_front)]
     chosen = {item.arch for item in front}
-    items = sorted(found.known(tables.items), key=lambda i: (cost(i), i.arch))
+    items = sorted(tables.items, key=lambda i: (cost(i), i.arch))
     groups = {
         "other": [i for i in items if not i.is_baseline and i.arch not in chosen],
         "base": [i for i in items if i.is_baseline],
@@ -45,7 +44,7 @@ def front_figure(tables: Tables, cost_field: str) -> Figure:
     x_range = axes.log_range([cost(i) for i in items]) if items else (4.0, 6.0)
     y_range = axes.error_range(items, front) if items else (0.0, 100.0)
     traces = [
-        *_band(tables, items, cost, 10 ** x_range[1]),
+        *_band(tables, cost, 10 ** x_range[1]),
         _step_line(axes.staircase(front, cost, 10 ** x_range[1])),
         _points(
             tables,
@@ -61,16 +60,16 @@ def front_figure(tables: Tables, cost_field: str) -> Figure:
     ]
     if any(i.role == "known" for i in items):
         traces.append(_legend_entry("Configuration of the paper", "diamond"))
-    metric = arch_metric(cost_field)
+    label = arch_metric(cost_field).label
     x_ticks = axes.log_ticks(*x_range)
     layout = {
         **shared_layout(),
         "xaxis": {
-            **axis(f"{metric.label} (log scale)"),
+            **axis(f"{label} (log scale)"),
             "type": "log",
             "range": _rounded(x_range),
             "tickvals": [_number(t) for t in x_ticks],
-            "ticktext": [_tick(metric, t) for t in x_ticks],
+            "ticktext": [text.tick(t) for t in x_ticks],
         },
         "yaxis": {**axis(_error_axis(tables)), "range": _rounded(y_range)},
         "annotations": [_name_label(i, cost, y_range[1]) for i in groups["base"]],
@@ -100,12 +99,6 @@ def curves_figure(tables: Tables) -> Figure:
         "legend": {"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top", "font": {"size": 11.5}},
     }
     return {"data": traces, "layout": layout}
-
-
-def _tick(metric: Metric, value: float) -> str:
-    """Label of a cost at an axis."""
-    named = {"milliseconds": lambda v: f"{v:g} ms", "bytes": text.memory}
-    return named.get(metric.kind, text.tick)(value)
 
 
 def _error_axis(tables: Tables) -> str:
@@ -167,13 +160,13 @@ def _points(
 
 def _sureness(row: ArchRow, cost: CostFunction) -> float:
     """Opacity of a mark on the front: the lower the probability of being there, the paler, and always visible."""
-    share = row.p_front if cost is by_params else row.p_macs_front if cost is by_macs else None
+    share = row.p_front if cost is by_params else row.p_macs_front
     return 1.0 if share is None else round(0.3 + 0.7 * share, 3)
 
 
-def _band(tables: Tables, items: Sequence[ArchSummary], cost: CostFunction, right: float) -> list[Figure]:
+def _band(tables: Tables, cost: CostFunction, right: float) -> list[Figure]:
     """Band that holds the front of true errors at each cost in 90 % of the draws."""
-    searched = sorted((i for i in items if not i.is_baseline), key=cost)
+    searched = sorted((i for i in tables.items if not i.is_baseline), key=cost)
     if not searched or not tables.draws.spread_known:
         return []
     low, high = front_range(tables.draws.of(searched), BAND)

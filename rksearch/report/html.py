@@ -74,8 +74,11 @@ def report_html(history: History, tables: Tables, picture: str, importances: Map
 
 
 def _figures(tables: Tables) -> dict[str, Any]:
-    figures = {axis.field: front_figure(tables, axis.field) for axis in tables.axes}
-    figures["curves"] = curves_figure(tables)
+    figures = {
+        "params": front_figure(tables, "params"),
+        "macs": front_figure(tables, "macs"),
+        "curves": curves_figure(tables),
+    }
     if _shows_progress(tables):
         figures["progress"] = history_figure(tables)
     if answered(tables.effects):
@@ -148,14 +151,6 @@ def _charts(tables: Tables, picture: str) -> list[str]:
             f"MACs and {tables.metric.title}",
             '<p class="lead">Multiply-adds of convolutions and linear layers for one image. Sharing convolutions '
             'across time-steps lowers parameters and leaves these alone.</p><div class="chart" id="macs"></div>',
-        ),
-        *(
-            _section(
-                f"{arch_metric(axis.field).label} and {tables.metric.title}",
-                f'<p class="lead">{escape(arch_metric(axis.field).note.capitalize())}. It was an objective of the '
-                f'search.</p><div class="chart" id="{axis.field}"></div>',
-            )
-            for axis in tables.axes[2:]
         ),
         _section(
             "Learning curves",

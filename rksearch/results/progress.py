@@ -97,7 +97,7 @@ def regret_curves(
     every = [by_name[arch] for arch in dict.fromkeys(arch for arm in arms.values() for arch in arm.archs)]
     if not every:
         return []
-    errors = draws.of(every)[:DRAWS]
+    errors = draws.of(every, first=DRAWS)
     costs = np.array([cost(item) for item in every], dtype=float)
     place = {item.arch: i for i, item in enumerate(every)}
     decades = math.log10(reference.cost / costs.min())

@@ -12,12 +12,12 @@ from rksearch.results.class_errors import ClassErrorTable, class_error_tables
 from rksearch.results.columns import Metric, arch_metrics
 from rksearch.results.comparisons import BaselineRow, LadderStep, baseline_rows, ladder
 from rksearch.results.control import ControlVerdict, control_verdict
-from rksearch.results.cost_axes import ACTIVATION, CostAxis, cost_axes
 from rksearch.results.dominance import Reference
 from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hypervolume_band, smallest
 from rksearch.results.history import History, TestReading
 from rksearch.results.progress import RegretCurve, regret_curves
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
+from rksearch.results.run_costs import ACTIVATION, RunCost, run_costs
 from rksearch.results.stats import mean, sample_sd
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise
 from rksearch.space.plan import LATENCY, TOP1, ErrorMetric
@@ -157,7 +157,7 @@ class Tables:
         curves: by architecture, the compared error after each epoch, mean over seeds.
         metric: the error by which the run compares networks.
         class_errors: of each network on either front, errors by class; none where no predictions were recorded.
-        axes: the costs that the run has, parameters and MACs first.
+        costs: the costs that the run has, parameters and MACs first.
         fronts: by field of a cost, the front of that cost and mean error, by rising cost.
         by_name: the rows of `archs` by architecture.
         calibration: what simulated runs of this shape say about its intervals; None unless it was asked for.
@@ -182,7 +182,7 @@ class Tables:
     curves: dict[str, tuple[float, ...]]
     metric: ErrorMetric = TOP1
     class_errors: tuple[ClassErrorTable, ...] = ()
-    axes: tuple[CostAxis, ...] = ()
+    costs: tuple[RunCost, ...] = ()
     fronts: Mapping[str, tuple[FrontRow, ...]] = field(default_factory=dict)
     by_name: Mapping[str, ArchRow] = field(default_factory=dict)
     calibration: Calibration | None = None
@@ -191,10 +191,6 @@ class Tables:
     def arch_metrics(self) -> tuple[Metric, ...]:
         """The columns of architectures that this run has."""
         return arch_metrics(self.metric, self.archs)
-
-    def axis(self, field: str) -> CostAxis:
-        """The cost of this field."""
-        return next(axis for axis in self.axes if axis.field == field)
 
     def row(self, arch: str) -> ArchRow:
         """The row of this architecture."""
@@ -226,10 +222,10 @@ def tables(
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
     expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
     cheapest = [smallest(items, cost=cost) for cost in costs]
-    axes = cost_axes(history, items, activation or {})
-    fronts = {axis.field: tuple(front_rows(axis.known(items), cost=axis.of)) for axis in axes}
+    known = run_costs(history, items, activation or {})
+    fronts = {own.field: tuple(front_rows(own.known(items), cost=own.of)) for own in known}
     rows = sorted(
-        (_arch_row(item, on_params, on_macs, shares, expected, cheapest, axes, fronts) for item in items),
+        (_arch_row(item, on_params, on_macs, shares, expected, cheapest, known, fronts) for item in items),
         key=lambda row: (row.params, row.arch),
     )
     readings: dict[str, TestReading] = {}
@@ -265,7 +261,7 @@ def tables(
         },
         metric=history.metric,
         class_errors=tuple(class_error_tables(on_front, history)),
-        axes=axes,
+        costs=known,
         fronts=fronts,
         by_name={row.arch: row for row in rows},
         calibration=calibration,
@@ -297,14 +293,14 @@ def _arch_row(
     shares: Sequence[dict[str, float]],
     expected: dict[str, float],
     cheapest: Sequence[str | None],
-    axes: Sequence[CostAxis],
+    known: Sequence[RunCost],
     fronts: Mapping[str, Sequence[FrontRow]],
 ) -> ArchRow:
     spec = parse(item.arch)
     family = family_of(spec)
     periods = family.periods(spec)
     found = [row for row in on_params if row.item.arch == item.arch]
-    costs = {axis.field: value for axis in axes if not math.isnan(value := axis.of(item))}
+    costs = {own.field: value for own in known if not math.isnan(value := own.of(item))}
     on = {name: any(row.item.arch == item.arch for row in front) for name, front in fronts.items()}
     return ArchRow(
         arch=item.arch,

@@ -15,7 +15,7 @@ ACTIVATION = "activation_bytes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CostAxis:
+class RunCost:
     """A cost that architectures are set against.
 
     Attributes:
@@ -33,10 +33,10 @@ class CostAxis:
         return [item for item in items if not math.isnan(self.of(item))]
 
 
-def cost_axes(history: History, items: Sequence[ArchSummary], activation: Mapping[str, int]) -> tuple[CostAxis, ...]:
+def run_costs(history: History, items: Sequence[ArchSummary], activation: Mapping[str, int]) -> tuple[RunCost, ...]:
     """The costs that a run has: parameters, MACs, and the latency and activation memory that were its objectives.
 
-    A measured cost that no architecture has is left out.
+    A cost that no architecture has is left out.
 
     Args:
         history: of the run.
@@ -45,17 +45,17 @@ def cost_axes(history: History, items: Sequence[ArchSummary], activation: Mappin
     """
     asked = history.plan.objectives if history.plan else ()
     found = [
-        CostAxis(field="params", title=OBJECTIVES["params"], of=by_params),
-        CostAxis(field="macs", title=OBJECTIVES["macs"], of=by_macs),
+        RunCost(field="params", title=OBJECTIVES["params"], of=by_params),
+        RunCost(field="macs", title=OBJECTIVES["macs"], of=by_macs),
     ]
     measured: tuple[tuple[str, Mapping[str, float]], ...] = (
         (LATENCY, {item.arch: item.latency_ms for item in items if item.latency_ms is not None}),
         (ACTIVATION, activation),
     )
     for name, values in measured:
-        axis = CostAxis(field=name, title=OBJECTIVES[name], of=_of(values))
-        if name in asked and axis.known(items):
-            found.append(axis)
+        cost = RunCost(field=name, title=OBJECTIVES[name], of=_of(values))
+        if name in asked and cost.known(items):
+            found.append(cost)
     return tuple(found)
 
 
