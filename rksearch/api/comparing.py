@@ -35,6 +35,4 @@ def compare(directories: Sequence[str | Path], *, allow_differences: bool = Fals
 def _labels(runs: Sequence[Run]) -> list[str]:
     """The runs' names; those that several have are followed by the directory."""
     names = [run.history.name for run in runs]
-    return [
-        name if names.count(name) == 1 else f"{name} ({run.path})" for name, run in zip(names, runs, strict=True)
-    ]
+    return [name if names.count(name) == 1 else f"{name} ({run.path})" for name, run in zip(names, runs, strict=True)]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rksearch.api.activation import activation_memory
 from rksearch.errors import RunError, nearest
 from rksearch.results.history import History
 from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir, mirror_address, read_run, require_own
 
 if TYPE_CHECKING:
+    from rksearch.results.calibration import Calibration
     from rksearch.results.status import RunStatus
+
+SIMULATED_RUNS = 100
+"""Number of runs that a calibration simulates under each distribution of the spread between seeds."""
 
 
 class Run:
@@ -79,14 +84,22 @@ class Run:
             self._history = replace(self.history, state="killed")
         return self.history
 
-    def write_report(self, to: str | Path | None = None) -> list[Path]:
+    def write_report(
+        self,
+        to: str | Path | None = None,
+        *,
+        calibrate: bool = False,
+        on_simulated: Callable[[int], None] | None = None,
+    ) -> list[Path]:
         """Write all derived files again and return their paths.
 
         Args:
             to: directory for them; None for the run directory.
+            calibrate: whether runs of this shape are simulated, to show how often the report's intervals hold in them.
+            on_simulated: called with the number of simulated runs that are left, after each.
 
         Raises:
-            RunError: the directory cannot be written.
+            RunError: the directory cannot be written, or the run has too few trainings to simulate runs like it.
             TakenError: files that are not a report's stand in `to`.
         """
         from rksearch.report import write_report
@@ -96,7 +109,13 @@ class Run:
             require_own(Path(to))
         directory = self.path if to is None else Path(to)
         history = self._seen()
-        return write_report(directory, history, importances(history))
+        return write_report(
+            directory,
+            history,
+            importances(history),
+            activation=activation_memory(history),
+            calibration=_calibration(history, on_simulated) if calibrate else None,
+        )
 
     def weights(self, trial_id: str) -> Mapping[str, Any]:
         """The state dictionary of a finished trial after its last epoch, from its checkpoint or the run's storage.
@@ -113,3 +132,17 @@ class Run:
         return finished_weights(
             self.trial(trial_id), self.run_dir.work, mirror_address(history, self.run_dir.storage(asked))
         )
+
+
+def _calibration(history: History, on_simulated: Callable[[int], None] | None) -> Calibration:
+    from rksearch.bench.calibration import NOISES, calibrate
+
+    left = SIMULATED_RUNS * len(NOISES)
+
+    def ended() -> None:
+        nonlocal left
+        left -= 1
+        if on_simulated is not None:
+            on_simulated(left)
+
+    return calibrate(history, runs=SIMULATED_RUNS, on_run=ended)

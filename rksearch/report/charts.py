@@ -15,7 +15,7 @@ from typing import Any
 from rksearch.report import axes, text
 from rksearch.report.cells import show
 from rksearch.results.columns import Metric, arch_metric
-from rksearch.results.fronts import BAND, front_range
+from rksearch.results.fronts import BAND, front_band
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
 from rksearch.results.tables import ArchRow, Tables
 
@@ -165,23 +165,23 @@ def _sureness(row: ArchRow, cost: CostFunction) -> float:
 
 
 def _band(tables: Tables, cost: CostFunction, right: float) -> list[Figure]:
-    """Band that holds the front of true errors at each cost in 90 % of the draws."""
+    """Band that holds the whole front of true errors in 90 % of the draws."""
     searched = sorted((i for i in tables.items if not i.is_baseline), key=cost)
     if not searched or not tables.draws.spread_known:
         return []
-    low, high = front_range(tables.draws.of(searched), BAND)
+    low, high = front_band(tables.draws.of(searched), BAND)
     x = [*(cost(i) for i in searched), right]
     shared = {"type": "scatter", "mode": "lines", "x": x, "hoverinfo": "skip", "line": {"width": 0, "shape": "hv"}}
     ends = [[_number(end) for end in (*values, values[-1])] for values in (low, high)]
     return [
         {**shared, "y": ends[0], "showlegend": False},
-        {**shared, "y": ends[1], "fill": "tonexty", "fillcolor": "--band", "name": "90 % band of the front",
+        {**shared, "y": ends[1], "fill": "tonexty", "fillcolor": "--band", "name": "90 % band of the whole front",
          "legendrank": 5},
     ]  # fmt: skip
 
 
 def history_figure(tables: Tables) -> Figure:
-    """Epochs spent against hypervolume, one line with its band per arm."""
+    """Epochs spent against regret, one line with its band per arm."""
     traces = []
     for arm, colour, band in zip(tables.histories, ("--front", "--base"), ("--band", "--base-band"), strict=False):
         bound = {"type": "scatter", "mode": "lines", "x": list(arm.epochs), "hoverinfo": "skip", "showlegend": False}
@@ -202,7 +202,7 @@ def history_figure(tables: Tables) -> Figure:
     layout = {
         **shared_layout(),
         "xaxis": {**axis("Epochs spent"), "rangemode": "tozero"},
-        "yaxis": axis("Hypervolume, % × decades"),
+        "yaxis": {**axis("Regret to the final front, points"), "type": "log"},
         "showlegend": len(tables.histories) > 1,
     }
     return {"data": traces, "layout": layout}

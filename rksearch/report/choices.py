@@ -1,24 +1,37 @@
-"""The report's section on the effects of design choices: words, picture and tables."""
+"""The report's section on the effects of design choices: words and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rksearch.report import text
+from rksearch.report.sections import (
+    Block,
+    FigureSlot,
+    Paragraph,
+    ReportTable,
+    TableCell,
+    TableColumn,
+    TableRow,
+    Tone,
+)
 from rksearch.space.plan import TOP1, ErrorMetric
 
 if TYPE_CHECKING:
-    from rksearch.results.contrasts import Effect
+    from rksearch.results.contrasts import Design, Effect
+    from rksearch.results.importances import Importance
 
 NOTE = (
     "Each row compares trained networks that differ in one choice, over matched pairs; the number is the ratio of the "
     "odds of an error, after against before: × 0.80 means four errors where there were five. With equal parameters or "
     "equal MACs (within 10 %), what the choice costs is missing elsewhere in the network; with all else equal, it "
-    "comes on top. Intervals are 95 %, clustered by architecture, and not corrected for their number: of twenty "
-    "choices that do nothing, one would seem to do something."
+    "comes on top. Each interval is 95 % by itself: of twenty choices that do nothing, one would seem to do something. "
+    "Marked with * are those that stand in spite of their number (Holm, 5 %)."
 )
+
+DESIGNS: tuple[Design, ...] = ("equal parameters", "equal MACs", "all else equal")
 
 
 def answered(effects: Iterable[Effect]) -> bool:
@@ -40,113 +53,130 @@ def ratio(effect: Effect | None) -> str:
         return text.MISSING
     if effect.low is None or effect.high is None:
         return "too few to say"
-    return f"× {effect.odds_ratio:.2f} ({effect.low:.2f} to {effect.high:.2f})"
+    mark = " *" if effect.is_announced else ""
+    return f"× {effect.odds_ratio:.2f} ({effect.low:.2f} to {effect.high:.2f}){mark}"
 
 
-def summary(effects: Sequence[Effect]) -> str:
-    """The distinguishable effects at equal parameters, in words."""
-    equal = [e for e in effects if e.design == "equal parameters" and e.low is not None]
-    if not equal:
+def choices_summary(effects: Sequence[Effect]) -> str:
+    """The effects at equal parameters and at equal MACs that stand in spite of their number, in words."""
+    looked = [e for e in effects if e.design != "all else equal" and e.low is not None]
+    if not looked:
         return (
-            "Too few architectures were trained to the end to say what a single choice does at equal parameters: at "
+            "Too few architectures were trained to the end to say what a single choice does at equal budget: at "
             "least four on either side must match."
         )
     parts = []
-    for answer in ("fewer errors", "more errors"):
-        found = [f"{e.change} (×\u00a0{e.odds_ratio:.2f})" for e in equal if e.answer == answer]
-        if found:
-            parts.append(f"{answer}: {'; '.join(found)}.")
-    rest = sum(e.answer == "not distinguishable" for e in equal)
-    parts.append(f"{rest} of {text.count(len(equal), 'choice')}: not distinguishable from doing nothing.")
-    return f"At equal parameters, {' '.join(p[0].upper() + p[1:] if i else p for i, p in enumerate(parts))}"
+    for design in ("equal parameters", "equal MACs"):
+        for answer in ("fewer errors", "more errors"):
+            found = [e for e in looked if e.design == design and e.answer == answer and e.is_announced]
+            if found:
+                named = "; ".join(f"{e.change} (×\u00a0{e.odds_ratio:.2f})" for e in found)
+                parts.append(f"At {design}, {answer}: {named}.")
+    counted = text.count(len(looked), "comparison")
+    if not parts:
+        return f"None of {counted} at equal budget stands in spite of their number: chance alone may explain each."
+    return f"{' '.join(parts)} These stand in spite of the number of comparisons ({len(looked)}; Holm, 5 %)."
 
 
-def note(metric: ErrorMetric) -> str:
+def choices_note(metric: ErrorMetric) -> str:
     """Explanation of the table; it says so where the odds are of another error than top-1."""
     return NOTE if metric == TOP1 else f"{NOTE} The error here is the {metric.title}."
 
 
-def choices_html(effects: Sequence[Effect], importances: Mapping[str, float] | None, metric: ErrorMetric = TOP1) -> str:
-    """Words, picture and table; without an answer in any design, the words alone.
+def choices_blocks(
+    effects: Sequence[Effect],
+    importances: Sequence[Importance],
+    pruned: int,
+    metric: ErrorMetric = TOP1,
+) -> Iterator[Block]:
+    """Words, picture and tables; without an answer in any design, words alone.
 
     Args:
         effects: of the choices on the error.
-        importances: share of the variance that each choice explains, by name.
+        importances: of the choices, beside chance.
+        pruned: number of networks that racing stopped.
         metric: the error.
     """
-    parts = [f'<p class="lead">{escape(summary(effects))}</p>']
+    yield Paragraph(text=choices_summary(effects))
+    if pruned:
+        yield Paragraph(
+            text=f"{text.count(pruned, 'network')} that racing stopped early {'is' if pruned == 1 else 'are'} missing "
+            "here. They were stopped because they looked worse, so that a choice which fills the rest seems better "
+            "than it is, or no worse."
+        )
     if answered(effects):
-        parts.append(f'<p class="lead">{escape(note(metric))}</p>')
-        parts.append(f'<div class="chart" id="effects" style="height:{_height(effects)}px"></div>')
-        parts.append(_table(effects))
+        yield Paragraph(text=choices_note(metric))
+        yield FigureSlot(
+            id="effects",
+            title="Odds of an error by choice",
+            alt="Ratio of the odds of an error for each choice with its 95 % interval, matched in three ways",
+        )
+        yield _table(effects)
     if importances:
-        parts.append(_importances(importances))
-    return "".join(parts)
+        yield from _importances(importances)
 
 
-def _table(effects: Sequence[Effect]) -> str:
-    head = ["Choice", "Equal parameters", "Pairs", "Equal MACs", "Pairs", "All else equal", "Pairs"]
-    head += ["Parameters", "MACs"]
-    cells = "".join(f'<th scope="col"{_align(i)}>{h}</th>' for i, h in enumerate(head))
+def _table(effects: Sequence[Effect]) -> ReportTable:
+    columns = [TableColumn(label="Choice")]
+    for design in DESIGNS:
+        columns += [TableColumn(label=design[0].upper() + design[1:], numeric=True)]
+        columns += [TableColumn(label="Pairs", numeric=True)]
+    note = "factor on the cost with all else equal"
+    columns += [TableColumn(label=label, numeric=True, note=note) for label in ("Parameters", "MACs")]
     rows = []
-    for change, by_design in by_change(effects).items():
-        row = [escape(change)]
-        for design in ("equal parameters", "equal MACs", "all else equal"):
-            effect = by_design.get(design)
-            row += [_marked(effect), f"{effect.pairs:,}" if effect else text.MISSING]
-        alone = by_design.get("all else equal")
-        row += [_times(alone.params_ratio if alone else None), _times(alone.macs_ratio if alone else None)]
-        rows.append("<tr>" + "".join(f"<td{_align(i)}>{value}</td>" for i, value in enumerate(row)) + "</tr>")
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="effects"><table class="effects">'
-        f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        '<p class="lead after">The last two columns say by how much the choice multiplies the costs with all else '
-        "equal.</p>"
+    for change, found in by_change(effects).items():
+        if not answered(found.values()):
+            continue
+        cells = [TableCell(text=change, value=change)]
+        for design in DESIGNS:
+            effect = found.get(design)
+            cells.append(TableCell(text=ratio(effect), value=effect.odds_ratio if effect else None, tone=_tone(effect)))
+            cells.append(_pairs(effect))
+        alone = found.get("all else equal")
+        cells += [_times(alone.params_ratio if alone else None), _times(alone.macs_ratio if alone else None)]
+        rows.append(TableRow(cells=tuple(cells)))
+    return ReportTable(id="choices", caption="Effects of the choices", columns=tuple(columns), rows=tuple(rows))
+
+
+def _tone(effect: Effect | None) -> Tone:
+    if effect is None or not effect.is_announced:
+        return ""
+    return {"fewer errors": "win", "more errors": "loss"}.get(effect.answer, "")  # type: ignore[return-value]
+
+
+def _pairs(effect: Effect | None) -> TableCell:
+    return TableCell(text=f"{effect.pairs:,}", value=effect.pairs) if effect else TableCell(text=text.MISSING)
+
+
+def _times(value: float | None) -> TableCell:
+    return TableCell(text=text.MISSING) if value is None else TableCell(text=text.times(value), value=value)
+
+
+def _importances(importances: Sequence[Importance]) -> Iterator[Block]:
+    beyond = [found.choice for found in importances if found.is_beyond_chance]
+    chance = text.share(importances[0].by_chance)
+    which = f"Beyond that: {text.listing(beyond)}." if beyond else "None is beyond that."
+    yield Paragraph(
+        text="Share of the variance of the log-odds of an error that each choice alone explains over the trained "
+        "networks, whatever they cost (functional ANOVA, by Optuna). Where nothing matters, the largest share is at "
+        f"most {chance} in 19 of 20 cases (errors shuffled among the networks). {which}"
     )
-
-
-def _align(column: int) -> str:
-    return ' class="n"' if column else ""
-
-
-def _marked(effect: Effect | None) -> str:
-    css = {"fewer errors": "better", "more errors": "worse"}.get(effect.answer if effect else "", "")
-    return f'<span class="{css}">{ratio(effect)}</span>' if css else ratio(effect)
-
-
-def _times(value: float | None) -> str:
-    return f"× {value:.2f}" if value is not None else text.MISSING
-
-
-def _importances(importances: Mapping[str, float]) -> str:
-    rows = "".join(
-        f'<dt>{escape(name)}</dt><dd><span class="bar" style="width:{60 * share:.1f}%"></span>{text.share(share)}</dd>'
-        for name, share in sorted(importances.items(), key=lambda pair: (-pair[1], pair[0]))
+    columns = (
+        TableColumn(label="Choice"),
+        TableColumn(label="Share of the variance", numeric=True),
+        TableColumn(label="Beyond chance"),
     )
-    return (
-        '<p class="lead after">Beside it, how much of the variance of the log-odds of an error each choice alone '
-        "explains over the trained networks, whatever they cost (functional ANOVA, by Optuna):</p>"
-        f'<dl class="facts bars">{rows}</dl>'
+    rows = tuple(
+        TableRow(
+            cells=(
+                TableCell(text=found.choice, value=found.choice),
+                TableCell(text=text.share(found.share), value=found.share),
+                TableCell(text="yes" if found.is_beyond_chance else "no", value=int(found.is_beyond_chance)),
+            )
+        )
+        for found in importances
     )
-
-
-def choices_markdown(effects: Sequence[Effect], escaped: Any, metric: ErrorMetric = TOP1) -> list[str]:
-    """Words and the table of the contrasts with an interval; `escaped` makes markup literal, `metric` is the error."""
-    parts = [escaped(summary(effects))]
-    if not answered(effects):
-        return parts
-    lines = ["| Choice | Equal parameters | Equal MACs | All else equal |", "| --- | ---: | ---: | ---: |"]
-    for change, by_design in by_change(effects).items():
-        if answered(by_design.values()):
-            designs = (by_design.get(d) for d in ("equal parameters", "equal MACs", "all else equal"))
-            cells = (f"{ratio(e)}, {text.count(e.pairs, 'pair')}" if e else text.MISSING for e in designs)
-            lines.append(f"| {escaped(change)} | {' | '.join(cells)} |")
-    return [*parts, escaped(note(metric)), "\n".join(lines)]
-
-
-def _height(effects: Sequence[Effect]) -> int:
-    shown = {e.change for e in effects if e.low is not None}
-    return 120 + 34 * len(shown)
+    yield ReportTable(id="importances", caption="Importances of the choices", columns=columns, rows=rows)
 
 
 def effects_figure(effects: Sequence[Effect], layout: dict[str, Any], axis: Any) -> dict[str, Any]:

@@ -1,29 +1,14 @@
-"""Errors by class in the words and cells of page and README."""
+"""The report's section on errors by class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from rksearch.report import text
+from rksearch.report.sections import Block, Fold, Paragraph, ReportTable, TableCell, TableColumn, TableRow
 from rksearch.results.class_errors import ClassErrorTable
 from rksearch.results.confusion import ClassErrors
 from rksearch.results.stats import CONFIDENCE, wilson_interval
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
-    """A table of text.
-
-    Attributes:
-        head: headings.
-        rows: cells, row by row.
-        numeric: whether each column is aligned as numbers.
-    """
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[bool, ...]
 
 
 def class_errors_title(found: ClassErrorTable) -> str:
@@ -55,21 +40,35 @@ def class_errors_note(tables: Sequence[ClassErrorTable]) -> str:
     )
 
 
-def class_error_grid(found: ClassErrorTable) -> Grid:
-    """The whole matrix where it is recorded for showing, else the most confused pairs."""
-    return _pairs(found) if found.matrix is None else _matrix(found, found.matrix)
+def class_error_blocks(tables: Sequence[ClassErrorTable]) -> Iterator[Block]:
+    """Explanation, and for each network a table that a click opens: the whole matrix, else the most confused pairs."""
+    yield Paragraph(text=class_errors_note(tables))
+    for found in tables:
+        title = class_errors_title(found)
+        grid = _pairs(found, title) if found.matrix is None else _matrix(found, found.matrix, title)
+        yield Fold(summary=f"{title}: {class_errors_summary(found)}", table=grid)
 
 
-def _matrix(found: ClassErrorTable, matrix: tuple[tuple[int, ...], ...]) -> Grid:
+def _table(title: str, head: Sequence[str], words: Sequence[int], rows: Sequence[Sequence[str]]) -> ReportTable:
+    """A table whose columns hold numbers, except for those in `words`."""
+    return ReportTable(
+        id=f"classes {title}",
+        caption=title,
+        columns=tuple(TableColumn(label=label, numeric=i not in words) for i, label in enumerate(head)),
+        rows=tuple(TableRow(cells=tuple(TableCell(text=cell) for cell in row)) for row in rows),
+    )
+
+
+def _matrix(found: ClassErrorTable, matrix: tuple[tuple[int, ...], ...], title: str) -> ReportTable:
     rows = []
     for own, counts in zip(found.classes, matrix, strict=True):
         cells = [_count(value / found.trainings) for value in counts]
         rows.append((found.names[own.label], f"{own.images:,}", *_error(own), *cells))
     head = ("Class", "Images", "Error", "95 % interval", *(f"as {name}" for name in found.names))
-    return Grid(head=head, rows=tuple(rows), numeric=(False, *[True] * (len(head) - 1)))
+    return _table(title, head, (0,), rows)
 
 
-def _pairs(found: ClassErrorTable) -> Grid:
+def _pairs(found: ClassErrorTable, title: str) -> ReportTable:
     head = ("Class", "Images", "Error", "95 % interval", "Taken for", "Images so", "Share", "95 % interval")
     rows = []
     for pair in found.pairs:
@@ -87,7 +86,7 @@ def _pairs(found: ClassErrorTable) -> Grid:
                 _interval((100 * low, 100 * high)),
             )
         )
-    return Grid(head=head, rows=tuple(rows), numeric=(False, True, True, True, False, True, True, True))
+    return _table(title, head, (0, 4), rows)
 
 
 def _error(own: ClassErrors) -> tuple[str, str]:

@@ -34,27 +34,16 @@ MOST_VERDICT_LINES = 3
 """Sides beside the first one that have a line of their own at the top; all others stand in the tables."""
 
 
-def comparison_content(found: RunComparison) -> ReportContent:
-    """Verdict, figures, tables and limits of a comparison."""
-    sections = [
-        ReportSection(
-            id="figures",
-            title="The fronts",
-            blocks=tuple(
-                FigureSlot(
-                    id=f"fronts_{cost}",
-                    title=f"Fronts of {words}",
-                    alt=f"fronts of {words} and {found.metric.title} of {text.listing([s.label for s in found.sides])}",
-                    file=f"comparison_{cost}.svg",
-                )
-                for cost, words in COST_WORDS.items()
-            ),
-        ),
-        _hypervolumes(found),
-        _ladder(found),
-        _sides(found),
-        _limits(found),
-    ]
+def comparison_content(found: RunComparison, *, figures: bool = True) -> ReportContent:
+    """Verdict, figures, tables and limits of a comparison.
+
+    Args:
+        found: the comparison.
+        figures: whether figures have their places, for readers that see them.
+    """
+    sections = [_hypervolumes(found), _ladder(found), _sides(found), _limits(found)]
+    if figures:
+        sections.insert(0, _figures(found))
     return ReportContent(
         name=f"Comparison of {text.listing([side.label for side in found.sides])}",
         description=f"Runs of rksearch side by side, by {found.metric.title}",
@@ -64,6 +53,25 @@ def comparison_content(found: RunComparison) -> ReportContent:
         key_figures=(),
         sections=tuple(sections),
     )
+
+
+def picture_name(cost: SideCost) -> str:
+    """Name of the picture of the fronts of this cost, without its ending."""
+    return f"comparison_{cost}"
+
+
+def _figures(found: RunComparison) -> ReportSection:
+    sides = text.listing([side.label for side in found.sides])
+    slots = (
+        FigureSlot(
+            id=picture_name(cost),
+            title=f"Fronts of {words}",
+            alt=f"fronts of {words} and {found.metric.title} of {sides}",
+            file=f"{picture_name(cost)}.svg",
+        )
+        for cost, words in COST_WORDS.items()
+    )
+    return ReportSection(id="figures", title="The fronts", blocks=tuple(slots))
 
 
 def comparison_json(found: RunComparison) -> dict[str, Any]:

@@ -39,16 +39,31 @@ def mean_sd(mean: float | None, sd: float | None) -> str:
 
 def share(value: float) -> str:
     """A probability in whole percent; `< 1 %` and `> 99 %` where rounding would make it look certain."""
-    percent = round(100 * value)
-    if percent == 0 and value > 0:
+    shown = percent(value)
+    if shown == 0 and value > 0:
         return "< 1 %"
-    return "> 99 %" if percent == 100 and value < 1 else f"{percent} %"
+    return "> 99 %" if shown == 100 and value < 1 else f"{shown} %"
+
+
+def percent(value: float) -> int:
+    """A probability in the whole percent that `share` shows: counts of probabilities count these."""
+    return round(100 * value)
 
 
 def points(value: float) -> str:
     """A signed difference of errors, in percentage points."""
     # Adding zero turns the -0.00 of a rounded negative into 0.00.
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
+
+
+def pct_points(value: float) -> str:
+    """A difference of errors without a sign: `2.30 points`."""
+    return f"{value:.2f} points"
+
+
+def times(ratio: float) -> str:
+    """A ratio: `× 3.40`."""
+    return f"× {ratio:.2f}"
 
 
 def duration(seconds: float) -> str:

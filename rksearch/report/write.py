@@ -6,13 +6,14 @@ The same ledger gives the same bytes: nothing here reads a clock, draws a random
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from rksearch.errors import RunError
+from rksearch.report.content import report_content
 from rksearch.report.html import report_html
 from rksearch.report.markdown import report_markdown
 from rksearch.report.svg import front_svg
@@ -24,11 +25,14 @@ from rksearch.results.history import History
 from rksearch.results.run_dir import is_own_readme
 from rksearch.results.tables import tables
 
+if TYPE_CHECKING:
+    from rksearch.results.importances import Importance
+
 
 def write_report(
     run_dir: Path,
     history: History,
-    importances: Mapping[str, float] | None = None,
+    importances: Sequence[Importance] = (),
     *,
     activation: Mapping[str, int] | None = None,
     calibration: Calibration | None = None,
@@ -40,7 +44,7 @@ def write_report(
     Args:
         run_dir: the run directory, or another one.
         history: the history of its run.
-        importances: share of the variance that each choice explains, by name; from `rksearch.results.importances`.
+        importances: of the choices of design, by `rksearch.results.importances`.
         activation: activation memory in bytes by architecture, where it was an objective.
         calibration: what simulated runs of this shape say about the intervals; None to leave it out.
 
@@ -70,7 +74,7 @@ def write_report(
 
 def derived_files(
     history: History,
-    importances: Mapping[str, float] | None = None,
+    importances: Sequence[Importance] = (),
     *,
     activation: Mapping[str, int] | None = None,
     calibration: Calibration | None = None,
@@ -78,6 +82,7 @@ def derived_files(
     """Content of every derived file, by name; arguments as for `write_report`."""
     derived = tables(history, activation=activation, calibration=calibration)
     picture = front_svg(derived.items, history.name)
+    content = report_content(history, derived, importances)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {
         "run.yaml": _run_yaml(history),
@@ -87,8 +92,8 @@ def derived_files(
         "front.csv": csv_text(derived.arch_metrics, on_front),
         "effects.csv": csv_text(EFFECT_METRICS, derived.effects),
         "front.svg": picture,
-        "README.md": report_markdown(history, derived),
-        "report.html": report_html(history, derived, picture, importances),
+        "README.md": report_markdown(content),
+        "report.html": report_html(history, derived, picture, content),
     }
 
 

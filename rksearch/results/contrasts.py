@@ -15,7 +15,7 @@ trend of error over cost.
 The mean over pairs is a difference of two weighted means: an architecture that stands in many pairs has more weight,
 and counts as one. At equal budget the two sides are independent samples; with all else equal, what the rest of the
 design does is the same on both sides, so that each set of networks that share the rest counts as one difference. The
-variance is that of such means, each squared residual divided by the share of its variance that the mean leaves in it (HC2,
+variance is that of such means, each squared residual divided by the share of its variance that the mean leaves (HC2,
 MacKinnon and White 1985), and the interval is Student's with the degrees of freedom of Bell and McCaffrey (2002): under
 "nothing matters" it covers as often as it says. Spread between seeds is part of the scatter and is not modelled
 separately.
