@@ -42,8 +42,8 @@ def _answer(found: Calibration) -> str:
             "says, beyond the chance of the simulation."
         )
     return (
-        f"Not all. These hold in too few simulated runs: {'; '.join(short)}. The other {judged - len(short)} of {judged} "
-        "hold as often as they say."
+        f"Not all. These hold in too few simulated runs: {'; '.join(short)}. The other {judged - len(short)} of "
+        f"{judged} hold as often as they say."
     )
 
 
@@ -52,8 +52,8 @@ def _what(found: Calibration) -> str:
     left_out = f" ({found.left_out:,} further ones are left out)" if found.left_out else ""
     return (
         f"{found.runs:,} runs were simulated for each column: the {text.count(found.baselines, 'baseline')} and "
-        f"{text.count(found.candidates, 'candidate')} of this run{left_out}, with their sizes{raced}, and further seeds "
-        f"for the front by the same rule: {found.trainings:,.0f} complete trainings each. Their true errors follow the "
+        f"{text.count(found.candidates, 'candidate')} of this run{left_out}, with their sizes{raced}, and further "
+        f"seeds for the front by the same rule: {found.trainings:,.0f} complete trainings each. Their true errors follow the "
         "trend, the scatter and the spread between seeds of this run, but which network is good differs from run to "
         "run. Each report's claims are held against the truth. The right column has seeds that stray further than the "
         "model assumes. That errors follow such a trend is assumed in both."
