@@ -117,6 +117,19 @@ class Run:
             calibration=_calibration(history, on_simulated) if calibrate else None,
         )
 
+    def write_figures(self, to: str | Path | None = None) -> list[Path]:
+        """Write every figure for paper, and tables for LaTeX, into `figures`; return their paths.
+
+        Args:
+            to: directory that holds `figures`; None for the run directory.
+
+        Raises:
+            RunError: no network was trained to the end, or the directory cannot be written.
+        """
+        from rksearch.report import write_figures
+
+        return write_figures(self.path if to is None else Path(to), self._seen())
+
     def weights(self, trial_id: str) -> Mapping[str, Any]:
         """The state dictionary of a finished trial after its last epoch, from its checkpoint or the run's storage.
 

@@ -113,7 +113,7 @@ def _period_json(period: Steps) -> dict[str, Any]:
 
 
 def _draw(spec: ArchSpec, data: Dataset, path: Path) -> None:
-    from rksearch.arch.drawing import draw
+    from rksearch.report.drawing import draw
 
     try:
         path.write_text(draw(spec, data, data.name), encoding="utf-8")
@@ -125,7 +125,7 @@ def _draw(spec: ArchSpec, data: Dataset, path: Path) -> None:
 
 def _print_methods(spec: ArchSpec) -> None:
     """The tableau of every period that has one."""
-    from rksearch.arch.drawing import method_lines
+    from rksearch.report.drawing import method_lines
 
     for i, period in enumerate(family_of(spec).periods(spec), 1):
         if period.solver is not None:

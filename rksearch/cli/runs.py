@@ -193,11 +193,19 @@ def status(directory: Path, as_json: bool) -> None:
 @click.command()
 @run_dir_argument
 @click.option("--to", type=UserPath(file_okay=False), help="Directory for the report. [default: DIRECTORY]")
-def report(directory: Path, to: Path | None) -> None:
+@click.option(
+    "--figures",
+    is_flag=True,
+    help="Also write figures/: every figure as PNG, PDF and SVG at the width of a column, and tables for LaTeX.",
+)
+def report(directory: Path, to: Path | None, figures: bool) -> None:
     """Write the report of the run in DIRECTORY from its ledger, finished or not."""
     from rksearch.api import Run
 
-    for path in Run(directory).write_report(to):
+    run = Run(directory)
+    for path in run.write_report(to):
+        click.echo(_short(path))
+    for path in run.write_figures(to) if figures else []:
         click.echo(_short(path))
 
 

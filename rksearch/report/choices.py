@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rksearch.report import text
 from rksearch.report.sections import (
@@ -177,73 +176,3 @@ def _importances(importances: Sequence[Importance]) -> Iterator[Block]:
         for found in importances
     )
     yield ReportTable(id="importances", caption="Importances of the choices", columns=columns, rows=rows)
-
-
-def effects_figure(effects: Sequence[Effect], layout: dict[str, Any], axis: Any) -> dict[str, Any]:
-    """The ratios with their intervals, one line per choice, the designs beside one another.
-
-    Args:
-        effects: the effects; those with an interval are shown.
-        layout: layout that all charts share.
-        axis: function that makes an axis with a title.
-    """
-    changes = list(dict.fromkeys(e.change for e in effects if e.low is not None))[::-1]
-    place = {change: i for i, change in enumerate(changes)}
-    designs = (
-        ("equal parameters", "--front", "circle", 0.2),
-        ("equal MACs", "--base", "square", 0.0),
-        ("all else equal", "--muted", "diamond", -0.2),
-    )
-    traces = []
-    for design, colour, symbol, offset in designs:
-        shown = [e for e in effects if e.design == design and e.low is not None and e.high is not None]
-        points = [(e, e.odds_ratio or 1.0, e.low or 1.0, e.high or 1.0) for e in shown]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": design.capitalize().replace("macs", "MACs"),
-                "x": [round(value, 4) for _, value, _, _ in points],
-                "y": [place[e.change] + offset for e, *_ in points],
-                "error_x": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [round(high - value, 4) for _, value, _, high in points],
-                    "arrayminus": [round(value - low, 4) for _, value, low, _ in points],
-                    "color": colour,
-                    "thickness": 1.6,
-                    "width": 0,
-                },
-                "hovertext": [
-                    f"<b>{escape(e.change)}</b><br>{design}: {ratio(e)}<br>{e.answer}<br>{text.count(e.pairs, 'pair')} "
-                    f"of {e.archs_before} and {e.archs_after} networks"
-                    for e, *_ in points
-                ],
-                "hovertemplate": "%{hovertext}<extra></extra>",
-                "marker": {"color": colour, "size": 9, "symbol": symbol, "line": {"color": "--card", "width": 1}},
-            }
-        )
-    line = {"type": "line", "x0": 1, "x1": 1, "y0": -0.6, "y1": len(changes) - 0.4}
-    ends = [end for e in effects if e.low and e.high for end in (e.low, e.high)]
-    ticks = [t for t in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10)
-             if min(ends) * 0.9 <= t <= max(ends) * 1.1]  # fmt: skip
-    return {
-        "data": traces,
-        "layout": {
-            **layout,
-            "xaxis": {
-                **axis("Odds of an error, ratio (log scale); left of 1: fewer errors"),
-                "type": "log",
-                "tickvals": ticks,
-                "ticktext": [f"{t:g}" for t in ticks],
-            },
-            "yaxis": {
-                **axis(""),
-                "tickvals": list(range(len(changes))),
-                "ticktext": [escape(change) for change in changes],
-                "range": [-0.6, len(changes) - 0.4],
-                "showgrid": False,
-            },
-            "shapes": [{**line, "line": {"color": "--text-3", "width": 1, "dash": "dot"}}],
-        },
-    }

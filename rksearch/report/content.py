@@ -133,6 +133,11 @@ def _figures(history: History, tables: Tables, _: object) -> ReportSection:
                 file="front.svg",
             ),
             Paragraph(text=_figure_note(tables)),
+            FigureSlot(
+                id="curves",
+                title="Learning curves",
+                alt=f"{tables.metric.title.capitalize()} after each epoch of front and baselines",
+            ),
         ]
     return _section("figures", f"Cost and {tables.metric.title}", blocks)
 

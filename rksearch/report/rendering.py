@@ -46,6 +46,11 @@ def escape_latex(value: object) -> object:
     return "".join(LATEX.get(character, character) for character in text.one_line(value))
 
 
+def bound(words: str) -> str:
+    """The text with numbers and their percent signs on one line."""
+    return str(words).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 @cache
 def _environment(language: str) -> Environment:
     markup = language in ("html", "svg")
@@ -59,6 +64,7 @@ def _environment(language: str) -> Environment:
         finalize={"md": escape_markdown, "tex": escape_latex}.get(language),
     )
     made.globals["verbatim"] = Verbatim
+    made.filters["bound"] = bound
     return made
 
 

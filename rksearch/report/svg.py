@@ -1,209 +1,226 @@
-"""The front as a static picture for READMEs: an SVG written by hand, readable on light and dark pages.
+"""Figures as SVG: text as text, a title for each mark, light or dark by the reader's preference.
 
-It brings its own background, because a page's theme and the viewer's preferred scheme need not agree. Labels are placed
-one after the other where they cover the least; marks differ in shape as well as colour.
+A picture brings its own ground, because the colour of a page and the viewer's preferred scheme need not agree.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 
-from rksearch.report import axes, text
-from rksearch.results.fronts import rk_front
-from rksearch.results.summaries import ArchSummary, by_params
-from rksearch.space.plan import TOP1
+from rksearch.report import text
+from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotAxis, PlotMark, StaticFigure
+from rksearch.report.placing import Rectangle, place_labels
+from rksearch.report.rendering import asset, render
 
-WIDTH, HEIGHT = 860, 500
-LEFT, RIGHT, TOP, BOTTOM = 66, 28, 92, 58
+HEAD, FOOT, SIDE = 76, 14, 14
+"""Room above, below and beside the panels, in pixels."""
+
+RIGHT, TOP, BOTTOM = 14, 26, 48
+"""Margins of a panel's frame within the panel, in pixels; the left one is the figure's."""
+
 CHARACTER = 6.6
-"""Mean width of a character, in user units; an estimate that suits common sans-serif fonts."""
-BOLD = 7.7
-"""The same for labels, which are bold and must not be thought narrower than they are."""
+"""Mean width of a character of the legend."""
 
-STYLE = """
-.card{fill:#ffffff;stroke:#d9dee7}.grid{stroke:#e8ebf1}.axis{stroke:#9aa3b2}
-text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;font-size:12px;fill:#59626f}
-.title{font-size:17px;font-weight:650;fill:#161b24}.name{fill:#a8480c;font-weight:600}.end{fill:#1d4fc4;font-weight:600}
-.halo{paint-order:stroke;stroke:#ffffff;stroke-width:4px;stroke-linejoin:round}
-.other{fill:#aab3c2}.step{fill:none;stroke:#2b62dd;stroke-width:2.25}.front{fill:#2b62dd;stroke:#ffffff;stroke-width:1.5}
-.base{fill:#d9640f;stroke:#ffffff;stroke-width:1.5}.bar{stroke-width:1.5}.bar.f{stroke:#2b62dd}.bar.b{stroke:#d9640f}
-@media (prefers-color-scheme:dark){.card{fill:#12161d;stroke:#2b323e}.grid{stroke:#232a35}.axis{stroke:#667083}
-text{fill:#a3adbb}.title{fill:#eef1f6}.name{fill:#ffac6b}.end{fill:#9dbcff}.halo{stroke:#12161d}.other{fill:#566073}
-.step{stroke:#7ba5ff}.front{fill:#7ba5ff;stroke:#12161d}.base{fill:#ff9a4d;stroke:#12161d}
-.bar.f{stroke:#7ba5ff}.bar.b{stroke:#ff9a4d}}
-""".replace("\n", "")
+SMALL, LARGE = 3.6, 5.4
+"""Radius of marks."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """A rectangle that something on the picture covers."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Places of values in a panel, in pixels.
 
-    x: float
-    y: float
-    width: float
-    height: float
+    Attributes:
+        panel: the panel.
+        left, right, top, bottom: its frame.
+    """
 
-    def overlap(self, other: _Box) -> float:
-        """Area that both cover."""
-        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
-        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
-        return max(0.0, across) * max(0.0, down)
+    panel: Panel
+    left: float
+    right: float
+    top: float
+    bottom: float
 
+    def x(self, value: float) -> float:
+        """Place across; a line that leaves the frame is cut by the picture, not here."""
+        return self.left + self.panel.x.place(value) * (self.right - self.left)
 
-class _Plot:
-    """Maps costs and errors to the picture and collects its elements."""
+    def y(self, value: float) -> float:
+        """Place down."""
+        return self.bottom - self.panel.y.place(value) * (self.bottom - self.top)
 
-    def __init__(self, items: Sequence[ArchSummary], front: Sequence[ArchSummary]) -> None:
-        self.x_range = axes.log_range([item.params for item in items])
-        self.y_range = axes.error_range(items, front)
-        self.error = items[0].metric.title
-        self.lines: list[str] = []
-        self.marks: list[_Box] = []
-        self.labels: list[_Box] = []
+    def kept(self, value: float) -> float:
+        """Place down of a mark: at the edge for values beyond it."""
+        return min(max(self.y(value), self.top), self.bottom)
 
-    def x(self, params: float) -> float:
-        low, high = self.x_range
-        return LEFT + (math.log10(params) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
-
-    def y(self, error_pct: float) -> float:
-        low, high = self.y_range
-        inside = min(max(error_pct, low), high)
-        return HEIGHT - BOTTOM - (inside - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    def add(self, element: str) -> None:
-        self.lines.append(element)
-
-    def frame(self) -> None:
-        """Grid, ticks and axis titles."""
-        bottom = HEIGHT - BOTTOM
-        for value in axes.linear_ticks(*self.y_range):
-            y = self.y(value)
-            self.add(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            self.add(f'<text x="{LEFT - 10}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-        for value in axes.log_ticks(*self.x_range):
-            x = self.x(value)
-            self.add(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
-            self.add(f'<text x="{x:.1f}" y="{bottom + 20}" text-anchor="middle">{text.tick(value)}</text>')
-        self.add(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
-        middle = (LEFT + WIDTH - RIGHT) / 2
-        self.add(f'<text x="{middle:.0f}" y="{HEIGHT - 14}" text-anchor="middle">parameters (log scale)</text>')
-        self.add(f'<text transform="translate(20 {(TOP + bottom) / 2:.0f}) rotate(-90)" text-anchor="middle">'
-                 f"{self.error}, %</text>")  # fmt: skip
-
-    def mark(self, item: ArchSummary, kind: str) -> None:
-        """The architecture's shape, with its spread where it has one; beyond the top edge a triangle."""
-        x, y = self.x(item.params), self.y(item.error_pct)
-        tip = f"<title>{escape(item.arch)}: {text.size(item.params)} parameters, {_error(item)}</title>"
-        sd = item.error_sd_pct
-        if sd and kind != "other":
-            y1, y2 = self.y(item.error_pct - sd), self.y(item.error_pct + sd)
-            bar = f'class="bar {kind[0]}"'
-            self.add(f'<line {bar} x1="{x:.1f}" x2="{x:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>')
-            for end in (y1, y2):
-                self.add(f'<line {bar} x1="{x - 3:.1f}" x2="{x + 3:.1f}" y1="{end:.1f}" y2="{end:.1f}"/>')
-        above = item.error_pct > self.y_range[1]
-        shape = "up" if above else "square" if kind == "base" else "diamond" if item.role == "known" else "circle"
-        self.add(_shape(shape, x, y, 3.6 if kind == "other" else 5.4, kind, tip))
-        self.marks.append(_Box(x - 6, y - 6, 12, 12))
-
-    def label(self, item: ArchSummary, words: str, css: str) -> None:
-        """The words beside the mark, on the side where they cover the least."""
-        x, y = self.x(item.params), self.y(item.error_pct)
-        width, height = len(words) * BOLD, 15.0
-        sides = [(x + 10, y - 7), (x - 10 - width, y - 7), (x - width / 2, y - 26), (x - width / 2, y + 12)]
-        sides += [(x + 7, y - 23), (x + 7, y + 9), (x - 7 - width, y - 23), (x - 7 - width, y + 9)]
-        sides += [(x + 12, y - 40), (x + 12, y + 26), (x - 12 - width, y + 26), (x - 12 - width, y - 40)]
-        # `min` keeps the first of equals, so that the nearest sides are preferred.
-        box = min((_Box(bx, by, width, height) for bx, by in sides), key=self._cover)
-        self.labels.append(box)
-        self.add(f'<text class="{css} halo" x="{box.x:.1f}" y="{box.y + 11:.1f}">{escape(words)}</text>')
-
-    def _cover(self, box: _Box) -> float:
-        inside = _Box(LEFT + 2, TOP - 6, WIDTH - LEFT - RIGHT + 14, HEIGHT - TOP - BOTTOM + 4)
-        outside = box.width * box.height - box.overlap(inside)
-        return 4 * outside + 3 * sum(map(box.overlap, self.labels)) + sum(map(box.overlap, self.marks))
-
-    def steps(self, corners: Sequence[tuple[float, float]]) -> None:
-        """The staircase of the front."""
-        ends = [(self.x(cost), self.y(error)) for cost, error in corners]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in ends)
-        if ends:
-            self.add(f'<polyline class="step" points="{path}"/>')
-        for (x1, y1), (x2, y2) in pairwise(ends):
-            self.marks.append(_Box(min(x1, x2) - 2, min(y1, y2) - 2, abs(x2 - x1) + 4, abs(y2 - y1) + 4))
+    @property
+    def room(self) -> Rectangle:
+        """The room for labels."""
+        return Rectangle(self.left + 2, self.top - 4, self.right - self.left, self.bottom - self.top + 2)
 
 
-def front_svg(items: Sequence[ArchSummary], title: str) -> str:
-    """The picture: parameters against mean error, the front as a staircase, baselines with their names."""
-    error = (items[0].metric if items else TOP1).title
-    head = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        'role="img" aria-labelledby="t">',
-        f'<title id="t">{escape(title)}: parameters and {error} of {len(items)} architectures</title>',
-        f"<style>{STYLE}</style>",
-        f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="10"/>',
-        f'<text class="title" x="24" y="35">{escape(title)}</text>',
-    ]
-    if not items:
-        middle = f'x="{WIDTH // 2}" y="{HEIGHT // 2}" text-anchor="middle"'
-        return "\n".join([*head, f"<text {middle}>No network has been trained to the end yet.</text>", "</svg>", ""])
-    front = rk_front(items)
-    chosen = {item.arch for item in front}
-    plot = _Plot(items, front)
-    plot.frame()
-    plot.steps(axes.staircase(front, by_params, 10 ** plot.x_range[1]))
-    baselines = sorted((i for i in items if i.is_baseline), key=lambda i: (i.params, i.arch))
-    for kind, group in (
-        ("other", [i for i in items if not i.is_baseline and i.arch not in chosen]),
-        ("base", baselines),
-        ("front", front),
-    ):
-        for item in group:
-            plot.mark(item, kind)
-    for item in baselines:
-        plot.label(item, item.arch, "name")
-    for item in dict.fromkeys([*front[:1], *front[-1:]]):
-        plot.label(item, text.pct(item.error_pct), "end")
-    return "\n".join([*head, *_legend(items, chosen), *plot.lines, "</svg>", ""])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """A mark with its place, as the template writes it."""
+
+    mark: PlotMark
+    outline: str
+    bars: tuple[str, ...]
+    seeds: tuple[str, ...]
 
 
-def _legend(items: Sequence[ArchSummary], chosen: set[str]) -> list[str]:
-    entries = [("circle", 5.4, "front", "Runge-Kutta front")] if chosen else []
-    if any(not i.is_baseline and i.arch not in chosen for i in items):
-        entries.append(("circle", 3.6, "other", "other Runge-Kutta networks"))
-    if any(i.role == "known" for i in items):
-        entries.append(("diamond", 4.6, "other", "configuration of the paper"))
-    if any(i.is_baseline for i in items):
-        entries.append(("square", 5.4, "base", "baselines"))
-    if any((i.error_sd_pct or 0) > 0 for i in items):
-        entries.append(("bar", 5.4, "front", "± sd over seeds"))
-    lines, x = [], 30.0
-    for shape, radius, css, words in entries:
-        lines.append(_shape(shape, x, 60, radius, css, ""))
-        lines.append(f'<text x="{x + 11:.1f}" y="64">{words}</text>')
-        x += 34 + len(words) * CHARACTER
-    return lines
+def figure_svg(figure: StaticFigure, *, standalone: bool = True) -> str:
+    """The figure.
+
+    Args:
+        figure: what to draw.
+        standalone: whether it is a file of its own, with style sheet and heading, or part of a page that has them.
+    """
+    rows = -(-len(figure.panels) // figure.columns)
+    columns = min(figure.columns, max(1, len(figure.panels)))
+    head = (HEAD + (18 if figure.lead else 0)) if standalone else (30 if figure.legend else 0)
+    width = 2 * SIDE + columns * figure.width if figure.panels else 860
+    height = head + max(1, rows) * figure.height + FOOT
+    frames = []
+    for i, panel in enumerate(figure.panels):
+        x, y = SIDE + i % columns * figure.width, head + i // columns * figure.height
+        frames.append(
+            Frame(
+                panel=panel,
+                left=x + figure.left,
+                right=x + figure.width - RIGHT,
+                top=y + TOP,
+                bottom=y + figure.height - BOTTOM,
+            )
+        )
+    return render(
+        "figure.svg",
+        figure=figure,
+        standalone=standalone,
+        style=asset("templates/figure.css") if standalone else "",
+        width=width,
+        height=height,
+        panels=[_panel(frame) for frame in frames],
+        legend=_legend(figure.legend, 30.0 if standalone else 16.0, (78 if figure.lead else 60) if standalone else 16),
+    )
 
 
-def _shape(shape: str, x: float, y: float, r: float, css: str, tip: str) -> str:
+def _panel(frame: Frame) -> dict[str, object]:
+    """What the template needs to know of a panel."""
+    panel = frame.panel
+    marks = [_mark(frame, mark) for mark in panel.marks]
+    named = [mark for mark in panel.marks if mark.label]
+    boxes = place_labels(
+        [(frame.x(mark.x), frame.kept(mark.y), mark.label) for mark in named], _obstacles(frame), frame.room
+    )
+    above, below = panel.beyond
+    beyond = [f"{number:,} {where} the axis" for number, where in ((above, "above"), (below, "below")) if number]
+    return {
+        "frame": frame,
+        "title": panel.title,
+        "x_ticks": [(_px(frame.x(value)), label) for value, label in panel.x.ticks],
+        "y_ticks": [(_px(frame.y(value)), label) for value, label in panel.y.ticks],
+        "areas": [(area.kind, _area(frame, area)) for area in panel.areas],
+        "lines": [(line, _path(frame, line.points)) for line in panel.lines],
+        "rules": [_px(frame.x(value)) for value in panel.rules],
+        "marks": marks,
+        "labels": [
+            (mark.kind, mark.label, _px(box.x), _px(box.y + 11))
+            for mark, box in zip(named, boxes, strict=True)
+            if box is not None
+        ],
+        "beyond": ", ".join(beyond),
+    }
+
+
+def _obstacles(frame: Frame) -> list[Rectangle]:
+    """What labels should not cover: marks, and the lines that are drawn firmly."""
+    found = [Rectangle(frame.x(m.x) - 6, frame.kept(m.y) - 6, 12, 12) for m in frame.panel.marks]
+    for line in frame.panel.lines:
+        if line.kind in ("front", "base") and len(line.points) < 200:
+            ends = [(frame.x(x), frame.y(y)) for x, y in line.points]
+            for (x1, y1), (x2, y2) in pairwise(ends):
+                found.append(Rectangle(min(x1, x2) - 2, min(y1, y2) - 2, abs(x2 - x1) + 4, abs(y2 - y1) + 4))
+    return found
+
+
+def _mark(frame: Frame, mark: PlotMark) -> _Drawn:
+    x, y = frame.x(mark.x), frame.kept(mark.y)
+    bars = []
+    if mark.spread is not None:
+        y1, y2 = (frame.kept(end) for end in mark.spread)
+        bars.append(f"M{_px(x)} {_px(y1)}V{_px(y2)}M{_px(x - 3)} {_px(y1)}h6M{_px(x - 3)} {_px(y2)}h6")
+    if mark.across is not None:
+        x1, x2 = (min(max(frame.x(end), frame.left), frame.right) for end in mark.across)
+        bars.append(f"M{_px(x1)} {_px(y)}H{_px(x2)}")
+    radius = LARGE if mark.large else SMALL
+    if mark.y > frame.panel.y.high:
+        outline = _polygon([(x, y), (x + radius, y + 1.7 * radius), (x - radius, y + 1.7 * radius)])
+    elif mark.y < frame.panel.y.low:
+        outline = _polygon([(x, y), (x + radius, y - 1.7 * radius), (x - radius, y - 1.7 * radius)])
+    else:
+        outline = shape_path(mark.shape, x, y, radius)
+    seeds = tuple(_px(frame.y(value)) for value in mark.seeds if frame.panel.y.holds(value))
+    return _Drawn(mark=mark, outline=outline, bars=tuple(bars), seeds=seeds)
+
+
+def _legend(entries: Sequence[LegendEntry], x: float, y: float) -> list[tuple[LegendEntry, str, float, float]]:
+    found = []
+    for entry in entries:
+        if entry.sample == "line":
+            outline = f"M{_px(x - 8)} {_px(y)}h18"
+        elif entry.sample == "area":
+            outline = f"M{_px(x - 8)} {_px(y - 6)}h18v12h-18z"
+        elif entry.sample == "bar":
+            outline = f"M{_px(x)} {_px(y - 6)}v12m-3 0h6m-6 -12h6"
+        else:
+            outline = shape_path(entry.sample, x, y, LARGE if entry.kind in ("front", "base") else SMALL)
+        found.append((entry, outline, x + 14, y + 4))
+        x += 40 + len(entry.words) * CHARACTER
+    return found
+
+
+def shape_path(shape: str, x: float, y: float, radius: float) -> str:
+    """The outline of a shape around a place, as the data of an SVG path."""
+    r = radius
     if shape == "circle":
-        return f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="{r}">{tip}</circle>'
-    if shape == "square":
-        corner = f'x="{x - r:.1f}" y="{y - r:.1f}" width="{2 * r:.1f}" height="{2 * r:.1f}"'
-        return f'<rect class="{css}" {corner} rx="1.5">{tip}</rect>'
-    if shape == "bar":
-        return f'<path class="bar {css[0]}" d="M{x:.1f} {y - r:.1f}v{2 * r:.1f}m-3 0h6m-6 -{2 * r:.1f}h6"/>'
-    big = r * 1.25
-    points = [(x, y - big), (x + big, y), (x, y + big), (x - big, y)]
-    if shape == "up":
-        points = [(x, y - r), (x + r, y + r), (x - r, y + r)]
-    path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-    return f'<polygon class="{css}" points="{path}">{tip}</polygon>'
+        return f"M{_px(x - r)} {_px(y)}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0z"
+    if shape == "cross":
+        return f"M{_px(x - r)} {_px(y - r)}l{2 * r:g} {2 * r:g}m0 {-2 * r:g}l{-2 * r:g} {2 * r:g}"
+    corners = {
+        "square": [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)],
+        "diamond": [(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
+        "triangle": [(0.0, -1.2), (1.1, 0.9), (-1.1, 0.9)],
+    }[shape]
+    return _polygon([(x + dx * r, y + dy * r) for dx, dy in corners])
 
 
-def _error(item: ArchSummary) -> str:
-    return f"{item.metric.title} {text.mean_sd(item.error_pct, item.error_sd_pct)}"
+def _polygon(corners: Sequence[tuple[float, float]]) -> str:
+    return f"M{'L'.join(f'{_px(x)} {_px(y)}' for x, y in corners)}z"
+
+
+def _path(frame: Frame, points: Sequence[tuple[float, float]]) -> str:
+    return f"M{'L'.join(f'{_px(frame.x(x))} {_px(_near(frame, y))}' for x, y in points)}" if points else ""
+
+
+def _area(frame: Frame, area: PlotArea) -> str:
+    upper = [(frame.x(x), _near(frame, y)) for x, y in zip(area.x, area.high, strict=True)]
+    lower = [(frame.x(x), _near(frame, y)) for x, y in zip(area.x, area.low, strict=True)]
+    return _polygon([*upper, *lower[::-1]]) if upper else ""
+
+
+def _near(frame: Frame, value: float) -> float:
+    """Place down, not farther from the frame than its height: logarithms of nothing are infinite."""
+    tall = frame.bottom - frame.top
+    return min(max(frame.y(value), frame.top - tall), frame.bottom + tall)
+
+
+def _px(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def axis_of(title: str, low: float, high: float, ticks: Sequence[float], *, log: bool = False) -> PlotAxis:
+    """An axis whose ticks are labelled as sizes where it is logarithmic, else as they are."""
+    label = text.tick if log else "{:g}".format
+    return PlotAxis(title=title, low=low, high=high, ticks=tuple((t, label(t)) for t in ticks), log=log)

@@ -14,12 +14,15 @@ import yaml
 
 from rksearch.errors import RunError
 from rksearch.report.content import report_content
-from rksearch.report.html import report_html
+from rksearch.report.figures import all_figures, front_figure
 from rksearch.report.markdown import report_markdown
-from rksearch.report.svg import front_svg
+from rksearch.report.page import report_html
+from rksearch.report.rendering import render
+from rksearch.report.sections import ReportContent, ReportTable
+from rksearch.report.svg import figure_svg
 from rksearch.results.calibration import Calibration
 from rksearch.results.codec import to_plain
-from rksearch.results.columns import EFFECT_METRICS, TRIAL_METRICS, csv_text
+from rksearch.results.columns import EFFECT_METRICS, TRIAL_METRICS, csv_text, curves_csv
 from rksearch.results.files import write_atomically
 from rksearch.results.history import History
 from rksearch.results.run_dir import is_own_readme
@@ -54,15 +57,31 @@ def write_report(
     Raises:
         RunError: the directory cannot be written.
     """
+    files = derived_files(history, importances, activation=activation, calibration=calibration)
+    return _write(Path(run_dir), {name: content.encode() for name, content in files.items()})
+
+
+def write_figures(run_dir: Path, history: History) -> list[Path]:
+    """Write every figure as PNG, PDF and SVG at column width, and the main tables for LaTeX, into `figures`.
+
+    Raises:
+        RunError: the directory cannot be written, or there is no network to show yet.
+    """
+    found = figure_files(history)
+    if not found:
+        raise RunError("figures need a network that was trained to the end, but there is none; run on, then try again")
+    return _write(Path(run_dir), {f"figures/{name}": content for name, content in found.items()})
+
+
+def _write(directory: Path, files: dict[str, bytes]) -> list[Path]:
     paths = []
-    content_of = derived_files(history, importances, activation=activation, calibration=calibration)
-    for name, content in content_of.items():
-        path = Path(run_dir) / name
+    for name, content in files.items():
+        path = directory / name
         if name == "README.md" and path.exists() and not is_own_readme(path):
             path = path.with_name("README.rksearch.md")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, content.encode())
+            write_atomically(path, content)
         except OSError as error:
             raise RunError(
                 f"the report must be writable, but {path} is not ({error.strerror}); "
@@ -81,7 +100,6 @@ def derived_files(
 ) -> dict[str, str]:
     """Content of every derived file, by name; arguments as for `write_report`."""
     derived = tables(history, activation=activation, calibration=calibration)
-    picture = front_svg(derived.items, history.name)
     content = report_content(history, derived, importances)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {
@@ -89,12 +107,38 @@ def derived_files(
         "environment.json": _json([_session(history, i) for i in range(len(history.sessions))]),
         "space.json": _json(to_plain(history.space) if history.space else {}),
         "trials.csv": csv_text(TRIAL_METRICS, derived.trials),
+        "curves.csv": curves_csv(history),
         "front.csv": csv_text(derived.arch_metrics, on_front),
         "effects.csv": csv_text(EFFECT_METRICS, derived.effects),
-        "front.svg": picture,
+        "front.svg": figure_svg(front_figure(derived, history.name)),
         "README.md": report_markdown(content),
-        "report.html": report_html(history, derived, picture, content),
+        "report.html": report_html(history, derived, content),
     }
+
+
+LATEX_TABLES = ("ladder-params", "ladder-macs", "baselines-params", "baselines-macs", "front")
+"""Tables of the report that are written for LaTeX too."""
+
+
+def figure_files(history: History) -> dict[str, bytes]:
+    """Content of every figure and of the tables for LaTeX, by name; empty where no network is complete."""
+    from rksearch.report.printing import FORMATS, printed  # matplotlib: only where figures are asked for
+
+    derived = tables(history)
+    found = {
+        f"{figure.name}.{kind}": printed(figure, kind)
+        for figure in all_figures(derived, history.name)
+        for kind in FORMATS
+    }
+    if found:
+        for table in _latex_tables(report_content(history, derived)):
+            found[f"{table.id.replace('-', '_')}.tex"] = render("table.tex", table=table, name=history.name).encode()
+    return found
+
+
+def _latex_tables(content: ReportContent) -> list[ReportTable]:
+    blocks = [block for section in content.sections for block in section.blocks]
+    return [block for block in blocks if isinstance(block, ReportTable) and block.id in LATEX_TABLES]
 
 
 def _session(history: History, index: int) -> dict[str, Any]:

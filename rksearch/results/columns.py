@@ -7,9 +7,12 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rksearch.space.plan import TOP1, ErrorMetric
+
+if TYPE_CHECKING:
+    from rksearch.results.history import History
 
 ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "ms", "bytes", "list"]
 
@@ -50,9 +53,7 @@ class Metric:
             return _yes_no(value)
         if isinstance(value, tuple):
             return joined(value)
-        if isinstance(value, float):
-            return repr(round(value, 6)) if math.isfinite(value) else "nan"
-        return "" if value is None else str(value)
+        return _plain(value) if isinstance(value, float) else "" if value is None else str(value)
 
 
 def joined(values: Iterable[object]) -> str:
@@ -333,3 +334,43 @@ def csv_text(metrics: Sequence[Metric], rows: Sequence[Any]) -> str:
     writer.writerow([metric.field for metric in metrics])
     writer.writerows([metric.raw(row) for metric in metrics] for row in rows)
     return text.getvalue()
+
+
+CURVE_FIELDS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_error_pct",
+    "val_loss",
+    "val_error_pct",
+    "balanced_val_error_pct",
+    "top5_val_error_pct",
+    "train_time_s",
+)
+"""Fields of an epoch that are columns of `curves.csv`, after trial, architecture, role and replicate."""
+
+
+def curves_csv(history: History) -> str:
+    """Every epoch of every training that has ended or is paused, one per row, raw numbers.
+
+    A training on the validation images too has no validation error. What is not finite is `nan`, what was not measured
+    is empty.
+    """
+    text = _LineFeeds()
+    writer = csv.writer(text)
+    writer.writerow(["trial", "arch", "role", "replicate", *CURVE_FIELDS])
+    for spec, result in (*history.trials.values(), *history.paused.values()):
+        hidden = "val_" if spec.role == "final" else None
+        fields = [None if hidden and hidden in field else field for field in CURVE_FIELDS]
+        for epoch in result.epochs:
+            values = [_plain(getattr(epoch, field)) if field else "" for field in fields]
+            writer.writerow([spec.id, spec.arch, spec.role, spec.replicate, *values])
+    return text.getvalue()
+
+
+def _plain(value: float | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return str(value)
+    return repr(round(value, 6)) if math.isfinite(value) else "nan"

@@ -26,6 +26,7 @@ DERIVED = (
     "environment.json",
     "space.json",
     "trials.csv",
+    "curves.csv",
     "front.csv",
     "effects.csv",
     "front.svg",

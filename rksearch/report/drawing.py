@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 from rksearch.arch.families import family_of
 from rksearch.arch.image import ImageShape
 from rksearch.arch.layout import Layout, Row, layout
 from rksearch.arch.period import Period, Steps
 from rksearch.arch.spec import ArchSpec
+from rksearch.report.rendering import asset, render
 
 PART_WIDTH, GAP, LINE, MARGIN = 210, 22, 18, 16
 MOST_SHOWN = 8
@@ -30,26 +30,56 @@ class _Part:
     notes: list[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnPart:
+    """A part of a drawing, from its own upper left corner.
+
+    Attributes:
+        svg: its elements.
+        height: in pixels; the width is `PART_WIDTH` for all.
+    """
+
+    svg: str
+    height: int
+
+
 def draw(spec: ArchSpec, shape: ImageShape, images: str) -> str:
     """Draw a network for images of `shape`, called `images` in the title; returns the text of an SVG file.
 
     Raises:
         SpecError: the images are too small for the network.
     """
+    parts = drawn_parts(spec, shape)
+    top = MARGIN + 2 * LINE
+    return render(
+        "drawing.svg",
+        title=f"{spec} for {images}",
+        width=len(parts) * (PART_WIDTH + GAP) - GAP + 2 * MARGIN,
+        height=max(part.height for part in parts) + top + MARGIN,
+        parts=[(MARGIN + i * (PART_WIDTH + GAP), part.svg) for i, part in enumerate(parts)],
+        top=top,
+        margin=MARGIN,
+        gap=GAP,
+        style=asset("templates/figure.css"),
+    )
+
+
+def drawn_parts(spec: ArchSpec, shape: ImageShape) -> list[DrawnPart]:
+    """The parts of a network from the stem to the head, each drawn by itself: networks share many of them.
+
+    Raises:
+        SpecError: the images are too small for the network.
+    """
     net = layout(spec, shape)
-    names = list(dict.fromkeys(row.path.split(".")[0] for row in net.rows))
-    parts = [_part(net, name, _period(spec, name)) for name in names]
-    heights = [(2 + len(_shortened(p.units)) + len(p.notes)) * LINE + 14 for p in parts]
-    width = len(parts) * (PART_WIDTH + GAP) - GAP + 2 * MARGIN
-    height = max(heights) + 2 * MARGIN + 2 * LINE
-    shapes = [_text(MARGIN, MARGIN + LINE - 4, f"{spec} for {images}", "title")]
-    for i, (part, tall) in enumerate(zip(parts, heights, strict=True)):
-        left, top = MARGIN + i * (PART_WIDTH + GAP), MARGIN + 2 * LINE
-        if i:
-            middle = top + 22
-            shapes.append(f'<path class="flow" d="M{left - GAP + 2} {middle}H{left - 3}" marker-end="url(#tip)"/>')
-        shapes += _box(part, left, top, tall)
-    return _page(width, height, str(spec), shapes)
+    names = dict.fromkeys(row.path.split(".")[0] for row in net.rows)
+    return [_drawn(_part(net, name, _period(spec, name))) for name in names]
+
+
+def _drawn(part: _Part) -> DrawnPart:
+    units = _shortened(part.units)
+    height = (2 + len(units) + len(part.notes)) * LINE + 14
+    svg = render("part.svg", part=part, units=units, width=PART_WIDTH, height=height, line=LINE, most=MOST_SHOWN)
+    return DrawnPart(svg=svg.strip(), height=height)
 
 
 def _period(spec: ArchSpec, name: str) -> Steps | None:
@@ -104,51 +134,3 @@ def _shortened(units: list[tuple[str, int, bool]]) -> list[tuple[str, int, bool]
     if len(units) <= MOST_SHOWN:
         return list(units)
     return [*units[: MOST_SHOWN - 2], None, units[-1]]
-
-
-def _box(part: _Part, left: int, top: int, tall: int) -> list[str]:
-    shapes = [
-        f'<rect class="part" x="{left}" y="{top}" width="{PART_WIDTH}" height="{tall}" rx="6"/>',
-        _text(left + 8, top + LINE - 3, part.title, "name"),
-        _text(left + 8, top + 2 * LINE - 5, part.flow, "note"),
-    ]
-    y = top + 2 * LINE
-    for unit in _shortened(part.units):
-        if unit is None:
-            shapes.append(_text(left + 12, y + 13, f"... {len(part.units)} in all", "note"))
-        else:
-            label, stages, dashed = unit
-            style = "unit shared" if dashed else "unit"
-            shapes.append(f'<rect class="{style}" x="{left + 6}" y="{y + 2}" width="{PART_WIDTH - 12}" height="15"/>')
-            shapes.append(_text(left + 12, y + 13, label, "note"))
-            shapes += _stages(stages, left + 76, y + 5)
-        y += LINE
-    return shapes + [_text(left + 8, y + 13 + i * LINE, note, "method") for i, note in enumerate(part.notes)]
-
-
-def _stages(count: int, left: int, y: int) -> list[str]:
-    shown = min(count, MOST_SHOWN)
-    squares = [f'<rect class="stage" x="{left + 11 * i}" y="{y}" width="9" height="9"/>' for i in range(shown)]
-    return squares + ([_text(left + 11 * shown + 2, y + 8, f"x{count}", "note")] if count > shown else [])
-
-
-def _text(x: int, y: int, words: str, style: str) -> str:
-    return f'<text class="{style}" x="{x}" y="{y}">{escape(words)}</text>'
-
-
-def _page(width: int, height: int, title: str, shapes: list[str]) -> str:
-    body = "\n".join(shapes)
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">
-<title>{escape(title)}</title>
-<style>
-text {{ font: 11px system-ui, sans-serif; fill: #222; }}
-.title {{ font-size: 14px; font-weight: 600; }} .name {{ font-weight: 600; }} .method {{ font-family: monospace; }}
-.part {{ fill: #f6f7f9; stroke: #8a93a3; }} .unit {{ fill: #fff; stroke: #b5bcc8; }}
-.shared {{ stroke-dasharray: 3 2; }} .stage {{ fill: #4477aa; }} .flow {{ stroke: #555; fill: none; }}
-</style>
-<defs><marker id="tip" markerWidth="6" markerHeight="6" refX="5" refY="3" orient="auto">
-<path d="M0 0L6 3L0 6z" fill="#555"/></marker></defs>
-<rect width="{width}" height="{height}" fill="#fff"/>
-{body}
-</svg>
-"""

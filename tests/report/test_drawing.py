@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from rksearch.arch import parse
-from rksearch.arch.drawing import MOST_SHOWN, draw
+from rksearch.report.drawing import MOST_SHOWN, draw
 from rksearch.arch.families import FAMILIES
 from rksearch.cli.main import cli
 from rksearch.data.facts import dataset

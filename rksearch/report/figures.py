@@ -1,0 +1,356 @@
+"""The static figures of a run: fronts, progress, learning curves, distribution of the error, effects of the choices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rksearch.report import axes, text
+from rksearch.report.figure import Kind, LegendEntry, Panel, PlotArea, PlotAxis, PlotLine, PlotMark, Shape, StaticFigure
+from rksearch.report.svg import axis_of
+from rksearch.results.fronts import BAND, front_band, rk_front
+from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
+from rksearch.results.tables import Tables
+
+if TYPE_CHECKING:
+    from rksearch.results.contrasts import Design, Effect
+
+MOST_CURVES = 200
+"""Maximum number of learning curves of other networks behind those of front and baselines."""
+
+BAND_LABEL = f"{BAND:.0%} band of the front".replace("%", " %")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostAxis:
+    """A cost that a chart can have across.
+
+    Attributes:
+        field: of a row of architectures.
+        label: name with its unit, for an axis.
+        short: the same in a word.
+        cost: the cost; None where only rows have it.
+    """
+
+    field: str
+    label: str
+    short: str
+    cost: CostFunction | None = None
+
+
+COSTS = (
+    CostAxis(field="params", label="Parameters", short="params", cost=by_params),
+    CostAxis(field="macs", label="MACs", short="MACs", cost=by_macs),
+    CostAxis(field="latency_ms", label="Latency of an image, ms", short="latency"),
+    CostAxis(field="activation_bytes", label="Activation memory of an image, bytes", short="memory"),
+)
+"""All costs, in the order of their switches; a run has those that any of its rows has a value of."""
+
+
+def costs_of(rows: Sequence[object]) -> list[CostAxis]:
+    """The costs that any row has a value of."""
+    return [cost for cost in COSTS if any(getattr(row, cost.field, None) for row in rows)]
+
+
+def all_figures(tables: Tables, name: str) -> list[StaticFigure]:
+    """Every figure of a run that has something to show; `name` is the run's."""
+    if not tables.items:
+        return []
+    found = [front_figure(tables, name, cost) for cost in COSTS[:2]]
+    found += [curves_figure(tables), distribution_figure(tables)]
+    return [*found, *(f for f in (progress_figure(tables), effects_figure(tables.effects)) if f is not None)]
+
+
+def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> StaticFigure:
+    """Cost against error: all networks, the fronts of Runge-Kutta networks and of baselines, baselines by name."""
+    by = cost.cost or by_params
+    error, of_cost = tables.metric.title, cost.label.lower() if cost.field == "params" else cost.label
+    alt = f"{of_cost} and {error} of {text.count(len(tables.items), 'architecture')}"
+    title, file = name, "front" if cost.field == "params" else f"front_{cost.field}"
+    items = [item for item in tables.items if by(item) > 0]
+    if not items:
+        return StaticFigure(name=file, title=title, alt=alt, panels=())
+    front = rk_front(items, cost=by)
+    chosen = {item.arch for item in front}
+    low, high = axes.log_range([by(item) for item in items])
+    y_low, y_high = axes.error_range(items, front)
+    baselines = sorted((i for i in items if i.is_baseline), key=lambda i: (by(i), i.arch))
+    others = [i for i in items if not i.is_baseline and i.arch not in chosen]
+    lines = [PlotLine(points=tuple(axes.staircase(front, by, 10**high)), kind="front")] if front else []
+    if baselines:
+        least = axes.staircase(_least(baselines, by), by, 10**high)
+        lines.insert(0, PlotLine(points=tuple(least), kind="base"))
+    ends = {item.arch for item in (*front[:1], *front[-1:])}
+    marks = [
+        *(_mark(item, by, of_cost, "") for item in others),
+        *(_mark(item, by, of_cost, item.arch) for item in baselines),
+        *(
+            _mark(item, by, of_cost, text.pct(item.error_pct) if item.arch in ends else "", front=True)
+            for item in front
+        ),
+    ]
+    panel = Panel(
+        x=axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True),
+        y=axis_of(f"{error.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high)),
+        areas=_band(tables, by, 10**high),
+        lines=tuple(lines),
+        marks=tuple(marks),
+    )
+    return StaticFigure(
+        name=file, title=title, alt=alt, panels=(panel,), legend=_front_legend(tables, items, front, others)
+    )
+
+
+def _least(items: Sequence[ArchSummary], cost: CostFunction) -> list[ArchSummary]:
+    """Those of the items, by rising cost, that none before them equals."""
+    found: list[ArchSummary] = []
+    for item in sorted(items, key=lambda i: (cost(i), i.error_pct, i.arch)):
+        if not found or item.error_pct < found[-1].error_pct:
+            found.append(item)
+    return found
+
+
+def _mark(item: ArchSummary, cost: CostFunction, of_cost: str, label: str, *, front: bool = False) -> PlotMark:
+    strong = front or item.is_baseline
+    shape: Shape = "square" if item.is_baseline else "diamond" if item.role == "known" else "circle"
+    if item.role == "control":
+        shape = "triangle"
+    sd = item.error_sd_pct if strong else None
+    error = f"{item.metric.title} {text.mean_sd(item.error_pct, item.error_sd_pct)}"
+    return PlotMark(
+        x=cost(item),
+        y=item.error_pct,
+        kind="front" if front else "base" if item.is_baseline else "control" if shape == "triangle" else "other",
+        shape=shape,
+        title=f"{item.arch}: {text.size(cost(item))} {of_cost}, {error}, {text.count(item.seeds, 'seed')}",
+        spread=(item.error_pct - sd, item.error_pct + sd) if sd else None,
+        label=label,
+        large=strong,
+    )
+
+
+def front_bands(tables: Tables, cost: CostFunction, right: float) -> tuple[list[float], list[float], list[float]]:
+    """Corners of the band of the front: costs, lower and upper ends; empty where the spread is not known.
+
+    Args:
+        tables: the tables.
+        cost: the cost across.
+        right: where the band ends.
+    """
+    searched = sorted((i for i in tables.items if i.is_searched and cost(i) > 0), key=lambda i: (cost(i), i.arch))
+    if not searched or not tables.draws.spread_known:
+        return [], [], []
+    low, high = front_band(tables.draws.of(searched), BAND)
+    costs, kept = [cost(i) for i in searched], [0]
+    # Only the steps: between them the band is level.
+    kept += [i for i in range(1, len(low)) if (low[i], high[i]) != (low[i - 1], high[i - 1])]
+    ends = [*kept, len(low) - 1]
+    return [*(costs[i] for i in kept), right], [low[i] for i in ends], [high[i] for i in ends]
+
+
+def _band(tables: Tables, cost: CostFunction, right: float) -> tuple[PlotArea, ...]:
+    x, low, high = front_bands(tables, cost, right)
+    if not x:
+        return ()
+    return (PlotArea(x=stepped_x(x), low=stepped(low), high=stepped(high), kind="front"),)
+
+
+def stepped_x(values: Sequence[float]) -> tuple[float, ...]:
+    """Places of the corners of steps at these places: every one but the first twice."""
+    return (values[0], *(v for value in values[1:] for v in (value, value)))
+
+
+def stepped(values: Sequence[float]) -> tuple[float, ...]:
+    """Heights of the corners of steps of these heights: every one but the last twice."""
+    return (*(v for value in values[:-1] for v in (value, value)), values[-1])
+
+
+def _front_legend(
+    tables: Tables, items: Sequence[ArchSummary], front: Sequence[ArchSummary], others: Sequence[ArchSummary]
+) -> tuple[LegendEntry, ...]:
+    there = [
+        (bool(front), LegendEntry(sample="circle", kind="front", words="Runge-Kutta front")),
+        (any(i.is_searched for i in others), LegendEntry(sample="circle", kind="other", words="other Runge-Kutta")),
+        (any(i.role == "control" for i in items), LegendEntry(sample="triangle", kind="control", words="control")),
+        (any(i.role == "known" for i in items), LegendEntry(sample="diamond", kind="other", words="of the paper")),
+        (any(i.is_baseline for i in items), LegendEntry(sample="square", kind="base", words="baselines")),
+        (any(i.error_sd_pct for i in items), LegendEntry(sample="bar", kind="front", words="± sd over seeds")),
+        (tables.draws.spread_known and bool(front), LegendEntry(sample="area", kind="front", words=BAND_LABEL)),
+    ]
+    return tuple(entry for shown, entry in there if shown)
+
+
+def curves_figure(tables: Tables) -> StaticFigure:
+    """Error after each epoch, mean over seeds: front and baselines before some of the others."""
+    front = [row.item.arch for row in tables.front]
+    baselines = [row.item.arch for row in tables.baselines]
+    named = {*front, *baselines}
+    rest = [row.arch for row in tables.archs if row.arch not in named]
+    rest = rest[:: max(1, -(-len(rest) // MOST_CURVES))]
+    lines = [_curve(tables, arch, "other", 0) for arch in rest]
+    lines += [_curve(tables, arch, "base", 1 + i % 4) for i, arch in enumerate(baselines)]
+    lines += [_curve(tables, arch, "front", 0) for arch in front]
+    longest = max((len(line.points) for line in lines), default=1)
+    errors = [y for line in lines if line.kind != "other" for _, y in line.points]
+    errors = errors or [y for line in lines for _, y in line.points] or [0.0, 100.0]
+    room = max(0.5, axes.PADDING * (max(errors) - min(errors)))
+    y_low, y_high = max(0.0, min(errors) - room), min(100.0, max(errors) + room)
+    x_low, x_high = (0.5, 1.5) if longest < 2 else (1.0, float(longest))
+    whole = [t for t in axes.linear_ticks(x_low, x_high, 8) if t == int(t)]
+    panel = Panel(
+        x=axis_of("Epoch", x_low, x_high, whole),
+        y=axis_of(f"{tables.metric.title.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high)),
+        lines=tuple(line for line in lines if line.points),
+    )
+    entries: list[tuple[bool, Kind, str]] = [
+        (bool(front), "front", "front"),
+        (bool(baselines), "base", "baselines"),
+        (bool(rest), "other", "others"),
+    ]
+    legend = [LegendEntry(sample="line", kind=kind, words=words) for shown, kind, words in entries if shown]
+    alt = f"{tables.metric.title} after each epoch, mean over seeds, of {text.count(len(lines), 'network')}"
+    return StaticFigure(name="curves", title="Learning curves", alt=alt, panels=(panel,), legend=tuple(legend))
+
+
+def _curve(tables: Tables, arch: str, kind: Kind, dash: int) -> PlotLine:
+    points = tuple((float(i), y) for i, y in enumerate(tables.curves[arch], 1) if y == y)
+    return PlotLine(points=points, kind=kind, title=arch, dash=dash)
+
+
+def distribution_figure(tables: Tables) -> StaticFigure:
+    """Share of the networks that err no more than each error (EDF), for each role."""
+    groups: list[tuple[Kind, str, list[float]]] = [
+        ("front", "Runge-Kutta networks", [i.error_pct for i in tables.items if i.is_searched]),
+        ("control", "control", [i.error_pct for i in tables.items if i.role == "control"]),
+        ("base", "baselines", [i.error_pct for i in tables.items if i.is_baseline]),
+    ]
+    groups = [group for group in groups if group[2]]
+    every = [error for _, _, errors in groups for error in errors]
+    room = max(0.25, axes.PADDING * (max(every) - min(every)))
+    low, high = max(0.0, min(every) - room), min(100.0, max(every) + room)
+    panel = Panel(
+        x=axis_of(f"{tables.metric.title.capitalize()}, %", low, high, axes.linear_ticks(low, high, 8)),
+        y=axis_of("Share of networks", 0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0)),
+        lines=tuple(PlotLine(points=_steps_up(errors, high), kind=kind, title=words) for kind, words, errors in groups),
+    )
+    legend = tuple(LegendEntry(sample="line", kind=kind, words=words) for kind, words, _ in groups)
+    alt = f"share of the networks with at most a given {tables.metric.title}"
+    return StaticFigure(name="distribution", title="Distribution of the error", alt=alt, panels=(panel,), legend=legend)
+
+
+def _steps_up(values: Iterable[float], right: float) -> tuple[tuple[float, float], ...]:
+    """Corners of the empirical distribution function of the values."""
+    ordered = sorted(values)
+    points = [(v, (i + up) / len(ordered)) for i, v in enumerate(ordered) for up in (0, 1)]
+    return (*points, (right, 1.0))
+
+
+def progress_figure(tables: Tables) -> StaticFigure | None:
+    """Regret to the final front on a log axis, against epochs and against hours; None without two points."""
+    arms = [arm for arm in tables.histories if len(arm.epochs) > 1]
+    values = [v for arm in arms for v in arm.middle if v > 0]
+    if not values:
+        return None
+    low = max(min(values) / 2, max(values) / 1e4)
+    high = max(v for arm in arms for v in (*arm.high, *arm.middle)) * 1.15
+    kinds: tuple[Kind, Kind] = ("front", "control")
+    panels: list[Panel] = []
+    for title, field in (("Epochs spent", "epochs"), ("Hours of work", "hours")):
+        spent = max(getattr(arm, field)[-1] for arm in arms)
+        if not spent > 0:
+            continue
+        ticks = axes.linear_ticks(0, spent, 4)
+        y_ticks = axes.log_ticks(math.log10(low), math.log10(high))
+        areas, lines = list[PlotArea](), list[PlotLine]()
+        for arm, kind in zip(arms, kinds, strict=False):
+            x = tuple(map(float, getattr(arm, field)))
+            areas.append(PlotArea(x=stepped_x(x), low=stepped(arm.low), high=stepped(arm.high), kind=kind))
+            corners = tuple(zip(stepped_x(x), stepped(arm.middle), strict=True))
+            lines.append(PlotLine(points=corners, kind=kind, title=arm.arm))
+        panels.append(
+            Panel(
+                x=axis_of(title, 0.0, float(spent), ticks),
+                y=axis_of("" if panels else "Regret, points", low, high, y_ticks, log=True),
+                areas=tuple(areas),
+                lines=tuple(lines),
+            )
+        )
+    legend = tuple(LegendEntry(sample="line", kind=kind, words=arm.arm) for arm, kind in zip(arms, kinds, strict=False))
+    return StaticFigure(
+        name="progress",
+        title="Regret to the final front",
+        alt="mean distance in error to the final front, against epochs and hours spent, on a log axis",
+        panels=tuple(panels),
+        legend=legend,
+        columns=2,
+        width=430,
+        height=320,
+    )
+
+
+DESIGNS: tuple[tuple[Design, Kind, Shape, float], ...] = (
+    ("equal parameters", "front", "circle", 0.2),
+    ("equal MACs", "base", "square", 0.0),
+    ("all else equal", "other", "diamond", -0.2),
+)
+"""Ways of matching with their looks, and their offsets within a row."""
+
+RATIO_TICKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10)
+
+
+def effects_figure(effects: Sequence[Effect]) -> StaticFigure | None:
+    """Ratios of the odds of an error with their intervals, one row per choice; None without any interval."""
+    shown = [e for e in effects if e.low and e.high and e.odds_ratio]
+    if not shown:
+        return None
+    changes = list(dict.fromkeys(e.change for e in shown))[::-1]
+    place = {change: i for i, change in enumerate(changes)}
+    marks = [
+        PlotMark(
+            x=e.odds_ratio or 1.0,
+            y=place[e.change] + offset,
+            kind=kind,
+            shape=shape,
+            title=f"{e.change}, {design}: × {e.odds_ratio:.2f} ({e.low:.2f} to {e.high:.2f}), "
+            f"{text.count(e.pairs, 'pair')}",
+            across=(e.low or 1.0, e.high or 1.0),
+            large=True,
+        )
+        for design, kind, shape, offset in DESIGNS
+        for e in shown
+        if e.design == design
+    ]
+    low, high = min(e.low or 1.0 for e in shown) * 0.93, max(e.high or 1.0 for e in shown) * 1.07
+    low, high = max(min(low, 0.9), 0.05), min(max(high, 1.1), 20.0)
+    ticks = [t for t in RATIO_TICKS if low <= t <= high]
+    spaced = ticks if len(ticks) <= 9 else [t for t in ticks if t in (0.1, 0.2, 0.5, 1, 2, 5, 10)]
+    panel = Panel(
+        x=PlotAxis(
+            title="Odds of an error, ratio (log scale); left of 1: fewer errors",
+            low=low,
+            high=high,
+            ticks=tuple((t, f"{t:g}") for t in spaced),
+            log=True,
+        ),
+        y=PlotAxis(
+            title="",
+            low=-0.6,
+            high=len(changes) - 0.4,
+            ticks=tuple((float(i), change) for i, change in enumerate(changes)),
+        ),
+        marks=tuple(marks),
+        rules=(1.0,),
+    )
+    legend = tuple(LegendEntry(sample=shape, kind=kind, words=design) for design, kind, shape, _ in DESIGNS)
+    widest = max(len(change) for change in changes)
+    return StaticFigure(
+        name="effects",
+        title="What the choices do",
+        alt="ratio of the odds of an error with 95 % intervals, one row for each choice",
+        panels=(panel,),
+        legend=legend,
+        height=90 + 34 * len(changes),
+        left=min(330, 24 + round(6.4 * widest)),
+    )

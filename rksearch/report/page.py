@@ -1,0 +1,88 @@
+"""`report.html`: one file that opens without a network, in light and dark, on wide and narrow screens."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from rksearch.report.figures import costs_of, curves_figure, effects_figure, front_figure, progress_figure
+from rksearch.report.page_data import page_data, to_script
+from rksearch.report.rendering import asset, render
+from rksearch.report.sections import ReportContent
+from rksearch.report.svg import figure_svg
+from rksearch.results.history import History
+from rksearch.results.tables import Tables
+
+SCRIPTS = (
+    "data",
+    "format",
+    "axes",
+    "selection",
+    "chart",
+    "edf",
+    "parallel",
+    "curves",
+    "table",
+    "card",
+    "ladder",
+    "main",
+)
+"""The page's scripts, in the order in which they are joined: the last one starts what the others define."""
+
+
+def report_html(history: History, tables: Tables, content: ReportContent) -> str:
+    """The whole page.
+
+    Args:
+        history: the history of the run.
+        tables: the tables derived from it.
+        content: what the report says.
+    """
+    data = page_data(history, tables)
+    # A run without any network to show needs no scripts.
+    shown = data if data["values"] else None
+    script = _script() if shown else ""
+    return render(
+        "page.html",
+        content=content,
+        sections=content.shown_in("page"),
+        policy=_policy(script),
+        style=asset("page/page.css") + asset("templates/figure.css"),
+        script=script,
+        payload=to_script(shown) if shown else "",
+        pictures=_pictures(history, tables),
+        known=set(data["values"].get("arch", ())),
+        costs=[(cost.field, cost.short) for cost in costs_of(tables.archs)],
+        errors=[(error["field"], error["short"]) for error in data["errors"]],
+        published=bool(data["published"]),
+        has_figures=content.section("figures") is not None,
+        kind=lambda block: type(block).__name__,
+    )
+
+
+def _script() -> str:
+    """All scripts as one, whose names nothing else on the page can see."""
+    parts = "\n".join(asset(f"page/{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+
+
+def _policy(script: str) -> str:
+    """Content security policy: the page makes no request and runs no script but its own."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    scripts = f"script-src 'sha256-{digest}'; " if script else ""
+    return f"default-src 'none'; {scripts}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def _pictures(history: History, tables: Tables) -> Mapping[str, Any]:
+    """Static figures by the names of their places: all of them without scripts, two of them always."""
+    if not tables.items:
+        return {"front": "", "curves": "", "progress": "", "effects": ""}
+    found = {
+        "front": front_figure(tables, history.name),
+        "curves": curves_figure(tables),
+        "progress": progress_figure(tables),
+        "effects": effects_figure(tables.effects),
+    }
+    return {name: figure_svg(figure, standalone=False) if figure else "" for name, figure in found.items()}

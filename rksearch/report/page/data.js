@@ -1,0 +1,74 @@
+// The networks of the run: one object for each row of the table, with the fields of `rksearch.results.columns`.
+
+const payload = JSON.parse(document.getElementById("payload").textContent);
+const columns = payload.columns;
+const column = new Map(columns.map((c) => [c.field, c]));
+
+const nets = payload.values.arch.map((_, index) => {
+  const net = { index };
+  for (const [field, values] of Object.entries(payload.values)) net[field] = values[index];
+  return net;
+});
+const byName = new Map(nets.map((net) => [net.arch, net]));
+
+const isSearched = (net) => net.status === "complete" && (net.role === "candidate" || net.role === "known");
+const isBaseline = (net) => net.status === "complete" && net.role === "baseline";
+
+// The value of a field, or of one entry of a list: `m:0` is the first period's growth multiple.
+const valueOf = (net, key) => {
+  const [field, place] = key.split(":");
+  const value = net[field];
+  if (place === undefined) return value ?? null;
+  const entry = value ? value[Number(place)] : undefined;
+  if (entry === undefined) return null;
+  return entry === "yes" ? 1 : entry === "no" ? 0 : entry;
+};
+
+// All trainings of a network: errors after the epochs that the page keeps, in percent.
+const curvesOf = (net) =>
+  (payload.curves[net.index] ?? []).map(([replicate, length, ...hundredths]) => ({
+    replicate,
+    points: hundredths
+      .map((value, i) => [payload.epochs[length][i], value === null ? null : value / 100])
+      .filter(([, error]) => error !== null),
+  }));
+
+// The mean over seeds, at the epochs that all of them have.
+const meanCurve = (net) => {
+  const runs = curvesOf(net).map((run) => new Map(run.points));
+  if (!runs.length) return [];
+  const shared = [...runs[0].keys()].filter((epoch) => runs.every((run) => run.has(epoch)));
+  return shared.map((epoch) => [epoch, runs.reduce((sum, run) => sum + run.get(epoch), 0) / runs.length]);
+};
+
+// Networks that none of the others betters in cost and error, by rising cost.
+const frontOf = (group, cost, error) => {
+  const known = group.filter((net) => net[cost] > 0 && net[error] !== null && net[error] !== undefined);
+  known.sort((a, b) => a[cost] - b[cost] || a[error] - b[error] || (a.arch < b.arch ? -1 : 1));
+  const found = [];
+  for (const net of known) if (!found.length || net[error] < found[found.length - 1][error]) found.push(net);
+  return found;
+};
+
+// Differences of two networks' choices, in words; null where they are of different families.
+const differences = (a, b) => {
+  if (a.family !== b.family || a.s.length !== b.s.length) return null;
+  const found = a.growth_rate === b.growth_rate ? [] : [`k ${a.growth_rate} → ${b.growth_rate}`];
+  for (const [field, name] of [["m", "m"], ["s", "s"], ["r", "r"], ["share", "shared"]]) {
+    a[field].forEach((value, i) => {
+      if (value !== b[field][i]) found.push(`${name}${i + 1} ${value} → ${b[field][i]}`);
+    });
+  }
+  return found;
+};
+
+// The networks trained that differ in the fewest choices, then least in parameters.
+const neighbours = (net, most = 5) => {
+  const distance = (other) => Math.abs(Math.log(other.params / net.params));
+  return nets
+    .filter((other) => other !== net && other.status === "complete" && other.params > 0)
+    .map((other) => ({ net: other, changes: differences(net, other) }))
+    .filter(({ changes }) => changes !== null && changes.length > 0)
+    .sort((a, b) => a.changes.length - b.changes.length || distance(a.net) - distance(b.net))
+    .slice(0, most);
+};

@@ -1,0 +1,48 @@
+// Distribution of the error: at each error, the share of the networks that err no more.
+
+const edfChart = () => {
+  const root = document.getElementById("edf");
+  const curve = (group, x, y) => {
+    const values = group.map((net) => net[state.error]).filter(Number.isFinite).sort((a, b) => a - b);
+    const points = [];
+    values.forEach((value, i) => {
+      points.push([x.map(value), y.map(i / values.length)], [x.map(value), y.map((i + 1) / values.length)]);
+    });
+    if (points.length) points.push([x.map(x.high), points[points.length - 1][1]]);
+    return points;
+  };
+  views.push(() => {
+    const complete = nets.filter((net) => net.status === "complete" && Number.isFinite(net[state.error]));
+    if (!complete.length) { root.innerHTML = "<p>No network has this error.</p>"; return; }
+    const searched = complete.filter((net) => !isBaseline(net) && net.role !== "control");
+    const control = complete.filter((net) => net.role === "control");
+    const picked = complete.filter((net) => chosen[net.index] && !isBaseline(net));
+    const values = complete.map((net) => net[state.error]).sort((a, b) => a - b);
+    const box = boxOf(root);
+    const high = values[Math.ceil(0.98 * values.length) - 1];
+    const low = values[0];
+    const room = Math.max(0.05 * (high - low), 0.1);
+    const x = scaleOf(Math.max(0, low - room), Math.min(100, high + room), box.left, box.right);
+    const y = scaleOf(0, 1, box.bottom, box.top);
+    const label = payload.errors.find((e) => e.field === state.error).label;
+    const lines = [
+      [searched, "all", "all Runge-Kutta networks"],
+      [control, "control", "control"],
+      [complete.filter(isBaseline), "base", "baselines"],
+      ...(isFiltered() ? [[picked, "front", "selected"]] : []),
+    ].filter(([group]) => group.length);
+    root.innerHTML = svg(box, frame(box, { scale: x, title: `${label}, %`, format: (v) => `${v}` },
+      { scale: y, title: "Share of networks", format: (v) => `${Math.round(100 * v)} %` })
+      + lines.map(([group, css]) => path(curve(group, x, y), `edf ${css}`)).join(""),
+    { role: "img", "aria-label": `Share of networks with at most a given ${label.toLowerCase()}; medians: ${lines.map(([group, , words]) =>
+      `${words} ${median(group.map((net) => net[state.error])).toFixed(2)} %`).join(", ")}` })
+      + `<ul class="legend">${lines.map(([group, css, words]) => `<li><svg width="22" height="14" aria-hidden="true"><path class="edf ${css}" d="M0 7H22"/></svg>${
+        plain(words)}, median ${median(group.map((net) => net[state.error])).toFixed(2)} %</li>`).join("")}</ul>`;
+  });
+};
+
+const median = (values) => {
+  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};

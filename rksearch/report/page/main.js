@@ -1,0 +1,34 @@
+// Starts everything: views draw in this order, now, after a change, and when the window changes.
+
+startChips();
+mainChart();
+edfChart();
+parallelChart();
+curvesChart();
+allTable();
+select();
+for (const view of views) view();
+startLadder();
+startCards();
+
+let resizing = 0;
+let width = innerWidth;
+const redraw = () => { for (const view of views) view(); };
+addEventListener("resize", () => {
+  if (innerWidth === width) return; // a phone's address bar comes and goes
+  width = innerWidth;
+  clearTimeout(resizing);
+  resizing = setTimeout(redraw, 60);
+});
+// Canvases hold pixels, not CSS colours. The zoom is part of the state and stays.
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+matchMedia("print").addEventListener("change", redraw);
+
+// Tables of the report itself that overflow say so, as the large one does.
+for (const scroller of document.querySelectorAll(".scroll:not(#all-scroll)")) {
+  const cue = () => scroller.classList.toggle("more", scroller.scrollLeft + scroller.clientWidth < scroller.scrollWidth - 2);
+  scroller.addEventListener("scroll", cue, { passive: true });
+  addEventListener("resize", cue);
+  cue();
+}
+document.documentElement.classList.add("scripted");

@@ -1,0 +1,103 @@
+// Parallel coordinates: one axis for each choice, cost and the error; a line for each network. Dragging along an axis keeps
+// the networks within that range.
+
+const parallelChart = () => {
+  const root = document.getElementById("parallel");
+  const canvas = root.querySelector("canvas");
+  const paper = root.querySelector(".paper");
+  const spread = (key) => {
+    const values = nets.map((net) => valueOf(net, key)).filter(Number.isFinite);
+    return values.length && Math.min(...values) < Math.max(...values) ? [Math.min(...values), Math.max(...values)] : null;
+  };
+  const periods = Math.max(0, ...nets.map((net) => net.s?.length ?? 0));
+  const choices = [{ key: "growth_rate", label: "k" }];
+  for (let i = 0; i < periods; i++) {
+    for (const [field, label] of [["m", "m"], ["s", "s"], ["r", "r"], ["share", "shared"]]) choices.push({ key: `${field}:${i}`, label: `${label}${i + 1}` });
+  }
+  let axes = [];
+  let dragged = null;
+
+  const draw = () => {
+    const fields = [...choices, ...payload.costs.map((c) => ({ key: c.field, label: c.short, log: true })), { key: state.error, label: "error, %" }];
+    axes = fields.map((axis) => ({ ...axis, ends: spread(axis.key) })).filter((axis) => axis.ends);
+    const width = Math.max(root.clientWidth, 62 * axes.length);
+    const box = { width, height: root.clientHeight, left: 34, right: width - 40, top: 34, bottom: root.clientHeight - 18 };
+    axes.forEach((axis, i) => {
+      axis.x = box.left + (i / Math.max(1, axes.length - 1)) * (box.right - box.left);
+      axis.scale = scaleOf(...axis.ends, box.bottom, box.top, Boolean(axis.log) && axis.ends[0] > 0);
+    });
+    const ratio = window.devicePixelRatio || 1;
+    [canvas.width, canvas.height] = [width * ratio, box.height * ratio];
+    [canvas.style.width, canvas.style.height] = [`${width}px`, `${box.height}px`];
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    const style = getComputedStyle(root);
+    const passes = [
+      ["--grid-strong", (net) => !chosen[net.index]],
+      ["--crowd", (net) => chosen[net.index] && !net.on_front && !isBaseline(net)],
+      ["--front", (net) => chosen[net.index] && net.on_front],
+    ];
+    const alpha = Math.min(0.6, Math.max(0.06, 60 / Math.max(1, chosenCount)));
+    for (const [colour, kept] of passes) {
+      context.strokeStyle = style.getPropertyValue(colour);
+      context.globalAlpha = colour === "--front" ? 0.9 : colour === "--crowd" ? alpha : 0.12;
+      context.lineWidth = colour === "--front" ? 1.6 : 1;
+      for (const net of nets) {
+        if (net.status === "failed" || isBaseline(net) || !kept(net)) continue;
+        context.beginPath();
+        let pen = false;
+        for (const axis of axes) {
+          const value = valueOf(net, axis.key);
+          if (!Number.isFinite(value)) { pen = false; continue; }
+          const y = axis.scale.map(value);
+          if (pen) context.lineTo(axis.x, y);
+          else context.moveTo(axis.x, y);
+          pen = true;
+        }
+        context.stroke();
+      }
+    }
+    const number = (axis, value) => (axis.key.startsWith("share") ? (value ? "yes" : "no") : axis.log ? tick(value) : `${Number(value.toFixed(2))}`);
+    paper.innerHTML = svg({ width, height: box.height }, axes.map((axis) => {
+      const range = state.ranges[axis.key];
+      const shown = range ? range.map((v) => axis.scale.map(Math.min(Math.max(v, axis.ends[0]), axis.ends[1]))) : null;
+      return tag("line", { class: "axis", x1: px(axis.x), x2: px(axis.x), y1: box.top, y2: box.bottom })
+        + tag("text", { class: "axis-title", x: px(axis.x), y: 14, "text-anchor": "middle" }, plain(axis.label))
+        + tag("text", { class: "tick halo", x: px(axis.x), y: box.top - 6, "text-anchor": "middle" }, number(axis, axis.ends[1]))
+        + tag("text", { class: "tick halo", x: px(axis.x), y: box.bottom + 14, "text-anchor": "middle" }, number(axis, axis.ends[0]))
+        + (shown ? tag("rect", { class: "brush", x: px(axis.x - 7), y: px(shown[1]), width: 14, height: px(Math.max(2, shown[0] - shown[1])) }) : "");
+    }).join("") + '<g class="over"></g>', { "aria-hidden": "true" });
+    root.setAttribute("aria-label", `Parallel coordinates of ${count(chosenCount, "selected network")} over ${axes.map((a) => a.label).join(", ")}. `
+      + "The chips above filter by the same choices.");
+  };
+
+  const at = (event) => {
+    const bounds = paper.getBoundingClientRect();
+    return [event.clientX - bounds.left, event.clientY - bounds.top];
+  };
+  paper.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || event.pointerType === "touch") return;
+    const [x, y] = at(event);
+    const axis = axes.reduce((a, b) => (Math.abs(b.x - x) < Math.abs(a.x - x) ? b : a));
+    if (Math.abs(axis.x - x) > 14) return;
+    dragged = { axis, from: y, to: y };
+    paper.setPointerCapture(event.pointerId);
+  });
+  paper.addEventListener("pointermove", (event) => {
+    const [x, y] = at(event);
+    paper.style.cursor = axes.some((a) => Math.abs(a.x - x) <= 14) ? "ns-resize" : "default";
+    if (!dragged) return;
+    dragged.to = y;
+    const [top, bottom] = [dragged.from, y].sort((a, b) => a - b);
+    paper.querySelector(".over").innerHTML = tag("rect", { class: "brush", x: px(dragged.axis.x - 7), y: px(top), width: 14, height: px(bottom - top) });
+  });
+  paper.addEventListener("pointerup", () => {
+    if (!dragged) return;
+    const { axis, from, to } = dragged;
+    dragged = null;
+    if (Math.abs(from - to) < 4) return setRange(axis.key, null); // a click on an axis removes its range
+    const [low, high] = [Math.max(from, to), Math.min(from, to)].map(axis.scale.invert);
+    setRange(axis.key, [low, high]);
+  });
+  views.push(draw);
+};

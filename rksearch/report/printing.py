@@ -1,0 +1,187 @@
+"""Figures for paper: PNG on white, PDF and SVG at the width of a column, by matplotlib.
+
+The same figure gives the same bytes: no date, no random ids.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from rksearch.report.figure import Kind, Panel, PlotMark, StaticFigure
+from rksearch.report.placing import Rectangle, place_labels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMN_IN = 3.35
+"""Width of a column of two, in inches."""
+
+DOTS_PER_INCH = 400
+"""Resolution of PNG files."""
+
+FORMATS = ("png", "pdf", "svg")
+
+SETTINGS = {
+    "font.size": 7.0,
+    "axes.titlesize": 8.0,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#e4e7ec",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": 6.0,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "rksearch",
+    "pdf.fonttype": 42,
+}
+"""Settings of matplotlib: small type, text as text, fixed ids."""
+
+COLOURS: dict[Kind, str] = {
+    "front": "#2b62dd",
+    "base": "#d9640f",
+    "other": "#98a2b3",
+    "control": "#7d5bbe",
+    "plain": "#98a2b3",
+    "goal": "#98a2b3",
+}
+"""Those of the style sheet on white."""
+
+MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "x"}
+DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (7, 2)))
+SHADE = 0.15
+"""Opacity of areas."""
+
+
+def printed(figure: StaticFigure, kind: str) -> bytes:
+    """The figure as a file.
+
+    Args:
+        figure: what to draw.
+        kind: one of `FORMATS`.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(SETTINGS):
+        rows = -(-len(figure.panels) // figure.columns)
+        columns = min(figure.columns, len(figure.panels))
+        tall = COLUMN_IN / columns * figure.height / figure.width * (1.25 if columns == 1 else 1.6)
+        sheet = Figure(figsize=(COLUMN_IN, max(1.9, tall * rows) + 0.45), layout="constrained")
+        grid = sheet.subplots(rows, columns, squeeze=False)
+        for i, axes in enumerate(grid.flat):
+            if i < len(figure.panels):
+                _draw(axes, figure.panels[i])
+            else:
+                axes.set_axis_off()
+        sheet.suptitle(figure.title, fontsize=8.5, fontweight="bold")
+        handles = [_sample(entry.sample, entry.kind, entry.words) for entry in figure.legend]
+        if handles:
+            sheet.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=1.6, columnspacing=1.2)
+        out = io.BytesIO()
+        # A date would make the bytes differ from one day to the next.
+        undated: dict[str, dict[str, Any]] = {
+            "png": {"Title": figure.title, "Description": figure.alt, "Software": None},
+            "pdf": {"Title": figure.title, "Subject": figure.alt, "CreationDate": None, "Producer": None},
+            "svg": {"Title": figure.title, "Description": figure.alt, "Date": None, "Creator": None},
+        }
+        sheet.savefig(out, format=kind, dpi=DOTS_PER_INCH, metadata=undated[kind])
+        return out.getvalue()
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    for axis, name in ((panel.x, "x"), (panel.y, "y")):
+        if axis.log:
+            axes.set(**{f"{name}scale": "log"})
+        axes.set(**{f"{name}lim": (axis.low, axis.high), f"{name}label": axis.title})
+        ticks = getattr(axes, f"{name}axis")
+        ticks.set_ticks([value for value, _ in axis.ticks], [label for _, label in axis.ticks])
+        ticks.set_ticks([], minor=True)
+    if panel.title:
+        axes.set_title(panel.title, loc="left")
+    for area in panel.areas:
+        axes.fill_between(area.x, area.low, area.high, color=COLOURS[area.kind], alpha=SHADE, linewidth=0)
+    for value in panel.rules:
+        axes.axvline(value, color="#6b7585", linewidth=0.6, linestyle=":")
+    for line in panel.lines:
+        strong = line.kind != "other"
+        axes.plot(
+            [x for x, _ in line.points],
+            [y for _, y in line.points],
+            color=COLOURS[line.kind],
+            linewidth=1.0 if strong else 0.4,
+            alpha=1.0 if strong else 0.45,
+            linestyle=DASHES[line.dash],
+        )
+    for mark in panel.marks:
+        _mark(axes, panel, mark)
+    _labels(axes, panel)
+    above, below = panel.beyond
+    beyond = [f"{number:,} {where}" for number, where in ((above, "above"), (below, "below")) if number]
+    if beyond:
+        axes.annotate(", ".join(beyond), (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=5.5)
+
+
+def _mark(axes: Axes, panel: Panel, mark: PlotMark) -> None:
+    colour = COLOURS[mark.kind]
+    if mark.spread is not None:
+        axes.plot([mark.x, mark.x], mark.spread, color=colour, linewidth=0.7)
+    if mark.across is not None:
+        axes.plot(mark.across, [mark.y, mark.y], color=colour, linewidth=0.8)
+    if mark.seeds:
+        axes.plot([mark.x] * len(mark.seeds), mark.seeds, ".", color=colour, markersize=1.5)
+    outside = not panel.y.holds(mark.y)
+    axes.plot(
+        [mark.x],
+        [min(max(mark.y, panel.y.low), panel.y.high)],
+        marker=(6 if mark.y > panel.y.high else 7) if outside else MARKERS[mark.shape],
+        color=colour,
+        markersize=4.0 if mark.large else 2.4,
+        markeredgecolor="white" if mark.shape != "cross" else colour,
+        markeredgewidth=0.4,
+        alpha=mark.strength,
+        clip_on=not outside,
+    )
+
+
+def _labels(axes: Axes, panel: Panel) -> None:
+    """Labels where they cover least, by the same rule as in the SVG, in pixels of the page's picture."""
+    named = [mark for mark in panel.marks if mark.label]
+    wide, tall = 600.0, 330.0
+
+    def at(mark: PlotMark) -> tuple[float, float]:
+        y = min(max(panel.y.place(mark.y), 0.0), 1.0)
+        return panel.x.place(mark.x) * wide, (1 - y) * tall
+
+    obstacles = [Rectangle(x - 7, y - 7, 14, 14) for x, y in map(at, panel.marks)]
+    places = place_labels([(*at(mark), mark.label) for mark in named], obstacles, Rectangle(0, -4, wide, tall + 4))
+    for mark, box in zip(named, places, strict=True):
+        if box is not None:
+            axes.annotate(
+                mark.label,
+                (box.x / wide, 1 - (box.y + box.height / 2) / tall),
+                xycoords="axes fraction",
+                va="center",
+                fontsize=5.0,
+                color={"base": "#a8480c", "front": "#1d4fc4"}.get(mark.kind, "#59626f"),
+            )
+
+
+def _sample(sample: str, kind: Kind, words: str) -> Any:
+    """A sample of the legend."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    colour = COLOURS[kind]
+    if sample == "area":
+        return Patch(color=colour, alpha=SHADE, linewidth=0, label=words)
+    if sample in ("line", "bar"):
+        return Line2D([], [], color=colour, linewidth=1.0, label=words, marker="|" if sample == "bar" else None)
+    return Line2D([], [], color=colour, linestyle="", marker=MARKERS[sample], markersize=3.5, label=words)
