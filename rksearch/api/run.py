@@ -84,22 +84,15 @@ class Run:
             self._history = replace(self.history, state="killed")
         return self.history
 
-    def write_report(
-        self,
-        to: str | Path | None = None,
-        *,
-        calibrate: bool = False,
-        on_simulated: Callable[[int], None] | None = None,
-    ) -> list[Path]:
+    def write_report(self, to: str | Path | None = None, *, calibration: Calibration | None = None) -> list[Path]:
         """Write all derived files again and return their paths.
 
         Args:
             to: directory for them; None for the run directory.
-            calibrate: whether runs of this shape are simulated, to show how often the report's intervals hold in them.
-            on_simulated: called with the number of simulated runs that are left, after each.
+            calibration: what `calibrate` found, to be shown; None to leave it out.
 
         Raises:
-            RunError: the directory cannot be written, or the run has too few trainings to simulate runs like it.
+            RunError: the directory cannot be written.
             TakenError: files that are not a report's stand in `to`.
         """
         from rksearch.report import write_report
@@ -114,8 +107,24 @@ class Run:
             history,
             importances(history),
             activation=activation_memory(history),
-            calibration=_calibration(history, on_simulated) if calibrate else None,
+            calibration=calibration,
         )
+
+    simulations = 2 * SIMULATED_RUNS
+    """Number of runs that `calibrate` simulates: under either distribution of the spread between seeds."""
+
+    def calibrate(self, on_simulated: Callable[[], None] | None = None) -> Calibration:
+        """Simulate runs of this shape, to see how often the report's intervals and probabilities hold in them.
+
+        Args:
+            on_simulated: called after each simulated run.
+
+        Raises:
+            RunError: the run has too few trainings to simulate runs like it.
+        """
+        from rksearch.bench.calibration import calibrate
+
+        return calibrate(self.history, runs=SIMULATED_RUNS, on_run=on_simulated)
 
     def write_figures(self, to: str | Path | None = None) -> list[Path]:
         """Write every figure for paper, and tables for LaTeX, into `figures`; return their paths.
@@ -145,17 +154,3 @@ class Run:
         return finished_weights(
             self.trial(trial_id), self.run_dir.work, mirror_address(history, self.run_dir.storage(asked))
         )
-
-
-def _calibration(history: History, on_simulated: Callable[[int], None] | None) -> Calibration:
-    from rksearch.bench.calibration import NOISES, calibrate
-
-    left = SIMULATED_RUNS * len(NOISES)
-
-    def ended() -> None:
-        nonlocal left
-        left -= 1
-        if on_simulated is not None:
-            on_simulated(left)
-
-    return calibrate(history, runs=SIMULATED_RUNS, on_run=ended)

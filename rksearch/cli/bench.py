@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training
 from rksearch.cli.options import dataset_option, json_option
+from rksearch.cli.progress import progress
 from rksearch.cli.values import SEED, UserPath
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ def bench_search(
     commit = f"{environment.commit or 'none'}{', with uncommitted changes' if environment.dirty else ''}"
     with opened(out, conditions, commit=commit) as store:
         missing = [turn for turn in turns if turn not in store.replays]
-        with _progress(len(missing), quiet=as_json) as advance:
+        with progress("replays", len(missing), quiet=as_json) as advance:
             for replay in replay_all(conditions, missing, jobs=jobs or _cores()):
                 store.add(replay)
                 advance()
@@ -209,15 +208,3 @@ def _table(name: str, handed_out: int | None, made_up: str | None, seed: int) ->
 def _cores() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error; yields a function that advances it by one."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), "replays,", TimeRemainingColumn(), "left")
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
-        task = progress.add_task("replays", total=total)
-        yield lambda: progress.advance(task)

@@ -163,18 +163,16 @@ def _side_sentence(
     if whole is None:
         empty = first if first.hypervolume is None else side
         return f"{empty.label} has trained no network to the end, so that there is nothing to compare."
-    sentence = f"By parameters, the front of {first.label} {_against(whole)} {side.label}"
+    sentence = f"By parameters, the front of {first.label} {_against(whole, side.label)}"
     if equal is None or first.epochs == side.epochs:
         return f"{sentence}."
-    return f"{sentence}; after {equal.epochs:,} epochs each, it {_against(equal)} that of {side.label}."
+    return f"{sentence}. After {equal.epochs:,} epochs each, it {_against(equal, side.label)}."
 
 
-def _against(difference: HypervolumeDifference) -> str:
-    """`is better than` with the difference, in words."""
+def _against(difference: HypervolumeDifference, other: str) -> str:
+    """`is better than that of OTHER`, with the difference."""
     words = {"larger": "is better than", "smaller": "is worse than"}.get(difference.verdict, "cannot be told from")
-    if difference.interval is None:
-        return f"cannot be told from ({_signed(difference.of_means)}, too few seeds for an interval)"
-    return f"{words} (hypervolume {difference_text(difference)})"
+    return f"{words} that of {other} (hypervolume {difference_text(difference)})"
 
 
 def difference_text(difference: HypervolumeDifference) -> str:
