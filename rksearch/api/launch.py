@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rksearch.api.live_page import LivePage
 from rksearch.api.run import Run
 from rksearch.arch import parse
 from rksearch.data.facts import datasets
@@ -96,7 +97,7 @@ def start_run(planned: PlannedRun, resources: Resources | None = None, view: Vie
     from rksearch.search import driver
 
     run_dir = RunDir(planned.directory)
-    ended = driver.start(planned.space, planned.plan, run_dir, resources or Resources(), view or Silent())
+    ended = driver.start(planned.space, planned.plan, run_dir, resources or Resources(), _shown(view, run_dir))
     return _reported(run_dir, ended)
 
 
@@ -125,7 +126,7 @@ def resume_run(
 
     run_dir = RunDir(Path(directory))
     resources, chosen = _chosen(resources, chosen)
-    return _reported(run_dir, driver.resume(run_dir, resources, chosen, view or Silent(), trials))
+    return _reported(run_dir, driver.resume(run_dir, resources, chosen, _shown(view, run_dir), trials))
 
 
 def final_run(
@@ -155,7 +156,7 @@ def final_run(
     run_dir = RunDir(Path(directory))
     names = [str(parse(name)) for name in archs]
     resources, chosen = _chosen(resources, chosen)
-    ended = driver.final(run_dir, names, fresh=fresh, resources=resources, chosen=chosen, view=view or Silent())
+    ended = driver.final(run_dir, names, fresh=fresh, resources=resources, chosen=chosen, view=_shown(view, run_dir))
     return _reported(run_dir, ended)
 
 
@@ -163,6 +164,11 @@ def _chosen(resources: Resources | None, chosen: frozenset[str] | None) -> tuple
     if resources is None:
         return Resources(), chosen or frozenset()
     return resources, EVERY_RESOURCE if chosen is None else chosen
+
+
+def _shown(view: View | None, run_dir: RunDir) -> View:
+    """The view, with the page written while the run goes."""
+    return LivePage(view or Silent(), run_dir.path)
 
 
 def _reported(run_dir: RunDir, ended: Ended) -> Run:

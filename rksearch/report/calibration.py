@@ -54,7 +54,7 @@ def _what(found: Calibration) -> str:
         f"{found.runs:,} runs were simulated for each column: the {text.count(found.baselines, 'baseline')} and "
         f"{text.count(found.candidates, 'candidate')} of this run{left_out}, with their sizes{raced}, and further "
         f"seeds for the front by the same rule: {found.trainings:,.0f} complete trainings each. Their true errors "
-        "follow the trend, the scatter and the spread between seeds of this run, but which network is good differs from "
+        "follow the trend, the scatter and the spread between seeds of this run; which network is good differs from "
         "run to run. Each report's claims are held against the truth. The right column has seeds that stray further "
         "than the model assumes. That errors follow such a trend is assumed in both."
     )
