@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from rksearch.bench.replay.table import Table
 
 
+DEFAULT_TABLE = "reports/digits_table"
+"""Table of `bench search`, in rksearch's repository."""
+
+
 @click.group()
 def bench() -> None:
     """Measure the speed of rksearch's own parts."""
@@ -85,7 +89,7 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
     "--table",
     "table_name",
     metavar="DIRECTORY|NAME",
-    default="reports/digits_table",
+    default=DEFAULT_TABLE,
     show_default=True,
     help="A run whose ledger holds every member of its space with two or more seeds each; or one of the made-up large "
     "tables synthetic-quiet and synthetic-noisy.",
@@ -191,12 +195,18 @@ def bench_search(
 
 def _table(name: str, handed_out: int | None, made_up: str | None, seed: int) -> Table:
     """The table that the options ask for."""
-    from rksearch.bench.replay.synthetic import surface, synthetic_table
+    from rksearch.bench.replay.synthetic import SURFACES, surface, synthetic_table
     from rksearch.bench.replay.table import load_table
     from rksearch.errors import RunError
     from rksearch.space import load_space
 
     if not made_up and not name.startswith("synthetic-"):
+        if name == DEFAULT_TABLE and not Path(name).is_dir():
+            raise RunError(
+                f"a table is a run whose ledger holds every member of its space, but {name} is not here: it lies in "
+                "rksearch's repository; give the path of that one or of another with --table, or take a made-up one "
+                f"(--table {' or '.join(SURFACES)})"
+            )
         return load_table(Path(name), handed_out=handed_out)
     if handed_out is not None:
         raise RunError(
