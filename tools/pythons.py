@@ -3,7 +3,7 @@
     python tools/pythons.py                       # the fast tests on 3.11, 3.12 and 3.13
     python tools/pythons.py --python 3.13 -- tests/arch tests/space
 
-What follows `--` is for pytest. Environments are kept in `.venvs/`, so that a second run installs nothing. The exit code
+What follows `--` is for pytest. Environments stay in `.venvs/`, so that a second run installs nothing. The exit code
 is 1 when any version fails.
 """
 

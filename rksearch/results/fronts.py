@@ -18,8 +18,10 @@ BAND = 0.90
 """Confidence of the bands of fronts and hypervolumes. That of a front holds over its whole length."""
 
 BAND_COLUMNS = 400
-"""Maximum number of architectures at which the band of a front counts the draws that it holds, and of those that are
-worked on at once."""
+"""Maximum number of architectures at which the band of a front counts the draws that it holds."""
+
+BLOCK_COLUMNS = 400
+"""Number of architectures that the band of a front is worked out for at once."""
 
 
 def rk_front(items: Iterable[ArchSummary], *, cost: CostFunction = by_params) -> list[ArchSummary]:
@@ -90,8 +92,8 @@ def _least_so_far(errors_pct: Floats) -> Iterator[tuple[int, Floats]]:
     import numpy as np
 
     before = np.full(len(errors_pct), np.inf)
-    for start in range(0, errors_pct.shape[1], BAND_COLUMNS):
-        block = errors_pct[:, start : start + BAND_COLUMNS]
+    for start in range(0, errors_pct.shape[1], BLOCK_COLUMNS):
+        block = errors_pct[:, start : start + BLOCK_COLUMNS]
         least = np.minimum(np.minimum.accumulate(block, axis=1), before[:, None])
         yield start, least
         before = least[:, -1]
