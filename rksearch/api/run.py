@@ -110,8 +110,10 @@ class Run:
             calibration=calibration,
         )
 
-    simulations = 2 * SIMULATED_RUNS
-    """Number of runs that `calibrate` simulates: under either distribution of the spread between seeds."""
+    @property
+    def simulations(self) -> int:
+        """Number of runs that `calibrate` simulates: under either distribution of the spread between seeds."""
+        return 2 * SIMULATED_RUNS
 
     def calibrate(self, on_simulated: Callable[[], None] | None = None) -> Calibration:
         """Simulate runs of this shape, to see how often the report's intervals and probabilities hold in them.

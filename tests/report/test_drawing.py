@@ -4,10 +4,10 @@ import pytest
 from click.testing import CliRunner
 
 from rksearch.arch import parse
-from rksearch.report.drawing import MOST_SHOWN, draw
 from rksearch.arch.families import FAMILIES
 from rksearch.cli.main import cli
 from rksearch.data.facts import dataset
+from rksearch.report.drawing import MOST_SHOWN, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 
