@@ -206,7 +206,7 @@ def test_runs_that_differ_in_what_makes_errors_comparable_are_refused(
         assert second.run is not None
         second = replace(second, run=replace(second.run, plan=replace(second.run.plan, objectives=metric)))
     histories = {"a": first, "b": second}
-    assert [mismatch.field for mismatch in mismatches(histories)][0] == field
+    assert next(mismatch.field for mismatch in mismatches(histories)) == field
     with pytest.raises(RunError, match=rf"but {field} is .* in a and .* in b.*; give --allow-differences"):
         compare_runs(histories)
     if not metric:  # without balanced errors there is nothing to compare by

@@ -22,7 +22,7 @@ from rksearch.training.memory import activation_bytes
 from tests.helpers.ledgers import complete, environment_record, plan_record, space_record, ticking, trial
 
 NETS = {"RKNet-k4-m2_2_2-1x1_1x1_1x1": (10_000, 30.0, 2.0), "RKNet-k6-m2_2_2-1x1_1x1_1x1": (20_000, 25.0, 1.0)}
-"""Parameters, error and latency in ms: the larger one is faster and better, so that it alone is on the latter's front."""
+"""Parameters, error and latency in ms: the larger one is faster and better, so that it alone is on latency's front."""
 
 
 def latency(median_ms: float, batch_size: int = 1) -> Latency:
