@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rksearch.api.live_page import LivePage
 from rksearch.api.run import Run
 from rksearch.arch import parse
 from rksearch.data.facts import datasets
@@ -97,7 +96,7 @@ def start_run(planned: PlannedRun, resources: Resources | None = None, view: Vie
     from rksearch.search import driver
 
     run_dir = RunDir(planned.directory)
-    ended = driver.start(planned.space, planned.plan, run_dir, resources or Resources(), _shown(view, run_dir))
+    ended = driver.start(planned.space, planned.plan, run_dir, resources or Resources(), _noting(view, run_dir))
     return _reported(run_dir, ended)
 
 
@@ -126,7 +125,7 @@ def resume_run(
 
     run_dir = RunDir(Path(directory))
     resources, chosen = _chosen(resources, chosen)
-    return _reported(run_dir, driver.resume(run_dir, resources, chosen, _shown(view, run_dir), trials))
+    return _reported(run_dir, driver.resume(run_dir, resources, chosen, _noting(view, run_dir), trials))
 
 
 def final_run(
@@ -156,7 +155,7 @@ def final_run(
     run_dir = RunDir(Path(directory))
     names = [str(parse(name)) for name in archs]
     resources, chosen = _chosen(resources, chosen)
-    ended = driver.final(run_dir, names, fresh=fresh, resources=resources, chosen=chosen, view=_shown(view, run_dir))
+    ended = driver.final(run_dir, names, fresh=fresh, resources=resources, chosen=chosen, view=_noting(view, run_dir))
     return _reported(run_dir, ended)
 
 
@@ -166,9 +165,10 @@ def _chosen(resources: Resources | None, chosen: frozenset[str] | None) -> tuple
     return resources, EVERY_RESOURCE if chosen is None else chosen
 
 
-def _shown(view: View | None, run_dir: RunDir) -> View:
-    """The view, with the page written while the run goes."""
-    return LivePage(view or Silent(), run_dir.path)
+def _noting(view: View | None, run_dir: RunDir) -> View:
+    from rksearch.api.watching import NotingView
+
+    return NotingView(view or Silent(), run_dir)
 
 
 def _reported(run_dir: RunDir, ended: Ended) -> Run:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rksearch.api.activation import activation_memory
 from rksearch.errors import RunError, nearest
 from rksearch.results.history import History
 from rksearch.results.records import TrialResult, TrialSpec
@@ -71,7 +71,28 @@ class Run:
         """The state of the run. A run whose driver died is `killed`."""
         from rksearch.results.status import run_status
 
-        return run_status(self._seen())
+        history = self._seen()
+        return run_status(history, self.run_dir.progress() if history.state == "running" else None)
+
+    def watch(self, pause_s: float = 2.0) -> Iterator[RunStatus]:
+        """The state of the run now, and again whenever it has changed, until the run has ended.
+
+        Args:
+            pause_s: time between two looks at it.
+        """
+        last: tuple[object, ...] | None = None
+        while True:
+            history = self._seen()
+            live = self.run_dir.progress() if history.state == "running" else None
+            records = (history.started, history.trials, history.paused, history.tests)
+            seen = (history.state, history.last_time, live, *map(len, records))
+            if seen != last:
+                last = seen
+                yield self.status()
+            if history.state not in ("running", "empty"):
+                return
+            time.sleep(pause_s)
+            self._history = None
 
     def _seen(self) -> History:
         """The history; `killed` where its driver died."""
@@ -102,13 +123,7 @@ class Run:
             require_own(Path(to))
         directory = self.path if to is None else Path(to)
         history = self._seen()
-        return write_report(
-            directory,
-            history,
-            importances(history),
-            activation=activation_memory(history),
-            calibration=calibration,
-        )
+        return write_report(directory, history, importances(history), _activation_bytes(history), calibration)
 
     @property
     def simulations(self) -> int:
@@ -156,3 +171,16 @@ class Run:
         return finished_weights(
             self.trial(trial_id), self.run_dir.work, mirror_address(history, self.run_dir.storage(asked))
         )
+
+
+def _activation_bytes(history: History) -> dict[str, int]:
+    """Activation memory of every architecture trained, where the run minimises it: torch is imported for that alone."""
+    name = "activation_bytes"
+    if history.plan is None or name not in history.plan.objectives or history.data is None:
+        return {}
+    from rksearch.arch import parse
+    from rksearch.training.memory import activation_bytes
+
+    data = history.data.dataset
+    archs = dict.fromkeys(spec.arch for spec, result in history.trials.values() if result.status == "complete")
+    return {arch: activation_bytes(parse(arch), data) for arch in archs}

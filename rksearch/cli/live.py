@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from rksearch.cli.wording import classes_text, tested_text
+from rksearch.report.status import under_way_text
+from rksearch.report.text import clock_text
 from rksearch.results.history import History
+from rksearch.results.live import LiveProgress
 from rksearch.results.records import TrialResult
-from rksearch.results.summaries import best_per_band, summarise
+from rksearch.results.summaries import ArchSummary, best_per_band, summarise
 from rksearch.search.run_state import RunState
+from rksearch.search.session import SessionClock
 from rksearch.space.plan import TOP1, ErrorMetric
 
 
@@ -61,52 +64,13 @@ class ConsoleView:
             self._lost = True
 
 
-class SessionClock:
-    """Elapsed time of this session, and an estimate of the remaining time."""
-
-    def __init__(self, state: RunState, slots: int) -> None:
-        self._state = state
-        self._slots = slots
-        self._began_s = time.monotonic()
-        self._epochs_before = epochs_run(state.history)
-
-    def elapsed_s(self) -> float:
-        """Seconds since the session began."""
-        return time.monotonic() - self._began_s
-
-    def remaining_s(self) -> float | None:
-        """Seconds left: remaining epochs times the mean slot time of one in this session; None before the first."""
-        history = self._state.history
-        epochs = epochs_run(history) - self._epochs_before
-        if not epochs:
-            return None
-        return self._state.agenda.remaining(history).epochs * self._state.slot_time_s / epochs / self._slots
-
-
-def epochs_run(history: History) -> int:
-    """Number of epochs of all trials, the paused ones included."""
-    return sum(len(result.epochs) for _, result in (*history.trials.values(), *history.paused.values()))
-
-
-def clock_text(seconds: float | None) -> str:
-    """`1:02:03`, or `?` when unknown."""
-    if seconds is None:
-        return "?"
-    minutes, s = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{s:02}"
-
-
-def counts_text(state: RunState, clock: SessionClock) -> str:
-    """`12 done, 2 running, 0 failed, 9 to go; elapsed 0:01:02, about 0:00:40 left`."""
-    history = state.history
+def counts_text(history: History, live: LiveProgress) -> str:
+    """`12 done, 2 running, 1 waiting, 0 failed, 9 to come (3 further seeds); elapsed 0:01:02, about 0:00:40 left`."""
     failed, stopped = len(history.failed), len(history.pruned)
-    left = max(0, state.agenda.remaining(history).tasks - len(state.running))
     raced = f"{stopped} pruned, {len(history.paused)} paused, " if stopped or history.paused else ""
     return (
-        f"{len(history.trials) - failed - stopped} done, {len(state.running)} running, {raced}{failed} failed, "
-        f"{left} to go; "
-        f"elapsed {clock_text(clock.elapsed_s())}, about {clock_text(clock.remaining_s())} left"
+        f"{len(history.trials) - failed - stopped} done, {under_way_text(live)}, {raced}{failed} failed; "
+        f"elapsed {clock_text(live.elapsed_s)}, about {clock_text(live.remaining_s)} left"
     )
 
 
@@ -138,7 +102,7 @@ class PlainLines:
         history = self._state.history
         for spec, result in list(history.trials.values())[self._trials :]:
             what = outcome_text(result, history.metric)
-            self._line(f"{spec.id}: {what}  [{counts_text(self._state, self._clock)}]")
+            self._line(f"{spec.id}: {what}  [{counts_text(history, self._clock.progress())}]")
         for test in history.tests[self._tests :]:
             self._line(f"{test.trial}: {tested_text(test.result)}")
             if classes := classes_text(test.result.test_confusion, history.data.class_names if history.data else ()):
@@ -154,7 +118,7 @@ class PlainLines:
 
 
 class LiveTable:
-    """Counts, times, running trials and the best architecture in each size band, redrawn in place."""
+    """Counts, times, running trials, and the best network and baseline in each size band, redrawn in place."""
 
     def __init__(self, state: RunState, console: Console, slots: int) -> None:
         self._state = state
@@ -170,31 +134,39 @@ class LiveTable:
         self._live.stop()
 
     def _render(self) -> Group:
-        return Group(
-            Text(counts_text(self._state, self._clock), style="bold"), self._running_table(), self._best_table()
-        )
+        live = self._clock.progress()
+        parts: list[RenderableType] = [Text(counts_text(self._state.history, live), style="bold")]
+        parts.append(self._running_table(live))
+        items = summarise(self._state.history)
+        parts.append(self._best_table("best Runge-Kutta network so far", best_per_band(items)))
+        if baselines := best_per_band(items, baselines=True):
+            parts.append(self._best_table("baseline", baselines))
+        return Group(*parts)
 
-    def _running_table(self) -> Table:
+    def _running_table(self, live: LiveProgress) -> Table:
         metric = self._state.history.metric
-        table = Table("running", "epoch", f"{metric.title} %", box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for task in list(self._state.running.values()):
-            epoch = self._state.progress.get(task.id)
-            total = task.epochs
+        heads = ("running", "epoch", "loss", f"{metric.title} %", "left")
+        table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for task in live.running:
             table.add_row(
                 Text(task.id, no_wrap=True, overflow="ellipsis"),
-                f"{epoch.epoch}/{total}" if epoch else f"-/{total}" if task.action == "train" else "",
-                f"{epoch.error_pct(metric):.2f}" if epoch else "",
+                f"{task.epoch or '-'}/{task.epochs}" if task.epochs else "",
+                "" if task.train_loss is None else f"{task.train_loss:.3f}",
+                "" if task.error_pct is None else f"{task.error_pct:.2f}",
+                "" if task.left_s is None else clock_text(task.left_s),
             )
+        for name in live.waiting:
+            table.add_row(Text(name, no_wrap=True, overflow="ellipsis", style="dim"), "waits", "", "", "")
         return table
 
-    def _best_table(self) -> Table:
+    def _best_table(self, heading: str, best: Mapping[tuple[int, int], ArchSummary]) -> Table:
         error = f"{self._state.history.metric.title} %"
-        table = Table("params", "best RKNet so far", error, "seeds", box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for (low, high), best in best_per_band(summarise(self._state.history)).items():
+        table = Table("params", heading, error, "seeds", box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for (low, high), item in best.items():
             table.add_row(
                 f"{low:,} - {high:,}",
-                Text(best.arch, no_wrap=True, overflow="ellipsis"),
-                f"{best.error_pct:.2f}",
-                str(best.seeds),
+                Text(item.arch, no_wrap=True, overflow="ellipsis"),
+                f"{item.error_pct:.2f}",
+                str(item.seeds),
             )
         return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from rksearch.api import Run
     from rksearch.results.plan import Plan
+    from rksearch.results.status import RunStatus
     from rksearch.search.resources import Resources
 
 
@@ -205,13 +207,37 @@ def _readings_json(run: Run) -> dict[str, Any]:
 @click.command()
 @run_dir_argument
 @json_option
-def status(directory: Path, as_json: bool) -> None:
-    """Show the progress and the findings of the run in DIRECTORY; works while it runs."""
+@click.option("--follow", is_flag=True, help="Show it again whenever it has changed, until the run has ended.")
+def status(directory: Path, as_json: bool, follow: bool) -> None:
+    """Show the progress and the findings of the run in DIRECTORY; works while it runs.
+
+    With --follow, a terminal is redrawn; elsewhere, and with --json, each state follows the last one: as JSON, one a
+    line.
+    """
     from rksearch.api import Run
+
+    run = Run(directory)
+    if follow:
+        _follow(run, as_json)
+    else:
+        click.echo(_status_text(run.status(), as_json, indent=2))
+
+
+def _status_text(found: RunStatus, as_json: bool, indent: int | None) -> str:
     from rksearch.report import format_status, status_json
 
-    found = Run(directory).status()
-    click.echo(json.dumps(status_json(found), indent=2) if as_json else format_status(found))
+    return json.dumps(status_json(found), indent=indent) if as_json else format_status(found)
+
+
+def _follow(run: Run, as_json: bool) -> None:
+    """Show the state of a run until it has ended or the user stops looking."""
+    try:
+        for found in run.watch():
+            if not as_json and sys.stdout.isatty():
+                click.clear()
+            click.echo(_status_text(found, as_json, indent=None))
+    except KeyboardInterrupt:
+        click.echo()  # the run itself continues
 
 
 @click.command()

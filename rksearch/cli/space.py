@@ -45,7 +45,7 @@ def show(name: str, html: Path | None, as_json: bool) -> None:
 
     found = load_space(name, samplers=samplers.items())
     if html is not None:
-        from rksearch.space.page import space_page
+        from rksearch.report.space_page import space_page
 
         _write(html, space_page(found))
     click.echo(json.dumps(to_plain(found.summary()), indent=2) if as_json else describe_space(found))

@@ -28,5 +28,5 @@ def show(metric: Metric, row: Any) -> str:
     if metric.kind == "list":
         return ", ".join(str(v) for v in value)
     formats = {"whole": "{:,}".format, "size": text.size, "seconds": text.duration, "share": text.share}
-    formats |= {"ms": "{:.3g} ms".format, "bytes": text.memory}
+    formats["ms"] = "{:.3g} ms".format
     return formats.get(metric.kind, str)(value)

@@ -220,7 +220,8 @@ def _progress(history: History, tables: Tables, _: object) -> ReportSection:
 def _choices(history: History, tables: Tables, importances: Sequence[Importance]) -> ReportSection:
     blocks: Iterable[Block] = ()
     if tables.front:
-        pruned = len({spec.arch for spec, _ in history.pruned.values()})
+        trained = {item.arch for item in tables.items}
+        pruned = len({spec.arch for spec, _ in history.pruned.values()} - trained)
         blocks = choices_blocks(tables.effects, importances, pruned, tables.metric)
     return _section("choices", "What the choices do", blocks)
 

@@ -7,12 +7,18 @@ Whoever makes a figure (`rksearch.report.figures`) knows what it shows; `rksearc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rksearch.report import text
+
+MOST_CORNERS = 200
+"""Number of corners from which on a line is no obstacle to labels: it is everywhere."""
+
 Shape = Literal["circle", "square", "diamond", "triangle", "cross"]
 
-Kind = Literal["front", "base", "other", "control", "plain", "goal"]
+PlotKind = Literal["front", "base", "other", "control", "plain", "goal"]
 """What a mark, line or area stands for: the front, baselines, other networks, the control arm; `plain` and `goal` are
 lines for comparison."""
 
@@ -47,6 +53,14 @@ class PlotAxis:
         return self.low <= value <= self.high
 
 
+def axis_of(
+    title: str, low: float, high: float, ticks: Sequence[float], *, log: bool = False, sizes: bool = False
+) -> PlotAxis:
+    """An axis whose ticks are labelled as numbers, or as sizes (`12k`)."""
+    label = text.tick if sizes else "{:g}".format
+    return PlotAxis(title=title, low=low, high=high, ticks=tuple((t, label(t)) for t in ticks), log=log)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlotMark:
     """A point.
@@ -65,7 +79,7 @@ class PlotMark:
 
     x: float
     y: float
-    kind: Kind
+    kind: PlotKind
     shape: Shape
     title: str
     spread: tuple[float, float] | None = None
@@ -88,7 +102,7 @@ class PlotLine:
     """
 
     points: tuple[tuple[float, float], ...]
-    kind: Kind
+    kind: PlotKind
     title: str = ""
     dash: int = 0
 
@@ -100,7 +114,23 @@ class PlotArea:
     x: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    kind: Kind
+    kind: PlotKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlotCell:
+    """A rectangle between two values of x and two of y: a bar, or a cell of a map of density.
+
+    Attributes:
+        x, y: its ends along each axis.
+        strength: opacity, from 0 to 1.
+        title: what it holds.
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    title: str
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,18 +139,20 @@ class Panel:
 
     Attributes:
         x, y: the axes.
-        areas, lines, marks: drawn in this order.
+        cells, areas, lines, marks: drawn in this order.
         title: words above; empty in figures of one panel.
-        rules: values of x at which a dotted line stands.
+        rules, levels: values of x and of y at which a dotted line stands.
     """
 
     x: PlotAxis
     y: PlotAxis
+    cells: tuple[PlotCell, ...] = ()
     areas: tuple[PlotArea, ...] = ()
     lines: tuple[PlotLine, ...] = ()
     marks: tuple[PlotMark, ...] = ()
     title: str = ""
     rules: tuple[float, ...] = ()
+    levels: tuple[float, ...] = ()
 
     @property
     def beyond(self) -> tuple[int, int]:
@@ -129,12 +161,17 @@ class Panel:
         return sum(y > self.y.high for y in ys), sum(y < self.y.low for y in ys)
 
 
+def firm(panel: Panel) -> list[PlotLine]:
+    """The lines that labels should not cover: those of the fronts."""
+    return [line for line in panel.lines if line.kind in ("front", "base") and len(line.points) < MOST_CORNERS]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegendEntry:
     """An entry of the legend: a sample, `line` and `area` beside the shapes of marks, and its words."""
 
     sample: Shape | Literal["line", "area", "bar"]
-    kind: Kind
+    kind: PlotKind
     words: str
 
 

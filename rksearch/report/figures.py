@@ -8,8 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rksearch.report import axes, text
-from rksearch.report.figure import Kind, LegendEntry, Panel, PlotArea, PlotAxis, PlotLine, PlotMark, Shape, StaticFigure
-from rksearch.report.svg import axis_of
+from rksearch.report.figure import (
+    LegendEntry,
+    Panel,
+    PlotArea,
+    PlotAxis,
+    PlotKind,
+    PlotLine,
+    PlotMark,
+    Shape,
+    StaticFigure,
+    axis_of,
+)
 from rksearch.results.fronts import BAND, front_band, rk_front
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
 from rksearch.results.tables import Tables
@@ -40,10 +50,15 @@ class CostAxis:
     cost: CostFunction | None = None
 
 
+def by_latency(item: ArchSummary) -> float:
+    """The latency of one image; 0 where it was not measured."""
+    return item.latency_ms or 0.0
+
+
 COSTS = (
     CostAxis(field="params", label="Parameters", short="params", cost=by_params),
     CostAxis(field="macs", label="MACs", short="MACs", cost=by_macs),
-    CostAxis(field="latency_ms", label="Latency of an image, ms", short="latency"),
+    CostAxis(field="latency_ms", label="Latency of an image, ms", short="latency", cost=by_latency),
     CostAxis(field="activation_bytes", label="Activation memory of an image, bytes", short="memory"),
 )
 """All costs, in the order of their switches; a run has those that any of its rows has a value of."""
@@ -58,7 +73,7 @@ def all_figures(tables: Tables, name: str) -> list[StaticFigure]:
     """Every figure of a run that has something to show; `name` is the run's."""
     if not tables.items:
         return []
-    found = [front_figure(tables, name, cost) for cost in COSTS[:2]]
+    found = [front_figure(tables, name, cost) for cost in costs_of(tables.archs) if cost.cost is not None]
     found += [curves_figure(tables), distribution_figure(tables)]
     return [*found, *(f for f in (progress_figure(tables), effects_figure(tables.effects)) if f is not None)]
 
@@ -92,7 +107,7 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Static
         ),
     ]
     panel = Panel(
-        x=axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True),
+        x=axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True, sizes=True),
         y=axis_of(f"{error.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high)),
         areas=_band(tables, by, 10**high),
         lines=tuple(lines),
@@ -204,7 +219,7 @@ def curves_figure(tables: Tables) -> StaticFigure:
         y=axis_of(f"{tables.metric.title.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high)),
         lines=tuple(line for line in lines if line.points),
     )
-    entries: list[tuple[bool, Kind, str]] = [
+    entries: list[tuple[bool, PlotKind, str]] = [
         (bool(front), "front", "front"),
         (bool(baselines), "base", "baselines"),
         (bool(rest), "other", "others"),
@@ -214,14 +229,14 @@ def curves_figure(tables: Tables) -> StaticFigure:
     return StaticFigure(name="curves", title="Learning curves", alt=alt, panels=(panel,), legend=tuple(legend))
 
 
-def _curve(tables: Tables, arch: str, kind: Kind, dash: int) -> PlotLine:
+def _curve(tables: Tables, arch: str, kind: PlotKind, dash: int) -> PlotLine:
     points = tuple((float(i), y) for i, y in enumerate(tables.curves[arch], 1) if y == y)
     return PlotLine(points=points, kind=kind, title=arch, dash=dash)
 
 
 def distribution_figure(tables: Tables) -> StaticFigure:
     """Share of the networks that err no more than each error (EDF), for each role."""
-    groups: list[tuple[Kind, str, list[float]]] = [
+    groups: list[tuple[PlotKind, str, list[float]]] = [
         ("front", "Runge-Kutta networks", [i.error_pct for i in tables.items if i.is_searched]),
         ("control", "control", [i.error_pct for i in tables.items if i.role == "control"]),
         ("base", "baselines", [i.error_pct for i in tables.items if i.is_baseline]),
@@ -255,7 +270,7 @@ def progress_figure(tables: Tables) -> StaticFigure | None:
         return None
     low = max(min(values) / 2, max(values) / 1e4)
     high = max(v for arm in arms for v in (*arm.high, *arm.middle)) * 1.15
-    kinds: tuple[Kind, Kind] = ("front", "control")
+    kinds: tuple[PlotKind, PlotKind] = ("front", "control")
     panels: list[Panel] = []
     for title, field in (("Epochs spent", "epochs"), ("Hours of work", "hours")):
         spent = max(getattr(arm, field)[-1] for arm in arms)
@@ -290,14 +305,14 @@ def progress_figure(tables: Tables) -> StaticFigure | None:
     )
 
 
-DESIGNS: tuple[tuple[Design, Kind, Shape, float], ...] = (
+DESIGNS: tuple[tuple[Design, PlotKind, Shape, float], ...] = (
     ("equal parameters", "front", "circle", 0.2),
     ("equal MACs", "base", "square", 0.0),
     ("all else equal", "other", "diamond", -0.2),
 )
 """Ways of matching with their looks, and their offsets within a row."""
 
-RATIO_TICKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10)
+RATIO_TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
 
 
 def effects_figure(effects: Sequence[Effect]) -> StaticFigure | None:
@@ -324,14 +339,12 @@ def effects_figure(effects: Sequence[Effect]) -> StaticFigure | None:
     ]
     low, high = min(e.low or 1.0 for e in shown) * 0.93, max(e.high or 1.0 for e in shown) * 1.07
     low, high = max(min(low, 0.9), 0.05), min(max(high, 1.1), 20.0)
-    ticks = [t for t in RATIO_TICKS if low <= t <= high]
-    spaced = ticks if len(ticks) <= 9 else [t for t in ticks if t in (0.1, 0.2, 0.5, 1, 2, 5, 10)]
     panel = Panel(
         x=PlotAxis(
-            title="Odds of an error, ratio (log scale); left of 1: fewer errors",
+            title="Ratio of the odds of an error (left of 1: fewer)",
             low=low,
             high=high,
-            ticks=tuple((t, f"{t:g}") for t in spaced),
+            ticks=tuple((t, f"{t:g}") for t in RATIO_TICKS if low <= t <= high),
             log=True,
         ),
         y=PlotAxis(

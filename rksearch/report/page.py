@@ -27,6 +27,7 @@ SCRIPTS = (
     "table",
     "card",
     "ladder",
+    "remember",
     "main",
 )
 """The page's scripts, in the order in which they are joined: the last one starts what the others define."""

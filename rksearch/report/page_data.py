@@ -20,6 +20,7 @@ from rksearch.report.drawing import GAP, MARGIN, PART_WIDTH, drawn_parts
 from rksearch.report.figures import BAND_LABEL, CostAxis, costs_of, front_bands
 from rksearch.results.columns import Metric
 from rksearch.results.history import History, TrialRecord
+from rksearch.results.records import TrialResult
 from rksearch.results.summaries import ArchSummary, size_band
 from rksearch.results.tables import Tables
 
@@ -44,7 +45,7 @@ def page_data(history: History, tables: Tables) -> dict[str, Any]:
     metrics = tables.arch_metrics
     items = {item.arch: item for item in tables.items}
     rows = [
-        _complete(row.arch, items[row.arch], {m.field: getattr(row, m.field) for m in metrics}) for row in tables.archs
+        _complete(history, items[row.arch], {m.field: getattr(row, m.field) for m in metrics}) for row in tables.archs
     ]
     rows += _unfinished(history, items)
     fields = dict.fromkeys(field for row in rows for field in row)
@@ -57,6 +58,8 @@ def page_data(history: History, tables: Tables) -> dict[str, Any]:
         "labels": {metric.field: metric.label for metric in metrics},
         "costs": [{"field": c.field, "label": c.label, "short": c.short} for c in costs],
         "errors": _errors(tables),
+        "name": history.name,
+        "running": history.state == "running",
         "sort": "params",
         "bands": [_band_name(band) for band in bands],
         "epochs": epochs,
@@ -119,15 +122,26 @@ def _errors(tables: Tables) -> list[dict[str, Any]]:
     ]
 
 
-def _complete(arch: str, item: ArchSummary, values: Mapping[str, Any]) -> dict[str, Any]:
+def _complete(history: History, item: ArchSummary, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **values,
         "status": "complete",
         "band": _band_name(size_band(max(1, item.params))),
         "trial": item.trial_ids[0],
+        "counted": _counted(history.trials[item.trial_ids[0]][1]),
         "seed_errors": item.errors_pct,
         "seed_test_errors": item.tested_errors_pct,
     }
+
+
+def _counted(result: TrialResult) -> str | None:
+    """Counts of the built network, which are independent of the closed form, in words; None without any."""
+    found = result.witness
+    if found.agree is None:
+        return None
+    parts = [f"{found.params:,} parameters"] if found.params is not None else []
+    parts += [f"{found.fvcore_flops:,} fvcore flops"] if found.fvcore_flops is not None else []
+    return f"{text.listing(parts)}: {'the same' if found.agree else 'NOT the same'}"
 
 
 def _unfinished(history: History, items: Mapping[str, ArchSummary]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 CHARACTER = 7.7
 """Width of a bold character of 12 pixels, an upper estimate that suits common sans-serif fonts."""
@@ -63,3 +64,12 @@ def _around(x: float, y: float, width: float) -> list[Rectangle]:
     corners += [(x + 7, y - 23), (x + 7, y + 9), (x - 7 - width, y - 23), (x - 7 - width, y + 9)]
     corners += [(x + 12, y - 40), (x + 12, y + 26), (x - 12 - width, y + 26), (x - 12 - width, y - 40)]
     return [Rectangle(left, top, width, LINE) for left, top in corners]
+
+
+def obstacles(marks: Sequence[tuple[float, float]], lines: Sequence[Sequence[tuple[float, float]]]) -> list[Rectangle]:
+    """Rectangles around marks, and along the level and upright pieces of lines, in pixels."""
+    found = [Rectangle(x - 6, y - 6, 12, 12) for x, y in marks]
+    for line in lines:
+        for (x1, y1), (x2, y2) in pairwise(line):
+            found.append(Rectangle(min(x1, x2) - 2, min(y1, y2) - 2, abs(x2 - x1) + 4, abs(y2 - y1) + 4))
+    return found

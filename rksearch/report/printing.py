@@ -6,10 +6,11 @@ The same figure gives the same bytes: no date, no random ids.
 from __future__ import annotations
 
 import io
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from rksearch.report.figure import Kind, Panel, PlotMark, StaticFigure
-from rksearch.report.placing import Rectangle, place_labels
+from rksearch.report.figure import Panel, PlotKind, PlotMark, StaticFigure, firm
+from rksearch.report.placing import Rectangle, obstacles, place_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ SETTINGS = {
 }
 """Settings of matplotlib: small type, text as text, fixed ids."""
 
-COLOURS: dict[Kind, str] = {
+COLOURS: dict[PlotKind, str] = {
     "front": "#2b62dd",
     "base": "#d9640f",
     "other": "#98a2b3",
@@ -56,6 +57,9 @@ COLOURS: dict[Kind, str] = {
 
 MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "x"}
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (7, 2)))
+LABEL = 24
+"""Maximum number of characters in a line of a tick's label."""
+
 SHADE = 0.15
 """Opacity of areas."""
 
@@ -102,12 +106,16 @@ def _draw(axes: Axes, panel: Panel) -> None:
             axes.set(**{f"{name}scale": "log"})
         axes.set(**{f"{name}lim": (axis.low, axis.high), f"{name}label": axis.title})
         ticks = getattr(axes, f"{name}axis")
-        ticks.set_ticks([value for value, _ in axis.ticks], [label for _, label in axis.ticks])
+        ticks.set_ticks([value for value, _ in axis.ticks], [fill(label, LABEL) for _, label in axis.ticks])
         ticks.set_ticks([], minor=True)
     if panel.title:
         axes.set_title(panel.title, loc="left")
     for area in panel.areas:
         axes.fill_between(area.x, area.low, area.high, color=COLOURS[area.kind], alpha=SHADE, linewidth=0)
+    for cell in panel.cells:
+        axes.fill_between(cell.x, *cell.y, color=COLOURS["front"], alpha=cell.strength, linewidth=0)
+    for value in panel.levels:
+        axes.axhline(value, color="#6b7585", linewidth=0.6, linestyle=":")
     for value in panel.rules:
         axes.axvline(value, color="#6b7585", linewidth=0.6, linestyle=":")
     for line in panel.lines:
@@ -153,15 +161,19 @@ def _mark(axes: Axes, panel: Panel, mark: PlotMark) -> None:
 
 def _labels(axes: Axes, panel: Panel) -> None:
     """Labels where they cover least, by the same rule as in the SVG, in pixels of the page's picture."""
+    from matplotlib.patheffects import withStroke
+
     named = [mark for mark in panel.marks if mark.label]
-    wide, tall = 600.0, 330.0
+    halo = [withStroke(linewidth=1.6, foreground="white")]
+    wide, tall = 540.0, 300.0
 
     def at(mark: PlotMark) -> tuple[float, float]:
         y = min(max(panel.y.place(mark.y), 0.0), 1.0)
         return panel.x.place(mark.x) * wide, (1 - y) * tall
 
-    obstacles = [Rectangle(x - 7, y - 7, 14, 14) for x, y in map(at, panel.marks)]
-    places = place_labels([(*at(mark), mark.label) for mark in named], obstacles, Rectangle(0, -4, wide, tall + 4))
+    lines = [[(panel.x.place(x) * wide, (1 - panel.y.place(y)) * tall) for x, y in line.points] for line in firm(panel)]
+    covered = obstacles(list(map(at, panel.marks)), lines)
+    places = place_labels([(*at(mark), mark.label) for mark in named], covered, Rectangle(0, -4, wide, tall + 4))
     for mark, box in zip(named, places, strict=True):
         if box is not None:
             axes.annotate(
@@ -170,11 +182,12 @@ def _labels(axes: Axes, panel: Panel) -> None:
                 xycoords="axes fraction",
                 va="center",
                 fontsize=5.0,
+                path_effects=halo,
                 color={"base": "#a8480c", "front": "#1d4fc4"}.get(mark.kind, "#59626f"),
             )
 
 
-def _sample(sample: str, kind: Kind, words: str) -> Any:
+def _sample(sample: str, kind: PlotKind, words: str) -> Any:
     """A sample of the legend."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch

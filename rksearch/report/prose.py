@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rksearch.report import text
 from rksearch.report.racing import racing_sentence
 from rksearch.report.sections import Tone, VerdictLine
-from rksearch.results.comparisons import BaselineRow, Tally, tally
+from rksearch.results.comparisons import BaselineRow, Tally, surely_dominated, tally
 from rksearch.results.control import ControlVerdict
 from rksearch.results.early_stops import early_stops
 from rksearch.results.fronts import HypervolumeBand
@@ -195,9 +195,11 @@ def _beaten(tables: Tables) -> list[str]:
         return ["No baseline dominates a network on the front."]
     by = sorted({name for row in beaten for name in row.beaten_by})
     verb = "is" if len(beaten) == 1 else "are"
+    sure = len(surely_dominated(beaten, tables.items, tables.draws))
     return [
         f"{len(beaten)} of the {text.count(len(tables.front), 'network')} on the front {verb} dominated by a baseline "
-        f"({text.listing(by)}): it is no larger, and its mean error is no higher."
+        f"({text.listing(by)}): it is no larger, and its mean error is no higher. The 95 % intervals bear out {sure} "
+        f"of {text.count(len(beaten), 'case')}."
     ]
 
 
@@ -253,7 +255,8 @@ def control_sentences(found: ControlVerdict) -> list[str]:
     )
     return [
         f"{heads[found.answer]} At equal size, the front of random search lies {gap} points from that of the search "
-        "(mean over sizes; a positive number favours the search).",
+        "(mean over sizes; a positive number favours the search). Networks dealt to the two at random would lie as far "
+        f"apart in {text.share(found.chance)} of the cases.",
         same,
         f"Random search would have found {_share(found.matched, found.matched_interval)} of the front: the share of "
         "sizes, on a log scale, at which its best network is at least as good.",

@@ -14,7 +14,7 @@ def racing_plan(rule: RacingRule | None) -> str:
     rungs = text.listing([str(rung) for rung in rule.rungs])
     where = f"within each of {rule.bands} bands of size" if rule.bands > 1 else "among all"
     rank = rule.rank.replace("_", " ")
-    return f"after {rungs} epochs the best {text.share(rule.keep)} {where} go on, ranked by {rank}"
+    return f"after {rungs} epochs the best {text.share(rule.keep)} {where} continue, ranked by {rank}"
 
 
 def racing_sentence(stops: EarlyStops) -> str:

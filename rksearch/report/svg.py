@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from rksearch.report import text
-from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotAxis, PlotMark, StaticFigure
-from rksearch.report.placing import Rectangle, place_labels
+from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotCell, PlotMark, StaticFigure, firm
+from rksearch.report.placing import Rectangle, obstacles, place_labels
 from rksearch.report.rendering import asset, render
 
 HEAD, FOOT, SIDE = 76, 14, 14
@@ -61,7 +59,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Drawn:
+class _PlacedMark:
     """A mark with its place, as the template writes it."""
 
     mark: PlotMark
@@ -121,6 +119,8 @@ def _panel(frame: Frame) -> dict[str, object]:
         "title": panel.title,
         "x_ticks": [(_px(frame.x(value)), label) for value, label in panel.x.ticks],
         "y_ticks": [(_px(frame.y(value)), label) for value, label in panel.y.ticks],
+        "cells": [(cell, *_corner(frame, cell)) for cell in panel.cells],
+        "levels": [_px(frame.y(value)) for value in panel.levels],
         "areas": [(area.kind, _area(frame, area)) for area in panel.areas],
         "lines": [(line, _path(frame, line.points)) for line in panel.lines],
         "rules": [_px(frame.x(value)) for value in panel.rules],
@@ -134,18 +134,20 @@ def _panel(frame: Frame) -> dict[str, object]:
     }
 
 
+def _corner(frame: Frame, cell: PlotCell) -> tuple[str, str, str, str]:
+    """Upper left corner, width and height of a cell, as text."""
+    left, right = (frame.x(value) for value in cell.x)
+    bottom, top = (frame.y(value) for value in cell.y)
+    return _px(left), _px(top), _px(max(0.5, right - left)), _px(max(0.0, bottom - top))
+
+
 def _obstacles(frame: Frame) -> list[Rectangle]:
-    """What labels should not cover: marks, and the lines that are drawn firmly."""
-    found = [Rectangle(frame.x(m.x) - 6, frame.kept(m.y) - 6, 12, 12) for m in frame.panel.marks]
-    for line in frame.panel.lines:
-        if line.kind in ("front", "base") and len(line.points) < 200:
-            ends = [(frame.x(x), frame.y(y)) for x, y in line.points]
-            for (x1, y1), (x2, y2) in pairwise(ends):
-                found.append(Rectangle(min(x1, x2) - 2, min(y1, y2) - 2, abs(x2 - x1) + 4, abs(y2 - y1) + 4))
-    return found
+    marks = [(frame.x(mark.x), frame.kept(mark.y)) for mark in frame.panel.marks]
+    lines = [[(frame.x(x), frame.y(y)) for x, y in line.points] for line in firm(frame.panel)]
+    return obstacles(marks, lines)
 
 
-def _mark(frame: Frame, mark: PlotMark) -> _Drawn:
+def _mark(frame: Frame, mark: PlotMark) -> _PlacedMark:
     x, y = frame.x(mark.x), frame.kept(mark.y)
     bars = []
     if mark.spread is not None:
@@ -162,7 +164,7 @@ def _mark(frame: Frame, mark: PlotMark) -> _Drawn:
     else:
         outline = shape_path(mark.shape, x, y, radius)
     seeds = tuple(_px(frame.y(value)) for value in mark.seeds if frame.panel.y.holds(value))
-    return _Drawn(mark=mark, outline=outline, bars=tuple(bars), seeds=seeds)
+    return _PlacedMark(mark=mark, outline=outline, bars=tuple(bars), seeds=seeds)
 
 
 def _legend(entries: Sequence[LegendEntry], x: float, y: float) -> list[tuple[LegendEntry, str, float, float]]:
@@ -218,9 +220,3 @@ def _near(frame: Frame, value: float) -> float:
 
 def _px(value: float) -> str:
     return f"{value:.1f}"
-
-
-def axis_of(title: str, low: float, high: float, ticks: Sequence[float], *, log: bool = False) -> PlotAxis:
-    """An axis whose ticks are labelled as sizes where it is logarithmic, else as they are."""
-    label = text.tick if log else "{:g}".format
-    return PlotAxis(title=title, low=low, high=high, ticks=tuple((t, label(t)) for t in ticks), log=log)

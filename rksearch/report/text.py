@@ -79,14 +79,13 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def memory(value: float) -> str:
-    """A number of bytes: `512 B`, `47.3 KiB`, `1.20 MiB`."""
-    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if value >= factor * 0.9995:
-            scaled = value / factor
-            digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
-            return f"{scaled:.{digits}f} {unit}"
-    return f"{value:.0f} B"
+def clock_text(seconds: float | None) -> str:
+    """`1:02:03`, or `?` when unknown."""
+    if seconds is None:
+        return "?"
+    minutes, s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{s:02}"
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

@@ -36,8 +36,7 @@ def write_report(
     run_dir: Path,
     history: History,
     importances: Sequence[Importance] = (),
-    *,
-    activation: Mapping[str, int] | None = None,
+    activation_bytes: Mapping[str, int] | None = None,
     calibration: Calibration | None = None,
 ) -> list[Path]:
     """Regenerate all derived files; each is replaced whole or not at all.
@@ -48,7 +47,7 @@ def write_report(
         run_dir: the run directory, or another one.
         history: the history of its run.
         importances: of the choices of design, by `rksearch.results.importances`.
-        activation: activation memory in bytes by architecture, where it was an objective.
+        activation_bytes: as `rksearch.results.tables.tables` takes them.
         calibration: what simulated runs of this shape say about the intervals; None to leave it out.
 
     Returns:
@@ -57,7 +56,7 @@ def write_report(
     Raises:
         RunError: the directory cannot be written.
     """
-    files = derived_files(history, importances, activation=activation, calibration=calibration)
+    files = derived_files(history, importances, activation_bytes, calibration)
     return _write(Path(run_dir), {name: content.encode() for name, content in files.items()})
 
 
@@ -94,12 +93,11 @@ def _write(directory: Path, files: dict[str, bytes]) -> list[Path]:
 def derived_files(
     history: History,
     importances: Sequence[Importance] = (),
-    *,
-    activation: Mapping[str, int] | None = None,
+    activation_bytes: Mapping[str, int] | None = None,
     calibration: Calibration | None = None,
 ) -> dict[str, str]:
     """Content of every derived file, by name; arguments as for `write_report`."""
-    derived = tables(history, activation=activation, calibration=calibration)
+    derived = tables(history, activation_bytes, calibration)
     content = report_content(history, derived, importances)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {

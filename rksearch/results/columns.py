@@ -14,7 +14,7 @@ from rksearch.space.plan import TOP1, ErrorMetric
 if TYPE_CHECKING:
     from rksearch.results.history import History
 
-ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "ms", "bytes", "list"]
+ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "ms", "list"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,13 @@ def _yes_no(value: object) -> str:
 ARCH_METRICS: tuple[Metric, ...] = (
     Metric(field="arch", label="Architecture", kind="text", column=True),
     Metric(field="family", label="Family", kind="text"),
-    Metric(field="role", label="Role", kind="text", column=True, note="baseline, known (of the paper) or candidate"),
+    Metric(
+        field="role",
+        label="Role",
+        kind="text",
+        column=True,
+        note="baseline, known (of the paper), candidate or control",
+    ),
     Metric(field="on_front", label="Front", kind="flag", column=True, note="parameters and validation error"),
     Metric(field="on_macs_front", label="MACs front", kind="flag", column=True, note="MACs and validation error"),
     Metric(
@@ -191,11 +197,11 @@ ARCH_METRICS: tuple[Metric, ...] = (
     Metric(
         field="activation_bytes",
         label="Activation memory",
-        kind="bytes",
+        kind="size",
         column=True,
         hover=True,
-        note="kept for the backward pass, one image, fp32",
         optional=True,
+        note="bytes that a training step keeps for one image",
     ),
     Metric(
         field="on_latency_front",
@@ -249,7 +255,7 @@ TRIAL_METRICS: tuple[Metric, ...] = (
     Metric(field="balanced_test_error_pct", label="Balanced test error", kind="pct", optional=True),
     Metric(field="top5_test_error_pct", label="Top-5 test error", kind="pct", optional=True),
     Metric(field="latency_ms", label="Latency", kind="ms", optional=True),
-    Metric(field="activation_bytes", label="Activation memory", kind="bytes", optional=True),
+    Metric(field="activation_bytes", label="Activation memory", kind="size", optional=True),
 )
 """Columns of `trials.csv`, and those of the page's table of failures that are marked so."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from rksearch.results.fronts import rk_front
+from rksearch.results.fronts import FrontRow, rk_front
 from rksearch.results.stats import CONFIDENCE, central_interval
 from rksearch.results.summaries import DIGITS, ArchSummary, CostFunction, by_macs, by_params, size_band
 from rksearch.space.plan import TOP1
@@ -165,6 +165,22 @@ def _row(
         params_ratio=by_params(rival) / max(1.0, by_params(baseline)),
         macs_ratio=by_macs(rival) / max(1.0, by_macs(baseline)),
     )
+
+
+def surely_dominated(rows: Iterable[FrontRow], items: Iterable[ArchSummary], draws: ErrorDraws) -> list[str]:
+    """Names of the networks on a front for which some baseline that dominates them is a win by its interval too.
+
+    Args:
+        rows: the front.
+        items: all architectures.
+        draws: draws of their true errors.
+    """
+    by_name = {item.arch: item for item in items}
+    return [
+        row.item.arch
+        for row in rows
+        if any(compare(by_name[name], row.item, draws).outcome == "win" for name in row.beaten_by)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -362,53 +362,58 @@ def _effect(
 def _variance(matched: _Matched, weights: Sequence[Floats], z: Floats) -> tuple[float, float]:
     """Variance of the mean over pairs, and its degrees of freedom."""
     if matched.groups_before is None or matched.groups_after is None:
-        means = [(own, z[side]) for own, side in zip(weights, (matched.before, matched.after), strict=True)]
+        sides = zip(weights, (matched.before, matched.after), strict=True)
+        parts = [_mean_variance(own, z[side], np.ones(len(own))) for own, side in sides]
     else:
-        means = [_by_group(matched, weights, z)]
-    parts = [_mean_variance(own, values) for own, values in means]
+        parts = [_mean_variance(*_by_group(matched, weights, z))]
     first, second = sum(p[1] for p in parts), sum(p[2] for p in parts)
     return sum(p[0] for p in parts), max(1.0, first**2 / second)
 
 
-def _by_group(matched: _Matched, weights: Sequence[Floats], z: Floats) -> tuple[Floats, Floats]:
-    """Weight and difference of means of each set of architectures in which all else is equal."""
+def _by_group(matched: _Matched, weights: Sequence[Floats], z: Floats) -> tuple[Floats, Floats, Floats]:
+    """Weight, difference of means, and its variance per network's, of each set in which all else is equal."""
     assert matched.groups_before is not None
     assert matched.groups_after is not None
-    sums = []
-    for groups, own, side in (
-        (matched.groups_before, weights[0], matched.before),
-        (matched.groups_after, weights[1], matched.after),
-    ):
-        kinds = int(max(matched.groups_before.max(), matched.groups_after.max())) + 1
-        sums.append((np.bincount(groups, own, kinds), np.bincount(groups, own * z[side], kinds)))
-    (weight, before), (_, after) = sums
+    kinds = int(max(matched.groups_before.max(), matched.groups_after.max())) + 1
+    sums = [
+        (np.bincount(groups, own, kinds), np.bincount(groups, own * z[side], kinds), np.bincount(groups, None, kinds))
+        for groups, own, side in (
+            (matched.groups_before, weights[0], matched.before),
+            (matched.groups_after, weights[1], matched.after),
+        )
+    ]
+    (weight, before, count_before), (_, after, count_after) = sums
     there = weight > 0
-    return weight[there], (after[there] - before[there]) / weight[there]
+    differences = (after[there] - before[there]) / weight[there]
+    return weight[there], differences, 1 / count_before[there] + 1 / count_after[there]
 
 
-def _mean_variance(weights: Floats, values: Floats) -> tuple[float, float, float]:
+def _mean_variance(weights: Floats, values: Floats, factors: Floats) -> tuple[float, float, float]:
     """Variance of a weighted mean of independent values, and the traces of its form and of that form's square.
 
-    The variance is a quadratic form in the values; if these have one variance, its expectation is that variance times
-    the first trace, and it has the degrees of freedom (first trace)^2 / second trace.
+    The variance is a quadratic form in the values; if their variances are the factors times one number, its expectation
+    is that number times the first trace, and it has the degrees of freedom (first trace)^2 / second trace.
 
     Args:
         weights: of the values; their sum is 1.
         values: the values.
+        factors: variance of each value as a multiple of a common one.
     """
-    weights, values = weights[weights > 0], values[weights > 0]
-    total = float(weights @ weights)
-    # Share of a value's variance that is left in its residual from the weighted mean.
-    left = np.maximum(1 - 2 * weights + total, 1e-12)
-    scale = weights**2 / left
+    used = weights > 0
+    weights, values, factors = weights[used], values[used], factors[used]
+    lever = weights * factors
+    total = float(weights @ lever)
+    # Variance of a value's residual from the weighted mean.
+    left = np.maximum(factors - 2 * lever + total, 1e-12)
+    scale = weights * lever / left
     variance = float(scale @ (values - weights @ values) ** 2)
-    # Sum over all pairs of scale_k scale_l (g_k g_l)^2, where g_k g_l is total - w_k - w_l, and `left` for k = l.
-    moments = [float(scale @ weights**power) for power in range(3)]
+    # Sum over all pairs of scale_k scale_l c_kl^2, where c_kl is total - lever_k - lever_l, and `left` for k = l.
+    moments = [float(scale @ lever**power) for power in range(3)]
     square = (
         total**2 * moments[0] ** 2
         + 2 * moments[0] * moments[2]
         - 4 * total * moments[0] * moments[1]
         + 2 * moments[1] ** 2
     )
-    square += float(scale**2 @ (left**2 - (total - 2 * weights) ** 2))
+    square += float(scale**2 @ (left**2 - (total - 2 * lever) ** 2))
     return variance, total, max(square, 1e-300)

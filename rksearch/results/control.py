@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rksearch.arch.arrays import Floats
     from rksearch.results.uncertainty import ErrorDraws
 
+DEALS = 1_999
+"""Number of random deals of the networks to two arms."""
+
 ControlAnswer = Literal["search better", "random better", "not distinguishable"]
 
 
@@ -24,7 +27,9 @@ class ControlVerdict:
     """The control arm beside the search, both cut where the one that spent less had spent all.
 
     Everything is judged by what is known at the end, with the draws of true errors that all tables share. Intervals are
-    95 %; they are None where the spread between seeds is not known.
+    95 %, for the networks that were trained; they are None where the spread between seeds is not known. Which networks
+    random search drew is chance as well: `chance` says how easily networks of one kind, dealt to two arms at random,
+    would lie as far apart.
 
     Attributes:
         epochs: epochs of first trainings that each arm is granted.
@@ -35,7 +40,9 @@ class ControlVerdict:
             over the log-cost; positive favours the search.
         effort, effort_interval: epochs after which the search had a front of at least the control's final hypervolume,
             as a share of `epochs`, median of the draws; infinite where it had none.
-        answer: from the interval of the gap.
+        chance: share of random deals of all these networks to two arms of the same sizes in which the gap is as large,
+            on either side.
+        answer: one arm is better where the interval of the gap leaves out zero and `chance` is below 5 %.
     """
 
     epochs: int
@@ -47,6 +54,7 @@ class ControlVerdict:
     gap_interval_pct: tuple[float, float] | None
     effort: float
     effort_interval: tuple[float, float] | None
+    chance: float
     answer: ControlAnswer
 
 
@@ -81,8 +89,11 @@ def control_verdict(
     efforts = _efforts(errors, costs, search.epochs[: len(arms[0])], reference) / epochs
     known = draws.spread_known
     interval = central_interval(gaps, CONFIDENCE) if known else None
+    chance = _chance(
+        np.concatenate([np.median(e, axis=0) for e in errors]), np.concatenate(costs), len(arms[0]), points[-1]
+    )
     answer: ControlAnswer = "not distinguishable"
-    if interval is not None:
+    if interval is not None and chance < 1 - CONFIDENCE:
         answer = "search better" if interval[0] > 0 else "random better" if interval[1] < 0 else answer
     return ControlVerdict(
         epochs=epochs,
@@ -94,6 +105,7 @@ def control_verdict(
         gap_interval_pct=interval,
         effort=float(np.quantile(efforts, 0.5, method="lower")),
         effort_interval=_middle(efforts) if known else None,
+        chance=chance,
         answer=answer,
     )
 
@@ -122,6 +134,33 @@ def _least_at(errors_pct: Floats, costs: Floats, points: Floats) -> Floats:
     least = np.minimum.accumulate(errors_pct[:, order], axis=1)
     found: Floats = least[:, np.searchsorted(costs[order], points, side="right") - 1]
     return found
+
+
+def _chance(errors_pct: Floats, costs: Floats, searched: int, end: float) -> float:
+    """Share of deals in which the fronts of two arms lie at least as far apart as those of the real arms.
+
+    Args:
+        errors_pct, costs: of all networks, those of the search first.
+        searched: number of those.
+        end: cost up to which fronts are compared.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    first = np.zeros((DEALS + 1, len(costs)), dtype=bool)
+    first[0, :searched] = True
+    for deal in first[1:]:
+        deal[generator.permutation(len(costs))[:searched]] = True
+    order = np.argsort(costs, kind="stable")
+    widths = np.diff(np.log10(costs[order]), append=np.log10(end))
+    ours, theirs = (
+        np.minimum.accumulate(np.where(mask[:, order], errors_pct[order], np.inf), axis=1) for mask in (first, ~first)
+    )
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    gaps = np.where(both, np.where(both, theirs, 0.0) - np.where(both, ours, 0.0), 0.0) @ widths
+    # The mean over the costs at which both arms have a network.
+    gaps = np.abs(gaps / np.maximum(both @ widths, 1e-12))
+    return float((gaps >= gaps[0] - 1e-12).mean())
 
 
 def _efforts(errors: Sequence[Floats], costs: Sequence[Floats], epochs: Sequence[int], reference: Reference) -> Floats:

@@ -12,9 +12,11 @@ from itertools import count
 from pathlib import Path
 
 from rksearch.errors import RunAborted, RunError, TakenError
-from rksearch.results.files import file_lock, is_locked
+from rksearch.results.codec import from_plain, to_json_bytes
+from rksearch.results.files import file_lock, is_locked, write_atomically
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
+from rksearch.results.live import LiveProgress
 from rksearch.results.plan import Plan
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -163,6 +165,30 @@ class RunDir:
     @property
     def _places(self) -> Path:
         return self.work / "places.json"
+
+    def note_progress(self, progress: LiveProgress) -> None:
+        """Note the progress of the session, in place of the last note; the driver alone may.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_atomically(self._progress, to_json_bytes(progress))
+
+    def forget_progress(self) -> None:
+        """Remove the note of a session that ends."""
+        with suppress(OSError):  # an old note is recognised by the lock that nobody holds
+            self._progress.unlink(missing_ok=True)
+
+    def progress(self) -> LiveProgress | None:
+        """The noted progress of the session under way; None where there is none that can be read."""
+        try:
+            return from_plain(LiveProgress, json.loads(self._progress.read_bytes()))
+        except (OSError, ValueError):  # none was noted, or another version noted it
+            return None
+
+    @property
+    def _progress(self) -> Path:
+        return self.work / "progress.json"
 
     @property
     def driven(self) -> bool:

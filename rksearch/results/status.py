@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from rksearch.results.comparisons import BaselineRow, baseline_rows
 from rksearch.results.early_stops import EarlyStops, early_stops
-from rksearch.results.fronts import membership, rk_front
+from rksearch.results.fronts import rk_front, smallest
 from rksearch.results.history import History, State
 from rksearch.results.lines import Damage
+from rksearch.results.live import LiveProgress
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role
 from rksearch.results.stats import sample_sd
-from rksearch.results.summaries import ArchSummary, best_per_band, mean_of, summarise
+from rksearch.results.summaries import ArchSummary, best_per_band, by_macs, by_params, mean_of, summarise
 from rksearch.space.plan import ErrorMetric
 
 SHOWN_ROLES: tuple[Role, ...] = ("baseline", "known", "candidate", "control")
@@ -64,7 +66,10 @@ class RunStatus:
         done: complete trainings.
         failed: failed trainings.
         stops: trainings that racing stopped.
-        running_trials: ids of the trainings under way.
+        running_trials: ids of the trainings that workers are doing; without a note of the driver, of those that were
+            started and have not ended. None in a killed run.
+        paused_trials: ids of trainings that have run some epochs and may continue.
+        live: what the driver noted last, where it is at work; None elsewhere.
         roles: counts by role.
         elapsed_s: duration of all sessions.
         work_time_s: sum of the trials' times.
@@ -73,6 +78,11 @@ class RunStatus:
         front: the front of parameters and mean error, each with the probability of being on the front of
             true errors (None where the spread between seeds is not known).
         best_per_band: the architecture of least error in each size band `(low, high)`.
+        baselines, macs_baselines: the baselines, each with its rival at no more parameters and at no more MACs.
+        items: all architectures with a complete training.
+        history: the history that all of it was read from.
+        smallest: name of the one smallest network of the search, whose probability is 1 by its size alone; None where
+            there is none.
         damage: lines of the ledger that could not be read.
         plan: the plan in force; None where it is not recorded.
     """
@@ -86,6 +96,7 @@ class RunStatus:
     failed: int
     stops: EarlyStops
     running_trials: tuple[str, ...]
+    paused_trials: tuple[str, ...]
     roles: dict[Role, RoleCounts]
     elapsed_s: float
     work_time_s: float
@@ -93,8 +104,14 @@ class RunStatus:
     metric: ErrorMetric
     front: tuple[tuple[FoundArch, float | None], ...]
     best_per_band: dict[tuple[int, int], FoundArch]
+    baselines: tuple[BaselineRow, ...]
+    macs_baselines: tuple[BaselineRow, ...]
+    items: tuple[ArchSummary, ...] = field(repr=False)
+    history: History = field(repr=False)
+    smallest: str | None
     damage: tuple[Damage, ...]
     plan: Plan | None
+    live: LiveProgress | None = None
 
     @property
     def planned(self) -> int:
@@ -107,11 +124,20 @@ class RunStatus:
         return sum(counts.finished for counts in self.roles.values())
 
 
-def run_status(history: History) -> RunStatus:
-    """The state of a run."""
+def run_status(history: History, live: LiveProgress | None = None) -> RunStatus:
+    """The state of a run.
+
+    Args:
+        history: its history.
+        live: what the driver noted last, where it is at work.
+    """
+    from rksearch.results.uncertainty import draw, draw_tested, front_shares  # numpy: not needed to read a ledger
+
     items = summarise(history)
-    replicated = any(item.seeds > 1 for item in items)
-    shares = membership(items) if replicated else {}
+    draws, tested = draw(items), draw_tested(items)
+    shares = front_shares(draws, items, by_params) if draws.spread_known else {}
+    against = [tuple(baseline_rows(items, draws, cost=cost, tested=tested)) for cost in (by_params, by_macs)]
+    running = tuple(task.id for task in live.running) if live else history.running
     return RunStatus(
         run=history.name,
         space=history.space.name if history.space else None,
@@ -121,7 +147,8 @@ def run_status(history: History) -> RunStatus:
         done=sum(result.status == "complete" for _, result in history.trials.values()),
         failed=len(history.failed),
         stops=early_stops(history),
-        running_trials=history.running,
+        running_trials=() if history.state == "killed" else running,
+        paused_trials=tuple(key for key in history.paused if key not in running),
         roles={role: _counts(history, role) for role in SHOWN_ROLES},
         elapsed_s=round(sum(s.duration_s for s in history.sessions), 3),
         work_time_s=round(sum(history.wall_time_s.values()), 3),
@@ -129,8 +156,14 @@ def run_status(history: History) -> RunStatus:
         metric=history.metric,
         front=tuple((_found(item), shares.get(item.arch)) for item in rk_front(items)),
         best_per_band={band: _found(item) for band, item in best_per_band(items).items()},
+        baselines=against[0],
+        macs_baselines=against[1],
+        items=tuple(items),
+        history=history,
+        smallest=smallest(items),
         damage=history.damage,
         plan=history.plan,
+        live=live,
     )
 
 

@@ -265,13 +265,13 @@ def size_band(params: int) -> tuple[int, int]:
     return low, low * 5 // 2 if str(low)[0] == "2" else low * 2
 
 
-def best_per_band(items: Iterable[ArchSummary]) -> dict[tuple[int, int], ArchSummary]:
-    """The searched architecture of least mean error in each size band that has one, by rising size."""
+def best_per_band(items: Iterable[ArchSummary], *, baselines: bool = False) -> dict[tuple[int, int], ArchSummary]:
+    """The searched architecture of least mean error in each size band that has one, by rising size; or the baseline."""
     best: dict[tuple[int, int], ArchSummary] = {}
     for item in items:
-        if not item.is_searched:
+        if not (item.is_baseline if baselines else item.is_searched):
             continue
-        band = size_band(item.params)
+        band = size_band(max(1, item.params))
         if band not in best or item.error_pct < best[band].error_pct:
             best[band] = item
     return dict(sorted(best.items()))

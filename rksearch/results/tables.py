@@ -203,13 +203,16 @@ class Tables:
 
 
 def tables(
-    history: History, *, activation: Mapping[str, int] | None = None, calibration: Calibration | None = None
+    history: History,
+    activation_bytes: Mapping[str, int] | None = None,
+    calibration: Calibration | None = None,
 ) -> Tables:
     """Everything that the report shows, derived from the history.
 
     Args:
-        history: of the run.
-        activation: activation memory of an image in bytes by architecture, where it was an objective.
+        history: the history of the run.
+        activation_bytes: memory of one image's activations in training, by architecture; None where the run had no such
+            objective.
         calibration: what simulated runs of this shape say about its intervals.
     """
     from rksearch.results.contrasts import effects  # numpy: not needed to read a ledger
@@ -222,7 +225,8 @@ def tables(
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
     expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
     cheapest = [smallest(items, cost=cost) for cost in costs]
-    known = run_costs(history, items, activation or {})
+    held = activation_bytes or {}
+    known = run_costs(history, items, held)
     fronts = {own.field: tuple(front_rows(own.known(items), cost=own.of)) for own in known}
     rows = sorted(
         (_arch_row(item, on_params, on_macs, shares, expected, cheapest, known, fronts) for item in items),
@@ -240,8 +244,7 @@ def tables(
         items=tuple(items),
         archs=tuple(rows),
         trials=tuple(
-            _trial_row(spec, result, history, readings.get(spec.id), activation or {})
-            for spec, result in history.trials.values()
+            _trial_row(spec, result, history, readings.get(spec.id), held) for spec, result in history.trials.values()
         ),
         front=on_params,
         macs_front=on_macs,

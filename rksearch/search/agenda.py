@@ -108,7 +108,8 @@ class SearchAgenda:
         wanted = {t.id for t in self._replicates((*self._plan.baselines, *front))}
         complete = [arch for arch in self._candidates if self._complete(history, arch)]
         wanted |= {t.id for t in self._seeds((*self._first, *complete))}
-        certain = len(wanted - set(history.trials))
+        open_ids = wanted - set(history.trials)
+        certain, further = len(open_ids), sum(parse_trial_id(key).replicate > 0 for key in open_ids)
         unknown = 0 if self._exhausted else max(0, self._plan.trials - len(self._candidates))
         begun = [arch for arch in self._candidates if make_trial_id(arch) not in history.trials]
         seeds = self._plan.search_seeds
@@ -118,7 +119,8 @@ class SearchAgenda:
             + sum(self._expected_epochs(history, arch) for arch in begun)
             + self._expected_epochs(history, None) * (unknown * seeds + len(begun) * (seeds - 1))
         )
-        return Remaining(certain + (len(begun) + unknown) * seeds + extra, epochs)
+        later = len(begun) + unknown
+        return Remaining(certain + later * seeds + extra, epochs, seeds=further + later * (seeds - 1) + extra)
 
     def front(self, history: History) -> list[ArchSummary]:
         """The architectures on the front of parameters or of MACs, by rising parameters."""

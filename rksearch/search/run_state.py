@@ -100,6 +100,10 @@ class RunState:
         """Whether nothing is running, and nothing was left to start at the last call of `next`."""
         return not self.running and self._idle
 
+    def is_started(self, task: Task) -> bool:
+        """Whether a worker has taken the task of this one trial; until then it waits for a slot."""
+        return task.id in self._started_at
+
     def on_start(self, task: Task) -> None:
         """A worker has taken the task of this one trial."""
         self._started_at[task.id] = self._clock()

@@ -110,7 +110,9 @@ class Remaining:
     Attributes:
         tasks: trainings, or readings of the test set.
         epochs: epochs of training; an estimate where trials race.
+        seeds: those of the tasks that train a further seed of an architecture.
     """
 
     tasks: int
     epochs: float
+    seeds: int = 0

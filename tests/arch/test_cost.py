@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from rksearch.arch import parse
 from rksearch.arch.closed_forms import areas, head_cost, network_cost, period_cost, stem_cost, transition_cost
-from rksearch.arch.cost import cost, layout_cost
+from rksearch.arch.cost import Witness, cost, executed_macs, layout_cost
 from rksearch.arch.image import image_shape
 from rksearch.arch.layout import layout
 from rksearch.data.facts import dataset
@@ -86,6 +88,29 @@ def test_arithmetic_equals_the_built_model_and_fvcore(spec):
     assert witness(model, data, counted).agree is True
     assert witness(model, data, counted._replace(params=counted.params + 1)).agree is False
     assert witness(model, data, counted._replace(fvcore_flops=0)).agree is False
+    executed = executed_macs(spec, data)
+    assert witness(model, data, counted, executed) == Witness(
+        params=counted.params, fvcore_flops=counted.fvcore_flops, agree=True, executed_macs=executed
+    )
+    assert witness(model, data, counted, executed + 1).agree is False
+    assert 0 < executed <= counted.macs
+
+
+@pytest.mark.parametrize(
+    ("name", "less"), [("DenseNet-40-k12", 0.1427), ("DenseNet-BC-100-k12", 0.0922), ("ResNet-20", 0.0)]
+)
+def test_what_runs_is_less_than_what_is_defined_where_transitions_pool_first(name, less):
+    spec = parse(name)
+    counted, executed = cost(spec, CIFAR10).macs, executed_macs(spec, CIFAR10)
+    assert 1 - executed / counted == pytest.approx(less, abs=5e-5)
+    # Three quarters of the convolution in front of each pooling are not executed, as far as the pixels are even.
+    rows = layout(spec, CIFAR10).rows
+    saved = [
+        conv.in_channels * conv.out_channels * (conv.out_size.area - pool.out_size.area)
+        for conv, pool in itertools.pairwise(rows)
+        if pool.kind == "avgpool" and conv.kind == "conv"
+    ]
+    assert counted - executed == sum(saved)
 
 
 @settings(max_examples=25, deadline=None)

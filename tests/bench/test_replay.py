@@ -806,7 +806,8 @@ def test_the_command_compares_writes_and_resumes(tmp_path: Path) -> None:
     (row,) = [row for row in rows if (row["strategy"], row["repetition"]) == ("random", "2")]
     assert float(row["hypervolume_space"]) == pytest.approx(in_process.final("space"), abs=1e-6)
     picture = ElementTree.parse(tmp_path / "out" / "curves_own_tight.svg")
-    assert len(picture.findall(".//{http://www.w3.org/2000/svg}polygon")) == 4
+    drawn = [path.get("class", "") for path in picture.findall(".//{http://www.w3.org/2000/svg}path")]
+    assert sum(css.startswith("area ") for css in drawn) == 4
     page = (tmp_path / "out" / "README.md").read_text()
     assert "of the 5 trainings of each network the first 2 are handed out" in page
     assert "in the weakest case" in page.split("\n\n")[1]

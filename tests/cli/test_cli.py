@@ -6,7 +6,7 @@ import time
 import pytest
 
 from rksearch.arch import parse
-from rksearch.arch.cost import cost
+from rksearch.arch.cost import cost, executed_macs
 from rksearch.data.facts import dataset
 from rksearch.space import load_space
 from rksearch.training.memory import footprint
@@ -83,13 +83,14 @@ def test_help_and_spaces_answer_in_under_a_second_of_computing(args):
     ],
 )
 def test_what_must_answer_at_once_imports_no_heavy_package(imports):
-    code = f"import sys; {imports}; print(sorted({{'torch', 'ray', 'optuna', 'pandas', 'plotly'}} & set(sys.modules)))"
+    heavy = {"torch", "ray", "optuna", "pandas", "matplotlib"}
+    code = f"import sys; {imports}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_training_needs_neither_ray_nor_optuna_nor_plotly():
-    heavy = {"ray", "optuna", "fvcore", "plotly", "pandas"}
+def test_training_needs_neither_ray_nor_optuna_nor_matplotlib():
+    heavy = {"ray", "optuna", "fvcore", "matplotlib", "pandas"}
     code = f"import sys, rksearch.training.trial; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
     assert done.stdout.strip() == "[]"
@@ -106,7 +107,14 @@ def test_describe_as_json():
     ]
     counted = cost(parse(RK), dataset("cifar10"))
     assert {key: found[key] for key in counted._fields} == counted._asdict()
-    assert found["witness"] == {"params": counted.params, "fvcore_flops": counted.fvcore_flops, "agree": True}
+    executed = executed_macs(parse(RK), dataset("cifar10"))
+    assert found["executed_macs"] == executed < counted.macs
+    assert found["witness"] == {
+        "params": counted.params,
+        "fvcore_flops": counted.fvcore_flops,
+        "agree": True,
+        "executed_macs": executed,
+    }
     for item in found["memory"]:
         predicted = footprint(
             parse(RK), dataset("cifar10"), item["batch_size"], item["precision"], recompute=item["recompute"]
@@ -127,6 +135,7 @@ def test_describe_prints_layers_and_both_witnesses():
     assert f"{cost(parse(RK), dataset('cifar10')).macs:,}" in text
     assert "built model:" in text
     assert "fvcore:" in text
+    assert "% less, because transitions pool before they convolve; torch: " in text
     assert text.count("MiB  predicted peak of a training step") == 4
     assert "agree" in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,18 @@ from pathlib import Path
 from rich.console import Console
 
 from rksearch.cli.live import ConsoleView
+from rksearch.results.codec import to_plain
+from rksearch.results.ledger import Ledger
 from rksearch.results.records import TestResult
+from rksearch.search.agenda import SearchAgenda
 from rksearch.search.final import FinalAgenda
 from rksearch.search.run_state import RunState
 from tests.helpers.command_line import environment
-from tests.helpers.ledgers import begin, plan_record, trial
+from tests.helpers.ledgers import begin, complete, environment_record, plan_record, space_record, trial
+from tests.helpers.simulation import ARCHS, ListProposer, must, settings
+from tests.helpers.simulation import KNOWN as KNOWN_NAMES
+
+KNOWN_NAME = KNOWN_NAMES[0]
 
 
 def test_readings_of_the_test_set_are_printed(tmp_path: Path) -> None:
@@ -29,6 +37,37 @@ def test_readings_of_the_test_set_are_printed(tmp_path: Path) -> None:
     view.refresh()
     view.close()
     assert shown.getvalue() == "ResNet-8@0: test error 13.50 %\n"
+
+
+def test_the_table_shows_what_runs_what_waits_and_the_best_of_networks_and_baselines(tmp_path: Path) -> None:
+    plan = settings(trials=4)
+    ledger = Ledger(tmp_path)
+    ledger.write_run(name="run", space=space_record(), plan=plan)
+    ledger.write_session(environment=environment_record(), options={})
+    state = RunState(ledger, lambda history: SearchAgenda(plan, ListProposer(ARCHS), history))
+    for params in (21_000, 60_000, 12_000):
+        task = must(state.next())
+        state.on_start(task)
+        state.on_end(task, {"result": to_plain(complete(33.0, params=params))})
+    running, waiting = must(state.next()), must(state.next())
+    state.on_start(running)
+    state.on_epoch(running, complete(40.0).epochs[3])
+    shown = io.StringIO()
+    view = ConsoleView(Console(file=shown, width=160, force_terminal=True, color_system=None))
+    view.message("Starting Ray ...")
+    view.start(state, 1)
+    view.close()
+    words = shown.getvalue()
+    assert words.startswith("Starting Ray ...\n")
+    assert re.search(rf"{re.escape(running.id)} +4/9 +\d\.\d\d\d +\d\d\.\d\d +0:00:\d\d", words)
+    assert re.search(rf"{re.escape(waiting.id)} +waits", words)
+    assert "3 done, 1 running, 1 waiting, " in words
+    assert "further seeds), 0 failed; elapsed 0:00:" in words
+    tables = words.split("params")[1:]
+    assert "best Runge-Kutta network so far" in tables[0]
+    assert KNOWN_NAME in tables[0]
+    assert "baseline" in tables[1]
+    assert all(name in tables[1] for name in plan.baselines)
 
 
 def test_an_output_that_is_full_is_written_to_once() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from tests.helpers.command_line import rksearch
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
@@ -35,24 +36,10 @@ FLAGS = [
 ]
 WIDE = (1280, 900)
 PHONE = (390, 844)
-"""Width and height of a window in CSS pixels."""
+PAPER = (703, 1000)
+"""Width and height of a window in CSS pixels; the last one is what A4 has within its margins."""
 
-TRACES = """id => {
-  const chart = document.getElementById(id);
-  const centre = (mark) => {
-    const box = mark.getBoundingClientRect();
-    return [box.x + box.width / 2, box.y + box.height / 2];
-  };
-  return chart._fullData.map((trace) => {
-    const drawn = chart.querySelector(".trace" + trace.uid);
-    return {
-      name: trace.showlegend ? trace.name : null,
-      marks: drawn ? [...drawn.querySelectorAll(".points .point")].map(centre) : [],
-      lines: drawn ? drawn.querySelectorAll(".lines .js-line").length : 0,
-    };
-  });
-}"""
-"""For each trace of a chart: its name if the legend has it, its marks' places in the window, how many lines it drew."""
+Place = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +85,8 @@ def networks() -> dict[str, Network]:
 
 
 def _rounded(values: Iterable[float]) -> float:
-    """The mean to the digits of the page's sort keys: sums in another order are equal."""
-    return round(mean(values), 6)
+    """The mean to the digits of the page's numbers: sums in another order are equal."""
+    return round(mean(values), 4)
 
 
 def baselines() -> list[str]:
@@ -120,61 +107,85 @@ def front(cost: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """The page in a window, the errors that it reported, and the addresses that it asked for."""
+    """The page in a window, what it said in the console, and the addresses that it asked for."""
 
     page: Page
     url: str
-    errors: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
-    def open(self) -> None:
+    def open(self, fragment: str = "") -> None:
         """Listen, then load the page; its script has run when this returns."""
 
         def listen(message: ConsoleMessage) -> None:
-            if message.type == "error":
-                self.errors.append(message.text)
+            self.messages.append(f"{message.type}: {message.text}")
 
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.page.on("console", listen)
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(self.url, wait_until="load")
-
-    def traces(self, chart: str) -> list[Any]:
-        """A chart's traces; see `TRACES`."""
-        found: list[Any] = self.page.evaluate(TRACES, chart)
-        return found
-
-    def marks(self, chart: str) -> dict[str, list[tuple[float, float]]]:
-        """Places of a chart's marks, by the legend's name of those traces that show any."""
-        return {trace["name"]: trace["marks"] for trace in self.traces(chart) if trace["marks"]}
-
-    def counts(self, chart: str) -> dict[str, int]:
-        """Numbers of a chart's marks, by the legend's name."""
-        return {name: len(marks) for name, marks in self.marks(chart).items()}
-
-    def lines(self, chart: str) -> list[str]:
-        """The legend's names of those traces that show a line."""
-        return [trace["name"] for trace in self.traces(chart) if trace["lines"] and trace["name"]]
-
-    def click_legend(self, chart: str, name: str) -> None:
-        self.page.locator(f"#{chart} .legend .traces", has_text=name).locator(".legendtoggle").click()
+        self.page.goto(self.url + fragment, wait_until="load")
 
     def until(self, met: Callable[[], bool], what: str) -> None:
-        """Wait until the page meets this: charts answer a click after a moment."""
+        """Wait until the page meets this: it draws before the next picture."""
         for _ in range(100):
             if met():
                 return
-            self.page.wait_for_timeout(50)
-        pytest.fail(f"the page must show {what} within 5 s")
+            self.page.wait_for_timeout(30)
+        pytest.fail(f"the page must show {what} within 3 s")
 
-    def names(self) -> list[str]:
-        """Architectures that the table of all shows, from top to bottom."""
-        return self.page.locator("#all tbody tr:not([hidden]) td:first-child").all_inner_texts()
+    def marks(self, css: str) -> list[Place]:
+        """Places in the window of the chart's marks with these classes, from left to right."""
+        found = self.page.evaluate(
+            """css => { const at = document.getElementById("chart").getBoundingClientRect();
+            return [...document.querySelectorAll("#chart .paper svg path.mark" + css)].map(mark => {
+              const place = mark.getAttribute("transform").match(/-?[0-9.]+/g).map(Number);
+              return [at.x + place[0], at.y + place[1]]; }); }""",
+            css,
+        )
+        return sorted((x, y) for x, y in found)
+
+    def switch(self, name: str, value: str) -> None:
+        """Choose one of a switch's options above the chart."""
+        self.page.locator(f'#switches input[name="{name}"][value="{value}"]').check(force=True)
+        self.page.wait_for_timeout(60)
+
+    def chip(self, group: str, value: str) -> None:
+        """Press or release a chip."""
+        self.page.locator(f'#chips button[data-group="{group}"][data-value="{value}"]').click()
+        self.page.wait_for_timeout(60)
+
+    def rows(self) -> list[str]:
+        """Architectures that the table of all shows, from top to bottom; all of them, as there are few."""
+        return self.page.locator("#all tbody tr[data-net] th").all_inner_texts()
 
     def sort(self, heading: str) -> list[str]:
         """Click a heading; return the architectures in their new order."""
         self.page.locator("#all th button").get_by_text(heading, exact=True).click()
-        return self.names()
+        self.page.wait_for_timeout(60)
+        return self.rows()
+
+    def selected(self) -> str:
+        """What the page says of the selection."""
+        return self.page.locator("[data-shown]").first.inner_text()
+
+    def drag(self, start: Place, end: Place) -> None:
+        self.page.mouse.move(*start)
+        self.page.mouse.down()
+        self.page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+        self.page.mouse.move(*end)
+        self.page.mouse.up()
+        self.page.wait_for_timeout(60)
+
+    def ticks(self) -> list[str]:
+        """Labels of the chart's axes."""
+        return self.page.locator("#chart .paper text.tick").all_inner_texts()
+
+    @property
+    def card(self) -> str | None:
+        """Title of the open card."""
+        if not self.page.locator("dialog[open]").count():
+            return None
+        return self.page.locator("#card-title").inner_text()
 
 
 @pytest.fixture(scope="module")
@@ -189,47 +200,44 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """The system's Chromium without a network, with a new profile."""
+def browser() -> Iterator[Browser]:
+    """The system's Chromium."""
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
         pytest.skip(f"a browser must be on PATH, but none of {', '.join(BROWSERS)} is; install Debian's chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"), executable_path=executable, headless=True, args=FLAGS, offline=True
-        )
-        yield context
-        context.close()
+        started = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
+        yield started
+        started.close()
 
 
 @pytest.fixture
-def reader(browser: BrowserContext, run_dir: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
-    """The open page, in a window of size `WIDE` or the parameter's. In the end it has reported no error, nor asked
-    for anything but itself."""
+def reader(browser: Browser, run_dir: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
+    """The open page, in a window of size `WIDE` or the parameter's, without a network.
+
+    In the end it has said nothing in the console, nor asked for anything but itself.
+    """
     width, height = getattr(request, "param", WIDE)
-    page = browser.new_page()
-    page.set_viewport_size({"width": width, "height": height})
-    reader = Reader(page=page, url=(run_dir / "report.html").as_uri())
+    context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
+    reader = Reader(page=context.new_page(), url=(run_dir / "report.html").as_uri())
     reader.open()
     yield reader
-    page.close()
-    assert reader.errors == []
-    assert reader.requests == [reader.url]
+    context.close()
+    assert reader.messages == []
+    assert {url.partition("#")[0] for url in reader.requests} == {reader.url}
 
 
-def test_a_chart_of_costs_marks_every_network_at_its_place(reader: Reader) -> None:
+def test_the_chart_marks_every_network_at_its_place(reader: Reader) -> None:
     for cost in ("params", "macs"):
+        reader.switch("cost", cost)
         on_front = front(cost)
-        marks = reader.marks(cost)
-        assert {name: len(places) for name, places in marks.items()} == {
-            "Runge-Kutta front": len(on_front),
-            "Baselines": len(baselines()),
-            "Other Runge-Kutta networks": len(networks()) - len(on_front) - len(baselines()),
-        }
+        others = len(networks()) - len(on_front) - len(baselines())
+        assert [len(reader.marks(f".{css}:not(.edge)")) + len(reader.marks(f".{css}.edge")) for css in
+                ("front", "base", "other")] == [len(on_front), len(baselines()), others]  # fmt: skip
         # Across, marks lie by the logarithm of the cost; down, by the error: a straight line fits them.
-        across, down = np.array(marks["Runge-Kutta front"]).T
+        across, down = np.array(reader.marks(".front")).T
         costs = np.log10([getattr(networks()[arch], cost) for arch in on_front])
         errors = np.array([networks()[arch].error_pct for arch in on_front])
         for pixels, values, sign in ((across, costs, 1), (down, errors, -1)):
@@ -238,46 +246,173 @@ def test_a_chart_of_costs_marks_every_network_at_its_place(reader: Reader) -> No
             assert np.abs(slope * values + offset - pixels).max() < 0.5
 
 
-def test_the_other_charts_draw_what_was_found(reader: Reader, run_dir: Path) -> None:
-    assert sorted(reader.lines("curves")) == sorted([*front("params"), *baselines()])
-    # One arm: its line and the two bounds of its band.
-    assert [trace["lines"] for trace in reader.traces("progress")] == [1, 1, 1]
-    with (run_dir / "effects.csv").open() as file:
-        answered = [row["design"] for row in csv.DictReader(file) if row["low"]]
-    assert answered
-    assert reader.counts("effects") == {d[0].upper() + d[1:]: answered.count(d) for d in answered}
+def test_the_chart_shows_other_errors_and_a_log_scale(reader: Reader) -> None:
+    reader.switch("error", "test_error_pct")
+    read = [network for network in networks().values() if network.test_error_pct is not None]
+    assert len(reader.marks("")) == len(read)
+    reader.switch("scale", "log")
+    down = np.array(reader.marks(".base"))[:, 1]
+    tested = sorted((n.params, n.test_error_pct) for n in read if n.baseline)
+    logs = np.log10([error for _, error in tested])
+    slope, offset = np.polyfit(logs, down, 1)
+    assert slope < 0
+    assert np.abs(slope * logs + offset - down).max() < 0.5
+    reader.switch("error", "expected_error_pct")
+    assert len(reader.marks("")) == len(networks())
 
 
-def test_pointing_at_a_mark_names_the_architecture(reader: Reader) -> None:
+def test_pointing_at_a_mark_names_the_network_and_a_click_opens_its_card(reader: Reader) -> None:
     from playwright.sync_api import expect
 
     for cost in ("params", "macs"):
-        reader.page.locator(f"#{cost}").scroll_into_view_if_needed()
-        label = reader.page.locator(f"#{cost} .hoverlayer .hovertext tspan.line").first
-        for arch, (x, y) in zip(front(cost), reader.marks(cost)["Runge-Kutta front"], strict=True):
-            reader.page.mouse.move(x, y)
-            expect(label).to_have_text(arch)
+        reader.switch("cost", cost)
+        for arch, place in zip(front(cost), reader.marks(".front"), strict=True):
+            reader.page.mouse.move(*place)
+            expect(reader.page.locator("#tip b")).to_have_text(arch)
+    arch, place = front("macs")[2], reader.marks(".front")[2]
+    reader.page.mouse.click(*place)
+    reader.until(lambda: reader.card == arch, "the card")
+    assert unquote(reader.page.evaluate("location.hash")) == f"#net={arch}"
+    reader.page.keyboard.press("Escape")
+    reader.until(lambda: reader.card is None, "no card")
+    assert reader.page.evaluate("location.hash") == ""
 
 
-def test_a_click_in_the_legend_hides_a_trace_and_shows_it_again(reader: Reader) -> None:
-    before = reader.counts("params")
-    rest = {name: count for name, count in before.items() if name != "Baselines"}
-    reader.click_legend("params", "Baselines")
-    reader.until(lambda: reader.counts("params") == rest, "all but the baselines")
-    reader.click_legend("params", "Baselines")
-    reader.until(lambda: reader.counts("params") == before, "the baselines again")
-    # Curves of secondary interest wait behind the legend.
-    others = f"{len(networks()) - len(front('params')) - len(baselines())} other networks"
-    assert others not in reader.lines("curves")
-    reader.click_legend("curves", others)
-    reader.until(lambda: others in reader.lines("curves"), "the other networks' curves")
+def test_a_card_shows_drawing_curves_neighbours_and_commands(reader: Reader) -> None:
+    arch = front("params")[1]
+    reader.page.evaluate("name => { location.hash = '#net=' + encodeURIComponent(name); }", arch)
+    reader.until(lambda: reader.card == arch, "the card")
+    body = reader.page.locator("#card-body")
+    assert body.locator("svg.figure rect.part").count() >= 5
+    records = [json.loads(line) for line in LEDGER.read_text().splitlines()]
+    trained = [r for r in records if r["event"] == "trial" and r["spec"]["arch"] == arch]
+    assert body.locator("#card-curves path.curve").count() == len(trained)
+    words = body.inner_text()
+    assert "P(front) is the probability, among the networks trained and given these seeds" in words
+    for part in (
+        f"rksearch describe {arch}",
+        f"rksearch train {arch} --dataset digits",
+        f"rksearch final . --arch {arch}",
+    ):
+        assert part in words
+    other = body.locator("h3 ~ .scroll a").first
+    name = other.inner_text()
+    other.click()
+    reader.until(lambda: reader.card == name, "the neighbour's card")
+    reader.page.locator("#card-close").click()
+    reader.until(lambda: reader.card is None, "no card")
+
+
+def test_a_link_opens_a_card_and_an_unknown_name_opens_none(browser: Browser, run_dir: Path) -> None:
+    context = browser.new_context(offline=True)
+    for name, shown in ((baselines()[0], baselines()[0]), ("Nothing-1", None)):
+        reader = Reader(page=context.new_page(), url=(run_dir / "report.html").as_uri())
+        reader.open(f"#net={quote(name, safe='')}")
+        assert reader.card == shown
+        assert reader.messages == []
+    context.close()
+
+
+def test_the_keyboard_walks_the_chart_and_opens_a_card(reader: Reader) -> None:
+    chart, said = reader.page.locator("#chart"), reader.page.locator("#said")
+    chart.focus()
+    for arch in front("params")[:3]:
+        reader.page.keyboard.press("ArrowDown")
+        assert said.inner_text().startswith(arch)
+    everyone = sorted(networks(), key=lambda arch: networks()[arch].params)
+    reader.page.keyboard.press("Home")
+    assert said.inner_text().startswith(everyone[0])
+    reader.page.keyboard.press("ArrowRight")
+    assert said.inner_text().startswith(everyone[1])
+    reader.page.keyboard.press("Enter")
+    reader.until(lambda: reader.card == everyone[1], "the card")
+    reader.page.keyboard.press("Escape")
+    reader.until(lambda: reader.card is None, "no card")
+    assert reader.page.evaluate("document.activeElement.id") == "chart"
+
+
+def test_everything_that_can_be_pressed_has_a_name(reader: Reader) -> None:
+    nameless = reader.page.evaluate(
+        """() => [...document.querySelectorAll(
+            "button, a, input, [role=region], [role=img], [role=application], summary")]
+          .filter(e => !(e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.[0]?.textContent.trim()))
+          .map(e => e.outerHTML.slice(0, 120))"""
+    )
+    assert nameless == []
+
+
+def test_chips_select_for_chart_table_and_distribution(reader: Reader) -> None:
+    lines = reader.page.locator("#edf svg[role=img] path.edf").count()
+    reader.chip("Role", "baseline")
+    assert sorted(reader.rows()) == sorted(baselines())
+    assert reader.selected() == f"{len(baselines())} of {len(networks())} networks selected"
+    assert len(reader.marks(".base:not(.dim)")) == len(baselines())
+    assert reader.marks(".front:not(.dim)") == []
+    reader.chip("Role", "candidate")
+    assert len(reader.rows()) > len(baselines())
+    reader.chip("Role", "baseline")
+    reader.chip("Front", "parameters")
+    assert set(reader.rows()) <= set(front("params"))
+    assert reader.page.locator("#edf svg[role=img] path.edf").count() == lines + 1
+    reader.page.locator("#clear").click()
+    reader.until(lambda: reader.selected() == f"all {len(networks())} networks", "all networks")
+    assert sorted(reader.rows()) == sorted(networks())
+
+
+def test_a_rectangle_on_the_chart_selects_what_it_holds(reader: Reader) -> None:
+    places = reader.marks(".front")
+    (x0, y0), (x1, y1) = places[1], places[3]
+    start, end = (x0 - 7, min(y0, y1) - 7), (x1 + 7, max(y0, y1) + 7)
+    held = [p for p in reader.marks("") if start[0] <= p[0] <= end[0] and start[1] <= p[1] <= end[1]]
+    reader.drag(start, end)
+    assert len(reader.rows()) == len(held) >= 3
+    assert set(front("params")[1:4]) <= set(reader.rows())
+    assert reader.page.locator("#chips .range").count() == 2
+    reader.page.locator("#chips .range").first.click()
+    reader.until(lambda: len(reader.rows()) > len(held), "more networks")
+    reader.page.locator("#chart").focus()
+    reader.page.keyboard.press("Escape")
+    reader.until(lambda: len(reader.rows()) == len(networks()), "all networks")
+
+
+def test_zoom_stays_when_the_scheme_changes_and_can_be_taken_back(reader: Reader) -> None:
+    home = reader.ticks()
+    ground = reader.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    reader.switch("drag", "zoom")
+    places = reader.marks(".front")
+    reader.drag((places[0][0] - 12, places[0][1] - 12), (places[2][0] + 12, places[2][1] + 12))
+    zoomed = reader.ticks()
+    assert zoomed != home
+    assert len(reader.marks(".front")) == 3
+    assert len(reader.rows()) == len(networks())
+    reader.page.emulate_media(color_scheme="dark")
+    reader.page.wait_for_timeout(60)
+    assert reader.ticks() == zoomed
+    assert reader.page.evaluate("getComputedStyle(document.body).backgroundColor") != ground
+    reader.page.locator("#unzoom").click()
+    reader.until(lambda: reader.ticks() == home, "the whole chart")
+
+
+def test_dragging_along_a_parallel_axis_selects(reader: Reader) -> None:
+    reader.page.locator("#parallel").scroll_into_view_if_needed()
+    axis = reader.page.locator("#parallel .paper line.axis").last
+    box = axis.bounding_box()
+    assert box is not None
+    # The lower half of the last axis, which is the error's.
+    middle = box["y"] + box["height"] / 2
+    reader.drag((box["x"], middle), (box["x"], box["y"] + box["height"]))
+    errors = [network.error_pct for network in networks().values()]
+    half = (min(errors) + max(errors)) / 2
+    expected = [arch for arch, network in networks().items() if network.error_pct <= half + 0.01 * half]
+    assert set(reader.rows()) <= set(expected)
+    assert len(reader.rows()) >= len(expected) - 1
 
 
 def test_a_heading_sorts_up_and_then_down_with_missing_values_last(reader: Reader) -> None:
     for heading, attribute in (
-        ("Parameters", "params"),
         ("Validation error", "error_pct"),
         ("Test error", "test_error_pct"),
+        ("MACs", "macs"),
     ):
         values = {arch: getattr(network, attribute) for arch, network in networks().items()}
         known = sorted(value for value in values.values() if value is not None)
@@ -288,30 +423,179 @@ def test_a_heading_sorts_up_and_then_down_with_missing_values_last(reader: Reade
             assert [values[arch] for arch in shown] == [*expected, *missing]
 
 
-def test_words_and_groups_filter_the_table(reader: Reader) -> None:
-    words, group, count = (reader.page.locator(f"#{name}") for name in ("filter", "group", "shown"))
-    total = len(networks())
-    assert sorted(reader.names()) == sorted(networks())
-    for value, expected in (("baseline", baselines()), ("front", front("params")), ("macs", front("macs"))):
-        group.select_option(value)
-        assert sorted(reader.names()) == sorted(expected)
-        assert count.inner_text() == f"{len(expected)} of {total} shown"
-    group.select_option("")
+def test_cells_are_formatted_as_in_the_readme(reader: Reader, run_dir: Path) -> None:
+    from rksearch.report.cells import show
+    from rksearch.results.columns import columns
+    from rksearch.results.run_dir import read_run
+    from rksearch.results.tables import tables
+
+    derived = tables(read_run(run_dir))
+    metrics = columns(derived.arch_metrics)
+    for cells in reader.page.locator("#all tbody tr[data-net]").all():
+        shown = cells.locator("th, td").all_inner_texts()
+        row = derived.row(shown[0])
+        # A probability that is certain by size is in words in tables; the script shows the share.
+        expected = {m.field: show(m, row) for m in metrics if m.field not in ("p_front", "p_macs_front")}
+        assert {
+            m.field: text.strip() for m, text in zip(metrics, shown, strict=True) if m.field in expected
+        } == expected
+
+
+def test_words_select_and_a_row_opens_its_card(reader: Reader) -> None:
+    words = reader.page.locator("#filter")
     for text in ("k4", "k6", "k8", "BC k8", "k4 2x3s"):
         words.fill(text)
         found = [arch for arch in networks() if all(word in arch for word in text.split())]
         assert found
-        assert sorted(reader.names()) == sorted(found)
-        assert count.inner_text() == f"{len(found)} of {total} shown"
+        reader.until(lambda found=found: sorted(reader.rows()) == sorted(found), text)
+    words.fill("")
+    reader.until(lambda: len(reader.rows()) == len(networks()), "all networks")
+    link = reader.page.locator("#all tbody a").nth(2)
+    name = link.inner_text()
+    link.focus()
+    reader.page.keyboard.press("Enter")
+    reader.until(lambda: reader.card == name, "the card")
+
+
+def test_the_ladder_follows_the_cost(reader: Reader) -> None:
+    assert reader.page.locator("#table-ladder-params").is_visible()
+    assert not reader.page.locator("#table-ladder-macs").is_visible()
+    reader.switch("cost", "macs")
+    assert reader.page.locator("#table-ladder-macs").is_visible()
+    assert not reader.page.locator("#table-ladder-params").is_visible()
+
+
+def test_the_first_screen_has_verdict_ladder_and_chart(reader: Reader) -> None:
+    """At 1280 x 900 the chart's marks begin above the fold."""
+    assert reader.page.locator(".verdict li").count() in (2, 3)
+    for css in (".verdict", "#table-ladder-params", "#switches"):
+        box = reader.page.locator(css).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] < WIDE[1], css
+    chart = reader.page.locator("#chart").bounding_box()
+    assert chart is not None
+    assert chart["y"] + chart["height"] / 2 < WIDE[1]
 
 
 @pytest.mark.parametrize("reader", [PHONE], indirect=True)
 def test_a_phone_shows_the_whole_width(reader: Reader) -> None:
     assert reader.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
-    for chart in ("params", "macs", "curves", "progress", "effects"):
-        drawing = reader.page.locator(f"#{chart} .main-svg").first.bounding_box()
+    for chart in ("chart", "edf", "curves"):
+        drawing = reader.page.locator(f"#{chart} svg").first.bounding_box()
         assert drawing is not None
         assert drawing["x"] >= 0
         assert drawing["x"] + drawing["width"] <= PHONE[0]
         assert drawing["width"] > 0.8 * PHONE[0]
-    assert sum(reader.counts("params").values()) == len(networks())
+    assert len(reader.marks("")) == len(networks())
+    # What does not fit scrolls, with its first column in place and a cue at the edge.
+    scroller = reader.page.locator("#all-scroll")
+    assert "more" in (scroller.get_attribute("class") or "")
+    scroller.evaluate("e => { e.scrollLeft = 400; }")
+    first = reader.page.locator("#all tbody th").first.bounding_box()
+    assert first is not None
+    assert 0 <= first["x"] < 60
+    reader.page.locator("#all tbody a").first.click()
+    reader.until(lambda: reader.card is not None, "a card")
+    box = reader.page.locator("dialog").bounding_box()
+    assert box is not None
+    assert box["width"] <= PHONE[0]
+
+
+@pytest.mark.parametrize("reader", [PAPER], indirect=True)
+def test_paper_is_white_and_cuts_nothing(reader: Reader) -> None:
+    reader.page.emulate_media(media="print", color_scheme="dark")
+    reader.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    reader.page.wait_for_timeout(120)
+    colours = reader.page.evaluate(
+        "() => [getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    text, ground = ([int(n) for n in re.findall(r"\d+", colour)[:3]] for colour in colours)
+    assert max(text) < 60
+    assert min(ground) > 240
+    assert reader.page.evaluate("document.documentElement.scrollWidth") <= PAPER[0]
+    cut = reader.page.evaluate(
+        """() => [...document.querySelectorAll("table, svg")]
+          .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && e.checkVisibility())
+          .map(e => e.id || e.parentElement.id || e.outerHTML.slice(0, 80))"""
+    )
+    assert cut == []
+    assert len(reader.page.pdf(format="A4")) > 20_000
+
+
+def test_without_scripts_the_page_has_pictures_and_tables(browser: Browser, run_dir: Path) -> None:
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto((run_dir / "report.html").as_uri())
+    assert page.locator("noscript svg.figure").first.is_visible()
+    assert page.locator("#table-ladder-params").is_visible()
+    assert page.locator("#table-ladder-macs").is_visible()
+    assert page.locator("#table-front tbody tr").count() == len(front("params"))
+    assert not page.locator("#switches").is_visible()
+    assert "trials.csv" in page.inner_text("body")
+    context.close()
+
+
+def many(page: str, number: int) -> str:
+    """The page with its networks repeated, under other names, until there are this many."""
+    opening = '<script type="application/json" id="payload">'
+    start = page.index(opening) + len(opening)
+    end = page.index("</script>", start)
+    data = json.loads(page[start:end])
+    old = len(data["values"]["arch"])
+    for name, column in data["values"].items():
+        data["values"][name] = [column[i % old] for i in range(number)]
+    data["values"]["arch"] = [f"{name}-{i // old}" for i, name in enumerate(data["values"]["arch"])]
+    data["values"]["params"] = [p + i for i, p in enumerate(data["values"]["params"])]
+    data["curves"] = [data["curves"][i % old] for i in range(number)]
+    return page[:start] + json.dumps(data).replace("<", "\\u003c") + page[end:]
+
+
+def test_ten_thousand_networks_are_a_canvas_and_some_rows(browser: Browser, run_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "many.html"
+    path.write_text(many((run_dir / "report.html").read_text(), 10_000))
+    context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, offline=True)
+    reader = Reader(page=context.new_page(), url=path.as_uri())
+    reader.open()
+    assert reader.selected() == "all 10,000 networks"
+    assert reader.page.locator("#chart canvas").is_visible()
+    assert reader.page.locator("*").count() < 12_000
+    assert reader.page.locator("#all tbody tr[data-net]").count() < 80
+    scroller = reader.page.locator("#all-scroll")
+    scroller.evaluate("e => { e.scrollTop = e.scrollHeight; }")
+    reader.until(lambda: reader.page.locator('#all tbody tr[aria-rowindex="10001"]').count() == 1, "the last row")
+    assert reader.page.locator("#all tbody tr[data-net]").count() < 80
+    reader.page.locator("#filter").fill(f"{front('params')[0]}-7")
+    reader.until(lambda: 0 < len(reader.rows()) < 40, "few rows")
+    assert all(name.startswith(f"{front('params')[0]}-7") for name in reader.rows())
+    assert reader.messages == []
+    context.close()
+
+
+def test_numbers_are_written_as_python_writes_them(browser: Browser) -> None:
+    import random
+
+    from rksearch.report import text
+    from rksearch.report.rendering import asset
+
+    page = browser.new_page()
+    write = f"values => {{ {asset('page/format.js')} return values.map(([v, p, s]) => [size(v), meanSd(p, p / 8), "
+    write += "share(p / 100), duration(s), tick(v)]); }"
+    rng = random.Random(3)
+    # Eighths of a percent are exact in binary, so that their halves must go to the even digit.
+    numbers = [[round(10 ** rng.uniform(0, 9.5)), rng.randrange(801) / 8, rng.uniform(0, 2e5)] for _ in range(2000)]
+    written = page.evaluate(write, numbers)
+    expected = [
+        [text.size(v), text.mean_sd(p, p / 8), text.share(p / 100), text.duration(s), text.tick(v)]
+        for v, p, s in numbers
+    ]
+    assert written == expected
+    page.close()
+
+
+def test_a_reload_keeps_the_selection_and_the_switches(reader: Reader) -> None:
+    reader.switch("cost", "macs")
+    reader.chip("Role", "baseline")
+    reader.page.reload()
+    assert sorted(reader.rows()) == sorted(baselines())
+    assert reader.page.locator('#switches input[value="macs"]').is_checked()
+    assert reader.page.locator('#chips button[data-value="baseline"]').get_attribute("aria-pressed") == "true"

@@ -164,10 +164,11 @@ def test_the_report_says_which_error_it_shows(tmp_path: Path) -> None:
     )
     assert "Parameters | Balanced validation error | Balanced test error | Runge-Kutta network" in readme
     assert "The search used the balanced validation error only." in readme
-    assert "balanced validation error, %</text>" in picture
-    figures = json.loads(page.split('id="figures">')[1].split("</script>")[0])
-    for name in ("params", "macs", "curves"):
-        assert figures[name]["layout"]["yaxis"]["title"]["text"] == "Balanced validation error, %"
+    assert "Balanced validation error, %</text>" in picture
+    payload = json.loads(page.split('id="payload">')[1].split("</script>")[0])
+    assert payload["errors"][0]["label"] == "Balanced validation error"
+    assert payload["errors"][0]["field"] == "balanced_val_error_pct"
+    assert payload["errors"][-1]["field"] == "balanced_test_error_pct"
     assert "Lowest balanced validation error" in page
     assert "lowest balanced validation errors out of many" in readme
     assert "is 5.00 percentage points of balanced error (10 images; the largest class has 90)" in readme

@@ -8,11 +8,15 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from rksearch.arch import ArchSpec, Period, RKNet, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.data.facts import dataset
 from rksearch.results.contrasts import Effect, effects, factors_of
+from rksearch.results.stats import holm
 from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import error_of
 from tests.helpers.ledgers import summary
@@ -114,6 +118,87 @@ def test_intervals_cover_the_truth_although_architectures_are_used_again_and_aga
             covered += math.log(effect.low) <= truth <= math.log(effect.high)
             total += 1
     assert covered / total == pytest.approx(0.95, abs=0.05)
+
+
+def bare(specs: list[RKNet], rng: random.Random, z: Callable[[RKNet], float] = lambda _: 0.0) -> list[ArchSummary]:
+    """Networks whose log-odds are those of `z` and chance, whatever they cost."""
+    return trained(specs, lambda spec, _: -1.0 + z(spec) + rng.gauss(0, 0.4))
+
+
+def test_where_nothing_matters_intervals_cover_as_often_as_they_say_and_few_runs_announce() -> None:
+    rng = random.Random(11)
+    covered, announced, runs = [], 0, 150
+    for _ in range(runs):
+        told = [e for e in effects(bare(rng.sample(nets(), 60), rng)) if e.low is not None and e.high is not None]
+        for design in ("equal parameters", "equal MACs", "all else equal"):
+            covered += [e.low <= 1 <= e.high for e in told if e.design == design and e.low and e.high]
+        announced += any(e.is_announced for e in told if e.design != "all else equal")
+    assert len(covered) > 10 * runs
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.018)
+    assert announced / runs <= 0.08
+
+
+def test_an_effect_of_some_size_is_announced_and_those_beside_it_are_not() -> None:
+    rng = random.Random(12)
+    found, wrong = 0, 0
+    for _ in range(20):
+        told = effects(bare(rng.sample(nets(), 60), rng, lambda spec: 0.9 * (spec.periods[0].s == 2)))
+        named = {e.factor for e in told if e.is_announced and e.design == "equal parameters"}
+        found += "stages s" in named
+        wrong += bool(named - {"stages s"})
+    assert found >= 17
+    assert wrong <= 3
+
+
+@pytest.mark.parametrize("field", ["params", "macs"])
+def test_pairs_at_equal_budget_equal_a_search_over_all_pairs(field: str) -> None:
+    rng = random.Random(7)
+    items = bare(rng.sample(nets(), 70), rng)
+    design = {"params": "equal parameters", "macs": "equal MACs"}[field]
+    specs = {i.arch: parse(i.arch) for i in items}
+    one, two = ([i for i in items if specs[i.arch].periods[0].s == s] for s in (1, 2))  # type: ignore[union-attr]
+    pairs = [(a, b) for a in one for b in two if abs(math.log(getattr(b, field) / getattr(a, field))) <= math.log(1.1)]
+    effect = found(items, "stages s", design)
+    assert effect.pairs == len(pairs) > 20
+    assert effect.archs_before == len({a.arch for a, _ in pairs})
+    assert effect.archs_after == len({b.arch for _, b in pairs})
+    # A parabola through all architectures over the logarithm of the cost is taken off first.
+    x = np.log([getattr(i, field) for i in items])
+    z = np.log([(i.val_error_pct + 0.5) / (100.5 - i.val_error_pct) for i in items])
+    left = dict(zip([i.arch for i in items], z - np.polyval(np.polyfit(x - x.mean(), z, 2), x - x.mean()), strict=True))
+    mean = float(np.mean([left[b.arch] - left[a.arch] for a, b in pairs]))
+    assert effect.odds_ratio == pytest.approx(math.exp(mean))
+    variance, degrees = sides_by_matrices(pairs, left)
+    variance *= len(items) / (len(items) - 3)
+    assert effect.low is not None
+    assert effect.high is not None
+    reach = (math.log(effect.high) - math.log(effect.low)) / 2
+    assert reach == pytest.approx(stats.t.ppf(0.975, degrees) * math.sqrt(variance))
+    assert effect.p_value == pytest.approx(2 * stats.t.sf(abs(mean) / math.sqrt(variance), degrees))
+
+
+def sides_by_matrices(pairs: list[tuple[ArchSummary, ArchSummary]], z: dict[str, float]) -> tuple[float, float]:
+    """HC2 variance of a difference of weighted means, and its degrees of freedom, by the matrix of its form."""
+    forms, values = [], []
+    for side in (0, 1):
+        names = sorted({pair[side].arch for pair in pairs})
+        weights = np.array([sum(pair[side].arch == name for pair in pairs) for name in names]) / len(pairs)
+        residual = np.eye(len(names)) - np.outer(np.ones(len(names)), weights)
+        share = (residual**2).sum(axis=1)
+        forms.append(residual.T @ np.diag(weights**2 / share) @ residual)
+        values.append(np.array([z[name] for name in names]))
+    variance = sum(float(v @ form @ v) for form, v in zip(forms, values, strict=True))
+    first, second = sum(np.trace(f) for f in forms), sum(np.trace(f @ f) for f in forms)
+    return variance, first**2 / second
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_equals_its_definition(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for place, i in enumerate(order):
+        steps = [min(1.0, (len(p_values) - j) * p_values[order[j]]) for j in range(place + 1)]
+        assert adjusted[i] == max(steps)
 
 
 def test_few_architectures_are_too_few_to_say() -> None:

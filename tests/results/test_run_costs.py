@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.api import Run
-from rksearch.api.activation import activation_memory
+from rksearch.api.run import _activation_bytes as activation_memory
 from rksearch.arch import parse
 from rksearch.data.facts import dataset
 from rksearch.results.ledger import Ledger

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rksearch.results.dominance import Reference, hypervolume, on_front, pareto
-from rksearch.results.fronts import membership
+from rksearch.results.fronts import front_band, membership, smallest
 from rksearch.results.summaries import ArchSummary, by_macs, by_params
 from rksearch.results.uncertainty import draw, error_of, log_odds
 from tests.helpers.ledgers import summary
@@ -130,18 +130,29 @@ def world(rng: random.Random, number: int) -> tuple[list[ArchSummary], list[floa
 def test_simulated_searches_find_the_probabilities_calibrated() -> None:
     rng = random.Random(17)
     inside, claimed, happened, areas = [], [], [], []
+    whole, pointwise = [], []
     corner = Reference(cost=10**5, error_pct=90)
-    for _ in range(25):
+    for _ in range(40):
         items, truth = world(rng, 40)
-        draws = draw(items, resamples=200).of(items)
+        draws = draw(items, resamples=400).of(items)
         low, high = np.quantile(draws, (0.05, 0.95), axis=0)
         inside += list((low <= truth) & (truth <= high))
         sizes = [i.params for i in items]
+        by_size = np.argsort(sizes)
+        front = np.minimum.accumulate(np.array(truth)[by_size])
+        bottom, top = (np.array(end) for end in front_band(draws[:, by_size], 0.9))
+        whole.append(((bottom <= front) & (front <= top)).all())
+        least = np.minimum.accumulate(draws[:, by_size], axis=1)
+        each = np.quantile(least, (0.05, 0.95), axis=0)
+        pointwise.append(((each[0] <= front) & (front <= each[1])).all())
         claimed += list(on_front(draws, sizes).mean(axis=0))
         happened += list(on_front(np.array([truth]), sizes)[0])
         true_area = hypervolume(np.array([truth]), sizes, corner)[0]
         areas.append((hypervolume(draws, sizes, corner) < true_area).mean())
     assert np.mean(inside) == pytest.approx(0.9, abs=0.03)
+    # The band holds whole fronts as often as it says; that of each size by itself does not.
+    assert np.mean(whole) >= 0.82
+    assert np.mean(pointwise) < 0.7
     # Ranks of the true hypervolumes among the draws: neither extreme nor all on one side.
     assert np.mean([0.05 <= rank <= 0.95 for rank in areas]) >= 0.75
     assert 0.3 < np.mean(areas) < 0.7
@@ -151,6 +162,35 @@ def test_simulated_searches_find_the_probabilities_calibrated() -> None:
         chosen = (probability >= low) & (probability < high)
         assert chosen.sum() > 40
         assert member[chosen].mean() == pytest.approx(probability[chosen].mean(), abs=0.08)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 60), st.integers(1, 12), st.floats(0.05, 1), st.integers(0, 2**32 - 1))
+def test_a_band_is_the_narrowest_envelope_of_ranks_that_holds_its_share(
+    rows: int, columns: int, confidence: float, seed: int
+) -> None:
+    errors = np.random.default_rng(seed).integers(0, 30, size=(rows, columns)).astype(float)
+    least = np.minimum.accumulate(errors, axis=1)
+    low, high = (np.array(end) for end in front_band(errors, confidence))
+    ordered = np.sort(least, axis=0)
+
+    def held(k: int) -> float:
+        return float(((ordered[k] <= least) & (least <= ordered[rows - 1 - k])).all(axis=1).mean())
+
+    (k, *_) = [k for k in range(rows) if (ordered[k] == low).all() and (ordered[rows - 1 - k] == high).all()]
+    assert held(k) >= confidence - 1e-9
+    deeper = [k for k in range(rows // 2) if held(k) >= confidence - 1e-9]
+    assert (ordered[max(deeper, default=0)] == low).all()
+
+
+def test_the_smallest_is_on_every_front_unless_another_is_as_small() -> None:
+    items = [summary("a", 10, [50.0, 60.0]), summary("b", 20, [20.0, 21.0])]
+    items.append(summary("base", 5, [1.0], role="baseline"))
+    assert smallest(items) == "a"
+    assert membership(items)["a"] == 1
+    assert smallest([*items, summary("c", 10, [40.0])]) is None
+    assert smallest(items[2:]) is None
+    assert smallest([]) is None
 
 
 def test_fewer_draws_than_one_is_an_error() -> None:

@@ -139,8 +139,12 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
         raise Exception("The current node timed out during startup.\nThis could happen because ...")
 
     monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init, shutdown=lambda: stopped.append(True)))
-    with pytest.raises(RunAborted) as error, _ray(Resources(), Silent()):
+    said: list[str] = []
+    view = Silent()
+    monkeypatch.setattr(view, "message", said.append)
+    with pytest.raises(RunAborted) as error, _ray(Resources(), view):
         pass
+    assert said == ["Starting Ray ..."], "said before the wait"
     assert stopped == [True], "what had started is stopped"
     assert str(error.value) == (
         "Ray on this machine must be reachable, but The current node timed out during startup; resume when the "

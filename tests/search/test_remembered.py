@@ -140,6 +140,35 @@ def test_durations_survive_a_clock_that_is_set_back(tmp_path: Path) -> None:
     assert ledger.read().sessions[0].duration_s == 15 * 60
 
 
+def test_the_time_between_sessions_is_none(tmp_path: Path) -> None:
+    """A run is extended an hour after it ended, and killed; its last session only says that nothing is left."""
+    clocks = (
+        "12:00:00",
+        "12:00:00",
+        "12:10:00",
+        "12:12:00",
+        "13:12:00",
+        "13:12:05",
+        "13:20:05",
+        "14:20:05",
+        "14:21:00",
+    )
+    times = iter(f"2026-01-01T{clock}Z" for clock in (*clocks, "14:22:00", "15:22:00"))
+    ledger = Ledger(tmp_path, clock=lambda: next(times))
+    ledger.write_run(name="tiny", space=space_record(), plan=plan_record())
+    ledger.write_session(environment=Environment(), options={})
+    ledger.write_trial(trial("ResNet-8"), complete(20.0), wall_time_s=1.0)
+    ledger.write_end("finished")
+    ledger.write_run(name="tiny", space=space_record(), plan=plan_record(trials=30))
+    ledger.write_session(environment=Environment(), options={})
+    ledger.write_trial(trial("DenseNet-13-k8"), complete(20.0), wall_time_s=1.0)
+    ledger.write_run(name="tiny", space=space_record(), plan=plan_record(trials=31))
+    ledger.write_session(environment=Environment(), options={})
+    ledger.write_end("finished")
+    ledger.write_end("finished")
+    assert [session.duration_s for session in ledger.read().sessions] == [12 * 60, 8 * 60, 60]
+
+
 @pytest.mark.parametrize(
     "words",
     [

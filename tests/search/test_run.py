@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from rksearch.arch import parse
-from rksearch.arch.cost import Witness
+from rksearch.arch.cost import Witness, executed_macs
+from rksearch.data.facts import dataset
 from rksearch.results.ledger import Ledger
 from rksearch.space import load_space
 from tests.helpers.command_line import TINY_SPACE, command, environment, python, rksearch, rksearch_json
@@ -22,6 +23,7 @@ from tests.helpers.command_line import TINY_SPACE, command, environment, python,
 DERIVED = (
     "report.html",
     "trials.csv",
+    "curves.csv",
     "front.csv",
     "README.md",
     "front.svg",
@@ -54,7 +56,10 @@ def check_complete(run_dir: Path, space_file: Path, trials: int, epochs: int = 2
     for spec, result in history.trials.values():
         assert result.status == "complete", result.message
         assert [e.epoch for e in result.epochs] == list(range(1, epochs + 1))
-        assert result.witness == Witness(params=result.params, fvcore_flops=result.fvcore_flops, agree=True)
+        assert result.witness == Witness(
+            params=result.params, fvcore_flops=result.fvcore_flops, agree=True, executed_macs=result.executed_macs
+        )
+        assert result.executed_macs == executed_macs(parse(spec.arch), dataset("digits"))
         assert result.images.train == 100
         if spec.role == "candidate":
             assert parse(spec.arch) in space

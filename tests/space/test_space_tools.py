@@ -14,10 +14,10 @@ from rksearch.bench.costing import bench_cost
 from rksearch.cli.main import cli
 from rksearch.data.facts import dataset
 from rksearch.errors import RksearchError, SpaceError
+from rksearch.report.space_page import space_page
 from rksearch.search.samplers.registry import samplers
 from rksearch.space import load_space, parse_space, shipped_spaces
 from rksearch.space.format.schema import schema
-from rksearch.space.page import space_page
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
 
@@ -126,7 +126,7 @@ def test_the_page_shows_counts_budgets_and_baselines(good: Path, tmp_path: Path)
     cloud, bars = page.split("<svg")[1:3]
     assert sum(int(n.replace(",", "")) for n in re.findall(r"<title>([0-9,]+)</title>", cloud)) == len(space)
     assert sum(int(n.replace(",", "")) for n in re.findall(r": ([0-9,]+)</title>", bars)) == len(space)
-    assert 'class="budget"' in cloud
+    assert 'class="rule"' in cloud
     assert ">ResNet-8</text>" in cloud
     assert f'<td class="n">{space.rejected["too_many_params"]:,}</td>' in page
     assert "http" not in page

@@ -260,10 +260,10 @@ def test_a_trial_builds_one_network_which_is_counted_and_then_trained(
         built.append(build(arch, facts))
         return built[-1]
 
-    def counter(model: nn.Module, facts: Dataset, counts: Cost) -> Witness:
+    def counter(model: nn.Module, facts: Dataset, counts: Cost, executed_macs: int) -> Witness:
         counted.append(start(model))
         torch.rand(1)  # whatever counting draws must not change the training
-        return witness(model, facts, counts)
+        return witness(model, facts, counts, executed_macs)
 
     class Noted(Trainer):
         def run_epoch(self) -> Epoch:

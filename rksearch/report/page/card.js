@@ -67,7 +67,8 @@ const showCard = (net) => {
     <p class="lead">${plain([net.role === "known" ? "configuration of the paper" : net.role, net.status === "complete" ? "" : `${net.status} after ${count(net.epochs, "epoch")}`,
       net.message ?? "", net.on_front ? "on the front of parameters" : "", net.on_macs_front ? "on the front of MACs" : ""].filter(Boolean).join("; "))}.
       ${net.p_front === null || net.p_front === undefined ? "" : plain(payload.p_front_note)}</p>
-    <dl class="pairs">${facts.map(fact).join("")}${perSeed.join("")}</dl>
+    <dl class="pairs">${facts.map(fact).join("")}${perSeed.join("")}${
+      net.counted ? `<div class="wide"><dt>Counted on the built network</dt><dd>${plain(net.counted)}</dd></div>` : ""}</dl>
     ${drawingOf(net)}${periodTable(net)}
     <h3>Learning curves of ${count((payload.curves[net.index] ?? []).length, "training")}</h3><div class="plot" id="card-curves"></div>
     ${neighbourTable(net)}

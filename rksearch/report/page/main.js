@@ -1,5 +1,6 @@
 // Starts everything: views draw in this order, now, after a change, and when the window changes.
 
+recall();
 startChips();
 mainChart();
 edfChart();
@@ -10,6 +11,7 @@ select();
 for (const view of views) view();
 startLadder();
 startCards();
+startRemembering();
 
 let resizing = 0;
 let width = innerWidth;

@@ -155,6 +155,7 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
     """
     import ray
 
+    view.message(f"Joining Ray at {resources.address} ..." if resources.address else "Starting Ray ...")
     if resources.address is None:
         require_temporary_directory()
     else:

@@ -1,0 +1,248 @@
+"""Static figures: SVG for pages, matplotlib's for paper, and the tables beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from rksearch.report.figure import Panel, PlotAxis, PlotMark, StaticFigure
+from rksearch.report.figures import all_figures, front_figure, stepped, stepped_x
+from rksearch.report.placing import LINE, Rectangle, place_labels
+from rksearch.report.printing import COLUMN_IN, DOTS_PER_INCH, FORMATS, printed
+from rksearch.report.rendering import escape_latex
+from rksearch.report.svg import figure_svg
+from rksearch.report.write import figure_files
+from rksearch.results.columns import CURVE_FIELDS, curves_csv
+from rksearch.results.history import History
+from rksearch.results.summaries import summarise
+from rksearch.results.tables import Tables, tables
+from tests.helpers.command_line import rksearch
+from tests.helpers.ledgers import BASELINES, begin, candidates, complete, full_run, trial
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "full"
+    full_run(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def history(run_dir: Path) -> History:
+    from rksearch.results.ledger import Ledger
+
+    return Ledger(run_dir).read()
+
+
+@pytest.fixture(scope="module")
+def derived(history: History) -> Tables:
+    return tables(history)
+
+
+def root_of(figure: StaticFigure) -> ElementTree.Element:
+    return ElementTree.fromstring(figure_svg(figure))
+
+
+def css(element: ElementTree.Element) -> set[str]:
+    return set(element.get("class", "").split())
+
+
+def test_the_figure_of_the_front_marks_every_network_at_its_place(history: History, derived: Tables) -> None:
+    root = root_of(front_figure(derived, "run"))
+    items = summarise(history)
+    titles = {}
+    for mark in root.iter(f"{SVG}path"):
+        title = mark.find(f"{SVG}title")
+        if "mark" in css(mark) and title is not None:
+            x, y = map(float, re.findall(r"-?[\d.]+", mark.get("d", ""))[:2])
+            titles[(title.text or "").partition(":")[0]] = (x, y)
+    assert set(titles) == {item.arch for item in items}
+    # Across, places lie by the logarithm of the cost: a straight line fits them to a pixel's tenth, whatever the shape.
+    for shape in ("baseline", "candidate"):
+        same = [i for i in items if i.role == shape and i.error_pct < 45]
+        pixels = np.array([titles[i.arch][0] for i in same])
+        values = np.log10([i.params for i in same])
+        slope, offset = np.polyfit(values, pixels, 1)
+        assert slope > 0
+        assert np.abs(slope * values + offset - pixels).max() < 2.1
+
+
+def test_labels_keep_apart_and_within_the_picture(derived: Tables) -> None:
+    root = root_of(front_figure(derived, "run"))
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    labels = [e for e in root.iter(f"{SVG}text") if "label" in css(e)]
+    assert {e.text for e in labels} & set(BASELINES)
+    boxes = [Rectangle(float(e.attrib["x"]), float(e.attrib["y"]) - 11, 6.6 * len(e.text or ""), 12) for e in labels]
+    assert all(b.x >= 0 and b.x + b.width <= width and b.y >= 0 and b.y + b.height <= height for b in boxes)
+    assert not any(a.overlap(b) for a, b in combinations(boxes, 2))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 600), st.floats(0, 300), st.text("abc-k8", min_size=1, max_size=24)), max_size=20)
+)
+def test_placed_labels_never_touch_nor_leave_their_room(labels: list[tuple[float, float, str]]) -> None:
+    room = Rectangle(0, 0, 600, 300)
+    placed = place_labels(labels, [Rectangle(x - 5, y - 5, 10, 10) for x, y, _ in labels], room)
+    boxes = [box for box in placed if box is not None]
+    assert len(placed) == len(labels)
+    assert all(room.holds(box) and box.height == LINE for box in boxes)
+    assert not any(a.overlap(b) for a, b in combinations(boxes, 2))
+
+
+def test_a_label_alone_finds_its_place_beside_the_mark() -> None:
+    (box,) = place_labels([(300.0, 150.0, "ResNet-8")], [], Rectangle(0, 0, 600, 300))
+    assert box is not None
+    assert (box.x, box.y) == (310.0, 143.0)
+
+
+def test_marks_beyond_the_axis_stand_at_its_edge_and_are_counted() -> None:
+    axis = PlotAxis(title="error, %", low=0.0, high=10.0, ticks=((5.0, "5"),))
+    marks = tuple(
+        PlotMark(x=float(i), y=y, kind="other", shape="circle", title=f"n{i}")
+        for i, y in enumerate((5.0, 99.0, 11.0, -3.0))
+    )
+    figure = StaticFigure(name="f", title="t", alt="a", panels=(Panel(x=axis, y=axis, marks=marks),))
+    root = root_of(figure)
+    (words,) = [e.text for e in root.iter(f"{SVG}text") if "beyond" in css(e)]
+    assert words == "2 above the axis, 1 below the axis"
+    outlines = [e.get("d", "") for e in root.iter(f"{SVG}path") if "mark" in css(e)]
+    tops = [float(re.findall(r"-?[\d.]+", d)[1]) for d in outlines]
+    assert tops[1] == tops[2] < tops[0] < tops[3]
+
+
+def test_every_figure_is_well_formed_with_ids_of_its_own(derived: Tables) -> None:
+    figures = all_figures(derived, "run")
+    assert [f.name for f in figures] == ["front", "front_macs", "curves", "distribution", "progress", "effects"]
+    ids = []
+    for figure in figures:
+        root = root_of(figure)
+        assert root.get("aria-label")
+        assert root[0].tag == f"{SVG}title"
+        ids += [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
+        text = figure_svg(figure, standalone=False)
+        assert "<style" not in text
+        ElementTree.fromstring(text)
+    assert len(ids) == len(set(ids))
+
+
+def test_hostile_names_stay_text() -> None:
+    evil = '"><script>alert(1)</script>&'
+    axis = PlotAxis(title=evil, low=0.0, high=1.0, ticks=((0.5, evil),))
+    mark = PlotMark(x=0.5, y=0.5, kind="base", shape="square", title=evil, label=evil[:9])
+    root = root_of(
+        StaticFigure(name="f", title=evil, alt=evil, panels=(Panel(x=axis, y=axis, marks=(mark,), title=evil),))
+    )
+    assert not list(root.iter(f"{SVG}script"))
+    assert sum(e.text == evil for e in root.iter()) >= 5
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=12, unique=True))
+def test_steps_are_level_from_each_place_to_the_next(places: list[float]) -> None:
+    places.sort()
+    heights = [float(i) for i in range(len(places))]
+    x, y = stepped_x(places), stepped(heights)
+    assert len(x) == len(y) == 2 * len(places) - 1
+    # Just right of each place stands its height.
+    for place, height in zip(places, heights, strict=True):
+        assert y[max(i for i, v in enumerate(x) if v == place)] == height
+
+
+def test_printed_figures_have_the_width_of_a_column_a_white_ground_and_a_title(derived: Tables) -> None:
+    for figure in all_figures(derived, "A run"):
+        files = {kind: printed(figure, kind) for kind in FORMATS}
+        image = Image.open(io.BytesIO(files["png"])).convert("RGB")
+        assert image.width == round(COLUMN_IN * DOTS_PER_INCH)
+        corners = [image.getpixel((x, y)) for x in (0, image.width - 1) for y in (0, image.height - 1)]
+        assert corners == [(255, 255, 255)] * 4
+        assert len({image.getpixel((x, image.height // 2)) for x in range(image.width)}) > 1
+        words = files["svg"].decode()
+        root = ElementTree.fromstring(words)
+        assert figure.title in [e.text for e in root.iter(f"{SVG}text")]
+        assert files["pdf"].startswith(b"%PDF")
+        assert figure.title.encode() in files["pdf"]
+
+
+def test_printed_figures_are_the_same_bytes_every_time(derived: Tables) -> None:
+    figure = front_figure(derived, "A run")
+    for kind in FORMATS:
+        assert printed(figure, kind) == printed(figure, kind)
+
+
+def test_report_writes_figures_and_tables_for_latex(run_dir: Path, tmp_path: Path, history: History) -> None:
+    done = rksearch("report", str(run_dir), "--figures", "--to", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    there = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    names = ("front", "front_macs", "curves", "distribution", "progress", "effects")
+    assert {f"{name}.{kind}" for name in names for kind in FORMATS} <= there
+    assert {"ladder_params.tex", "ladder_macs.tex", "front.tex"} <= there
+    expected = figure_files(history)
+    for name, content in expected.items():
+        assert (tmp_path / "out" / "figures" / name).read_bytes() == content, name
+    assert str(tmp_path / "out" / "figures" / "front.pdf") in done.stdout
+
+
+def test_figures_of_a_run_without_networks_are_one_line(tmp_path: Path) -> None:
+    begin(tmp_path / "run")
+    done = rksearch("report", str(tmp_path / "run"), "--figures")
+    assert done.returncode != 0
+    assert "figures need a network that was trained to the end" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_latex_table_has_the_front_with_every_row_whole(derived: Tables, history: History) -> None:
+    text = figure_files(history)["front.tex"].decode()
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 1 + len(derived.front)
+    columns = re.search(r"tabular\}\{([lr]+)\}", text)
+    assert columns is not None
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)&", row)) == len(columns[1]) - 1
+        assert not re.search(r"(?<!\\)[%#_]", row)
+    for front, row in zip(derived.front, rows[1:], strict=True):
+        assert row.startswith(front.item.arch.replace("_", r"\_"))
+
+
+def test_what_means_something_in_latex_is_escaped() -> None:
+    assert escape_latex("a_b 5 % & {x} $ # ^ ~ \\") == (
+        r"a\_b 5 \% \& \{x\} \$ \# \textasciicircum{} \textasciitilde{} \textbackslash{}"
+    )
+    assert escape_latex("12.3 ± 0.1") == r"12.3 $\pm$ 0.1"
+    assert escape_latex(7) == 7
+
+
+def test_curves_csv_has_every_epoch_of_every_training(history: History) -> None:
+    rows = list(csv.DictReader(io.StringIO(curves_csv(history))))
+    expected = [(s, r, e) for s, r in history.trials.values() for e in r.epochs]
+    assert len(rows) == len(expected)
+    assert list(rows[0]) == ["trial", "arch", "role", "replicate", *CURVE_FIELDS]
+    for row, (spec, _, epoch) in zip(rows, expected, strict=True):
+        assert (row["trial"], int(row["epoch"])) == (spec.id, epoch.epoch)
+        assert float(row["val_error_pct"]) == pytest.approx(epoch.val_error_pct, abs=1e-6)
+        assert row["top5_val_error_pct"] == ""
+
+
+def test_curves_csv_writes_nan_for_what_is_not_finite_and_no_validation_of_a_final_training(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    whole = complete(20.0)
+    done = replace(whole, epochs=(replace(whole.epochs[0], train_loss=math.nan), *whole.epochs[1:]))
+    name = candidates(1)[0].name
+    ledger.write_trial(trial(name), done, wall_time_s=1.0)
+    ledger.write_trial(trial(name, 50, "final"), whole, wall_time_s=1.0)
+    rows = list(csv.DictReader(io.StringIO(curves_csv(ledger.read()))))
+    assert rows[0]["train_loss"] == "nan"
+    assert {row["val_error_pct"] for row in rows if row["role"] == "final"} == {""}
+    assert all(row["train_error_pct"] for row in rows)
