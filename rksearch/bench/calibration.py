@@ -113,7 +113,7 @@ class _Judged:
 
 NOMINAL: dict[str, float | None] = {
     "The 95 % interval of a gap to a baseline holds the true gap": CONFIDENCE,
-    "“lower” or “higher” than a baseline is right": None,
+    "A win or a loss against a baseline is one": None,
     "The middle 90 % of the draws of a network's error holds its true error": BAND,
     "The 90 % band of the front holds the whole true front": BAND,
     "The 90 % band of the hypervolume holds that of the true front": BAND,
@@ -159,8 +159,8 @@ def _gaps(run: SimulatedRun, items: Sequence[ArchSummary], draws: ErrorDraws) ->
             gap = run.true_pct[row.rival.arch] - run.true_pct[row.item.arch]
             low, high = row.comparison.interval_pct
             made, held = made + 1, held + (low <= gap <= high)
-            if high < 0 or low > 0:
-                decided, right = decided + 1, right + ((gap < 0) == (high < 0))
+            if row.outcome in ("win", "loss"):
+                decided, right = decided + 1, right + ((gap < 0) == (row.outcome == "win"))
     return ClaimCount(made=made, held=held), ClaimCount(made=decided, held=right)
 
 

@@ -321,7 +321,7 @@ class _Trainer:
             before = value
 
 
-class _Listed:
+class _InOrder:
     """Proposes candidates in the order in which the run began them."""
 
     def __init__(self, archs: Iterable[str]) -> None:
@@ -341,7 +341,7 @@ class _Listed:
 def _searched(shape: RunShape, trainer: _Trainer) -> History:
     """What the search's agenda makes of the trainings, one after another."""
     ledger = MemoryLedger()
-    proposer = _Listed(network.arch for network in shape.networks if network.role == "candidate")
+    proposer = _InOrder(network.arch for network in shape.networks if network.role == "candidate")
     history = ledger.read()
     agenda = SearchAgenda(shape.plan, proposer, history, race=shape.race)
     while (task := agenda.next(history, {})) is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rksearch.arch.families import family_of
 from rksearch.arch.image import ImageShape
@@ -19,6 +20,9 @@ PART_WIDTH, GAP, LINE, MARGIN = 210, 22, 18, 16
 MOST_SHOWN = 8
 """Maximum number of units of a part, or stages of a unit, that are drawn; an ellipsis stands for the others."""
 
+DRAWN_PARTS = 4_096
+"""Number of parts that are remembered: a run's networks share most of theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -26,8 +30,8 @@ class _Part:
 
     title: str
     flow: str
-    units: list[tuple[str, int, bool]]
-    notes: list[str]
+    units: tuple[tuple[str, int, bool], ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,7 @@ def drawn_parts(spec: ArchSpec, shape: ImageShape) -> list[DrawnPart]:
     return [_drawn(_part(net, name, _period(spec, name))) for name in names]
 
 
+@lru_cache(maxsize=DRAWN_PARTS)
 def _drawn(part: _Part) -> DrawnPart:
     units = _shortened(part.units)
     height = (2 + len(units) + len(part.notes)) * LINE + 14
@@ -94,12 +99,12 @@ def _part(net: Layout, name: str, period: Steps | None) -> _Part:
     if last.out_size.area > 1:
         flow += f", {last.out_size.height} x {last.out_size.width}"
     if period is None:
-        return _Part(name, flow, _units(name, rows), [])
+        return _Part(name, flow, tuple(_units(name, rows)), ())
     # The last layer of a period outputs a growth; its state is as wide as the input of its first layer.
     first = rows[0]
     flow = f"{first.in_channels} channels, {last.out_size.height} x {last.out_size.width}"
     units = [(f"step {n}", period.s, period.share and n > 1) for n in range(1, period.r + 1)]
-    return _Part(f"{name}: {period.s}x{period.r}", flow, units, method_lines(period))
+    return _Part(f"{name}: {period.s}x{period.r}", flow, tuple(units), tuple(method_lines(period)))
 
 
 def _units(name: str, rows: Sequence[Row]) -> list[tuple[str, int, bool]]:
@@ -129,7 +134,7 @@ def method_lines(period: Steps) -> list[str]:
     return [*lines, *(["dashed steps share convolutions"] if period.share else [])]
 
 
-def _shortened(units: list[tuple[str, int, bool]]) -> list[tuple[str, int, bool] | None]:
+def _shortened(units: Sequence[tuple[str, int, bool]]) -> list[tuple[str, int, bool] | None]:
     """All units; or the first ones, None for an ellipsis, and the last one."""
     if len(units) <= MOST_SHOWN:
         return list(units)

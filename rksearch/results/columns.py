@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from rksearch.space.plan import TOP1, ErrorMetric
@@ -365,18 +366,22 @@ def curves_csv(history: History) -> str:
     text = _LineFeeds()
     writer = csv.writer(text)
     writer.writerow(["trial", "arch", "role", "replicate", *CURVE_FIELDS])
+    all_of = attrgetter(*CURVE_FIELDS)
+    hidden = [place for place, field in enumerate(CURVE_FIELDS) if "val_" in field]
     for spec, result in (*history.trials.values(), *history.paused.values()):
-        hidden = "val_" if spec.role == "final" else None
-        fields = [None if hidden and hidden in field else field for field in CURVE_FIELDS]
+        first = (spec.id, spec.arch, spec.role, spec.replicate)
         for epoch in result.epochs:
-            values = [_plain(getattr(epoch, field)) if field else "" for field in fields]
-            writer.writerow([spec.id, spec.arch, spec.role, spec.replicate, *values])
+            values = [_plain(value) for value in all_of(epoch)]
+            if spec.role == "final":
+                for place in hidden:
+                    values[place] = ""
+            writer.writerow((*first, *values))
     return text.getvalue()
 
 
 def _plain(value: float | None) -> str:
+    if value.__class__ is float and math.isfinite(value):  # most of them, so that it comes first
+        return repr(round(value, 6))
     if value is None:
         return ""
-    if isinstance(value, int):
-        return str(value)
-    return repr(round(value, 6)) if math.isfinite(value) else "nan"
+    return str(value) if isinstance(value, int) else "nan"
