@@ -27,12 +27,12 @@ def compare(directories: tuple[Path, ...], to: Path | None, allow_differences: b
 
     Each run is a side, and so is its control arm: one run is enough where it has one. Prints Markdown.
     """
-    from rksearch.api.comparing import compare as compare_directories
+    from rksearch import api
     from rksearch.report.comparison import comparison_content, comparison_json
     from rksearch.report.comparison_files import write_comparison_files
     from rksearch.report.markdown import report_markdown
 
-    found = compare_directories(directories, allow_differences=allow_differences)
+    found = api.compare(directories, allow_differences=allow_differences)
     written = write_comparison_files(to, found) if to is not None else []
     if as_json:
         click.echo(json.dumps(comparison_json(found), indent=2))

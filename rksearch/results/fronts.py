@@ -73,10 +73,10 @@ def front_band(errors_pct: Floats, confidence: float) -> tuple[list[float], list
     depth = np.full(draws, draws, dtype=int)
     for start, least in _least_so_far(errors_pct):
         for column in least[:, looked[(looked >= start) & (looked < start + least.shape[1])] - start].T:
-            ordered = np.sort(column)
-            below = np.searchsorted(ordered, column, side="right") - 1
-            above = draws - np.searchsorted(ordered, column, side="left") - 1
-            depth = np.minimum(depth, np.minimum(below, above))
+            _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+            ends = np.cumsum(counts)
+            below, above = ends - 1, draws - (ends - counts) - 1
+            depth = np.minimum(depth, np.minimum(below, above)[place])
     kept = int(np.ceil(confidence * draws - 1e-9))
     k = int(np.sort(depth)[draws - kept])
     low, high = list[float](), list[float]()
