@@ -23,7 +23,7 @@ from rksearch.results.calibration import Noise
 from rksearch.results.dominance import Reference
 from rksearch.results.history import History
 from rksearch.results.plan import Plan, Rank
-from rksearch.results.records import Epoch, Role, TrialResult, TrialSpec, parse_trial_id
+from rksearch.results.records import Epoch, ImageCounts, Role, TrialResult, TrialSpec, parse_trial_id
 from rksearch.results.summaries import ArchSummary, by_macs, by_params
 from rksearch.results.tables import reference
 from rksearch.results.uncertainty import draw, error_of, log_odds, predicted_runs
@@ -301,6 +301,7 @@ class _Trainer:
             params_paper=network.params,
             macs=network.macs,
             fvcore_flops=network.macs,
+            images=ImageCounts(val=self._shape.images),
         )
 
     def _epochs(self, scores: Sequence[float], error_pct: float) -> Iterable[Epoch]:

@@ -19,13 +19,13 @@ from rksearch.results.uncertainty import log_odds
 LEAST_ARCHS = 12
 """Least number of architectures that shares are computed from."""
 
-MOST_ARCHS = 300
+MOST_ARCHS = 150
 """Greatest number of architectures that shares are computed from: some, drawn at random, of more."""
 
 PERMUTATIONS = 19
 """Shufflings of the errors: a share above all of them is expected once in twenty runs in which nothing matters."""
 
-TREES = 16
+TREES = 8
 """Trees of each random forest, the same for the errors and for their shufflings."""
 
 
