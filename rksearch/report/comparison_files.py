@@ -10,10 +10,10 @@ from pathlib import Path
 from rksearch.errors import RunError, TakenError
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
-from rksearch.report.figure import Kind, LegendEntry, Panel, PlotLine, PlotMark, Shape, StaticFigure
+from rksearch.report.figure import LegendEntry, Panel, PlotKind, PlotLine, PlotMark, Shape, StaticFigure, axis_of
 from rksearch.report.markdown import report_markdown
 from rksearch.report.rendering import asset, render
-from rksearch.report.svg import axis_of, figure_svg
+from rksearch.report.svg import figure_svg
 from rksearch.results.files import write_atomically
 from rksearch.results.run_comparison import COSTS, RunComparison, RunSide, SideCost
 from rksearch.results.summaries import ArchSummary
@@ -24,7 +24,7 @@ WRITTEN_BY = "rksearch compare"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """Content security policy of the page: it makes no request and runs no script."""
 
-LOOKS: tuple[tuple[Kind, Shape], ...] = (
+LOOKS: tuple[tuple[PlotKind, Shape], ...] = (
     ("front", "circle"),
     ("base", "triangle"),
     ("control", "diamond"),
@@ -135,7 +135,7 @@ def _ticks(low: float, high: float) -> Sequence[float]:
     return axes.linear_ticks(low, high) if math.isfinite(low) and high > low else [low]
 
 
-def _mark(side: RunSide, item: ArchSummary, cost: SideCost, kind: Kind, shape: Shape) -> PlotMark:
+def _mark(side: RunSide, item: ArchSummary, cost: SideCost, kind: PlotKind, shape: Shape) -> PlotMark:
     sd = item.error_sd_pct
     return PlotMark(
         x=COSTS[cost](item),
