@@ -33,6 +33,13 @@ def compare(directories: Sequence[str | Path], *, allow_differences: bool = Fals
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """The runs' names; those that several have are followed by the directory."""
+    """The runs' names; those that several have are followed by the directory's name, or by its path."""
     names = [run.history.name for run in runs]
-    return [name if names.count(name) == 1 else f"{name} ({run.path})" for name, run in zip(names, runs, strict=True)]
+    for place in (lambda run: run.path.name, lambda run: str(run.path)):
+        if len(set(names)) == len(names):
+            break
+        names = [
+            name if names.count(name) == 1 else f"{run.history.name} ({place(run)})"
+            for name, run in zip(names, runs, strict=True)
+        ]
+    return names

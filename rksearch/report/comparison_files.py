@@ -123,7 +123,14 @@ def fronts_figure(found: RunComparison, cost: SideCost) -> StaticFigure:
         legend.append(LegendEntry(sample="cross", kind="other", words="baselines"))
     label = COST_WORDS[cost]
     panel = Panel(
-        x=axis_of(f"{label[0].upper()}{label[1:]} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True),
+        x=axis_of(
+            f"{label[0].upper()}{label[1:]} (log scale)",
+            10**low,
+            10**high,
+            axes.log_ticks(low, high),
+            log=True,
+            sizes=True,
+        ),
         y=axis_of(f"{found.metric.title.capitalize()}, %", y_low, y_high, _ticks(y_low, y_high)),
         lines=tuple(lines),
         marks=tuple(marks),
