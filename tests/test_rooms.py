@@ -17,6 +17,9 @@ PACKAGE = ROOT / "rksearch"
 FACTS = "data.facts"
 """The one module of `data` that needs no torch."""
 
+ORDINARY = "recipes.ordinary"
+"""Reading of files that are not yet known to be harmless."""
+
 SAMPLERS = "search.samplers.registry"
 """Names and titles of the samplers, which reports show; it imports nothing heavy."""
 
@@ -24,7 +27,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "arch": set(),
     "recipes": set(),
     "data": {"arch"},
-    "models": {"arch", FACTS},
+    "models": {"arch", FACTS, ORDINARY},
     "space": {"arch", "recipes", FACTS},
     "results": {"arch", "recipes", FACTS, "space.summary", "space.plan"},
     "training": {"arch", "recipes", "data", "models", "results"},
@@ -51,7 +54,7 @@ INNER: dict[str, set[str]] = {
 
 OUTSIDE = {
     "ray": {"search.ray", "bench.replay.stock_ray"},
-    "optuna": {"search.samplers", "results.importances", "bench.replay.stock_ray"},
+    "optuna": {"search.samplers", "bench.replay.stock_ray"},
     "botorch": {"bench.replay.qlognehvi"},
     "gpytorch": {"bench.replay.qlognehvi"},
     "syne_tune": {"bench.replay.moasha"},

@@ -69,7 +69,7 @@ def _failure(reason: str) -> str:
 def _begin(directory: Path) -> subprocess.Popen[str]:
     root = str(Path(rksearch.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - this program, by its own interpreter
         [sys.executable, "-m", "rksearch.api.live_page", str(directory)],
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,

@@ -8,8 +8,9 @@ definition of each count is in `rksearch.arch.cost`, whose sums over rows these 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple, cast
 
@@ -227,7 +228,7 @@ class DenseForm(ClosedForm):
 
     def periods(self, shape: ImageShape, k: int, options: Sequence[Steps], index: int, last: bool) -> PartCosts:
         """Costs of groups of dense layers."""
-        m, work = multiples(options), _Work(options)
+        m, work = multiples(options), _work(options)
         area = areas(shape, index + 1)[-1]
         part = work.choose(
             period_cost(self.bottleneck, k, m, work.s, work.r, work.share, area),
@@ -271,7 +272,7 @@ class ResidualForm(ClosedForm):
 
     def periods(self, shape: ImageShape, k: int, options: Sequence[Steps], index: int, last: bool) -> PartCosts:
         """Costs of blocks of two convolutions."""
-        work, width = _Work(options), self.first_width << index
+        work, width = _work(options), self.first_width << index
         area = residual_areas(shape, index + 1)[-1]
         part = work.choose(
             residual_period_cost(width, work.s, work.r, work.share, area),
@@ -326,6 +327,33 @@ class _Work:
         return Part(*(np.where(self.learned, a, b) for a, b in zip(learned, solved, strict=True)))
 
 
+class Alternatives(tuple[Steps, ...]):
+    """Choices of a period, with arrays over them that are made once, whatever the growth rate."""
+
+    @cached_property
+    def work(self) -> _Work:
+        """Numbers of what each computes."""
+        return _Work(self)
+
+    @cached_property
+    def growth(self) -> Integers:
+        """Growth multiples, 0 for those that have none."""
+        return np.array([o.m if isinstance(o, Period) else 0 for o in self], np.int64)
+
+    def values(self, field: str) -> Integers:
+        """The values of `s`, `r` or `share`."""
+        return np.asarray(getattr(self.work, field))
+
+
+def alternatives(options: Iterable[Steps]) -> Alternatives:
+    """The options as `Alternatives`: themselves where they are that already."""
+    return options if isinstance(options, Alternatives) else Alternatives(options)
+
+
+def _work(options: Sequence[Steps]) -> _Work:
+    return alternatives(options).work
+
+
 def multiples(options: Sequence[Steps]) -> Integers:
     """Growth multiples of periods, 0 for those that have none."""
-    return np.array([o.m if isinstance(o, Period) else 0 for o in options], np.int64)
+    return alternatives(options).growth

@@ -174,7 +174,7 @@ def _rivals(jobs: Sequence[Job]) -> float:
     """Seconds until rivals beside each other have all ended."""
     began = time.perf_counter()
     processes = [
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: S603 - this Python, with words of this module
             [sys.executable, *RIVAL, job.to_json()],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -196,7 +196,7 @@ def _run(asked: WholeRun) -> Spent:
         space, out = Path(directory) / "space.yaml", Path(directory) / "run"
         space.write_text(asked.space(), encoding="utf-8")
         began, began_s = time.perf_counter(), time.time()
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this Python, with words of this module
             [
                 *(sys.executable, *COMMAND, "run", "--space", str(space), "--out", str(out)),
                 *("--device", asked.device, "--precision", asked.precision, "--compile", asked.compile),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.cli.options import json_option
+from rksearch.cli.output import console
 from rksearch.cli.values import UserPath
 from rksearch.data.address import MAX_SIDE, PACKED_SIDE
 
@@ -66,7 +67,6 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
     """
     import os
 
-    from rich.console import Console
     from rich.progress import Progress
 
     from rksearch.data.facts import dataset
@@ -83,7 +83,7 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
             f"packs are for images that are streamed, but those of {facts.name} are held in memory; for a folder add "
             "stream=yes, as in folder:PATH,size=224,stream=yes"
         )
-    with Progress(console=Console(stderr=True), disable=as_json, transient=True) as progress:
+    with Progress(console=console(stderr=True), disable=as_json, transient=True) as progress:
         task = progress.add_task("images", total=len(images.train) + len(images.test))
         written = write_pack(
             facts,

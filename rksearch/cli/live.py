@@ -67,7 +67,8 @@ class ConsoleView:
 def counts_text(history: History, live: LiveProgress) -> str:
     """`12 done, 2 running, 1 waiting, 0 failed, 9 to come (3 further seeds); elapsed 0:01:02, about 0:00:40 left`."""
     failed, stopped = len(history.failed), len(history.pruned)
-    raced = f"{stopped} pruned, {len(history.paused)} paused, " if stopped or history.paused else ""
+    paused = len(set(history.paused) - {task.id for task in live.running} - set(live.waiting))
+    raced = f"{stopped} pruned, {paused} paused, " if stopped or paused else ""
     return (
         f"{len(history.trials) - failed - stopped} done, {under_way_text(live)}, {raced}{failed} failed; "
         f"elapsed {clock_text(live.elapsed_s)}, about {clock_text(live.remaining_s)} left"
@@ -123,6 +124,7 @@ class LiveTable:
     def __init__(self, state: RunState, console: Console, slots: int) -> None:
         self._state = state
         self._clock = SessionClock(state, slots)
+        self._items: tuple[History, list[ArchSummary]] | None = None
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=False)
         self._live.start()
 
@@ -137,11 +139,18 @@ class LiveTable:
         live = self._clock.progress()
         parts: list[RenderableType] = [Text(counts_text(self._state.history, live), style="bold")]
         parts.append(self._running_table(live))
-        items = summarise(self._state.history)
+        items = self._summaries()
         parts.append(self._best_table("best Runge-Kutta network so far", best_per_band(items)))
         if baselines := best_per_band(items, baselines=True):
             parts.append(self._best_table("baseline", baselines))
         return Group(*parts)
+
+    def _summaries(self) -> list[ArchSummary]:
+        """Summaries of the architectures, made again when a training has ended."""
+        history = self._state.history
+        if self._items is None or self._items[0] is not history:
+            self._items = (history, summarise(history))
+        return self._items[1]
 
     def _running_table(self, live: LiveProgress) -> Table:
         metric = self._state.history.metric

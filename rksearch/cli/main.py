@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -16,6 +17,7 @@ from rksearch.cli.compare import compare
 from rksearch.cli.data import data
 from rksearch.cli.exits import EXIT_INTERRUPTED
 from rksearch.cli.network_export import export
+from rksearch.cli.output import let_go_of_output
 from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, run, status
 from rksearch.cli.space import space
@@ -60,6 +62,7 @@ for command in (
 
 def main() -> None:
     """Run the command line; errors are one line on standard error, exit code 2 for bad input and 1 for other causes."""
+    _prepare_streams()
     try:
         code = cli.main(prog_name="rksearch", standalone_mode=False)
     except click.ClickException as error:
@@ -72,8 +75,9 @@ def main() -> None:
         click.echo("rksearch: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except (OSError, MemoryError, RecursionError) as error:
+        if isinstance(error, OSError):
+            let_go_of_output()
         if isinstance(error, BrokenPipeError):
-            _let_go_of_output()
             sys.exit(1)
         _report(error, "correct the path, or make room")
         sys.exit(1)
@@ -90,9 +94,20 @@ def _report(error: Exception, remedy: str) -> None:
     click.echo(f"rksearch: {in_one_line(error)}; {remedy}", err=True)
 
 
-def _let_go_of_output() -> None:
-    """Write no more to a pipe that its reader (`| head`) has closed, not even when Python exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _prepare_streams() -> None:
+    """Make sure that standard streams are open, and that each text can be written to them.
+
+    Where one is closed (`>&-`), the next file that is opened would take its place, and what others print would land in
+    it. An encoding without a letter, or a path that is no text, must cost no command: it is shown by its code.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _show(error: click.ClickException) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rksearch.cli.output import console
+
 
 @contextmanager
 def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
@@ -15,10 +17,9 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], Non
         total: number of steps.
         quiet: whether to show nothing.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), f"{what},", TimeRemainingColumn(), "left")
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    with Progress(*columns, console=console(stderr=True), disable=quiet, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)

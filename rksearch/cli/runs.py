@@ -11,13 +11,12 @@ import click
 
 from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
 from rksearch.cli.options import SamplerName, budget_options, json_option, run_dir_argument, session_options
+from rksearch.cli.output import console, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import OBJECTIVES
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from rksearch.api import Run
     from rksearch.results.plan import Plan
     from rksearch.results.status import RunStatus
@@ -119,15 +118,13 @@ def run(
         timed=resources.limited,
     )
     planned = plan_run(space_name, out=out, asked=asked, imports=imports)
-    console, plan = _console(), planned.plan
-    console.print(
+    view, plan = ConsoleView(console()), planned.plan
+    view.message(
         f"{planned.space.name}: {len(planned.space):,} architectures; training {len(plan.baselines)} baselines, "
-        f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}",
-        highlight=False,
-        markup=False,
+        f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}"
     )
-    console.print(f"run directory: {_short(planned.directory)}", highlight=False, soft_wrap=True, markup=False)
-    return _conclude(start_run(planned, resources, ConsoleView(console)))
+    view.message(f"run directory: {_short(planned.directory)}")
+    return _conclude(start_run(planned, resources, view))
 
 
 def _epochs_text(plan: Plan) -> str:
@@ -153,7 +150,7 @@ def resume(directory: Path, trials: int | None, resources: Resources, chosen: fr
     from rksearch.api import resume_run
     from rksearch.cli.live import ConsoleView
 
-    view = ConsoleView(_console())
+    view = ConsoleView(console())
     return _conclude(resume_run(directory, resources, chosen=chosen, trials=trials, view=view))
 
 
@@ -185,7 +182,7 @@ def final(
     from rksearch.api import final_run
     from rksearch.cli.live import ConsoleView
 
-    view = ConsoleView(_console(errors=as_json))
+    view = ConsoleView(console(stderr=as_json))
     run = final_run(directory, archs, fresh=fresh, resources=resources, chosen=chosen, view=view)
     if as_json:
         click.echo(json.dumps(_readings_json(run), indent=2))
@@ -282,22 +279,12 @@ def _conclude(run: Run, *, quiet: bool = False) -> int:
 
     interrupted = run.history.state == "interrupted"
     if not quiet:
-        click.echo()
-        click.echo(format_status(run.status()))
-        click.echo(f"\nreport: {_short(run.path / 'report.html')}")
+        show(f"\n{format_status(run.status())}\n\nreport: {_short(run.path / 'report.html')}")
         if interrupted:
-            click.echo(f"interrupted; continue with: rksearch resume {_short(run.path)}")
+            show(f"interrupted; continue with: rksearch resume {_short(run.path)}")
     if interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILURES if run.history.failed else 0
-
-
-def _console(*, errors: bool = False) -> Console:
-    """The terminal; that of standard error where standard output is for programs."""
-    from rich.console import Console
-
-    # Lines are never folded where there is no terminal: programs read them.
-    return Console(highlight=False, soft_wrap=True, markup=False, stderr=errors)
 
 
 def _short(path: Path) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from rksearch.recipes.ordinary import is_text
+
 LARGEST_SEED = 2**32 - 1
 """Largest seed of the generators that are used."""
 
@@ -28,7 +30,7 @@ MOST_THREADS = 1_024
 
 
 class UserPath(click.Path):
-    """A path, `~` at its start standing for the home directory; never empty.
+    """A path, `~` at its start standing for the home directory; never empty, and of UTF-8, as records are.
 
     Args:
         file_okay, dir_okay: whether an existing path may be a file or a directory.
@@ -50,6 +52,8 @@ class UserPath(click.Path):
         """
         if not str(value).strip():
             self.fail("a path must not be empty; give a directory or a file, or leave the option out.", param, ctx)
+        if not is_text(str(value)):
+            self.fail(f"a path must be of UTF-8, but got {value!r}; rename it.", param, ctx)
         try:
             expanded = Path(value).expanduser()
             found = super().convert(str(expanded), param, ctx)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected
 from rksearch.data.decoding import resized
+from rksearch.data.folder import memory_bytes
 from rksearch.data.order import Labels, Pixels
 from rksearch.errors import DataError
 
@@ -69,6 +70,7 @@ def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
             raise ValueError("it holds a single array")
         with file:
             wanted = {key for layout in LAYOUTS for keys in layout.values() for key in keys}
+            _check_memory(address, path, wanted)
             found = {key: file[key] if key in wanted else None for key in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -79,6 +81,21 @@ def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
     if not any(value is not None for value in found.values()):
         raise _without(address, list(found))
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _check_memory(address: Address, path: Path, wanted: set[str]) -> None:
+    """Make sure that the arrays fit in half of the memory: compressed, gigabytes of zeros take some kilobytes.
+
+    Raises:
+        DataError: they do not.
+    """
+    with zipfile.ZipFile(path) as archive:
+        needed = sum(item.file_size for item in archive.infolist() if item.filename.removesuffix(".npy") in wanted)
+    if 2 * needed > (there := memory_bytes()):
+        raise DataError(
+            f"the arrays of {address} must fit in half of the memory ({there / 2e9:.1f} GB), but {path} holds "
+            f"{needed / 1e9:.1f} GB; write the images as files, and use folder:PATH,size=N,stream=yes"
+        )
 
 
 def _layout(address: Address, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, tuple[str, str]]:

@@ -1,16 +1,16 @@
-"""CIFAR-10 and CIFAR-100, through torchvision."""
+"""CIFAR-10 and CIFAR-100, by torchvision's addresses and checksums."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rksearch.data.dataset import Dataset, Images
+from rksearch.errors import DataError, in_one_line
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from torch import Tensor
 
 
@@ -27,39 +27,71 @@ def _load(name: str, data_dir: Path, download: bool) -> Images:
     Raises:
         DataError: files are missing or damaged and must not or cannot be downloaded.
     """
-    import torch
     from torchvision import datasets as sources  # torchvision takes a second to import
 
     from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import extract, fetch
 
     source: Any = {"cifar10": sources.CIFAR10, "cifar100": sources.CIFAR100}[name]
-    files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
+    batches = [*source.train_list, *source.test_list]
+    files = [(file, md5) for file, md5 in (*batches, (source.meta["filename"], source.meta["md5"]))]
+
+    def fetched() -> None:
+        fetch(source.url, data_dir / source.filename, source.tgz_md5)
+        extract(
+            data_dir / source.filename,
+            {f"{source.base_folder}/{file}": data_dir / source.base_folder / file for file, _ in files},
+        )
+
     remote = Remote(
         dataset=name,
         directory=data_dir,
         folder=source.base_folder,
-        files=tuple((file, md5) for file, md5 in files),
+        files=tuple(files),
         url=source.url,
-        size="170 MB",
         damaged=source.filename,
-        fetch=lambda: source(root=data_dir, train=True, download=True),
+        fetch=fetched,
     )
     ensure(remote, download=download)
-    train = source(root=data_dir, train=True, download=False)
-    test = source(root=data_dir, train=False, download=False)
+    train_images, train_labels = _read([remote.home / file for file, _ in source.train_list])
+    test_images, test_labels = _read([remote.home / file for file, _ in source.test_list])
     return Images(
-        train_images=_channels_first(train.data),
-        train_labels=torch.tensor(train.targets, dtype=torch.int64),
-        test_images=_channels_first(test.data),
-        test_labels=torch.tensor(test.targets, dtype=torch.int64),
+        train_images=train_images, train_labels=train_labels, test_images=test_images, test_labels=test_labels
     )
 
 
-def _channels_first(pixels: npt.NDArray[np.uint8]) -> Tensor:
-    """Pixels (N, H, W, C) as a tensor (N, C, H, W)."""
+LABELS = ("labels", "fine_labels")
+"""Names of the labels in the batches of CIFAR-10 and CIFAR-100."""
+
+
+def _read(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) and labels (N,) of batches, one after another.
+
+    Raises:
+        DataError: a batch holds something else.
+    """
+    import numpy as np
     import torch
 
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    from rksearch.data.unpickling import unpickled_arrays
+
+    pixels, labels = [], []
+    for path in paths:
+        try:
+            batch = unpickled_arrays(path.read_bytes())
+            own = next(batch[key] for key in LABELS if key in batch)
+            images = np.asarray(batch["data"])
+            targets = np.asarray(own, dtype=np.int64)
+            if images.dtype != np.uint8 or images.shape != (len(targets), 3 * 32 * 32):
+                raise ValueError(f"its pixels are {images.dtype} of shape {images.shape}")
+        except Exception as error:  # a damaged pickle raises almost anything
+            raise DataError(
+                f"{path} must be a batch of CIFAR, an array of pixels with labels, but cannot be read as one "
+                f"({in_one_line(error)}); remove it and let it be downloaded again"
+            ) from error
+        pixels.append(images.reshape(-1, 3, 32, 32))
+        labels.append(targets)
+    return torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(np.concatenate(labels))
 
 
 CIFAR10 = Dataset(
@@ -78,6 +110,7 @@ CIFAR10 = Dataset(
     licence=LICENCE,
     citation=CITATION,
     class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    most_train_images=45_000,
     load=partial(_load, "cifar10"),
 )
 
@@ -96,5 +129,6 @@ CIFAR100 = Dataset(
     source="CIFAR-100 (Krizhevsky 2009), 50,000 training and 10,000 test images, through torchvision",
     licence=LICENCE,
     citation=CITATION,
+    most_train_images=45_000,
     load=partial(_load, "cifar100"),
 )

@@ -93,6 +93,7 @@ def assemble(address: Address, collected: Collected) -> Assembled:
         measured=(mean, std),
         measured_on="the images to train on",
         counts=(len(train[0]), len(test[0])),
+        to_train_on=len(order),
         fingerprint=collected.fingerprint,
         notes=_notes(collected),
     )
@@ -108,6 +109,7 @@ def own_facts(
     measured: tuple[tuple[float, ...], tuple[float, ...]],
     measured_on: str,
     counts: tuple[int, int],
+    to_train_on: int,
     fingerprint: str,
     notes: tuple[str, ...] = (),
     streamed: bool = False,
@@ -120,6 +122,7 @@ def own_facts(
         size: height and width.
         measured, measured_on: mean and deviation of each channel, and the images they were measured on, in words.
         counts: numbers of training and test images.
+        to_train_on: number of training images that are not held out.
 
     Raises:
         DataError: all values of a channel are the same.
@@ -145,6 +148,7 @@ def own_facts(
         licence="not stated",
         class_names=class_names,
         fingerprint=fingerprint,
+        most_train_images=to_train_on,
         notes=notes,
         streamed=streamed,
     )

@@ -65,6 +65,8 @@ class Dataset(ImageShape):
         notes: remarks on the images for the user, one sentence each, such as files that were skipped.
         streamed: whether images are read while they are needed (the loader returns `Stored`), resized and cropped to
             `height` and `width`, instead of being held in memory.
+        most_train_images: number of images to train on, those for validation left out; never too small, and None where
+            it is not known. Spaces are checked by it before images are loaded; it is not compared and not recorded.
         load: loads the images; None for a data set that is known for building and counting only. Two data sets with
             equal facts are equal, whatever function loads them.
 
@@ -86,6 +88,7 @@ class Dataset(ImageShape):
     fingerprint: str | None = None
     notes: tuple[str, ...] = ()
     streamed: bool = False
+    most_train_images: int | None = field(default=None, compare=False)
     # A function that was sent to another process differs from the original, so it takes no part in equality.
     load: Loader | None = field(default=None, compare=False, repr=False)
 
@@ -118,5 +121,5 @@ class Dataset(ImageShape):
         return cls(**plain)
 
     def facts(self) -> dict[str, Any]:
-        """All attributes but the loader, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "load"}
+        """All attributes that are compared, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}

@@ -51,5 +51,6 @@ DIGITS = Dataset(
     licence="Creative Commons Attribution 4.0",
     citation="E. Alpaydin and C. Kaynak (1998), Optical recognition of handwritten digits, UCI machine learning "
     "repository",
+    most_train_images=839,
     load=_load,
 )

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import errno
 import http.client
-import io
-import logging
-import socket
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from rksearch.data.fetching import is_intact
 from rksearch.errors import DataError
 
-logger = logging.getLogger(__name__)
+WITHOUT_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+"""Errors of file systems that have no locks, besides ENOSYS, for which `filelock` has an answer of its own."""
 
 DOWNLOAD_WAIT_S = 3600.0
 """Longest wait of a process for another one that downloads the same data set."""
-
-CONNECTION_TIMEOUT_S = 60.0
-"""Silence of the server after which a download is abandoned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +33,6 @@ class Remote:
         folder: folder of the files within the directory; empty when they stand in the directory itself.
         files: names of the files with their MD5 checksums.
         url: address that messages name.
-        size: size of the download, in words.
         damaged: file to remove from the directory when a download was damaged.
         fetch: downloads and unpacks the files that are missing or damaged.
     """
@@ -47,7 +42,6 @@ class Remote:
     folder: str
     files: tuple[tuple[str, str], ...]
     url: str
-    size: str
     damaged: str
     fetch: Callable[[], object]
 
@@ -70,14 +64,12 @@ class Remote:
         """The first fault of the files, in words; None when all are intact."""
         for name, md5 in self.files:
             try:
-                with (self.home / name).open("rb") as handle:
-                    intact = hashlib.file_digest(handle, "md5").hexdigest() == md5
-            except FileNotFoundError:
-                return f"{name} is missing"
+                if not (self.home / name).exists():
+                    return f"{name} is missing"
+                if not is_intact(self.home / name, md5):
+                    return f"{name} is damaged (its checksum is wrong)"
             except OSError as error:
                 return f"{name} cannot be read ({error.strerror})"
-            if not intact:
-                return f"{name} is damaged (its checksum is wrong)"
         return None
 
 
@@ -106,12 +98,9 @@ def _download(remote: Remote) -> None:
     lock = remote.directory / f".{remote.folder or remote.dataset}.lock"
     try:
         remote.directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=DOWNLOAD_WAIT_S):
+        with _locked(lock):
             if remote.problem() is None:
                 return
-            logger.info(
-                "downloading %s (about %s) from %s to %s", remote.dataset, remote.size, remote.url, remote.directory
-            )
             _fetch(remote)
             problem = remote.problem()
     except Timeout:
@@ -131,28 +120,31 @@ def _download(remote: Remote) -> None:
         )
 
 
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock; on a file system without locks nothing is held, and several processes may download the same.
+
+    Raises:
+        Timeout: another process has held it for too long.
+    """
+    lock = FileLock(path, timeout=DOWNLOAD_WAIT_S)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _fetch(remote: Remote) -> None:
     try:
-        with (
-            _connection_timeout(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            remote.fetch()
+        remote.fetch()
     except (OSError, RuntimeError, http.client.HTTPException, EOFError, tarfile.TarError, zlib.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{remote.dataset} could not be downloaded from {remote.url} to {remote.directory} ({reason}); "
             f"check the network and the disk and try again, {remote.instead}"
         ) from error
-
-
-@contextlib.contextmanager
-def _connection_timeout() -> Iterator[None]:
-    """Set a time limit for torchvision's connections; without one a silent server would hang a training for good."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECTION_TIMEOUT_S)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

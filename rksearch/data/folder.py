@@ -94,13 +94,20 @@ def existing(address: Address, root: Path) -> Path:
 
 
 def files(home: Path) -> Iterator[Path]:
-    """All image files beneath a folder, in the order of their names; hidden ones are ignored."""
+    """All image files beneath a folder, in the order of their names; hidden ones are ignored.
+
+    Raises:
+        DataError: a folder cannot be read, or a file is a pipe or a device.
+    """
     try:
         for folder, inner, files in os.walk(home, followlinks=True, onerror=_raise):
             inner[:] = sorted(name for name in inner if not name.startswith("."))
             for name in sorted(files):
                 if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                    yield Path(folder, name)
+                    path = Path(folder, name)
+                    if path.exists() and not path.is_file():  # reading a pipe would wait for its writer
+                        raise DataError(f"images must be ordinary files, but {path} is none; remove it")
+                    yield path
     except OSError as error:
         raise DataError(f"the folder {error.filename} must be readable, but is not ({error.strerror})") from error
 

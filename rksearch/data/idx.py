@@ -40,7 +40,6 @@ def load_idx(name: str, class_name: str, data_dir: Path, download: bool) -> Imag
         folder=folder,
         files=tuple((file, md5) for file, md5 in source.resources),
         url=source.mirrors[0],
-        size="30 MB at most",
         damaged=f"{folder}/*.gz",
         fetch=lambda: _fetch(source, data_dir / folder),
     )
@@ -57,14 +56,14 @@ def load_idx(name: str, class_name: str, data_dir: Path, download: bool) -> Imag
 
 def _fetch(source: Any, home: Path) -> None:
     """Download what is missing or damaged, from the first mirror that has it."""
-    from torchvision.datasets import utils
+    from rksearch.data.fetching import fetch
 
     for file, md5 in source.resources:
         for i, mirror in enumerate(source.mirrors):
             try:
-                utils.download_url(mirror + file, home, file, md5)  # leaves an intact file alone
+                fetch(mirror + file, home / file, md5)
                 break
-            except (OSError, RuntimeError):
+            except OSError:
                 if i == len(source.mirrors) - 1:
                     raise
 
@@ -113,6 +112,7 @@ MNIST = Dataset(
     citation="Y. LeCun et al. (1998), Gradient-based learning applied to document recognition, Proceedings of the IEEE "
     "86",
     class_names=tuple("0123456789"),
+    most_train_images=54_001,
     load=partial(load_idx, "mnist", "MNIST"),
 )
 
@@ -135,5 +135,6 @@ FASHION_MNIST = Dataset(
     "learning algorithms, arXiv:1708.07747",
     class_names=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
                  "Ankle boot"),
+    most_train_images=54_000,
     load=partial(load_idx, "fashion_mnist", "FashionMNIST"),
 )  # fmt: skip

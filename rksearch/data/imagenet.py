@@ -147,5 +147,6 @@ IMAGENET = Dataset(
     citation="O. Russakovsky et al. (2015), ImageNet large scale visual recognition challenge, International Journal "
     "of Computer Vision 115",
     streamed=True,
+    most_train_images=1_256_044,
     load=_load,
 )

@@ -69,6 +69,7 @@ def open_folder(address: Address, root: Path) -> StreamedFolder:
         measured=measured_sample(pictures, sample),
         measured_on=f"{len(sample):,} of the images to train on",
         counts=(len(labels), len(test[1])),
+        to_train_on=len(order),
         fingerprint=digest.hexdigest(),
         streamed=True,
     )

@@ -18,15 +18,15 @@ def _load(data_dir: Path, download: bool) -> Images:
         DataError: files are missing or damaged and must not or cannot be downloaded.
     """
     from torchvision.datasets import SVHN as SOURCE  # torchvision takes a second to import
-    from torchvision.datasets import utils
 
     from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import fetch
 
     parts = {part: tuple(SOURCE.split_list[part]) for part in ("train", "extra", "test")}
 
-    def fetch() -> None:
+    def fetched() -> None:
         for url, name, md5 in parts.values():
-            utils.download_url(url, data_dir, name, md5)  # leaves an intact file alone
+            fetch(url, data_dir / name, md5)
 
     remote = Remote(
         dataset="svhn",
@@ -34,9 +34,8 @@ def _load(data_dir: Path, download: bool) -> Images:
         folder="",
         files=tuple((name, md5) for _, name, md5 in parts.values()),
         url=parts["train"][0].rpartition("/")[0],
-        size="1.5 GB",
         damaged="*_32x32.mat",
-        fetch=fetch,
+        fetch=fetched,
     )
     ensure(remote, download=download)
     paths = {part: data_dir / name for part, (_, name, _) in parts.items()}
@@ -85,5 +84,6 @@ SVHN = Dataset(
     licence="for non-commercial use only",
     citation="Y. Netzer et al. (2011), Reading digits in natural images with unsupervised feature learning, NIPS "
     "workshop on deep learning and unsupervised feature learning",
+    most_train_images=598_349,
     load=_load,
 )

@@ -28,9 +28,9 @@ def _load(data_dir: Path, download: bool) -> Images:
         DataError: images are missing or damaged and must not or cannot be downloaded.
     """
     import torch
-    from torchvision.datasets import utils
 
     from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import fetch
 
     remote = Remote(
         dataset="tiny_imagenet",
@@ -38,9 +38,8 @@ def _load(data_dir: Path, download: bool) -> Images:
         folder="",
         files=((ARCHIVE, MD5),),
         url=URL,
-        size="250 MB",
         damaged=ARCHIVE,
-        fetch=lambda: utils.download_url(URL, data_dir, ARCHIVE, MD5),
+        fetch=lambda: fetch(URL, data_dir / ARCHIVE, MD5),
     )
     if not (data_dir / FOLDER).is_dir():
         ensure(remote, download=download)
@@ -151,5 +150,6 @@ TINY_IMAGENET = Dataset(
     "because those for testing have no labels",
     licence="that of ImageNet: for non-commercial research and teaching only",
     citation="Y. Le and X. Yang (2015), Tiny ImageNet visual recognition challenge, Stanford CS231N",
+    most_train_images=90_000,
     load=_load,
 )

@@ -142,15 +142,16 @@ def _gray(name: str, classes: int, side: int, **about: Any) -> Dataset:
 
 def _load_usps(data_dir: Path, download: bool) -> Images:
     """All images of USPS; see `found` for what it raises."""
-    from torchvision.datasets import USPS, utils
+    from torchvision.datasets import USPS
 
     from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import fetch
 
     files = [tuple(USPS.split_list[part]) for part in ("train", "test")]
 
-    def fetch() -> None:
+    def fetched() -> None:
         for url, name, md5 in files:
-            utils.download_url(url, data_dir, name, md5)
+            fetch(url, data_dir / name, md5)
 
     remote = Remote(
         dataset="torchvision:USPS",
@@ -158,9 +159,8 @@ def _load_usps(data_dir: Path, download: bool) -> Images:
         folder="",
         files=tuple((name, md5) for _, name, md5 in files),
         url=files[0][0].rpartition("/")[0],
-        size="9 MB",
         damaged="usps*.bz2",
-        fetch=fetch,
+        fetch=fetched,
     )
     ensure(remote, download=download)
     train, test = (USPS(data_dir, train=part, download=False) for part in (True, False))
@@ -176,9 +176,10 @@ def _load_emnist(part: str, data_dir: Path, download: bool) -> Images:
     import gzip
     import zipfile
 
-    from torchvision.datasets import EMNIST, utils
+    from torchvision.datasets import EMNIST
 
     from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import fetch
 
     name, archive, folder = f"torchvision:EMNIST-{part}", EMNIST.url.rpartition("/")[2], "EMNIST/raw"
     remote = Remote(
@@ -187,9 +188,8 @@ def _load_emnist(part: str, data_dir: Path, download: bool) -> Images:
         folder=folder,
         files=((archive, EMNIST.md5),),
         url=EMNIST.url,
-        size="560 MB",
         damaged=f"{folder}/{archive}",
-        fetch=lambda: utils.download_url(EMNIST.url, data_dir / folder, archive, EMNIST.md5),
+        fetch=lambda: fetch(EMNIST.url, data_dir / folder / archive, EMNIST.md5),
     )
     ensure(remote, download=download)
     with zipfile.ZipFile(remote.home / archive) as whole:
@@ -212,16 +212,25 @@ def _load_stl10(data_dir: Path, download: bool) -> Images:
     from torchvision.datasets import STL10
 
     from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import extract, fetch
+
+    files = tuple((name, md5) for name, md5 in (*STL10.train_list, *STL10.test_list))
+
+    def fetched() -> None:
+        fetch(STL10.url, data_dir / STL10.filename, STL10.tgz_md5)
+        extract(
+            data_dir / STL10.filename,
+            {f"{STL10.base_folder}/{name}": data_dir / STL10.base_folder / name for name, _ in files},
+        )
 
     remote = Remote(
         dataset="torchvision:STL10",
         directory=data_dir,
         folder=STL10.base_folder,
-        files=tuple((name, md5) for name, md5 in (*STL10.train_list, *STL10.test_list)),
+        files=files,
         url=STL10.url,
-        size="2.6 GB",
         damaged=STL10.filename,
-        fetch=lambda: STL10(data_dir, split="train", download=True),
+        fetch=fetched,
     )
     ensure(remote, download=download)
     train, test = (STL10(data_dir, split=part, download=False) for part in ("train", "test"))

@@ -25,12 +25,16 @@ from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
 from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line
 from rksearch.models import build
+from rksearch.recipes.ordinary import read_ordinary
 
 FORMAT = 1
 WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"
 
 MAX_SPEC_BYTES = 1_000_000
 """Largest `spec.json` that is read."""
+
+BYTES_PER_PARAMETER, HEADER_BYTES = 16, 10_000_000
+"""Largest size of weights, for each parameter and beside them; a norm has two buffers for its two parameters."""
 
 TOLERANCE = 1e-4
 """Largest accepted difference between a program's logits and the module's, relative to the largest logit (or 1)."""
@@ -82,12 +86,12 @@ def _require_own(directory: Path) -> None:
         TakenError: one is not.
     """
     try:
-        record = json.loads((directory / SPEC).read_text(encoding="utf-8"))
+        record = json.loads(read_ordinary(directory / SPEC, MAX_SPEC_BYTES))
         earlier = isinstance(record, dict) and "weights_sha256" in record
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         earlier = False
     try:
-        card = (directory / CARD).read_text(encoding="utf-8", errors="replace")
+        card = read_ordinary(directory / CARD, MAX_SPEC_BYTES).decode(errors="replace")
         own_card = "exported by rksearch" in " ".join(card.split())
     except OSError:
         own_card = not (directory / CARD).exists()
@@ -112,21 +116,23 @@ def load(directory: str | Path) -> nn.Module:
     """
     directory = Path(directory)
     try:
-        record = json.loads(_content(directory / SPEC, most=MAX_SPEC_BYTES))
-        weights = _content(directory / WEIGHTS)
+        record = json.loads(read_ordinary(directory / SPEC, MAX_SPEC_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        raise ExportError(
-            f"an export holds {SPEC} and {WEIGHTS}, but {directory} cannot be read ({error}); export it again"
-        ) from error
+        raise _unreadable(directory, error) from error
     spec, data = _described(record, directory)
+    # Counted before weights are read and the network is built: a damaged name may stand for one that fills the memory.
+    trained = cost(spec, data).params
+    try:
+        weights = read_ordinary(directory / WEIGHTS, BYTES_PER_PARAMETER * trained + HEADER_BYTES)
+    except OSError as error:
+        raise _unreadable(directory, error) from error
     if hashlib.sha256(weights).hexdigest() != record.get("weights_sha256"):
         raise ExportError(f"{directory / WEIGHTS} must have the checksum of {SPEC}, but it is another; export it again")
     try:
         stored = tensors_of(weights)
     except SafetensorError as error:
         raise ExportError(f"{directory / WEIGHTS} is not a safetensors file ({error}); export it again") from error
-    # Counted before the network is built: a damaged name may stand for one that fills the memory.
-    numbers, trained = sum(tensor.numel() for tensor in stored.values()), cost(spec, data).params
+    numbers = sum(tensor.numel() for tensor in stored.values())
     if numbers < trained:
         raise ExportError(
             f"{directory / WEIGHTS} must hold the {trained:,} parameters of {spec}, but it holds {numbers:,} numbers; "
@@ -141,6 +147,13 @@ def load(directory: str | Path) -> nn.Module:
         for name, tensor in wanted.items():
             tensor.copy_(stored[name])
     return model.eval()
+
+
+def _unreadable(directory: Path, error: Exception) -> ExportError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return ExportError(
+        f"an export holds {SPEC} and {WEIGHTS}, but {directory} cannot be read ({reason}); export it again"
+    )
 
 
 def export_program(model: nn.Module, data: Dataset, path: Path) -> float:
@@ -229,20 +242,6 @@ def _described(record: Any, directory: Path) -> tuple[ArchSpec, Dataset]:
         raise ExportError(
             f"{directory / SPEC} must describe a network, but it does not ({in_one_line(error)}); export it again"
         ) from error
-
-
-def _content(path: Path, most: int | None = None) -> bytes:
-    """Content of an ordinary file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is none, or has more than `most` bytes.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path.name} is missing, or no ordinary file")
-    if most is not None and (size := path.stat().st_size) > most:
-        raise ValueError(f"{path.name} has {size:,} bytes, more than {most:,}")
-    return path.read_bytes()
 
 
 def _card(record: dict[str, Any]) -> str:

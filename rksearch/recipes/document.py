@@ -18,13 +18,23 @@ from typing import TypeVar
 import yaml
 
 from rksearch.errors import SpaceError, nearest
+from rksearch.recipes.ordinary import read_ordinary
 
 T = TypeVar("T")
 
 _TAG = "tag:yaml.org,2002:"
-_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9_]*)")
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMG])")
+_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*(?:_[0-9]+)*)")
+_QUANTITY = re.compile(r"([0-9]{1,40}(?:\.[0-9]{1,40})?) ?([kMG])")
 _UNITS = {"k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+MOST_BYTES = 1_000_000
+"""Largest document that is read: each value of a document takes about a kilobyte of memory."""
+
+DEEPEST = 50
+"""Deepest nesting of a document; libyaml's composer ends the process at some thousands."""
+
+LONGEST_NUMBER = 60
+"""Longest whole number, in characters; Python reads none of over 4,300 digits."""
+
 _LONGEST_SNIPPET = 60
 """Maximum number of characters of the file that an error repeats."""
 
@@ -131,12 +141,12 @@ class Entry:
         Raises:
             SpaceError: not a list, an empty one (unless `allow_none`), or a value listed twice.
         """
-        values: list[T] = []
+        values: dict[T, None] = {}
         for item in self.possibly_no_items() if allow_none else self.items():
             value = read(item)
             if value in values:
                 raise item.error("every value may be listed once", "remove the repetition")
-            values.append(value)
+            values[value] = None
         return tuple(values)
 
     def integer(self, low: int, high: int | None = None) -> int:
@@ -149,8 +159,8 @@ class Entry:
         rule = f"must be a whole number {bounds}"
         if not self._plain("int") or not _INTEGER.fullmatch(self._scalar()):
             raise self.error(rule, "write digits alone, as in 12 or 400_000")
-        value = int(self._scalar())
-        if value < low or (high is not None and value > high):
+        value = int(self._scalar()) if len(self._scalar()) <= LONGEST_NUMBER else None
+        if value is None or value < low or (high is not None and value > high):
             raise self.error(rule, f"choose a number {bounds}")
         return value
 
@@ -254,24 +264,44 @@ def read_document(text: str, file: str, kind: str = "space file") -> Entry:
         SpaceError: not YAML, empty, or more than one document.
     """
     try:
+        _check_depth(text, file, kind)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise _syntax_error(error, file) from None
-    except RecursionError:
-        raise SpaceError(f"{file}: brackets are nested too deeply for a {kind}; write plain lists") from None
     if node is None:
         raise SpaceError(f"{file}: a {kind} must hold keys, but it is empty; start with `{ROOTS[kind]}`")
     return Entry(Source(file, text), kind, node)
+
+
+def _check_depth(text: str, file: str, kind: str) -> None:
+    """Make sure that a document is not nested so deeply that composing it would fail.
+
+    Raises:
+        SpaceError: it is.
+        yaml.YAMLError: it is not YAML.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            raise SpaceError(
+                f"{file}:{event.start_mark.line + 1}: a {kind} may be {DEEPEST} levels deep, but this is deeper; "
+                "write plain lists"
+            )
 
 
 def read_text(path: Traversable, shown: str, kind: str = "space file") -> str:
     """Text of a file that errors call `shown`.
 
     Raises:
-        SpaceError: it cannot be read, or is not UTF-8.
+        SpaceError: it cannot be read, is no ordinary file or too large, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        content = read_ordinary(path, MOST_BYTES) if isinstance(path, Path) else path.read_bytes()
+        return content.decode("utf-8")
     except OSError as error:
         reason = error.strerror or str(error)
         raise SpaceError(f"cannot read the {kind} {shown}: {reason}; check the path") from None

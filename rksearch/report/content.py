@@ -41,6 +41,7 @@ from rksearch.report.sections import (
 )
 from rksearch.results.columns import TRIAL_METRICS, Metric, arch_metric, columns
 from rksearch.results.history import History
+from rksearch.results.lines import Damage, Unknown
 from rksearch.results.tables import ArchRow, Tables
 
 if TYPE_CHECKING:
@@ -258,21 +259,27 @@ def _failures(history: History, tables: Tables, _: object) -> ReportSection:
 
 
 def _damage(history: History, tables: Tables, _: object) -> ReportSection:
+    left_out: Sequence[Damage | Unknown] = sorted([*history.damage, *history.unknown], key=lambda found: found.line)
     blocks: list[Block] = []
-    if history.damage:
+    if left_out:
         rows = tuple(
             TableRow(
                 cells=(
                     TableCell(text=f"{found.line:,}", value=found.line),
-                    *(TableCell(text=text.one_line(part)) for part in (found.record, found.field, found.reason)),
+                    TableCell(text="damaged" if isinstance(found, Damage) else "unknown here"),
+                    TableCell(text=text.one_line(found.record)),
+                    TableCell(text=text.one_line(found.field) if isinstance(found, Damage) else ""),
+                    TableCell(text=text.one_line(found.reason)),
                 )
             )
-            for found in history.damage
+            for found in left_out
         )
-        heads = (TableColumn(label="Line", numeric=True), *map(_head, ("Record", "Field", "Reason")))
+        heads = (TableColumn(label="Line", numeric=True), *map(_head, ("State", "Record", "Field", "Reason")))
+        counts = [text.count(len(history.damage), "damaged line")] if history.damage else []
+        counts += [text.count(len(history.unknown), "unknown line")] if history.unknown else []
         blocks = [
             Paragraph(
-                text=f"{text.count(len(rows), 'line')} of the ledger could not be used. This report shows all others."
+                text=f"{text.listing(counts)} of the ledger could not be used. This report shows what all others say."
             ),
             ReportTable(id="damage", caption="", columns=heads, rows=rows),
         ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rksearch.recipes.recipe import Recipe
 from rksearch.report import text
 from rksearch.report.racing import racing_plan, racing_sentence
+from rksearch.report.skipped import needed, skipped
 from rksearch.results.early_stops import early_stops
 from rksearch.results.environment import Environment
 from rksearch.results.history import History
@@ -253,13 +254,10 @@ def _time(history: History) -> str:
 
 
 def _ledger(history: History) -> str:
-    notes = []
-    if history.damage:
-        first = text.one_line(str(history.damage[0]))
-        notes.append(f"{text.count(len(history.damage), 'damaged line')} skipped ({first})")
+    notes = [f"{kind.heading} ({'; '.join(kind.lines)})" for kind in skipped(history.damage, history.unknown)]
     if history.repeated:
         notes.append(f"{text.count(history.repeated, 'repeated result')} ignored")
-    return ", ".join(notes)
+    return ", ".join(notes + ([needed(history.missing)] if history.missing else []))
 
 
 def _distinct(values: Iterable[str]) -> list[str]:

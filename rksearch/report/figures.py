@@ -13,6 +13,7 @@ from rksearch.report.figure import (
     Panel,
     PlotArea,
     PlotAxis,
+    PlotCell,
     PlotKind,
     PlotLine,
     PlotMark,
@@ -20,6 +21,7 @@ from rksearch.report.figure import (
     StaticFigure,
     axis_of,
 )
+from rksearch.results.dominance import pareto
 from rksearch.results.fronts import BAND, front_band, rk_front
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
 from rksearch.results.tables import Tables
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 MOST_CURVES = 200
 """Maximum number of learning curves of other networks behind those of front and baselines."""
+
+CROWD = 2_000
+"""Number of networks off the front above which their density is drawn in place of marks."""
 
 BAND_LABEL = f"{BAND:.0%} band of the front".replace("%", " %")
 
@@ -84,7 +89,7 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Static
     error, of_cost = tables.metric.title, cost.label.lower() if cost.field == "params" else cost.label
     alt = f"{of_cost} and {error} of {text.count(len(tables.items), 'architecture')}"
     title, file = name, "front" if cost.field == "params" else f"front_{cost.field}"
-    items = [item for item in tables.items if by(item) > 0]
+    items = [item for item in tables.items if by(item) > 0 and math.isfinite(item.error_pct)]
     if not items:
         return StaticFigure(name=file, title=title, alt=alt, panels=())
     front = rk_front(items, cost=by)
@@ -95,11 +100,14 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Static
     others = [i for i in items if not i.is_baseline and i.arch not in chosen]
     lines = [PlotLine(points=tuple(axes.staircase(front, by, 10**high)), kind="front")] if front else []
     if baselines:
-        least = axes.staircase(_least(baselines, by), by, 10**high)
+        least = axes.staircase(pareto(baselines, cost=by, error=lambda i: i.error_pct), by, 10**high)
         lines.insert(0, PlotLine(points=tuple(least), kind="base"))
     ends = {item.arch for item in (*front[:1], *front[-1:])}
+    x = axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True, sizes=True)
+    y = axis_of(f"{error.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high))
+    crowd = others if len(others) > CROWD else []
     marks = [
-        *(_mark(item, by, of_cost, "") for item in others),
+        *(_mark(item, by, of_cost, "") for item in others if not crowd),
         *(_mark(item, by, of_cost, item.arch) for item in baselines),
         *(
             _mark(item, by, of_cost, text.pct(item.error_pct) if item.arch in ends else "", front=True)
@@ -107,8 +115,9 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Static
         ),
     ]
     panel = Panel(
-        x=axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True, sizes=True),
-        y=axis_of(f"{error.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high)),
+        x=x,
+        y=y,
+        cells=_density(crowd, by, x, y),
         areas=_band(tables, by, 10**high),
         lines=tuple(lines),
         marks=tuple(marks),
@@ -118,13 +127,15 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Static
     )
 
 
-def _least(items: Sequence[ArchSummary], cost: CostFunction) -> list[ArchSummary]:
-    """Those of the items, by rising cost, that none before them equals."""
-    found: list[ArchSummary] = []
-    for item in sorted(items, key=lambda i: (cost(i), i.error_pct, i.arch)):
-        if not found or item.error_pct < found[-1].error_pct:
-            found.append(item)
-    return found
+def _density(items: Sequence[ArchSummary], cost: CostFunction, x: PlotAxis, y: PlotAxis) -> tuple[PlotCell, ...]:
+    if not items:
+        return ()
+    import numpy as np
+
+    from rksearch.report.density import count_cells, density_cells
+
+    places = np.array([(cost(item), item.error_pct) for item in items], dtype=float).T
+    return density_cells(count_cells(places[0], places[1], x, y), x, y)
 
 
 def _mark(item: ArchSummary, cost: CostFunction, of_cost: str, label: str, *, front: bool = False) -> PlotMark:
@@ -241,8 +252,9 @@ def distribution_figure(tables: Tables) -> StaticFigure:
         ("control", "control", [i.error_pct for i in tables.items if i.role == "control"]),
         ("base", "baselines", [i.error_pct for i in tables.items if i.is_baseline]),
     ]
+    groups = [(kind, words, [e for e in errors if math.isfinite(e)]) for kind, words, errors in groups]
     groups = [group for group in groups if group[2]]
-    every = [error for _, _, errors in groups for error in errors]
+    every = [error for _, _, errors in groups for error in errors] or [0.0, 100.0]
     room = max(0.25, axes.PADDING * (max(every) - min(every)))
     low, high = max(0.0, min(every) - room), min(100.0, max(every) + room)
     panel = Panel(

@@ -20,7 +20,11 @@ SCRIPTS = (
     "format",
     "axes",
     "selection",
+    "standing",
     "chart",
+    "legend",
+    "hover",
+    "input",
     "edf",
     "parallel",
     "curves",
@@ -42,8 +46,8 @@ def report_html(history: History, tables: Tables, content: ReportContent) -> str
         content: what the report says.
     """
     data = page_data(history, tables)
-    # A run without any network to show needs no scripts.
-    shown = data if data["values"] else None
+    # Without a network that was trained to the end there is nothing to point at.
+    shown = data if tables.items else None
     script = _script() if shown else ""
     return render(
         "page.html",
@@ -54,7 +58,7 @@ def report_html(history: History, tables: Tables, content: ReportContent) -> str
         script=script,
         payload=to_script(shown) if shown else "",
         pictures=_pictures(history, tables),
-        known=set(data["values"].get("arch", ())),
+        known=set(data["values"].get("arch", ())) if shown else set(),
         costs=[(cost.field, cost.short) for cost in costs_of(tables.archs)],
         errors=[(error["field"], error["short"]) for error in data["errors"]],
         published=bool(data["published"]),

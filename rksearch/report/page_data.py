@@ -20,7 +20,6 @@ from rksearch.report.drawing import GAP, MARGIN, PART_WIDTH, drawn_parts
 from rksearch.report.figures import BAND_LABEL, CostAxis, costs_of, front_bands
 from rksearch.results.columns import Metric
 from rksearch.results.history import History, TrialRecord
-from rksearch.results.records import TrialResult
 from rksearch.results.summaries import ArchSummary, size_band
 from rksearch.results.tables import Tables
 
@@ -128,20 +127,10 @@ def _complete(history: History, item: ArchSummary, values: Mapping[str, Any]) ->
         "status": "complete",
         "band": _band_name(size_band(max(1, item.params))),
         "trial": item.trial_ids[0],
-        "counted": _counted(history.trials[item.trial_ids[0]][1]),
+        "counted": history.trials[item.trial_ids[0]][1].witness.agree,
         "seed_errors": item.errors_pct,
         "seed_test_errors": item.tested_errors_pct,
     }
-
-
-def _counted(result: TrialResult) -> str | None:
-    """Counts of the built network, which are independent of the closed form, in words; None without any."""
-    found = result.witness
-    if found.agree is None:
-        return None
-    parts = [f"{found.params:,} parameters"] if found.params is not None else []
-    parts += [f"{found.fvcore_flops:,} fvcore flops"] if found.fvcore_flops is not None else []
-    return f"{text.listing(parts)}: {'the same' if found.agree else 'NOT the same'}"
 
 
 def _unfinished(history: History, items: Mapping[str, ArchSummary]) -> list[dict[str, Any]]:
@@ -220,12 +209,8 @@ def _bands(tables: Tables, costs: Iterable[CostAxis]) -> dict[str, Any]:
         right = max(axis.cost(item) for item in tables.items) * 2
         x, low, high = front_bands(tables, axis.cost, right)
         if x:
-            found[axis.field] = {"x": x, "low": _rounded(low), "high": _rounded(high)}
+            found[axis.field] = {"x": x, "low": [_short(v) for v in low], "high": [_short(v) for v in high]}
     return found
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, DIGITS) for value in values]
 
 
 def _published(history: History) -> list[dict[str, Any]]:

@@ -246,7 +246,7 @@ def control_sentences(found: ControlVerdict) -> list[str]:
     heads = {
         "search better": "The search did better than random search.",
         "random better": "Random search did better than the search.",
-        "not distinguishable": "The search cannot be told from random search.",
+        "not distinguishable": "No difference between the search and random search can be shown.",
     }
     gap = text.gap(found.gap_pct, found.gap_interval_pct)
     same = (
@@ -277,8 +277,8 @@ def _effort(found: ControlVerdict) -> str:
         low, high = found.effort_interval
         ends = f" ({text.share(low)} to {'more than 100 %' if math.isinf(high) else text.share(high)})"
     return (
-        f"The search had a front of that hypervolume after {text.share(found.effort)} of the epochs{ends} that random "
-        "search spent."
+        f"The search had a front of the hypervolume that random search had in the end after {text.share(found.effort)}"
+        f"{ends} of its epochs."
     )
 
 

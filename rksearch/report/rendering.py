@@ -56,7 +56,7 @@ def _environment(language: str) -> Environment:
     markup = language in ("html", "svg")
     made = Environment(
         loader=PackageLoader("rksearch.report"),
-        autoescape=markup,
+        autoescape=markup,  # noqa: S701 - Markdown and LaTeX are escaped by `finalize`
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -16,6 +16,7 @@ import numpy as np
 from rksearch.arch.arrays import Integers
 from rksearch.arch.cost import cost
 from rksearch.report import axes, text
+from rksearch.report.density import Cell, count_cells, density_cells
 from rksearch.report.figure import Panel, PlotAxis, PlotCell, PlotMark, StaticFigure, axis_of
 from rksearch.report.rendering import asset, render
 from rksearch.report.svg import figure_svg
@@ -27,12 +28,6 @@ DRAWN_IN_FULL = 20_000_000
 
 DRAWN = 2_000
 """Number of members of larger spaces that are drawn, uniformly."""
-
-CELLS = 64
-"""Cells of the cloud in each direction."""
-
-FAINTEST = 0.15
-"""Opacity of a cell with one network."""
 
 
 def space_page(space: Space) -> str:
@@ -86,48 +81,19 @@ def _cloud(space: Space, chunks: Iterable[Integers]) -> StaticFigure:
         )
         for name, counted in baselines
     )
+    counts: Counter[Cell] = Counter()
+    for own in chunks:
+        counts += count_cells(own[0], own[1], x, y)
     panel = Panel(
         x=x,
         y=y,
-        cells=tuple(_cells(chunks, x, y)),
+        cells=density_cells(counts, x, y),
         marks=marks,
         rules=tuple(end for end in (definition.params.low, definition.params.high) if end and x.holds(end)),
         levels=tuple(end for end in (definition.macs.low, definition.macs.high) if end and y.holds(end)),
     )
     alt = "networks within the budgets, by parameters and multiply-adds"
     return StaticFigure(name="cloud", title=space.name, alt=alt, panels=(panel,), height=460)
-
-
-def _cells(chunks: Iterable[Integers], x: PlotAxis, y: PlotAxis) -> list[PlotCell]:
-    """Cells of the cloud that hold a network, the darker the more."""
-    found: Counter[tuple[int, int]] = Counter()
-    for counts in chunks:
-        column, row = (_column(values, axis) for values, axis in zip(counts, (x, y), strict=True))
-        for cell, count in zip(*np.unique(column * CELLS + row, return_counts=True), strict=True):
-            found[divmod(int(cell), CELLS)] += int(count)
-    most = max(found.values())
-    return [
-        PlotCell(
-            x=_ends(column, x),
-            y=_ends(row, y),
-            strength=FAINTEST + (1 - FAINTEST) * math.log1p(count) / math.log1p(most),
-            title=f"{count:,}",
-        )
-        for (column, row), count in sorted(found.items())
-    ]
-
-
-def _column(values: Integers, axis: PlotAxis) -> Integers:
-    """Index of the cell of each value along a logarithmic axis."""
-    low, high = math.log10(axis.low), math.log10(axis.high)
-    return (CELLS * (np.log10(np.maximum(values, 1)) - low) / (high - low)).astype(np.int64)
-
-
-def _ends(cell: int, axis: PlotAxis) -> tuple[float, float]:
-    """Values at the ends of a cell."""
-    low, high = math.log10(axis.low), math.log10(axis.high)
-    start, end = (10 ** (low + (high - low) * place / CELLS) for place in (cell, cell + 1))
-    return start, end
 
 
 def _bars(space: Space) -> StaticFigure:

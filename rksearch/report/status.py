@@ -11,15 +11,13 @@ from rksearch.report.facts import search
 from rksearch.report.prose import verdict_lines
 from rksearch.report.racing import racing_plan
 from rksearch.report.sections import VerdictLine
+from rksearch.report.skipped import needed, skipped
 from rksearch.results.codec import to_plain
 from rksearch.results.comparisons import BaselineRow
 from rksearch.results.fronts import rk_front
 from rksearch.results.live import LiveProgress
 from rksearch.results.status import RunStatus
 from rksearch.space.plan import ErrorMetric
-
-SHOWN_DAMAGE = 3
-"""Maximum number of damaged lines of the ledger that are described."""
 
 
 def status_json(state: RunStatus) -> dict[str, Any]:
@@ -39,8 +37,9 @@ def status_json(state: RunStatus) -> dict[str, Any]:
     true errors, null where the spread between seeds is not known, and `smallest`, true where that is 1 by the size
     alone), `verdict` (lines of text), `baselines` and `macs_baselines` (each baseline with its `rival` at no more of
     that cost, `params_ratio`, `macs_ratio`, `outcome`, and the gap with its 95 % interval on the validation images and
-    on the test set), `damaged_lines`, and `damage` (`line`, `record`,
-    `field` and `reason` of each).
+    on the test set), `damaged_lines`, `damage` (`line`, `record`, `field` and `reason` of each), `unknown` (`line`,
+    `record` and `reason` of intact lines that name what is not known here), and `missing` (`kind` and `name` of what
+    the plan needs and is not registered).
     """
     return {
         "run": state.run,
@@ -81,6 +80,8 @@ def status_json(state: RunStatus) -> dict[str, Any]:
         ],
         "damaged_lines": len(state.damage),
         "damage": to_plain(state.damage),
+        "unknown": [{"line": u.line, "record": u.record, "reason": u.reason} for u in state.unknown],
+        "missing": [{"kind": m.kind, "name": m.name} for m in state.missing],
     }
 
 
@@ -116,9 +117,9 @@ def format_status(state: RunStatus) -> str:
         lines.append(f"unfinished: {', '.join(state.history.running)}; `rksearch resume` continues them")
     if state.paused_trials:
         lines.append(f"paused: {', '.join(state.paused_trials)}")
-    if state.damage:
-        lines.append(f"{text.count(len(state.damage), 'damaged line')} of the ledger skipped")
-        lines += [f"  {text.one_line(str(damage))}" for damage in state.damage[:SHOWN_DAMAGE]]
+    for kind in skipped(state.damage, state.unknown):
+        lines += [f"ledger: {kind.heading}", *(f"  {line}" for line in kind.lines)]
+    lines += [needed(state.missing)] if state.missing else []
     lines += [f"- {line.text}" for line in _verdict(state)]
     found = status_json(state)
     lines += _listing(
@@ -144,7 +145,10 @@ def eta(live: LiveProgress | None) -> str | None:
     """When the run should end (ISO 8601, UTC); None where that is not known."""
     if live is None or live.remaining_s is None:
         return None
-    end = datetime.fromisoformat(live.time) + timedelta(seconds=live.remaining_s)
+    try:
+        end = datetime.fromisoformat(live.time) + timedelta(seconds=live.remaining_s)
+    except OverflowError:  # beyond the years that there are
+        return None
     return end.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

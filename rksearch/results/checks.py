@@ -33,20 +33,24 @@ class Missing(NamedTuple):
     name: str
     example: str = ""
 
+    def __str__(self) -> str:
+        return f"the {self.kind} {self.name!r}{f' ({self.example})' if self.example else ''}"
+
 
 def unregistered(event: Event) -> tuple[Missing, ...]:
     """Families and data sets that an intact event names and that are not registered.
 
-    rksearch wrote the names, so that one which cannot be read here is that of a family which is not installed.
+    rksearch wrote the names, so that one which cannot be read here is that of a family which is not installed. Data
+    sets count for the plan alone: a ledger keeps the facts about its own, so that results are read without it.
     """
     match event:
         case RunPlanned(space=space, plan=plan):
             imported = (item.arch for item in plan.imported)
             found = [Missing("family", key) for key in space.families if key not in FAMILIES]
-            found += _unreadable((*plan.baselines, *plan.known, *plan.start, *imported))
-            return (*found, *_without_facts(plan.dataset))
+            found += _unreadable((*space.architectures, *plan.baselines, *plan.known, *plan.start, *imported))
+            return (*dict.fromkeys(found), *_without_facts(plan.dataset))
         case TrialEnded(spec=spec) | TrialPaused(spec=spec):
-            return (*_unreadable([spec.arch]), *_without_facts(spec.dataset))
+            return tuple(_unreadable([spec.arch]))
         case TrialStarted(trial=trial) | TestSetRead(trial=trial):
             try:
                 return tuple(_unreadable([parse_trial_id(trial).arch]))

@@ -14,6 +14,7 @@ from typing import Any
 
 import rksearch
 from rksearch.results.codec import to_plain
+from rksearch.results.storage_address import without_credentials
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "fvcore", "numpy", "scikit-learn", "pandas", "plotly")
 """Packages whose versions are recorded."""
@@ -67,7 +68,7 @@ def current_environment() -> Environment:
         rksearch=rksearch.__version__,
         commit=commit,
         dirty=dirty,
-        command=("rksearch", *sys.argv[1:]),
+        command=("rksearch", *(without_credentials(_as_text(word)) for word in sys.argv[1:])),
         python=platform.python_version(),
         packages={name: _version(name) for name in PACKAGES},
         os=platform.platform(),
@@ -76,6 +77,11 @@ def current_environment() -> Environment:
         memory_bytes=_memory_bytes(),
         gpus=tuple(_gpus()),
     )
+
+
+def _as_text(word: str) -> str:
+    """A word of the command line as text; bytes of a path that are no UTF-8 are shown by their codes."""
+    return os.fsencode(word).decode("utf-8", errors="backslashreplace")
 
 
 def _git() -> tuple[str | None, bool | None]:
@@ -122,6 +128,7 @@ def _gpus() -> list[str]:
 def _output(*command: str) -> str | None:
     """The output of a command; None when it is missing or fails."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        # Both commands are ours: `git` and `nvidia-smi` with fixed words.
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None

@@ -90,11 +90,28 @@ def is_locked(path: Path) -> bool:
         os.close(handle)
 
 
+WITHOUT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Errors of file systems, and of directories of some, that cannot be forced to the disk."""
+
+
+def force(handle: int) -> None:
+    """Wait until the disk has what was written to an open file or directory; not where a file system cannot say.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in WITHOUT_SYNC:
+            raise
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names of new and renamed files in this directory durable."""
     handle = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        force(handle)
     finally:
         os.close(handle)
 
@@ -110,7 +127,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            force(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from rksearch.results.events import (
     TrialRetried,
     TrialStarted,
 )
-from rksearch.results.lines import Damage, DamagedLineError, described, read_line
+from rksearch.results.lines import Damage, DamagedLineError, Unknown, described, read_line
 from rksearch.results.plan import Plan
 from rksearch.results.records import TestResult, TrialResult, TrialSpec
 from rksearch.space.plan import TOP1, ErrorMetric
@@ -123,6 +123,8 @@ class History:
         message: message of the last session's end.
         last_time: time of the last record.
         damage: lines that could not be read.
+        unknown: intact lines that are left out, because they name what is not known here.
+        missing: what the plan in force names and is not registered: the run can be read and reported, not resumed.
         repeated: number of records of trials that were already finished.
     """
 
@@ -143,6 +145,8 @@ class History:
     message: str | None = None
     last_time: str | None = None
     damage: tuple[Damage, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+    missing: tuple[Missing, ...] = ()
     repeated: int = 0
 
     @property
@@ -192,16 +196,12 @@ class History:
 
 
 class HistoryReader:
-    """Folds lines, one by one, into a `History`; a damaged line changes nothing but the list of damage.
-
-    Attributes:
-        missing: what the lines name and is not registered, by kind and name. A history without those lines would be
-            wrong: whoever reads a run refuses it.
-    """
+    """Folds lines, one by one, into a `History`; a line that is damaged or unknown here is listed and left out."""
 
     def __init__(self) -> None:
-        self.missing: dict[tuple[str, str], Missing] = {}
         self._lines = 0
+        self._unknown: list[Unknown] = []
+        self._missing: tuple[Missing, ...] = ()
         self._plans: list[RunRecord] = []
         self._sessions: list[Session] = []
         self._trials: dict[str, TrialRecord] = {}
@@ -234,12 +234,14 @@ class HistoryReader:
         if event is not None and self._plans and (problem := lacks_error(event, self._plans[-1].plan.metric)):
             self._damage.append(Damage(self._lines, described(line), *problem))
             return
-        for item in missing:
-            self.missing.setdefault((item.kind, item.name), item)
         if isinstance(event, RunPlanned):
             self._between = True  # the plan of a session is recorded before it begins
-        if event is not None:
+        if event is None:
+            self._unknown.append(Unknown(self._lines, described(line), missing))
+        else:
             self._fold(time, event)
+            if isinstance(event, RunPlanned):
+                self._missing = missing
         self._last_time = time
         if self._sessions and not self._between:
             self._sessions[-1] = self._sessions[-1].until(time)
@@ -267,6 +269,8 @@ class HistoryReader:
             message=self._end.message if self._end else None,
             last_time=self._last_time,
             damage=tuple(self._damage),
+            unknown=tuple(self._unknown),
+            missing=self._missing,
             repeated=self._repeated,
         )
 

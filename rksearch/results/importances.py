@@ -1,32 +1,28 @@
-"""Functional-ANOVA importances of the choices of design, by Optuna, beside what chance alone would give them."""
+"""Importances of the choices of design: the variance that each explains alone, beside what chance would explain."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from rksearch.arch import parse
 from rksearch.arch.arrays import Floats
-from rksearch.results.contrasts import Factors, factors_of
+from rksearch.results.contrasts import factors_of
 from rksearch.results.history import History
+from rksearch.results.stats import CONFIDENCE
 from rksearch.results.summaries import summarise
 from rksearch.results.uncertainty import log_odds
 
 LEAST_ARCHS = 12
 """Least number of architectures that shares are computed from."""
 
-MOST_ARCHS = 150
-"""Greatest number of architectures that shares are computed from: some, drawn at random, of more."""
+SHUFFLINGS = 999
+"""Number of times that the errors are shuffled among the architectures."""
 
-PERMUTATIONS = 19
-"""Shufflings of the errors: a share above all of them is expected once in twenty runs in which nothing matters."""
-
-TREES = 8
-"""Trees of each random forest, the same for the errors and for their shufflings."""
+AT_ONCE = 100
+"""Shufflings that are computed together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +31,10 @@ class Importance:
 
     Attributes:
         choice: the choice, `stages s, period 1`.
-        share: share of the variance, from 0 to 1.
-        by_chance: greatest share that any choice has in any shuffling of the errors, where nothing matters.
+        share: share of the variance between architectures that the choice's values explain (one-way analysis of
+            variance), adjusted for the number of values: it is 0 on average for a choice that does nothing, and never
+            below 0.
+        by_chance: the largest share of any choice is below this in 95 % of the shufflings of the errors.
     """
 
     choice: str
@@ -45,7 +43,7 @@ class Importance:
 
     @property
     def is_beyond_chance(self) -> bool:
-        """Whether the share is larger than chance gave to any choice; 5 % of runs in which nothing matters have one."""
+        """Whether the share is larger than chance; 5 % of runs in which nothing matters have such a choice."""
         return self.share > self.by_chance
 
 
@@ -56,47 +54,49 @@ def importances(history: History) -> list[Importance]:
     makes, or that all make alike, is left out. Empty below `LEAST_ARCHS` architectures.
     """
     items = sorted((i for i in summarise(history) if not i.is_baseline), key=lambda i: i.arch)
-    read = [(factors_of(parse(item.arch)), item.error_pct) for item in items]
-    read = [(found, error) for found, error in read if found]
+    read = [(found, item.error_pct) for item in items if (found := factors_of(parse(item.arch)))]
     if len(read) < LEAST_ARCHS:
         return []
-    generator = np.random.default_rng(0)
-    if len(read) > MOST_ARCHS:
-        read = [read[i] for i in sorted(generator.choice(len(read), MOST_ARCHS, replace=False))]
-    values = {key: {found.get(key) for found, _ in read} for key in read[0][0]}
-    varied = {key: sorted(v, key=_order) for key, v in values.items() if len(v) > 1 and None not in v}
+    values = {key: [found.get(key) for found, _ in read] for key in read[0][0]}
+    groups = {key: _groups(v) for key, v in values.items() if len(set(v)) > 1 and None not in v}
     z = log_odds(np.array([error for _, error in read]))
-    if not varied or np.ptp(z) == 0:
+    if not groups or np.ptp(z) == 0:
         return []
-    rows = [found for found, _ in read]
-    shares = _shares(rows, varied, z)
-    chance = max(max(_shares(rows, varied, generator.permutation(z)).values()) for _ in range(PERMUTATIONS))
-    found = [Importance(choice=name, share=share, by_chance=chance) for name, share in shares.items()]
+    shares = [float(_shares(members, z[:, None])[0]) for members in groups.values()]
+    largest = np.concatenate(
+        [np.max([_shares(members, block) for members in groups.values()], axis=0) for block in _shuffled(z)]
+    )
+    chance = float(np.quantile(largest, CONFIDENCE))
+    found = [
+        Importance(choice=_name(key), share=share, by_chance=chance) for key, share in zip(groups, shares, strict=True)
+    ]
     return sorted(found, key=lambda i: (-i.share, i.choice))
 
 
-def _shares(rows: Sequence[Factors], varied: Mapping[tuple[str, int], list[Any]], z: Floats) -> dict[str, float]:
-    """Share of each choice, by name."""
-    import optuna
+def _groups(values: Sequence[Hashable]) -> Floats:
+    """Membership of each architecture in the group of its value: (values, architectures), 1 or 0."""
+    numbers = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    of = np.array([numbers[value] for value in values])
+    return (of[None, :] == np.arange(len(numbers))[:, None]).astype(float)
 
-    distributions = {_name(key): optuna.distributions.CategoricalDistribution(v) for key, v in varied.items()}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
-    for found, value in zip(rows, z.tolist(), strict=True):
-        params = {_name(key): found[key] for key in varied}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
-    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0)
-    with warnings.catch_warnings():
-        # Without normalisation, the rest of the variance is due to chance and to choices taken together.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        shares = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
-    return {name: float(share) for name, share in shares.items()}
+
+def _shuffled(z: Floats) -> Iterator[Floats]:
+    """Shufflings of the values, some at once: (architectures, shufflings)."""
+    generator = np.random.default_rng(0)
+    for begun in range(0, SHUFFLINGS, AT_ONCE):
+        yield np.stack([generator.permutation(z) for _ in range(min(AT_ONCE, SHUFFLINGS - begun))], axis=1)
+
+
+def _shares(members: Floats, z: Floats) -> Floats:
+    """Adjusted share of the variance of each column of `z` (architectures, columns) that the groups explain."""
+    centred = z - z.mean(axis=0)
+    between = ((members @ centred) ** 2 / members.sum(axis=1, keepdims=True)).sum(axis=0)
+    within = 1 - between / (centred**2).sum(axis=0)
+    groups, number = members.shape
+    adjusted: Floats = 1 - within * (number - 1) / max(1, number - groups)
+    return np.maximum(adjusted, 0.0)
 
 
 def _name(key: tuple[str, int]) -> str:
     factor, period = key
     return f"{factor}, period {period}" if period else factor
-
-
-def _order(value: Any) -> tuple[bool, Any]:
-    return isinstance(value, str), value

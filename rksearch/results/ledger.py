@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
-from rksearch.errors import LedgerError, MissingPluginError
-from rksearch.results.checks import Missing, incomplete
+from rksearch.errors import LedgerError
+from rksearch.recipes.ordinary import open_ordinary
+from rksearch.results.checks import incomplete
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment
 from rksearch.results.events import (
@@ -35,7 +37,7 @@ from rksearch.results.events import (
     TrialRetried,
     TrialStarted,
 )
-from rksearch.results.files import sync_directory, take_lock
+from rksearch.results.files import force, sync_directory, take_lock
 from rksearch.results.history import History, HistoryReader
 from rksearch.results.lines import written
 from rksearch.results.plan import Plan
@@ -44,8 +46,14 @@ from rksearch.space.summary import SpaceSummary
 
 FILE_NAME = "ledger.jsonl"
 
-MISSING_SHOWN = 5
-"""Maximum number of families and data sets that are not registered and that a message names."""
+MOST_BYTES = 8 * 2**30
+"""Largest ledger that is read; a record of a training has some kilobytes."""
+
+LONGEST_LINE = 64 * 2**20
+"""Longest record, in bytes; a longer line is damage."""
+
+SHOWN_OF_LONG_LINE = 100
+"""Bytes that are kept of a line that is longer."""
 
 
 def utc_now() -> str:
@@ -146,7 +154,6 @@ class Ledger:
 
         Raises:
             LedgerError: the file exists but cannot be read.
-            MissingPluginError: it names a family or a data set that is not registered.
         """
         return self.follow().refresh()
 
@@ -168,37 +175,44 @@ class Follower:
 
         Raises:
             LedgerError: the file exists but cannot be read.
-            MissingPluginError: it names a family or a data set that is not registered.
         """
+        tail = b""
         try:
-            with self._path.open("rb") as file:
+            with open_ordinary(self._path, MOST_BYTES) as file:
                 file.seek(self._offset)
-                content = file.read()
+                for line, size in _lines(file):
+                    if line.endswith(b"\n"):
+                        self._offset += size
+                        self._reader.take(line[:-1])
+                    else:
+                        tail = line
         except FileNotFoundError:
-            content = b""
+            pass  # nothing is recorded yet
         except OSError as error:
             raise LedgerError(
-                f"the ledger must be readable, but {self._path} is not ({error.strerror}); correct its permissions"
+                f"the ledger must be readable, but {self._path} is not ({error.strerror}); correct its permissions, or "
+                "put the ledger back"
             ) from error
-        whole, newline, tail = content.rpartition(b"\n")
-        self._offset += len(whole) + len(newline)
-        if newline:
-            for line in whole.split(b"\n"):
-                self._reader.take(line)
         reader = self._reader
         if tail.strip():
             # A last line without its end may be whole, torn, or still being written: read it, but not for good.
             reader = copy.deepcopy(self._reader)
             reader.take(tail)
-        if reader.missing:
-            raise MissingPluginError(_missing_text(self._path, reader.missing.values()))
         return reader.history()
 
 
-def _missing_text(path: Path, missing: Iterable[Missing]) -> str:
-    names = [f"the {kind} {name!r}{f' ({example})' if example else ''}" for kind, name, example in missing]
-    shown = ", ".join(names[:MISSING_SHOWN]) + (", ..." if len(names) > MISSING_SHOWN else "")
-    return f"the families and data sets of a run must be registered, but {path} names {shown}"
+def _lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """The lines of a file, each with its line feed and its size; of one that is too long for a record, the beginning.
+
+    The last one has no line feed where the file does not end with one.
+    """
+    while line := file.readline(LONGEST_LINE):
+        size, last = len(line), line
+        while not last.endswith(b"\n") and (rest := file.readline(LONGEST_LINE)):
+            size, last = size + len(rest), rest
+        if size > len(line):
+            line = line[:SHOWN_OF_LONG_LINE] + (b"\n" if last.endswith(b"\n") else b"")
+        yield line, size
 
 
 @contextmanager
@@ -221,7 +235,7 @@ def _append_whole(descriptor: int, line: bytes) -> None:
         written = os.write(descriptor, data)
         if written < len(data):
             raise OSError(None, f"only {written} of {len(data)} bytes fit on the disk")
-        os.fsync(descriptor)
+        force(descriptor)
     except OSError:
         os.ftruncate(descriptor, size)
         raise

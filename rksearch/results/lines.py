@@ -21,7 +21,7 @@ from rksearch.errors import RksearchError
 from rksearch.results import schema1
 from rksearch.results.checks import Missing, problem_of, unregistered
 from rksearch.results.codec import from_plain, to_json_bytes
-from rksearch.results.events import EVENTS, Event
+from rksearch.results.events import EVENTS, Event, RunPlanned
 
 SCHEMA = 2
 
@@ -58,12 +58,37 @@ class Damage:
         return f"{where}: {f'{self.field}: ' if self.field else ''}{self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A line of the ledger that is intact and left out, because this installation does not know what it names.
+
+    Attributes:
+        line: its number, counted from 1.
+        record: its event, and its trial where it has one, as in `Damage`.
+        missing: what it names and is not registered; empty for an event of a later version.
+    """
+
+    line: int
+    record: str
+    missing: tuple[Missing, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """What is not known here, and what to do."""
+        if not self.missing:
+            return "this version of rksearch knows no such event; install the one that wrote it"
+        return f"{' and '.join(map(str, self.missing))} must be registered; install the plugin that brings it"
+
+    def __str__(self) -> str:
+        return f"line {self.line} ({self.record}): {self.reason}"
+
+
 class Line(NamedTuple):
     """A line that was read.
 
     Attributes:
         time: when it was written (ISO 8601).
-        event: None for an event of a later version, and for one that names what is not registered.
+        event: None for an event of a later version, and for a result of a network that is not known here.
         missing: what it names and is not registered: its plugin is not installed, so that the line is no damage.
     """
 
@@ -97,21 +122,26 @@ def read_line(line: bytes) -> Line:
     """
     try:
         record = _record(line)
+        later = _later(record)
         time = _text(record, "time")
-        datetime.fromisoformat(time)
+        _check_time(time)
         name = _text(record, "event")
     except (ValueError, RecursionError) as error:
         raise DamagedLineError("", f"a record is JSON with an event and a time ({error})") from None
     kind = EVENTS.get(name)
     if kind is None:
         return Line(time, None)
-    event = _event(kind, record)
+    try:
+        event = _event(kind, record)
+    except DamagedLineError as error:
+        raise DamagedLineError(error.field, error.reason + later) from None
     # Schema 1 knew no plugins and no checksums: there, an unknown name is damage.
-    if "crc" in record and (missing := unregistered(event)):
+    missing = unregistered(event) if "crc" in record else ()
+    if missing and not isinstance(event, RunPlanned):
         return Line(time, None, missing)
     if problem := problem_of(event):
-        raise DamagedLineError(*problem)
-    return Line(time, event)
+        raise DamagedLineError(problem[0], problem[1] + later)
+    return Line(time, event, missing)
 
 
 def described(line: bytes) -> str:
@@ -121,7 +151,8 @@ def described(line: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     found = (record.get("event"), record.get("trial")) if isinstance(record, dict) else ()
-    return " ".join(text if len(text) < 120 else text[:117] + "..." for text in found if isinstance(text, str))
+    words = " ".join(text if len(text) < 120 else text[:117] + "..." for text in found if isinstance(text, str))
+    return "".join(char if char.isprintable() else "?" for char in words)  # no commands to the reader's terminal
 
 
 def _record(line: bytes) -> dict[str, Any]:
@@ -134,6 +165,29 @@ def _record(line: bytes) -> dict[str, Any]:
     if right is None and (record.get("schema", 1) != 1 or line.startswith(b'{"schema"')):
         raise DamagedLineError("crc", "the checksum is missing")
     return record
+
+
+def _check_time(text: str) -> None:
+    """Make sure that a time can be compared with others.
+
+    Raises:
+        ValueError: it is no time, has no zone, or lies beyond the years that zones can be changed in.
+    """
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None or not 1970 <= time.year <= 9000:
+        raise ValueError(f"time is {text!r}")
+
+
+def _later(record: Mapping[str, Any]) -> str:
+    """What to do about a record of a later schema that cannot be read, in words; empty for the schemas known here.
+
+    Raises:
+        ValueError: its schema is no number of one.
+    """
+    schema = record.get("schema", 1)
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
+        raise ValueError(f"schema is {schema!r}")
+    return f" (a later version wrote it, with schema {schema}; install that)" if schema > SCHEMA else ""
 
 
 def _text(record: Mapping[str, Any], key: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+
+from rksearch.results.records import Natural, Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +22,11 @@ class LiveTask:
     """
 
     id: str
-    epoch: int
-    epochs: int
+    epoch: Natural
+    epochs: Natural
     error_pct: float | None = None
     train_loss: float | None = None
-    left_s: float | None = None
+    left_s: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +42,20 @@ class LiveProgress:
         seeds_to_come: further seeds among them.
         elapsed_s: time since the session began.
         remaining_s: estimated time to its end; None before the first epoch.
+
+    Raises:
+        ValueError: `time` is no time with a zone.
     """
 
     time: str
-    slots: int
+    slots: Natural
     running: tuple[LiveTask, ...]
     waiting: tuple[str, ...]
-    to_come: int
-    seeds_to_come: int
-    elapsed_s: float
-    remaining_s: float | None
+    to_come: Natural
+    seeds_to_come: Natural
+    elapsed_s: Seconds
+    remaining_s: Seconds | None
+
+    def __post_init__(self) -> None:
+        if datetime.fromisoformat(self.time).tzinfo is None:
+            raise ValueError(f"a note must have a time with a zone, but got {self.time!r}")

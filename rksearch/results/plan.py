@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+import msgspec
 
 from rksearch.errors import SpaceError
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import Natural, Positive
 from rksearch.space.plan import ErrorMetric, metric_of
+
+Seeds = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+"""Number of trainings of one architecture; a larger one is damage."""
 
 Rank = Literal["val_error", "train_loss_sum"]
 """The score by which racing ranks trials: the error by which the run compares networks, at the rung, or the sum of the
@@ -91,8 +96,8 @@ class Plan:
     baselines: tuple[str, ...]
     known: tuple[str, ...]
     trials: Natural
-    search_seeds: Positive
-    final_seeds: Positive
+    search_seeds: Seeds
+    final_seeds: Seeds
     objectives: tuple[str, ...]
     sampler: str
     sampler_seed: int

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from rksearch.errors import RunAborted, RunError, TakenError
+from rksearch.errors import MissingPluginError, RunAborted, RunError, TakenError
+from rksearch.recipes.ordinary import is_text, read_ordinary
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.files import file_lock, is_locked, write_atomically
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.live import LiveProgress
 from rksearch.results.plan import Plan
+from rksearch.results.storage_address import absolute_address
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors of a disk that is full or broken: no other input would help."""
@@ -37,8 +39,18 @@ DERIVED = (
 )
 """Files that a report writes into a run directory."""
 
+MISSING_SHOWN = 5
+"""Maximum number of families and data sets that are not registered and that a message names."""
+
 OWN_README = "`rksearch report`"
 """Words in every `README.md` that a report wrote."""
+
+
+LARGEST_NOTE = 10_000_000
+"""Largest note of a session's progress that is read, in bytes."""
+
+LARGEST_README = 100_000_000
+"""Largest `README.md` that is searched for these words, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +119,10 @@ class RunDir:
             if error.errno in NO_ROOM:
                 raise RunAborted(f"{rule}; make room, or choose another --out") from None
             raise RunError(f"{rule}; choose another --out") from None
+        if not is_text(str(self.path)):
+            raise RunError(
+                f"a run directory must have a path of UTF-8, but got {str(self.path)!r}; choose another --out"
+            )
         busy = RunError(f"one driver at a time may work on a run, but another one is at work on {self.path}")
         with file_lock(self._lock, wait_s=0, busy=busy):
             yield
@@ -182,8 +198,8 @@ class RunDir:
     def progress(self) -> LiveProgress | None:
         """The noted progress of the session under way; None where there is none that can be read."""
         try:
-            return from_plain(LiveProgress, json.loads(self._progress.read_bytes()))
-        except (OSError, ValueError):  # none was noted, or another version noted it
+            return from_plain(LiveProgress, json.loads(read_ordinary(self._progress, LARGEST_NOTE)))
+        except (OSError, ValueError, RecursionError):  # none was noted, or another version noted it
             return None
 
     @property
@@ -223,6 +239,15 @@ def require_ledger(run_dir: RunDir) -> None:
         RunError: none was.
     """
     if not run_dir.has_ledger:
+        try:
+            (run_dir.path / FILE_NAME).stat()
+        except PermissionError as error:
+            raise RunError(
+                f"a run directory must be readable, but {run_dir.path} is not ({error.strerror}); correct its "
+                "permissions"
+            ) from None
+        except OSError:
+            pass  # what is wrong with it is no other thing than that the file is not there
         raise RunError(
             f"a run directory holds {FILE_NAME}, but {run_dir.path} has none; give the --out of an earlier run"
         )
@@ -246,6 +271,21 @@ def require_plan(history: History, run_dir: Path) -> RunRecord:
     )
 
 
+def require_registered(history: History, run_dir: Path) -> None:
+    """Make sure that all that the plan of a run names is registered, so that the run can continue.
+
+    Raises:
+        MissingPluginError: something is not.
+    """
+    if history.missing:
+        shown = ", ".join(map(str, history.missing[:MISSING_SHOWN]))
+        more = ", ..." if len(history.missing) > MISSING_SHOWN else ""
+        raise MissingPluginError(
+            f"the families and data sets of a run must be registered to continue it, but {run_dir / FILE_NAME} names "
+            f"{shown}{more}"
+        )
+
+
 def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:
     """Make sure that the trainings of a run whose plan is lost are those of another plan for it.
 
@@ -265,7 +305,7 @@ def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:
 def is_own_readme(path: Path) -> bool:
     """Whether a `README.md` was written by a report."""
     try:
-        return OWN_README in path.read_text(encoding="utf-8", errors="replace")
+        return OWN_README in read_ordinary(path, LARGEST_README).decode(errors="replace")
     except OSError:
         return False
 
@@ -303,11 +343,6 @@ def claim_free(parent: Path, name: str) -> Path:
             f"a run directory must be made in {parent.absolute()}, but that failed ({error.strerror}); choose --out"
         ) from None
     raise AssertionError("unreachable")
-
-
-def absolute_address(address: str) -> str:
-    """The address in a form for every process of every machine: a path is made absolute, a URI left as it is."""
-    return address if "://" in address else str(Path(address).expanduser().absolute())
 
 
 def mirror_address(history: History, storage: str | None) -> str | None:

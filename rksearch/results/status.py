@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from rksearch.results.checks import Missing
 from rksearch.results.comparisons import BaselineRow, baseline_rows
 from rksearch.results.early_stops import EarlyStops, early_stops
 from rksearch.results.fronts import rk_front, smallest
 from rksearch.results.history import History, State
-from rksearch.results.lines import Damage
+from rksearch.results.lines import Damage, Unknown
 from rksearch.results.live import LiveProgress
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role
@@ -84,6 +85,8 @@ class RunStatus:
         smallest: name of the one smallest network of the search, whose probability is 1 by its size alone; None where
             there is none.
         damage: lines of the ledger that could not be read.
+        unknown: intact lines that are left out, because they name what is not known here.
+        missing: what the plan names and is not registered.
         plan: the plan in force; None where it is not recorded.
     """
 
@@ -110,6 +113,8 @@ class RunStatus:
     history: History = field(repr=False)
     smallest: str | None
     damage: tuple[Damage, ...]
+    unknown: tuple[Unknown, ...]
+    missing: tuple[Missing, ...]
     plan: Plan | None
     live: LiveProgress | None = None
 
@@ -148,7 +153,7 @@ def run_status(history: History, live: LiveProgress | None = None) -> RunStatus:
         failed=len(history.failed),
         stops=early_stops(history),
         running_trials=() if history.state == "killed" else running,
-        paused_trials=tuple(key for key in history.paused if key not in running),
+        paused_trials=tuple(key for key in history.paused if key not in {*running, *(live.waiting if live else ())}),
         roles={role: _counts(history, role) for role in SHOWN_ROLES},
         elapsed_s=round(sum(s.duration_s for s in history.sessions), 3),
         work_time_s=round(sum(history.wall_time_s.values()), 3),
@@ -162,6 +167,8 @@ def run_status(history: History, live: LiveProgress | None = None) -> RunStatus:
         history=history,
         smallest=smallest(items),
         damage=history.damage,
+        unknown=history.unknown,
+        missing=history.missing,
         plan=history.plan,
         live=live,
     )

@@ -62,8 +62,9 @@ def disk_need(space: Space, plan: Plan, history: History) -> DiskNeed:
     further = min(plan.replicates or 0, candidates) + (plan.final_seeds - seeds) * len(named)
 
     def total(params: int) -> int:
-        sizes = [*ahead * seeds, *[params] * (candidates * seeds + controls + further)]
-        return sum(KEPT * checkpoint_bytes(size, plan.recipe) for size in sizes)
+        named_bytes = sum(checkpoint_bytes(size, plan.recipe) for size in ahead)
+        others = candidates * seeds + controls + further
+        return KEPT * (seeds * named_bytes + others * checkpoint_bytes(params, plan.recipe))
 
     return DiskNeed(least=total(space.smallest.params), most=total(space.largest.params))
 

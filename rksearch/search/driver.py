@@ -28,12 +28,13 @@ from rksearch.results.recipes import as_begun
 from rksearch.results.run_dir import (
     Places,
     RunDir,
-    absolute_address,
     mirror_address,
     require_ledger,
     require_plan,
+    require_registered,
     require_same_trials,
 )
+from rksearch.results.storage_address import absolute_address
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.disk import disk_need, is_full, require_disk
@@ -200,6 +201,7 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
     with launch.run_dir.driver(), datasets.beneath(space.definition.directory):
         check_images_suit(plan.recipe, plan.dataset)
         history = launch.refresh()
+        require_registered(history, launch.run_dir.path)
         begun = [history.run.plan.recipe] if history.run else [spec.recipe for spec, _ in history.trials.values()]
         if begun:
             plan = replace(plan, recipe=as_begun(plan.recipe, begun[0]))
@@ -235,6 +237,7 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     require_ledger(launch.run_dir)
     history = launch.refresh()
     begun = require_plan(history, launch.run_dir.path)
+    require_registered(history, launch.run_dir.path)
     space = parse_space(
         begun.space.yaml,
         name=begun.space.name,
@@ -371,7 +374,10 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
     launch.run_dir.note_places(places)
     if places.storage:
         require_storage(places.storage)
-    launch.view.message(require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())))
+    need = disk_need(space, plan, launch.refresh())
+    if resources.limited:
+        need = replace(need, least=0)  # how many candidates the time is enough for is not known
+    launch.view.message(require_disk(launch.run_dir.work, need))
     launch.ledger.write_session(environment=current_environment(), options=resources.options())
     return Execution(
         work_dir=str(launch.run_dir.work),

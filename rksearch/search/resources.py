@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.errors import RunError
+from rksearch.results.storage_address import require_no_credentials
 from rksearch.training.engine.words import AUTO
 
 CPUS_PER_TRIAL = 1.0
@@ -33,7 +34,7 @@ class Resources:
         verbose: whether Ray's and the workers' own messages are shown.
 
     Raises:
-        RunError: more than one GPU for a trial.
+        RunError: more than one GPU for a trial, or credentials in the address of the storage.
     """
 
     cpus_per_trial: float = CPUS_PER_TRIAL
@@ -57,6 +58,9 @@ class Resources:
                 f"a trial trains on one GPU, because a search runs its trials in parallel, but got --gpus-per-trial "
                 f"{self.gpus_per_trial:g}; give 1 or less, and every GPU has trials of its own"
             )
+
+        if self.storage is not None:
+            require_no_credentials(self.storage)
 
     @property
     def limited(self) -> bool:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from rksearch.results.history import History
 from rksearch.results.live import LiveProgress, LiveTask
 from rksearch.search.run_state import RunState
-from rksearch.search.tasks import Task
+from rksearch.search.tasks import Remaining, Task
 
 
 class SessionClock:
@@ -20,6 +20,7 @@ class SessionClock:
         self._slots = slots
         self._began_s = time.monotonic()
         self._epochs_before = epochs_run(state.history)
+        self._left: tuple[History, tuple[str, ...], Remaining] | None = None
 
     def elapsed_s(self) -> float:
         """Seconds since the session began."""
@@ -31,14 +32,21 @@ class SessionClock:
         epochs = epochs_run(history) - self._epochs_before
         if not epochs:
             return None
-        return self._state.agenda.remaining(history).epochs * self._state.slot_time_s / epochs / self._slots
+        return self._remaining().epochs * self._state.slot_time_s / epochs / self._slots
+
+    def _remaining(self) -> Remaining:
+        """The work ahead, counted again when a task has started or ended: a view asks twice a second."""
+        history, running = self._state.history, tuple(self._state.running)
+        if self._left is None or self._left[0] is not history or self._left[1] != running:
+            self._left = (history, running, self._state.agenda.remaining(history))
+        return self._left[2]
 
     def progress(self) -> LiveProgress:
         """The progress of the session now."""
         state = self._state
         started = [task for task in list(state.running.values()) if state.is_started(task)]
         waiting = [task for task in list(state.running.values()) if not state.is_started(task)]
-        left = state.agenda.remaining(state.history)
+        left = self._remaining()
         under_way = len(started) + len(waiting)
         return LiveProgress(
             time=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

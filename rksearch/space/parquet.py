@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def write_parquet(space: Space, path: Path) -> None:
     try:
         with (
             parquet.ParquetWriter(part, schema) as writer,
-            Progress(console=Console(stderr=True), transient=True) as progress,
+            Progress(console=Console(stderr=True, force_terminal=sys.stderr.isatty()), transient=True) as progress,
         ):
             task = progress.add_task(space.name, total=len(space))
             while chunk := list(islice(members, ROW_GROUP)):

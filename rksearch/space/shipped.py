@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rksearch.errors import SpaceError, nearest
 from rksearch.recipes.document import is_path, read_text
+from rksearch.recipes.ordinary import is_text
 from rksearch.space.parsing import parse_space
 from rksearch.space.space import Space
 
@@ -33,6 +34,8 @@ def load_space(name_or_path: str | Path, *, samplers: Collection[str] | None = N
     wanted = str(name_or_path)
     if is_path(name_or_path):
         path = Path(name_or_path)
+        if not is_text(wanted):
+            raise SpaceError(f"a space file must have a path of UTF-8, but got {wanted!r}; rename it")
         text = read_text(path, wanted)
         return parse_space(text, name=path.stem, file=wanted, samplers=samplers, directory=path.parent)
     names = shipped_spaces()

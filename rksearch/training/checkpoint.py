@@ -11,7 +11,6 @@ import io
 import json
 import logging
 import os
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from typing import Any
 import torch
 
 from rksearch.errors import CheckpointError, RunError
-from rksearch.results.files import sync_directory
-from rksearch.training.mirror import Mirror
+from rksearch.results.files import force, sync_directory
+from rksearch.training.mirror import UNUSABLE, Mirror
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,8 @@ class Saved:
 class CheckpointStore:
     """Store of the checkpoints of one trial. The caller must hold the trial's lock.
 
-    An unusable file is renamed to `*.unusable` and noted in `notes.txt` beside it and in the log, never deleted.
+    An unusable file is renamed to `*.unusable` and noted in `notes.txt` beside it and in the log. The last two of each
+    name are kept.
 
     Args:
         directory: an existing directory that is the trial's alone.
@@ -79,7 +79,7 @@ class CheckpointStore:
                     handle.write(_header(payload))
                     handle.write(payload)
                     handle.flush()
-                    os.fsync(handle.fileno())
+                    force(handle.fileno())
             except OSError:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -162,7 +162,7 @@ class CheckpointStore:
         else:
             path = self._directory / file
             with _one_line_error(self._directory):
-                os.replace(path, _free_name(path))
+                _set_aside(path)
             what = str(path)
         note = f"{what} {reason}; it is set aside and an earlier state, or none, is used instead"
         logger.warning(note)
@@ -170,14 +170,18 @@ class CheckpointStore:
             notes.write(note + "\n")
 
 
-def _free_name(path: Path) -> Path:
-    """`NAME.unusable`, or the first of `NAME.unusable-2`, ... that does not exist."""
-    found = path.with_name(path.name + ".unusable")
-    number = 2
-    while found.exists():
-        found = path.with_name(f"{path.name}.unusable-{number}")
-        number += 1
-    return found
+def _set_aside(path: Path) -> None:
+    """Rename a file to `NAME.unusable`, and the one of that name to `NAME.unusable-2`, which replaces the one before.
+
+    So damage that comes again and again takes no more of the disk than two checkpoints.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    last = path.with_name(path.name + UNUSABLE)
+    if last.exists():
+        os.replace(last, path.with_name(f"{path.name}{UNUSABLE}-2"))
+    os.replace(path, last)
 
 
 def _age(state: Mapping[str, Any]) -> int:
@@ -203,7 +207,7 @@ def _decode(content: bytes) -> dict[str, Any]:
         raise ValueError("its checksum is wrong")
     try:
         record = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except Exception as error:  # whose checksum is right and whose content is not may raise anything
         raise ValueError(f"torch cannot read it: {type(error).__name__}") from error
     if not isinstance(record, dict) or record.keys() != {"identity", "state"}:
         raise ValueError("it holds something else")

@@ -12,11 +12,19 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rksearch.errors import RunError, StorageError
+from rksearch.results.storage_address import without_credentials
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo
 
 KEPT = 2
-"""Number of copies that are kept: the newest, and the one before it as a fallback."""
+"""Number of copies that are kept: the newest, and the one before it as a fallback. So many unusable ones are, too."""
+
+UNUSABLE = ".unusable"
+"""End of the names of copies that are set aside."""
 
 _COPY = re.compile(r"checkpoint-(\d{6})\.pt(\.tmp-\w+)?")
 
@@ -101,13 +109,16 @@ class Mirror:
                 return None
 
     def set_aside(self, epoch: int) -> None:
-        """Rename the unusable copy after `epoch`, so that it is kept but no longer found.
+        """Rename the unusable copy after `epoch`, so that it is kept but no longer found; the last two stay.
 
         Raises:
             StorageError: it cannot be renamed.
         """
         with self._reached("written to"):
-            self._fs.move(self._file(epoch), self._file(epoch) + ".unusable")
+            self._fs.move(self._file(epoch), self._file(epoch) + UNUSABLE)
+            aside = sorted(info.base_name for info in self._files() if info.base_name.endswith(UNUSABLE))
+            for name in aside[:-KEPT]:
+                self._delete(name)
 
     def remove(self, epoch: int) -> None:
         """Remove the copy after `epoch`.
@@ -118,12 +129,14 @@ class Mirror:
         with self._reached("written to"):
             self._delete(_name(epoch))
 
-    def _names(self) -> list[tuple[int, str]]:
-        """Epoch and name of every copy, unfinished ones included."""
+    def _files(self) -> list[FileInfo]:
         from pyarrow.fs import FileSelector
 
-        files = self._fs.get_file_info(FileSelector(self._path, allow_not_found=True))
-        found = ((_COPY.fullmatch(info.base_name), info.base_name) for info in files)
+        return list(self._fs.get_file_info(FileSelector(self._path, allow_not_found=True)))
+
+    def _names(self) -> list[tuple[int, str]]:
+        """Epoch and name of every copy, unfinished ones included."""
+        found = ((_COPY.fullmatch(info.base_name), info.base_name) for info in self._files())
         return [(int(match[1]), name) for match, name in found if match]
 
     def _delete(self, name: str) -> None:
@@ -143,9 +156,9 @@ class Mirror:
         try:
             yield
         except (OSError, ValueError, ImportError, pyarrow.ArrowException) as error:
-            reason = _first_line(error)
+            address, reason = map(without_credentials, (self.address, _first_line(error)))
             raise StorageError(
-                f"the storage must be reachable, but {self.address} could not be {what} ({reason}); check --storage "
+                f"the storage must be reachable, but {address} could not be {what} ({reason}); check --storage "
                 "and the credentials on every machine, then resume: what is finished is kept"
             ) from error
 

@@ -174,11 +174,11 @@ def one_line(error: pytest.ExceptionInfo[DataError]) -> str:
     return message
 
 
-def test_a_missing_data_set_is_downloaded_once_by_many_and_in_silence(
+def test_a_missing_data_set_is_downloaded_once_by_many_and_says_from_where_to_where(
     mirror: Mirror, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     load_images(CIFAR, tmp_path / "one")
-    of_one = len(mirror.requests)  # torchvision follows redirects with a request of its own
+    of_one = len(mirror.requests)
     with ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(lambda _: load_images(CIFAR, tmp_path / "new" / "dir"), range(4)))
     assert len(mirror.requests) == 2 * of_one
@@ -187,7 +187,60 @@ def test_a_missing_data_set_is_downloaded_once_by_many_and_in_silence(
         assert np.array_equal(images.train_images.numpy(), expected)
         assert np.array_equal(images.test_images.numpy(), mirror.pixels["test_batch"].reshape(20, 3, 32, 32))
         assert images.train_labels.tolist() == [*range(10)] * 2
-    assert capfd.readouterr() == ("", "")
+    shown, errors = capfd.readouterr()
+    assert shown == ""
+    archive = "cifar-10-python.tar.gz"
+    assert errors.splitlines() == [
+        f"downloading {mirror.host}/{archive} ({len(mirror.archive) / 1e6:.1f} MB) to {directory / archive}"
+        for directory in (tmp_path / "one", tmp_path / "new" / "dir")
+    ]
+
+
+def test_a_batch_that_would_run_code_is_refused(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_images(CIFAR, tmp_path)
+    evil = pickle.dumps({"data": Touches(str(tmp_path / "was here")), "labels": [0]})
+    (tmp_path / "cifar-10-batches-py" / "test_batch").write_bytes(evil)
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "test_list", [["test_batch", hashlib.md5(evil).hexdigest()]])
+    with pytest.raises(DataError, match=r"it names .*, which is no part of an array"):
+        load_images(CIFAR, tmp_path)
+    assert not (tmp_path / "was here").exists()
+
+
+class Touches:
+    """What makes a file where it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path(self.path),)
+
+
+def test_an_archive_that_points_outside_writes_where_the_files_belong(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(mirror.archive)) as genuine,
+        tarfile.open(fileobj=buffer, mode="w:gz") as tar,
+    ):
+        for name in ("../outside", str(tmp_path / "absolute")):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            tar.addfile(info, io.BytesIO(b"bad"))
+        link = tarfile.TarInfo("cifar-10-batches-py")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        tar.addfile(link)
+        for member in genuine.getmembers():
+            tar.addfile(member, genuine.extractfile(member))
+    mirror.served = buffer.getvalue()
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", hashlib.md5(mirror.served).hexdigest())
+    home = tmp_path / "data"
+    assert len(load_images(CIFAR, home).test_images) == 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+    assert not (home / "cifar-10-batches-py").is_symlink()
 
 
 def test_present_files_need_neither_network_nor_a_writable_directory(mirror: Mirror, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ from rksearch.results.fronts import HypervolumeBand
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.records import Role, TestResult
+from rksearch.results.run_dir import is_own_readme
 from rksearch.results.status import run_status
 from rksearch.results.tables import tables
 from tests.helpers.ledgers import (
@@ -274,7 +276,7 @@ def test_damaged_lines_stand_in_the_report_with_number_and_reason(tmp_path: Path
     content = said(history)
     rows = table(content, "damage", "damage").rows
     assert [row.cells[0].text for row in rows] == [str(d.line) for d in history.damage] == ["6"]
-    assert rows[0].cells[3].text == history.damage[0].reason
+    assert [cell.text for cell in rows[0].cells][1:] == ["damaged", "", "", history.damage[0].reason]
     assert "## Damaged lines of the ledger" in report_markdown(content)
     assert content.section("front") is not None
 
@@ -320,10 +322,61 @@ def test_the_readme_holds_every_section_block_and_row(tmp_path: Path) -> None:
             else:
                 assert isinstance(block, Fold)
     assert "\n\n\n" not in readme
+    (tmp_path / "README.md").write_text(readme)
+    assert is_own_readme(tmp_path / "README.md"), "the next report may replace it"
     assert readme.endswith("\n")
     titles = [section.id for section in content.sections]
     assert titles == sorted(set(titles), key=titles.index)
     assert "architectures" not in [section.id for section in content.shown_in("readme")]
+
+
+def test_the_tables_of_the_readme_are_recomputed_from_the_raw_records(tmp_path: Path) -> None:
+    """Front, rivals, gaps, costs and test gaps by plain loops over the ledger's JSON."""
+    full_run(tmp_path)
+    errors: dict[str, list[float]] = {}
+    tests: dict[str, list[float]] = {}
+    costs: dict[str, tuple[int, int]] = {}
+    baselines: set[str] = set()
+    for line in (tmp_path / FILE_NAME).read_text().splitlines():
+        record = json.loads(line)
+        if record["event"] == "trial" and record["result"]["status"] == "complete":
+            arch = record["spec"]["arch"]
+            errors.setdefault(arch, []).append(record["result"]["epochs"][-1]["val_error_pct"])
+            costs[arch] = (record["result"]["params"], record["result"]["macs"])
+            if record["spec"]["role"] == "baseline":
+                baselines.add(arch)
+        elif record["event"] == "test":
+            tests.setdefault(record["arch"], []).append(record["result"]["test_error_pct"])
+    mean = {arch: sum(values) / len(values) for arch, values in errors.items()}
+    searched = [arch for arch in mean if arch not in baselines]
+    content = said(Ledger(tmp_path).read())
+    for by, name in ((0, "params"), (1, "macs")):
+        rows = {row["Baseline"][0]: row for row in cells(table(content, "baselines", f"baselines-{name}"))}
+        assert set(rows) == baselines
+        for baseline, row in rows.items():
+            rivals = [arch for arch in searched if costs[arch][by] <= costs[baseline][by]]
+            if not rivals:
+                assert row["Runge-Kutta network"] == ["none costs as little"]
+                continue
+            rival = min(rivals, key=lambda arch: (mean[arch], costs[arch][by]))
+            assert row["Runge-Kutta network"] == [rival]
+            shown = float(row["Validation gap (95 %), points"][0].split(" ")[0].replace("−", "-"))
+            assert shown == pytest.approx(mean[rival] - mean[baseline], abs=0.0051)
+            assert row["MACs, ratio"] == [f"× {costs[rival][1] / costs[baseline][1]:.2f}"]
+            assert row["Parameters, ratio"] == [f"× {costs[rival][0] / costs[baseline][0]:.2f}"]
+            gap = row["Test gap (95 %), points"][0]
+            if rival in tests:
+                read = sum(tests[rival]) / len(tests[rival]) - sum(tests[baseline]) / len(tests[baseline])
+                assert float(gap.split(" ")[0].replace("−", "-")) == pytest.approx(read, abs=0.0051)
+            else:
+                assert gap == "–"
+    front = [row["Architecture"][0] for row in cells(table(content, "front", "front"))]
+    expected = [
+        arch
+        for arch in sorted(searched, key=lambda arch: costs[arch][0])
+        if not any(costs[o][0] <= costs[arch][0] and mean[o] < mean[arch] - 1e-9 for o in searched)
+    ]
+    assert front == expected
 
 
 def test_hostile_names_stay_text_in_the_readme(tmp_path: Path) -> None:

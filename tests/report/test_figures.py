@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from rksearch.report.density import count_cells, density_cells
 from rksearch.report.figure import Panel, PlotAxis, PlotMark, StaticFigure
 from rksearch.report.figures import all_figures, front_figure, stepped, stepped_x
 from rksearch.report.placing import LINE, Rectangle, place_labels
@@ -26,6 +27,7 @@ from rksearch.report.svg import figure_svg
 from rksearch.report.write import figure_files
 from rksearch.results.columns import CURVE_FIELDS, curves_csv
 from rksearch.results.history import History
+from rksearch.results.ledger import Ledger
 from rksearch.results.summaries import summarise
 from rksearch.results.tables import Tables, tables
 from tests.helpers.command_line import rksearch
@@ -43,8 +45,6 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def history(run_dir: Path) -> History:
-    from rksearch.results.ledger import Ledger
-
     return Ledger(run_dir).read()
 
 
@@ -246,3 +246,36 @@ def test_curves_csv_writes_nan_for_what_is_not_finite_and_no_validation_of_a_fin
     assert rows[0]["train_loss"] == "nan"
     assert {row["val_error_pct"] for row in rows if row["role"] == "final"} == {""}
     assert all(row["train_error_pct"] for row in rows)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_cells_of_a_density_hold_every_point_within_the_axes_once(log: bool) -> None:
+    rng = np.random.default_rng(5)
+    x = PlotAxis(title="x", low=1.0, high=1000.0, ticks=(), log=log)
+    y = PlotAxis(title="y", low=0.0, high=50.0, ticks=())
+    xs, ys = rng.uniform(0.5, 1200, 4000), rng.uniform(-5, 60, 4000)
+    counts = count_cells(xs, ys, x, y)
+    inside = [(a, b) for a, b in zip(xs, ys, strict=True) if x.low <= a < x.high and y.low <= b < y.high]
+    assert sum(counts.values()) == len(inside)
+    cells = density_cells(counts, x, y)
+    assert [int(cell.title) for cell in cells] == [counts[key] for key in sorted(counts)]
+    for cell in rng.choice(np.arange(len(cells)), 20):
+        found = cells[cell]
+        held = sum(found.x[0] <= a < found.x[1] and found.y[0] <= b < found.y[1] for a, b in inside)
+        assert abs(held - int(found.title)) <= 1  # a point on an edge may round to either side
+    assert max(cell.strength for cell in cells) == 1.0
+
+
+def test_thousands_of_networks_are_cells_and_the_front_is_marks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rksearch.report import figures
+
+    monkeypatch.setattr(figures, "CROWD", 10)
+    full_run(tmp_path)
+    derived = tables(Ledger(tmp_path).read())
+    panel = front_figure(derived, "run").panels[0]
+    assert len(panel.marks) == len(derived.front) + len(BASELINES)
+    shown = [i for i in derived.searched if i.arch not in {r.item.arch for r in derived.front}]
+    within = [i for i in shown if panel.y.low <= i.error_pct < panel.y.high]
+    assert sum(int(cell.title) for cell in panel.cells) == len(within)

@@ -110,6 +110,7 @@ def test_the_page_is_well_formed_and_asks_for_nothing(page: str) -> None:
     assert set(re.findall(r"https?://[^\s\"'<>]+", page)) <= {"http://www.w3.org/2000/svg"}
     ids = [value for name, value in found.attributes if name == "id"]
     assert len(ids) == len(set(ids))
+    assert "&#34;" not in page
     targets = {link[1:] for link in links if not link.startswith("#net=")}
     assert targets <= set(ids)
 

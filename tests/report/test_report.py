@@ -438,8 +438,8 @@ def test_effects_stand_in_csv_page_and_readme(run_dir: Path, raced: Path) -> Non
     page = page_of(run_dir)
     assert "What the choices do" in page
     assert len(re.findall(r"<title>[^<]*, (?:equal|all else)[^<]*: × ", page)) == len(answered)
-    assert "functional ANOVA" not in page
-    assert "functional ANOVA" in page_of(raced)
+    assert "analysis of variance" not in page
+    assert "analysis of variance" in page_of(raced)
     assert "## What the choices do" in (run_dir / "README.md").read_text()
 
 

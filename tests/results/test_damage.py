@@ -141,5 +141,35 @@ def test_an_event_of_a_later_version_is_ignored_and_kept(tmp_path: Path) -> None
     (tmp_path / FILE_NAME).write_bytes(event + b"\n" + content)
     history = Ledger(tmp_path).read()
     assert (history.damage, known(history)) == ((), known(read(content)))
+    assert [(item.line, item.record, item.missing) for item in history.unknown] == [(1, "telemetry", ())]
     Ledger(tmp_path).write_start("ResNet-32@0")
     assert (tmp_path / FILE_NAME).read_bytes().startswith(event + b"\n" + content)
+
+
+def test_a_record_of_a_later_schema_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    content = dozen(tmp_path)
+    lines = content.splitlines()
+    record = json.loads(lines[3])
+    del record["crc"]
+    record["schema"], record["result"]["params"] = 3, {"trained": 12}
+    history = read(b"\n".join([*lines[:3], signed(record), *lines[4:]]))
+    [damage] = history.damage
+    assert (damage.line, damage.field) == (4, "result.params")
+    assert damage.reason.endswith("(a later version wrote it, with schema 3; install that)")
+    assert len(history.trials) == len(read(content).trials) - 1
+
+
+@pytest.mark.parametrize("schema", [0, -1, True, "2", None, 2.5, [2]])
+def test_a_schema_that_is_no_number_is_damage(tmp_path: Path, schema: object) -> None:
+    line = signed({"schema": schema, "event": "start", "time": "2026-02-01T00:00:00Z", "trial": "ResNet-8@0"})
+    with pytest.raises(DamagedLineError, match="schema is"):
+        read_line(line)
+
+
+def test_the_words_of_a_damaged_line_are_no_commands_to_a_terminal() -> None:
+    reader = HistoryReader()
+    reader.take(signed({"event": "trial\x1b]0;title\x07", "time": "2026-02-01T00:00:00Z"}))
+    reader.take(signed({"event": "start", "trial": "\x1b[2J@0", "time": "2026-02-01T00:00:00Z"}))
+    history = reader.history()
+    text = " ".join(map(str, (*history.damage, *history.unknown)))
+    assert "\x1b" not in text

@@ -1,7 +1,11 @@
-"""Commands on a run whose plugin is not installed: one line that names what is missing, and nothing is changed."""
+"""Commands on a run whose plugin is not installed: what is known here is shown, and the rest named by its line.
+
+What would continue such a run is refused in one line where its plan needs the plugin, and nothing is changed.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from rksearch.arch.families import FAMILIES
-from rksearch.errors import MissingPluginError
 from rksearch.results import checks
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.run_dir import read_run
 from rksearch.search import driver
+from rksearch.search.run_state import RunState
 from rksearch.space import parse_space
 from rksearch.space.summary import SpaceSummary
 from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
@@ -28,7 +32,7 @@ families: [smooth]
 periods: [{s: [1, 2], r: [1]}, {s: [1], r: [1]}]
 recipe: {name: short, epochs: 2}
 """
-COMMANDS = (("status",), ("status", "--json"), ("report",), ("resume",), ("final",))
+CONTINUING = (("resume",), ("final",))
 
 
 def tiny_summary(text: str = TINY_SPACE) -> SpaceSummary:
@@ -65,20 +69,75 @@ def smooth(tmp_path: Path) -> Path:
         return begun(tmp_path / "run", space=space, archs=NAMES)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_names_the_family_in_one_line(
+@pytest.mark.parametrize("command", CONTINUING)
+def test_what_continues_the_run_names_the_family_in_one_line(
     smooth: Path, answer: Callable[..., Answer], command: tuple[str, ...]
 ) -> None:
     before = (smooth / FILE_NAME).read_bytes()
     code, shown, errors = answer(command[0], smooth, *command[1:])
     assert (code, shown) == (2, "")
     assert errors == (
-        f"rksearch: the families and data sets of a run must be registered, but {smooth / FILE_NAME} names the family "
-        f"'SmoothRK' ({NAMES[0]}); install the plugin that brings it, or import the module that registers it before "
-        "this call\n"
+        f"rksearch: the families and data sets of a run must be registered to continue it, but {smooth / FILE_NAME} "
+        f"names the family 'SmoothRK' ({NAMES[1]}), the family 'SmoothRK' ({NAMES[0]}); install the plugin that brings "
+        "it, or import the module that registers it before this call\n"
     )
     assert (smooth / FILE_NAME).read_bytes() == before
     assert sorted(path.name for path in smooth.iterdir() if path.name != "work") == [FILE_NAME]
+
+
+def test_status_shows_what_is_known_and_names_the_other_lines(smooth: Path, answer: Callable[..., Answer]) -> None:
+    code, shown, errors = answer("status", smooth)
+    assert (code, errors) == (0, "")
+    assert "trainings 1 done" in shown
+    lines = [number for number, line in enumerate((smooth / FILE_NAME).read_text().splitlines(), 1) if is_smooth(line)]
+    assert len(lines) == 4
+    assert "ledger: 4 unknown lines skipped" in shown
+    for number in lines:
+        [described] = [text for text in shown.splitlines() if f"line {number} (" in text]
+        assert "the family 'SmoothRK' (SmoothRK-1x" in described
+        assert described.endswith("must be registered; install the plugin that brings it")
+    assert "to resume, the family 'SmoothRK'" in shown
+    assert "damaged" not in shown
+    found = json.loads(answer("status", smooth, "--json")[1])
+    assert [item["line"] for item in found["unknown"]] == lines
+    assert {item["name"] for item in found["missing"]} == {"SmoothRK"}
+    assert found["damage"] == []
+
+
+def is_smooth(line: str) -> bool:
+    """Whether a line holds a start or a result of a network of the plugin."""
+    record = json.loads(line)
+    return record["event"] in ("start", "trial") and "SmoothRK" in line
+
+
+def test_a_report_names_the_lines_it_leaves_out(smooth: Path, answer: Callable[..., Answer]) -> None:
+    before = (smooth / FILE_NAME).read_bytes()
+    code, _, errors = answer("report", smooth)
+    assert (code, errors) == (0, "")
+    readme = (smooth / "README.md").read_text()
+    assert "4 unknown lines skipped (line 5 (start SmoothRK-" in readme
+    assert "ResNet-8" in (smooth / "trials.csv").read_text()
+    assert "SmoothRK" not in (smooth / "trials.csv").read_text()
+    assert (smooth / FILE_NAME).read_bytes() == before
+
+
+def test_a_run_whose_plan_needs_no_plugin_continues_without_the_unknown_line(
+    tmp_path: Path, answer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with registrations_forgotten(FAMILIES):
+        register_smooth()
+        run_dir = begun(tmp_path / "run", space=tiny_summary(), archs=NAMES[:1])
+    asked: list[RunState] = []
+
+    def ask_only(state: RunState, *args: object, **kwargs: object) -> None:
+        asked.append(state)
+
+    monkeypatch.setattr(driver, "run_tasks", ask_only)
+    code, shown, errors = answer("resume", run_dir)
+    assert (code, errors) == (130, "")
+    assert len(asked) == 1
+    assert "ResNet-8@0" in asked[0].history.trials
+    assert "2 unknown lines skipped" in shown
 
 
 def test_the_command_that_started_the_run_changes_nothing(
@@ -100,9 +159,8 @@ def test_with_the_plugin_installed_the_run_is_read(smooth: Path, tmp_path: Path)
     assert "trainings 3 done" in done.stdout
 
 
-def test_a_program_that_registers_the_family_after_the_error_reads_the_run(smooth: Path) -> None:
-    with pytest.raises(MissingPluginError, match="SmoothRK"):
-        read_run(smooth)
+def test_a_program_that_registers_the_family_later_reads_the_whole_run(smooth: Path) -> None:
+    assert len(read_run(smooth).trials) == 1
     with registrations_forgotten(FAMILIES):
         register_smooth()
         assert len(read_run(smooth).trials) == 3
@@ -112,13 +170,27 @@ def test_a_plan_names_the_families_of_its_space(tmp_path: Path, answer: Callable
     with registrations_forgotten(FAMILIES):
         register_smooth()
         run_dir = begun(tmp_path / "run", space=tiny_summary(CHOSEN))
-    code, _, errors = answer("status", run_dir)
+    code, shown, errors = answer("status", run_dir)
+    assert (code, errors) == (0, "")
+    assert "to resume, the family 'smooth' must be registered; install the plugin" in shown
+    code, _, errors = answer("resume", run_dir)
     assert code == 2
     assert "names the family 'smooth'; install the plugin" in errors
     assert len(errors.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_results_on_a_data_set_that_is_not_registered_are_shown(tmp_path: Path, answer: Callable[..., Answer]) -> None:
+    run_dir = begun(tmp_path / "run", space=tiny_summary(), dataset="rings")
+    code, shown, errors = answer("status", run_dir)
+    assert (code, errors) == (0, "")
+    assert "trainings 1 done" in shown
+    assert "skipped" not in shown
+    assert "to resume, the data set 'rings' must be registered; install the plugin" in shown
+    assert answer("report", run_dir)[0] == 0
+    assert "ResNet-8" in (run_dir / "trials.csv").read_text()
+
+
+@pytest.mark.parametrize("command", CONTINUING)
 def test_a_data_set_that_is_not_registered_is_named(
     tmp_path: Path, answer: Callable[..., Answer], command: tuple[str, ...]
 ) -> None:

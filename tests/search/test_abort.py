@@ -11,6 +11,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -25,7 +26,7 @@ from rksearch.results.codec import to_plain
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialResult
-from rksearch.search import disk, reservations
+from rksearch.search import disk, driver, reservations
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.ray.tune import LedgerSearcher, StateCallback, do_task
@@ -320,6 +321,23 @@ def test_the_forecast_counts_what_is_left(tmp_path: Path) -> None:
     assert later.least < need.least
     more = disk.disk_need(space, plan_of(space.definition, Asked(trials=6), members=len(space)), History())
     assert need.most < more.most
+    # As many candidates as the space has, which a budget of time may stand for: no list of them is made.
+    every = disk.disk_need(space, replace(plan, trials=10**12, search_seeds=10**6, replicates=10**12), History())
+    assert more.most < every.most
+
+
+def test_a_run_that_ends_by_time_is_not_refused_for_room(
+    tmp_path: Path, answer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: None)
+    monkeypatch.setattr(driver, "disk_need", lambda *args: disk.DiskNeed(least=10**18, most=10**20))
+    space = space_in(tmp_path)
+    code, shown, errors = answer("run", "--space", space, "--out", tmp_path / "timed", "--cpu-hours", 1)
+    assert (code, errors) == (130, "")
+    assert "the run stops when the disk is full" in shown
+    code, _, errors = answer("run", "--space", space, "--out", tmp_path / "counted")
+    assert code == 1
+    assert "the disk must have room" in errors
 
 
 @pytest.mark.parametrize(

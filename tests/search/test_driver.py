@@ -15,7 +15,8 @@ from rksearch.results.records import TrialSpec
 from rksearch.results.run_dir import RunDir, mirror_address
 from rksearch.search import driver
 from rksearch.search.planning import Asked, plan_of
-from rksearch.search.ray.cluster import _has_ray_token, _ray
+from rksearch.search.ray.cluster import _ray
+from rksearch.search.ray.token import has_token
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.tasks import Task
@@ -117,7 +118,7 @@ def test_a_token_is_found_where_ray_looks_for_it(tmp_path, monkeypatch, place):
         (tmp_path / ".ray" / "auth_token").write_text("token")
     elif place:
         monkeypatch.setenv(place, "somewhere")
-    assert _has_ray_token() == (place is not None)
+    assert has_token() == (place is not None)
 
 
 def test_each_run_has_a_place_of_its_own_in_all_its_sessions(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@ import random
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.errors import SpaceError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.space import CountRange, describe_space, load_space, parse_space, shipped_spaces
+from rksearch.space.format.expression import read_expression
 from rksearch.space.summary import SpaceSummary
 
 GOOD = """\
@@ -123,6 +127,23 @@ def test_numbers_of_a_recipe_may_be_written_as_people_do(number):
         (edited("trials: 5", "trials: 5\narchitectures: [ResNet-8]"), 3, "states choices or lists architectures"),
         (edited("m: [1, 2]", "m: {transition_of: ResNet-8}"), 5, "only a DenseNet has the transitions"),
         (edited("[4, 8]", "[4, 999_999]").replace("s: [1, 2]", "s: [1, 2000]"), 5, "counts must stay below"),
+        (edited("trials: 5", "trials: 5_"), 12, "trials: must be a whole number.*got 5_; write digits alone"),
+        (edited("trials: 5", "trials: 1__0"), 12, "trials: must be a whole number.*got 1__0; write digits alone"),
+        (edited("trials: 5", f"trials: {'9' * 5_000}"), 12, "trials: must be a whole number from 1 to 999,999"),
+        (edited("[null, 20_000]", f"[null, {'9' * 5_000}]"), 7, "must be a whole number from 0 to"),
+        (edited("[null, 20_000]", f"[null, {'9' * 900_000}k]"), 7, "must be a whole number, with k, M or G"),
+        (edited("[null, 20_000]", f"[null, 0.{'0' * 900_000}1M]"), 7, "must be a whole number, with k, M or G"),
+        (edited("trials: 5", f"trials: {'[' * 30_000}"), 12, "may be 50 levels deep"),
+        (edited("trials: 5", f"trials:\n  {'- ' * 30_000}5"), 13, "may be 50 levels deep"),
+        (edited("trials: 5", f"trials: 5\nconstraints: ['{'m1 + ' * 300}m1 > 2']"), 13, "may join 100 terms"),
+        (edited("trials: 5", f"trials: 5\nconstraints: ['{'m1 + ' * 2500}m1 > 2']"), 13, "may have 2,000 characters"),
+        (edited("trials: 5", f"trials: 5\nconstraints: ['{'-' * 1900}m1 < 2']"), 13, "may join 100 terms"),
+        (
+            edited("trials: 5", f"trials: 5\nconstraints: ['{'m1 * ' * 11}m1 < 2']"),
+            13,
+            "multiplies at most ten numbers",
+        ),
+        (edited("trials: 5", "trials: 5\ntrain_images: 840"), 13, "digits has at most 839 images to train on.*got 840"),
         ("a: [1, 2\nb: 3\n", 2, "not YAML"),
         ("dataset: digits\n\tgrowth_rate: [1]\n", 2, "not YAML"),
         ("dataset: &a\n  - x\n---\ndataset: b\n", 3, "not YAML"),
@@ -186,7 +207,7 @@ def test_budgets_that_exclude_everything_only_together_say_so():
 def test_too_large_a_space_is_refused_before_anything_is_counted():
     every = list(range(1, 33))
     period = f"  - {{m: {every}, s: {every}, r: {every}, share: [false, true]}}\n"
-    with pytest.raises(SpaceError, match=r"huge: these choices need [0-9,]+ partial networks.* list fewer values"):
+    with pytest.raises(SpaceError, match=r"huge: these choices need [0-9,]+ partial networks.*; list fewer values"):
         parse_space(f"dataset: cifar10\ngrowth_rate: [4]\nperiods:\n{period * 3}", name="huge")
 
 
@@ -287,3 +308,41 @@ def test_samplers_are_checked_where_the_known_ones_are_given() -> None:
 def test_the_summary_is_read_back_from_the_ledger_as_it_was(name: str) -> None:
     found = load_space(name).summary()
     assert from_plain(SpaceSummary, to_plain(found)) == found
+
+
+def test_as_many_images_as_there_are_may_be_trained_on():
+    assert parse_space(edited("trials: 5", "trials: 5\ntrain_images: 839"), name="small").definition.train_images == 839
+
+
+def test_a_product_beyond_64_bits_is_exact():
+    values = {"m1": np.array([999_999, 2, 999_999]), "m2": np.array([999_998, 3, 999_999])}
+    constraint = read_expression("m1 * m1 * m1 * m1 * m1 > m2 * m2 * m2 * m2 * m2", 2)
+    pairs = zip(values["m1"].tolist(), values["m2"].tolist(), strict=True)
+    assert constraint.holds(values).tolist() == [a**5 > b**5 for a, b in pairs]
+
+
+numbers = st.recursive(
+    st.sampled_from(["m1", "m2", "s1", "k", "0", "3", "999999"]),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from(["+", "-", "*"]), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+        st.tuples(inner, st.integers(1, 9)).map(lambda t: f"({t[0]} // {t[1]})"),
+        inner.map(lambda t: f"(-{t})"),
+    ),
+    max_leaves=8,
+)
+
+
+@given(left=numbers, right=numbers, drawn=st.lists(st.tuples(*[st.integers(1, 999_999)] * 4), min_size=1, max_size=5))
+def test_constraints_are_those_of_python_at_any_size(left, right, drawn):
+    names = ("m1", "m2", "s1", "k")
+    columns = {name: np.array(column) for name, column in zip(names, zip(*drawn, strict=True), strict=True)}
+    text = f"{left} <= {right} or m1 == m2"
+    expected = [eval(text, {}, dict(zip(names, row, strict=True))) for row in drawn]
+    assert read_expression(text, 2).holds(columns).tolist() == expected
+
+
+def test_reading_a_constraint_warns_of_nothing(recwarn):
+    for text in ("1 is 1", "1() < m1", "'\\d' == m1"):
+        with pytest.raises(SpaceError):
+            read_expression(text, 1)
+    assert not recwarn.list

@@ -1,4 +1,6 @@
 import errno
+import hashlib
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -123,3 +125,39 @@ def test_a_crash_between_the_renames_loses_nothing(
     assert found(tmp_path) == ([2, 1], [2])[survived]
     store.save(state(3))
     assert found(tmp_path) == [3, 2]
+
+
+def test_damage_that_comes_again_takes_no_more_of_the_disk(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    for epoch in range(3, 13):
+        (tmp_path / NEWEST).write_bytes(b"damage %d" % epoch)
+        assert found(tmp_path) == [epoch - 2]
+        store.save(state(epoch - 1))
+        store.save(state(epoch))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted([NEWEST, PREVIOUS, f"{NEWEST}.unusable", f"{NEWEST}.unusable-2", "notes.txt"])
+    assert (tmp_path / f"{NEWEST}.unusable").read_bytes() == b"damage 12"
+    assert (tmp_path / f"{NEWEST}.unusable-2").read_bytes() == b"damage 11"
+
+
+class Touches:
+    """What makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_that_would_run_code_is_set_aside(tmp_path: Path) -> None:
+    """Its checksum is right: whoever can write to a mirror can write that too."""
+    filled(tmp_path)
+    for evil in (Touches(tmp_path / "was here"), {"identity": "{}", "state": Touches(tmp_path / "was here")}):
+        buffer = io.BytesIO()
+        torch.save(evil, buffer)
+        payload = buffer.getvalue()
+        header = b"rksearch checkpoint 1 " + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+        (tmp_path / NEWEST).write_bytes(header + payload)
+        assert found(tmp_path) == [1]
+    assert not (tmp_path / "was here").exists()

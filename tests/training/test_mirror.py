@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from rksearch.errors import RunError, StorageError
 from rksearch.results.ledger import Ledger
-from rksearch.results.run_dir import absolute_address
+from rksearch.results.storage_address import absolute_address
 from rksearch.training.checkpoint import CheckpointStore
-from rksearch.training.mirror import KEPT, Mirror, require_storage
+from rksearch.training.mirror import KEPT, UNUSABLE, Mirror, require_storage
 from tests.helpers.command_line import TINY_SPACE, rksearch
 
 IDENTITY = {"arch": "ResNet-8", "seed": 1}
@@ -162,3 +162,11 @@ def test_an_unfinished_copy_is_not_seen(tmp_path: Path) -> None:
     mirror.put(4, b"whole")
     assert not torn.exists()
     assert mirror.epochs() == [4, 3]
+
+
+def test_unusable_copies_are_bounded(mirror: Mirror) -> None:
+    for epoch in range(1, 8):
+        mirror.put(epoch, b"damage")
+        mirror.set_aside(epoch)
+    assert mirror.epochs() == []
+    assert len([info for info in mirror._files() if info.base_name.endswith(UNUSABLE)]) == KEPT

@@ -67,9 +67,20 @@ const frame = (box, xAxis, yAxis) => {
   return parts.join("");
 };
 
-const boxOf = (element, { left = 56, right = 14, top = 26, bottom = 44 } = {}) => {
+// A canvas with the pixels of the screen, drawn in CSS pixels.
+const canvasOf = (canvas, { width, height }) => {
+  const ratio = window.devicePixelRatio || 1;
+  [canvas.width, canvas.height] = [width * ratio, height * ratio];
+  [canvas.style.width, canvas.style.height] = [`${width}px`, `${height}px`];
+  const context = canvas.getContext("2d");
+  context.scale(ratio, ratio);
+  return context;
+};
+
+// `tall` is the height where the element grows with its legend; else the element has its own.
+const boxOf = (element, { left = 56, right = 14, top = 26, bottom = 44, tall = null } = {}) => {
   const width = Math.max(240, element.clientWidth);
-  const height = Math.max(160, element.clientHeight);
+  const height = tall ?? Math.max(160, element.clientHeight);
   return { width, height, left, right: width - right, top, bottom: height - bottom };
 };
 

@@ -68,7 +68,8 @@ const showCard = (net) => {
       net.message ?? "", net.on_front ? "on the front of parameters" : "", net.on_macs_front ? "on the front of MACs" : ""].filter(Boolean).join("; "))}.
       ${net.p_front === null || net.p_front === undefined ? "" : plain(payload.p_front_note)}</p>
     <dl class="pairs">${facts.map(fact).join("")}${perSeed.join("")}${
-      net.counted ? `<div class="wide"><dt>Counted on the built network</dt><dd>${plain(net.counted)}</dd></div>` : ""}</dl>
+      net.counted === null || net.counted === undefined ? "" : `<div class="wide"><dt>Second count, of the built network</dt><dd>parameters and fvcore flops ${
+        net.counted ? "are the same" : "differ: counts are in doubt"}</dd></div>`}</dl>
     ${drawingOf(net)}${periodTable(net)}
     <h3>Learning curves of ${count((payload.curves[net.index] ?? []).length, "training")}</h3><div class="plot" id="card-curves"></div>
     ${neighbourTable(net)}

@@ -18,7 +18,7 @@ const edfChart = () => {
     const control = complete.filter((net) => net.role === "control");
     const picked = complete.filter((net) => chosen[net.index] && !isBaseline(net));
     const values = complete.map((net) => net[state.error]).sort((a, b) => a - b);
-    const box = boxOf(root);
+    const box = boxOf(root, { tall: 300 });
     const high = values[Math.ceil(0.98 * values.length) - 1];
     const low = values[0];
     const room = Math.max(0.05 * (high - low), 0.1);

@@ -2,7 +2,10 @@
 
 recall();
 startChips();
-mainChart();
+startSwitches();
+views.push(drawChart);
+startPointer();
+startKeyboard();
 edfChart();
 parallelChart();
 curvesChart();

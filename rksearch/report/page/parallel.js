@@ -26,11 +26,7 @@ const parallelChart = () => {
       axis.x = box.left + (i / Math.max(1, axes.length - 1)) * (box.right - box.left);
       axis.scale = scaleOf(...axis.ends, box.bottom, box.top, Boolean(axis.log) && axis.ends[0] > 0);
     });
-    const ratio = window.devicePixelRatio || 1;
-    [canvas.width, canvas.height] = [width * ratio, box.height * ratio];
-    [canvas.style.width, canvas.style.height] = [`${width}px`, `${box.height}px`];
-    const context = canvas.getContext("2d");
-    context.scale(ratio, ratio);
+    const context = canvasOf(canvas, box);
     const style = getComputedStyle(root);
     const passes = [
       ["--grid-strong", (net) => !chosen[net.index]],

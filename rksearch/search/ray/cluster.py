@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rksearch.errors import RksearchError, RunAborted
@@ -15,6 +14,7 @@ from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.extensions import Extensions
 from rksearch.search.ray.starting import require_answer, require_temporary_directory
+from rksearch.search.ray.token import guard, has_token
 from rksearch.search.reservations import Reservations, cpus_here, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
@@ -49,6 +49,10 @@ RAY_ENVIRONMENT = {
 }
 """Variables set before Ray is imported; a value that the user has set is kept."""
 
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""What makes a Ray of this machine alone listen on the loopback address, its metrics included: no address but that is
+used where clusters are off, on Linux too."""
+
 
 def run_tasks(
     state: RunState,
@@ -76,9 +80,9 @@ def run_tasks(
         RunAborted: Ray is not reachable, or has died; or no further task of the run could succeed.
         LedgerError: a result cannot be recorded.
     """
-    for key, value in RAY_ENVIRONMENT.items():
+    for key, value in (RAY_ENVIRONMENT if resources.address else {**RAY_ENVIRONMENT, **LOOPBACK}).items():
         os.environ.setdefault(key, value)
-    if resources.address and _has_ray_token():
+    if resources.address and has_token():
         # `ray start` guards a cluster wherever it finds a token, but a driver that joins one must ask for it.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
@@ -139,13 +143,6 @@ def _fit(tuner: Tuner, searcher: LedgerSearcher) -> None:
         searcher.raise_abort()  # in place of exceptions that followed from it
 
 
-def _has_ray_token() -> bool:
-    """Whether this user has a token for Ray clusters, in one of the three places where Ray looks for it."""
-    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        return True
-    return (Path.home() / ".ray" / "auth_token").is_file()
-
-
 @contextlib.contextmanager
 def _ray(resources: Resources, view: View) -> Iterator[None]:
     """Ray, started on this machine or joined at an address; what was started here is stopped at the end.
@@ -156,8 +153,10 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
     import ray
 
     view.message(f"Joining Ray at {resources.address} ..." if resources.address else "Starting Ray ...")
+    token = ""
     if resources.address is None:
         require_temporary_directory()
+        token = f" ({guard()})"
     else:
         require_answer(resources.address)
     try:
@@ -180,7 +179,7 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
         raise
     try:
         url = context.dashboard_url
-        view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
+        view.message(f"Ray dashboard: http://{url}{token}" if url else f"Ray dashboard: not running{token}")
         yield
     finally:
         ray.shutdown()

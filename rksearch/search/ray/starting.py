@@ -47,7 +47,7 @@ def require_temporary_directory() -> None:
         RunAborted: it cannot.
     """
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
-    directory = Path(os.environ[variable] if variable else "/tmp").absolute()
+    directory = Path(os.environ[variable] if variable else "/tmp").absolute()  # noqa: S108 - Ray's own choice
     where = f"{directory} ({variable})" if variable else str(directory)
     remedy = "set RAY_TMPDIR to a short path of a writable directory"
     length = len(os.fsencode(f"{directory}{SESSION.format(pid=os.getpid())}"))

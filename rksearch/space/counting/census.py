@@ -10,6 +10,7 @@ points.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import accumulate
 
 import numpy as np
@@ -22,9 +23,6 @@ from rksearch.space.counting.halves import Half, Halves, Unit, best_cut
 
 REMEMBERED = 24_000_000
 """Maximum number of listed halves that are kept in memory, over all units."""
-
-MAX_LISTED = 1_500_000_000
-"""Maximum number of halves listed while counting, before budgets cut them; larger spaces are refused."""
 
 
 class Census:
@@ -46,6 +44,8 @@ class Census:
         self._windows = 1 if edges is None else len(edges) - 1
         self._windows_known: dict[tuple[int, int, int], Integers] = {}
         self._memory: dict[tuple[int, int], Unit | None] = {}
+        self._held = 0
+        self._current = 0
         self._units: list[tuple[int, int, Integers]] = []
         self.by_unit: list[Integers] = []
         counted = np.zeros(self._windows, dtype=object)
@@ -77,6 +77,21 @@ class Census:
             unit = self._unit(number, state)
             assert unit is not None
             yield unit, self._halves[number].box
+
+    def outwards(self, axis: int, sign: int) -> Iterator[tuple[int, Unit, Box]]:
+        """Every such unit, after a bound on the cost `axis` of its networks times `sign`: no less, and ascending.
+
+        Units are made when they are reached.
+        """
+        bounds = []
+        for place, (number, state, _) in enumerate(self._units):
+            least, most = self._halves[number].range_of(state)
+            bounds.append((int(least[axis] if sign > 0 else -most[axis]), place))
+        for bound, place in sorted(bounds):
+            number, state, _ = self._units[place]
+            unit = self._unit(number, state)
+            assert unit is not None
+            yield bound, unit, self._halves[number].box
 
     def at(self, index: int) -> tuple[Chain, tuple[int, ...]]:
         """Chain and options of the network with an index from 0 to `total - 1`."""
@@ -144,12 +159,16 @@ class Census:
         key = number, state
         if key in self._memory:
             return self._memory[key]
+        if number != self._current:
+            self._halves[self._current].release()
+            self._current = number
         unit = self._halves[number].unit(state, self._windows)
         size = unit.queries.size + unit.points.size if unit else 0
-        held = sum(u.queries.size + u.points.size for u in self._memory.values() if u)
-        if held + size > REMEMBERED:
+        if self._held + size > REMEMBERED:
             self._memory.clear()
+            self._held = 0
         self._memory[key] = unit
+        self._held += size
         return unit
 
 
@@ -167,26 +186,38 @@ def count_at_most(chain: Chain, dimension: int, limit: int) -> int:
     def beginnings(i: int, state: int) -> Integers:
         sums = own[i][chain.members[i][state]]
         if i:
-            parts = [
-                beginnings(i - 1, before) + chain.links[i - 1].costs[dimension, before, state]
-                for before in np.flatnonzero(chain.links[i - 1].allowed[:, state]).tolist()
-            ]
-            sums = np.add.outer(np.concatenate([*parts, np.zeros(0, np.int64)]), sums).ravel()
+            before, states = heads(i - 1)
+            link = chain.links[i - 1]
+            linked = (before + link.costs[dimension, states, state])[link.allowed[states, state]]
+            sums = np.add.outer(linked, sums).ravel()
         return np.asarray(sums[sums <= limit - chain.after[i][0][dimension, state]])
 
     def ends(i: int, state: int) -> Integers:
         if i == chain.periods - 1:
             return np.zeros(1, np.int64)
-        parts = [
-            np.add.outer(own[i + 1][chain.members[i + 1][after]], ends(i + 1, after)).ravel()
-            + chain.links[i].costs[dimension, state, after]
-            for after in np.flatnonzero(chain.links[i].allowed[state]).tolist()
-        ]
-        sums = np.concatenate([*parts, np.zeros(0, np.int64)])
+        after, states = tails(i + 1)
+        link = chain.links[i]
+        sums = (after + link.costs[dimension, state, states])[link.allowed[state, states]]
         return np.asarray(sums[sums <= limit - chain.before[i][0][dimension, state]])
+
+    @cache
+    def heads(i: int) -> tuple[Integers, Integers]:
+        return _labelled([beginnings(i, state) for state in range(len(chain.members[i]))])
+
+    @cache
+    def tails(i: int) -> tuple[Integers, Integers]:
+        return _labelled(
+            [np.add.outer(own[i][members], ends(i, state)).ravel() for state, members in enumerate(chain.members[i])]
+        )
 
     total = 0
     for state in range(len(chain.members[cut])):
         few, many = sorted((beginnings(cut, state), ends(cut, state)), key=len)
         total += int(np.searchsorted(np.sort(many), limit - few, side="right").sum())
     return total
+
+
+def _labelled(parts: Sequence[Integers]) -> tuple[Integers, Integers]:
+    """Sums of each state one after another, and the state of each."""
+    labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return np.concatenate([*parts, np.zeros(0, np.int64)]), labels

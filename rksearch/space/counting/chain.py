@@ -19,11 +19,15 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, Steps
 from rksearch.arch.arrays import Integers
 from rksearch.data.facts import Dataset
-from rksearch.space.counting.pricing import PricedFamily, multiples
+from rksearch.errors import SpaceError
+from rksearch.space.counting.pricing import Alternatives, PricedFamily
 from rksearch.space.format.expression import Expression
 
 CostRange = tuple[Integers, Integers]
 """Smallest and largest params, macs, depth: two arrays (3, states)."""
+
+MAX_PAIRS = 4_000_000
+"""Maximum number of pairs of kinds of options, or of states, of a period and the next."""
 
 INFINITY = 2**61
 """Value of a limit that is open: above every count, and sums of two still fit into 64 bits."""
@@ -59,7 +63,7 @@ class Chain:
         data: Dataset,
         family: PricedFamily,
         k: int,
-        options: Sequence[tuple[Steps, ...]],
+        options: Sequence[Alternatives],
         constraints: Sequence[Expression],
     ) -> None:
         self.family = family
@@ -83,6 +87,7 @@ class Chain:
         ]
         self.links = []
         for i, ((m_in, first_in), (m_out, first_out)) in enumerate(pairwise(keys)):
+            _check_pairs(len(m_in), len(m_out), i)
             grid = np.meshgrid(m_in, m_out, indexing="ij")
             costs = family.link(data, k, grid[0].ravel(), grid[1].ravel(), i)
             matrix, row, column = allowed[i]
@@ -178,20 +183,20 @@ class Chain:
         return (low + self.after[0][0]).min(axis=1), (high + self.after[0][1]).max(axis=1)
 
 
-def _values(options: tuple[Steps, ...], i: int, k: int) -> dict[str, Any]:
-    own: dict[str, Any] = {
-        f"{field}{i + 1}": np.array([getattr(o, field) for o in options], np.int64) for field in ("s", "r", "share")
-    }
-    return {f"m{i + 1}": multiples(options), **own, "k": np.full(len(options), k)}
+def _values(options: Alternatives, i: int, k: int) -> dict[str, Any]:
+    own: dict[str, Any] = {f"{field}{i + 1}": options.values(field) for field in ("s", "r", "share")}
+    return {f"m{i + 1}": options.growth, **own, "k": np.full(len(options), k)}
 
 
-def within_period(options: tuple[Steps, ...], i: int, k: int, constraints: Sequence[Expression]) -> tuple[Steps, ...]:
+def within_period(options: Alternatives, i: int, k: int, constraints: Sequence[Expression]) -> Alternatives:
     """The options of period i (counted from 0) that the constraints on this period alone allow."""
-    kept = np.ones(len(options), bool)
-    for constraint in constraints:
-        if constraint.periods == (i,):
-            kept &= constraint.holds(_values(options, i, k))
-    return tuple(options[j] for j in np.flatnonzero(kept))
+    own = [constraint for constraint in constraints if constraint.periods == (i,)]
+    if not own:
+        return options
+    kept, values = np.ones(len(options), bool), _values(options, i, k)
+    for constraint in own:
+        kept &= constraint.holds(values)
+    return Alternatives(options[j] for j in np.flatnonzero(kept))
 
 
 def _allowed(
@@ -208,12 +213,26 @@ def _allowed(
         _, first, kind = np.unique(table, axis=0, return_index=True, return_inverse=True)
         kinds.append((first, kind.ravel()))
     (first_l, kind_l), (first_r, kind_r) = kinds
+    _check_pairs(len(first_l), len(first_r), i)
     values = {name: left[name][first_l][:, None] for name in (*names, "k") if name in left}
     values |= {name: right[name][first_r][None, :] for name in names if name in right}
     matrix = np.ones((len(first_l), len(first_r)), bool)
     for tie in ties:
         matrix &= tie.holds(values)
     return matrix, kind_l, kind_r
+
+
+def _check_pairs(left: int, right: int, i: int) -> None:
+    """Refuse tables of costs or constraints between period i and the next that would fill the memory.
+
+    Raises:
+        SpaceError: they would.
+    """
+    if left * right > MAX_PAIRS:
+        raise SpaceError(
+            f"growth multiples and constraints make {left:,} kinds of period {i + 1} and {right:,} of the next, and at "
+            f"most {MAX_PAIRS:,} pairs may be looked at; list fewer values, or tie fewer decisions"
+        )
 
 
 def _classes(matrix: npt.NDArray[np.bool_], axis: int) -> Integers:

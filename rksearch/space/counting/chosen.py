@@ -10,14 +10,13 @@ import numpy as np
 
 from rksearch.arch import ArchSpec, cost, parse
 from rksearch.arch.arrays import Integers
-from rksearch.errors import SpaceError
 from rksearch.space.counting import by_distance, proposals
 from rksearch.space.counting.by_distance import ByDistance, Prices, Ranked, TooMany
-from rksearch.space.counting.census import MAX_LISTED, Census, count_at_most
+from rksearch.space.counting.census import Census, count_at_most
 from rksearch.space.counting.chain import Chain
 from rksearch.space.counting.chains import box_of, chains_of
 from rksearch.space.counting.extremes import AXES, outermost
-from rksearch.space.counting.halves import Unit, best_cut, listed
+from rksearch.space.counting.halves import Unit
 from rksearch.space.counting.member import REJECTIONS, Member, Priced, Windows, bin_edges
 from rksearch.space.counting.nearest_counted import name_of, nearest_params
 from rksearch.space.counting.order import names, rows_by_name
@@ -42,12 +41,6 @@ class ChosenMembers:
     def __init__(self, definition: SpaceDefinition) -> None:
         self._definition = definition
         self._chains = chains_of(definition)
-        work = sum(listed(chain, best_cut(chain)) for chain in self._chains)
-        if work > MAX_LISTED:
-            raise SpaceError(
-                f"{definition.name}: these choices need {work:,} partial networks to be listed for an exact count, "
-                f"and at most {MAX_LISTED:,} may; list fewer values"
-            )
         self.canonical_size = sum(chain.size for chain in self._chains)
         self._boxes = [box_of(definition, chain) for chain in self._chains]
         self._census = Census(list(zip(self._chains, self._boxes, strict=True)), self._bins())
@@ -123,8 +116,8 @@ class ChosenMembers:
     @cached_property
     def _extremes(self) -> dict[str, Member]:
         found = {}
-        for which in AXES:
-            best = outermost(self._census.units(), which, name_of)
+        for which, (axes, sign) in AXES.items():
+            best = outermost(self._census.outwards(axes[0], sign), which, name_of)
             assert best is not None, "a space has a member"
             found[which] = Member(best[2], best[0], best[1])
         return found

@@ -129,13 +129,22 @@ def count_sums(queries: Triples, points: Triples, limits: Limits) -> Integers:
     # Ascending queries read neighbouring places of the trees, which is several times as fast.
     order = np.argsort(queries.params, kind="stable")
     queries = queries.take(order)
+    counts = np.empty((queries.size, windows), dtype=np.int64)
+    if _all_keep(queries, points, limits):
+        counts[order] = np.diff(_prefixes(queries, points, limits), axis=1)
+        return counts
     upto = np.zeros((queries.size, windows + 1), dtype=np.int64)
     _by_depth(queries, points, limits, np.arange(queries.size), limits.depth[1], 1, upto)
     if limits.depth[0] > queries.depth.min() + points.depth.min():
         _by_depth(queries, points, limits, np.arange(queries.size), limits.depth[0] - 1, -1, upto)
-    counts = np.empty((queries.size, windows), dtype=np.int64)
     counts[order] = np.diff(upto, axis=1)
     return counts
+
+
+def _all_keep(queries: Triples, points: Triples, limits: Limits) -> bool:
+    """Whether all pairs keep to the limits of macs and depth."""
+    ends = ((queries.macs, points.macs, limits.macs), (queries.depth, points.depth, limits.depth))
+    return all(a.min() + b.min() >= low and a.max() + b.max() <= high for a, b, (low, high) in ends)
 
 
 def _by_depth(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -140,16 +140,24 @@ def _least_of(query: Integers, points: Integers, low: Sequence[int], high: Seque
 
 
 def outermost(
-    units: Iterator[tuple[Unit, Box]], extreme: str, name: Callable[[Unit, int, int], str]
+    units: Iterable[tuple[int, Unit, Box]], extreme: str, name: Callable[[Unit, int, int], str]
 ) -> tuple[int, int, str] | None:
     """The network with the fewest or most of a cost: its params and macs, and its name; None if there is none.
 
     Ties go to the other cost, in the same direction, and then to the first name.
+
+    Args:
+        units: units with their boxes, each after a bound: its networks have no less of the cost times the sign.
+            Bounds ascend.
+        extreme: one of `AXES`.
+        name: the name of a pair of a unit.
     """
     axes, sign = AXES[extreme]
     signs = np.array([sign, sign, 1])
     best: tuple[int, int, str] | None = None
-    for unit, box in units:
+    for bound, unit, box in units:
+        if best is not None and bound > best[0]:
+            break
         ends = [[(box.low[a] * s, box.high[a] * s) for a, s in zip(axes, signs.tolist(), strict=True)]]
         low, high = [min(pair) for pair in ends[0]], [max(pair) for pair in ends[0]]
         queries, points = (half.costs[list(axes)] * signs[:, None] for half in (unit.queries, unit.points))

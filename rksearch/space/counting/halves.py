@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rksearch.arch.arrays import Integers
 from rksearch.space.counting.box import Box
-from rksearch.space.counting.chain import Chain
+from rksearch.space.counting.chain import Chain, Link
 from rksearch.space.counting.dominance import Triples
 
 Digits = npt.NDArray[np.uint32]
@@ -94,12 +94,22 @@ class Halves:
         self.chain = chain
         self.box = box
         self._kept: dict[tuple[str, int, int], Half] = {}
+        self._joined: dict[tuple[str, int], tuple[Half, Integers]] = {}
         self.cut = best_cut(chain)
 
     @property
     def states(self) -> int:
         """Number of units."""
         return len(self.chain.members[self.cut])
+
+    def range_of(self, state: int) -> tuple[Integers, Integers]:
+        """Least and most params, macs and depth of the pairs of a state, whatever the box."""
+        own = np.stack(self.chain.costs[self.cut])[:, self.chain.members[self.cut][state]]
+        low, high = (
+            before[:, state] + after[:, state]
+            for before, after in zip(self.chain.before[self.cut], self.chain.after[self.cut], strict=True)
+        )
+        return low + own.min(axis=1), high + own.max(axis=1)
 
     def unit(self, state: int, windows: int = 1) -> Unit | None:
         """The pairs of a state, for counting in this number of windows; None where the box allows none."""
@@ -122,12 +132,8 @@ class Halves:
             return self._kept["b", i, state]
         own = self._own(i, state)
         if i:
-            link = self.chain.links[i - 1]
-            parts = [
-                _shift(self._beginnings(i - 1, before), link.costs[:, before, state])
-                for before in np.flatnonzero(link.allowed[:, state]).tolist()
-            ]
-            own = _product(_join(parts, i), own)
+            heads, last = self._heads(i - 1)
+            own = _product(_linked(heads, last, self.chain.links[i - 1], (slice(None), state)), own)
         own = self._reach(own, [ends[:, state] for ends in self.chain.after[i]])
         if i < self.cut:
             self._kept["b", i, state] = own
@@ -139,18 +145,35 @@ class Halves:
             return self._kept["e", i, state]
         if i == self.chain.periods - 1:
             return Half(np.zeros((3, 1), np.int64), np.zeros((0, 1), np.uint32))
-        link = self.chain.links[i]
-        parts = [
-            _shift(_product(self._own(i + 1, after), self._ends(i + 1, after)), link.costs[:, state, after])
-            for after in np.flatnonzero(link.allowed[state]).tolist()
-        ]
+        tails, first = self._tails(i + 1)
+        ends = _linked(tails, first, self.chain.links[i], (state, slice(None)))
         low, high = self.chain.before[i]
         spread = np.stack(self.chain.costs[i])[:, self.chain.members[i][state]]
         rest = [low[:, state] + spread.min(axis=1), high[:, state] + spread.max(axis=1)]
-        ends = self._reach(_join(parts, self.chain.periods - 1 - i), rest)
+        ends = self._reach(ends, rest)
         if i > self.cut:
             self._kept["e", i, state] = ends
         return ends
+
+    def _heads(self, i: int) -> tuple[Half, Integers]:
+        """All beginnings that end with period i, and the state of that period in each."""
+        if ("h", i) not in self._joined:
+            self._joined["h", i] = _labelled([self._beginnings(i, state) for state in self._states(i)], i + 1)
+        return self._joined["h", i]
+
+    def _tails(self, i: int) -> tuple[Half, Integers]:
+        """All ends that begin with period i, and the state of that period in each."""
+        if ("t", i) not in self._joined:
+            parts = [_product(self._own(i, state), self._ends(i, state)) for state in self._states(i)]
+            self._joined["t", i] = _labelled(parts, self.chain.periods - i)
+        return self._joined["t", i]
+
+    def _states(self, i: int) -> range:
+        return range(len(self.chain.members[i]))
+
+    def release(self) -> None:
+        """Let go of the largest lists, which are made again when another unit is asked for."""
+        self._joined.clear()
 
     def _own(self, i: int, state: int) -> Half:
         own = self.chain.members[i][state]
@@ -160,11 +183,25 @@ class Halves:
         """Halves that a rest between these least and most costs can bring into the box."""
         low, high = np.array(self.box.low), np.array(self.box.high)
         kept = (half.costs <= (high - rest[0])[:, None]) & (half.costs >= (low - rest[1])[:, None])
-        return half.take(np.flatnonzero(kept.all(axis=0)))
+        whole = kept.all(axis=0)
+        return half if whole.all() else half.take(np.flatnonzero(whole))
 
 
-def _shift(half: Half, costs: Integers) -> Half:
-    return Half(half.costs + costs[:, None], half.digits)
+def _labelled(parts: list[Half], periods: int) -> tuple[Half, Integers]:
+    """Halves of each state one after another, and the state of each."""
+    labels = np.repeat(np.arange(len(parts)), [part.size for part in parts])
+    return _join(parts, periods), labels
+
+
+def _linked(halves: Half, states: Integers, link: Link, at: tuple[int | slice, int | slice]) -> Half:
+    """The halves that a link allows, with its costs added; `at` is the other side's state in the link's tables."""
+    allowed = link.allowed[at][states]
+    costs = link.costs[(slice(None), *at)]
+    if allowed.all():
+        return Half(halves.costs + costs[:, states], halves.digits)
+    kept = np.flatnonzero(allowed)
+    found = halves.take(kept)
+    return Half(found.costs + costs[:, states[kept]], found.digits)
 
 
 def _join(parts: list[Half], periods: int) -> Half:
@@ -185,6 +222,8 @@ def _product(first: Half, second: Half) -> Half:
 def _prune(a: Half, b: Half, box: Box) -> tuple[Half, Half]:
     """Both without halves that no partner brings into the box; done twice, as each cut narrows the other's range."""
     low, high = np.array(box.low)[:, None], np.array(box.high)[:, None]
+    if _all_inside(a, b, box):
+        return a, b
     for _ in range(2):
         for _ in range(2):
             if not a.size or not b.size:
@@ -193,3 +232,10 @@ def _prune(a: Half, b: Half, box: Box) -> tuple[Half, Half]:
             kept = ((a.costs <= high - least) & (a.costs >= low - most)).all(axis=0)
             a, b = b, (a if kept.all() else a.take(np.flatnonzero(kept)))
     return a, b
+
+
+def _all_inside(a: Half, b: Half, box: Box) -> bool:
+    """Whether all pairs are inside the box."""
+    least = a.costs.min(axis=1) + b.costs.min(axis=1)
+    most = a.costs.max(axis=1) + b.costs.max(axis=1)
+    return bool((least >= box.low).all() and (most <= box.high).all())

@@ -13,7 +13,7 @@ import numpy as np
 
 from rksearch.arch import ArchSpec, Period, RungeKuttaFamily, Steps
 from rksearch.arch.arrays import Integers
-from rksearch.arch.closed_forms import STEM_AND_LINEAR, Largest, PartCosts, multiples
+from rksearch.arch.closed_forms import STEM_AND_LINEAR, Alternatives, Largest, PartCosts, multiples
 from rksearch.arch.cost import cost, depth_of, row_cost
 from rksearch.arch.families import searchable
 from rksearch.arch.image import ImageShape
@@ -23,7 +23,7 @@ from rksearch.errors import PluginError
 from rksearch.space.counting.dominance import Triples
 from rksearch.space.definition import PeriodChoices
 
-__all__ = ["NO_GROWTH", "PricedFamily", "families", "multiples", "priced_family"]
+__all__ = ["NO_GROWTH", "Alternatives", "PricedFamily", "families", "multiples", "priced_family"]
 
 NO_GROWTH = 0
 """Growth rate and growth multiple of a family that has none."""
@@ -49,11 +49,11 @@ class PricedFamily:
         """The beginning of all names with growth rate k; the growth multiples and the methods follow."""
         return f"{self.kind.head}-k{k}-m" if self.grows else f"{self.kind.head}-"
 
-    def options(self, choices: PeriodChoices) -> tuple[Steps, ...]:
+    def options(self, choices: PeriodChoices) -> Alternatives:
         """The different periods that choices allow; m varies slowest."""
         if not self.grows:
-            return tuple(choices.decisions)
-        return tuple(self.period(m, steps) for m in choices.m for steps in choices.decisions)
+            return Alternatives(choices.decisions)
+        return Alternatives(self.period(m, steps) for m in choices.m for steps in choices.decisions)
 
     def period(self, m: int, steps: Steps) -> Steps:
         """A period of this family, integrated by `steps`; m counts only where the family grows."""

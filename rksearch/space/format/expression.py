@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,19 @@ _COMPARISONS: dict[type[ast.cmpop], Any] = {
 }
 
 LARGEST_NUMBER = 10**6
+"""Largest number of a constraint, and of any decision."""
+
+LONGEST = 2_000
+"""Longest constraint, in characters."""
+
+DEEPEST = 100
+"""Deepest nesting of a constraint; a sum of n terms is n levels deep."""
+
+LARGEST_RESULT = 10**60
+"""What no sum or product in a constraint may exceed, whatever the decisions."""
+
+_EXACT = 2**62
+"""Results below this are exact in 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,9 @@ class Expression:
 
     def holds(self, values: Mapping[str, Any]) -> Any:
         """Whether the constraint holds, element by element, for arrays (that broadcast) by variable."""
+        largest = {name: int(np.max(np.abs(own), initial=0)) for name, own in values.items()}
+        if _bound(self._tree, largest) >= _EXACT:  # Python's integers are exact, and slower
+            values = {name: np.asarray(own).astype(object) for name, own in values.items()}
         return np.asarray(_evaluate(self._tree, values), dtype=bool)
 
 
@@ -69,14 +86,20 @@ def read_expression(text: str, periods: int) -> Expression:
     Raises:
         SpaceError: the text is no such constraint; the message names the fault, without file and line.
     """
+    if len(text) > LONGEST:
+        raise SpaceError(f"a constraint may have {LONGEST:,} characters, but it has {len(text):,}; write several")
     sides = re.split(r"\bimplies\b", text)
     if len(sides) > 2:
         raise SpaceError("at most one `implies` may stand in a constraint; write two constraints")
     source = text if len(sides) == 1 else f"not ({sides[0].strip()}) or ({sides[1].strip()})"
     try:
-        tree = ast.parse(source.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's own, about what is refused below
+            tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise SpaceError("a constraint must be a comparison such as m1 <= m2 or s1 * r1 <= 8") from None
+    if _depth(tree) > DEEPEST:
+        raise SpaceError(f"a constraint may join {DEEPEST} terms, but it has more; write several constraints")
     if not _is_truth(tree):
         raise SpaceError("a constraint must be true or false, as m1 <= m2 is, and numbers must stand within it")
     names = sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {"k"})
@@ -92,7 +115,47 @@ def read_expression(text: str, periods: int) -> Expression:
             "a constraint may tie one period or two neighbours; tie distant periods through those between them "
             "(s1 == s2 and s2 == s3)"
         )
+    if _bound(tree, dict.fromkeys((*known, "k"), LARGEST_NUMBER)) > LARGEST_RESULT:
+        raise SpaceError("a constraint multiplies at most ten numbers, but it has more; write a smaller product")
     return Expression(text, tuple(names), touched, tree)
+
+
+def _depth(tree: ast.expr) -> int:
+    """Levels of an expression, found without recursion."""
+    deepest, stack = 0, [(tree, 1)]
+    while stack:
+        node, level = stack.pop()
+        deepest = max(deepest, level)
+        stack += [(inner, level + 1) for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.expr)]
+    return deepest
+
+
+def _bound(node: ast.expr, largest: Mapping[str, int]) -> int:
+    """A number that no result within an expression exceeds, in either direction.
+
+    Args:
+        node: a checked expression.
+        largest: bounds of the variables.
+    """
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.Name(id=name):
+            return largest[name]
+        case ast.UnaryOp(operand=operand):
+            return _bound(operand, largest)
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            a, b = _bound(left, largest), _bound(right, largest)
+            return max(a, b, a * b)
+        case ast.BinOp(left=left, op=ast.FloorDiv(), right=right):
+            return _bound(left, largest) + 1  # -1 // 2 is -1
+        case ast.BinOp(left=left, right=right):
+            return _bound(left, largest) + _bound(right, largest)
+        case ast.BoolOp(values=parts):
+            return max(_bound(part, largest) for part in parts)
+        case ast.Compare(left=left, comparators=others):
+            return max(_bound(part, largest) for part in (left, *others))
+    raise AssertionError(f"an expression was not checked: {ast.dump(node)}")
 
 
 def _is_truth(node: ast.expr) -> bool:

@@ -93,7 +93,7 @@ def read_definition(
         macs=macs,
         depth=depth,
         recipe=recorded or optional("recipe", lambda e: read_recipe_key(e, directory), recipe(DEFAULT_RECIPE)),
-        train_images=optional("train_images", lambda e: None if e.is_null else e.integer(data.classes), None),
+        train_images=optional("train_images", lambda e: _train_images(e, data), None),
         baselines=baselines,
         known=known,
         trials=optional("trials", lambda e: e.integer(1, MAX_NUMBER), DEFAULT_TRIALS),
@@ -278,6 +278,18 @@ def _end(entry: Entry | None, count: str, data: Dataset) -> int | None:
         raise entry.complaint(str(error), "write a number such as 0.8M, or correct the name") from None
     counted = cost.layout_cost(net)
     return {"params": counted.params, "macs": counted.macs, "depth": cost.depth_of(net.rows)}[count]
+
+
+def _train_images(entry: Entry, data: Dataset) -> int | None:
+    if entry.is_null:
+        return None
+    count, most = entry.integer(data.classes), data.most_train_images
+    if most is not None and count > most:
+        raise entry.error(
+            f"{data.name} has at most {most:,} images to train on, once those for validation are held out",
+            "lower it, or leave it out to train on all",
+        )
+    return count
 
 
 def _seeds(entry: Entry) -> tuple[int, int]:

@@ -1,0 +1,159 @@
+"""Pipes, devices and files of absurd size where a command expects a file: one line within seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rksearch
+from rksearch.errors import DataError, ExportError
+from rksearch.results.ledger import FILE_NAME, LONGEST_LINE, Ledger
+from rksearch.results.run_dir import read_run
+from tests.helpers.command_line import TINY_SPACE, Answer
+from tests.helpers.ledgers import begin, complete, trial
+
+SECONDS = 5.0
+
+Place = Callable[[Path], object]
+"""Makes something at a path."""
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(10**12)
+
+
+SPECIAL: dict[str, Place] = {
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "pipe": os.mkfifo,
+    "huge": sparse,
+    "directory": Path.mkdir,
+}
+
+
+@pytest.fixture(params=SPECIAL)
+def special(request: pytest.FixtureRequest) -> Place:
+    return SPECIAL[request.param]
+
+
+def refused(answer: Callable[..., Answer], *words: object) -> str:
+    """The one line with which a command ends that is refused."""
+    began = time.monotonic()
+    code, shown, errors = answer(*words)
+    assert time.monotonic() - began < SECONDS
+    assert (code, shown) == (2, ""), errors
+    [line] = errors.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("command", [("space", "show"), ("space", "sample"), ("run", "--space")])
+def test_a_space(tmp_path: Path, special: Place, answer: Callable[..., Answer], command: tuple[str, ...]) -> None:
+    special(tmp_path / "space.yaml")
+    assert f"cannot read the space file {tmp_path}/space.yaml" in refused(answer, *command, tmp_path / "space.yaml")
+
+
+def test_a_recipe(tmp_path: Path, special: Place, answer: Callable[..., Answer]) -> None:
+    special(tmp_path / "mine.yaml")
+    line = refused(answer, "recipe", "show", tmp_path / "mine.yaml")
+    assert f"cannot read the recipe file {tmp_path}/mine.yaml" in line
+    (tmp_path / "space.yaml").write_text(TINY_SPACE.replace("{name: short, epochs: 2, batch_size: 32}", "./mine.yaml"))
+    assert "mine.yaml" in refused(answer, "space", "show", tmp_path / "space.yaml")
+
+
+@pytest.mark.parametrize("command", ["status", "report", "resume", "final"])
+def test_a_ledger(tmp_path: Path, special: Place, answer: Callable[..., Answer], command: str) -> None:
+    special(tmp_path / FILE_NAME)
+    began = time.monotonic()
+    code, shown, errors = answer(command, tmp_path)
+    assert time.monotonic() - began < SECONDS
+    assert (code in (1, 2), shown) == (True, "")
+    [line] = errors.splitlines()
+    assert FILE_NAME in line
+
+
+def test_an_export(tmp_path: Path, special: Place, answer: Callable[..., Answer]) -> None:
+    assert answer("export", "DenseNet-10-k2", "--dataset", "digits", "--to", tmp_path)[0] == 0
+    for name in ("model.safetensors", "spec.json"):
+        kept = tmp_path / f"{name}.kept"
+        (tmp_path / name).rename(kept)
+        special(tmp_path / name)
+        with pytest.raises(ExportError, match="cannot be read"):
+            rksearch.load(tmp_path)
+        (tmp_path / name).rmdir() if (tmp_path / name).is_dir() else (tmp_path / name).unlink()
+        kept.rename(tmp_path / name)
+    rksearch.load(tmp_path)
+
+
+def test_a_readme_beside_a_new_run(tmp_path: Path, special: Place, answer: Callable[..., Answer]) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    (tmp_path / "run").mkdir()
+    special(tmp_path / "run" / "README.md")
+    line = refused(answer, "run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run")
+    assert "replaces only what it wrote itself" in line
+
+
+def test_an_image_that_is_a_pipe(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from rksearch.data.facts import dataset
+
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.new("L", (8, 8), i).save(tmp_path / name / f"{i}.png")
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    for options in ("", ",size=8", ",size=8,stream=yes"):
+        with pytest.raises(DataError, match=r"images must be ordinary files, but .*pipe.png is none"):
+            dataset(f"folder:{tmp_path}{options}")
+
+
+def test_arrays_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rksearch.data import arrays
+    from rksearch.data.facts import dataset
+
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((40_000, 16, 16), np.uint8), y=np.arange(40_000) % 2)
+    assert (tmp_path / "bomb.npz").stat().st_size < 100_000
+    monkeypatch.setattr(arrays, "memory_bytes", lambda: 10_000_000)
+    with pytest.raises(DataError, match="must fit in half of the memory"):
+        dataset(f"npz:{tmp_path / 'bomb.npz'}")
+
+
+def test_a_line_of_absurd_length_is_damage_and_the_others_live(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    ledger.write_trial(trial("ResNet-8"), complete(20.0), wall_time_s=1.0)
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    with ledger.path.open("wb") as file:
+        file.writelines(lines[:-1])
+        file.seek(2 * LONGEST_LINE + 7, os.SEEK_CUR)
+        file.write(b"\n" + lines[-1])
+    follower = Ledger(tmp_path).follow()
+    history = follower.refresh()
+    assert [damage.line for damage in history.damage] == [len(lines)]
+    assert list(history.trials) == ["ResNet-8@0"]
+    ledger.write_trial(trial("ResNet-14"), complete(20.0), wall_time_s=1.0)
+    assert list(follower.refresh().trials) == ["ResNet-8@0", "ResNet-14@0"]
+
+
+def test_a_ledger_whose_last_line_has_no_end(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    ledger.write_trial(trial("ResNet-8"), complete(20.0), wall_time_s=1.0)
+    whole = ledger.path.read_bytes()
+    ledger.path.write_bytes(whole.rstrip(b"\n"))
+    assert list(read_run(tmp_path).trials) == ["ResNet-8@0"]
+    ledger.path.write_bytes(whole[:-20])
+    assert read_run(tmp_path).damaged == 1
+
+
+def test_a_spec_that_stands_for_too_many_weights(tmp_path: Path) -> None:
+    record = {"format": 1, "name": "RKNet-k1-m10000-1x1", "family": "dense", "data": {"name": "digits"}}
+    (tmp_path / "spec.json").write_text(json.dumps(record))
+    began = time.monotonic()
+    with pytest.raises(ExportError):
+        rksearch.load(tmp_path)
+    assert time.monotonic() - began < SECONDS

@@ -1,0 +1,182 @@
+"""Terminals, pipes, encodings, file systems and clocks that are not as usual."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rksearch.cli.output import console
+from rksearch.results import files
+from rksearch.results.ledger import FILE_NAME, Ledger
+from rksearch.results.run_dir import RunDir, read_run
+from tests.helpers.command_line import TINY_SPACE, Answer, command, environment
+from tests.helpers.ledgers import begin, complete, trial
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    ledger = begin(tmp_path / "a[b]c[/d] é")
+    ledger.write_trial(trial("RKNet-k4-m2_1_1-2x3s_1x2s_1x1"), complete(20.0), wall_time_s=1.0)
+    return ledger.path.parent
+
+
+def run(words: list[str], shell: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """A command whose streams the shell connects, as in `"$@" | head -1`."""
+    return subprocess.run(
+        ["bash", "-c", shell, "bash", *command(*words)],
+        capture_output=True,
+        env={**environment(), **variables},
+        timeout=60,
+    )
+
+
+def test_a_disk_that_is_full_behind_the_output_is_one_line(run_dir: Path) -> None:
+    done = run(["status", str(run_dir)], '"$@" > /dev/full; exit $?')
+    assert done.returncode == 1
+    [line] = done.stderr.decode().splitlines()
+    assert line.startswith("rksearch: ")
+    assert "No space left" in line
+
+
+def test_a_pipe_that_closes_is_silent(run_dir: Path) -> None:
+    for words in (["status", str(run_dir)], ["space", "show", "quickstart"], ["report", str(run_dir)]):
+        done = run(words, '"$@" | true')
+        assert done.stderr == b"", words
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_cost_nothing(run_dir: Path, closed: str) -> None:
+    before = (run_dir / FILE_NAME).read_bytes()
+    done = run(["report", str(run_dir)], f'"$@" {closed}; exit $?')
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (run_dir / "report.html").read_bytes()
+    assert (run_dir / FILE_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_an_encoding_without_a_letter_costs_nothing(run_dir: Path, encoding: str) -> None:
+    done = run(["status", str(run_dir)], '"$@"', PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "RKNet-k4-m2_1_1" in done.stdout.decode(encoding)
+
+
+def test_a_path_in_brackets_is_shown_as_it_is(run_dir: Path, answer: Callable[..., Answer]) -> None:
+    code, shown, errors = answer("report", run_dir)
+    assert (code, errors) == (0, "")
+    assert str(run_dir / "report.html") in shown
+    code, _, errors = answer("status", run_dir / "nowhere")
+    assert code == 2
+    assert str(run_dir / "nowhere") in errors
+
+
+@pytest.mark.parametrize("words", [["status"], ["run", "--space", "tiny.yaml", "--out"], ["report"]])
+def test_a_path_that_is_no_text_is_refused(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    done = subprocess.run([*command(*words), b"a\xff"], cwd=tmp_path, capture_output=True, env=environment())
+    assert done.returncode == 2
+    [line] = done.stderr.decode().splitlines()
+    assert "must be of UTF-8" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.yaml"]
+
+
+def test_a_space_whose_path_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.yaml")).write_text(TINY_SPACE)
+    done = subprocess.run(
+        [*command("space", "show"), b"\xff.yaml"], cwd=tmp_path, capture_output=True, env=environment()
+    )
+    assert done.returncode == 2
+    [line] = done.stderr.decode().splitlines()
+    assert "must have a path of UTF-8" in line
+
+
+def test_a_working_directory_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / os.fsdecode(b"\xff")
+    home.mkdir()
+    (home / "tiny.yaml").write_text(TINY_SPACE)
+    done = subprocess.run(
+        command("run", "--space", "tiny.yaml", "--out", "run"), cwd=home, capture_output=True, env=environment()
+    )
+    assert done.returncode == 2
+    assert "must have a path of UTF-8" in done.stderr.decode()
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_forced_colours_make_no_terminal_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.setenv(name, "1")
+    assert not console().is_terminal
+    assert not console(stderr=True).is_terminal
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer], number: int
+) -> None:
+    def flock(handle: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    ledger = begin(tmp_path / "run")
+    ledger.write_trial(trial("ResNet-8"), complete(20.0), wall_time_s=1.0)
+    with RunDir(tmp_path / "run").driver():
+        pass
+    assert answer("status", tmp_path / "run")[0] == 0
+    assert answer("report", tmp_path / "run")[0] == 0
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_be_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fsync(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    ledger = begin(tmp_path / "run")
+    ledger.write_trial(trial("ResNet-8"), complete(20.0), wall_time_s=1.0)
+    files.write_atomically(tmp_path / "file", b"content")
+    assert list(read_run(tmp_path / "run").trials) == ["ResNet-8@0"]
+
+
+def test_a_disk_that_fails_is_no_such_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    ledger = begin(tmp_path / "run")
+    before = ledger.path.read_bytes()
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    with pytest.raises(Exception, match="Input/output error"):
+        ledger.write_start("ResNet-8@0")
+    assert ledger.path.read_bytes() == before
+
+
+TIMES = ("2026-01-31T12:00:00", "2026-01-31", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "12:00", "now")
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_a_time_that_compares_with_no_other_is_damage(tmp_path: Path, answer: Callable[..., Answer], time: str) -> None:
+    ledger = begin(tmp_path)
+    body = b'{"schema":2,"event":"start","time":"%s","trial":"ResNet-8@0"}' % time.encode()
+    with ledger.path.open("ab") as file:
+        file.write(b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body)))
+    ledger.write_end("finished")
+    history = Ledger(tmp_path).read()
+    assert (history.damaged, history.state) == (1, "finished")
+    assert answer("status", tmp_path)[0] == 0
+
+
+def test_a_clock_that_is_changed_gives_no_negative_time(tmp_path: Path) -> None:
+    times = iter([f"{year}-01-01T00:00:00Z" for year in (2026, 2026, 2035, 1971, 2026)])
+    ledger = Ledger(tmp_path, clock=lambda: next(times))
+    begin_at = begin(tmp_path / "usual").read()
+    assert begin_at.run is not None
+    ledger.write_run(name="tiny", space=begin_at.run.space, plan=begin_at.run.plan)
+    ledger.write_session(environment=begin_at.sessions[0].environment, options={})
+    for _ in range(3):
+        ledger.write_start("ResNet-8@0")
+    assert ledger.read().sessions[0].duration_s >= 0
