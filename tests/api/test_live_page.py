@@ -16,7 +16,6 @@ from rksearch.api.live_page import PageWriter
 from rksearch.errors import RunError
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
-from tests.helpers.command_line import python
 from tests.helpers.ledgers import begin, complete, trial
 
 
@@ -47,9 +46,6 @@ def test_what_it_cannot_write_is_an_error_with_its_reason(tmp_path: Path) -> Non
         RunError, match=r"under way could not be written \(a run directory holds .*; it is written when"
     ):
         PageWriter(tmp_path)(History())
-    done = python("-m", "rksearch.api.live_page", str(tmp_path / "nowhere"))
-    assert done.returncode == 1
-    assert len(done.stderr.strip().splitlines()) == 1
     with pytest.raises(RunError, match=r"\(exit code 7\)"):
         PageWriter(tmp_path, child("import os; os._exit(7)"))(History())
 

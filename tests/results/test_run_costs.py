@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.api import Run
-from rksearch.api.run import _activation_bytes as activation_memory
+from rksearch.api.run import _activation_bytes
 from rksearch.arch import parse
 from rksearch.data.facts import dataset
 from rksearch.results.ledger import Ledger
@@ -53,7 +53,7 @@ def run_with(path: Path, *objectives: str) -> Path:
 
 def tables_of(path: Path) -> Tables:
     history = Ledger(path).read()
-    return tables(history, activation=activation_memory(history))
+    return tables(history, _activation_bytes(history))
 
 
 def test_a_run_has_the_costs_that_were_its_objectives(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_cost_that_no_network_has_is_left_out_and_an_unknown_one_is_nan(tmp_pa
     found = tables(history)
     assert [cost.field for cost in found.costs] == ["params", "macs", "latency_ms"]
     one = {next(iter(NETS)): 1_000}
-    partly = tables(history, activation=one)
+    partly = tables(history, one)
     values = [partly.costs[3].of(item) for item in partly.items]
     assert values[0] == 1_000
     assert math.isnan(values[1])
