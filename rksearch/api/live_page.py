@@ -41,10 +41,14 @@ class PageWriter:
         Raises:
             RunError: the report could not be written.
         """
+        if self._stopped:
+            return
         try:
             self._process = self._begin(self._directory)
         except OSError as error:
             raise RunError(_failure(error.strerror or str(error))) from None
+        if self._stopped:  # while the process began
+            self.stop()
         _, said = self._process.communicate()
         if self._process.returncode and not self._stopped:
             last = (said or "").strip().rpartition("\n")[2]

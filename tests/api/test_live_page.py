@@ -85,3 +85,19 @@ def test_a_page_that_is_given_up_ends_soon_and_is_no_error(
     assert not thread.is_alive()
     assert failures == []
     writer.stop()
+
+
+def test_nothing_is_written_after_that_not_even_what_was_about_to_begin(tmp_path: Path) -> None:
+    begun: list[Path] = []
+
+    def begin_late(directory: Path) -> Any:
+        begun.append(directory)
+        writer.stop()  # as another thread would, in between
+        return child("import time; time.sleep(60)")(directory)
+
+    writer = PageWriter(tmp_path, begin_late)
+    began = time.monotonic()
+    writer(History())
+    assert time.monotonic() - began < 30
+    writer(History())
+    assert begun == [tmp_path]

@@ -74,9 +74,9 @@ def test_racing_stops_candidates_of_simulated_runs_and_spares_the_papers(history
 
 
 def test_which_network_is_good_differs_from_run_to_run(history: History) -> None:
-    _, runs = simulated(history, 40)
+    _, runs = simulated(history, 12)
     best = {min((a for a in run.true_pct if a not in BASELINES), key=run.true_pct.__getitem__) for run in runs}
-    assert len(best) > 5
+    assert len(best) > 3
     # Baselines stay where they were seen.
     for item in summarise(history):
         if item.is_baseline:

@@ -70,7 +70,7 @@ def test_a_device_without_float64_counts_the_same_errors(monkeypatch: pytest.Mon
     expected = pass_of(logits, labels)
     monkeypatch.setattr("rksearch.training.trainer.widest_float", lambda device: torch.float32)
     found = pass_of(logits, labels)
-    assert replace(found, loss=expected.loss) == expected
+    assert found._replace(loss=expected.loss) == expected
     assert found.loss == pytest.approx(expected.loss, rel=1e-6)
 
 
