@@ -363,20 +363,27 @@ def curves_csv(history: History) -> str:
     A training on the validation images too has no validation error. What is not finite is `nan`, what was not measured
     is empty.
     """
-    text = _LineFeeds()
-    writer = csv.writer(text)
-    writer.writerow(["trial", "arch", "role", "replicate", *CURVE_FIELDS])
+    head = ("trial", "arch", "role", "replicate", *CURVE_FIELDS)
+    lines = [_csv_line(head)]
     all_of = attrgetter(*CURVE_FIELDS)
     hidden = [place for place, field in enumerate(CURVE_FIELDS) if "val_" in field]
     for spec, result in (*history.trials.values(), *history.paused.values()):
-        first = (spec.id, spec.arch, spec.role, spec.replicate)
+        first = _csv_line((spec.id, spec.arch, spec.role, spec.replicate))
         for epoch in result.epochs:
-            values = [_plain(value) for value in all_of(epoch)]
+            # Numbers need no quotes.
+            values = list(map(_plain, all_of(epoch)))
             if spec.role == "final":
                 for place in hidden:
                     values[place] = ""
-            writer.writerow((*first, *values))
-    return text.getvalue()
+            lines.append(f"{first},{','.join(values)}")
+    return "\n".join(lines) + "\n"
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    """The values as a line of CSV, without its end."""
+    text = _LineFeeds()
+    csv.writer(text).writerow(values)
+    return text.getvalue().removesuffix("\n")
 
 
 def _plain(value: float | None) -> str:

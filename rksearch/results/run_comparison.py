@@ -268,6 +268,8 @@ class _Pool:
         self._items = {label: {item.arch: item for item in summarise(own)} for label, own in groups.items()}
         self.baselines = _distinct(item for own in self._items.values() for item in own.values() if item.is_baseline)
         self._draws = {label: draw(list(own.values())) for label, own in self._items.items()}
+        # Very large runs have fewer draws.
+        self._common = min(len(draws.errors_pct) for draws in self._draws.values())
         self._progress: dict[_SideKey, ArmProgress] = {}
         for run, history in histories.items():
             for arm, roles in ARMS.items():
@@ -421,7 +423,9 @@ class _Pool:
         import numpy as np
 
         run = list(self._histories).index(key.run)
-        return drawn if self._pooled or not run else drawn[np.random.default_rng(run).permutation(len(drawn))]
+        if not self._pooled and run:
+            drawn = drawn[np.random.default_rng(run).permutation(len(drawn))]
+        return drawn[: self._common]
 
     def _of(self, key: _SideKey) -> ErrorDraws:
         return self._draws["" if self._pooled else key.run]

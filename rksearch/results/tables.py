@@ -221,15 +221,15 @@ def tables(
     items = summarise(history)
     draws, tested = draw(items), draw_tested(items)
     costs = (by_params, by_macs)
-    on_params, on_macs = (tuple(front_rows(items, cost=cost)) for cost in costs)
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
     expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
     cheapest = [smallest(items, cost=cost) for cost in costs]
     held = activation_bytes or {}
     known = run_costs(history, items, held)
     fronts = {own.field: tuple(front_rows(own.known(items), cost=own.of)) for own in known}
+    on = {name: {row.item.arch: row for row in front} for name, front in fronts.items()}
     rows = sorted(
-        (_arch_row(item, on_params, on_macs, shares, expected, cheapest, known, fronts) for item in items),
+        (_arch_row(item, shares, expected, cheapest, known, on) for item in items),
         key=lambda row: (row.params, row.arch),
     )
     readings: dict[str, TestReading] = {}
@@ -239,6 +239,7 @@ def tables(
     ladders = [tuple(ladder(found, items, cost=cost)) for cost, found in zip(costs, against, strict=True)]
     corners = [reference(history, items, cost) for cost in costs]
     volumes = [hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)]
+    on_params, on_macs = fronts["params"], fronts["macs"]
     on_front = {row.item.arch: row.item for row in (*on_params, *on_macs)}.values()
     return Tables(
         items=tuple(items),
@@ -291,26 +292,24 @@ def reference(history: History, items: Sequence[ArchSummary], cost: CostFunction
 
 def _arch_row(
     item: ArchSummary,
-    on_params: Sequence[FrontRow],
-    on_macs: Sequence[FrontRow],
     shares: Sequence[dict[str, float]],
     expected: dict[str, float],
     cheapest: Sequence[str | None],
     known: Sequence[RunCost],
-    fronts: Mapping[str, Sequence[FrontRow]],
+    fronts: Mapping[str, Mapping[str, FrontRow]],
 ) -> ArchRow:
     spec = parse(item.arch)
     family = family_of(spec)
     periods = family.periods(spec)
-    found = [row for row in on_params if row.item.arch == item.arch]
     costs = {own.field: value for own in known if not math.isnan(value := own.of(item))}
-    on = {name: any(row.item.arch == item.arch for row in front) for name, front in fronts.items()}
+    on = {name: item.arch in front for name, front in fronts.items()}
+    found = fronts["params"].get(item.arch)
     return ArchRow(
         arch=item.arch,
         family=item.family,
         role=item.role,
-        on_front=bool(found),
-        on_macs_front=any(row.item.arch == item.arch for row in on_macs),
+        on_front=found is not None,
+        on_macs_front=on["macs"],
         p_front=shares[0].get(item.arch),
         p_macs_front=shares[1].get(item.arch),
         smallest=item.arch == cheapest[0],
@@ -334,7 +333,7 @@ def _arch_row(
         test_error_sd_pct=item.test_error_sd_pct,
         test_seeds=item.test_seeds,
         train_time_s=item.train_time_s,
-        beaten_by=found[0].beaten_by if found else (),
+        beaten_by=found.beaten_by if found else (),
         balanced_val_error_pct=mean_of(item.balanced_val_errors_pct),
         balanced_val_error_sd_pct=sample_sd(item.balanced_val_errors_pct),
         top5_val_error_pct=mean_of(item.top5_val_errors_pct),
@@ -400,4 +399,6 @@ def _trial_row(
 
 def _curve(runs: Sequence[Sequence[Epoch]], metric: ErrorMetric) -> tuple[float, ...]:
     """Mean error after each epoch that every run has."""
+    if len(runs) == 1:
+        return tuple(epoch.error_pct(metric) for epoch in runs[0])
     return tuple(mean([e.error_pct(metric) for e in epochs]) for epochs in zip(*runs, strict=False))

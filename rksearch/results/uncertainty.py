@@ -53,6 +53,12 @@ TREND_SD = 2.0
 RESAMPLES = 2_000
 """Number of joint draws behind everything that is shown: terminal, status, README and page take the same."""
 
+FEWEST_RESAMPLES = 500
+"""Number of joint draws of a run of any size, at least."""
+
+MOST_NUMBERS = 10_000_000
+"""Most numbers (80 MB) that the joint draws of more than 5,000 architectures consist of: these have fewer draws."""
+
 LEVELS, TAUS = 15, 40
 """Points of the grid for the level of sigma and for tau."""
 
@@ -113,12 +119,22 @@ def error_of(z: Floats) -> Floats:
     return np.clip(whole / (1 + np.exp(-z)) - OFFSET_PCT, 0, 100)
 
 
-def draw(items: Sequence[ArchSummary], *, resamples: int = RESAMPLES) -> ErrorDraws:
+def resamples_for(architectures: int) -> int:
+    """Number of joint draws of this many architectures: `RESAMPLES`, or fewer where these would be too many numbers."""
+    return max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_NUMBERS // max(1, architectures)))
+
+
+def draw(items: Sequence[ArchSummary], *, resamples: int | None = None) -> ErrorDraws:
     """Joint draws of the true errors of these architectures; see the module's text for the model.
+
+    Args:
+        items: the architectures.
+        resamples: number of draws; None for `resamples_for` so many.
 
     Raises:
         ValueError: `resamples` is below 1.
     """
+    resamples = resamples_for(len(items)) if resamples is None else resamples
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, but got {resamples}")
     items = sorted(items, key=lambda i: i.arch)
