@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COLUMN_IN = 3.35
 """Width of a column of two, in inches."""
 
-DOTS_PER_INCH = 400
+DOTS_PER_INCH = 300
 """Resolution of PNG files."""
 
 FORMATS = ("png", "pdf", "svg")

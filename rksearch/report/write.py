@@ -129,12 +129,13 @@ def figure_files(history: History) -> dict[str, bytes]:
         for kind in FORMATS
     }
     if found:
-        for table in _latex_tables(report_content(history, derived)):
+        for table in latex_tables(report_content(history, derived)):
             found[f"{table.id.replace('-', '_')}.tex"] = render("table.tex", table=table, name=history.name).encode()
     return found
 
 
-def _latex_tables(content: ReportContent) -> list[ReportTable]:
+def latex_tables(content: ReportContent) -> list[ReportTable]:
+    """The tables that are written for LaTeX too."""
     blocks = [block for section in content.sections for block in section.blocks]
     return [block for block in blocks if isinstance(block, ReportTable) and block.id in LATEX_TABLES]
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,11 @@ from rksearch.results.dominance import Reference
 from rksearch.results.fronts import HypervolumeBand
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME, Ledger
+from rksearch.results.lines import sealed
 from rksearch.results.records import Role, TestResult
 from rksearch.results.run_dir import is_own_readme
 from rksearch.results.status import run_status
+from rksearch.results.summaries import summarise
 from rksearch.results.tables import tables
 from tests.helpers.ledgers import (
     begin,
@@ -64,6 +67,14 @@ def recorded(path: Path, made: Sequence[Made]) -> History:
                 ledger.write_test(asked, outcome)
     ledger.write_end("finished")
     return ledger.read()
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> History:
+    """A finished run with baselines, further seeds, failures and readings of the test set."""
+    path = tmp_path_factory.mktemp("runs") / "full"
+    full_run(path)
+    return Ledger(path).read()
 
 
 def said(history: History) -> ReportContent:
@@ -159,9 +170,8 @@ def test_as_many_errors_are_a_tie(tmp_path: Path) -> None:
     assert "No baseline dominates a network on the front." in content.details
 
 
-def test_the_smallest_network_is_no_evidence_and_counts_are_those_shown(tmp_path: Path) -> None:
-    full_run(tmp_path)
-    history = Ledger(tmp_path).read()
+def test_the_smallest_network_is_no_evidence_and_counts_are_those_shown(full: History) -> None:
+    history = full
     derived = tables(history)
     content = report_content(history, derived)
     shown = {row["Architecture"][0]: row["P(front)"][0] for row in cells(table(content, "front", "front"))}
@@ -281,9 +291,67 @@ def test_damaged_lines_stand_in_the_report_with_number_and_reason(tmp_path: Path
     assert content.section("front") is not None
 
 
-def test_every_state_of_a_run_has_its_sentence(tmp_path: Path) -> None:
-    full_run(tmp_path)
+def broken(record: dict[str, Any], kind: str) -> None:
+    """Make an intact record of a training one of these broken or odd ones."""
+    result = record["result"]
+    match kind:
+        case "null in a curve":
+            result["epochs"][2]["val_error_pct"] = None
+        case "error too large":
+            result["epochs"][-1]["val_error_pct"] = 1e308
+        case "negative error":
+            result["epochs"][-1]["val_error_pct"] = -5
+        case "no params":
+            result["params"] = 0
+        case "params of text":
+            result["params"] = "12"
+        case "unknown network":
+            record["trial"] = record["trial"].replace(record["spec"]["arch"], "SmoothRK-1x2")
+            record["spec"]["arch"] = "SmoothRK-1x2"
+        case "unknown role":
+            record["spec"]["role"] = "visitor"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("null in a curve", "an error is a number"),
+        ("error too large", "between 0 and 100"),
+        ("negative error", "between 0 and 100"),
+        ("no params", ">= 1"),
+        ("params of text", "got `str`"),
+        ("unknown network", "must be registered"),
+        ("unknown role", "visitor"),
+    ],
+)
+def test_a_broken_record_costs_its_line_and_never_the_report(tmp_path: Path, kind: str, reason: str) -> None:
+    made: list[Made] = [
+        ("ResNet-8", "baseline", 12_000, 1_000_000, seeds(20), ()),
+        (SMALL, "candidate", 10_800, 900_000, seeds(15), ()),
+        (LARGE, "candidate", 30_000, 2_000_000, seeds(12), ()),
+    ]
+    whole = recorded(tmp_path, made)
+    lines = (tmp_path / FILE_NAME).read_bytes().splitlines(keepends=True)
+    (at, *_) = [i for i, line in enumerate(lines) if b'"event":"trial"' in line and b'"complete"' in line]
+    record = json.loads(lines[at])
+    lost = record["trial"]
+    del record["crc"]
+    broken(record, kind)
+    lines[at] = sealed(json.dumps(record, separators=(",", ":")).encode())
+    (tmp_path / FILE_NAME).write_bytes(b"".join(lines))
     history = Ledger(tmp_path).read()
+    assert history.trials == {key: pair for key, pair in whole.trials.items() if key != lost}
+    content = said(history)
+    (row,) = table(content, "damage", "damage").rows
+    assert row.cells[0].text == str(at + 1)
+    assert reason in row.cells[4].text
+    assert f"| {at + 1} |" in report_markdown(content)
+    assert len(table(content, "architectures", "all").rows) == len(summarise(whole))
+    assert format_status(run_status(history))
+
+
+def test_every_state_of_a_run_has_its_sentence(full: History) -> None:
+    history = full
     for state, words in (
         ("interrupted", "was interrupted and can be resumed"),
         ("killed", "was killed and can be resumed"),
@@ -300,9 +368,8 @@ def blocks(content: ReportContent) -> list[object]:
     return [block for section in content.sections for block in section.blocks]
 
 
-def test_the_readme_holds_every_section_block_and_row(tmp_path: Path) -> None:
-    full_run(tmp_path)
-    content = said(Ledger(tmp_path).read())
+def test_the_readme_holds_every_section_block_and_row(full: History, tmp_path: Path) -> None:
+    content = said(full)
     readme = report_markdown(content)
     plain = readme.replace("\\", "")
     for section in content.shown_in("readme"):

@@ -297,18 +297,14 @@ def test_switches_offer_what_the_run_has(history: History, page: str, tmp_path: 
     assert alone["band"] == {}
 
 
-def test_a_curve_with_a_number_that_is_not_finite_keeps_the_rest(tmp_path: Path) -> None:
-    ledger = begin(tmp_path)
+def test_a_curve_with_a_number_that_is_not_finite_keeps_the_rest() -> None:
     whole = complete(20.0)
     broken = replace(whole.epochs[2], val_error_pct=math.nan, val_loss=math.nan)
-    done = replace(whole, epochs=(*whole.epochs[:2], broken, *whole.epochs[3:]))
-    ledger.write_trial(trial("ResNet-8", role="baseline"), done, wall_time_s=1.0)
-    write_report(tmp_path, ledger.read())
-    (curves,) = payload_of((tmp_path / "report.html").read_text())["curves"]
-    assert curves[0][4] is None
-    assert [v for v in curves[0][2:] if v is not None] == [
-        round(100 * e.val_error_pct) for e in whole.epochs if e.epoch != 3
-    ]
+    stopped = replace(whole, status="pruned", epochs=(*whole.epochs[:2], broken, *whole.epochs[3:]))
+    spec = trial("ResNet-8")
+    epochs, curves = page_data._curves(History(trials={spec.id: (spec, stopped)}), ["ResNet-8"])
+    assert epochs == {"8": list(range(1, 9))}
+    assert curves == [[[0, 8, *(None if e.epoch == 3 else round(100 * e.val_error_pct) for e in whole.epochs)]]]
 
 
 def test_without_networks_the_page_needs_no_script(tmp_path: Path) -> None:

@@ -395,12 +395,11 @@ def test_zoom_stays_when_the_scheme_changes_and_can_be_taken_back(reader: Reader
 
 def test_dragging_along_a_parallel_axis_selects(reader: Reader) -> None:
     reader.page.locator("#parallel").scroll_into_view_if_needed()
-    axis = reader.page.locator("#parallel .paper line.axis").last
-    box = axis.bounding_box()
-    assert box is not None
+    x, top, bottom = reader.page.locator("#parallel .paper line.axis").last.evaluate(
+        "line => { const box = line.getBoundingClientRect(); return [box.x, box.top, box.bottom]; }"
+    )
     # The lower half of the last axis, which is the error's.
-    middle = box["y"] + box["height"] / 2
-    reader.drag((box["x"], middle), (box["x"], box["y"] + box["height"]))
+    reader.drag((x, (top + bottom) / 2), (x, bottom))
     errors = [network.error_pct for network in networks().values()]
     half = (min(errors) + max(errors)) / 2
     expected = [arch for arch, network in networks().items() if network.error_pct <= half + 0.01 * half]
@@ -536,7 +535,7 @@ def test_without_scripts_the_page_has_pictures_and_tables(browser: Browser, run_
 
 
 def many(page: str, number: int) -> str:
-    """The page with its networks repeated, under other names, until there are this many."""
+    """The page with its networks repeated, as candidates with other names and errors, until there are this many."""
     opening = '<script type="application/json" id="payload">'
     start = page.index(opening) + len(opening)
     end = page.index("</script>", start)
@@ -546,6 +545,11 @@ def many(page: str, number: int) -> str:
         data["values"][name] = [column[i % old] for i in range(number)]
     data["values"]["arch"] = [f"{name}-{i // old}" for i, name in enumerate(data["values"]["arch"])]
     data["values"]["params"] = [p + i for i, p in enumerate(data["values"]["params"])]
+    for name in ("on_front", "on_macs_front"):
+        data["values"][name] = [on and i < old for i, on in enumerate(data["values"][name])]
+    data["values"]["role"] = [role if i < old else "candidate" for i, role in enumerate(data["values"]["role"])]
+    errors = data["values"]["val_error_pct"]
+    data["values"]["val_error_pct"] = [e if i < old else 40 + ((i * 37) % 1000) / 25 for i, e in enumerate(errors)]
     data["curves"] = [data["curves"][i % old] for i in range(number)]
     return page[:start] + json.dumps(data).replace("<", "\\u003c") + page[end:]
 

@@ -264,7 +264,8 @@ def test_the_verdict_says_who_wins_and_what_the_seeds_support(tmp_path: Path) ->
     content = report_content(history, tables(history))
     assert [line.text for line in content.verdict] == [
         "2 of 2 Runge-Kutta networks form the front: 900 parameters at 10.10 % validation error to 2.00k at 8.00 %.",
-        "Against 2 baselines at no more parameters: 1 win and 1 loss. At no more MACs: 1 win and 1 loss.",
+        "Against 2 baselines at no more parameters: 1 win and 1 loss. "
+        "At no more MACs: 1 win (with more parameters) and 1 loss.",
         "The test set has not been read.",
     ]
     found = " ".join(content.details)

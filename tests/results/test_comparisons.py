@@ -133,7 +133,7 @@ def test_a_win_that_the_test_set_does_not_bear_says_so() -> None:
 
 def test_intervals_of_test_gaps_cover_the_truth_as_often_as_they_say() -> None:
     rng = random.Random(21)
-    covered, runs = 0, 200
+    covered, runs = 0, 100
     for _ in range(runs):
         items = [
             tested(summary(f"n{i}", 1_000 + i, [50.0]), [rng.gauss(20 + i, 1) for _ in range(3)]) for i in range(6)

@@ -127,14 +127,14 @@ def bare(specs: list[RKNet], rng: random.Random, z: Callable[[RKNet], float] = l
 
 def test_where_nothing_matters_intervals_cover_as_often_as_they_say_and_few_runs_announce() -> None:
     rng = random.Random(11)
-    covered, announced, runs = [], 0, 150
+    covered, announced, runs = [], 0, 70
     for _ in range(runs):
         told = [e for e in effects(bare(rng.sample(nets(), 60), rng)) if e.low is not None and e.high is not None]
         for design in ("equal parameters", "equal MACs", "all else equal"):
             covered += [e.low <= 1 <= e.high for e in told if e.design == design and e.low and e.high]
         announced += any(e.is_announced for e in told if e.design != "all else equal")
     assert len(covered) > 10 * runs
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.018)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
     assert announced / runs <= 0.08
 
 

@@ -78,7 +78,8 @@ const placeMark = (net, kind, number, down, { marks, edges, crowd, outside }) =>
     outside[above ? "above" : "below"]++;
     if (state.zoom) return;
     const edge = above ? box.top + 2 : box.bottom - 2;
-    edges.push(mark(above ? "up" : "down", mx, edge, 4.5, `${kind} edge${dim}`));
+    if (number > CROWD && RANK[kind] < RANK.base) crowd.push({ net, x: mx, y: edge + (above ? 2 : -2), kind });
+    else edges.push(mark(above ? "up" : "down", mx, edge, 4.5, `${kind} edge${dim}`));
     chart.places.push({ net, x: mx, y: edge + (above ? 4 : -4) });
     return;
   }

@@ -1,13 +1,23 @@
 // Parallel coordinates: one axis for each choice, cost and the error; a line for each network. Dragging along an axis keeps
 // the networks within that range.
 
+const MOST_LINES = 1500; // of more networks some are drawn, evenly taken
+const MOST_PALE = 400;
+
+const some = (list, most) => (list.length <= most ? list : Array.from({ length: most }, (_, i) => list[Math.floor((i * list.length) / most)]));
+
 const parallelChart = () => {
   const root = document.getElementById("parallel");
   const canvas = root.querySelector("canvas");
   const paper = root.querySelector(".paper");
+  const spreads = new Map(); // ends of each axis, which never change
   const spread = (key) => {
-    const values = nets.map((net) => valueOf(net, key)).filter(Number.isFinite);
-    return values.length && Math.min(...values) < Math.max(...values) ? [Math.min(...values), Math.max(...values)] : null;
+    if (!spreads.has(key)) {
+      const values = nets.map((net) => valueOf(net, key)).filter(Number.isFinite);
+      const [low, high] = [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+      spreads.set(key, low < high ? [low, high] : null);
+    }
+    return spreads.get(key);
   };
   const periods = Math.max(0, ...nets.map((net) => net.s?.length ?? 0));
   const choices = [{ key: "growth_rate", label: "k" }];
@@ -28,18 +38,17 @@ const parallelChart = () => {
     });
     const context = canvasOf(canvas, box);
     const style = getComputedStyle(root);
+    const lines = nets.filter((net) => net.status !== "failed" && !isBaseline(net));
     const passes = [
-      ["--grid-strong", (net) => !chosen[net.index]],
-      ["--crowd", (net) => chosen[net.index] && !net.on_front && !isBaseline(net)],
-      ["--front", (net) => chosen[net.index] && net.on_front],
+      ["--grid-strong", some(lines.filter((net) => !chosen[net.index]), MOST_PALE), 0.12, 1],
+      ["--crowd", some(lines.filter((net) => chosen[net.index] && !net.on_front), MOST_LINES), null, 1],
+      ["--front", lines.filter((net) => chosen[net.index] && net.on_front), 0.9, 1.6],
     ];
-    const alpha = Math.min(0.6, Math.max(0.06, 60 / Math.max(1, chosenCount)));
-    for (const [colour, kept] of passes) {
+    for (const [colour, group, opacity, wide] of passes) {
       context.strokeStyle = style.getPropertyValue(colour);
-      context.globalAlpha = colour === "--front" ? 0.9 : colour === "--crowd" ? alpha : 0.12;
-      context.lineWidth = colour === "--front" ? 1.6 : 1;
-      for (const net of nets) {
-        if (net.status === "failed" || isBaseline(net) || !kept(net)) continue;
+      context.globalAlpha = opacity ?? Math.min(0.6, Math.max(0.06, 60 / Math.max(1, group.length)));
+      context.lineWidth = wide;
+      for (const net of group) {
         context.beginPath();
         let pen = false;
         for (const axis of axes) {
