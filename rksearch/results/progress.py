@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rksearch.results.dominance import Reference, hypervolume
+from rksearch.results.dominance import Reference, hypervolume, on_front
 from rksearch.results.fronts import BAND
 from rksearch.results.history import History
 from rksearch.results.records import SEARCHED, Role
@@ -108,9 +108,13 @@ def regret_curves(
     for arm, progress in arms.items():
         columns = [place[arch] for arch in progress.archs]
         chosen = _spaced(len(columns))
-        rows = []
+        rows, known, seen = [], list[int](), 0
         for count in chosen:
-            known = columns[: count + 1]
+            # What is on the front in no draw never will be: it adds nothing to the area, now or later.
+            known += columns[seen : count + 1]
+            seen = count + 1
+            ever = on_front(errors[:, known], costs[known]).any(axis=0)
+            known = [column for column, kept in zip(known, ever.tolist(), strict=True) if kept]
             regrets = np.maximum(final - hypervolume(errors[:, known], costs[known], reference), 0) / decades
             rows.append((*central_interval(regrets, BAND), float(regrets.mean())))
         low, high, middle = zip(*rows, strict=True)
