@@ -28,7 +28,6 @@ LOOKS: tuple[tuple[PlotKind, Shape], ...] = (
     ("front", "circle"),
     ("base", "triangle"),
     ("control", "diamond"),
-    ("plain", "square"),
 )
 """Colour and shape of the sides; further ones have them again with dashed lines."""
 
@@ -120,7 +119,7 @@ def fronts_figure(found: RunComparison, cost: SideCost) -> StaticFigure:
         legend.append(LegendEntry(sample=shape, kind=kind, words=side.label))
     marks += [_baseline(item, cost) for item in baselines]
     if baselines:
-        legend.append(LegendEntry(sample="cross", kind="other", words="baselines"))
+        legend.append(LegendEntry(sample="square", kind="other", words="baselines"))
     label = COST_WORDS[cost]
     panel = Panel(
         x=axis_of(
@@ -158,7 +157,7 @@ def _mark(side: RunSide, item: ArchSummary, cost: SideCost, kind: PlotKind, shap
 def _baseline(item: ArchSummary, cost: SideCost) -> PlotMark:
     title = f"{_described(item, cost)}, baseline"
     return PlotMark(
-        x=COSTS[cost](item), y=item.error_pct, kind="other", shape="cross", title=title, label=item.arch, large=True
+        x=COSTS[cost](item), y=item.error_pct, kind="other", shape="square", title=title, label=item.arch, large=True
     )
 
 
