@@ -104,7 +104,7 @@ def regret_curves(
     if decades <= 0:
         return []
     final = hypervolume(errors, costs, reference)
-    found = []
+    curves = []
     for arm, progress in arms.items():
         columns = [place[arch] for arch in progress.archs]
         chosen = _spaced(len(columns))
@@ -113,12 +113,12 @@ def regret_curves(
             # What is on the front in no draw never will be: it adds nothing to the area, now or later.
             known += columns[seen : count + 1]
             seen = count + 1
-            ever = on_front(errors[:, known], costs[known]).any(axis=0)
-            known = [column for column, kept in zip(known, ever.tolist(), strict=True) if kept]
+            ever = np.flatnonzero(on_front(errors[:, known], costs[known]).any(axis=0))
+            known = [known[place] for place in ever.tolist()]
             regrets = np.maximum(final - hypervolume(errors[:, known], costs[known], reference), 0) / decades
             rows.append((*central_interval(regrets, BAND), float(regrets.mean())))
         low, high, middle = zip(*rows, strict=True)
-        found.append(
+        curves.append(
             RegretCurve(
                 arm=arm,
                 epochs=tuple(progress.epochs[i] for i in chosen),
@@ -128,7 +128,7 @@ def regret_curves(
                 high=high,
             )
         )
-    return found
+    return curves
 
 
 def _spaced(count: int) -> list[int]:

@@ -381,7 +381,7 @@ class _Pool:
         joint = self._joint(members)
         sizes = [int(COSTS[cost](item)) for items in members.values() for item in items]
         limits = sorted({size_band(max(1, size))[1] for size in sizes})
-        found = []
+        found: list[SizeRung] = []
         for limit in limits:
             best = [
                 min(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rksearch.results.history import History
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
@@ -26,7 +26,7 @@ class RunCost:
 
     field: str
     title: str
-    of: CostFunction = field(repr=False)
+    of: CostFunction
 
     def known(self, items: Iterable[ArchSummary]) -> list[ArchSummary]:
         """The architectures whose cost is known."""

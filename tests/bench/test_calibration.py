@@ -116,8 +116,8 @@ def test_where_the_model_is_right_its_claims_hold_as_often_as_they_say(history: 
     for own in normal.coverages:
         if own.nominal is not None and own.made:
             assert own.high > own.nominal - 0.03, own
-    for own in normal.reliabilities:
-        assert own.networks == 0 or own.interval[0] - 0.08 <= own.claimed <= own.interval[1] + 0.08, own
+    for found in normal.reliabilities:
+        assert found.networks == 0 or found.interval[0] - 0.08 <= found.claimed <= found.interval[1] + 0.08, found
 
 
 def test_a_run_too_small_to_tell_its_shape_is_refused(tmp_path: Path, history: History) -> None:

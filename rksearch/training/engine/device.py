@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,7 +25,10 @@ def resolve_device(device: str) -> torch.device:
     """
     if device not in DEVICES:
         raise DeviceError(f"the device must be auto, cpu, cuda or mps, but got {device!r}")
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    there: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
     if device == AUTO:
         device = next((name for name, is_available in there.items() if is_available()), "cpu")
     elif device in there and not there[device]():
