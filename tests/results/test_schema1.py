@@ -14,6 +14,7 @@ from rksearch.search.assembly import search_agenda
 from rksearch.space import parse_space
 from tests.helpers.command_line import Answer
 from tests.helpers.command_line import rksearch as rksearch_command
+from tests.helpers.tables import kept
 
 SCHEMA1 = Path(__file__).parent / "schema1"
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -60,7 +61,7 @@ def test_resuming_a_finished_run_starts_nothing(
 @pytest.mark.parametrize("name", ["finished", "interrupted"])
 def test_status_and_report_read_an_old_run(tmp_path: Path, answer: Callable[..., Answer], name: str) -> None:
     run_dir = copied(SCHEMA1 / name, tmp_path)
-    tables = {file.name: file.read_bytes() for file in run_dir.glob("*.csv")}
+    tables = {file.name: file.read_text() for file in run_dir.glob("*.csv")}
     code, shown, errors = answer("status", run_dir)
     assert (code, errors) == (0, "")
     assert name in shown
@@ -69,7 +70,7 @@ def test_status_and_report_read_an_old_run(tmp_path: Path, answer: Callable[...,
     assert (code, errors) == (0, "")
     assert "report.html" in shown
     for file, content in tables.items():
-        assert (run_dir / file).read_bytes() == content
+        assert kept((run_dir / file).read_text(), content, but=("low", "high", "answer")), file
 
 
 def test_an_old_export_is_loaded() -> None:
