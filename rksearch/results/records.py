@@ -162,6 +162,14 @@ class Epoch:
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        if (
+            0 <= self.train_error_pct <= 100
+            and 0 <= self.val_error_pct <= 100
+            and -LARGEST_LOSS <= self.train_loss <= LARGEST_LOSS
+            and -LARGEST_LOSS <= self.val_loss <= LARGEST_LOSS
+            and 0 <= self.train_time_s <= 1e12
+        ):
+            return  # nothing is beyond its range; of the hundreds of thousands that a report reads, nearly all
         for name, value in (("train_error_pct", self.train_error_pct), ("val_error_pct", self.val_error_pct)):
             if not (-ROUNDING <= value <= 100 + ROUNDING or math.isnan(value)):
                 raise ValueError(f"{name} must lie between 0 and 100, but got {value!r}")
