@@ -154,6 +154,7 @@ def test_every_side_has_its_own_look_and_every_front_its_marks(runs: tuple[Path,
     assert sections == ["figures", "hypervolumes", "ladder", "sides", "limitations"]
 
 
+@pytest.mark.slow
 def test_a_calibrated_report_has_its_section_and_its_numbers_as_json(
     tmp_path: Path, answer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

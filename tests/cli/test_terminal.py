@@ -24,6 +24,7 @@ def completed(words: str, place: int, **changes: str) -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_its_script(shell: str) -> None:
     if shell == "bash" and not Path("/bin/bash").exists():
@@ -46,6 +47,7 @@ def test_commands_of_which_the_documentation_says_so_print_json(command: str) ->
     assert f"`{command}`" in (ROOT / "docs" / "install.md").read_text()
 
 
+@pytest.mark.slow
 def test_no_color_turns_colours_off() -> None:
     code = (
         "from rich.console import Console; from rich.table import Table; "
