@@ -9,8 +9,19 @@ Run("reports/quickstart-1").write_report()
 ```
 """
 
+from rksearch.api.comparing import compare
 from rksearch.api.launch import PlannedRun, final_run, plan_run, resume_run, start_run
 from rksearch.api.run import Run
 from rksearch.api.single import Trained, train_network
 
-__all__ = ["PlannedRun", "Run", "Trained", "final_run", "plan_run", "resume_run", "start_run", "train_network"]
+__all__ = [
+    "PlannedRun",
+    "Run",
+    "Trained",
+    "compare",
+    "final_run",
+    "plan_run",
+    "resume_run",
+    "start_run",
+    "train_network",
+]

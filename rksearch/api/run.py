@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,11 @@ from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir, mirror_address, read_run, require_own
 
 if TYPE_CHECKING:
+    from rksearch.results.calibration import Calibration
     from rksearch.results.status import RunStatus
+
+SIMULATED_RUNS = 100
+"""Number of runs that a calibration simulates under each distribution of the spread between seeds."""
 
 
 class Run:
@@ -101,11 +105,12 @@ class Run:
             self._history = replace(self.history, state="killed")
         return self.history
 
-    def write_report(self, to: str | Path | None = None) -> list[Path]:
+    def write_report(self, to: str | Path | None = None, *, calibration: Calibration | None = None) -> list[Path]:
         """Write all derived files again and return their paths.
 
         Args:
             to: directory for them; None for the run directory.
+            calibration: what `calibrate` found, to be shown; None to leave it out.
 
         Raises:
             RunError: the directory cannot be written.
@@ -118,7 +123,25 @@ class Run:
             require_own(Path(to))
         directory = self.path if to is None else Path(to)
         history = self._seen()
-        return write_report(directory, history, importances(history), _activation_bytes(history))
+        return write_report(directory, history, importances(history), _activation_bytes(history), calibration)
+
+    @property
+    def simulations(self) -> int:
+        """Number of runs that `calibrate` simulates: under either distribution of the spread between seeds."""
+        return 2 * SIMULATED_RUNS
+
+    def calibrate(self, on_simulated: Callable[[], None] | None = None) -> Calibration:
+        """Simulate runs of this shape, to see how often the report's intervals and probabilities hold in them.
+
+        Args:
+            on_simulated: called after each simulated run.
+
+        Raises:
+            RunError: the run has too few trainings to simulate runs like it.
+        """
+        from rksearch.bench.calibration import calibrate
+
+        return calibrate(self.history, runs=SIMULATED_RUNS, on_run=on_simulated)
 
     def write_figures(self, to: str | Path | None = None) -> list[Path]:
         """Write every figure for paper, and tables for LaTeX, into `figures`; return their paths.

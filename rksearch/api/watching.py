@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from rksearch.api.live_page import PageWriter
 from rksearch.errors import RksearchError
-from rksearch.report import write_report
 from rksearch.results.history import History
 from rksearch.results.run_dir import RunDir
 from rksearch.search.run_state import RunState
@@ -30,13 +30,13 @@ REWRITE_SHARE = 0.05
 class NotingView:
     """A view that also notes the progress in the run directory and writes the report again, at most every few minutes.
 
-    Neither can end the run: what cannot be written is said once. The report is written beside the run, in a thread,
-    from the history as it was.
+    Neither can end the run: what cannot be written is said once. The report is written beside the run, in a thread that
+    waits for another process.
 
     Args:
         view: the view that shows the run.
         run_dir: directory of the run.
-        write: writes the report of a history.
+        write: writes the report of a history; None for another process that does.
         clock: seconds that only grow.
     """
 
@@ -49,7 +49,8 @@ class NotingView:
     ) -> None:
         self._view = view
         self._run_dir = run_dir
-        self._write = write or (lambda history: write_report(run_dir.path, history))
+        self._pages = PageWriter(run_dir.path)
+        self._write = write or self._pages
         self._clock = clock
         self._state: RunState | None = None
         self._session: SessionClock | None = None
@@ -84,7 +85,8 @@ class NotingView:
             self._rewrite(now)
 
     def close(self) -> None:
-        """Show the last state; a page that is being written is waited for, and the note is removed."""
+        """Show the last state; a page that is being written is given up, and the note is removed."""
+        self._pages.stop()
         if self._writer is not None:
             self._writer.join()
         self._say(self._failure)

@@ -17,6 +17,7 @@ from rksearch.errors import RksearchError
 from rksearch.recipes.shipped import PAPER_RECIPE
 
 if TYPE_CHECKING:
+    from rksearch.api import Trained
     from rksearch.arch.cost import Cost, Witness
     from rksearch.results.records import Epoch
 
@@ -212,6 +213,7 @@ def _less(defined: int, executed: int) -> str:
 )
 @compile_option()
 @execution_options
+@json_option
 def train(
     name: str,
     dataset_name: str,
@@ -227,8 +229,12 @@ def train(
     no_download: bool,
     device: str,
     precision: str,
+    as_json: bool,
 ) -> None:
-    """Train architecture NAME alone, without Ray, and print its curve."""
+    """Train architecture NAME alone, without Ray, and print its curve.
+
+    With --json, the curve goes to standard error and the result to standard output.
+    """
     import os
 
     from rksearch.api import train_network
@@ -252,10 +258,11 @@ def train(
     chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
 
     def show(epoch: Epoch) -> None:
-        click.echo(
+        _say(
             f"epoch {epoch.epoch:>3}/{chosen.epochs}  lr {epoch.lr:.4f}  train loss {epoch.train_loss:.4f}  "
             f"train error {epoch.train_error_pct:6.2f} %  {validated_text(epoch)}  "
-            f"{epoch.train_time_s:.1f} s"
+            f"{epoch.train_time_s:.1f} s",
+            as_json,
         )
 
     trained = train_network(
@@ -268,6 +275,9 @@ def train(
         read_test=read_test,
         on_epoch=show,
     )
+    if as_json:
+        click.echo(json.dumps(_trained_json(trained), indent=2))
+        return
     result = trained.result
     if result.compile_reason:
         click.echo(f"the training steps were {result.compile_reason}")
@@ -280,3 +290,21 @@ def train(
     if trained.test is not None:
         click.echo(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
         click.echo(f"  test, {classes_text(trained.test.test_confusion, facts.class_names)}")
+
+
+def _say(words: str, as_json: bool) -> None:
+    """Print a line for people: on standard error where standard output is JSON."""
+    click.echo(words, err=as_json)
+
+
+def _trained_json(trained: Trained) -> dict[str, Any]:
+    """A training that has ended as plain values: `trial`, `seed`, `spec`, `result`, and `test` (null when not read)."""
+    from rksearch.results.codec import to_plain
+
+    return {
+        "trial": trained.spec.id,
+        "seed": trained.spec.seed,
+        "spec": to_plain(trained.spec),
+        "result": to_plain(trained.result),
+        "test": to_plain(trained.test),
+    }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,11 +15,15 @@ from rksearch.cli.bench_recipes import bench_recipes
 from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training
 from rksearch.cli.options import dataset_option, json_option
-from rksearch.cli.output import console
+from rksearch.cli.progress import progress
 from rksearch.cli.values import SEED, UserPath
 
 if TYPE_CHECKING:
     from rksearch.bench.replay.table import Table
+
+
+DEFAULT_TABLE = "reports/digits_table"
+"""Table of `bench search`, in rksearch's repository."""
 
 
 @click.group()
@@ -88,7 +90,7 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
     "--table",
     "table_name",
     metavar="DIRECTORY|NAME",
-    default="reports/digits_table",
+    default=DEFAULT_TABLE,
     show_default=True,
     help="A run whose ledger holds every member of its space with two or more seeds each; or one of the made-up large "
     "tables synthetic-quiet and synthetic-noisy.",
@@ -177,7 +179,7 @@ def bench_search(
     commit = f"{environment.commit or 'none'}{', with uncommitted changes' if environment.dirty else ''}"
     with opened(out, conditions, commit=commit) as store:
         missing = [turn for turn in turns if turn not in store.results]
-        with _progress(len(missing), quiet=as_json) as advance:
+        with progress("replays", len(missing), quiet=as_json) as advance:
             for replay in replay_all(conditions, missing, jobs=jobs or own_cpus()):
                 store.add(replay)
                 advance()
@@ -194,12 +196,18 @@ def bench_search(
 
 def _table(name: str, handed_out: int | None, made_up: str | None, seed: int) -> Table:
     """The table that the options ask for."""
-    from rksearch.bench.replay.synthetic import surface, synthetic_table
+    from rksearch.bench.replay.synthetic import SURFACES, surface, synthetic_table
     from rksearch.bench.replay.table import load_table
     from rksearch.errors import RunError
     from rksearch.space import load_space
 
     if not made_up and not name.startswith("synthetic-"):
+        if name == DEFAULT_TABLE and not Path(name).is_dir():
+            raise RunError(
+                f"a table is a run whose ledger holds every member of its space, but {name} is not here: it lies in "
+                "rksearch's repository; give the path of that one or of another with --table, or take a made-up one "
+                f"(--table {' or '.join(SURFACES)})"
+            )
         return load_table(Path(name), handed_out=handed_out)
     if handed_out is not None:
         raise RunError(
@@ -208,12 +216,3 @@ def _table(name: str, handed_out: int | None, made_up: str | None, seed: int) ->
     return synthetic_table(load_space(made_up), seed=seed) if made_up else surface(name, seed=seed)
 
 
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error; yields a function that advances it by one."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), "replays,", TimeRemainingColumn(), "left")
-    with Progress(*columns, console=console(stderr=True), disable=quiet, transient=True) as progress:
-        task = progress.add_task("replays", total=total)
-        yield lambda: progress.advance(task)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,13 +45,19 @@ def families(as_json: bool) -> None:
     help="Run directory whose errors are printed beside the paper's; may be repeated.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, raw numbers.")
-def paper(table: int | None, directories: tuple[Path, ...], as_csv: bool) -> None:
+@json_option
+def paper(table: int | None, directories: tuple[Path, ...], as_csv: bool, as_json: bool) -> None:
     """Print the tables of the RKNet paper, with our parameter counts and errors beside the printed ones."""
     from rksearch.arch.paper import paper_rows
     from rksearch.results.paper_comparison import compare
 
+    if as_csv and as_json:
+        raise click.UsageError("give one of --csv and --json, but got both")
     compared = compare(paper_rows(table), _trained(directories))
-    if as_csv:
+    if as_json:
+        columns = _columns()
+        click.echo(json.dumps([{name: value(c) for name, value in columns.items()} for c in compared], indent=2))
+    elif as_csv:
         _print_csv(compared)
     else:
         _print_tables(compared)
@@ -106,14 +114,26 @@ def _our_error(c: Compared) -> str:
     return f"{c.our_error_pct:.2f} ({c.our_error_kind}, {c.seeds} seed{'s' if c.seeds != 1 else ''})"
 
 
-def _print_csv(compared: list[Compared]) -> None:
+def _columns() -> dict[str, Callable[[Compared], Any]]:
+    """Columns of CSV and keys of JSON: what the paper prints, by names that begin so, and what is ours."""
     from dataclasses import fields
 
     from rksearch.arch.paper import PaperRow
 
-    printed = [f.name for f in fields(PaperRow)]
-    ours = ["params", "params_paper", "macs", "counts_agree", "our_error_pct", "our_error_kind", "seeds"]
+    ours = ("params", "params_paper", "macs", "counts_agree", "our_error_pct", "our_error_kind", "seeds")
+    columns: dict[str, Callable[[Compared], Any]] = {}
+    for own in fields(PaperRow):
+        printed = own.name.endswith("_pct") or own.name == "params_m"
+        columns[f"paper_{own.name}" if printed else own.name] = _of_row(own.name)
+    return columns | {name: attrgetter(name) for name in ours}
+
+
+def _of_row(name: str) -> Callable[[Compared], Any]:
+    return lambda compared: getattr(compared.row, name)
+
+
+def _print_csv(compared: list[Compared]) -> None:
+    columns = _columns()
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*(f"paper_{n}" if n.endswith("_pct") or n == "params_m" else n for n in printed), *ours])
-    for c in compared:
-        writer.writerow([*(getattr(c.row, n) for n in printed), *(getattr(c, n) for n in ours)])
+    writer.writerow(columns)
+    writer.writerows([value(c) for value in columns.values()] for c in compared)

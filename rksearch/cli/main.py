@@ -13,6 +13,7 @@ from rksearch import __version__
 from rksearch.cli.architecture import describe, train
 from rksearch.cli.bench import bench
 from rksearch.cli.catalogue import families, paper
+from rksearch.cli.compare import compare
 from rksearch.cli.data import data
 from rksearch.cli.exits import EXIT_INTERRUPTED
 from rksearch.cli.network_export import export
@@ -45,6 +46,7 @@ for command in (
     final,
     status,
     report,
+    compare,
     space,
     recipe,
     describe,

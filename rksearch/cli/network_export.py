@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from rksearch.cli.options import dataset_option
+from rksearch.cli.options import dataset_option, json_option
 from rksearch.cli.values import SEED, UserPath
 
 
@@ -17,7 +18,8 @@ from rksearch.cli.values import SEED, UserPath
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the weights, for NAME.")
 @click.option("--program", is_flag=True, help="Also write a torch.export program, and check it.")
 @click.option("--onnx", is_flag=True, help="Also write ONNX, and check it with onnxruntime.")
-def export(what: str, directory: Path, dataset_name: str, seed: int, program: bool, onnx: bool) -> None:
+@json_option
+def export(what: str, directory: Path, dataset_name: str, seed: int, program: bool, onnx: bool, as_json: bool) -> None:
     """Export an architecture with fresh weights, or the finished TRIAL of run directory RUN with its own.
 
     Writes safetensors weights, the spec as JSON and a model card; `rksearch.load(DIR)` returns the module.
@@ -48,10 +50,15 @@ def export(what: str, directory: Path, dataset_name: str, seed: int, program: bo
         model.load_state_dict(run.weights(trial_id))
         origin = f"last epoch of trial {chosen.id}, {chosen.recipe.epochs} epochs on {chosen.dataset}"
     exporting.export(model, spec, data, directory, origin=origin)
-    click.echo(f"{spec}: {exporting.WEIGHTS}, {exporting.SPEC} and {exporting.CARD} are in {directory}")
+    files, differences = [exporting.WEIGHTS, exporting.SPEC, exporting.CARD], dict[str, float]()
     if program:
-        difference = exporting.export_program(model, data, directory / exporting.PROGRAM)
-        click.echo(f"{exporting.PROGRAM}: logits agree, largest difference {difference:.1e}")
+        differences[exporting.PROGRAM] = exporting.export_program(model, data, directory / exporting.PROGRAM)
     if onnx:
-        difference = exporting.export_onnx(model, data, directory / exporting.ONNX)
-        click.echo(f"{exporting.ONNX}: logits agree, largest difference {difference:.1e}")
+        differences[exporting.ONNX] = exporting.export_onnx(model, data, directory / exporting.ONNX)
+    if as_json:
+        written = {"arch": str(spec), "origin": origin, "directory": str(directory), "files": [*files, *differences]}
+        click.echo(json.dumps({**written, "largest_differences": differences}, indent=2))
+        return
+    click.echo(f"{spec}: {', '.join(files[:-1])} and {files[-1]} are in {directory}")
+    for name, difference in differences.items():
+        click.echo(f"{name}: logits agree, largest difference {difference:.1e}")

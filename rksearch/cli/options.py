@@ -59,7 +59,7 @@ device_option = click.option(
     type=click.Choice(DEVICES),
     default=AUTO,
     show_default=True,
-    help="auto: CUDA if there is one.",
+    help="auto: CUDA if there is one, else MPS on a Mac, else the CPU.",
 )
 
 precision_option = click.option(

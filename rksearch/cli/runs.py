@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -165,16 +165,40 @@ def resume(directory: Path, trials: int | None, resources: Resources, chosen: fr
     help="Number of new trainings of each, on training and validation images together, to read with.",
 )
 @session_options
-def final(directory: Path, archs: tuple[str, ...], fresh: int, resources: Resources, chosen: frozenset[str]) -> int:
+@json_option
+def final(
+    directory: Path,
+    archs: tuple[str, ...],
+    fresh: int,
+    resources: Resources,
+    chosen: frozenset[str],
+    as_json: bool,
+) -> int:
     """Read the test set for the findings of the run in DIRECTORY: the only command that does.
 
-    Without --arch: for the baselines and the front. Each training is read once, and every reading is recorded.
+    Without --arch: for the baselines and the front. Each training is read once, and every reading is recorded. With
+    --json, all readings of the run are printed at the end, and its progress goes to standard error.
     """
     from rksearch.api import final_run
     from rksearch.cli.live import ConsoleView
 
-    view = ConsoleView(console())
-    return _conclude(final_run(directory, archs, fresh=fresh, resources=resources, chosen=chosen, view=view))
+    view = ConsoleView(console(stderr=as_json))
+    run = final_run(directory, archs, fresh=fresh, resources=resources, chosen=chosen, view=view)
+    if as_json:
+        click.echo(json.dumps(_readings_json(run), indent=2))
+    return _conclude(run, quiet=as_json)
+
+
+def _readings_json(run: Run) -> dict[str, Any]:
+    """Readings of the test set as plain values: `run`, `state`, `report` and `tests` (see `TestResult`)."""
+    from rksearch.results.codec import to_plain
+
+    return {
+        "run": run.history.name,
+        "state": run.history.state,
+        "report": str(run.path / "report.html"),
+        "tests": to_plain(run.history.tests),
+    }
 
 
 @click.command()
@@ -221,24 +245,44 @@ def _follow(run: Run, as_json: bool) -> None:
     is_flag=True,
     help="Also write figures/: every figure as PNG, PDF and SVG at the width of a column, and tables for LaTeX.",
 )
-def report(directory: Path, to: Path | None, figures: bool) -> None:
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Also simulate runs of this shape, and show how often the report's intervals and probabilities hold in them; "
+    "takes minutes.",
+)
+@json_option
+def report(directory: Path, to: Path | None, figures: bool, calibrate: bool, as_json: bool) -> None:
     """Write the report of the run in DIRECTORY from its ledger, finished or not."""
     from rksearch.api import Run
+    from rksearch.cli.progress import progress
+    from rksearch.results.codec import to_plain
 
     run = Run(directory)
-    for path in run.write_report(to):
-        click.echo(_short(path))
-    for path in run.write_figures(to) if figures else []:
+    calibration = None
+    if calibrate:
+        with progress("simulated runs", run.simulations, quiet=as_json) as advance:
+            calibration = run.calibrate(advance)
+    paths = run.write_report(to, calibration=calibration)
+    paths += run.write_figures(to) if figures else []
+    if as_json:
+        written = {"files": [str(path) for path in paths], "calibration": to_plain(calibration)}
+        click.echo(json.dumps(written, indent=2))
+        return
+    for path in paths:
         click.echo(_short(path))
 
 
-def _conclude(run: Run) -> int:
-    """Print the state of a run that has ended and the place of its report; return the exit code."""
+def _conclude(run: Run, *, quiet: bool = False) -> int:
+    """Print the state of a run that has ended and the place of its report, unless `quiet`; return the exit code."""
     from rksearch.report import format_status
 
-    show(f"\n{format_status(run.status())}\n\nreport: {_short(run.path / 'report.html')}")
-    if run.history.state == "interrupted":
-        show(f"interrupted; continue with: rksearch resume {_short(run.path)}")
+    interrupted = run.history.state == "interrupted"
+    if not quiet:
+        show(f"\n{format_status(run.status())}\n\nreport: {_short(run.path / 'report.html')}")
+        if interrupted:
+            show(f"interrupted; continue with: rksearch resume {_short(run.path)}")
+    if interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILURES if run.history.failed else 0
 

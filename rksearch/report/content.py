@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rksearch.report import against, text
+from rksearch.report.calibration import calibration_blocks
 from rksearch.report.cells import show
 from rksearch.report.choices import choices_blocks
 from rksearch.report.class_errors import class_error_blocks
@@ -226,6 +227,11 @@ def _choices(history: History, tables: Tables, importances: Sequence[Importance]
     return _section("choices", "What the choices do", blocks)
 
 
+def _trust(history: History, tables: Tables, _: object) -> ReportSection:
+    blocks = calibration_blocks(tables.calibration) if tables.calibration else ()
+    return _section("trust", "Can these intervals be trusted?", blocks)
+
+
 def _classes(history: History, tables: Tables, _: object) -> ReportSection:
     blocks = class_error_blocks(tables.class_errors) if tables.class_errors else ()
     return _section("classes", "Errors by class", blocks)
@@ -315,6 +321,7 @@ SECTIONS: tuple[Callable[[History, Tables, Sequence[Importance]], ReportSection]
     _control,
     _progress,
     _choices,
+    _trust,
     _classes,
     _architectures,
     _failures,

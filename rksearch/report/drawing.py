@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from rksearch.arch.families import family_of
 from rksearch.arch.image import ImageShape
-from rksearch.arch.layout import Layout, Row, layout
+from rksearch.arch.layout import Row, layout
 from rksearch.arch.period import Period, Steps
 from rksearch.arch.spec import ArchSpec
 from rksearch.report.rendering import asset, render
@@ -19,6 +19,9 @@ from rksearch.report.rendering import asset, render
 PART_WIDTH, GAP, LINE, MARGIN = 210, 22, 18, 16
 MOST_SHOWN = 8
 """Maximum number of units of a part, or stages of a unit, that are drawn; an ellipsis stands for the others."""
+
+DRAWN_PARTS = 4_096
+"""Number of parts that are remembered: a run's networks share most of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,13 @@ def drawn_parts(spec: ArchSpec, shape: ImageShape) -> list[DrawnPart]:
     Raises:
         SpecError: the images are too small for the network.
     """
-    net = layout(spec, shape)
-    names = dict.fromkeys(row.path.split(".")[0] for row in net.rows)
-    return [_drawn(_part(net, name, _period(spec, name))) for name in names]
+    parts: dict[str, list[Row]] = {}
+    for row in layout(spec, shape).rows:
+        parts.setdefault(row.path.partition(".")[0], []).append(row)
+    return [_drawn(_part(name, rows, _period(spec, name))) for name, rows in parts.items()]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=DRAWN_PARTS)
 def _drawn(part: _Part) -> DrawnPart:
     units = _shortened(part.units)
     height = (2 + len(units) + len(part.notes)) * LINE + 14
@@ -89,8 +93,8 @@ def _period(spec: ArchSpec, name: str) -> Steps | None:
     return periods[int(name.removeprefix("period")) - 1] if periods and name.startswith("period") else None
 
 
-def _part(net: Layout, name: str, period: Steps | None) -> _Part:
-    rows = [row for row in net.under(name) if row.kind != "coefficients"]
+def _part(name: str, inside: Sequence[Row], period: Steps | None) -> _Part:
+    rows = [row for row in inside if row.kind != "coefficients"]
     last = rows[-1]
     flow = f"{last.out_channels} channels"
     if last.out_size.area > 1:

@@ -29,7 +29,7 @@ CURVE_POINTS = 400_000
 LEAST_POINTS = 8
 """Minimum number of points that are kept of a curve of at least as many."""
 
-MOST_DRAWN = 2_000
+MOST_DRAWN = 1_000
 """Maximum number of networks whose drawing the page holds: those of the fronts and the baselines first."""
 
 HUNDREDTHS = 100

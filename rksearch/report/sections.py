@@ -13,6 +13,7 @@ Sections have fixed ids, in this order; a section without content is left out:
     control        verdict on random search
     progress       regret against epochs and hours
     choices        what the choices of design do
+    trust          how often intervals and probabilities hold in simulated runs
     classes        errors by class
     architectures  all architectures
     failures       trainings that failed
@@ -114,7 +115,7 @@ class ReportTable:
 
     Attributes:
         id: name within the report: `ladder-params`, `ladder-macs`, `baselines-params`, `baselines-macs`, `front`,
-            `choices`, `all`, `failures`, `damage`, or one of the errors by class.
+            `choices`, `coverage`, `reliability`, `all`, `failures`, `damage`, or one of the errors by class.
         caption: title in a few words; empty where the section's title says it.
         columns, rows: the table.
         sortable: whether a page sorts and filters it.

@@ -20,6 +20,7 @@ from rksearch.report.page import report_html
 from rksearch.report.rendering import render
 from rksearch.report.sections import ReportContent, ReportTable
 from rksearch.report.svg import figure_svg
+from rksearch.results.calibration import Calibration
 from rksearch.results.codec import to_plain
 from rksearch.results.columns import EFFECT_METRICS, TRIAL_METRICS, csv_text, curves_csv
 from rksearch.results.files import write_atomically
@@ -36,6 +37,7 @@ def write_report(
     history: History,
     importances: Sequence[Importance] = (),
     activation_bytes: Mapping[str, int] | None = None,
+    calibration: Calibration | None = None,
 ) -> list[Path]:
     """Regenerate all derived files; each is replaced whole or not at all.
 
@@ -46,6 +48,7 @@ def write_report(
         history: the history of its run.
         importances: of the choices of design, by `rksearch.results.importances`.
         activation_bytes: as `rksearch.results.tables.tables` takes them.
+        calibration: what simulated runs of this shape say about the intervals; None to leave it out.
 
     Returns:
         The files written: page, CSV tables, README, picture, and the records of plan, environment and space.
@@ -53,8 +56,8 @@ def write_report(
     Raises:
         RunError: the directory cannot be written.
     """
-    files = {name: content.encode() for name, content in derived_files(history, importances, activation_bytes).items()}
-    return _write(Path(run_dir), files)
+    files = derived_files(history, importances, activation_bytes, calibration)
+    return _write(Path(run_dir), {name: content.encode() for name, content in files.items()})
 
 
 def write_figures(run_dir: Path, history: History) -> list[Path]:
@@ -88,10 +91,13 @@ def _write(directory: Path, files: dict[str, bytes]) -> list[Path]:
 
 
 def derived_files(
-    history: History, importances: Sequence[Importance] = (), activation_bytes: Mapping[str, int] | None = None
+    history: History,
+    importances: Sequence[Importance] = (),
+    activation_bytes: Mapping[str, int] | None = None,
+    calibration: Calibration | None = None,
 ) -> dict[str, str]:
-    """Content of every derived file, by name."""
-    derived = tables(history, activation_bytes)
+    """Content of every derived file, by name; arguments as for `write_report`."""
+    derived = tables(history, activation_bytes, calibration)
     content = report_content(history, derived, importances)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {

@@ -18,6 +18,9 @@ T = TypeVar("T")
 OPTIONAL_MEASUREMENTS = frozenset({"val_confusion", "balanced_test_error_pct", "top5_test_error_pct", "test_confusion"})
 """Keys of results that are left out where nothing was measured, as in the records before there were any."""
 
+SCALARS = frozenset({str, int, float, bool, type(None)})
+"""Types of JSON's values that hold no others."""
+
 EPOCH_NUMBERS = ("lr", "train_loss", "train_error_pct", "val_loss", "val_error_pct", "train_time_s")
 """Numbers of an epoch that may be NaN in memory, and null in JSON."""
 
@@ -62,6 +65,8 @@ def _sparse_epoch(epoch: Any) -> Any:
 
 
 def _with_nan(value: Any) -> Any:
+    if value.__class__ in SCALARS:
+        return value
     if isinstance(value, Mapping):
         return {key: _whole_entry(key, v) for key, v in value.items()}
     return [_with_nan(v) for v in value] if isinstance(value, list) else value
@@ -74,6 +79,8 @@ def _whole_entry(key: str, value: Any) -> Any:
 
 
 def _epoch_with_nan(epoch: Any) -> Any:
+    if epoch.__class__ is dict and None not in epoch.values():
+        return epoch  # as most of them, of which a ledger has hundreds of thousands
     if not isinstance(epoch, Mapping):
         return epoch
     return {key: math.nan if v is None and key in EPOCH_NUMBERS else v for key, v in epoch.items()}

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from rksearch.space.plan import TOP1, ErrorMetric
@@ -203,6 +204,20 @@ ARCH_METRICS: tuple[Metric, ...] = (
         optional=True,
         note="bytes that a training step keeps for one image",
     ),
+    Metric(
+        field="on_latency_front",
+        label="Latency front",
+        kind="flag",
+        note="latency and validation error",
+        optional=True,
+    ),
+    Metric(
+        field="on_activation_front",
+        label="Memory front",
+        kind="flag",
+        note="activation memory and validation error",
+        optional=True,
+    ),
 )
 """Columns of `front.csv`, and those of the page that are marked so."""
 
@@ -240,6 +255,8 @@ TRIAL_METRICS: tuple[Metric, ...] = (
     Metric(field="top5_val_error_pct", label="Top-5 validation error", kind="pct", optional=True),
     Metric(field="balanced_test_error_pct", label="Balanced test error", kind="pct", optional=True),
     Metric(field="top5_test_error_pct", label="Top-5 test error", kind="pct", optional=True),
+    Metric(field="latency_ms", label="Latency", kind="ms", optional=True),
+    Metric(field="activation_bytes", label="Activation memory", kind="size", optional=True),
 )
 """Columns of `trials.csv`, and those of the page's table of failures that are marked so."""
 
@@ -346,21 +363,32 @@ def curves_csv(history: History) -> str:
     A training on the validation images too has no validation error. What is not finite is `nan`, what was not measured
     is empty.
     """
-    text = _LineFeeds()
-    writer = csv.writer(text)
-    writer.writerow(["trial", "arch", "role", "replicate", *CURVE_FIELDS])
+    head = ("trial", "arch", "role", "replicate", *CURVE_FIELDS)
+    lines = [_csv_line(head)]
+    all_of = attrgetter(*CURVE_FIELDS)
+    hidden = [place for place, field in enumerate(CURVE_FIELDS) if "val_" in field]
     for spec, result in (*history.trials.values(), *history.paused.values()):
-        hidden = "val_" if spec.role == "final" else None
-        fields = [None if hidden and hidden in field else field for field in CURVE_FIELDS]
+        first = _csv_line((spec.id, spec.arch, spec.role, spec.replicate))
         for epoch in result.epochs:
-            values = [_plain(getattr(epoch, field)) if field else "" for field in fields]
-            writer.writerow([spec.id, spec.arch, spec.role, spec.replicate, *values])
-    return text.getvalue()
+            # Numbers need no quotes.
+            values = list(map(_plain, all_of(epoch)))
+            if spec.role == "final":
+                for place in hidden:
+                    values[place] = ""
+            lines.append(f"{first},{','.join(values)}")
+    return "\n".join(lines) + "\n"
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    """The values as a line of CSV, without its end."""
+    text = _LineFeeds()
+    csv.writer(text).writerow(values)
+    return text.getvalue().removesuffix("\n")
 
 
 def _plain(value: float | None) -> str:
+    if value.__class__ is float and math.isfinite(value):  # most of them, so that it comes first
+        return repr(round(value, 6))
     if value is None:
         return ""
-    if isinstance(value, int):
-        return str(value)
-    return repr(round(value, 6)) if math.isfinite(value) else "nan"
+    return str(value) if isinstance(value, int) else "nan"

@@ -169,18 +169,31 @@ class _Sample:
     def rest(self, freed: frozenset[tuple[str, int]]) -> Indices:
         """Numbers that are equal for architectures in which all factors but these are equal."""
         if freed not in self._rests:
-            numbers: dict[Hashable, int] = {}
-            rest = (frozenset((k, v) for k, v in f.items() if k not in freed) for f in self.factors)
-            self._rests[freed] = np.array([numbers.setdefault(r, len(numbers)) for r in rest], dtype=np.intp)
+            kept = [place for place, key in enumerate(self.keys) if key not in freed]
+            _, numbers = np.unique(self.codes[:, kept], axis=0, return_inverse=True)
+            self._rests[freed] = numbers.reshape(-1)
         return self._rests[freed]
+
+    @cached_property
+    def keys(self) -> tuple[tuple[str, int], ...]:
+        """Names and periods of all factors that any architecture has."""
+        return tuple(dict.fromkeys(key for found in self.factors for key in found))
+
+    @cached_property
+    def codes(self) -> Indices:
+        """A number for each factor's value, -1 where an architecture lacks the factor: (architectures, factors)."""
+        columns = []
+        for key in self.keys:
+            numbers: dict[Hashable, int] = {}
+            columns.append([numbers.setdefault(f[key], len(numbers)) if key in f else -1 for f in self.factors])
+        return np.array(columns, dtype=np.intp).T.reshape(len(self.factors), len(self.keys))
 
     def contrasts(self) -> list[tuple[str, int, Callable[[Factors], Hashable], frozenset[tuple[str, int]]]]:
         """Name, period, value in an architecture (None: it takes no part), and the factors that may differ in pairs."""
         if not self.items:
             return []
-        names = list(dict.fromkeys(key for found in self.factors for key in found))
         out: list[tuple[str, int, Callable[[Factors], Hashable], frozenset[tuple[str, int]]]] = []
-        for name, period in names:
+        for name, period in self.keys:
             key, share = (name, period), (SHARE, period)
             if name == TIME_STEPS:
                 out.append((f"{name}, own weights", period, _unshared(key, share), frozenset([key])))

@@ -113,11 +113,25 @@ def on_front(errors_pct: Floats, costs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     if errors_pct.shape[1] == 0:
         return np.zeros(errors_pct.shape, dtype=bool)
     levels, level_of = np.unique(np.asarray(costs, dtype=float), return_inverse=True)
+    if len(levels) == errors_pct.shape[1]:
+        return _on_front_of_different_costs(errors_pct, np.argsort(level_of))
     order = np.argsort(level_of, kind="stable")
     least = np.minimum.reduceat(errors_pct[:, order], np.searchsorted(level_of[order], np.arange(len(levels))), axis=1)
     cheaper = np.full_like(least, np.inf)
     cheaper[:, 1:] = np.minimum.accumulate(least, axis=1)[:, :-1]
     on: npt.NDArray[np.bool_] = (errors_pct == least[:, level_of]) & (errors_pct < cheaper[:, level_of])
+    return on
+
+
+def _on_front_of_different_costs(errors_pct: Floats, order: Indices) -> npt.NDArray[np.bool_]:
+    """As `on_front`, where no two costs are equal; `order` has the columns by rising cost."""
+    import numpy as np
+
+    ordered = errors_pct[:, order]
+    better = np.ones(ordered.shape, dtype=bool)
+    better[:, 1:] = ordered[:, 1:] < np.minimum.accumulate(ordered, axis=1)[:, :-1]
+    on = np.empty(ordered.shape, dtype=bool)
+    on[:, order] = better
     return on
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ BAND = 0.90
 
 BAND_COLUMNS = 400
 """Maximum number of architectures at which the band of a front counts the draws that it holds."""
+
+BLOCK_COLUMNS = 400
+"""Number of architectures that the band of a front is worked out for at once."""
 
 
 def rk_front(items: Iterable[ArchSummary], *, cost: CostFunction = by_params) -> list[ArchSummary]:
@@ -64,20 +67,36 @@ def front_band(errors_pct: Floats, confidence: float) -> tuple[list[float], list
     """
     import numpy as np
 
-    least = np.minimum.accumulate(errors_pct, axis=1)
-    draws, columns = least.shape
+    draws, columns = errors_pct.shape
     # Neighbouring columns are nearly the same, so that some of many tell how deep a row lies.
     looked = np.unique(np.linspace(0, columns - 1, min(columns, BAND_COLUMNS)).astype(int))
     depth = np.full(draws, draws, dtype=int)
-    for column in least[:, looked].T:
-        ordered = np.sort(column)
-        below = np.searchsorted(ordered, column, side="right") - 1
-        above = draws - np.searchsorted(ordered, column, side="left") - 1
-        depth = np.minimum(depth, np.minimum(below, above))
+    for start, least in _least_so_far(errors_pct):
+        for column in least[:, looked[(looked >= start) & (looked < start + least.shape[1])] - start].T:
+            _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+            ends = np.cumsum(counts)
+            below, above = ends - 1, draws - (ends - counts) - 1
+            depth = np.minimum(depth, np.minimum(below, above)[place])
     kept = int(np.ceil(confidence * draws - 1e-9))
     k = int(np.sort(depth)[draws - kept])
-    ordered = np.partition(least, (k, draws - 1 - k), axis=0)
-    return ordered[k].tolist(), ordered[draws - 1 - k].tolist()
+    low, high = list[float](), list[float]()
+    for _, least in _least_so_far(errors_pct):
+        ordered = np.partition(least, (k, draws - 1 - k), axis=0)
+        low += ordered[k].tolist()
+        high += ordered[draws - 1 - k].tolist()
+    return low, high
+
+
+def _least_so_far(errors_pct: Floats) -> Iterator[tuple[int, Floats]]:
+    """The least error up to each column, in blocks of columns, each with the place of its first one."""
+    import numpy as np
+
+    before = np.full(len(errors_pct), np.inf)
+    for start in range(0, errors_pct.shape[1], BLOCK_COLUMNS):
+        block = errors_pct[:, start : start + BLOCK_COLUMNS]
+        least = np.minimum(np.minimum.accumulate(block, axis=1), before[:, None])
+        yield start, least
+        before = least[:, -1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +152,7 @@ def hypervolume_band(
     if not searched:
         return None
     costs = [cost(i) for i in searched]
-    areas = hypervolume(draws.of(searched), costs, reference)
+    areas = np.concatenate([hypervolume(block, costs, reference) for block in draws.blocks(searched)])
     means = np.array([[i.error_pct for i in searched]])
     return HypervolumeBand(
         of_means=float(hypervolume(means, costs, reference)[0]),

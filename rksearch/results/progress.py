@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rksearch.results.dominance import Reference, hypervolume
+from rksearch.results.dominance import Reference, hypervolume, on_front
 from rksearch.results.fronts import BAND
 from rksearch.results.history import History
 from rksearch.results.records import SEARCHED, Role
@@ -104,17 +104,21 @@ def regret_curves(
     if decades <= 0:
         return []
     final = hypervolume(errors, costs, reference)
-    found = []
+    curves = []
     for arm, progress in arms.items():
         columns = [place[arch] for arch in progress.archs]
         chosen = _spaced(len(columns))
-        rows = []
+        rows, known, seen = [], list[int](), 0
         for count in chosen:
-            known = columns[: count + 1]
+            # What is on the front in no draw never will be: it adds nothing to the area, now or later.
+            known += columns[seen : count + 1]
+            seen = count + 1
+            ever = np.flatnonzero(on_front(errors[:, known], costs[known]).any(axis=0))
+            known = [known[place] for place in ever.tolist()]
             regrets = np.maximum(final - hypervolume(errors[:, known], costs[known], reference), 0) / decades
             rows.append((*central_interval(regrets, BAND), float(regrets.mean())))
         low, high, middle = zip(*rows, strict=True)
-        found.append(
+        curves.append(
             RegretCurve(
                 arm=arm,
                 epochs=tuple(progress.epochs[i] for i in chosen),
@@ -124,7 +128,7 @@ def regret_curves(
                 high=high,
             )
         )
-    return found
+    return curves
 
 
 def _spaced(count: int) -> list[int]:

@@ -162,6 +162,14 @@ class Epoch:
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        if (
+            0 <= self.train_error_pct <= 100
+            and 0 <= self.val_error_pct <= 100
+            and -LARGEST_LOSS <= self.train_loss <= LARGEST_LOSS
+            and -LARGEST_LOSS <= self.val_loss <= LARGEST_LOSS
+            and 0 <= self.train_time_s <= 1e12
+        ):
+            return  # nothing is beyond its range; of the hundreds of thousands that a report reads, nearly all
         for name, value in (("train_error_pct", self.train_error_pct), ("val_error_pct", self.val_error_pct)):
             if not (-ROUNDING <= value <= 100 + ROUNDING or math.isnan(value)):
                 raise ValueError(f"{name} must lie between 0 and 100, but got {value!r}")
@@ -223,6 +231,10 @@ class Latency:
     device: str
     precision: str
     threads: Positive
+
+
+LATENCY_BATCH_SIZE = 1
+"""Batch size of the latency that is an objective, the median time of one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +305,12 @@ class TrialResult:
     metrics: dict[str, float] = field(default_factory=dict)
     work_times: WorkTimes | None = None
     val_confusion: Confusion | None = None
+
+    @property
+    def image_latency_ms(self) -> float | None:
+        """Median latency of one image in milliseconds; None where it was not measured."""
+        measured = (self.latency_ms or {}).get(str(LATENCY_BATCH_SIZE))
+        return measured.median_ms if measured else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,7 +206,7 @@ def _summary(
     tested = final or [readings[spec.id] for spec, _ in pairs if spec.id in readings]
     tests = [reading.test_error_pct for reading in tested]
     test_images = _one(reading.test_images for reading in tested)
-    latencies = [lat.median_ms for _, result in pairs if (lat := (result.latency_ms or {}).get("1")) is not None]
+    latencies = [value for _, result in pairs if (value := result.image_latency_ms) is not None]
     role = next(role for role in RANKED_ROLES if role in roles)
     return ArchSummary(
         arch=arch,

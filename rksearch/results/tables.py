@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rksearch.arch import Period, family_of, parse
@@ -14,14 +14,16 @@ from rksearch.results.comparisons import BaselineRow, LadderStep, baseline_rows,
 from rksearch.results.control import ControlVerdict, control_verdict
 from rksearch.results.dominance import Reference
 from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hypervolume_band, smallest
-from rksearch.results.history import History
+from rksearch.results.history import History, TestReading
 from rksearch.results.progress import RegretCurve, regret_curves
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
+from rksearch.results.run_costs import ACTIVATION, RunCost, run_costs
 from rksearch.results.stats import mean, sample_sd
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise
-from rksearch.space.plan import TOP1, ErrorMetric
+from rksearch.space.plan import LATENCY, TOP1, ErrorMetric
 
 if TYPE_CHECKING:
+    from rksearch.results.calibration import Calibration
     from rksearch.results.contrasts import Effect
     from rksearch.results.uncertainty import ErrorDraws
 
@@ -47,6 +49,9 @@ class ArchRow:
             not known.
         train_time_s: mean of one training.
         beaten_by: baselines that dominate it in parameters and mean error; for those on the front alone.
+        activation_bytes: activation memory of an image; None unless it was an objective of the run.
+        on_latency_front, on_activation_front: whether it is on the front of that cost and mean error; None unless the
+            cost was an objective of the run.
     """
 
     arch: str
@@ -87,6 +92,8 @@ class ArchRow:
     top5_test_error_pct: float | None = None
     top5_test_error_sd_pct: float | None = None
     activation_bytes: int | None = None
+    on_latency_front: bool | None = None
+    on_activation_front: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +133,8 @@ class TrialRow:
     top5_val_error_pct: float | None = None
     balanced_test_error_pct: float | None = None
     top5_test_error_pct: float | None = None
+    latency_ms: float | None = None
+    activation_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +157,10 @@ class Tables:
         curves: by architecture, the compared error after each epoch, mean over seeds.
         metric: the error by which the run compares networks.
         class_errors: of each network on either front, errors by class; none where no predictions were recorded.
+        costs: the costs that the run has, parameters and MACs first.
+        fronts: by field of a cost, the front of that cost and mean error, by rising cost.
+        by_name: the rows of `archs` by architecture.
+        calibration: what simulated runs of this shape say about its intervals; None unless it was asked for.
     """
 
     items: tuple[ArchSummary, ...]
@@ -169,6 +182,10 @@ class Tables:
     curves: dict[str, tuple[float, ...]]
     metric: ErrorMetric = TOP1
     class_errors: tuple[ClassErrorTable, ...] = ()
+    costs: tuple[RunCost, ...] = ()
+    fronts: Mapping[str, tuple[FrontRow, ...]] = field(default_factory=dict)
+    by_name: Mapping[str, ArchRow] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @property
     def arch_metrics(self) -> tuple[Metric, ...]:
@@ -177,7 +194,7 @@ class Tables:
 
     def row(self, arch: str) -> ArchRow:
         """The row of this architecture."""
-        return next(row for row in self.archs if row.arch == arch)
+        return self.by_name[arch]
 
     @property
     def searched(self) -> tuple[ArchSummary, ...]:
@@ -185,13 +202,18 @@ class Tables:
         return tuple(item for item in self.items if item.is_searched)
 
 
-def tables(history: History, activation_bytes: Mapping[str, int] | None = None) -> Tables:
+def tables(
+    history: History,
+    activation_bytes: Mapping[str, int] | None = None,
+    calibration: Calibration | None = None,
+) -> Tables:
     """Everything that the report shows, derived from the history.
 
     Args:
         history: the history of the run.
         activation_bytes: memory of one image's activations in training, by architecture; None where the run had no such
             objective.
+        calibration: what simulated runs of this shape say about its intervals.
     """
     from rksearch.results.contrasts import effects  # numpy: not needed to read a ledger
     from rksearch.results.uncertainty import draw, draw_tested, front_shares
@@ -199,24 +221,32 @@ def tables(history: History, activation_bytes: Mapping[str, int] | None = None) 
     items = summarise(history)
     draws, tested = draw(items), draw_tested(items)
     costs = (by_params, by_macs)
-    on_params, on_macs = (tuple(front_rows(items, cost=cost)) for cost in costs)
     shares = [front_shares(draws, items, cost) if draws.spread_known else {} for cost in costs]
     expected = dict(zip(draws.archs, draws.medians_pct, strict=True)) if draws.spread_known else {}
     cheapest = [smallest(items, cost=cost) for cost in costs]
     held = activation_bytes or {}
-    rows = [
-        replace(_arch_row(item, on_params, on_macs, shares, expected, cheapest), activation_bytes=held.get(item.arch))
-        for item in items
-    ]
+    known = run_costs(history, items, held)
+    fronts = {own.field: tuple(front_rows(own.known(items), cost=own.of)) for own in known}
+    on = {name: {row.item.arch: row for row in front} for name, front in fronts.items()}
+    rows = sorted(
+        (_arch_row(item, shares, expected, cheapest, known, on) for item in items),
+        key=lambda row: (row.params, row.arch),
+    )
+    readings: dict[str, TestReading] = {}
+    for test in history.tests:
+        readings.setdefault(test.trial, test)
     against = [tuple(baseline_rows(items, draws, cost=cost, tested=tested)) for cost in costs]
     ladders = [tuple(ladder(found, items, cost=cost)) for cost, found in zip(costs, against, strict=True)]
     corners = [reference(history, items, cost) for cost in costs]
     volumes = [hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)]
+    on_params, on_macs = fronts["params"], fronts["macs"]
     on_front = {row.item.arch: row.item for row in (*on_params, *on_macs)}.values()
     return Tables(
         items=tuple(items),
-        archs=tuple(sorted(rows, key=lambda row: (row.params, row.arch))),
-        trials=tuple(_trial_row(spec, result, history) for spec, result in history.trials.values()),
+        archs=tuple(rows),
+        trials=tuple(
+            _trial_row(spec, result, history, readings.get(spec.id), held) for spec, result in history.trials.values()
+        ),
         front=on_params,
         macs_front=on_macs,
         baselines=against[0],
@@ -235,6 +265,10 @@ def tables(history: History, activation_bytes: Mapping[str, int] | None = None) 
         },
         metric=history.metric,
         class_errors=tuple(class_error_tables(on_front, history)),
+        costs=known,
+        fronts=fronts,
+        by_name={row.arch: row for row in rows},
+        calibration=calibration,
     )
 
 
@@ -258,22 +292,24 @@ def reference(history: History, items: Sequence[ArchSummary], cost: CostFunction
 
 def _arch_row(
     item: ArchSummary,
-    on_params: Sequence[FrontRow],
-    on_macs: Sequence[FrontRow],
     shares: Sequence[dict[str, float]],
     expected: dict[str, float],
     cheapest: Sequence[str | None],
+    known: Sequence[RunCost],
+    fronts: Mapping[str, Mapping[str, FrontRow]],
 ) -> ArchRow:
     spec = parse(item.arch)
     family = family_of(spec)
     periods = family.periods(spec)
-    found = [row for row in on_params if row.item.arch == item.arch]
+    costs = {own.field: value for own in known if not math.isnan(value := own.of(item))}
+    on = {name: item.arch in front for name, front in fronts.items()}
+    found = fronts["params"].get(item.arch)
     return ArchRow(
         arch=item.arch,
         family=item.family,
         role=item.role,
-        on_front=bool(found),
-        on_macs_front=any(row.item.arch == item.arch for row in on_macs),
+        on_front=found is not None,
+        on_macs_front=on["macs"],
         p_front=shares[0].get(item.arch),
         p_macs_front=shares[1].get(item.arch),
         smallest=item.arch == cheapest[0],
@@ -297,7 +333,7 @@ def _arch_row(
         test_error_sd_pct=item.test_error_sd_pct,
         test_seeds=item.test_seeds,
         train_time_s=item.train_time_s,
-        beaten_by=found[0].beaten_by if found else (),
+        beaten_by=found.beaten_by if found else (),
         balanced_val_error_pct=mean_of(item.balanced_val_errors_pct),
         balanced_val_error_sd_pct=sample_sd(item.balanced_val_errors_pct),
         top5_val_error_pct=mean_of(item.top5_val_errors_pct),
@@ -306,12 +342,21 @@ def _arch_row(
         balanced_test_error_sd_pct=sample_sd(item.balanced_test_errors_pct),
         top5_test_error_pct=mean_of(item.top5_test_errors_pct),
         top5_test_error_sd_pct=sample_sd(item.top5_test_errors_pct),
+        activation_bytes=int(costs[ACTIVATION]) if ACTIVATION in costs else None,
+        on_latency_front=on.get(LATENCY),
+        on_activation_front=on.get(ACTIVATION),
     )
 
 
-def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialRow:
+def _trial_row(
+    spec: TrialSpec,
+    result: TrialResult,
+    history: History,
+    reading: TestReading | None,
+    activation: Mapping[str, int],
+) -> TrialRow:
     last: Epoch | None = result.epochs[-1] if result.epochs else None
-    test = next((t.result for t in history.tests if t.trial == spec.id), None)
+    test = reading.result if reading else None
     return TrialRow(
         trial=spec.id,
         arch=spec.arch,
@@ -347,9 +392,13 @@ def _trial_row(spec: TrialSpec, result: TrialResult, history: History) -> TrialR
         top5_val_error_pct=last.top5_val_error_pct if last and spec.role != "final" else None,
         balanced_test_error_pct=test.balanced_test_error_pct if test else None,
         top5_test_error_pct=test.top5_test_error_pct if test else None,
+        latency_ms=result.image_latency_ms,
+        activation_bytes=activation.get(spec.arch),
     )
 
 
 def _curve(runs: Sequence[Sequence[Epoch]], metric: ErrorMetric) -> tuple[float, ...]:
     """Mean error after each epoch that every run has."""
+    if len(runs) == 1:
+        return tuple(epoch.error_pct(metric) for epoch in runs[0])
     return tuple(mean([e.error_pct(metric) for e in epochs]) for epochs in zip(*runs, strict=False))

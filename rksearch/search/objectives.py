@@ -14,9 +14,6 @@ from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.space.plan import LATENCY, METRICS, ErrorMetric
 from rksearch.training.memory import activation_bytes
 
-LATENCY_BATCH_SIZE = 1
-"""Batch size of the latency that is an objective, the median time of one image."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
@@ -45,8 +42,8 @@ def _error(metric: ErrorMetric) -> Objective:
 
 
 def _latency(result: TrialResult) -> float:
-    measured = (result.latency_ms or {}).get(str(LATENCY_BATCH_SIZE))
-    return measured.median_ms if measured else math.nan
+    measured = result.image_latency_ms
+    return math.nan if measured is None else measured
 
 
 def _activation_bytes(spec: ArchSpec, data: Dataset) -> float:

@@ -24,7 +24,7 @@ from rksearch.errors import TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.records import ImageCounts, MemoryPlan, TrialResult, TrialSpec
 from rksearch.training.engine.compiling import Choice, choose
-from rksearch.training.engine.device import free_memory_bytes, resolve_device, resolve_precision
+from rksearch.training.engine.device import device_name, free_memory_bytes, resolve_device, resolve_precision
 from rksearch.training.engine.precision import Precision
 from rksearch.training.execution import Execution
 from rksearch.training.memory import plan_memory
@@ -92,7 +92,7 @@ class SharedInputs:
             status="paused",
             **self.counts._asdict(),
             executed_macs=executed_macs(self.arch, self.facts),
-            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            device=device_name(self.device),
             precision=self.precision,
             threads=threads,
             images=ImageCounts(train=len(self.parts.train), val=len(self.parts.val)),

@@ -119,7 +119,7 @@ def _measure(asked: dict[str, Any]) -> list[Latency]:
     import torch
 
     from rksearch.models import build
-    from rksearch.training.engine.device import autocast, resolve_device, resolve_precision
+    from rksearch.training.engine.device import autocast, device_name, resolve_device, resolve_precision
 
     torch.set_num_threads(asked["threads"])
     device = resolve_device(asked["device"])
@@ -141,7 +141,7 @@ def _measure(asked: dict[str, Any]) -> list[Latency]:
                     median_ms=statistics.median(times_ms),
                     iqr_ms=high - low,
                     repetitions=len(times_ms),
-                    device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                    device=device_name(device),
                     precision=precision,
                     threads=asked["threads"],
                 )
@@ -167,7 +167,14 @@ def _timer(model: Any, images: Any) -> Callable[[], float]:
         torch.cuda.synchronize(images.device)
         return float(before.elapsed_time(after))
 
-    return on_gpu if images.is_cuda else on_cpu
+    def on_mps() -> float:
+        torch.mps.synchronize()
+        began = time.perf_counter()
+        model(images)
+        torch.mps.synchronize()
+        return 1e3 * (time.perf_counter() - began)
+
+    return {"cuda": on_gpu, "mps": on_mps}.get(images.device.type, on_cpu)
 
 
 def _times_ms(once: Callable[[], float]) -> list[float]:

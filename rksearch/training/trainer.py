@@ -23,7 +23,7 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.results.confusion import MANY_CLASSES, Confusion, balanced_error_pct
 from rksearch.results.records import Epoch
 from rksearch.training.engine.compiling import EAGER, Choice
-from rksearch.training.engine.device import autocast, is_out_of_memory
+from rksearch.training.engine.device import autocast, is_out_of_memory, widest_float
 from rksearch.training.engine.heap import freed_memory_kept
 from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Programs, Recorder
@@ -315,14 +315,18 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch depends on: plain values and tensors, see `load_state_dict`."""
-        cuda = {"cuda_generator": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
+        own: dict[str, Any] = {}
+        if self.device.type == "cuda":
+            own["cuda_generator"] = torch.cuda.get_rng_state(self.device)
+        elif self.device.type == "mps":
+            own["mps_generator"] = torch.mps.get_rng_state()
         average = {} if self.step.average is None else {"average": self.step.average.state_dict()}
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             **self._train.state_dict(),
             "torch_generator": torch.get_rng_state(),
-            **cuda,
+            **own,
             **average,
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "choice": asdict(self.choice),
@@ -343,6 +347,8 @@ class Trainer:
         torch.set_rng_state(state["torch_generator"])
         if "cuda_generator" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_generator"], self.device)
+        elif "mps_generator" in state and self.device.type == "mps":
+            torch.mps.set_rng_state(state["mps_generator"])
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         # Compiling changes the numbers, by rounding: a resumed training stays as it began.
         self.choice = Choice(**state["choice"]) if "choice" in state else EAGER
@@ -374,7 +380,7 @@ def evaluate(
         mirrored: whether to average the logits of each image and of its mirror image, where the data set allows flips.
     """
     model.eval()
-    total = torch.zeros((), dtype=torch.float64, device=images.device)
+    total = torch.zeros((), dtype=widest_float(images.device), device=images.device)
     beyond_five = torch.zeros((), dtype=torch.int64, device=images.device)
     counts = torch.zeros(0, dtype=torch.int64, device=images.device)
     classes = 0
@@ -387,23 +393,34 @@ def evaluate(
             if not classes:
                 classes = logits.shape[1]
                 counts = torch.zeros(classes * classes, dtype=torch.int64, device=images.device)
-            total += F.cross_entropy(logits, labels, reduction="sum").double()
+            total += F.cross_entropy(logits, labels, reduction="sum").to(total.dtype)
             # Not `bincount`, which waits for a CUDA device to know the largest value.
             counts.index_add_(0, labels * classes + logits.argmax(1), torch.ones_like(labels))
             if classes > MANY_CLASSES:
                 beyond_five += (rank_of(logits, labels) >= 5).sum()
     # The sum of losses travels as the bits of a whole number, and is the same afterwards.
-    moved = torch.cat([total.view(1).view(torch.int64), beyond_five.view(1), counts]).cpu()
+    moved = torch.cat([_bits(total), beyond_five.view(1), counts]).cpu()
     matrix = moved[2:].view(classes, classes)
     of_class = matrix.sum(1)
     wrong = of_class - matrix.diagonal()
     return Pass(
-        loss=float(moved[:1].view(torch.float64)) / len(images),
+        loss=_number(moved[:1], total.dtype) / len(images),
         error_pct=100 * int(wrong.sum()) / len(images),
         balanced_error_pct=balanced_error_pct(of_class.tolist(), wrong.tolist()),
         top5_error_pct=100 * int(moved[1]) / len(images) if classes > MANY_CLASSES else None,
         confusion=Confusion.from_matrix(matrix.numpy()),
     )
+
+
+def _bits(number: Tensor) -> Tensor:
+    """The bits of a float as a whole number, int64 (1,); `_number` is the inverse."""
+    whole = torch.int64 if number.dtype == torch.float64 else torch.int32
+    return number.view(1).view(whole).to(torch.int64)
+
+
+def _number(bits: Tensor, dtype: torch.dtype) -> float:
+    whole = torch.int64 if dtype == torch.float64 else torch.int32
+    return float(bits.to(whole).view(dtype))
 
 
 def rank_of(logits: Tensor, labels: Tensor) -> Tensor:

@@ -13,8 +13,10 @@ from rksearch.arch import Period, RKNet
 from rksearch.arch.cost import Witness
 from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import Environment
+from rksearch.results.events import Event, RunPlanned, SessionEnded, SessionStarted, TrialEnded
 from rksearch.results.fronts import rk_front
-from rksearch.results.ledger import Ledger
+from rksearch.results.ledger import FILE_NAME, Ledger
+from rksearch.results.lines import written
 from rksearch.results.plan import Plan
 from rksearch.results.records import Epoch, ImageCounts, Role, TestResult, TrialResult, TrialSpec
 from rksearch.results.stats import mean, sample_sd
@@ -256,3 +258,45 @@ def full_run(run_dir: Path, number: int = 24) -> Ledger:
             ledger.write_test(asked, outcome)
     ledger.write_end("finished")
     return ledger
+
+
+def large_run(run_dir: Path, number: int, *, epochs: int = 30, control: int = 0, seed: int = 5) -> Path:
+    """A finished run of this many first trainings of different networks, written at once, without waiting for a disk.
+
+    The networks on the front have two further seeds; `control` of the trainings are those of a control arm.
+    """
+    rng = random.Random(seed)
+    clock = ticking()
+    plan = plan_record(recipe=recipe("short", epochs=epochs), trials=number - control, control=control > 0)
+    events: list[Event] = [
+        RunPlanned(name="large", space=space_record(), plan=plan),
+        SessionStarted(environment=environment_record(), options={}),
+    ]
+
+    def train(arch: str, params: int, quality: float, replicate: int, role: Role) -> float:
+        spec = trial(arch, replicate, role, epochs)
+        error = plausible_error_pct(params, quality, rng)
+        result = complete(error, params=params, macs=params * 90, epochs=epochs)
+        events.append(TrialEnded(trial=spec.id, spec=spec, result=result, wall_time_s=40.0))
+        return error
+
+    for arch in BASELINES:
+        for replicate in range(3):
+            train(arch, PARAMS[arch], 1.5, replicate, "baseline")
+    best: list[tuple[int, float, str, float]] = []
+    for i, net in enumerate(candidates(number, seed)):
+        params, quality = round(10 ** rng.uniform(4.05, 5.15)), rng.uniform(1.0, 1.9)
+        role: Role = "control" if i >= number - control else "candidate"
+        error = train(net.name, params, quality, 0, role)
+        if role == "candidate":
+            best.append((params, error, net.name, quality))
+    least = math.inf
+    for params, error, arch, quality in sorted(best):
+        if error < least:
+            least = error
+            for replicate in (1, 2):
+                train(arch, params, quality, replicate, "candidate")
+    events.append(SessionEnded(state="finished"))
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / FILE_NAME).write_bytes(b"".join(written(event, clock()) for event in events))
+    return run_dir

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from rksearch.errors import DeviceError
-from rksearch.training.engine.device import has_native_bf16, resolve_device, resolve_precision
+from rksearch.training.engine.device import (
+    device_name,
+    free_memory_bytes,
+    has_native_bf16,
+    resolve_device,
+    resolve_precision,
+    widest_float,
+)
 
 CPU = torch.device("cpu")
 
@@ -23,6 +30,29 @@ def test_auto_is_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> Non
         resolve_device("cuda")
 
 
+def test_auto_is_mps_where_there_is_that_and_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="sees no MPS device here; use cpu or auto"):
+        resolve_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    mps = resolve_device("auto")
+    assert mps == resolve_device("mps") == torch.device("mps")
+    assert resolve_precision("auto", mps) == "fp32"
+    with pytest.raises(DeviceError, match="this mps lacks bf16"):
+        resolve_precision("bf16", mps)
+    assert (device_name(mps), device_name(CPU)) == ("mps", "cpu")
+    assert (widest_float(mps), widest_float(CPU)) == (torch.float32, torch.float64)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto").type == "cuda"
+
+
+def test_free_memory_of_mps_is_what_the_system_recommends_less_what_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 1_000)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 400)
+    assert free_memory_bytes(torch.device("mps")) == 540
+    assert free_memory_bytes(torch.device("mps"), share=0.5) == 450
+
+
 @pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16"])
 def test_bf16_is_used_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
     capable(monkeypatch, **{flag: True})
@@ -39,7 +69,7 @@ def test_bf16_is_not_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_words_are_refused() -> None:
-    with pytest.raises(DeviceError, match="auto, cpu or cuda, but got 'gpu'"):
+    with pytest.raises(DeviceError, match="auto, cpu, cuda or mps, but got 'gpu'"):
         resolve_device("gpu")
     with pytest.raises(DeviceError, match="auto, fp32 or bf16, but got 'fp16'"):
         resolve_precision("fp16", CPU)

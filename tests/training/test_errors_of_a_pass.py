@@ -64,6 +64,16 @@ def unbalanced(classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return logits, labels
 
 
+@pytest.mark.parametrize("classes", [10, 100])
+def test_a_device_without_float64_counts_the_same_errors(monkeypatch: pytest.MonkeyPatch, classes: int) -> None:
+    logits, labels = unbalanced(classes)
+    expected = pass_of(logits, labels)
+    monkeypatch.setattr("rksearch.training.trainer.widest_float", lambda device: torch.float32)
+    found = pass_of(logits, labels)
+    assert found._replace(loss=expected.loss) == expected
+    assert found.loss == pytest.approx(expected.loss, rel=1e-6)
+
+
 @pytest.mark.parametrize("classes", [2, 10, 20, 21, 100])
 def test_errors_are_scikit_learns(classes: int) -> None:
     logits, labels = unbalanced(classes)

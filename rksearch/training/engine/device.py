@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,18 +14,38 @@ from rksearch.training.engine.words import AUTO, DEVICES, PRECISIONS
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device that `auto` (CUDA where there is one), `cpu` or `cuda` stands for on this machine.
+    """The device that a word stands for on this machine.
+
+    Args:
+        device: `cpu`, `cuda`, `mps` (the GPU of a Mac), or `auto`: CUDA where there is one, else MPS where there is it,
+            else the CPU.
 
     Raises:
-        DeviceError: another word, or CUDA where torch sees none.
+        DeviceError: another word, or a device that torch does not see here.
     """
     if device not in DEVICES:
-        raise DeviceError(f"the device must be auto, cpu or cuda, but got {device!r}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device 'cuda' was asked for, but torch sees no CUDA device here; use cpu or auto")
+        raise DeviceError(f"the device must be auto, cpu, cuda or mps, but got {device!r}")
+    there: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
     if device == AUTO:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = next((name for name, is_available in there.items() if is_available()), "cpu")
+    elif device in there and not there[device]():
+        raise DeviceError(
+            f"device {device!r} was asked for, but torch sees no {device.upper()} device here; use cpu or auto"
+        )
     return torch.device(device)
+
+
+def device_name(device: torch.device) -> str:
+    """Name of a device in results: that of the GPU, `mps` or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """The floats of most digits that a device has: MPS lacks float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def resolve_precision(precision: str, device: torch.device) -> Precision:
@@ -45,6 +66,8 @@ def has_native_bf16(device: torch.device) -> bool:
     """Whether `device` computes bfloat16 products in hardware: CUDA from Ampere on, x86 with AVX512-BF16 or AMX."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False  # on MPS it depends on chip and system, and nothing here has been tried there
     if not torch.backends.mkldnn.is_available():
         return False  # without oneDNN, torch's own bfloat16 kernels are slower than float32
     has = torch.cpu.get_capabilities()
@@ -67,6 +90,9 @@ def free_memory_bytes(device: torch.device, *, share: float = 1.0) -> int:
         free, total = torch.cuda.mem_get_info(device)
         # Memory that torch has reserved and does not use counts as taken there, but serves the next allocation here.
         free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    elif device.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        free = max(0, total - torch.mps.driver_allocated_memory())
     else:
         total = _ram_bytes()
         free = _free_ram_bytes(total)

@@ -3,6 +3,6 @@
 AUTO = "auto"
 """The machine decides. The default of all three."""
 
-DEVICES = (AUTO, "cpu", "cuda")
+DEVICES = (AUTO, "cpu", "cuda", "mps")
 PRECISIONS = (AUTO, "fp32", "bf16")
 COMPILATION = (AUTO, "on", "off")

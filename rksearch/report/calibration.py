@@ -1,0 +1,122 @@
+"""The report's section on its own intervals: how often they hold in simulated runs of the run's shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rksearch.report import text
+from rksearch.report.sections import Block, Paragraph, ReportTable, TableCell, TableColumn, TableRow, Tone
+from rksearch.results.calibration import Calibration, Coverage, Noise, Reliability
+
+NOISE_WORDS: dict[Noise, str] = {"normal": "Normal seeds", "heavy-tailed": "Heavy-tailed seeds"}
+"""Headings of the two distributions of the spread between seeds."""
+
+
+def calibration_blocks(found: Calibration) -> tuple[Block, ...]:
+    """What was simulated, the answer in a sentence, and the two tables."""
+    return (
+        Paragraph(text=_answer(found)),
+        Paragraph(text=_what(found)),
+        _coverage_table(found),
+        Paragraph(
+            text="P(front) is right when, of all networks to which it gives about this probability, this share is on "
+            "the front of true errors."
+        ),
+        _reliability_table(found),
+    )
+
+
+def _answer(found: Calibration) -> str:
+    """The claims that hold less often than they say, in words."""
+    short = [
+        f"“{own.claim}” in {_share(own.share)} instead of {_share(own.nominal)} ({NOISE_WORDS[case.noise].lower()})"
+        for case in found.cases
+        for own in case.coverages
+        if own.nominal is not None and own.made and own.high < own.nominal
+    ]
+    judged = sum(own.nominal is not None and own.made > 0 for case in found.cases for own in case.coverages)
+    if not short:
+        return (
+            f"Yes, in runs of this shape: none of {text.count(judged, 'claim')} holds in fewer simulated runs than it "
+            "says, beyond the chance of the simulation."
+        )
+    return (
+        f"Not all. These hold in too few simulated runs: {'; '.join(short)}. The other {judged - len(short)} of "
+        f"{judged} hold as often as they say."
+    )
+
+
+def _what(found: Calibration) -> str:
+    raced = ", stopped early by the same rule" if found.raced else ""
+    left_out = f" ({found.left_out:,} further ones are left out)" if found.left_out else ""
+    return (
+        f"{found.runs:,} runs were simulated for each column: the {text.count(found.baselines, 'baseline')} and "
+        f"{text.count(found.candidates, 'candidate')} of this run{left_out}, with their sizes{raced}, and further "
+        f"seeds for the front by the same rule: {found.trainings:,.0f} complete trainings each. Their true errors "
+        "follow the trend, the scatter and the spread between seeds of this run; which network is good differs from "
+        "run to run. Each report's claims are held against the truth. The right column has seeds that stray further "
+        "than the model assumes. That errors follow such a trend is assumed in both."
+    )
+
+
+def _coverage_table(found: Calibration) -> ReportTable:
+    columns = [TableColumn(label="Claim"), TableColumn(label="Promised", numeric=True)]
+    for case in found.cases:
+        columns.append(TableColumn(label=NOISE_WORDS[case.noise], numeric=True, note="share that held, 95 % interval"))
+        columns.append(TableColumn(label="Claims", numeric=True))
+    rows = []
+    for claims in zip(*(case.coverages for case in found.cases), strict=True):
+        first = claims[0]
+        cells = [TableCell(text=first.claim, value=first.claim), _promised(first)]
+        for own in claims:
+            cells += [_held(own), TableCell(text=f"{own.made:,}", value=own.made)]
+        rows.append(TableRow(cells=tuple(cells)))
+    return ReportTable(id="coverage", caption="Intervals and bands", columns=tuple(columns), rows=tuple(rows))
+
+
+def _promised(own: Coverage) -> TableCell:
+    if own.nominal is None:
+        return TableCell(text=text.MISSING)
+    return TableCell(text=_share(own.nominal), value=own.nominal)
+
+
+def _held(own: Coverage) -> TableCell:
+    if not own.made:
+        return TableCell(text="never made")
+    tone: Tone = "loss" if own.nominal is not None and own.high < own.nominal else ""
+    return TableCell(text=_with_interval(own.share, own.low, own.high), value=own.share, tone=tone)
+
+
+def _reliability_table(found: Calibration) -> ReportTable:
+    columns = [TableColumn(label="P(front)")]
+    for case in found.cases:
+        columns += [
+            TableColumn(label=f"{NOISE_WORDS[case.noise]}: mean P(front)", numeric=True),
+            TableColumn(label="On the front", numeric=True, note="share that was, 95 % interval"),
+            TableColumn(label="Networks", numeric=True),
+        ]
+    rows = []
+    for ranges in zip(*(case.reliabilities for case in found.cases), strict=True):
+        cells = [TableCell(text=f"{_share(ranges[0].low)} to {_share(ranges[0].high)}", value=ranges[0].low)]
+        for own in ranges:
+            cells += _reliability_cells(own)
+        rows.append(TableRow(cells=tuple(cells)))
+    caption = "Probabilities of being on the front"
+    return ReportTable(id="reliability", caption=caption, columns=tuple(columns), rows=tuple(rows))
+
+
+def _reliability_cells(own: Reliability) -> Sequence[TableCell]:
+    networks = TableCell(text=f"{own.networks:,}", value=own.networks)
+    if math.isnan(own.claimed):
+        return TableCell(text=text.MISSING), TableCell(text=text.MISSING), networks
+    happened = TableCell(text=_with_interval(own.happened, *own.interval), value=own.happened)
+    return TableCell(text=_share(own.claimed), value=own.claimed), happened, networks
+
+
+def _with_interval(share: float, low: float, high: float) -> str:
+    return f"{_share(share)} ({_share(low)} to {_share(high)})"
+
+
+def _share(value: float | None) -> str:
+    return text.MISSING if value is None else f"{100 * value:.0f} %"

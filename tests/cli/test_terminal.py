@@ -1,0 +1,83 @@
+"""Completion by the shell, colours, and what is said away from the checkout."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import rksearch as package
+from rksearch.cli.main import cli
+from tests.helpers.command_line import environment, python, rksearch
+
+ROOT = Path(__file__).parents[2]
+
+JSON_COMMANDS = ("status", "report", "compare", "final", "train", "export", "describe", "paper", "families")
+
+
+def completed(words: str, place: int, **changes: str) -> list[str]:
+    """What bash would offer after these words."""
+    env = {**environment(), "_RKSEARCH_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(place)}
+    done = python("-m", "rksearch", env={**env, **changes})
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(shell: str) -> None:
+    if shell == "bash" and not Path("/bin/bash").exists():
+        pytest.skip("Click asks bash for its version")
+    done = python("-m", "rksearch", env={**environment(), "_RKSEARCH_COMPLETE": f"{shell}_source"})
+    assert done.returncode == 0, done.stderr
+    assert "_RKSEARCH_COMPLETE" in done.stdout
+
+
+def test_commands_options_and_values_are_completed() -> None:
+    assert {"report", "resume"} <= set(completed("rksearch re", 1))
+    assert "--calibrate" in completed("rksearch report --c", 2)
+    assert completed("rksearch train --device c", 3) == ["cpu", "cuda"]
+
+
+@pytest.mark.parametrize("command", JSON_COMMANDS)
+def test_commands_of_which_the_documentation_says_so_print_json(command: str) -> None:
+    options = [name for option in cli.commands[command].params for name in option.opts]
+    assert "--json" in options
+    assert f"`{command}`" in (ROOT / "docs" / "install.md").read_text()
+
+
+@pytest.mark.slow
+def test_no_color_turns_colours_off() -> None:
+    code = (
+        "from rich.console import Console; from rich.table import Table; "
+        "table = Table(header_style='red'); table.add_column('x'); Console(force_terminal=True).print(table)"
+    )
+    coloured = python("-c", code, env={**environment(), "TERM": "xterm-256color"})
+    plain = python("-c", code, env={**environment(), "TERM": "xterm-256color", "NO_COLOR": "1"})
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]", coloured.stdout)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", plain.stdout)
+
+
+def test_the_benchmark_of_searches_says_where_its_table_is(tmp_path: Path) -> None:
+    done = rksearch("bench", "search", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    for words in ("reports/digits_table", "repository", "--table", "synthetic-quiet"):
+        assert words in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_citation_is_of_this_version() -> None:
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert found["version"] == package.__version__
+    assert found["license"] == "Apache-2.0"
+    assert found["references"][0]["url"] == "https://arxiv.org/abs/1802.08831"
+
+
+def test_issue_forms_are_forms() -> None:
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*_*.yml"):
+        form = yaml.safe_load(path.read_text())
+        assert {"name", "description", "body"} <= set(form), path
+        ids = [part["id"] for part in form["body"]]
+        assert len(ids) == len(set(ids)) > 0
