@@ -13,7 +13,7 @@ from rksearch.space.counting.chain import Chain
 from rksearch.space.counting.halves import best_cut, listed
 from rksearch.space.definition import CountRange, SpaceDefinition
 
-MAX_OPTIONS = 200_000
+MAX_OPTIONS = 60_000
 """Maximum number of combinations of one period's choices."""
 
 MAX_CHAINS = 2_000
