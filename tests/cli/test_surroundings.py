@@ -180,3 +180,11 @@ def test_a_clock_that_is_changed_gives_no_negative_time(tmp_path: Path) -> None:
     for _ in range(3):
         ledger.write_start("ResNet-8@0")
     assert ledger.read().sessions[0].duration_s >= 0
+
+
+def test_a_file_system_that_does_not_know_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rksearch.search import disk
+
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: type("Usage", (), {"total": 0, "free": 0}))
+    assert "does not say how much is free" in disk.require_disk(tmp_path, disk.DiskNeed(least=10**9, most=10**12))
+    assert not disk.is_full(tmp_path)
