@@ -11,6 +11,7 @@ import click
 
 from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option
+from rksearch.cli.output import show
 from rksearch.cli.values import MOST_EPOCHS, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
@@ -234,8 +235,8 @@ def train(
         click.echo(f"rksearch: {dataset_name}: {note}", err=True)
     chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
 
-    def show(epoch: Epoch) -> None:
-        click.echo(
+    def show_epoch(epoch: Epoch) -> None:
+        show(
             f"epoch {epoch.epoch:>3}/{chosen.epochs}  lr {epoch.lr:.4f}  train loss {epoch.train_loss:.4f}  "
             f"train error {epoch.train_error_pct:6.2f} %  {validated_text(epoch)}  "
             f"{epoch.train_time_s:.1f} s"
@@ -249,17 +250,17 @@ def train(
         train_images=train_images,
         replicate=replicate,
         read_test=read_test,
-        on_epoch=show,
+        on_epoch=show_epoch,
     )
     result = trained.result
     if result.compile_reason:
-        click.echo(f"the training steps were {result.compile_reason}")
-    click.echo(
+        show(f"the training steps were {result.compile_reason}")
+    show(
         f"{trained.spec.id}: {validated_text(result.epochs[-1])} after {len(result.epochs)} epochs, "
         f"{result.params:,} params, {result.macs:,} MACs, {result.precision} on {result.device}"
     )
     if result.val_confusion is not None:
-        click.echo(f"  validation, {classes_text(result.val_confusion, facts.class_names)}")
+        show(f"  validation, {classes_text(result.val_confusion, facts.class_names)}")
     if trained.test is not None:
-        click.echo(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
-        click.echo(f"  test, {classes_text(trained.test.test_confusion, facts.class_names)}")
+        show(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
+        show(f"  test, {classes_text(trained.test.test_confusion, facts.class_names)}")

@@ -188,3 +188,12 @@ def test_a_file_system_that_does_not_know_its_size(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: type("Usage", (), {"total": 0, "free": 0}))
     assert "does not say how much is free" in disk.require_disk(tmp_path, disk.DiskNeed(least=10**9, most=10**12))
     assert not disk.is_full(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_training_outlives_its_output(tmp_path: Path) -> None:
+    words = ["train", "DenseNet-10-k2", "--dataset", "digits", "--recipe", "short", "--epochs", "2"]
+    for name, output in (("full", "> /dev/full"), ("closed", ">&-")):
+        done = run([*words, "--train-images", "50", "--out", str(tmp_path / name)], f'"$@" {output}; exit $?')
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert list(tmp_path.glob(f"{name}/**/checkpoint.pt"))
