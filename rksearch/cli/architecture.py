@@ -11,7 +11,7 @@ import click
 
 from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option
-from rksearch.cli.output import show
+from rksearch.cli.output import require_replaceable, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
@@ -33,6 +33,7 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
 
     spec, data = parse(name), dataset(dataset_name)
     if picture is not None:
+        require_replaceable(picture, b"<svg")
         _draw(spec, data, picture)
     counted = cost(spec, data)
     witnessed = _witness(spec, data, counted)

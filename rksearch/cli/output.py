@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rksearch.errors import TakenError
+from rksearch.recipes.ordinary import open_ordinary
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
+
+NEAR_BYTES = 2**16
+"""Bytes at both ends of a file that are looked at."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -37,3 +45,28 @@ def let_go_of_output() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno() if sys.stdout is not None else 1)
     os.close(null)
+
+
+def require_replaceable(path: Path, mark: bytes) -> None:
+    """Make sure that a file to be written replaces nothing but an earlier one of its kind.
+
+    Args:
+        path: the file, which need not exist.
+        mark: bytes near the beginning or the end of each file of the kind.
+
+    Raises:
+        TakenError: something else stands there.
+    """
+    try:
+        with open_ordinary(path, sys.maxsize) as file:
+            head = file.read(NEAR_BYTES)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - NEAR_BYTES))
+            found = head + file.read(NEAR_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TakenError(f"a file to write must be an ordinary one, but {path} is not ({error.strerror})") from None
+    if found and mark not in found:
+        raise TakenError(
+            f"rksearch replaces only what it wrote itself, but {path} is something else; choose another name"
+        )

@@ -30,6 +30,9 @@ CELLS = 64
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 820, 460, 74, 46, 12
 """Sizes of the picture and of its margins, in pixels."""
 
+GENERATOR = '<meta name="generator" content="rksearch space show">'
+"""What tells such a page from others."""
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --dim: #666; --paper: #fff; --cell: #2864b4; --base: #c2410c;
   --line: #9a3412; }
@@ -89,7 +92,8 @@ def space_page(space: Space) -> str:
     return "\n".join(
         [
             "<!doctype html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>',
+            f'<html lang="en"><head><meta charset="utf-8">{GENERATOR}<title>{title}</title>',
+            f"<style>{STYLE}</style></head><body>",
             f"<h1>{title}</h1><p>{escape(space.definition.description)}</p>",
             f"<p>{space.raw_size:,} combinations, {space.canonical_size:,} different networks, "
             f"<strong>{total:,} within the budgets</strong>.</p>",
