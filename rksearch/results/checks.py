@@ -48,7 +48,8 @@ def unregistered(event: Event) -> tuple[Missing, ...]:
             imported = (item.arch for item in plan.imported)
             found = [Missing("family", key) for key in space.families if key not in FAMILIES]
             found += _unreadable((*space.architectures, *plan.baselines, *plan.known, *plan.start, *imported))
-            return (*dict.fromkeys(found), *_without_facts(plan.dataset))
+            first = {(item.kind, item.name): item for item in reversed(found)}  # one network is example enough
+            return (*reversed(first.values()), *_without_facts(plan.dataset))
         case TrialEnded(spec=spec) | TrialPaused(spec=spec):
             return tuple(_unreadable([spec.arch]))
         case TrialStarted(trial=trial) | TestSetRead(trial=trial):
