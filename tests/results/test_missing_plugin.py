@@ -78,7 +78,8 @@ def test_what_continues_the_run_names_the_family_in_one_line(
     assert (code, shown) == (2, "")
     assert errors == (
         f"rksearch: the families and data sets of a run must be registered to continue it, but {smooth / FILE_NAME} "
-        f"names the family 'SmoothRK' ({NAMES[1]}); install the plugin that brings it, or import the module that registers it before this call\n"
+        f"names the family 'SmoothRK' ({NAMES[1]}); install the plugin that brings it, or import the "
+        "module that registers it before this call\n"
     )
     assert (smooth / FILE_NAME).read_bytes() == before
     assert sorted(path.name for path in smooth.iterdir() if path.name != "work") == [FILE_NAME]
