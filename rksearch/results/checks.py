@@ -20,6 +20,12 @@ Problem = tuple[str, str]
 """A field of an event, and the rule that its value breaks."""
 
 
+def printable(text: str) -> str:
+    """A text of a ledger without what a terminal would take for commands, shortened."""
+    short = text if len(text) < 120 else text[:117] + "..."
+    return "".join(char if char.isprintable() else "?" for char in short)
+
+
 class Missing(NamedTuple):
     """Something that an event names and that is not registered.
 
@@ -34,7 +40,7 @@ class Missing(NamedTuple):
     example: str = ""
 
     def __str__(self) -> str:
-        return f"the {self.kind} {self.name!r}{f' ({self.example})' if self.example else ''}"
+        return f"the {self.kind} {self.name!r}{f' ({printable(self.example)})' if self.example else ''}"
 
 
 def unregistered(event: Event) -> tuple[Missing, ...]:

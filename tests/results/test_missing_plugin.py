@@ -44,11 +44,11 @@ def begun(
 ) -> Path:
     """A run whose plan and first trainings are recorded."""
     ledger = Ledger(run_dir)
-    plan = plan_record(dataset=dataset, baselines=("ResNet-8",), known=(), sampler=sampler, trials=3)
+    plan = plan_record(dataset=dataset, baselines=("ResNet-8",), known=(), sampler=sampler, trials=3, train_images=100)
     ledger.write_run(name="tiny", space=space, plan=plan)
     ledger.write_session(environment=environment_record(), options={})
     for arch in ("ResNet-8", *archs):
-        spec = replace(trial(arch), dataset=dataset)
+        spec = replace(trial(arch), dataset=dataset, train_images=100)
         ledger.write_start(spec.id)
         ledger.write_trial(spec, complete(20.0), wall_time_s=1.0)
     return run_dir
