@@ -94,7 +94,9 @@ def test_a_readme_beside_a_new_run(tmp_path: Path, special: Place, answer: Calla
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     (tmp_path / "run").mkdir()
     special(tmp_path / "run" / "README.md")
-    line = refused(answer, "run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run")
+    code, _, errors = answer("run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run")
+    [line] = errors.splitlines()
+    assert code == 2
     assert "replaces only what it wrote itself" in line
 
 
