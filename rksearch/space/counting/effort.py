@@ -28,7 +28,7 @@ MAX_S = 40.0
 UNIT_S = 3e-3
 """Time of each unit, however small."""
 
-LISTED_S, COMPARED_S = 0.4e-6, 6e-6
+LISTED_S, COMPARED_S = 0.3e-6, 8e-6
 """Time of each half that is listed, without budgets and where budgets have to be compared with."""
 
 
