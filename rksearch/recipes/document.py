@@ -287,9 +287,9 @@ def _check_depth(text: str, file: str, kind: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEEPEST:
+            line = event.start_mark.line + 1 if event.start_mark else 1
             raise SpaceError(
-                f"{file}:{event.start_mark.line + 1}: a {kind} may be {DEEPEST} levels deep, but this is deeper; "
-                "write plain lists"
+                f"{file}:{line}: a {kind} may be {DEEPEST} levels deep, but this is deeper; write plain lists"
             )
 
 
