@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rksearch.search.ray.token import guard, has_token, token_path
+from rksearch.search.ray.token import LOOPBACK as LOOPBACK_VARIABLE
+from rksearch.search.ray.token import guard, has_token, on_loopback, token_path
 from tests.helpers.command_line import TINY_SPACE, command, environment
 
 
@@ -114,6 +115,18 @@ def listening(mark: str) -> set[tuple[str, str]]:
                 address, _, port = fields[1].partition(":")
                 found.add((address, port))
     return found
+
+
+def test_a_ray_of_this_machine_alone_is_kept_on_the_loopback_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(LOOPBACK_VARIABLE, raising=False)
+    with on_loopback(None):
+        assert os.environ[LOOPBACK_VARIABLE] == "0"
+    with on_loopback("host:6379"):
+        assert LOOPBACK_VARIABLE not in os.environ
+    monkeypatch.setenv(LOOPBACK_VARIABLE, "1")
+    with on_loopback(None):
+        assert os.environ[LOOPBACK_VARIABLE] == "1"
+    assert os.environ[LOOPBACK_VARIABLE] == "1"
 
 
 @pytest.mark.slow
