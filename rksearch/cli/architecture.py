@@ -11,6 +11,7 @@ import click
 
 from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option
+from rksearch.cli.output import require_replaceable, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
@@ -33,6 +34,7 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
 
     spec, data = parse(name), dataset(dataset_name)
     if picture is not None:
+        require_replaceable(picture, b"<svg")
         _draw(spec, data, picture)
     counted = cost(spec, data)
     witnessed = _witness(spec, data, counted)
@@ -257,12 +259,12 @@ def train(
         click.echo(f"rksearch: {dataset_name}: {note}", err=True)
     chosen = recipe(recipe_name, **({"epochs": epochs} if epochs else {}))
 
-    def show(epoch: Epoch) -> None:
-        _say(
+    def show_epoch(epoch: Epoch) -> None:
+        show(
             f"epoch {epoch.epoch:>3}/{chosen.epochs}  lr {epoch.lr:.4f}  train loss {epoch.train_loss:.4f}  "
             f"train error {epoch.train_error_pct:6.2f} %  {validated_text(epoch)}  "
             f"{epoch.train_time_s:.1f} s",
-            as_json,
+            stderr=as_json,
         )
 
     trained = train_network(
@@ -273,28 +275,23 @@ def train(
         train_images=train_images,
         replicate=replicate,
         read_test=read_test,
-        on_epoch=show,
+        on_epoch=show_epoch,
     )
     if as_json:
-        click.echo(json.dumps(_trained_json(trained), indent=2))
+        show(json.dumps(_trained_json(trained), indent=2))
         return
     result = trained.result
     if result.compile_reason:
-        click.echo(f"the training steps were {result.compile_reason}")
-    click.echo(
+        show(f"the training steps were {result.compile_reason}")
+    show(
         f"{trained.spec.id}: {validated_text(result.epochs[-1])} after {len(result.epochs)} epochs, "
         f"{result.params:,} params, {result.macs:,} MACs, {result.precision} on {result.device}"
     )
     if result.val_confusion is not None:
-        click.echo(f"  validation, {classes_text(result.val_confusion, facts.class_names)}")
+        show(f"  validation, {classes_text(result.val_confusion, facts.class_names)}")
     if trained.test is not None:
-        click.echo(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
-        click.echo(f"  test, {classes_text(trained.test.test_confusion, facts.class_names)}")
-
-
-def _say(words: str, as_json: bool) -> None:
-    """Print a line for people: on standard error where standard output is JSON."""
-    click.echo(words, err=as_json)
+        show(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
+        show(f"  test, {classes_text(trained.test.test_confusion, facts.class_names)}")
 
 
 def _trained_json(trained: Trained) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.cli.options import json_option
-from rksearch.cli.output import console
+from rksearch.cli.output import console, require_replaceable
 from rksearch.cli.values import UserPath
 from rksearch.data.address import MAX_SIDE, PACKED_SIDE
 
@@ -48,7 +48,7 @@ def list_data(as_json: bool) -> None:
     "path",
     type=UserPath(dir_okay=False),
     required=True,
-    help="The file to write, usually with the suffix .rkpack; it is replaced where it exists.",
+    help="The file to write, usually with the suffix .rkpack; an earlier pack is replaced.",
 )
 @click.option(
     "--side",
@@ -72,10 +72,12 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
     from rksearch.data.facts import dataset
     from rksearch.data.images import load_data
     from rksearch.data.locations import data_home
+    from rksearch.data.pack import MAGIC
     from rksearch.data.packing import write_pack
     from rksearch.data.pictures import Stored
     from rksearch.errors import DataError
 
+    require_replaceable(path, MAGIC)
     facts = dataset(name)
     images = load_data(facts, data_home(data_dir), download=False) if facts.streamed else None
     if not isinstance(images, Stored):
@@ -135,6 +137,8 @@ def show(name: str, sheet: Path | None, data_dir: Path | None, no_download: bool
     from rksearch.data.inspection import inspect, write_contact_sheet
     from rksearch.data.locations import data_home
 
+    if sheet is not None:
+        require_replaceable(sheet, b"\x89PNG")
     facts = dataset(name)
     images = load_data(facts, data_home(data_dir), download=not no_download)
     found = inspect(facts, images, split(facts, images))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from rksearch.cli.options import json_option
+from rksearch.cli.output import require_replaceable
 from rksearch.cli.values import MOST_TRIALS, SEED, UserPath
 from rksearch.errors import RunError
 
@@ -45,8 +46,9 @@ def show(name: str, html: Path | None, as_json: bool) -> None:
 
     found = load_space(name, samplers=samplers.items())
     if html is not None:
-        from rksearch.report.space_page import space_page
+        from rksearch.report.space_page import GENERATOR, space_page
 
+        require_replaceable(html, GENERATOR.encode())
         _write(html, space_page(found))
     click.echo(json.dumps(to_plain(found.summary()), indent=2) if as_json else describe_space(found))
 
@@ -80,10 +82,11 @@ def export(name: str, path: Path) -> None:
     """Write all architectures of space NAME, in the order of their names, with params, macs and depth."""
     from rksearch.search.samplers.registry import samplers
     from rksearch.space import load_space
-    from rksearch.space.parquet import write_parquet
+    from rksearch.space.parquet import MARK, write_parquet
 
     if path.suffix != ".parquet":
         raise RunError(f"the file must end in .parquet, but got {str(path)!r}; name it {path.with_suffix('.parquet')}")
+    require_replaceable(path, MARK)
     found = load_space(name, samplers=samplers.items())
     try:
         write_parquet(found, path)

@@ -26,7 +26,7 @@ _TAG = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*(?:_[0-9]+)*)")
 _QUANTITY = re.compile(r"([0-9]{1,40}(?:\.[0-9]{1,40})?) ?([kMG])")
 _UNITS = {"k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
-MOST_BYTES = 1_000_000
+MOST_BYTES = 500_000
 """Largest document that is read: each value of a document takes about a kilobyte of memory."""
 
 DEEPEST = 50
@@ -287,9 +287,9 @@ def _check_depth(text: str, file: str, kind: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEEPEST:
+            line = event.start_mark.line + 1 if event.start_mark else 1
             raise SpaceError(
-                f"{file}:{event.start_mark.line + 1}: a {kind} may be {DEEPEST} levels deep, but this is deeper; "
-                "write plain lists"
+                f"{file}:{line}: a {kind} may be {DEEPEST} levels deep, but this is deeper; write plain lists"
             )
 
 

@@ -30,6 +30,10 @@ DRAWN = 2_000
 """Number of members of larger spaces that are drawn, uniformly."""
 
 
+GENERATOR = '<meta name="generator" content="rksearch space show">'
+"""What tells such a page from others."""
+
+
 def space_page(space: Space) -> str:
     """The page as HTML, without scripts and without anything from a network."""
     total = len(space)
@@ -44,6 +48,7 @@ def space_page(space: Space) -> str:
     return render(
         "space.html",
         space=space,
+        generator=GENERATOR,
         total=total,
         style=asset("templates/figure.css"),
         cloud=figure_svg(_cloud(space, chunks), standalone=False),

@@ -20,6 +20,12 @@ Problem = tuple[str, str]
 """A field of an event, and the rule that its value breaks."""
 
 
+def printable(text: str) -> str:
+    """A text of a ledger without what a terminal would take for commands, shortened."""
+    short = text if len(text) < 120 else text[:117] + "..."
+    return "".join(char if char.isprintable() else "?" for char in short)
+
+
 class Missing(NamedTuple):
     """Something that an event names and that is not registered.
 
@@ -34,7 +40,7 @@ class Missing(NamedTuple):
     example: str = ""
 
     def __str__(self) -> str:
-        return f"the {self.kind} {self.name!r}{f' ({self.example})' if self.example else ''}"
+        return f"the {self.kind} {self.name!r}{f' ({printable(self.example)})' if self.example else ''}"
 
 
 def unregistered(event: Event) -> tuple[Missing, ...]:
@@ -48,7 +54,8 @@ def unregistered(event: Event) -> tuple[Missing, ...]:
             imported = (item.arch for item in plan.imported)
             found = [Missing("family", key) for key in space.families if key not in FAMILIES]
             found += _unreadable((*space.architectures, *plan.baselines, *plan.known, *plan.start, *imported))
-            return (*dict.fromkeys(found), *_without_facts(plan.dataset))
+            first = {(item.kind, item.name): item for item in reversed(found)}  # one network is example enough
+            return (*reversed(first.values()), *_without_facts(plan.dataset))
         case TrialEnded(spec=spec) | TrialPaused(spec=spec):
             return tuple(_unreadable([spec.arch]))
         case TrialStarted(trial=trial) | TestSetRead(trial=trial):

@@ -19,7 +19,7 @@ import msgspec
 
 from rksearch.errors import RksearchError
 from rksearch.results import schema1
-from rksearch.results.checks import Missing, problem_of, unregistered
+from rksearch.results.checks import Missing, printable, problem_of, unregistered
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.events import EVENTS, Event, RunPlanned
 
@@ -151,8 +151,7 @@ def described(line: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     found = (record.get("event"), record.get("trial")) if isinstance(record, dict) else ()
-    words = " ".join(text if len(text) < 120 else text[:117] + "..." for text in found if isinstance(text, str))
-    return "".join(char if char.isprintable() else "?" for char in words)  # no commands to the reader's terminal
+    return " ".join(printable(text) for text in found if isinstance(text, str))
 
 
 def _record(line: bytes) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from rksearch.space.plan import ErrorMetric, metric_of
 Seeds = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 """Number of trainings of one architecture; a larger one is damage."""
 
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Seed of random choices."""
+
 Rank = Literal["val_error", "train_loss_sum"]
 """The score by which racing ranks trials: the error by which the run compares networks, at the rung, or the sum of the
 training losses of all epochs up to it (Ru et al. 2021)."""
@@ -100,7 +103,7 @@ class Plan:
     final_seeds: Seeds
     objectives: tuple[str, ...]
     sampler: str
-    sampler_seed: int
+    sampler_seed: Seed
     replicates: Natural | None = 0
     start: tuple[str, ...] = ()
     imported: tuple[ImportedObservation, ...] = ()

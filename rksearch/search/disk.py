@@ -78,7 +78,9 @@ def require_disk(directory: Path, need: DiskNeed) -> str:
     Raises:
         RunAborted: the disk has less.
     """
-    free = shutil.disk_usage(directory).free
+    free = free_bytes(directory)
+    if free is None:
+        return f"Checkpoints take up to {size_text(need.most)}; the file system does not say how much is free."
     if free < need.least:
         raise RunAborted(
             f"the disk must have room for the run's checkpoints, {size_text(need.least)} at least, but {directory} has "
@@ -95,9 +97,20 @@ def require_disk(directory: Path, need: DiskNeed) -> str:
 def is_full(directory: Path, *, below_bytes: int = 2**20) -> bool:
     """Whether the disk of a directory has hardly any room left; False where that cannot be read."""
     try:
-        return shutil.disk_usage(directory).free < below_bytes
+        free = free_bytes(directory)
     except OSError:
         return False
+    return free is not None and free < below_bytes
+
+
+def free_bytes(directory: Path) -> int | None:
+    """Free space of a directory's disk; None where its file system does not know, as some over a network.
+
+    Raises:
+        OSError: the directory cannot be reached.
+    """
+    found = shutil.disk_usage(directory)
+    return found.free if found.total else None
 
 
 def size_text(size: int) -> str:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from rksearch.space.space import Space
 
+MARK = b"rksearch.space"
+"""Key in the metadata that tells such a file from others."""
+
 ROW_GROUP = 1 << 16
 """Architectures written together."""
 
@@ -28,7 +31,7 @@ def write_parquet(space: Space, path: Path) -> None:
 
     schema = pa.schema(
         [("name", pa.string()), ("params", pa.int64()), ("macs", pa.int64()), ("depth", pa.int64())],
-        metadata={"space": space.name, "sha256": space.definition.sha256},
+        metadata={MARK: "1", "space": space.name, "sha256": space.definition.sha256},
     )
     part = path.with_name(f".{path.name}.part")
     members = space.by_name()

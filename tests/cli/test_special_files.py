@@ -94,7 +94,9 @@ def test_a_readme_beside_a_new_run(tmp_path: Path, special: Place, answer: Calla
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     (tmp_path / "run").mkdir()
     special(tmp_path / "run" / "README.md")
-    line = refused(answer, "run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run")
+    code, _, errors = answer("run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run")
+    [line] = errors.splitlines()
+    assert code == 2
     assert "replaces only what it wrote itself" in line
 
 
@@ -157,3 +159,27 @@ def test_a_spec_that_stands_for_too_many_weights(tmp_path: Path) -> None:
     with pytest.raises(ExportError):
         rksearch.load(tmp_path)
     assert time.monotonic() - began < SECONDS
+
+
+WRITES = {
+    "page": ("space", "show", "quickstart", "--html"),
+    "table": ("space", "export", "quickstart", "--to"),
+    "drawing": ("describe", "ResNet-8", "--dataset", "digits", "--draw"),
+    "sheet": ("data", "show", "digits", "--contact-sheet"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_a_file_that_is_something_else_is_not_replaced(
+    tmp_path: Path, answer: Callable[..., Answer], kind: str
+) -> None:
+    path = tmp_path / "mine.parquet"
+    path.write_bytes(b"my notes")
+    assert "replaces only what it wrote itself" in refused(answer, *WRITES[kind], path)
+    assert path.read_bytes() == b"my notes"
+    path.unlink()
+    for _ in range(2):  # its own is replaced
+        assert answer(*WRITES[kind], path)[0] == 0
+    path.unlink()
+    os.mkfifo(path)
+    assert "must be an ordinary one" in refused(answer, *WRITES[kind], path)

@@ -38,6 +38,7 @@ EVIL: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2**31, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308, -1e308, 1e-320, "", " ", "0", "NaN",
     "nan", "inf", "x" * 5000, "\x00", "\u202e", "é", "🦊", "../../../etc", "[/b]", "{{7*7}}", "%s", "5_", "1e4", "0x10",
     "12", [], {}, [None], [[]], [0] * 300, {"": 0}, {"x": {"x": {"x": 1}}}, [1, "a", None], "9" * 5000, "null", "~",
+    "2026-01-01", "2026-01-01T00:00:00", "9999-12-31T23:59:59-23:59", 3, 10**12, "RKNet-of-tomorrow", "s3://a:b@c/d?e=f",
     "folder:", "npz:", "folder:/dev/zero", "torchvision:", "RKNet", "ResNet-", "ResNet-8", "DenseNet-10-k2",
 )  # fmt: skip
 """Values that break assumptions of types, ranges, encodings and nesting."""
@@ -101,7 +102,7 @@ def with_evil(value: Any, rng: random.Random) -> Any:
 def checked_line(record: Mapping[str, Any]) -> bytes:
     """A line of the ledger whose checksum is right, whatever its values are."""
     rest = {key: value for key, value in record.items() if key not in ("schema", "crc")}
-    body = json.dumps({"schema": 2, **rest}, separators=(",", ":")).encode()
+    body = json.dumps({"schema": record.get("schema", 2), **rest}, separators=(",", ":")).encode()
     return b'%s,"crc":"%08x"}' % (body[:-1], zlib.crc32(body))
 
 

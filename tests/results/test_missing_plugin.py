@@ -44,11 +44,11 @@ def begun(
 ) -> Path:
     """A run whose plan and first trainings are recorded."""
     ledger = Ledger(run_dir)
-    plan = plan_record(dataset=dataset, baselines=("ResNet-8",), known=(), sampler=sampler, trials=3)
+    plan = plan_record(dataset=dataset, baselines=("ResNet-8",), known=(), sampler=sampler, trials=3, train_images=100)
     ledger.write_run(name="tiny", space=space, plan=plan)
     ledger.write_session(environment=environment_record(), options={})
     for arch in ("ResNet-8", *archs):
-        spec = replace(trial(arch), dataset=dataset)
+        spec = replace(trial(arch), dataset=dataset, train_images=100)
         ledger.write_start(spec.id)
         ledger.write_trial(spec, complete(20.0), wall_time_s=1.0)
     return run_dir
@@ -78,8 +78,8 @@ def test_what_continues_the_run_names_the_family_in_one_line(
     assert (code, shown) == (2, "")
     assert errors == (
         f"rksearch: the families and data sets of a run must be registered to continue it, but {smooth / FILE_NAME} "
-        f"names the family 'SmoothRK' ({NAMES[1]}), the family 'SmoothRK' ({NAMES[0]}); install the plugin that brings "
-        "it, or import the module that registers it before this call\n"
+        f"names the family 'SmoothRK' ({NAMES[1]}); install the plugin that brings it, or import the "
+        "module that registers it before this call\n"
     )
     assert (smooth / FILE_NAME).read_bytes() == before
     assert sorted(path.name for path in smooth.iterdir() if path.name != "work") == [FILE_NAME]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import subprocess
-import sys
+import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from rksearch.search.ray.token import guard, has_token, token_path
-from tests.helpers.command_line import environment, rksearch
+from rksearch.search.ray.token import LOOPBACK as LOOPBACK_VARIABLE
+from rksearch.search.ray.token import guard, has_token, on_loopback, token_path
+from tests.helpers.command_line import TINY_SPACE, command, environment
 
 
 @pytest.fixture(autouse=True)
@@ -87,47 +90,68 @@ def test_what_the_user_decides_counts(home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_command_that_is_shown_prints_the_token(home: Path) -> None:
-    command = guard().removeprefix("its token: ")
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment())
+    shown = guard().removeprefix("its token: ")
+    done = subprocess.run(["sh", "-c", shown], capture_output=True, text=True, env=environment())
     assert done.stdout.strip() == token_path().read_text()
 
 
-LISTENING = """
-import json, os, sys
-sys.argv = ["rksearch"]
-from rksearch.search.ray.cluster import LOOPBACK, RAY_ENVIRONMENT, _ray
-from rksearch.search.resources import Resources
-from rksearch.search.view import Silent
-for key, value in {**RAY_ENVIRONMENT, **LOOPBACK}.items():
-    os.environ.setdefault(key, value)
-with _ray(Resources(), Silent()):
-    import psutil, time
-    time.sleep(5)  # agents open their ports a little later
-    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    found = {(c.laddr.ip, c.laddr.port) for p in family for c in p.net_connections("inet") if c.status == "LISTEN"}
-    print(json.dumps(sorted(found)))
-"""
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+"""127.0.0.1, ::1 and the first one as an address of version 6, as the kernel lists them."""
+
+
+def listening(mark: str) -> set[tuple[str, str]]:
+    """Addresses and ports on which processes listen that have `mark` in their environment."""
+    sockets: set[str] = set()
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if mark.encode() in (process / "environ").read_bytes():
+                    sockets |= {os.readlink(handle) for handle in (process / "fd").iterdir()}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                address, _, port = fields[1].partition(":")
+                found.add((address, port))
+    return found
+
+
+def test_a_ray_of_this_machine_alone_is_kept_on_the_loopback_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(LOOPBACK_VARIABLE, raising=False)
+    with on_loopback(None):
+        assert os.environ[LOOPBACK_VARIABLE] == "0"
+    with on_loopback("host:6379"):
+        assert LOOPBACK_VARIABLE not in os.environ
+    monkeypatch.setenv(LOOPBACK_VARIABLE, "1")
+    with on_loopback(None):
+        assert os.environ[LOOPBACK_VARIABLE] == "1"
+    assert os.environ[LOOPBACK_VARIABLE] == "1"
 
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_a_ray_of_this_machine_listens_on_the_loopback_address_alone(home: Path) -> None:
-    import json
-
-    done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True, env=environment())
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert len(found) >= 4
-    assert {address for address, _ in found} <= {"127.0.0.1", "::1"}, found
-
-
-@pytest.mark.slow
-def test_a_run_says_how_another_terminal_gets_its_token(home: Path) -> None:
-    from tests.helpers.command_line import TINY_SPACE
-
+def test_a_run_of_this_machine_listens_on_the_loopback_address_alone_and_says_how_to_get_its_token(home: Path) -> None:
     (home / "tiny.yaml").write_text(TINY_SPACE)
-    done = rksearch("run", "--space", "tiny.yaml", "--out", "run", "--trials", "1", cwd=home)
-    assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("Ray dashboard:")]
+    mark = uuid.uuid4().hex
+    found: set[tuple[str, str]] = set()
+    with subprocess.Popen(
+        command("run", "--space", "tiny.yaml", "--out", "run", "--trials", "2"),
+        cwd=home,
+        env={**environment(), "RKSEARCH_TEST_MARK": mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while process.poll() is None:
+            found |= listening(mark)
+            time.sleep(0.3)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        shown, errors = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 0, errors
+    assert len(found) >= 4
+    assert {address for address, _ in found} <= LOOPBACK, found
+    [line] = [line for line in shown.splitlines() if line.startswith("Ray dashboard:")]
     assert line.endswith("get-auth-token)")
     assert mode(home / ".ray" / "auth_token") == 0o600

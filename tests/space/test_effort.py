@@ -28,7 +28,7 @@ def up_to(n: int) -> list[int]:
 TOO_LARGE: dict[str, tuple[str, str]] = {
     "one period": (
         text([f"m: {up_to(100)}, s: {up_to(100)}, r: {up_to(100)}"]),
-        r"1,000,000 combinations for period 1, and at most 200,000 may",
+        r"1,000,000 combinations for period 1, and at most 60,000 may",
     ),
     "growth rates": (text(["m: [1], s: [1], r: [1]"], up_to(5_000)), r"5,000 pairs of a family and a growth rate"),
     "growth multiples": (

@@ -14,7 +14,7 @@ from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.extensions import Extensions
 from rksearch.search.ray.starting import require_answer, require_temporary_directory
-from rksearch.search.ray.token import guard, has_token
+from rksearch.search.ray.token import guard, has_token, on_loopback
 from rksearch.search.reservations import Reservations, cpus_here, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
@@ -49,10 +49,6 @@ RAY_ENVIRONMENT = {
 }
 """Variables set before Ray is imported; a value that the user has set is kept."""
 
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""What makes a Ray of this machine alone listen on the loopback address, its metrics included: no address but that is
-used where clusters are off, on Linux too."""
-
 
 def run_tasks(
     state: RunState,
@@ -80,11 +76,24 @@ def run_tasks(
         RunAborted: Ray is not reachable, or has died; or no further task of the run could succeed.
         LedgerError: a result cannot be recorded.
     """
-    for key, value in (RAY_ENVIRONMENT if resources.address else {**RAY_ENVIRONMENT, **LOOPBACK}).items():
+    for key, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     if resources.address and has_token():
         # `ray start` guards a cluster wherever it finds a token, but a driver that joins one must ask for it.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    with on_loopback(resources.address):  # before Ray is imported
+        _with_ray(state, execution, run_dir, resources, view, work, sample)
+
+
+def _with_ray(
+    state: RunState,
+    execution: Execution,
+    run_dir: RunDir,
+    resources: Resources,
+    view: View,
+    work: TaskFunction | None,
+    sample: Callable[[], TypicalTraining] | None,
+) -> None:
     import ray
     from ray import tune
 

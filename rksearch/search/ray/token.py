@@ -1,4 +1,4 @@
-"""The token that guards a Ray of ours: made where Ray looks for it, and readable by its owner alone.
+"""What guards a Ray of ours: the loopback address, and a token where Ray looks for it, readable by its owner alone.
 
 Whoever has the token can run code as the user who started Ray. Ray itself would write it with the usual permissions,
 readable by everyone on the machine.
@@ -12,11 +12,33 @@ import shlex
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Variable that, set to 0, makes Ray use the loopback address for all its ports, on Linux too; read at its import."""
+
+
+@contextmanager
+def on_loopback(address: str | None) -> Iterator[None]:
+    """Keep a Ray that is started in a `with` block from other machines, its metrics included.
+
+    A value that the user has set is kept, and a cluster at an `address` is left alone.
+    """
+    mine = address is None and LOOPBACK not in os.environ
+    if mine:
+        os.environ[LOOPBACK] = "0"
+    try:
+        yield
+    finally:
+        if mine:
+            os.environ.pop(LOOPBACK, None)  # a cluster that this process starts or joins later needs its addresses
 
 
 def token_path() -> Path:

@@ -13,7 +13,7 @@ from rksearch.space.counting.chain import Chain
 from rksearch.space.counting.halves import best_cut, listed
 from rksearch.space.definition import CountRange, SpaceDefinition
 
-MAX_OPTIONS = 200_000
+MAX_OPTIONS = 60_000
 """Maximum number of combinations of one period's choices."""
 
 MAX_CHAINS = 2_000
@@ -28,7 +28,7 @@ MAX_S = 40.0
 UNIT_S = 3e-3
 """Time of each unit, however small."""
 
-LISTED_S, COMPARED_S = 0.4e-6, 6e-6
+LISTED_S, COMPARED_S = 0.3e-6, 8e-6
 """Time of each half that is listed, without budgets and where budgets have to be compared with."""
 
 
