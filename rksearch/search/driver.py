@@ -38,6 +38,7 @@ from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.disk import disk_need, is_full, require_disk
 from rksearch.search.final import FinalAgenda, finalists
+from rksearch.search.ordered import OrderedRunState
 from rksearch.search.ray.cluster import run_tasks
 from rksearch.search.reservations import require_cpus_here
 from rksearch.search.resources import Resources, as_before
@@ -296,13 +297,29 @@ def _require_same_images(begun: RunRecord | None, data: Dataset) -> None:
 
 def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
     resources = launch.resources
-    state = RunState(
-        launch.ledger,
-        search_agenda(space, plan),
-        budget=TimeBudget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s),
-        follower=launch.follower,
-    )
+    agenda, follower = search_agenda(space, plan), launch.follower
+    state: RunState
+    if plan.deterministic:
+        _require_no_clock(plan, resources)
+        launch.resources = replace(resources, seeds_together=resources.seeds_together or 1)  # not what is measured
+        state = OrderedRunState(launch.ledger, agenda, window=plan.deterministic, follower=follower)
+    else:
+        limits = TimeBudget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s)
+        state = RunState(launch.ledger, agenda, budget=limits, follower=follower)
     return _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
+
+
+def _require_no_clock(plan: Plan, resources: Resources) -> None:
+    """Make sure that nothing about a deterministic run depends on time.
+
+    Raises:
+        RunError: a budget of time ends it, or latency is an objective.
+    """
+    rule = f"a deterministic run (--deterministic {plan.deterministic}) must not depend on time"
+    if resources.limited:
+        raise RunError(f"{rule}, but a budget of time would end it; leave --until, --cpu-hours and --gpu-hours out")
+    if LATENCY in plan.objectives:
+        raise RunError(f"{rule}, but {LATENCY} is measured; leave that objective out")
 
 
 def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int) -> Ended:
