@@ -38,6 +38,7 @@ from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.disk import disk_need, is_full, require_disk
 from rksearch.search.final import FinalAgenda, finalists
+from rksearch.search.loggers import require_loggers
 from rksearch.search.ordered import OrderedRunState
 from rksearch.search.ray.cluster import run_tasks
 from rksearch.search.reservations import require_cpus_here
@@ -367,12 +368,14 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
         DataError: the images are missing or damaged, or fewer than the plan trains on; one line here, not a failure of
             every trial.
         DeviceError: the device or the precision is not there.
-        RunError: the storage cannot be written, or a trial wants more CPUs than there are.
+        RunError: the storage cannot be written, a trial wants more CPUs than there are, or the package of a logger is
+            missing.
         RunAborted: the disk has no room for the checkpoints.
     """
     from rksearch.data.images import load_data, split
 
     resources = launch.resources
+    require_loggers(resources.log)
     _check_machine(resources)
     directory = (space.definition.directory or Path()).absolute()
     places, facts = launch.places(directory), dataset(plan.dataset)

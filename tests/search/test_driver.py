@@ -138,8 +138,13 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     def init(**options: object) -> None:
         raise Exception("The current node timed out during startup.\nThis could happen because ...")
 
-    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init, shutdown=lambda: stopped.append(True)))
-    with pytest.raises(RunAborted) as error, _ray(Resources(), Silent()):
+    ray = types.SimpleNamespace(
+        init=init,
+        shutdown=lambda: stopped.append(True),
+        job_config=types.SimpleNamespace(JobConfig=lambda metadata: metadata),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(RunAborted) as error, _ray(Resources(), Silent(), "run"):
         pass
     assert stopped == [True], "what had started is stopped"
     assert str(error.value) == (
