@@ -47,6 +47,7 @@ from rksearch.search.run_state import RunState
 from rksearch.search.samplers.registry import samplers
 from rksearch.search.sharing import TypicalTraining, typical
 from rksearch.search.stopping import stop_signals
+from rksearch.search.study_copy import StudyCopy
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
 from rksearch.space.plan import LATENCY
@@ -307,7 +308,14 @@ def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
     else:
         limits = TimeBudget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s)
         state = RunState(launch.ledger, agenda, budget=limits, follower=follower)
-    return _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
+    launch.view = copy = StudyCopy(launch.view, launch.run_dir, space, plan)
+    try:
+        ended = _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
+    except BaseException:
+        copy.stop()
+        raise
+    copy.finish(ended.history)
+    return ended
 
 
 def _require_no_clock(plan: Plan, resources: Resources) -> None:
