@@ -341,7 +341,9 @@ def scalars(directory: Path, tag: str) -> dict[int, float]:
             size = int.from_bytes(data[at : at + 8], "little")
             event = event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
             at += 16 + size
-            found |= {event.step: value.simple_value for value in event.summary.value if value.tag == tag}
+            for value in event.summary.value:
+                if value.tag == tag:
+                    found[event.step] = value.simple_value
     return found
 
 
@@ -436,7 +438,7 @@ def test_a_callback_of_the_user_s_gets_every_hook_and_ends_the_run_when_it_raise
     assert mine.seen == [3.0]
     assert searcher.abort is None
     hooked.on_trial_start(iteration=1, trials=[], trial=None)
-    with pytest.raises(RunAborted, match="Mine.on_trial_start raised KeyError: 'nothing here'; mend it"):
+    with pytest.raises(RunAborted, match=r"Mine\.on_trial_start raised KeyError: 'nothing here'; mend it"):
         StateCallback(searcher, lambda: None).on_step_end(1, [])
 
 

@@ -87,7 +87,7 @@ def test_run_report_resume(tmp_path, space_file):
 
     copied = copied_trials(run_dir)
     history = Ledger(run_dir).read()
-    assert copied == {key: True for key in history.trials}
+    assert copied == dict.fromkeys(history.trials, True)
 
     before = derived(run_dir)
     for name in DERIVED:
@@ -115,7 +115,7 @@ def test_run_report_resume(tmp_path, space_file):
     assert "Nothing is left to train" in idle.stdout
     assert "report:" in idle.stdout
     assert (run_dir / "ledger.jsonl").read_bytes() == ledger
-    assert copied_trials(run_dir) == {key: True for key in history.trials}
+    assert copied_trials(run_dir) == dict.fromkeys(history.trials, True)
 
     # Another plan in the same directory is refused in one line.
     other = rksearch("run", "--space", str(space_file), "--out", str(run_dir), "--epochs", "3", cwd=tmp_path)
