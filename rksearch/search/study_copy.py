@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -183,8 +184,8 @@ class StudyCopy:
 
     def stop(self) -> None:
         """Let the process end by itself, after what it has been given."""
-        if self._process is not None and self._process.stdin is not None and self._beside is not None:
-            self._beside.do(self._process.stdin.close)
+        if self._beside is not None:
+            self._beside.do(self._close_pipe)
 
     def _begin(self, history: History) -> None:
         """Start the process, and give it what there is."""
@@ -248,6 +249,12 @@ class StudyCopy:
 
         self._beside.do(write)
 
+    def _close_pipe(self) -> None:
+        """Tell the process that nothing more comes."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):  # it has ended before
+                self._process.stdin.close()
+
     def _finish(self, history: History) -> None:
         if self._process is None:
             if self._is_newer_than_ledger():
@@ -255,9 +262,8 @@ class StudyCopy:
             self._begin(history)
         assert self._process is not None
         assert self._beside is not None
-        assert self._process.stdin is not None
         until = time.monotonic() + FINISH_S
-        self._beside.do(self._process.stdin.close)
+        self._beside.do(self._close_pipe)
         if not self._beside.close(FINISH_S):
             return
         try:

@@ -521,6 +521,11 @@ def test_a_run_is_logged_watched_and_called_back(tmp_path: Path) -> None:
         assert numbers_of[TIMESTEPS_TOTAL] == numbers_of["epoch"]
     assert set(seen["actors"]) == {"watched_1"}
     assert seen["job"] == "watched-1"
+    for name in ("val_error_pct", "train_loss", "images_per_s"):
+        shown = [line for line in seen["gauges"] if line.startswith(f"ray_rksearch_{name}{{")]
+        assert shown, seen["gauges"]
+        assert all('run="watched-1"' in line and re.search(r'architecture="[^"]+"', line) for line in shown)
+        assert all(re.search(r'seed="\d+"', line) for line in shown)
     assert len(re.findall(r"seed \d+ \(replicate 0\) epoch [12]/2: val error", seen["worker_logs"])) == 8
 
     logs = tmp_path / "watched-1" / "work" / "logs"
@@ -532,9 +537,9 @@ def test_a_run_is_logged_watched_and_called_back(tmp_path: Path) -> None:
 
 
 WATCHED = """
-import glob, json, os
+import glob, json, os, time, urllib.request
 from rksearch.search.ray.cluster import RAY_ENVIRONMENT
-os.environ.update(RAY_ENVIRONMENT)
+os.environ.update(RAY_ENVIRONMENT, RAY_metrics_report_interval_ms="1000")
 import ray
 from ray import tune
 from rksearch.api import plan_run, start_run
@@ -543,7 +548,7 @@ from rksearch.search.planning import Asked
 from rksearch.search.resources import Resources
 from rich.console import Console
 
-seen = {"epochs": [], "actors": [], "job": "", "worker_logs": ""}
+seen = {"epochs": [], "actors": [], "job": "", "gauges": [], "worker_logs": ""}
 
 class Watch(tune.Callback):
     def on_trial_result(self, iteration, trials, trial, result, **info):
@@ -555,11 +560,23 @@ class Watch(tune.Callback):
             from ray.util.state import list_actors
             seen["actors"] = [actor.class_name for actor in list_actors() if actor.state == "ALIVE"]
             seen["job"] = job_name()
+            seen["gauges"] = gauges()
 
 def job_name():
     from ray._private.worker import global_worker
     (own,) = global_worker.gcs_client.get_all_job_info().values()
     return dict(own.config.metadata)["job_name"]
+
+def gauges():
+    (node,) = ray.nodes()
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    for _ in range(100):
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            found = [line for line in answer.read().decode().splitlines() if line.startswith("ray_rksearch_")]
+        if len({line.partition("{")[0] for line in found}) == 3:
+            return found
+        time.sleep(0.3)
+    return []
 
 def logs():
     from ray._private.worker import global_worker
