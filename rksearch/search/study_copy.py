@@ -257,7 +257,7 @@ class StudyCopy:
 
     def _finish(self, history: History) -> None:
         if self._process is None:
-            if self._is_newer_than_ledger():
+            if history.state != "finished" or self._is_newer_than_ledger():
                 return
             self._begin(history)
         assert self._process is not None

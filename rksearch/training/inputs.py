@@ -211,6 +211,8 @@ def images_in_epoch(spec: TrialSpec, execution: Execution) -> int:
     Raises:
         DataError: the images are missing or damaged.
     """
+    if spec.train_images is not None and spec.role != "final":
+        return spec.train_images
     _, parts = _images_of(spec, execution)
     return len(parts.train)
 
