@@ -26,25 +26,36 @@ def test_the_folder_has_what_the_registry_asks_for() -> None:
     assert (PACKAGE / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("where", ["README.md of the package", "docs/optuna.md"])
-def test_the_examples_run(where: str, tmp_path: Path) -> None:
-    """The package's, by a module in the place of optunahub, which would load it from the registry."""
-    own = where.startswith("README")
-    text = (PACKAGE / "README.md" if own else ROOT / where).read_text(encoding="utf-8")
-    code = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)[0]
-    hub = f"""
+def examples(path: Path) -> list[str]:
+    """The Python code of a document that stands at the margin."""
+    return re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+HUB = f"""
 import importlib.util, sys, types
 def load_module(package):
     spec = importlib.util.spec_from_file_location("hub", {str(PACKAGE / "__init__.py")!r})
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-sys.modules["optunahub"] = types.SimpleNamespace(load_module=load_module)
+def load_local_module(package, registry_root):
+    return load_module(package)
+sys.modules["optunahub"] = types.SimpleNamespace(load_module=load_module, load_local_module=load_local_module)
 """
-    done = python("-c", hub + code + "\nprint(len(study.trials), len(study.best_trials))", cwd=tmp_path)
+"""In the place of optunahub, which would load the package from the registry."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "code",
+    [*examples(PACKAGE / "README.md"), (PACKAGE / "example.py").read_text(), *examples(ROOT / "docs" / "optuna.md")],
+    ids=lambda code: str(len(code)),
+)
+def test_the_examples_run(code: str, tmp_path: Path) -> None:
+    code = code.replace("from __future__ import annotations", "")
+    done = python("-c", HUB + code + "\nprint(len(study.trials), len(study.best_trials))", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    trials, best = map(int, done.stdout.split())
+    trials, best = map(int, done.stdout.split()[-2:])
     assert trials == 20
     assert best >= 3
 

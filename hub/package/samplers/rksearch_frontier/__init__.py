@@ -1,5 +1,5 @@
-"""FrontierSampler of rksearch as a package of the OptunaHub registry."""
+"""Samplers of rksearch for objectives of known cost, as a package of the OptunaHub registry."""
 
-from rksearch.search.samplers import FrontierSampler
+from rksearch.search.samplers import FrontierSampler, KnownCostSampler
 
-__all__ = ["FrontierSampler"]
+__all__ = ["FrontierSampler", "KnownCostSampler"]
