@@ -368,14 +368,18 @@ def test_a_logger_whose_package_is_missing_is_one_line(monkeypatch: pytest.Monke
         require_loggers(["excel"])
 
 
-def test_a_logger_that_cannot_begin_ends_the_run_before_ray_starts(tmp_path: Path) -> None:
+def test_a_logger_that_cannot_begin_ends_the_run_before_ray_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rksearch.search.ray import loggers
+
     class Closed(Remembered):
         def setup(self, *args: Any, **info: Any) -> None:
             raise ValueError("No API key found")
 
-    logger = TrainingLogger("wandb", Closed(), run="run", directory=tmp_path, began="then", note=print)
+    monkeypatch.setattr(loggers, "_callback", lambda *args: Closed())
     with pytest.raises(RunAborted, match="--log wandb must be able to begin, but it fails with ValueError: No API key"):
-        logger.set_up()
+        make_loggers(["wandb"], run="run", directory=tmp_path, began="then", note=print)
 
 
 @pytest.mark.parametrize("entry", [entry for entry in LOGGERS.values() if entry.module], ids=lambda entry: entry.name)

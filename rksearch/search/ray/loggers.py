@@ -111,16 +111,10 @@ class TrainingLogger:
         """Begin.
 
         Raises:
-            RunAborted: the logger cannot begin; nothing has been trained then.
+            Exception: of the library behind it, when it cannot.
         """
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._callback.setup()
-        except Exception as error:
-            raise RunAborted(
-                f"--log {self.name} must be able to begin, but it fails with {in_one_line(error)}; mend that, or leave "
-                f"--log {self.name} out"
-            ) from error
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._callback.setup()
 
     def start(self, spec: TrialSpec) -> None:
         """A worker has taken a training."""
@@ -176,21 +170,21 @@ def make_loggers(
     for name in dict.fromkeys(names):
         try:
             callback = _callback(name, run, directory / name)
+            logger = TrainingLogger(
+                name,
+                callback,
+                run=run,
+                directory=directory / name,
+                began=began,
+                note=note,
+                separate=name == "wandb",
+            )
+            logger.set_up()
         except Exception as error:
             raise RunAborted(
                 f"--log {name} must be able to begin, but it fails with {in_one_line(error)}; mend that, or leave "
                 f"--log {name} out"
             ) from error
-        logger = TrainingLogger(
-            name,
-            callback,
-            run=run,
-            directory=directory / name,
-            began=began,
-            note=note,
-            separate=name == "wandb",
-        )
-        logger.set_up()
         found.append(logger)
     return found
 
