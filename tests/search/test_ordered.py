@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rksearch.errors import RunError
+from rksearch.report.facts import search
 from rksearch.results.codec import from_plain
 from rksearch.results.events import TaskStarted
 from rksearch.results.ledger import Ledger
@@ -308,3 +309,8 @@ def test_the_option_alone_has_a_default_and_wants_a_positive_number(tmp_path: Pa
     done = rksearch("run", "--space", "quickstart", "--deterministic", "0", cwd=tmp_path)
     assert done.returncode == 2
     assert "--deterministic" in done.stderr
+
+
+def test_the_report_says_so() -> None:
+    assert search(PLANS["racing"]).endswith("; deterministic, 3 trainings under way")
+    assert "deterministic" not in search(plan_with())
