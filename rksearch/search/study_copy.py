@@ -69,7 +69,7 @@ class TrialRows:
         found = [self._imported(item.arch, item.run, item.values) for item in self._plan.imported]
         known = {**history.paused, **history.trials}
         for trial in dict.fromkeys((*history.started, *known)):
-            spec, result = known[trial] if trial in known else (self._spec(trial), None)
+            spec, result = known[trial] if trial in known else (self.spec(trial), None)
             if not spec.has_own_seeds:
                 found.append(self.of(spec, result))
         return found
@@ -117,7 +117,8 @@ class TrialRows:
         known = [value for value in values if value is not None and math.isfinite(value)]
         return row | ({"state": "COMPLETE", "values": known} if len(known) == len(values) else {"state": "FAIL"})
 
-    def _spec(self, trial: str) -> TrialSpec:
+    def spec(self, trial: str) -> TrialSpec:
+        """The training of this id."""
         arch, own_seeds, replicate = parse_trial_id(trial)
         plan = self._plan
         role: Role = "baseline" if arch in plan.baselines else "known" if arch in plan.known else "candidate"
@@ -149,7 +150,7 @@ class StudyCopy:
         self._state: RunState | None = None
         self._seen: History | None = None
         self._sent: set[str] = set()
-        self._finished = 0
+        self._finished = self._begun = 0
         self._paused: dict[str, TrialResult] = {}
         self._off = False
 
@@ -190,7 +191,7 @@ class StudyCopy:
     def _begin(self, history: History) -> None:
         """Start the process, and give it what there is."""
         self._seen = history
-        self._finished, self._sent = len(history.trials), set(history.started)
+        self._finished, self._begun, self._sent = len(history.trials), len(history.started), set(history.started)
         self._paused = {key: result for key, (_, result) in history.paused.items()}
         rows = self._rows.of_history(history)
         first = {"study": self._rows.study(history.name), "rows": rows}
@@ -214,13 +215,14 @@ class StudyCopy:
             self._send(row)
 
     def _news(self, state: RunState) -> Iterator[dict[str, Any]]:
-        """Trainings that have begun, paused or ended since the last call."""
-        for key, task in list(state.running.items()):
-            if key not in self._sent:
-                self._sent.add(key)
-                if task.action == "train" and not task.trial.has_own_seeds:
-                    yield self._rows.of(task.trial, None)
+        """Trainings that have begun, in the order in which they did, and those that have paused or ended since."""
         history = state.history
+        for key in islice(history.started, self._begun, None):  # also those that have ended meanwhile
+            yield from self._beginning(key, self._rows.spec(key))
+        self._begun = len(history.started)
+        for key, task in list(state.running.items()):
+            if task.action == "train":
+                yield from self._beginning(key, task.trial)
         if history is self._seen:
             return
         self._seen = history
@@ -233,6 +235,12 @@ class StudyCopy:
             if not spec.has_own_seeds:
                 yield self._rows.of(spec, result)
         self._finished = len(history.trials)
+
+    def _beginning(self, key: str, spec: TrialSpec) -> Iterator[dict[str, Any]]:
+        if key not in self._sent:
+            self._sent.add(key)
+            if not spec.has_own_seeds:
+                yield self._rows.of(spec, None)
 
     def _send(self, value: dict[str, Any]) -> None:
         assert self._process is not None

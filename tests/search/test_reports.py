@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
 from ray.tune.experiment import Trial
@@ -83,6 +83,7 @@ any_number = st.floats(allow_nan=True, allow_infinity=False, width=32)
 any_percent = st.one_of(st.just(math.nan), st.floats(0, 100))
 
 
+@settings(max_examples=30)
 @given(
     number=st.integers(1, 10**6),
     loss=any_number,
@@ -390,6 +391,7 @@ def test_each_logger_has_an_extra_of_its_name(entry: LoggerEntry) -> None:
     assert entry.name in project["optional-dependencies"]
 
 
+@pytest.mark.slow
 def test_the_command_refuses_a_logger_that_is_not_installed(tmp_path: Path) -> None:
     code = """
 import sys

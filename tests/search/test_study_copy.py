@@ -122,6 +122,7 @@ def test_it_holds_what_the_run_s_own_study_holds(tmp_path: Path) -> None:
             assert found.user_attrs.get(name) == trial.user_attrs.get(name), name
 
 
+@pytest.mark.slow
 def test_people_find_costs_seeds_and_the_report_in_it(
     tmp_path: Path, history: tuple[list[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
@@ -144,6 +145,7 @@ def test_people_find_costs_seeds_and_the_report_in_it(
     assert all(trial.state == TrialState.COMPLETE for trial in baselines)
 
 
+@pytest.mark.slow
 def test_optuna_draws_its_pareto_front(
     tmp_path: Path, history: tuple[list[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
@@ -157,6 +159,7 @@ def test_optuna_draws_its_pareto_front(
     assert figure.layout.xaxis.title.text == "val_error_pct"
 
 
+@pytest.mark.slow
 def test_a_sampler_of_anyone_s_learns_from_it(
     tmp_path: Path, history: tuple[list[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
@@ -198,6 +201,7 @@ def test_numbers_that_json_does_not_have_stay_out(tmp_path: Path) -> None:
 # -- a file that is not right
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(cuts=st.lists(st.integers(0, 40), max_size=3))
 def test_it_is_the_same_however_it_grew(
@@ -260,6 +264,7 @@ def with_a_journal_of_a_crash(path: Path) -> None:
 WRONG = [damaged, emptied, of_another_run, with_another_value, with_another_trial, removed, with_a_journal_of_a_crash]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", WRONG)
 def test_what_is_not_right_is_written_again(
     tmp_path: Path, history: tuple[list[dict[str, Any]], list[dict[str, Any]]], harm: Any
@@ -278,6 +283,7 @@ def test_what_is_not_right_is_written_again(
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_it_comes_back_when_it_is_removed_while_it_grows(
     tmp_path: Path, history: tuple[list[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
@@ -291,6 +297,7 @@ def test_it_comes_back_when_it_is_removed_while_it_grows(
     assert len(loaded(path).trials) == len(whole)
 
 
+@pytest.mark.slow
 def test_a_program_that_locks_it_keeps_its_own_file_and_delays_no_one_for_long(
     tmp_path: Path, history: tuple[list[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
@@ -307,6 +314,7 @@ def test_a_program_that_locks_it_keeps_its_own_file_and_delays_no_one_for_long(
     held.close()
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_tried_a_few_times(
     tmp_path: Path, history: tuple[list[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
@@ -322,6 +330,7 @@ def test_a_place_that_cannot_be_written_is_tried_a_few_times(
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_any_path_can_hold_it(tmp_path: Path, history: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
     path = tmp_path / "a {b} ?c=%41#d'.db"
     file = StudyFile(path, study_line())
@@ -352,6 +361,7 @@ def driven(path: Path, view: Told) -> tuple[StudyCopy, RunState]:
     return StudyCopy(view, run_dir, SPACE, PLAN), state_at(path)
 
 
+@pytest.mark.slow
 def test_a_process_beside_the_driver_writes_it_while_the_run_goes_on(tmp_path: Path) -> None:
     view = Told()
     copy, state = driven(tmp_path, view)
@@ -392,6 +402,7 @@ def test_a_process_beside_the_driver_writes_it_while_the_run_goes_on(tmp_path: P
     assert len(loaded(copy.path, name).trials) == len(found)
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_delays_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pipe is full after some trials: the driver must not notice."""
     real = subprocess.Popen
@@ -422,6 +433,7 @@ def test_a_process_that_hangs_delays_nothing(tmp_path: Path, monkeypatch: pytest
             process.wait()
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_with_it_is_one_line_for_the_user(tmp_path: Path) -> None:
     view = Told()
     copy, state = driven(tmp_path, view)

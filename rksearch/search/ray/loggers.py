@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ class TrainingLogger:
         self._note = note
         self._separate = separate
         self._stretches: dict[str, int] = {}
+        self._began_s: dict[str, int] = {}
         self._off = False
 
     def set_up(self) -> None:
@@ -119,6 +121,9 @@ class TrainingLogger:
     def start(self, spec: TrialSpec) -> None:
         """A worker has taken a training."""
         self._stretches[spec.id] = self._stretches.get(spec.id, -1) + 1
+        if int(time.time()) == self._began_s.get(spec.id):
+            time.sleep(1)  # tensorboardX names files by the second: the second one would replace the first
+        self._began_s[spec.id] = int(time.time())
         training = self._training(spec)
         self._call(training.init_local_path)
         self._call(self._callback.log_trial_start, training)
