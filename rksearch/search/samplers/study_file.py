@@ -198,10 +198,10 @@ class StudyFile:
 
 def _earlier(trial: FrozenTrial, row: Row) -> bool:
     """Whether a trial is a row as it is, or as it was while it ran."""
-    same = trial.user_attrs.get(TRIAL) == row.get("key") and trial.params == row.get("params")
+    same = bool(trial.user_attrs.get(TRIAL) == row.get("key") and trial.params == row.get("params"))
     if not same or trial.state == TrialState.RUNNING:
         return same
-    return trial.state.name == row["state"] and (trial.values or None) == (row["values"] or None)
+    return bool(trial.state.name == row["state"] and (trial.values or None) == (row["values"] or None))
 
 
 def _inode(path: Path) -> int | None:
