@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import pickle
 import re
 import shlex
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 from ray.tune.logger import CSVLoggerCallback, LoggerCallback
 from ray.tune.result import TIMESTEPS_TOTAL, TRAINING_ITERATION
@@ -162,12 +163,10 @@ def test_what_tune_gets_of_a_task_says_what_it_trains(tmp_path: Path) -> None:
 
 
 def test_an_actor_bears_the_run_s_name() -> None:
-    made = trainable(lambda task, execution, on_epoch=None: {}, "quick start.1")
-    assert made.__name__ == "quick_start_1"
-    assert made._name == "quick_start_1"
-    limited = tune.with_resources(made, lambda config: {"cpu": 2})
-    assert limited.__name__ == "quick_start_1"
-    assert limited.default_resource_request({}) == {"cpu": 2}
+    made = trainable(lambda task, execution, on_epoch=None: {}, "quick start.1", lambda config: {"cpu": 2})
+    assert (made.__name__, made.__qualname__, made._name) == ("quick_start_1",) * 3
+    assert made.default_resource_request({}) == {"cpu": 2}
+    assert pickle.loads(cloudpickle.dumps(made)).__qualname__ == "quick_start_1", "its workers get it by value"
     assert class_name("...") != ""
 
 
@@ -547,7 +546,7 @@ import glob, json, os, time, urllib.request
 from rksearch.search.ray.cluster import RAY_ENVIRONMENT
 os.environ.update(RAY_ENVIRONMENT, RAY_metrics_report_interval_ms="1000")
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from rksearch.api import plan_run, start_run
 from rksearch.cli.live import ConsoleView
 from rksearch.search.planning import Asked

@@ -106,9 +106,7 @@ def run_tasks(
         log = TrainingLog(loggers, view.message)
         run_dir.clear_tune()
         tuner = tune.Tuner(
-            tune.with_resources(
-                trainable(work or do_task, run), lambda config: reservations.of(from_plain(Task, config["task"]))
-            ),
+            trainable(work or do_task, run, lambda config: reservations.of(from_plain(Task, config["task"]))),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=FullSlots(counted, reservations.slots_of),

@@ -42,12 +42,15 @@ class TaskFunction(Protocol):
         """Do the task and return its outcome."""
 
 
-def trainable(work: TaskFunction, run: str) -> type[Trainable]:
+def trainable(
+    work: TaskFunction, run: str, reserve: Callable[[Mapping[str, Any]], Mapping[str, float]]
+) -> type[Trainable]:
     """The class that Tune sends to the workers: it reports each epoch, and at last the outcome as JSON.
 
     Args:
         work: a worker's function for a task.
         run: the run's name, which Ray shows for each actor: actors are used again by one trial after the other.
+        reserve: what a trial reserves, by its configuration.
     """
 
     extensions = Extensions.here()
@@ -59,8 +62,8 @@ def trainable(work: TaskFunction, run: str) -> type[Trainable]:
         reporter = Reporter(run, execution)
         reporter.end(json.dumps(work(task, execution, reporter.on_epoch)))
 
-    named: type[Trainable] = wrap_function(run_task, name=class_name(run))
-    named.__name__ = class_name(run)
+    named: type[Trainable] = tune.with_resources(wrap_function(run_task, name=class_name(run)), reserve)
+    named.__name__ = named.__qualname__ = class_name(run)
     return named
 
 
