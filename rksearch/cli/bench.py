@@ -214,5 +214,3 @@ def _table(name: str, handed_out: int | None, made_up: str | None, seed: int) ->
             f"a made-up table is judged by its latent errors, but got --handed-out {handed_out}; leave that option out"
         )
     return synthetic_table(load_space(made_up), seed=seed) if made_up else surface(name, seed=seed)
-
-

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from rksearch.cli.values import MOST_SEEDS, Cpus, FiniteNumber, Gpus, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
+from rksearch.search.loggers import LOGGERS
 from rksearch.search.resources import CPUS_PER_TRIAL
 from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
 
@@ -121,6 +122,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         address: str | None,
         storage: str | None,
         verbose: bool,
+        log: tuple[str, ...],
         cpu_hours: float | None = None,
         gpu_hours: float | None = None,
         until: str | None = None,
@@ -140,6 +142,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
             precision=precision,
             compile=compile_,
             verbose=verbose,
+            log=log,
             cpu_hours=cpu_hours,
             gpu_hours=gpu_hours,
             until_s=_timestamp(until),
@@ -179,6 +182,13 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
             metavar="URI",
             help="Also keep checkpoints here (s3://, gs://, a path, ...), so that trials of a lost machine continue "
             "elsewhere without a shared file system.",
+        ),
+        click.option(
+            "--log",
+            multiple=True,
+            type=click.Choice(list(LOGGERS)),
+            help="Also log every training "
+            f"({'; '.join(f'{entry.name}: {entry.writes}' for entry in LOGGERS.values())}); may be repeated.",
         ),
         click.option("--verbose", is_flag=True, help="Show Ray's and the workers' own messages."),
     )

@@ -14,7 +14,7 @@ from rksearch.cli.options import SamplerName, budget_options, json_option, run_d
 from rksearch.cli.output import console, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
 from rksearch.search.samplers.registry import samplers
-from rksearch.space.plan import OBJECTIVES
+from rksearch.space.plan import DEFAULT_WINDOW, OBJECTIVES
 
 if TYPE_CHECKING:
     from rksearch.api import Run
@@ -63,6 +63,16 @@ if TYPE_CHECKING:
 )
 @click.option("--racing/--no-racing", default=None, help="Stop weak candidates early. [default: the space's, else no]")
 @click.option("--control", is_flag=True, help="Also train random candidates, for the same number of epochs.")
+@click.option(
+    "--deterministic",
+    type=click.IntRange(1, MOST_TRIALS),
+    is_flag=False,
+    flag_value=DEFAULT_WINDOW,
+    metavar="[N]",
+    help="Choose each training from the results of those before the last N alone, in their order, whatever ends first: "
+    "the same command on the same kind of device writes the same ledger, times aside. Slots wait where more than N "
+    f"could be trained at a time. [alone: {DEFAULT_WINDOW}]",
+)
 @click.option("--start", multiple=True, metavar="NAME", help="An architecture to propose first; may be repeated.")
 @click.option(
     "--import",
@@ -87,6 +97,7 @@ def run(
     objectives: tuple[str, ...],
     racing: bool | None,
     control: bool,
+    deterministic: int | None,
     start: tuple[str, ...],
     imports: tuple[Path, ...],
     resources: Resources,
@@ -115,6 +126,7 @@ def run(
         start=tuple(str(parse(name)) for name in start),
         racing=racing,
         control=control,
+        deterministic=deterministic,
         timed=resources.limited,
     )
     planned = plan_run(space_name, out=out, asked=asked, imports=imports)

@@ -160,7 +160,8 @@ def search(plan: Plan | None) -> str:
     by = f"{sampler} with seed {plan.sampler_seed}"
     objectives = [OBJECTIVES.get(name, name) for name in plan.objectives]
     aims = f", for {text.listing(objectives)}" if objectives else ""
-    return f"{text.count(plan.trials, 'candidate')}, proposed by {by}{aims}"
+    order = f"; deterministic, {plan.deterministic} trainings under way" if plan.deterministic else ""
+    return f"{text.count(plan.trials, 'candidate')}, proposed by {by}{aims}{order}"
 
 
 def _racing(history: History) -> str:

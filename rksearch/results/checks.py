@@ -12,7 +12,15 @@ from rksearch.arch import parse
 from rksearch.arch.families import FAMILIES
 from rksearch.data.facts import datasets
 from rksearch.errors import SpecError
-from rksearch.results.events import Event, RunPlanned, TestSetRead, TrialEnded, TrialPaused, TrialStarted
+from rksearch.results.events import (
+    Event,
+    RunPlanned,
+    TaskStarted,
+    TestSetRead,
+    TrialEnded,
+    TrialPaused,
+    TrialStarted,
+)
 from rksearch.results.records import TrialResult, TrialSpec, parse_trial_id
 from rksearch.space.plan import TOP1, ErrorMetric
 
@@ -58,7 +66,7 @@ def unregistered(event: Event) -> tuple[Missing, ...]:
             return (*reversed(first.values()), *_without_facts(plan.dataset))
         case TrialEnded(spec=spec) | TrialPaused(spec=spec):
             return tuple(_unreadable([spec.arch]))
-        case TrialStarted(trial=trial) | TestSetRead(trial=trial):
+        case TrialStarted(trial=trial) | TaskStarted(trial=trial) | TestSetRead(trial=trial):
             try:
                 return tuple(_unreadable([parse_trial_id(trial).arch]))
             except ValueError:
@@ -82,12 +90,18 @@ def problem_of(event: Event) -> Problem | None:
     if isinstance(event, TrialEnded | TrialPaused):
         return _trial_problem(event)
     if isinstance(event, TrialStarted | TestSetRead):
-        try:
-            arch = parse_trial_id(event.trial).arch
-        except ValueError as error:
-            return "trial", str(error)
-        return _arch_problem("trial", arch)
+        return _id_problem("trial", event.trial)
+    if isinstance(event, TaskStarted):
+        named = [("trial", event.trial), *((f"beside[{i}]", trial) for i, trial in enumerate(event.beside))]
+        return next((problem for field, trial in named if (problem := _id_problem(field, trial))), None)
     return None
+
+
+def _id_problem(field: str, trial: str) -> Problem | None:
+    try:
+        return _arch_problem(field, parse_trial_id(trial).arch)
+    except ValueError as error:
+        return field, str(error)
 
 
 def lacks_error(event: Event, metric: ErrorMetric) -> Problem | None:

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment
 from rksearch.results.plan import Plan
-from rksearch.results.records import Natural, Seconds, TestResult, TrialResult, TrialSpec
+from rksearch.results.records import Natural, Positive, Seconds, TestResult, TrialResult, TrialSpec
 from rksearch.space.summary import SpaceSummary
 
 EndState = Literal["finished", "interrupted", "failed"]
@@ -102,6 +102,32 @@ class TrialStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStarted:
+    """A task of a deterministic run was chosen; the starts of its trials follow.
+
+    A session that is cut off resumes these tasks as they were chosen, in their order, before it chooses another one.
+
+    Attributes:
+        trial: id of the first of its trials.
+        until: epoch after which the training pauses; None to train to the end.
+        alone: whether it needs a whole device.
+        beside: ids of the trials that are trained with the first one, as one program.
+    """
+
+    event: ClassVar[str] = "task"
+
+    trial: str
+    until: Positive | None = None
+    alone: bool = False
+    beside: tuple[str, ...] = ()
+
+    @property
+    def trials(self) -> tuple[str, ...]:
+        """Ids of all its trials."""
+        return (self.trial, *self.beside)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _TrialWorked:
     """Work of a trial.
 
@@ -172,6 +198,7 @@ Event = (
     RunPlanned
     | SessionStarted
     | SharingMeasured
+    | TaskStarted
     | TrialStarted
     | TrialPaused
     | TrialRetried
@@ -186,6 +213,7 @@ EVENTS: dict[str, type[Event]] = {
         RunPlanned,
         SessionStarted,
         SharingMeasured,
+        TaskStarted,
         TrialStarted,
         TrialPaused,
         TrialRetried,

@@ -17,6 +17,7 @@ from rksearch.results.events import (
     RunPlanned,
     SessionEnded,
     SessionStarted,
+    TaskStarted,
     TestSetRead,
     TrialEnded,
     TrialPaused,
@@ -114,6 +115,8 @@ class History:
         wall_time_s: worker time by trial id, as the driver saw it, without pauses.
         cpu_s, gpu_s: worker time of all trials times the CPUs and GPUs that were reserved for them.
         started: ids of trials ever started, in the order of their first start.
+        unfinished: trials of a deterministic run that were handed out and have since then neither paused nor ended,
+            whatever session that was in: their tasks by id, in the order of these.
         running: ids started in the last session and not finished; empty once that session has ended.
         tests: readings of the test set.
         finished_after_test: ids of trials that finished after the test set had first been read.
@@ -138,6 +141,7 @@ class History:
     cpu_s: float = 0.0
     gpu_s: float = 0.0
     started: tuple[str, ...] = ()
+    unfinished: Mapping[str, TaskStarted] = field(default_factory=dict)
     running: tuple[str, ...] = ()
     tests: tuple[TestReading, ...] = ()
     finished_after_test: tuple[str, ...] = ()
@@ -211,6 +215,7 @@ class HistoryReader:
         self._cpu_s = 0.0
         self._gpu_s = 0.0
         self._started: dict[str, None] = {}
+        self._unfinished: dict[str, TaskStarted] = {}
         self._running: dict[str, None] = {}
         self._tests: list[TestReading] = []
         self._after_test: list[str] = []
@@ -262,6 +267,7 @@ class HistoryReader:
             cpu_s=self._cpu_s,
             gpu_s=self._gpu_s,
             started=tuple(self._started),
+            unfinished=dict(self._unfinished),
             running=() if self._end else tuple(self._running),
             tests=tuple(self._tests),
             finished_after_test=tuple(self._after_test),
@@ -283,6 +289,9 @@ class HistoryReader:
                 )
             case SessionStarted():
                 self._start_session(time, event)
+            case TaskStarted():
+                for trial in event.trials:
+                    self._unfinished.setdefault(trial, event)
             case TrialStarted():
                 self._started[event.trial] = None
                 if event.trial not in self._trials:
@@ -294,6 +303,7 @@ class HistoryReader:
             case TrialRetried():
                 self._retried[event.trial] = event.reason
                 self._running.pop(event.trial, None)
+                self._unfinished.pop(event.trial, None)
             case TestSetRead():
                 self._tests.append(
                     TestReading(
@@ -347,3 +357,4 @@ class HistoryReader:
         self._cpu_s += event.wall_time_s * event.cpus
         self._gpu_s += event.wall_time_s * event.gpus
         self._running.pop(trial, None)
+        self._unfinished.pop(trial, None)

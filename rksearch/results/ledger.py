@@ -31,6 +31,7 @@ from rksearch.results.events import (
     SessionEnded,
     SessionStarted,
     SharingMeasured,
+    TaskStarted,
     TestSetRead,
     TrialEnded,
     TrialPaused,
@@ -88,6 +89,10 @@ class Ledger:
     def write_sharing(self, sharing: SharingMeasured) -> None:
         """Record how many trials share a GPU in this session, and the measurement behind it."""
         self.append(sharing)
+
+    def write_task(self, task: TaskStarted) -> None:
+        """Record a task of a deterministic run, before the starts of its trials."""
+        self.append(task)
 
     def write_start(self, trial: str) -> None:
         """Record that the trial of this id was handed to a worker."""

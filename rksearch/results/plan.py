@@ -91,6 +91,9 @@ class Plan:
         imported: trainings of other runs that the sampler starts with.
         racing: the rule by which candidates stop early; None to train each to the end.
         control: whether random candidates are trained beside the search, to the end and at equal cost in epochs.
+        deterministic: number of trainings that may be under way: each is chosen from the results of all that were
+            chosen before, except for this number less one of the latest. None to choose from the results that there
+            are, which depend on how fast trainings end.
     """
 
     dataset: str
@@ -109,6 +112,7 @@ class Plan:
     imported: tuple[ImportedObservation, ...] = ()
     racing: RacingRule | None = None
     control: bool = False
+    deterministic: Positive | None = None
 
     @property
     def metric(self) -> ErrorMetric:

@@ -87,6 +87,11 @@ class RunDir:
         return self.work / "tune"
 
     @property
+    def logs(self) -> Path:
+        """What loggers write (`--log`)."""
+        return self.work / "logs"
+
+    @property
     def has_ledger(self) -> bool:
         """Whether a run has been started here."""
         try:

@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
+from rksearch.results.events import TaskStarted
 from rksearch.results.fronts import membership, rk_front
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
@@ -100,6 +101,11 @@ class SearchAgenda:
         if any(task.trial.is_first_of_search for task in running.values()):
             return None  # the front may still change
         return self._refine(history, running, together)
+
+    def task_of(self, started: TaskStarted) -> Task:
+        """The task that was handed out by this record of an earlier session."""
+        first, *beside = (self._trial(t.arch, t.replicate, t.own_seeds) for t in map(parse_trial_id, started.trials))
+        return Task("train", first, started.until, alone=started.alone, beside=tuple(beside))
 
     def remaining(self, history: History) -> Remaining:
         """Trainings that are not finished, given what stands on the front now, and their epochs."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.search.agenda import SearchAgenda
+from rksearch.search.ordered import DeferredProposer
 from rksearch.search.racing import Race, Standings
 from rksearch.search.samplers.registry import make_sampler
 from rksearch.search.samplers.study import RunStudy
@@ -30,17 +31,32 @@ def search_agenda(
     race = None
     if plan.racing:
         race = Race(plan.racing, smallest=space.smallest.params, largest=space.largest.params, metric=plan.metric)
-    proposer = _proposer(space, plan, plan.sampler, seed=plan.sampler_seed, start=plan.start)
-    for item in plan.imported:
-        values = tuple(value for value in item.values if value is not None)
-        if len(values) == len(item.values):  # an older version imported trainings that lack an objective
-            proposer.add_imported(item.arch, values)
-    control = _proposer(space, plan, "random", seed=plan.sampler_seed + 1) if plan.control else None
+
+    def chosen() -> RunStudy:
+        proposer = _proposer(space, plan, plan.sampler, seed=plan.sampler_seed, start=plan.start)
+        for item in plan.imported:
+            values = tuple(value for value in item.values if value is not None)
+            if len(values) == len(item.values):  # an older version imported trainings that lack an objective
+                proposer.add_imported(item.arch, values)
+        return proposer
+
+    def drawn() -> RunStudy:
+        return _proposer(space, plan, "random", seed=plan.sampler_seed + 1)
 
     def agenda(history: History) -> SearchAgenda:
         own = standings() if standings else None
-        return SearchAgenda(plan, proposer, history, race=race, standings=own, control=control)
+        return SearchAgenda(
+            plan,
+            proposer or DeferredProposer(chosen),
+            history,
+            race=race,
+            standings=own,
+            control=(control or DeferredProposer(drawn)) if plan.control else None,
+        )
 
+    # A deterministic run proposes from what the ledger says alone: each of its agendas has proposers of its own.
+    proposer = None if plan.deterministic else chosen()
+    control = None if plan.deterministic or not plan.control else drawn()
     return agenda
 
 

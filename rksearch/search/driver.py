@@ -39,6 +39,8 @@ from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import TimeBudget
 from rksearch.search.disk import disk_need, is_full, require_disk
 from rksearch.search.final import FinalAgenda, finalists
+from rksearch.search.loggers import require_loggers
+from rksearch.search.ordered import OrderedRunState
 from rksearch.search.ray.cluster import run_tasks
 from rksearch.search.reservations import require_cpus_here
 from rksearch.search.resources import Resources, as_before
@@ -46,6 +48,7 @@ from rksearch.search.run_state import RunState
 from rksearch.search.samplers.registry import samplers
 from rksearch.search.sharing import TypicalTraining, typical
 from rksearch.search.stopping import stop_signals
+from rksearch.search.study_copy import StudyCopy
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
 from rksearch.space.plan import LATENCY
@@ -299,13 +302,36 @@ def _require_same_images(begun: RunRecord | None, data: Dataset) -> None:
 
 def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
     resources = launch.resources
-    state = RunState(
-        launch.ledger,
-        search_agenda(space, plan),
-        budget=TimeBudget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s),
-        follower=launch.follower,
-    )
-    return _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
+    agenda, follower = search_agenda(space, plan), launch.follower
+    state: RunState
+    if plan.deterministic:
+        _require_no_clock(plan, resources)
+        launch.resources = replace(resources, seeds_together=resources.seeds_together or 1)  # not what is measured
+        state = OrderedRunState(launch.ledger, agenda, window=plan.deterministic, follower=follower)
+    else:
+        limits = TimeBudget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s)
+        state = RunState(launch.ledger, agenda, budget=limits, follower=follower)
+    launch.view = copy = StudyCopy(launch.view, launch.run_dir, space, plan)
+    try:
+        ended = _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
+    except BaseException:
+        copy.stop()
+        raise
+    copy.finish(ended.history)
+    return ended
+
+
+def _require_no_clock(plan: Plan, resources: Resources) -> None:
+    """Make sure that nothing about a deterministic run depends on time.
+
+    Raises:
+        RunError: a budget of time ends it, or latency is an objective.
+    """
+    rule = f"a deterministic run (--deterministic {plan.deterministic}) must not depend on time"
+    if resources.limited:
+        raise RunError(f"{rule}, but a budget of time would end it; leave --until, --cpu-hours and --gpu-hours out")
+    if LATENCY in plan.objectives:
+        raise RunError(f"{rule}, but {LATENCY} is measured; leave that objective out")
 
 
 def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int) -> Ended:
@@ -353,12 +379,14 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
         DataError: the images are missing or damaged, or fewer than the plan trains on; one line here, not a failure of
             every trial.
         DeviceError: the device or the precision is not there.
-        RunError: the storage cannot be written, or a trial wants more CPUs than there are.
+        RunError: the storage cannot be written, a trial wants more CPUs than there are, or the package of a logger is
+            missing.
         RunAborted: the disk has no room for the checkpoints.
     """
     from rksearch.data.images import load_data, split
 
     resources = launch.resources
+    require_loggers(resources.log)
     _check_machine(resources)
     directory = (space.definition.directory or Path()).absolute()
     places, facts = launch.places(directory), dataset(plan.dataset)

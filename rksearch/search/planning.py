@@ -37,6 +37,7 @@ class Asked:
     imported: tuple[ImportedObservation, ...] = ()
     racing: bool | None = None
     control: bool = False
+    deterministic: int | None = None
     timed: bool = False
 
 
@@ -86,6 +87,7 @@ def plan_of(definition: SpaceDefinition, asked: Asked, *, members: int) -> Plan:
         imported=asked.imported,
         racing=racing_rule(shares, chosen.epochs) if shares else None,
         control=asked.control,
+        deterministic=asked.deterministic,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ class Resources:
         cpu_hours, gpu_hours: see `rksearch.search.budget.TimeBudget`; None for no limit.
         until_s: time (seconds since 1970) at which the session ends; None for no limit.
         verbose: whether Ray's and the workers' own messages are shown.
+        log: names of loggers besides the ledger; see `rksearch.search.loggers`.
+        callbacks: `ray.tune.Callback` objects of the caller's, which Tune calls in the driver; an exception in one of
+            them ends the session.
 
     Raises:
         RunError: more than one GPU for a trial, or credentials in the address of the storage.
@@ -51,6 +54,8 @@ class Resources:
     gpu_hours: float | None = None
     until_s: float | None = None
     verbose: bool = False
+    log: tuple[str, ...] = ()
+    callbacks: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1:
@@ -69,7 +74,9 @@ class Resources:
 
     def options(self) -> dict[str, Any]:
         """Plain values for the ledger's session record."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "callbacks"}
+        own["log"] = ",".join(self.log)
+        return {k: str(v) if isinstance(v, Path) else v for k, v in own.items()}
 
 
 REMEMBERED = (
@@ -84,6 +91,7 @@ REMEMBERED = (
     "storage",
     "cpu_hours",
     "gpu_hours",
+    "log",
 )
 """Options of a session that the next one takes over unless the user chooses others."""
 
@@ -93,6 +101,8 @@ def as_before(resources: Resources, chosen: frozenset[str], options: Mapping[str
     kept = {key: options[key] for key in REMEMBERED if key in options}
     if kept.get("data_dir") is not None:
         kept["data_dir"] = Path(kept["data_dir"])
+    if "log" in kept:
+        kept["log"] = tuple(filter(None, str(kept["log"]).split(",")))
     if "no_download" in chosen:
         chosen |= {"download"}
     return replace(resources, **{key: value for key, value in kept.items() if key not in chosen})

@@ -77,14 +77,18 @@ class RunState:
             task = self._choose()
         self._idle = task is None
         if task is not None:
-            place = self._place_of(task)
-            for each in task.each():
-                self.running[each.id] = each
-                self._places[each.id] = place
-                if each.action == "train":
-                    # On disk before it runs: a candidate that was chosen is trained even if the driver is killed.
-                    self.ledger.write_start(each.trial.id)
+            self._begin(task)
         return task
+
+    def _begin(self, task: Task) -> None:
+        """Mark the trials of a task as running."""
+        place = self._place_of(task)
+        for each in task.each():
+            self.running[each.id] = each
+            self._places[each.id] = place
+            if each.action == "train":
+                # On disk before it runs: a candidate that was chosen is trained even if the driver is killed.
+                self.ledger.write_start(each.trial.id)
 
     def _choose(self) -> Task | None:
         """The agenda's next task for a worker; those of trials to be recorded as pruned are done here."""
@@ -125,11 +129,14 @@ class RunState:
                 end met one fault. Those are not recorded: the next session trains them.
             LedgerError: the result cannot be written.
         """
+        self._record(task, outcome, now_s=self._clock())
+
+    def _record(self, task: Task, outcome: Mapping[str, Any], *, now_s: float) -> None:
+        """Record how a task ended at the time `now_s`; see `on_end`."""
         self.running.pop(task.id, None)
         self.progress.pop(task.id, None)
         place = self._places.pop(task.id, None) or self._place_of(task)
-        now = self._clock()
-        wall_time_s = (now - self._started_at.pop(task.id, now)) / place.trials
+        wall_time_s = (now_s - self._started_at.pop(task.id, now_s)) / place.trials
         self.slot_time_s += place.slots * wall_time_s
         if "abort" in outcome:
             raise RunAborted(str(outcome["abort"]), int(outcome.get("exit_code", 1)))

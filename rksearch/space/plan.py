@@ -64,6 +64,9 @@ DEFAULT_OBJECTIVES = (ERROR, "params")
 
 DEFAULT_SAMPLER = "frontier"
 
+DEFAULT_WINDOW = 8
+"""Number of trainings under way in a deterministic run where the user names none; with more slots, some stay empty."""
+
 RANKS = ("val_error", "train_loss_sum")
 """Quantities by which racing may rank trials; `val_error` is the error that the run compares networks by."""
 

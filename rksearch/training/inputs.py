@@ -64,9 +64,7 @@ class SharedInputs:
         counts = cost(arch, facts)
         device = resolve_device(execution.device)
         precision = resolve_precision(execution.precision, device)
-        images, parts = _loaded(facts, facts.load, execution.data_dir, execution.download, spec.train_images)
-        if spec.role == "final":  # it has no validation: all images are to train on
-            parts = replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
+        images, parts = _images_of(spec, execution)
         bounds = batch_bounds(len(parts.train), spec.recipe.batch_size)
         choice = choose(
             execution.compile,
@@ -206,6 +204,27 @@ def _available_bytes(execution: Execution, device: torch.device) -> int:
     if execution.memory_bytes is not None:
         return execution.memory_bytes
     return free_memory_bytes(device, share=execution.memory_share)
+
+
+def images_in_epoch(spec: TrialSpec, execution: Execution) -> int:
+    """Number of images that a training sees in an epoch; known at once in the process that trains.
+
+    Raises:
+        DataError: the images are missing or damaged.
+    """
+    if spec.train_images is not None and spec.role != "final":
+        return spec.train_images
+    _, parts = _images_of(spec, execution)
+    return len(parts.train)
+
+
+def _images_of(spec: TrialSpec, execution: Execution) -> tuple[Images | Stored, Split]:
+    """Images of a training, and which of them it trains on and validates on."""
+    facts = dataset(spec.dataset)
+    images, parts = _loaded(facts, facts.load, execution.data_dir, execution.download, spec.train_images)
+    if spec.role == "final":  # it has no validation: all images are to train on
+        parts = replace(parts, train=torch.cat([parts.train, parts.val]), val=parts.val[:0])
+    return images, parts
 
 
 @lru_cache(maxsize=1)

@@ -139,11 +139,16 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     def init(**options: object) -> None:
         raise Exception("The current node timed out during startup.\nThis could happen because ...")
 
-    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init, shutdown=lambda: stopped.append(True)))
+    ray = types.SimpleNamespace(
+        init=init,
+        shutdown=lambda: stopped.append(True),
+        job_config=types.SimpleNamespace(JobConfig=lambda metadata: metadata),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
     said: list[str] = []
     view = Silent()
     monkeypatch.setattr(view, "message", said.append)
-    with pytest.raises(RunAborted) as error, _ray(Resources(), view):
+    with pytest.raises(RunAborted) as error, _ray(Resources(), view, "run"):
         pass
     assert said == ["Starting Ray ..."], "said before the wait"
     assert stopped == [True], "what had started is stopped"

@@ -11,12 +11,14 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import optuna
 import pytest
 
 from rksearch.arch import parse
 from rksearch.arch.cost import Witness, executed_macs
 from rksearch.data.facts import dataset
 from rksearch.results.ledger import Ledger
+from rksearch.search.samplers import attributes
 from rksearch.space import load_space
 from tests.helpers.command_line import TINY_SPACE, command, environment, python, rksearch, rksearch_json
 
@@ -72,6 +74,13 @@ def check_complete(run_dir: Path, space_file: Path, trials: int, epochs: int = 2
     assert history.tests == (), "only `final` reads the test set"
 
 
+def copied_trials(run_dir: Path) -> dict[str, bool]:
+    """Trials of the run's study in its file, and whether each is complete."""
+    (study,) = optuna.get_all_study_names(storage := f"sqlite:///{run_dir}/work/optuna.db")
+    trials = optuna.load_study(study_name=study, storage=storage).trials
+    return {trial.user_attrs[attributes.TRIAL]: trial.state.name == "COMPLETE" for trial in trials}
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 def test_run_report_resume(tmp_path, space_file):
@@ -82,6 +91,10 @@ def test_run_report_resume(tmp_path, space_file):
     assert "report:" in done.stdout
     assert "usage stats" not in (done.stdout + done.stderr).lower()
     check_complete(run_dir, space_file, trials=3)
+
+    copied = copied_trials(run_dir)
+    history = Ledger(run_dir).read()
+    assert copied == dict.fromkeys(history.trials, True)
 
     before = derived(run_dir)
     for name in DERIVED:
@@ -102,11 +115,14 @@ def test_run_report_resume(tmp_path, space_file):
 
     # Nothing is left to do: neither Ray nor images are needed, and the ledger says no more than before.
     ledger = (run_dir / "ledger.jsonl").read_bytes()
+    (run_dir / "work" / "optuna.db").write_bytes(b"damage")
+    os.utime(run_dir / "work" / "optuna.db", (0, 0))
     idle = python("-c", WITHOUT_RAY, "resume", str(run_dir), "--data-dir", str(tmp_path / "nowhere"), cwd=tmp_path)
     assert idle.returncode == 0, idle.stderr
     assert "Nothing is left to train" in idle.stdout
     assert "report:" in idle.stdout
     assert (run_dir / "ledger.jsonl").read_bytes() == ledger
+    assert copied_trials(run_dir) == dict.fromkeys(history.trials, True)
 
     # Another plan in the same directory is refused in one line.
     other = rksearch("run", "--space", str(space_file), "--out", str(run_dir), "--epochs", "3", cwd=tmp_path)

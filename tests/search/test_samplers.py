@@ -385,7 +385,7 @@ def test_a_training_that_tells_nothing_new_gains_less():
         for error in [20 * math.exp(rng.gauss(0, 0.4))]
         for params in [cost(parse(arch), space.definition.dataset).params]
     }
-    surrogate = Surrogate(space, known, ("val_error_pct", "params"))
+    surrogate = Surrogate.of(space, known, ("val_error_pct", "params"))
     surrogate.learn(seen, [])
     candidates = known.candidates(known.pool(len(space), np.random.default_rng(0)))
     gains = surrogate.gains(candidates)

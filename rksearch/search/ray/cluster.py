@@ -14,7 +14,7 @@ from rksearch.results.codec import from_plain
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.extensions import Extensions
 from rksearch.search.ray.starting import require_answer, require_temporary_directory
-from rksearch.search.ray.token import guard, has_token, on_loopback
+from rksearch.search.ray.token import guard, has_token, hint, on_loopback
 from rksearch.search.reservations import Reservations, cpus_here, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
@@ -97,10 +97,15 @@ def _with_ray(
     import ray
     from ray import tune
 
+    from rksearch.search.ray.loggers import TrainingLog, UserCallbacks, make_loggers, require_callbacks
     from rksearch.search.ray.slots import AT_ONCE, FullSlots
     from rksearch.search.ray.tune import LedgerSearcher, StateCallback, do_task, task_label, trainable
 
-    with _ray(resources, view):
+    require_callbacks(resources.callbacks)
+    run = run_dir.path.name
+    began = state.history.sessions[0].start if state.history.sessions else ""
+    loggers = make_loggers(resources.log, run=run, directory=run_dir.logs, began=began, note=view.message)
+    with _ray(resources, view, run):
         available = ray.cluster_resources()
         if sample is not None and resources.gpus_per_trial is None and has_gpu(available, resources):
             resources = _measured_shares(resources, sample(), state, view)
@@ -111,11 +116,10 @@ def _with_ray(
         searcher = LedgerSearcher(state, execution, reservations, counted, view.message)
         # Limit of trials that wait for a worker; the searcher keeps back all but one that would only wait for a slot.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
+        log = TrainingLog(loggers, view.message)
         run_dir.clear_tune()
         tuner = tune.Tuner(
-            tune.with_resources(
-                trainable(work or do_task), lambda config: reservations.of(from_plain(Task, config["task"]))
-            ),
+            trainable(work or do_task, run, lambda config: reservations.of(from_plain(Task, config["task"]))),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=FullSlots(counted, reservations.slots_of),
@@ -128,7 +132,11 @@ def _with_ray(
                 name="session",
                 storage_path=str(run_dir.tune),
                 failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
-                callbacks=[StateCallback(searcher, view.refresh)],
+                callbacks=[
+                    StateCallback(searcher, view.refresh),
+                    *([log] if loggers else []),
+                    *([UserCallbacks(resources.callbacks, searcher.end)] if resources.callbacks else []),
+                ],
                 verbose=3 if resources.verbose else 0,
             ),
         )
@@ -137,6 +145,7 @@ def _with_ray(
             _fit(tuner, searcher)
         finally:
             view.close()
+            log.close()
     run_dir.clear_tune()
 
 
@@ -153,8 +162,13 @@ def _fit(tuner: Tuner, searcher: LedgerSearcher) -> None:
 
 
 @contextlib.contextmanager
-def _ray(resources: Resources, view: View) -> Iterator[None]:
+def _ray(resources: Resources, view: View, run: str) -> Iterator[None]:
     """Ray, started on this machine or joined at an address; what was started here is stopped at the end.
+
+    Args:
+        resources: say which Ray.
+        view: shows the address of the dashboard, and how to get in.
+        run: the run's name, which Ray's job bears.
 
     Raises:
         RunAborted: it cannot be started or joined.
@@ -162,18 +176,19 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
     import ray
 
     view.message(f"Joining Ray at {resources.address} ..." if resources.address else "Starting Ray ...")
-    token = ""
     if resources.address is None:
         require_temporary_directory()
-        token = f" ({guard()})"
+        token = guard()
     else:
         require_answer(resources.address)
+        token = hint()
     try:
         context = ray.init(
             address=resources.address or "local",
             num_cpus=cpus_here() if resources.address is None else None,
             include_dashboard=True if resources.address is None else None,
             dashboard_host="127.0.0.1",
+            job_config=ray.job_config.JobConfig(metadata={"job_name": run}),
             log_to_driver=resources.verbose,
             logging_level="INFO" if resources.verbose else "ERROR",
         )
@@ -188,7 +203,9 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
         raise
     try:
         url = context.dashboard_url
-        view.message(f"Ray dashboard: http://{url}{token}" if url else f"Ray dashboard: not running{token}")
+        view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
+        if token:
+            view.message(f"  {token}")
         yield
     finally:
         ray.shutdown()

@@ -10,7 +10,6 @@ import os
 import secrets
 import shlex
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +82,13 @@ def guard() -> str:
         return f"its token is in this session's memory alone, since no file could hold it ({reason})"
 
 
+def hint() -> str | None:
+    """In words, how another terminal of the user gets the token of a cluster that was joined; None without a token."""
+    if os.environ.get(MODE, "token").lower() != "token" or not has_token():
+        return None
+    return f"its token is that of {TOKEN}" if os.environ.get(TOKEN) else f"its token: {_command()}"
+
+
 def _is_filled(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
@@ -124,7 +130,5 @@ def _narrowed(path: Path) -> str:
 
 
 def _command() -> str:
-    """The command that prints the token in another terminal of this user."""
-    beside = Path(sys.executable).parent / "ray"
-    variable = f"{TOKEN_PATH}={shlex.quote(os.environ[TOKEN_PATH])} " if os.environ.get(TOKEN_PATH) else ""
-    return f"{variable}{shlex.quote(str(beside)) if beside.exists() else 'ray'} get-auth-token"
+    """The command that prints the token in another terminal of this user, whatever variables are set there."""
+    return f"cat {shlex.quote(str(token_path().absolute()))}"

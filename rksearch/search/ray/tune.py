@@ -11,18 +11,19 @@ import functools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
+from ray.tune.trainable import Trainable, wrap_function
 
 from rksearch.errors import RksearchError, in_one_line
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.files import file_name
 from rksearch.results.records import Epoch, TrialSpec
 from rksearch.search.ray.extensions import Extensions
+from rksearch.search.ray.reports import OUTCOME, Reporter, class_name, description, epoch_of
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
@@ -30,19 +31,6 @@ from rksearch.training.execution import Execution
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochReport:
-    """What a worker reports to Tune after an epoch.
-
-    Attributes:
-        trained: id of the trial.
-        epochs: the epoch, in a list because codecs know the numbers of `epochs` that may be NaN.
-    """
-
-    trained: str
-    epochs: tuple[Epoch, ...]
 
 
 class TaskFunction(Protocol):
@@ -54,8 +42,16 @@ class TaskFunction(Protocol):
         """Do the task and return its outcome."""
 
 
-def trainable(work: TaskFunction) -> Callable[[Mapping[str, Any]], None]:
-    """The function that Tune sends to the workers: it reports each epoch, and at last the outcome as JSON."""
+def trainable(
+    work: TaskFunction, run: str, reserve: Callable[[Mapping[str, Any]], Mapping[str, float]]
+) -> type[Trainable]:
+    """The class that Tune sends to the workers: it reports each epoch, and at last the outcome as JSON.
+
+    Args:
+        work: a worker's function for a task.
+        run: the run's name, which Ray shows for each actor: actors are used again by one trial after the other.
+        reserve: what a trial reserves, by its configuration.
+    """
 
     extensions = Extensions.here()
 
@@ -63,13 +59,12 @@ def trainable(work: TaskFunction) -> Callable[[Mapping[str, Any]], None]:
         extensions.register()
         task = from_plain(Task, config["task"])
         execution = from_plain(Execution, config["execution"])
+        reporter = Reporter(run, execution)
+        reporter.end(json.dumps(work(task, execution, reporter.on_epoch)))
 
-        def on_epoch(trial: TrialSpec, epoch: Epoch) -> None:
-            tune.report(to_plain(EpochReport(trained=trial.id, epochs=(epoch,))))
-
-        tune.report({"outcome": json.dumps(work(task, execution, on_epoch))})
-
-    return run_task
+    named: type[Trainable] = tune.with_resources(wrap_function(run_task, name=class_name(run)), reserve)
+    named.__name__ = named.__qualname__ = class_name(run)
+    return named
 
 
 def do_task(
@@ -198,6 +193,10 @@ class LedgerSearcher(NotPicklable, Searcher):
         if self.abort is not None:
             raise self.abort
 
+    def end(self, reason: Exception) -> None:
+        """Let the run end by this exception, unless another one has ended it before."""
+        self.abort = self.abort or reason
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next task as a Tune configuration; None to be called again; FINISHED when all is done or must stop."""
         found = self._suggest(trial_id)
@@ -213,7 +212,11 @@ class LedgerSearcher(NotPicklable, Searcher):
             return Searcher.FINISHED if self.state.done else None
         self.tasks[trial_id] = task
         memory_share = self._reservations.memory_share(task)
-        return {"task": to_plain(task), "execution": {**self.execution, "memory_share": memory_share}}
+        return {
+            **description(task.trial),
+            "task": to_plain(task),
+            "execution": {**self.execution, "memory_share": memory_share},
+        }
 
     @_guarded
     def on_start(self, trial_id: str) -> None:
@@ -223,10 +226,9 @@ class LedgerSearcher(NotPicklable, Searcher):
                 self.state.on_start(each)
 
     @_guarded
-    def on_epoch(self, trial_id: str, report: EpochReport) -> None:
-        """A worker has finished an epoch of a trial."""
-        (each,) = [each for each in self.tasks[trial_id].each() if each.trial.id == report.trained]
-        (epoch,) = report.epochs
+    def on_epoch(self, trial_id: str, trained: str, epoch: Epoch) -> None:
+        """A worker has finished an epoch of the training of this id."""
+        (each,) = [each for each in self.tasks[trial_id].each() if each.trial.id == trained]
         self.state.on_epoch(each, epoch)
 
     @_guarded
@@ -236,8 +238,8 @@ class LedgerSearcher(NotPicklable, Searcher):
         if task is None:
             return  # Tune reports the same end twice where stopping its trial fails
         trials = task.each()
-        if result and "outcome" in result:
-            outcome = json.loads(result["outcome"])
+        if result and OUTCOME in result:
+            outcome = json.loads(result[OUTCOME])
             for text in outcome.pop("notes", ()):
                 self._note(text)
             found = [{"result": one} for one in outcome.get("results", ())]
@@ -275,11 +277,11 @@ class StateCallback(NotPicklable, tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A worker has finished an epoch."""
-        if trial.trial_id in self._searcher.tasks and "epochs" in result:
+        if trial.trial_id in self._searcher.tasks and (found := epoch_of(result)) is not None:
             # Deaths count only since the last epoch: a long trial may outlive any number of nodes, and one that kills
             # its worker at the same place again and again still ends.
             trial.run_metadata.num_failures = 0
-            self._searcher.on_epoch(trial.trial_id, from_plain(EpochReport, result))
+            self._searcher.on_epoch(trial.trial_id, *found)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A task has ended, and Tune is about to stop its trial."""

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rksearch.search.samplers.evolution import EvolutionSampler
     from rksearch.search.samplers.frontier import FrontierSampler
+    from rksearch.search.samplers.known_costs import KnownCostSampler
     from rksearch.search.samplers.plain import GridSampler, RandomSampler, StratifiedSampler
 
-__all__ = ["EvolutionSampler", "FrontierSampler", "GridSampler", "RandomSampler", "StratifiedSampler"]
+__all__ = [
+    "EvolutionSampler",
+    "FrontierSampler",
+    "GridSampler",
+    "KnownCostSampler",
+    "RandomSampler",
+    "StratifiedSampler",
+]
 
 _MODULES = {
     "EvolutionSampler": "evolution",
     "FrontierSampler": "frontier",
     "GridSampler": "plain",
+    "KnownCostSampler": "known_costs",
     "RandomSampler": "plain",
     "StratifiedSampler": "plain",
 }

@@ -48,3 +48,18 @@ trial of its own; None where there was none left. Samplers ignore such trials.""
 
 FAILURE = "rksearch:failure"
 """Reason for which a training failed, in one line; for people and dashboards."""
+
+TRIAL = "rksearch:trial"
+"""Id of the training in the ledger; in the copy of a run's study, like those that follow. No sampler reads these."""
+
+PARAMS = "rksearch:params"
+"""Number of parameters of the architecture, batch norm included."""
+
+MACS = "rksearch:macs"
+"""Multiply-adds of the architecture for one image."""
+
+SEED = "rksearch:seed"
+"""Seed of the training."""
+
+REPORT = "rksearch:report"
+"""Address of the run's report, as a `file:` URI; also an attribute of the study."""

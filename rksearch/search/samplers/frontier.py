@@ -96,7 +96,7 @@ class FrontierSampler(PacedSampler, ArchitectureSampler):
         else:
             self._ended.add(arch)
         if (seen := self._seen_of(observation)) is not None:
-            self._seen[arch] = _mean(before, seen, self._completed[arch]) if before is not None else seen
+            self._seen[arch] = mean_of(before, seen, self._completed[arch]) if before is not None else seen
             self._completed[arch] += complete
         if len(self._seen) >= 3 * REMEMBERED // 2:
             self._forget()
@@ -125,7 +125,7 @@ class FrontierSampler(PacedSampler, ArchitectureSampler):
     def _best(self, taken: Set[str]) -> str | None:
         known = self._listing
         if self._surrogate is None:
-            self._surrogate = Surrogate(self.space, known, self.objectives)
+            self._surrogate = Surrogate.of(self.space, known, self.objectives)
         surrogate = self._surrogate
         rows = {arch: row for arch in sorted(taken) if (row := self._row(known, arch)) is not None}
         running = [row for arch, row in rows.items() if arch not in self._ended and arch not in self._seen]
@@ -168,7 +168,7 @@ class FrontierSampler(PacedSampler, ArchitectureSampler):
         return self._rows[arch]
 
 
-def _mean(before: Seen, new: Seen, count: int) -> Seen:
+def mean_of(before: Seen, new: Seen, count: int) -> Seen:
     """The mean of `count` complete trainings and one more; the new one alone where they have other lengths."""
     if not count or before.curve.shape != new.curve.shape:
         return new

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from rksearch.arch.arrays import Floats
 from rksearch.results.dominance import non_dominated
-from rksearch.search.objectives import OBJECTIVES
 from rksearch.search.samplers.candidates import Candidates, Listing, Rows
 from rksearch.search.samplers.improvement import expected_improvement
 from rksearch.search.samplers.ladder import final_errors
@@ -51,30 +50,46 @@ class Surrogate:
     """A model of the error, and of every objective that is not known before training.
 
     Args:
-        space: the space whose members are modelled.
-        listing: listing of that space.
+        listing: listing of the members that are modelled.
         objectives: names, in the order of the values of what is seen.
+        error: place of the error among them.
+        most: of each cost that the listing knows, the largest, by name; other objectives are learned.
+        worst_error: error that is worth nothing; None for the largest seen.
 
     Attributes:
         front: rows of the members on the front of the model's means.
     """
 
-    def __init__(self, space: Space, listing: Listing, objectives: Sequence[str]) -> None:
+    def __init__(
+        self,
+        listing: Listing,
+        objectives: Sequence[str],
+        *,
+        error: int,
+        most: Mapping[str, float],
+        worst_error: float | None,
+    ) -> None:
         self._listing = listing
         self._objectives = tuple(objectives)
-        self._error = error_place(self._objectives)
+        self._error = error
         self._costs = [i for i in range(len(self._objectives)) if i != self._error]
-        self._models = {i: Process(listing.groups) for i in range(len(self._objectives)) if not self._priced(i)}
-        ends = {"params": float(space.largest.params), "macs": float(space.most_macs.macs)}
-        self._most = {i: np.log10(ends[self._objectives[i]]) for i in self._costs if self._priced(i)}
-        # The corner of the hypervolume of reports: guessing, at the cost of the costliest member.
-        self._guessing = 100 * (1 - 1 / space.definition.dataset.classes)
+        self._models = {i: Process(listing.groups) for i, name in enumerate(self._objectives) if name not in most}
+        self._most = {i: np.log10(most[self._objectives[i]]) for i in self._costs if self._objectives[i] in most}
+        self._worst_error = worst_error
         self._fitted_at = 0
         self.front: Rows = np.zeros((0, 0), dtype=np.int64)
 
-    def _priced(self, i: int) -> bool:
-        """Whether the closed forms know an objective."""
-        return self._objectives[i] in ("params", "macs") and OBJECTIVES[self._objectives[i]].known is not None
+    @classmethod
+    def of(cls, space: Space, listing: Listing, objectives: Sequence[str]) -> Surrogate:
+        """The model of the members of a space, whose listing knows params and MACs."""
+        return cls(
+            listing,
+            objectives,
+            error=error_place(objectives),
+            most={"params": float(space.largest.params), "macs": float(space.most_macs.macs)},
+            # The corner of the hypervolume of reports: guessing, at the cost of the costliest member.
+            worst_error=100 * (1 - 1 / space.definition.dataset.classes),
+        )
 
     def learn(self, seen: Mapping[str, tuple[Rows, Seen]], running: Sequence[Rows]) -> None:
         """Learn from all trainings, and add those that are running with their expected errors."""
@@ -121,7 +136,8 @@ class Surrogate:
         if not len(members):
             members = everything
         errors = np.exp(self._models[self._error].predict(members.features)[0])
-        self._worst = np.array([*(self._end(i, logs[:, i]) for i in self._costs), self._guessing])
+        worst_error = float(np.exp(y.max())) if self._worst_error is None else self._worst_error
+        self._worst = np.array([*(self._end(i, logs[:, i]) for i in self._costs), worst_error])
         own_costs = self._cost_columns(members)
         front = non_dominated(np.concatenate([own_costs, errors[:, None]], axis=1), distinct=True)
         if len(front) > FRONT and len(self._costs) > 1:

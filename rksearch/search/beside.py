@@ -1,0 +1,36 @@
+"""Work that a thread does beside the driver, which never waits for it while a run goes on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+
+class Beside:
+    """Calls that a thread makes one after the other, in the order in which they were given.
+
+    A call must not raise: whoever gives it decides what an exception means.
+
+    Args:
+        name: name of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def do(self, call: Callable[[], None]) -> None:
+        """Let the thread make this call when it has made the earlier ones."""
+        self._calls.put(call)
+
+    def close(self, wait_s: float) -> bool:
+        """Wait for the calls that are left, for so many seconds at most; returns whether all have been made."""
+        self._calls.put(None)
+        self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()

@@ -1,0 +1,338 @@
+"""The default sampler's model for any parameters: costs are a function of the user's, only the error is learned."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.samplers import RandomSampler as OptunaRandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from rksearch.arch.arrays import Floats
+from rksearch.errors import SpaceError
+from rksearch.search.samplers.candidates import CHUNK, Candidates, Rows
+from rksearch.search.samplers.frontier import FEWEST, POOL, STARTING, mean_of
+from rksearch.search.samplers.ladder import final_value
+from rksearch.search.samplers.surrogate import REFIT, Seen, Surrogate
+
+Costs: TypeAlias = "Callable[[Mapping[str, Any]], Sequence[float] | None]"
+"""The cost objectives of a trial's parameters, in their order, each above 0; None for what is not feasible."""
+
+MOST_VALUES = 10_000
+"""Maximum number of values of one parameter."""
+
+FEW_VALUES = 16
+"""Maximum number of values of a parameter whose combinations all count as neighbours."""
+
+DRAWS = 64
+"""Number of times that as many random combinations as are wanted are drawn, where few are feasible."""
+
+
+class ParameterListing:
+    """Combinations of parameters as rows of numbers; see `rksearch.search.samplers.candidates.Listing`.
+
+    Args:
+        space: a distribution of finitely many values for each parameter.
+        costs: see `Costs`.
+        names: names of the cost objectives.
+
+    Raises:
+        SpaceError: a distribution is continuous.
+    """
+
+    def __init__(self, space: Mapping[str, BaseDistribution], costs: Costs, names: Sequence[str]) -> None:
+        self._values = {name: _values(name, distribution) for name, distribution in space.items()}
+        self._costs, self._cost_names = costs, tuple(names)
+        self._prices: dict[bytes, tuple[float, ...] | None] = {}
+        self._tables = [_features(values) for values in self._values.values()]
+        kinds = [1 + i for i, table in enumerate(self._tables) for _ in range(table.shape[1])]
+        self.groups = np.array([0] * len(self._cost_names) + kinds, dtype=np.int64)
+        self.size = math.prod(map(len, self._values.values()))
+        known = np.log(self._cost_columns(self.random(POOL, np.random.default_rng(0))))
+        self._middle, self._spread = known.mean(axis=0), np.maximum(known.std(axis=0), 0.1)
+
+    def params(self, row: Rows) -> dict[str, Any]:
+        """The parameters of a row."""
+        return {name: values[i] for (name, values), i in zip(self._values.items(), row.tolist(), strict=True)}
+
+    def row_of(self, params: Mapping[str, Any]) -> Rows | None:
+        """The row of parameters; None where one is missing or is none of its values."""
+        try:
+            return np.array([values.index(params[name]) for name, values in self._values.items()], dtype=np.int64)
+        except (KeyError, ValueError):
+            return None
+
+    def candidates(self, rows: Rows) -> Candidates:
+        """Costs and features of feasible rows."""
+        costs = self._cost_columns(rows)
+        own = [table[rows[:, i]] for i, table in enumerate(self._tables)]
+        features = np.concatenate([(np.log(costs) - self._middle) / self._spread, *own], axis=1)
+        return Candidates(rows, {name: costs[:, i] for i, name in enumerate(self._cost_names)}, features)
+
+    def feasible(self, rows: Rows) -> Rows:
+        """The feasible ones among rows."""
+        return rows[[self._price(row) is not None for row in rows]] if len(rows) else rows
+
+    def random(self, count: int, rng: np.random.Generator) -> Rows:
+        """About `count` different feasible rows at random; all of them where there are no more.
+
+        Raises:
+            SpaceError: none is found.
+        """
+        if self.size <= 4 * count:
+            found = np.concatenate(list(self.everything()))
+            return found[rng.permutation(len(found))[:count]]
+        sizes = [len(values) for values in self._values.values()]
+        found = np.zeros((0, len(sizes)), dtype=np.int64)
+        for _ in range(DRAWS):
+            drawn = self.feasible(np.unique(rng.integers(0, sizes, (count, len(sizes))), axis=0))
+            found = np.unique(np.concatenate([found, drawn]), axis=0)
+            if len(found) >= count:
+                break
+        if not len(found):
+            raise SpaceError(
+                f"costs must be known for some parameters, but {DRAWS * count:,} random ones were not feasible; "
+                "narrow the search space"
+            )
+        return found[rng.permutation(len(found))[:count]]
+
+    def neighbours(self, rows: Rows) -> Rows:
+        """Feasible rows that differ from any of the rows in one parameter: see `_others`."""
+        found = [rows[:0]]
+        for row in rows:
+            for i, values in enumerate(self._values.values()):
+                others = _others(len(values), int(row[i]))
+                changed = np.repeat(row[None, :], len(others), axis=0)
+                changed[:, i] = others
+                found.append(changed)
+        return self.feasible(np.unique(np.concatenate(found), axis=0))
+
+    def everything(self) -> Iterator[Rows]:
+        """All feasible rows, in chunks.
+
+        Raises:
+            SpaceError: there is none.
+        """
+        combinations = itertools.product(*(range(len(values)) for values in self._values.values()))
+        found = 0
+        while chunk := list(itertools.islice(combinations, CHUNK)):
+            rows = self.feasible(np.array(chunk, dtype=np.int64))
+            found += len(rows)
+            yield rows
+        if not found:
+            raise SpaceError("costs must be known for some parameters, but none are feasible; widen the search space")
+
+    def row(self, arch: str) -> Rows:
+        """Not known: parameters have no names."""
+        raise KeyError(arch)
+
+    def names(self, rows: Rows) -> list[str]:
+        """Parameters in words."""
+        return [str(self.params(row)) for row in rows]
+
+    def pool(self, count: int, rng: np.random.Generator) -> Rows:
+        """See `random`."""
+        return self.random(count, rng)
+
+    def _cost_columns(self, rows: Rows) -> Floats:
+        return np.array([self._price(row) for row in rows], dtype=float).reshape(len(rows), len(self._cost_names))
+
+    def _price(self, row: Rows) -> tuple[float, ...] | None:
+        key = row.tobytes()
+        if key not in self._prices:
+            self._prices[key] = self._checked(self.params(row))
+        return self._prices[key]
+
+    def _checked(self, params: dict[str, Any]) -> tuple[float, ...] | None:
+        found = self._costs(params)
+        if found is None:
+            return None
+        costs = tuple(map(float, found))
+        if len(costs) != len(self._cost_names) or not all(0 < cost < math.inf for cost in costs):
+            raise SpaceError(
+                f"costs must be {len(self._cost_names)} finite numbers above 0, or None for what is not feasible, but "
+                f"{params} gave {found!r}"
+            )
+        return costs
+
+
+class KnownCostSampler(BaseSampler):
+    """Proposes the parameters of the largest expected gain in hypervolume at their known costs.
+
+    For a study of anyone's with two or more minimised objectives of which one, the error, has to be measured, and the
+    others are a function of the parameters: size, price, energy. It has the model of `FrontierSampler`: a Gaussian
+    process of the logarithm of the error over costs and parameters.
+
+        def costs(params):
+            return [params["layers"] * params["width"] ** 2]
+
+        space = {"layers": IntDistribution(1, 8), "width": CategoricalDistribution([16, 32, 64])}
+        study = optuna.create_study(directions=["minimize", "minimize"], sampler=KnownCostSampler(space, costs))
+
+    Parameters that the study holds already are not proposed again as long as there are others.
+
+    Args:
+        search_space: the parameters of a trial, each of finitely many values.
+        costs: the objectives besides the error, in their order; None for parameters that must not be proposed.
+        error: place of the error among the objectives; errors are above 0.
+        worst_error: error at which a result is worth nothing; None for the largest that was seen.
+        seed: seed of all random choices; None for one that differs each time.
+
+    Raises:
+        SpaceError: a distribution is continuous.
+    """
+
+    def __init__(
+        self,
+        search_space: Mapping[str, BaseDistribution],
+        costs: Costs,
+        *,
+        error: int = 0,
+        worst_error: float | None = None,
+        seed: int | None = None,
+    ) -> None:
+        for name, distribution in search_space.items():
+            _values(name, distribution)
+        self._space = dict(search_space)
+        self._costs = costs
+        self._error = error
+        self._worst_error = worst_error
+        self._rng = np.random.default_rng(seed)
+        self._others = OptunaRandomSampler(seed=seed)
+        self._lock = threading.Lock()
+        self._study: str | None = None
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All parameters: they are chosen together."""
+        return dict(self._space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A parameter outside of the search space, at random."""
+        return self._others.sample_independent(study, trial, param_name, param_distribution)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The parameters of a new trial; nothing for one that was enqueued with all of them.
+
+        Raises:
+            SpaceError: the study's directions do not fit, or the costs do not.
+        """
+        if self._space.keys() <= trial.system_attrs.get("fixed_params", {}).keys():
+            return {}
+        with self._lock:
+            if study.study_name != self._study:
+                self._begin(study)
+            return self._listing.params(self._proposed(study, trial.number))
+
+    def _begin(self, study: Study) -> None:
+        """Forget everything: another study follows."""
+        count = len(study.directions)
+        if study.directions != [StudyDirection.MINIMIZE] * count or count < 2 or not 0 <= self._error < count:
+            raise SpaceError(
+                f"a study with known costs must minimise an error (objective {self._error}) and costs beside it, but "
+                f"its directions are {', '.join(d.name.lower() for d in study.directions)}; create it with "
+                "directions=['minimize', 'minimize']"
+            )
+        names = [f"objective {i}" for i in range(count)]
+        costs = [name for i, name in enumerate(names) if i != self._error]
+        self._listing = ParameterListing(self._space, self._costs, costs)
+        self._pool = self._listing.random(POOL, self._rng)
+        self._pool_made_at = 0
+        priced = self._listing.candidates(self._pool)
+        self._surrogate = Surrogate(
+            self._listing,
+            names,
+            error=self._error,
+            most={name: float(priced.costs[name].max()) for name in costs},
+            worst_error=self._worst_error,
+        )
+        order = np.argsort(priced.costs[costs[0]], kind="stable")
+        self._start = self._pool[order[np.linspace(0, len(order) - 1, min(STARTING, len(order))).astype(np.int64)]]
+        self._study = study.study_name
+
+    def _proposed(self, study: Study, own: int) -> Rows:
+        used: set[bytes] = set()
+        seen: dict[str, tuple[Rows, Seen]] = {}
+        running = []
+        for trial in study.get_trials(deepcopy=False):
+            row = self._listing.row_of(trial.params)
+            if trial.number == own or row is None or not len(self._listing.feasible(row[None, :])):
+                continue
+            used.add(row.tobytes())
+            if trial.state == TrialState.RUNNING:
+                running.append(row)
+            elif trial.state == TrialState.COMPLETE and all(map(math.isfinite, trial.values)):
+                new = Seen(final_value(trial.values[self._error]), tuple(trial.values), eligible=True, whole=True)
+                before = seen.get(key := str(row.tolist()))
+                seen[key] = row, (new if before is None else mean_of(before[1], new, before[1].trainings))
+        for row in self._start:
+            if row.tobytes() not in used:
+                return np.asarray(row)
+        found = self._best(used, seen, running) if len(seen) >= FEWEST else None
+        return self._stranger(used) if found is None else found
+
+    def _best(self, used: set[bytes], seen: Mapping[str, tuple[Rows, Seen]], running: list[Rows]) -> Rows | None:
+        """The row of the largest expected gain."""
+        self._surrogate.learn(seen, running)
+        if len(seen) > REFIT * self._pool_made_at:
+            self._pool, self._pool_made_at = self._listing.random(POOL, self._rng), len(seen)
+        both = np.concatenate([self._pool, self._listing.neighbours(self._surrogate.front)])
+        fresh = both[[row.tobytes() not in used for row in both]]
+        if not len(fresh):
+            return None
+        return np.asarray(fresh[int(np.argmax(self._surrogate.gains(self._listing.candidates(fresh))))])
+
+    def _stranger(self, used: set[bytes]) -> Rows:
+        """A feasible row at random that is not used; any where all are."""
+        drawn = self._listing.random(POOL, self._rng)
+        return next((row for row in drawn if row.tobytes() not in used), drawn[0])
+
+
+def _values(name: str, distribution: BaseDistribution) -> list[Any]:
+    """All values of a parameter.
+
+    Raises:
+        SpaceError: there are too many.
+    """
+    match distribution:
+        case CategoricalDistribution():
+            return list(distribution.choices)
+        case IntDistribution() if (distribution.high - distribution.low) // distribution.step < MOST_VALUES:
+            return list(range(distribution.low, distribution.high + 1, distribution.step))
+        case FloatDistribution() if distribution.step is not None:
+            count = round((distribution.high - distribution.low) / distribution.step) + 1
+            if count <= MOST_VALUES:
+                return [distribution.low + i * distribution.step for i in range(count)]
+    raise SpaceError(
+        f"a parameter must have at most {MOST_VALUES:,} values, but {name!r} is {distribution}; give a step, or choices"
+    )
+
+
+def _others(count: int, own: int) -> Rows:
+    """Places of other values of a parameter: all where they are few, else those at distances 1, 2, 4, ..."""
+    if count <= FEW_VALUES:
+        return np.delete(np.arange(count), own)
+    steps = 2 ** np.arange(count.bit_length())
+    places = np.concatenate([own - steps, own + steps])
+    return places[(places >= 0) & (places < count)]
+
+
+def _features(values: Sequence[Any]) -> Floats:
+    """Features of each value, from -1 to 1: numbers as one column, others as one column each but the first."""
+    if all(isinstance(value, int | float) for value in values):
+        numbers = np.array(values, dtype=float)
+        if len(numbers) > 1 and numbers.min() > 0 and numbers.max() > 10 * numbers.min():
+            numbers = np.log(numbers)
+        spread = np.ptp(numbers)
+        return (2 * (numbers - numbers.min()) / spread - 1)[:, None] if spread else np.zeros((len(values), 0))
+    return 2 * np.eye(len(values))[:, 1:] - 1
