@@ -17,9 +17,11 @@ from rksearch.results.events import (
     RunPlanned,
     SessionEnded,
     SessionStarted,
+    SlotsCounted,
     TestSetRead,
     TrialEnded,
     TrialPaused,
+    TrialReopened,
     TrialRetried,
     TrialStarted,
 )
@@ -65,6 +67,7 @@ class Session:
         forecast: expected cost; None where none was made.
         duration_s: seconds from the first to the last record: the sum of those between one record and the next, without
             the steps of a clock that was set back.
+        slots: trials at a time; None where they were not counted.
     """
 
     start: str
@@ -73,6 +76,7 @@ class Session:
     options: dict[str, Option]
     forecast: Forecast | None = None
     duration_s: float = 0.0
+    slots: int | None = None
 
     def until(self, time: str) -> Session:
         """The session after a further record."""
@@ -276,6 +280,11 @@ class HistoryReader:
                 self._started[event.trial] = None
                 if event.trial not in self._trials:
                     self._running[event.trial] = None
+            case SlotsCounted():
+                if self._sessions:
+                    self._sessions[-1] = replace(self._sessions[-1], slots=event.slots)
+            case TrialReopened():
+                self._reopen(event.trial)
             case TrialPaused():
                 self._pause(event)
             case TrialEnded():
@@ -318,6 +327,12 @@ class HistoryReader:
         self._paused.pop(event.trial, None)
         if self._tests:
             self._after_test.append(event.trial)
+
+    def _reopen(self, trial: str) -> None:
+        """Forget the end of a failed trial; its worker time counts on."""
+        if trial in self._trials and self._trials[trial][1].status == "failed":
+            del self._trials[trial]
+            self._retried.pop(trial, None)
 
     def _pause(self, event: TrialPaused) -> None:
         if event.trial in self._trials:

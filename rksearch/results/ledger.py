@@ -29,9 +29,11 @@ from rksearch.results.events import (
     SessionEnded,
     SessionStarted,
     SharingMeasured,
+    SlotsCounted,
     TestSetRead,
     TrialEnded,
     TrialPaused,
+    TrialReopened,
     TrialRetried,
     TrialStarted,
 )
@@ -80,6 +82,14 @@ class Ledger:
     def write_sharing(self, sharing: SharingMeasured) -> None:
         """Record how many trials share a GPU in this session, and the measurement behind it."""
         self.append(sharing)
+
+    def write_slots(self, counted: SlotsCounted) -> None:
+        """Record how many trials run at a time in this session."""
+        self.append(counted)
+
+    def write_reopened(self, trial: str) -> None:
+        """Record that the failed trial of this id is to be tried again."""
+        self.append(TrialReopened(trial=trial))
 
     def write_start(self, trial: str) -> None:
         """Record that the trial of this id was handed to a worker."""

@@ -15,8 +15,8 @@ TIMES = 30.0
 FIRST_S = 1200.0
 """Longest time of a part that the training does for the first time, in seconds."""
 
-FIRST_OF_S = {"load": 6 * 3600.0, "prepare": 3600.0, "latency": 3600.0}
-"""The same for reading (or downloading) images, compiling, and measuring latency."""
+FIRST_OF_S = {"load": 6 * 3600.0, "validate": 6 * 3600.0, "test": 6 * 3600.0, "prepare": 3600.0, "latency": 3600.0}
+"""The same for reading (or downloading) images, for passes over many of them, compiling, and measuring latency."""
 
 DRIVERS = ("report",)
 """Parts in which a worker waits for the driver, which may have been suspended: they last as long as they last."""
