@@ -191,7 +191,9 @@ class RunState:
         self._faulty.append(ended)
         self.running[ended.task.id] = ended.task  # not to be chosen again in this session
         if len(self._faulty) >= FAULTS_ON_END:
-            which = "on end failed outside of their networks" if self._proven else "all failed alike before any succeeded"
+            which = (
+                "on end failed outside of their networks" if self._proven else "all failed alike before any succeeded"
+            )
             raise RunAborted(
                 f"{len(self._faulty)} trainings {which}, the last one ({ended.task.trial.id}) by: "
                 f"{ended.result.message}; mend the cause, then resume: none of them counts as trained"

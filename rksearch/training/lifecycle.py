@@ -33,7 +33,7 @@ from rksearch.training.execution import Execution
 from rksearch.training.inputs import GroupInputs, SharedInputs, largest_group
 from rksearch.training.latency import latency_ms, measure_latency
 from rksearch.training.parts import PartClock
-from rksearch.training.pulse import OnPart
+from rksearch.training.pulse import OnPart, unobserved
 from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import (
     Trainer,
@@ -54,7 +54,7 @@ def train(
     execution: Execution,
     on_epoch: OnEpoch | None = None,
     until: int | None = None,
-    on_part: OnPart = lambda part: None,
+    on_part: OnPart = unobserved,
 ) -> None:
     """Bring the unfinished ones among trainings of one architecture to their results, as one program where they fit.
 
@@ -116,7 +116,7 @@ class Training:
         execution: Execution,
         directory: Path,
         store: CheckpointStore,
-        on_part: OnPart = lambda part: None,
+        on_part: OnPart = unobserved,
     ) -> None:
         self.spec = spec
         self.result: TrialResult | None = None
@@ -204,9 +204,7 @@ class Training:
                 recompute(model)
             train, val = group.images
             batches = batches_of(train, shared.facts, recipe, self.spec.seed)
-            return Trainer(
-                model, batches, val, recipe, shared.precision, choice=choice, on_part=self._on_part
-            )
+            return Trainer(model, batches, val, recipe, shared.precision, choice=choice, on_part=self._on_part)
 
     def pause(self) -> None:
         """Leave it where it is."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rksearch.results.records import WorkTimes
-from rksearch.training.pulse import OnPart
+from rksearch.training.pulse import OnPart, unobserved
 
 
 class PartClock:
@@ -17,7 +17,7 @@ class PartClock:
         on_part: called when a part begins.
     """
 
-    def __init__(self, on_part: OnPart = lambda part: None) -> None:
+    def __init__(self, on_part: OnPart = unobserved) -> None:
         self._on_part = on_part
         self._began_s = time.time()
         self._parts_s: dict[str, float] = {}

@@ -36,6 +36,10 @@ class Beat:
     host: str
 
 
+def unobserved(part: str) -> None:
+    """Take no note of a part."""
+
+
 class Pulse:
     """Made in the thread that trains, which calls `begin`; another thread calls `beat` every other second.
 

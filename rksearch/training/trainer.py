@@ -28,7 +28,7 @@ from rksearch.training.engine.heap import freed_memory_kept
 from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Programs, Recorder
 from rksearch.training.engine.step import TrainStep
-from rksearch.training.pulse import OnPart
+from rksearch.training.pulse import OnPart, unobserved
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class Trainer:
         *,
         choice: Choice = EAGER,
         record: Recorder | None = None,
-        on_part: OnPart = lambda part: None,
+        on_part: OnPart = unobserved,
     ) -> None:
         self.device = train.images.device
         self.model = model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

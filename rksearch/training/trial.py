@@ -25,11 +25,11 @@ from rksearch.results.recipes import concerning
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.device import resolve_device, resolve_precision
-from rksearch.training.execution import Execution
+from rksearch.training.execution import Execution, trial_dir
 from rksearch.training.inputs import picture_reader
 from rksearch.training.lifecycle import OnEpoch, Training, train
 from rksearch.training.mirror import Mirror
-from rksearch.training.pulse import OnPart
+from rksearch.training.pulse import OnPart, unobserved
 from rksearch.training.trainer import as_trial_failure, evaluate, final_weights
 
 LOCK_WAIT_S = 60.0
@@ -69,11 +69,12 @@ def run_trials(
     on_epoch: OnEpoch | None = None,
     *,
     until: int | None = None,
-    on_part: OnPart = lambda part: None,
+    on_part: OnPart = unobserved,
 ) -> list[TrialResult]:
     """Train several seeds of one architecture, as one program where they fit in memory together; see `run_trial`.
 
-    `on_part` is called whenever a part of the work begins. Each has the result that `run_trial` finds, and its own checkpoints; one may fail without the others.
+    `on_part` is called whenever a part of the work begins. Each has the result that `run_trial` finds, and its own
+    checkpoints; one may fail without the others.
 
     Raises:
         RksearchError: as `run_trial`.
@@ -86,7 +87,7 @@ def run_trials(
         return [_result(training) for training in trainings]
 
 
-def test_trial(spec: TrialSpec, execution: Execution, on_part: OnPart = lambda part: None) -> TestResult:
+def test_trial(spec: TrialSpec, execution: Execution, on_part: OnPart = unobserved) -> TestResult:  # noqa: PT028
     """Read the test set once, with the weights of the last epoch; trains first when the trial is not finished.
 
     No deadline counts here: reading the test set is the last step of a trial.
@@ -154,11 +155,6 @@ def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None
     raise missing
 
 
-def trial_dir(work_dir: Path, trial_id: str) -> Path:
-    """Directory of a trial's checkpoints, notes and errors."""
-    return work_dir / "trials" / file_name(trial_id)
-
-
 def note_fault(specs: Sequence[TrialSpec], execution: Execution) -> None:
     """Keep the traceback of the exception being handled in `error.txt` of each trial, as far as the disk allows."""
     for spec in specs:
@@ -168,9 +164,7 @@ def note_fault(specs: Sequence[TrialSpec], execution: Execution) -> None:
 
 
 @contextmanager
-def _opened(
-    specs: Sequence[TrialSpec], execution: Execution, on_part: OnPart
-) -> Iterator[list[Training]]:
+def _opened(specs: Sequence[TrialSpec], execution: Execution, on_part: OnPart) -> Iterator[list[Training]]:
     """Trainings of the trials, whose directories are locked for this process."""
     with ExitStack() as stack:
         trainings = []

@@ -40,10 +40,17 @@ def test_each_signal_is_answered_as_ctrl_c_and_handlers_are_put_back(number: sig
 @pytest.mark.parametrize("number", ENDING)
 def test_while_work_is_under_way_the_first_signal_is_noted_and_the_second_interrupts(number: signal.Signals) -> None:
     request = StopRequest()
-    with stop_signals(request), pytest.raises(KeyboardInterrupt), request.at_work():
-        signal.raise_signal(number)
-        assert request.asked
-        raised(number)
+    seen = []
+
+    def work() -> None:
+        with request.at_work():
+            signal.raise_signal(number)
+            seen.append(request.asked)
+            raised(number)
+
+    with stop_signals(request), pytest.raises(KeyboardInterrupt):
+        work()
+    assert seen == [True]
 
 
 def test_work_does_not_begin_after_a_signal() -> None:
@@ -97,13 +104,21 @@ def test_in_another_thread_nothing_changes() -> None:
 
 def test_children_outlive_a_signal_that_this_process_answers_at_once() -> None:
     code = "import time; print('up', flush=True); time.sleep(60)"
-    with stop_signals(StopRequest()):
-        with pytest.raises(KeyboardInterrupt), kept_from_children():
+    children = []
+
+    def start() -> None:
+        with kept_from_children():
             child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+            children.append(child)
             assert child.stdout is not None
             child.stdout.readline()
             os.kill(child.pid, signal.SIGTERM)
             raised(signal.SIGTERM)
+
+    with stop_signals(StopRequest()):
+        with pytest.raises(KeyboardInterrupt):
+            start()
+        (child,) = children
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(timeout=0.3)
         child.kill()

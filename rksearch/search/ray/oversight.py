@@ -114,13 +114,14 @@ class Oversight:
     def _too_long(self, trial_id: str, worked_s: float) -> Death | None:
         if self._limit_s is None:
             return None
-        before_s = max(self._state.history.wall_time_s.get(each.trial.id, 0.0) for each in self._tasks[trial_id].each())
+        times = self._state.history.wall_time_s
+        before_s = max(times.get(each.trial.id, 0.0) for each in self._tasks[trial_id].each())
         if worked_s + before_s <= self._limit_s:
             return None
         return Death(
             kind="time_limit",
-            message=f"its training takes longer than --trial-hours {self._limit_s / 3600:g}; give more, and resume with "
-            "--retry-failed",
+            message=f"its training takes longer than --trial-hours {self._limit_s / 3600:g}; give more, "
+            "and resume with --retry-failed",
         )
 
     def _grace_s(self, task: Task) -> float:

@@ -8,10 +8,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
-from rksearch.errors import RunAborted
+from rksearch.errors import RksearchError, RunAborted
 from rksearch.search.ray.leftovers import clear_dead_sessions, end_session, mark_session, own_sessions
 from rksearch.search.ray.starting import require_answer, require_ray, require_temporary_directory
 from rksearch.search.ray.watch import Watch
@@ -60,6 +59,7 @@ def ray_session(resources: Resources, view: View, ends: SessionEnds) -> Iterator
         require_answer(resources.address)
         require_ray(resources.address)
     watch: Watch | None = None
+    failed = False
     try:
         url = _started(resources, ends.stop)
         view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
@@ -70,8 +70,9 @@ def ray_session(resources: Resources, view: View, ends: SessionEnds) -> Iterator
         watch.start()
         yield watch
     except Exception as error:
+        failed = watch is None
         # What Ray raises where one of its processes has died says less than the watch does, a moment later.
-        if watch is not None and not isinstance(error, RunAborted) and (reason := watch.death(wait=True)):
+        if watch is not None and not isinstance(error, RksearchError) and (reason := watch.death(wait=True)):
             raise RunAborted(_died_text(reason, ends, resources)) from None
         raise
     except KeyboardInterrupt:
@@ -86,7 +87,7 @@ def ray_session(resources: Resources, view: View, ends: SessionEnds) -> Iterator
             if watch is not None:
                 watch.stop()
             if resources.address is None:
-                end_session(keep_logs=watch is None or watch.death() is not None)
+                end_session(keep_logs=failed or (watch is not None and watch.death() is not None))
 
 
 def _started(resources: Resources, stop: StopRequest) -> str | None:
@@ -135,7 +136,9 @@ def _let_ray_end_its_processes_at_once() -> None:
 
 def _died_text(reason: str, ends: SessionEnds, resources: Resources) -> str:
     logs = "".join(f"; its logs are in {path / 'logs'}" for path in own_sessions()[-1:])
-    return f"{reason}{logs if resources.address is None else ''}; what is finished is kept, resume it with {ends.resume}"
+    return (
+        f"{reason}{logs if resources.address is None else ''}; what is finished is kept, resume it with {ends.resume}"
+    )
 
 
 def _last_words(ends: SessionEnds, resources: Resources) -> Callable[[str | None], NoReturn]:
@@ -153,8 +156,3 @@ def _last_words(ends: SessionEnds, resources: Resources) -> Callable[[str | None
         os._exit(EXIT_INTERRUPTED if reason is None else 1)
 
     return end
-
-
-def session_logs() -> Path | None:
-    """Logs of the Ray that this process has started; None without one."""
-    return next((path / "logs" for path in reversed(own_sessions())), None)

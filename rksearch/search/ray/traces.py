@@ -62,17 +62,16 @@ def _as_before() -> None:
         faulthandler.enable()
 
 
-def death_of(error: BaseException | str | None, directory: Path) -> Death:
+def death_of(said: str, directory: Path) -> Death:
     """Why a worker died.
 
     Args:
-        error: what Ray says.
+        said: what Ray says.
         directory: of its trial, where that is on a disk of this machine.
     """
-    said = "" if error is None else str(error)
     if crash := _read(directory / CRASH).strip():
         return Death(kind="worker_died", message=f"its worker process crashed: {_crash_text(crash, directory / CRASH)}")
-    if any(word in said or word == type(error).__name__ for word in MEMORY_WORDS) or _killed_for_memory(directory):
+    if any(word in said for word in MEMORY_WORDS) or _killed_for_memory(directory):
         return Death(
             kind="out_of_memory",
             message="its worker process was killed because memory ran out; use fewer trials at a time "

@@ -90,6 +90,15 @@ class Watch:
             self._dead.wait(timeout=(self._allowed + 3) * EVERY_S)
         return self._reason
 
+    def require_alive(self) -> None:
+        """Make sure that nothing has died.
+
+        Raises:
+            KeyboardInterrupt: something has; `death` says what.
+        """
+        if self._reason is not None:
+            raise KeyboardInterrupt
+
     def look(self) -> None:
         """Look once, and do what follows."""
         if self._reason is None:
