@@ -15,12 +15,11 @@ from rksearch.search.ray.traces import CRASH, WORKER, death_of
 from tests.helpers.command_line import environment
 
 RAY_SAYS = """The actor died unexpectedly before finishing this task.
-	class_name: ImplicitFunc
-	actor_id: 1234
-The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker \
-unexpectedly exits with a connection error code 2. End of file. Some common causes include: (1) the process was killed \
-by the OOM killer due to high memory usage, (2) ray stop --force was called, or (3) the worker crashed unexpectedly due \
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker
+unexpectedly exits with a connection error code 2. End of file. Some common causes include: (1) the process was killed
+by the OOM killer due to high memory usage, (2) ray stop --force was called, or (3) the worker crashed unexpectedly due
 to SIGSEGV or another unexpected error."""
+"""Ray's own words about any death."""
 
 
 def died(directory: Path, code: str) -> int:
