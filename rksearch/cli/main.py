@@ -17,6 +17,7 @@ from rksearch.cli.exits import EXIT_INTERRUPTED
 from rksearch.cli.network_export import export
 from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, run, status
+from rksearch.cli.selftest import selftest
 from rksearch.cli.space import space
 from rksearch.errors import RksearchError, in_one_line
 
@@ -52,6 +53,7 @@ for command in (
     families,
     paper,
     bench,
+    selftest,
 ):
     cli.add_command(command)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rksearch.arch import parse
+from rksearch.arch import FAMILIES, family_of, parse
 from rksearch.data.facts import dataset
 from rksearch.errors import TrialFailed
 from rksearch.results.plan import Plan
@@ -24,19 +24,20 @@ def memory_of_a_trial(arch: str, plan: Plan, execution: Execution, *, images: in
     # Imported here: the driver, which imports this module, starts without torch.
     import torch
 
-    from rksearch.data.batches import EVAL_BATCH_SIZE
     from rksearch.training.engine.device import resolve_precision
     from rksearch.training.memory import plan_memory
 
-    facts = dataset(plan.dataset)
+    facts, spec = dataset(plan.dataset), parse(arch)
+    if family_of(spec) not in FAMILIES.shipped():
+        return WORKER_BYTES  # the memory of a plugin's networks is found by running their code
     try:
         planned = plan_memory(
-            parse(arch),
+            spec,
             facts,
             plan.recipe,
             resolve_precision(execution.precision, torch.device("cpu")),
             2**62,
-            eval_batch_size=EVAL_BATCH_SIZE,
+            eval_batch_size=0,
             images=images,
             streamed=facts.streamed,
         )

@@ -79,9 +79,9 @@ def sessions(pid: int) -> list[Path]:
 def still_running(pids: list[int], within_s: float = 20) -> list[int]:
     """Which of some processes live on for this long."""
     deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline and (left := [pid for pid in pids if _lives(pid)]):
+    while time.monotonic() < deadline and any(map(_lives, pids)):
         time.sleep(0.2)
-    return [pid for pid in pids if _lives(pid)] if pids else []
+    return [pid for pid in pids if _lives(pid)]
 
 
 def _lives(pid: int) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.results.ledger import Ledger
-from tests.helpers.command_line import TINY_SPACE, environment, rksearch, rksearch_json
+from tests.helpers.command_line import TINY_SPACE, environment, rksearch
 from tests.helpers.nodes import descendants
 from tests.helpers.processes import gcs, named, raylet, sessions, still_running, under_way, wait_until, workers
 
@@ -37,27 +37,6 @@ def checkpoints(run_dir: Path) -> list[Path]:
 
 def run(space: Path, run_dir: Path, *more: str) -> tuple[str, ...]:
     return ("run", "--space", str(space), "--out", str(run_dir), *BASELINES_ALONE, *more)
-
-
-def resumes_from_where_it_was(run_dir: Path) -> None:
-    """The next session goes on from epochs of this one."""
-    import json
-
-    import torch
-
-    epochs = {}
-    for path in checkpoints(run_dir):
-        payload = path.read_bytes().partition(b"\n")[2]
-        import io
-
-        epochs[path.parent.name] = len(torch.load(io.BytesIO(payload), weights_only=True)["state"]["epochs"])
-    assert max(epochs.values()) >= 1
-    with under_way("resume", str(run_dir), cwd=run_dir.parent) as driver:
-        newest = {path: path.stat().st_mtime for path in checkpoints(run_dir)}
-        wait_until(lambda: any(path.stat().st_mtime > was for path, was in newest.items()), driver)
-        os.kill(driver.pid, signal.SIGINT)
-        assert driver.wait(timeout=60) == 130
-    assert json.loads(json.dumps(rksearch_json("status", str(run_dir), "--json")))["state"] == "interrupted"
 
 
 SERVERS: dict[str, Callable[[subprocess.Popen[str]], int]] = {"raylet": raylet, "gcs": gcs}
