@@ -120,6 +120,7 @@ def worker_of(directory: Path) -> subprocess.Popen[bytes]:
 def test_what_is_left_of_an_own_session_is_ended_and_removed(temporary: Path) -> None:
     mine, other = session(temporary, os.getpid()), session(temporary, 1)
     left, others = worker_of(mine), worker_of(other)
+    reader = subprocess.Popen(["tail", "-f", str(mine / "logs" / "worker.out")], stdout=subprocess.DEVNULL)
     (temporary / "session_latest").symlink_to(mine)
     try:
         assert leftovers.processes_of([mine]) == [left.pid]
@@ -128,9 +129,10 @@ def test_what_is_left_of_an_own_session_is_ended_and_removed(temporary: Path) ->
         assert not mine.exists()
         assert not (temporary / "session_latest").is_symlink()
         assert others.poll() is None
+        assert reader.poll() is None, "whoever reads a log is none of Ray's"
         assert other.exists()
     finally:
-        for process in (left, others):
+        for process in (left, others, reader):
             process.kill()
             process.wait()
 

@@ -1,7 +1,7 @@
 """Processes and directories of Ray's that a session leaves: ended and removed, also those of a driver that was killed.
 
 Ray never removes the directory of a session, and its agents may outlive the process that started them. A process
-belongs to a session if it has a file of the session's directory open: all of them write their logs there.
+belongs to a session if it has a file of the session's directory open for writing: all of them write their logs there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -66,9 +67,9 @@ def clear_dead_sessions() -> None:
 
 
 def processes_of(sessions: Iterable[Path]) -> list[int]:
-    """Processes but this one that have a file of the sessions open; none where the system does not list them."""
+    """Processes but this one that write to files of the sessions; none where the system does not list them."""
     beneath = tuple(f"{directory.resolve()}/" for directory in sessions)
-    return [pid for pid in _others() if beneath and any(name.startswith(beneath) for name in _open_files(pid))]
+    return [pid for pid in _others() if beneath and any(name.startswith(beneath) for name in _written_files(pid))]
 
 
 def end_processes(pids: Iterable[int]) -> None:
@@ -88,12 +89,14 @@ def _others() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if int(entry.name) != os.getpid()]
 
 
-def _open_files(pid: int) -> list[str]:
+def _written_files(pid: int) -> list[str]:
+    """Files that a process has open for writing. Whoever reads a log is none of Ray's."""
     names = []
     with contextlib.suppress(OSError):
         for entry in os.scandir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
-                names.append(os.readlink(entry.path))
+                if entry.stat(follow_symlinks=False).st_mode & stat.S_IWUSR:
+                    names.append(os.readlink(entry.path))
     return names
 
 
@@ -103,7 +106,7 @@ def _is_running(pid: int) -> bool:
         if os.waitpid(pid, os.WNOHANG)[0]:
             return False
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return False
-    return state.rpartition(")")[2].split()[0] not in ("Z", "X")
+    return status.rpartition(")")[2].split()[0] not in ("Z", "X")

@@ -21,6 +21,9 @@ from rksearch.search.view import View
 
 EXIT_INTERRUPTED = 130
 
+STORE_BYTES = 200 * 2**20
+"""Memory for objects that processes share: a run has next to none, and by default Ray keeps a third of all memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnds:
@@ -107,6 +110,7 @@ def _started(resources: Resources, stop: StopRequest) -> str | None:
             context = ray.init(
                 address=resources.address or "local",
                 num_cpus=cpus_here() if resources.address is None else None,
+                object_store_memory=STORE_BYTES if resources.address is None else None,
                 include_dashboard=None,  # it is started where it can be, and costs nothing where it cannot
                 dashboard_host="127.0.0.1",
                 log_to_driver=resources.verbose,
