@@ -28,7 +28,7 @@ def test_faults_are_drawn_by_seed_alone_and_each_kind_comes_before_one_comes_aga
     assert len(moments) == len(many)
     assert 0 <= min(moments) < 10 < 20 < max(moments) <= 30
     assert {fault.kind for fault in draw(9, 0, 1.0, ["GCS killed"])} == {"GCS killed"}
-    with pytest.raises(RunError, match="a fault must be one of driver killed, .* but got 'flood'"):
+    with pytest.raises(RunError, match=r"a fault must be one of driver killed, .* but got 'flood'"):
         draw(1, 0, 1.0, ["flood"])
 
 
@@ -141,7 +141,7 @@ def test_injections_go_on_where_they_were_interrupted(tmp_path: Path, injected: 
     records = tmp_path / "out" / reliability.FILE
     records.write_bytes(records.read_bytes()[:-5])  # killed while it wrote the third
     assert inject(5)[:2] == first[:2]
-    assert [fault for fault in injected[3:]] == draw(5, 3, 20.0)[2:]
+    assert injected[3:] == draw(5, 3, 20.0)[2:]
     report = (tmp_path / "out" / "README.md").read_text()
     assert "5 faults were drawn with seed 3; 5 met something to disturb. 4 of the 5 runs" in report
     assert "a training is lost" in report

@@ -47,6 +47,8 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # A first ctrl-C is answered by this session's own handler, as other signals are.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # The reason of a death is a line of ours and of the ledger.
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     # Seconds that Tune waits for a worker which does not end when it is asked to; its default is ten minutes.
     "TUNE_FORCE_TRIAL_CLEANUP_S": "10",
     # Tune writes its own state only at the end: resuming needs the ledger alone, and Tune keeps in memory what it

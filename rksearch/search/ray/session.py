@@ -150,13 +150,16 @@ def _last_words(ends: SessionEnds, resources: Resources) -> Callable[[str | None
 
     def end(reason: str | None) -> NoReturn:
         text = None if reason is None else _died_text(reason, ends, resources)
-        recorder = threading.Thread(target=ends.record, args=(text,), daemon=True)
-        recorder.start()
-        recorder.join(timeout=5)  # the disk may not answer either
-        sys.stderr.write(f"rksearch: {text or 'interrupted'}\n")
-        sys.stderr.flush()
-        if resources.address is None:
-            end_session(keep_logs=reason is not None)
-        os._exit(EXIT_INTERRUPTED if reason is None else 1)
+        try:
+            recorder = threading.Thread(target=ends.record, args=(text,), daemon=True)
+            recorder.start()
+            recorder.join(timeout=5)  # the disk may not answer either
+            if sys.stdout.isatty():
+                print("\x1b[?25h")  # the cursor, which a live table hides
+            print(f"rksearch: {text or 'interrupted'}", file=sys.stderr, flush=True)
+            if resources.address is None:
+                end_session(keep_logs=reason is not None)
+        finally:
+            os._exit(EXIT_INTERRUPTED if reason is None else 1)
 
     return end
