@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -152,6 +153,8 @@ def _run_tasks(
     # Limit of trials that wait for a worker; the searcher keeps back all but one that would only wait for a slot.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
     run_dir.clear_tune()
+    if not resources.verbose:
+        logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it lists trials that have failed
     tuner = tune.Tuner(
         tune.with_resources(
             trainable(work or do_task), lambda config: reservations.of(from_plain(Task, config["task"]))
@@ -168,7 +171,7 @@ def _run_tasks(
             name="session",
             storage_path=str(run_dir.tune),
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher replaces workers that die
-            callbacks=[StateCallback(searcher, view.refresh, oversight, stop)],
+            callbacks=[StateCallback(searcher, view.refresh, oversight, stop, scheduler.end_all)],
             verbose=3 if resources.verbose else 0,
         ),
     )

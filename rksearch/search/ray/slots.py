@@ -69,6 +69,11 @@ class FullSlots(NotPicklable, FIFOScheduler):
         """A trial was stopped before it began."""
         self._live.pop(trial.trial_id, None)
 
+    def end_all(self) -> None:
+        """End every worker that has a trial."""
+        for trial_id in list(self._live):
+            self.end(trial_id)
+
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The trial for a worker that is free now, if there is one."""
         waiting = [(trial, wants) for trial, wants in self._live.values() if trial.status == Trial.PENDING]

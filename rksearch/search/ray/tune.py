@@ -150,8 +150,8 @@ def specs_of(task: Task) -> list[TrialSpec]:
     return [task.trial, *task.beside]
 
 
-class WorkEnds(BaseException):
-    """Tune's loop ends here, and what runs is left unfinished; Tune does not wait for it."""
+class WorkEnds(Exception):
+    """Tune's loop ends here, and what runs is left unfinished."""
 
 
 class NotPicklable:
@@ -324,6 +324,13 @@ class StateCallback(NotPicklable, tune.Callback):
     """Passes starts and epochs to the searcher, and calls `refresh` after each turn of Tune's loop.
 
     It also ends Tune's loop when the run must stop: an exception in `on_step_end` is the one that Tune passes on.
+
+    Args:
+        searcher: the searcher.
+        refresh: shows what has changed.
+        oversight: looks at the tasks under way.
+        stop: the user's wish to end the session.
+        end_workers: ends every worker that is at work.
     """
 
     def __init__(
@@ -332,8 +339,10 @@ class StateCallback(NotPicklable, tune.Callback):
         refresh: Callable[[], None],
         oversight: Oversight | None = None,
         stop: StopRequest | None = None,
+        end_workers: Callable[[], None] = lambda: None,
     ) -> None:
         self._searcher = searcher
+        self._end_workers = end_workers
         self._refresh = refresh
         self._oversight = oversight
         self._stop = stop
@@ -373,16 +382,20 @@ class StateCallback(NotPicklable, tune.Callback):
             WorkEnds: the user wants the session to end, or its time is up.
         """
         self._searcher.raise_abort()
-        if self._stop is not None and self._stop.asked:
-            raise WorkEnds
         if self._oversight is not None:
             self._oversight.look()
-            if self._oversight.is_over():
-                raise WorkEnds
+        if self._must_end():
+            self._end_workers()  # Tune would ask them, and wait for the epochs that they are in
+            raise WorkEnds
         for trial in [trial for trial in self._ended if trial.is_finished()]:
             forget(trial)
             self._ended.remove(trial)
         self._refresh()
+
+    def _must_end(self) -> bool:
+        """Whether the user wants the session to end, or its time is up."""
+        asked = self._stop is not None and self._stop.asked
+        return asked or (self._oversight is not None and self._oversight.is_over())
 
 
 def forget(trial: Trial) -> None:
