@@ -190,6 +190,9 @@ class LedgerSearcher(NotPicklable, Searcher):
 
     An exception in one of its methods ends the run: it is kept in `abort`, and raised where Tune lets it pass.
 
+    Attributes:
+        leaving: whether the session ends before its work does, so that workers which end now have not failed.
+
     A worker that dies is replaced here and not by Tune, which knows no reasons: `restarts` says how often on end,
     without a further epoch.
 
@@ -224,6 +227,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         self.execution = to_plain(execution)
         self.tasks: dict[str, Task] = {}
         self.abort: Exception | None = None
+        self.leaving = False
 
     def raise_abort(self) -> None:
         """Raise the exception that ended the run, if there is one."""
@@ -289,7 +293,7 @@ class LedgerSearcher(NotPicklable, Searcher):
                 self._note(text)
             found = [{"result": one} for one in outcome.get("results", ())]
             outcomes = found or [outcome] * len(trials)
-        elif error:
+        elif error and not self.leaving:
             death = self._ended_by.pop(trial_id, None) or death_of("", self.directory_of(task))
             if self._is_tried_again(task, death):
                 return
@@ -385,6 +389,7 @@ class StateCallback(NotPicklable, tune.Callback):
         if self._oversight is not None:
             self._oversight.look()
         if self._must_end():
+            self._searcher.leaving = True
             self._end_workers()  # Tune would ask them, and wait for the epochs that they are in
             raise WorkEnds
         for trial in [trial for trial in self._ended if trial.is_finished()]:
