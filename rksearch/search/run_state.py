@@ -83,10 +83,6 @@ class RunState:
         self.budget = replace(self.budget, job_until_s=None)
         return self._choose() is not None
 
-    def running_s(self, task_id: str) -> float:
-        """Seconds since a worker took a task, by the state's clock; 0 for one that none has taken."""
-        return self._clock() - self._started_at[task_id] if task_id in self._started_at else 0.0
-
     def next(self) -> Task | None:
         """The next task for a worker, its trials marked as running; None if there is nothing to start now."""
         task = self._choose()
@@ -249,9 +245,11 @@ class _Ended(NamedTuple):
 
     @property
     def cause(self) -> str:
-        """Why it failed, without what differs from one training to the next: its name and numbers."""
+        """Why it failed, without what differs from one training to the next."""
         message = str(self.result.message).replace(self.task.trial.id, "").replace(self.task.trial.arch, "")
-        return f"{self.result.failure}: {re.sub(r'[0-9]+([.][0-9]+)?', '#', message)}"
+        if self.result.failure in ("worker_died", "hung"):
+            message = re.sub(r"[0-9]+([.][0-9]+)?", "#", message)  # seconds, and the place of a trace
+        return f"{self.result.failure}: {message}"
 
 
 def _result(outcome: Mapping[str, Any]) -> TrialResult:

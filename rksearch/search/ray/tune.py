@@ -286,6 +286,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         task = self.tasks.pop(trial_id, None)
         if task is None:
             return  # Tune reports the same end twice where stopping its trial fails
+        death = self._ended_by.pop(trial_id, None)
         trials = task.each()
         if result and "outcome" in result:
             outcome = json.loads(result["outcome"])
@@ -294,7 +295,7 @@ class LedgerSearcher(NotPicklable, Searcher):
             found = [{"result": one} for one in outcome.get("results", ())]
             outcomes = found or [outcome] * len(trials)
         elif error and not self.leaving:
-            death = self._ended_by.pop(trial_id, None) or death_of("", self.directory_of(task))
+            death = death or death_of("", self.directory_of(task))
             if self._is_tried_again(task, death):
                 return
             outcomes = [{"failure": death.kind, "message": death.message}] * len(trials)
