@@ -70,7 +70,7 @@ def death_of(said: str, directory: Path) -> Death:
         directory: of its trial, where that is on a disk of this machine.
     """
     if crash := _read(directory / CRASH).strip():
-        return Death(kind="worker_died", message=f"its worker process crashed: {_crash_text(crash, directory / CRASH)}")
+        return Death(kind="worker_died", message=f"its worker process crashed: {_crash_text(crash, directory)}")
     if any(word in said for word in MEMORY_WORDS) or _killed_for_memory(directory):
         return Death(
             kind="out_of_memory",
@@ -96,14 +96,14 @@ def raised_text(said: str) -> str | None:
     return found[-1][:300] if found else None
 
 
-def _crash_text(crash: str, path: Path) -> str:
-    """`Segmentation fault at line 12 of plugin.py in forward (see PATH)`."""
+def _crash_text(crash: str, directory: Path) -> str:
+    """`Segmentation fault at line 12 of plugin.py in forward (the trace is in work/trials/NAME/crash.txt)`."""
     first, *rest = crash.splitlines()
     what = first.removeprefix("Fatal Python error: ")
     at = next((line for line in rest if line.strip().startswith("File ")), "")
     place = re.match(r'\s*File "(.*)", line (\d+) in (.*)', at)
     where = f" at line {place[2]} of {Path(place[1]).name} in {place[3]}" if place else ""
-    return f"{what}{where} (the trace is in {path})"
+    return f"{what}{where} (the trace is in work/trials/{directory.name}/{CRASH})"
 
 
 def _killed_for_memory(directory: Path) -> bool:
