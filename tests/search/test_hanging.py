@@ -81,13 +81,13 @@ def test_the_reason_says_what_was_measured() -> None:
 class Desk:
     """A driver whose clock, beats and workers are the test's."""
 
-    def __init__(self, path: Path, *, trial_hours: float | None = None, budget: TimeBudget | None = None) -> None:
+    def __init__(self, path: Path, *, trial_hours: float | None = None) -> None:
         self.now_s = 1000.0
         self.beats: dict[str, Beat] = {}
         self.killed: list[str] = []
         self.notes: list[str] = []
         self.state: RunState
-        self.state, _ = new_state(path, clock=lambda: self.now_s, budget=budget)
+        self.state, _ = new_state(path, clock=lambda: self.now_s)
         execution = Execution(work_dir=str(path / "work"), data_dir="")
         self.searcher = LedgerSearcher(self.state, execution, ONE_TRIAL, lambda: 2, self.notes.append)
         self.oversight = Oversight(
@@ -198,8 +198,9 @@ def test_a_limit_of_a_whole_training_counts_all_sessions_and_is_final(tmp_path: 
 
 
 def test_a_deadline_holds_for_a_training_that_hangs(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, budget=TimeBudget(until_s=1100.0, began_s=1000.0))
+    desk = Desk(tmp_path)
     task = desk.take("a")
+    desk.state.budget = TimeBudget(until_s=1100.0)
     callback = StateCallback(desk.searcher, lambda: None, desk.oversight)
     desk.now_s = 1100 + GRACE_S - 1
     callback.on_step_end(1, [])
@@ -215,8 +216,9 @@ def test_long_epochs_have_a_longer_grace_but_not_where_the_job_ends(tmp_path: Pa
         ("until", TimeBudget(until_s=1100.0, began_s=1000.0), 1.3 * 600),
         ("job", TimeBudget(job_until_s=1100.0, began_s=1000.0), LONGEST_GRACE_S),
     ):
-        desk = Desk(tmp_path / name, budget=budget)
+        desk = Desk(tmp_path / name)
         task = desk.take("a")
+        desk.state.budget = budget
         desk.state.on_epoch(task, epoch)
         desk.now_s = 1100 + grace_s - 1
         assert not desk.oversight.is_over()
