@@ -71,7 +71,7 @@ def test_an_agent_of_ray_that_dies_ends_the_session_or_nothing(tmp_path: Path, l
     run_dir = tmp_path / "run"
     with under_way(*run(long_space, run_dir), cwd=tmp_path) as driver:
         wait_until(lambda: len(checkpoints(run_dir)) >= 1, driver)
-        agents = named(driver, "dashboard/agent.py") or named(driver, "DashboardAgent")
+        agents = named(driver, "ray::DashboardAgent")
         assert agents
         os.kill(agents[0], signal.SIGKILL)
         newest = {path: path.stat().st_mtime for path in checkpoints(run_dir)}
