@@ -1,5 +1,3 @@
-import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,7 +133,10 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     def init(**options: object) -> None:
         raise Exception("The current node timed out during startup.\nThis could happen because ...")
 
-    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init, shutdown=lambda: stopped.append(True)))
+    import ray
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: stopped.append(True))
     with pytest.raises(RunAborted) as error, ray_session(Resources(), Silent(), SessionEnds.ignored()):
         pass
     assert stopped == [True], "what had started is stopped"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -105,8 +106,11 @@ def _started(resources: Resources, stop: StopRequest) -> str | None:
     """
     import ray
 
+    if not resources.verbose:
+        # It prints the log of a dashboard that does not start, which is no matter.
+        logging.getLogger("ray._private.services").setLevel(logging.CRITICAL)
     try:
-        with kept_from_children():
+        with kept_from_children(), _own_handlers():
             context = ray.init(
                 address=resources.address or "local",
                 num_cpus=cpus_here() if resources.address is None else None,
@@ -121,11 +125,22 @@ def _started(resources: Resources, stop: StopRequest) -> str | None:
         remedy = "check --address" if resources.address else "resume when the machine is less busy"
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise RunAborted(f"{where} must be reachable, but {reason}; {remedy}") from None
-    except SystemExit:  # of Ray's own handler of SIGTERM
-        raise KeyboardInterrupt from None
     finally:
         stop.take_back()
     return context.dashboard_url or None
+
+
+@contextlib.contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keep Ray from replacing the handler of SIGTERM while it starts: its own one drains the node before it ends."""
+    from ray._private import utils
+
+    theirs = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
 
 
 def _let_ray_end_its_processes_at_once() -> None:
