@@ -49,7 +49,7 @@ def require_ray(address: str) -> None:
     """
     if "/" in address or not address.rpartition(":")[2].isdecimal():
         return
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     found: list[BaseException] = []
     answered = threading.Event()

@@ -182,7 +182,7 @@ def _guarded(
             self.abort = error
             return None
 
-    return guarded
+    return guarded  # type: ignore[return-value]
 
 
 class LedgerSearcher(NotPicklable, Searcher):
