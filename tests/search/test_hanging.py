@@ -22,7 +22,7 @@ from rksearch.search.budget import TimeBudget
 from rksearch.search.hanging import hanging, limit_s
 from rksearch.search.ray.oversight import GRACE_S, LONGEST_GRACE_S, LOOK_S, Oversight, is_suspended
 from rksearch.search.ray.traces import Death
-from rksearch.search.ray.tune import LedgerSearcher, StateCallback, WorkEnds
+from rksearch.search.ray.tune import EpochReport, LedgerSearcher, StateCallback, WorkEnds
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.stopping import StopRequest
@@ -146,17 +146,17 @@ def test_a_training_that_hangs_is_resumed_once_and_then_fails_with_the_reason(tm
     assert history.trials[other.id][1].status == "complete"
 
 
-def test_an_epoch_between_two_hangs_begins_the_count_again(tmp_path: Path) -> None:
+def test_a_training_that_hangs_again_fails_although_it_has_done_epochs_in_between(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
+    desk.take("other")
     for name in ("a", "b"):
         task = desk.take(name)
         epoch = Epoch(epoch=1, lr=0.1, train_loss=1, train_error_pct=50, val_loss=1, val_error_pct=50, train_time_s=1)
-        from rksearch.search.ray.tune import EpochReport
-
         desk.searcher.on_epoch(name, EpochReport(trained=task.trial.id, epochs=(epoch,)))
         desk.pass_s(130, lasting=name)
     assert desk.killed == ["a", "b"]
-    assert desk.take("c") == task
+    desk.succeed("other")
+    assert Ledger(tmp_path).read().trials[task.id][1].failure == "hung"
 
 
 def test_a_driver_that_was_suspended_ends_nobody(tmp_path: Path) -> None:

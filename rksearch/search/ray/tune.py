@@ -194,7 +194,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         leaving: whether the session ends before its work does, so that workers which end now have not failed.
 
     A worker that dies is replaced here and not by Tune, which knows no reasons: `restarts` says how often on end,
-    without a further epoch.
+    without a further epoch. One that hangs is replaced once.
 
     Args:
         state: state of the run.
@@ -219,6 +219,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         self._restarts = restarts
         self._again: list[Task] = []
         self._deaths: dict[str, int] = {}
+        self._hung: set[str] = set()
         self._ended_by: dict[str, Death] = {}
         self._reservations = reservations
         self._slots = slots
@@ -306,9 +307,14 @@ class LedgerSearcher(NotPicklable, Searcher):
 
     def _is_tried_again(self, task: Task, death: Death) -> bool:
         """Whether a task whose worker died is given to another one, which resumes from the task's last epoch."""
-        count = self._deaths[task.id] = self._deaths.get(task.id, 0) + 1
-        if count > {"worker_died": self._restarts, "hung": 1}.get(death.kind, 0):
-            del self._deaths[task.id]
+        if death.kind == "hung":
+            tried_again = task.id not in self._hung
+            self._hung.add(task.id)
+        else:
+            count = self._deaths[task.id] = self._deaths.get(task.id, 0) + 1
+            tried_again = death.kind == "worker_died" and count <= self._restarts
+        if not tried_again:
+            self._deaths.pop(task.id, None)
             return False
         self._note(f"{task.trial.id} is resumed from its last epoch: {death.message}")
         self._again.append(task)
