@@ -99,7 +99,6 @@ def impatient(*args: str, cwd: Path, env: dict[str, str]) -> subprocess.Complete
     )
 
 
-@pytest.mark.ci
 def test_what_goes_wrong_is_said_the_run_goes_on_and_failed_trainings_are_tried_again(tmp_path: Path) -> None:
     kinds = {CRASH: "crash", EXIT: "exit", LEAVE: "leave", RAISE: "raise", HANG: "hang"}
     env = plugin(tmp_path / "site")
@@ -160,7 +159,6 @@ def test_a_training_that_takes_too_long_fails_by_the_users_limit(tmp_path: Path)
     assert "--trial-hours 0.004" in str(result.message)
 
 
-@pytest.mark.ci
 def test_workers_that_cannot_import_end_the_run_and_no_training_counts(tmp_path: Path) -> None:
     """As on a node where a package is missing: the driver has it."""
     env = installed(tmp_path / "site", "gone", "gone_plugin", GONE)

@@ -42,9 +42,7 @@ def run(space: Path, run_dir: Path, *more: str) -> tuple[str, ...]:
 SERVERS: dict[str, Callable[[subprocess.Popen[str]], int]] = {"raylet": raylet, "gcs": gcs}
 
 
-@pytest.mark.parametrize(
-    "server", [pytest.param("raylet", marks=pytest.mark.ci), pytest.param("gcs", marks=pytest.mark.ci)]
-)
+@pytest.mark.parametrize("server", [pytest.param("raylet", marks=pytest.mark.ci), "gcs"])
 def test_a_server_of_ray_that_dies_ends_the_session_within_a_minute_in_one_line(
     tmp_path: Path, long_space: Path, server: str
 ) -> None:
