@@ -106,6 +106,7 @@ def resume_run(
     *,
     chosen: frozenset[str] | None = None,
     trials: int | None = None,
+    retry_failed: bool = False,
     view: View | None = None,
 ) -> Run:
     """Resume the run in a directory: finished trials stay, interrupted ones continue from their last epoch.
@@ -115,6 +116,7 @@ def resume_run(
         resources: what the session may use; None for what the last session used.
         chosen: fields of `resources` that count, the others are as in the run's last session; None for all of them.
         trials: another number of candidates; None for the planned one.
+        retry_failed: whether failed trainings are tried again.
         view: shows the progress; None to show nothing.
 
     Raises:
@@ -125,7 +127,8 @@ def resume_run(
 
     run_dir = RunDir(Path(directory))
     resources, chosen = _chosen(resources, chosen)
-    return _reported(run_dir, driver.resume(run_dir, resources, chosen, _noting(view, run_dir), trials))
+    ended = driver.resume(run_dir, resources, chosen, _noting(view, run_dir), trials, retry_failed=retry_failed)
+    return _reported(run_dir, ended)
 
 
 def final_run(

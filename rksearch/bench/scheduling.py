@@ -33,6 +33,7 @@ from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Phase, Remaining, Task
 from rksearch.search.view import Silent
 from rksearch.training.execution import Execution
+from rksearch.training.pulse import OnPart, unobserved
 
 WARM_UP = 0.3
 """Share of the trials before the growth of the driver is measured: by then workers have started."""
@@ -148,7 +149,11 @@ class _Sleep:
     trial_s: float
 
     def __call__(
-        self, task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None = None
+        self,
+        task: Task,
+        execution: Execution,
+        on_epoch: Callable[[TrialSpec, Epoch], None] | None = None,
+        on_part: OnPart = unobserved,
     ) -> dict[str, Any]:
         start = time.time()
         time.sleep(self.trial_s)

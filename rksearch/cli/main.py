@@ -20,6 +20,7 @@ from rksearch.cli.network_export import export
 from rksearch.cli.output import let_go_of_output
 from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, run, status
+from rksearch.cli.selftest import selftest
 from rksearch.cli.space import space
 from rksearch.errors import RksearchError, in_one_line
 
@@ -56,6 +57,7 @@ for command in (
     families,
     paper,
     bench,
+    selftest,
 ):
     cli.add_command(command)
 

@@ -119,6 +119,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         cpus_per_trial: float,
         gpus_per_trial: float | None,
         seeds_together: int | None,
+        max_concurrent: int | None,
         address: str | None,
         storage: str | None,
         verbose: bool,
@@ -126,6 +127,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         cpu_hours: float | None = None,
         gpu_hours: float | None = None,
         until: str | None = None,
+        trial_hours: float | None = None,
         **rest: Any,
     ) -> int:
         from rksearch.search.resources import Resources
@@ -134,6 +136,8 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             seeds_together=seeds_together,
+            max_concurrent=max_concurrent,
+            trial_hours=trial_hours,
             address=address,
             storage=storage,
             data_dir=data_dir,
@@ -175,6 +179,12 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
             "[default: measured where --gpus-per-trial is, else 1]",
         ),
         click.option(
+            "--max-concurrent",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Maximum number of trials at a time. [default: all that fit]",
+        ),
+        click.option(
             "--address", metavar="HOST:PORT", help="Join the Ray cluster at this address (or `auto`: the local one)."
         ),
         click.option(
@@ -201,6 +211,9 @@ def budget_options(command: F) -> F:
     options = (
         click.option("--cpu-hours", type=hours, help="Stop after this much work: time of each trial times its CPUs."),
         click.option("--gpu-hours", type=hours, help="Stop after this much work: time of each trial times its GPUs."),
+        click.option(
+            "--trial-hours", type=hours, help="Fail a training that takes longer than this, all its sessions together."
+        ),
         click.option("--until", metavar="TIME", help="Stop at 18:30, or at 2026-01-31T18:30; trials pause then."),
     )
     return _apply(command, options)

@@ -152,9 +152,12 @@ def _epochs_text(plan: Plan) -> str:
 @click.option(
     "--trials", type=click.IntRange(0, MOST_TRIALS), help="Another number of candidates. [default: as before]"
 )
+@click.option("--retry-failed", is_flag=True, help="Try failed trainings again.")
 @budget_options
 @session_options
-def resume(directory: Path, trials: int | None, resources: Resources, chosen: frozenset[str]) -> int:
+def resume(
+    directory: Path, trials: int | None, retry_failed: bool, resources: Resources, chosen: frozenset[str]
+) -> int:
     """Resume the run in DIRECTORY: finished trials stay, interrupted ones continue from their last epoch.
 
     Options that are not given are as they were in the run's last session.
@@ -163,7 +166,9 @@ def resume(directory: Path, trials: int | None, resources: Resources, chosen: fr
     from rksearch.cli.live import ConsoleView
 
     view = ConsoleView(console())
-    return _conclude(resume_run(directory, resources, chosen=chosen, trials=trials, view=view))
+    return _conclude(
+        resume_run(directory, resources, chosen=chosen, trials=trials, retry_failed=retry_failed, view=view)
+    )
 
 
 @click.command()

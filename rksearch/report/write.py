@@ -147,6 +147,8 @@ def _session(history: History, index: int) -> dict[str, Any]:
         "last": session.last,
         "environment": session.environment.flat(),
         "options": session.options,
+        # Older sessions did not count them, and their files stay as they are.
+        **({} if session.slots is None else {"trials_at_a_time": session.slots}),
     }
 
 

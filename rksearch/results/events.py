@@ -93,6 +93,32 @@ class SharingMeasured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsCounted:
+    """Trials at a time in a session, as they were counted before the first.
+
+    Attributes:
+        slots: number of usual trials that fit at once, on all machines together.
+        trial: what a usual trial reserves: `cpu`, `gpu`, and `memory` in bytes.
+        machines: what each machine offers, in the same words.
+    """
+
+    event: ClassVar[str] = "slots"
+
+    slots: Natural
+    trial: dict[str, float]
+    machines: tuple[dict[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialReopened:
+    """A failed trial that the user has asked to try again: it is as if it had not ended."""
+
+    event: ClassVar[str] = "reopen"
+
+    trial: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialStarted:
     """A trial was handed to a worker."""
 
@@ -198,6 +224,8 @@ Event = (
     RunPlanned
     | SessionStarted
     | SharingMeasured
+    | SlotsCounted
+    | TrialReopened
     | TaskStarted
     | TrialStarted
     | TrialPaused
@@ -213,6 +241,8 @@ EVENTS: dict[str, type[Event]] = {
         RunPlanned,
         SessionStarted,
         SharingMeasured,
+        SlotsCounted,
+        TrialReopened,
         TaskStarted,
         TrialStarted,
         TrialPaused,

@@ -17,10 +17,12 @@ from rksearch.results.events import (
     RunPlanned,
     SessionEnded,
     SessionStarted,
+    SlotsCounted,
     TaskStarted,
     TestSetRead,
     TrialEnded,
     TrialPaused,
+    TrialReopened,
     TrialRetried,
     TrialStarted,
 )
@@ -67,6 +69,7 @@ class Session:
         duration_s: seconds from the first to the last record: the sum of those between one record and the next, without
             the steps of a clock that was set back. Time between sessions is none: a plan that changes, and an end that
             is recorded once more, stand between them.
+        slots: trials at a time; None where they were not counted.
     """
 
     start: str
@@ -75,6 +78,7 @@ class Session:
     options: dict[str, Option]
     forecast: Forecast | None = None
     duration_s: float = 0.0
+    slots: int | None = None
 
     def until(self, time: str) -> Session:
         """The session after a further record."""
@@ -296,6 +300,11 @@ class HistoryReader:
                 self._started[event.trial] = None
                 if event.trial not in self._trials:
                     self._running[event.trial] = None
+            case SlotsCounted():
+                if self._sessions:
+                    self._sessions[-1] = replace(self._sessions[-1], slots=event.slots)
+            case TrialReopened():
+                self._reopen(event.trial)
             case TrialPaused():
                 self._pause(event)
             case TrialEnded():
@@ -340,6 +349,12 @@ class HistoryReader:
         self._paused.pop(event.trial, None)
         if self._tests:
             self._after_test.append(event.trial)
+
+    def _reopen(self, trial: str) -> None:
+        """Forget the end of a failed trial; its worker time counts on."""
+        if trial in self._trials and self._trials[trial][1].status == "failed":
+            del self._trials[trial]
+            self._retried.pop(trial, None)
 
     def _pause(self, event: TrialPaused) -> None:
         if event.trial in self._trials:

@@ -31,10 +31,12 @@ from rksearch.results.events import (
     SessionEnded,
     SessionStarted,
     SharingMeasured,
+    SlotsCounted,
     TaskStarted,
     TestSetRead,
     TrialEnded,
     TrialPaused,
+    TrialReopened,
     TrialRetried,
     TrialStarted,
 )
@@ -93,6 +95,14 @@ class Ledger:
     def write_task(self, task: TaskStarted) -> None:
         """Record a task of a deterministic run, before the starts of its trials."""
         self.append(task)
+
+    def write_slots(self, counted: SlotsCounted) -> None:
+        """Record how many trials run at a time in this session."""
+        self.append(counted)
+
+    def write_reopened(self, trial: str) -> None:
+        """Record that the failed trial of this id is to be tried again."""
+        self.append(TrialReopened(trial=trial))
 
     def write_start(self, trial: str) -> None:
         """Record that the trial of this id was handed to a worker."""

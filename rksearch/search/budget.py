@@ -23,18 +23,26 @@ class TimeBudget:
         cpu_hours, gpu_hours: work of all sessions of the run, that is worker time times the worker's reservation; the
             time between sessions does not count.
         until_s: time (seconds since 1970) at which this session ends.
+        job_until_s: the same for the batch job that it runs in. That is no limit of the run: until then the search is
+            as without one, and the next job goes on.
         began_s: when this session began.
     """
 
     cpu_hours: float | None = None
     gpu_hours: float | None = None
     until_s: float | None = None
+    job_until_s: float | None = None
     began_s: float = field(default_factory=time.time)
 
     @property
     def limits_work(self) -> bool:
         """Whether work is limited, so that `phase` reads it."""
         return self.cpu_hours is not None or self.gpu_hours is not None
+
+    @property
+    def session_until_s(self) -> float | None:
+        """Time at which the session ends for either reason; None where neither holds."""
+        return min((moment for moment in (self.until_s, self.job_until_s) if moment is not None), default=None)
 
     def phase(self, history: History, running: Mapping[str, float]) -> Phase:
         """The work that may still be started.
@@ -43,6 +51,8 @@ class TimeBudget:
             history: the run's history, for the work that is done.
             running: `cpu` and `gpu` seconds of the running tasks; may be empty where work is not limited.
         """
+        if self.job_until_s is not None and time.time() >= self.job_until_s:
+            return "over"
         used = 0.0
         if self.cpu_hours is not None:
             used = max(used, (history.cpu_s + running["cpu"]) / 3600 / self.cpu_hours)

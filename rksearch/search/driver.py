@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -36,19 +37,22 @@ from rksearch.results.run_dir import (
 )
 from rksearch.results.storage_address import absolute_address
 from rksearch.search.assembly import search_agenda
+from rksearch.search.batch import job_pauses_at_s
 from rksearch.search.budget import TimeBudget
 from rksearch.search.disk import disk_need, is_full, require_disk
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.loggers import require_loggers
 from rksearch.search.ordered import OrderedRunState
 from rksearch.search.ray.cluster import run_tasks
+from rksearch.search.ray.session import SessionEnds
 from rksearch.search.reservations import require_cpus_here
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers.registry import samplers
 from rksearch.search.sharing import TypicalTraining, typical
-from rksearch.search.stopping import stop_signals
+from rksearch.search.stopping import StopRequest, stop_signals
 from rksearch.search.study_copy import StudyCopy
+from rksearch.search.trial_memory import memory_of_a_trial
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
 from rksearch.space.plan import LATENCY
@@ -82,6 +86,8 @@ class _Launch:
         self.run_dir = run_dir
         self.resources = resources
         self.view = view
+        self.stop = StopRequest()
+        self.images = 0
         self.chosen: frozenset[str] | None = None
         self.looked: tuple[Path, ...] = ()
         self.ledger = Ledger(run_dir.path)
@@ -132,7 +138,13 @@ def start(space: Space, plan: Plan, run_dir: RunDir, resources: Resources, view:
 
 
 def resume(
-    run_dir: RunDir, resources: Resources, chosen: frozenset[str], view: View, trials: int | None = None
+    run_dir: RunDir,
+    resources: Resources,
+    chosen: frozenset[str],
+    view: View,
+    trials: int | None = None,
+    *,
+    retry_failed: bool = False,
 ) -> Ended:
     """Resume the run that a directory holds.
 
@@ -142,6 +154,7 @@ def resume(
         chosen: fields of `resources` that count; the others are as in the run's last session.
         view: shows the progress.
         trials: another number of candidates; None for the one in the plan.
+        retry_failed: whether failed trainings are tried again.
 
     Raises:
         RunError: the directory holds no run.
@@ -153,7 +166,7 @@ def resume(
     launch.as_before(history, chosen)
     if plan.sampler not in samplers:
         raise MissingPluginError(f"the sampler of a run must be registered, but {run_dir.path} names {plan.sampler!r}")
-    return _start(launch, space, plan if trials is None else replace(plan, trials=trials))
+    return _start(launch, space, plan if trials is None else replace(plan, trials=trials), retry_failed=retry_failed)
 
 
 def final(
@@ -197,7 +210,7 @@ def final(
         return _work(launch, state, space, plan, seeds=fresh)
 
 
-def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
+def _start(launch: _Launch, space: Space, plan: Plan, *, retry_failed: bool = False) -> Ended:
     from rksearch.training.trainer import check_images_suit
 
     launch.run_dir.require_unused()
@@ -217,7 +230,17 @@ def _start(launch: _Launch, space: Space, plan: Plan) -> Ended:
                 summary = space.summary()
                 data = DataRecord.of(space.definition.dataset)
                 launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan, data=data)
+            if retry_failed:
+                _reopen_failed(launch)
             return _search(launch, space, plan)
+
+
+def _reopen_failed(launch: _Launch) -> None:
+    """Forget the ends of failed trials."""
+    failed = list(launch.refresh().failed)
+    for trial_id in failed:
+        launch.ledger.write_reopened(trial_id)
+    launch.view.message(f"Failed trainings that are tried again: {len(failed)}")
 
 
 def _has_trained(history: History) -> bool:
@@ -302,15 +325,14 @@ def _require_same_images(begun: RunRecord | None, data: Dataset) -> None:
 
 def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
     resources = launch.resources
-    agenda, follower = search_agenda(space, plan), launch.follower
+    agenda, budget, follower = search_agenda(space, plan), _budget(resources), launch.follower
     state: RunState
     if plan.deterministic:
         _require_no_clock(plan, resources)
         launch.resources = replace(resources, seeds_together=resources.seeds_together or 1)  # not what is measured
-        state = OrderedRunState(launch.ledger, agenda, window=plan.deterministic, follower=follower)
+        state = OrderedRunState(launch.ledger, agenda, window=plan.deterministic, budget=budget, follower=follower)
     else:
-        limits = TimeBudget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s)
-        state = RunState(launch.ledger, agenda, budget=limits, follower=follower)
+        state = RunState(launch.ledger, agenda, budget=budget, follower=follower)
     launch.view = copy = StudyCopy(launch.view, launch.run_dir, space, plan)
     try:
         ended = _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
@@ -325,13 +347,25 @@ def _require_no_clock(plan: Plan, resources: Resources) -> None:
     """Make sure that nothing about a deterministic run depends on time.
 
     Raises:
-        RunError: a budget of time ends it, or latency is an objective.
+        RunError: a budget of time ends it, a limit of time ends its trainings, or latency is an objective.
     """
     rule = f"a deterministic run (--deterministic {plan.deterministic}) must not depend on time"
     if resources.limited:
         raise RunError(f"{rule}, but a budget of time would end it; leave --until, --cpu-hours and --gpu-hours out")
+    if resources.trial_hours is not None:
+        raise RunError(f"{rule}, but a limit of a training's time would end it; leave --trial-hours out")
     if LATENCY in plan.objectives:
         raise RunError(f"{rule}, but {LATENCY} is measured; leave that objective out")
+
+
+def _budget(resources: Resources) -> TimeBudget:
+    """Limits of this session's time."""
+    return TimeBudget(
+        cpu_hours=resources.cpu_hours,
+        gpu_hours=resources.gpu_hours,
+        until_s=resources.until_s,
+        job_until_s=job_pauses_at_s(),
+    )
 
 
 def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int) -> Ended:
@@ -346,7 +380,7 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
         return Ended(ending="finished", history=launch.refresh())
     if LATENCY in plan.objectives:
         require_importable(_families(space, plan))
-    execution = _begin_session(launch, space, plan)
+    execution = _begin_session(launch, space, plan, state.budget)
 
     def sample() -> TypicalTraining:
         return TypicalTraining(
@@ -358,10 +392,28 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
             seeds=seeds,
         )
 
-    run_tasks(state, execution, launch.run_dir, launch.resources, launch.view, sample=sample)
-    ending: Ending = "finished" if state.done else "interrupted"
+    run_tasks(
+        state,
+        execution,
+        launch.run_dir,
+        launch.resources,
+        launch.view,
+        sample=sample,
+        ends=_ends(launch),
+        memory_bytes=lambda: memory_of_a_trial(typical(space), plan, execution, images=launch.images),
+    )
+    ending: Ending = "finished" if state.done and not state.is_cut_short() else "interrupted"
     launch.ledger.write_end(ending)
     return Ended(ending=ending, history=launch.refresh())
+
+
+def _ends(launch: _Launch) -> SessionEnds:
+    """What ends a session from outside of its work, and what is recorded then."""
+
+    def record(reason: str | None) -> None:
+        _record_end(launch.ledger, "interrupted" if reason is None else "failed", reason)
+
+    return SessionEnds(stop=launch.stop, record=record, resume=f"`rksearch resume {launch.run_dir.path}`")
 
 
 def _families(space: Space, plan: Plan) -> list[Family]:
@@ -372,7 +424,7 @@ def _families(space: Space, plan: Plan) -> list[Family]:
     return own + [family_of(spec) for spec in named]
 
 
-def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
+def _begin_session(launch: _Launch, space: Space, plan: Plan, budget: TimeBudget) -> Execution:
     """Check all that can be known before Ray starts, record the session, and return where and how its trials run.
 
     Raises:
@@ -384,6 +436,7 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
         RunAborted: the disk has no room for the checkpoints.
     """
     from rksearch.data.images import load_data, split
+    from rksearch.data.pictures import Stored
 
     resources = launch.resources
     require_loggers(resources.log)
@@ -397,6 +450,7 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
     except DataError as error:
         others = [str(place) for place in launch.looked if place != places.data_dir]
         raise DataError(f"{error} (looked for in {', '.join(others)} too)" if others else str(error)) from error
+    launch.images = len(images.train) if isinstance(images, Stored) else len(images.train_images)
     if plan.train_images is not None:
         split(facts, images, plan.train_images)
     launch.run_dir.note_places(places)
@@ -406,6 +460,8 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
     if resources.limited:
         need = replace(need, least=0)  # how many candidates the time is enough for is not known
     launch.view.message(require_disk(launch.run_dir.work, need))
+    if budget.job_until_s is not None:
+        launch.view.message(f"The batch job ends soon after {_clock_text(budget.job_until_s)}: trials pause then.")
     launch.ledger.write_session(environment=current_environment(), options=resources.options())
     return Execution(
         work_dir=str(launch.run_dir.work),
@@ -417,10 +473,14 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
         download=resources.download,
         latency=LATENCY in plan.objectives,
         fingerprint=facts.fingerprint,
-        deadline_s=resources.until_s,
+        deadline_s=budget.session_until_s,
         # The directory's name holds the start of the run's first session, which may be this one.
         storage=mirror_address(launch.refresh(), places.storage),
     )
+
+
+def _clock_text(moment_s: float) -> str:
+    return datetime.fromtimestamp(moment_s).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _check_machine(resources: Resources) -> None:
@@ -446,7 +506,7 @@ def _end_recorded(launch: _Launch) -> Iterator[None]:
         KeyboardInterrupt: the user's, or that of a signal, while Tune is not at work.
     """
     try:
-        with stop_signals():
+        with stop_signals(launch.stop):
             yield
     except RksearchError as error:
         _record_end(launch.ledger, "failed", str(error))

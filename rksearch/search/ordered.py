@@ -63,6 +63,8 @@ class OrderedRunState(RunState):
 
     def next(self) -> Task | None:
         """The next task for a worker; None while it depends on the result of one that is under way."""
+        if self._is_over():
+            return None  # and no result is recorded out of turn: the next session has it from the trial's directory
         if self._left:
             task = self._cut_off()
             self._begin(task)
@@ -79,6 +81,15 @@ class OrderedRunState(RunState):
             super().on_end(task, outcome)
         self._early[task.id] = _Early(task, outcome, self._clock())
         self.progress.pop(task.id, None)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do, or nothing more in this batch job: outcomes out of turn are not waited for."""
+        return super().done or (self._is_over() and all(key in self._early for key in self._order))
+
+    def _is_over(self) -> bool:
+        """Whether the batch job ends, which is the only limit of time that there may be."""
+        return self.budget.phase(self.history, {}) == "over"
 
     def _begin(self, task: Task) -> None:
         beside = tuple(trial.id for trial in task.beside)

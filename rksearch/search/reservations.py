@@ -5,48 +5,62 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rksearch.errors import RunError
 from rksearch.results.environment import own_cpus
+from rksearch.search.batch import job_cpus
 from rksearch.search.resources import Resources
 from rksearch.search.tasks import Task
+from rksearch.training.engine.limits import cpu_quota
 
-CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
-"""CPU time of this process's control group: microseconds in a period, and the period."""
+Machine = Mapping[str, float]
+"""What one machine offers by Ray's names: `CPU`, `GPU`, and `memory` in bytes."""
+
+
+def machines_of(nodes: Iterable[Mapping[str, Any]]) -> list[Machine]:
+    """The machines among the nodes that Ray lists, without those that have died."""
+    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservations:
-    """CPUs (`cpu`) and GPUs (`gpu`) of tasks; a slot is the reservation of one usual trial.
+    """CPUs (`cpu`), GPUs (`gpu`) and bytes (`memory`) of tasks; a slot is the reservation of one usual trial.
 
     Attributes:
         trial: reservation of a usual trial.
         whole: reservation of a trial that shares its device with no other: a whole GPU, or all CPUs of the largest
             machine.
+        largest: number of usual trials that fit on the machine that holds most of them.
+        limit: largest number of trials at a time, whatever fits; None without one.
     """
 
     trial: Mapping[str, float]
     whole: Mapping[str, float]
+    largest: int = 1
+    limit: int | None = None
 
     @classmethod
-    def on(
-        cls, available: Mapping[str, float], nodes: Iterable[Mapping[str, Any]], resources: Resources
-    ) -> Reservations:
-        """The reservations that the resources state, on the nodes that Ray lists.
+    def on(cls, machines: Iterable[Machine], resources: Resources, *, memory_bytes: int = 0) -> Reservations:
+        """The reservations that the resources state, on these machines.
+
+        Args:
+            machines: see `machines_of`.
+            resources: what the user gives to a trial.
+            memory_bytes: memory of the machine that a usual trial takes; 0 not to reserve any.
 
         Raises:
-            RunError: a trial would take more than Ray has.
+            RunError: a trial would take more than a machine has.
         """
+        machines = list(machines)
         gpus = resources.gpus_per_trial
         if gpus is None:
-            gpus = 1.0 if has_gpu(available, resources) else 0.0
+            gpus = 1.0 if has_gpu(machines, resources) else 0.0
         trial = {"cpu": resources.cpus_per_trial, "gpu": gpus}
-        machines = [node["Resources"] for node in nodes if node["Alive"]]
         for kind, amount in trial.items():
-            _require_machine(kind, amount, most=max((there.get(kind.upper(), 0.0) for there in machines), default=0.0))
-        if not any(all(there.get(kind.upper(), 0) >= amount for kind, amount in trial.items()) for there in machines):
+            _require_machine(kind, amount, most=_most(machines, kind))
+        fitting = [there for there in machines if _fit(there, trial)]
+        if not fitting:
             wanted = " and ".join(f"{amount:g} {kind.upper()}s" for kind, amount in trial.items())
             raise RunError(
                 f"a trial runs on one machine of Ray's, but none has {wanted}; give less of --cpus-per-trial or "
@@ -57,13 +71,19 @@ class Reservations:
                 "a trial on cuda needs a part of a GPU, but Ray has none or --gpus-per-trial is 0; use --device auto, "
                 "or join a cluster with GPUs"
             )
-        if gpus:
-            return cls(trial=trial, whole={**trial, "gpu": max(1.0, gpus)})
-        cpus = max((there.get("CPU", trial["cpu"]) for there in machines), default=trial["cpu"])
-        return cls(trial=trial, whole={**trial, "cpu": cpus})
+        if memory_bytes:
+            # A trial that takes more than any machine has is tried all the same: alone on the one with most.
+            trial["memory"] = min(float(memory_bytes), _most(fitting, "memory"))
+        whole = {**trial, "gpu": max(1.0, gpus)} if gpus else {**trial, "cpu": _most(fitting, "cpu")}
+        return cls(
+            trial=trial,
+            whole=whole,
+            largest=max(_fit(there, trial) for there in fitting) or 1,
+            limit=resources.max_concurrent,
+        )
 
     def of(self, task: Task) -> dict[str, float]:
-        """CPUs and GPUs of a task.
+        """What a task reserves.
 
         Seeds that are trained together reserve the sum of their shares of a GPU, at most a whole one; on a CPU they
         take turns in the slot of one.
@@ -79,14 +99,41 @@ class Reservations:
         return max(round(mine[kind] / amount) for kind, amount in self.trial.items() if amount)
 
     def memory_share(self, task: Task) -> float:
-        """Share of the device's memory that a task may use; on a CPU the share of the largest machine."""
-        mine = self.of(task)
-        return min(1.0, mine["gpu"] or mine["cpu"] / self.whole["cpu"])
+        """Share of the device's memory that a task may use; on a CPU the share of the machine that holds most trials.
 
-    def slots(self, available: Mapping[str, float]) -> int:
-        """Number of usual trials that fit at once, at least one."""
-        fit = [_fits(kind, amount, available.get(kind.upper(), 0)) for kind, amount in self.trial.items() if amount]
-        return max(1, min(fit, default=1))
+        Trials of one machine together stay below its memory, then.
+        """
+        mine = self.of(task)
+        return min(1.0, mine["gpu"] or self.slots_of(task) / self.largest)
+
+    def slots(self, machines: Iterable[Machine]) -> int:
+        """Number of usual trials that fit at once, at least one: a sum over machines, since each runs on one of them.
+
+        On a machine it is the least of what its CPUs, the shares of its GPUs and its memory hold.
+        """
+        most = sum(_fit(there, self.trial) for there in machines)
+        return max(1, most if self.limit is None else min(most, self.limit))
+
+    def text(self, machines: Iterable[Machine]) -> str:
+        """`Trials at a time: 48 (1 CPU and 0.15 GPUs each; machines: 64 CPUs, 8 GPUs)`."""
+        machines = list(machines)
+        each = [f"{self.trial['cpu']:g} CPU{'s' if self.trial['cpu'] != 1 else ''}"]
+        if self.trial["gpu"]:
+            each.append(f"{self.trial['gpu']:g} GPU{'s' if self.trial['gpu'] != 1 else ''}")
+        if self.trial.get("memory"):
+            each.append(f"about {self.trial['memory'] / 1e9:.1f} GB")
+        there = "; ".join(_machine_text(machine) for machine in machines if _fit(machine, self.trial))
+        limited = f", limited by --max-concurrent {self.limit}" if self.limit == self.slots(machines) else ""
+        return f"Trials at a time: {self.slots(machines)}{limited} ({' and '.join(each)} each; there: {there})"
+
+
+def _machine_text(machine: Machine) -> str:
+    parts = [f"{machine.get('CPU', 0):g} CPUs"]
+    if machine.get("GPU"):
+        parts.append(f"{machine['GPU']:g} GPUs")
+    if machine.get("memory"):
+        parts.append(f"{machine['memory'] / 1e9:.1f} GB")
+    return ", ".join(parts)
 
 
 def require_cpus_here(resources: Resources) -> None:
@@ -99,17 +146,8 @@ def require_cpus_here(resources: Resources) -> None:
 
 
 def cpus_here() -> int:
-    """Number of CPUs that this process may use: those of its affinity, and no more than its control group allows."""
-    return max(1, math.ceil(min(own_cpus(), _cpu_quota())))
-
-
-def _cpu_quota() -> float:
-    """CPUs of this process's control group (version 2); infinite where there is no limit."""
-    try:
-        quota, period = CPU_LIMIT.read_text(encoding="ascii").split()
-        return math.inf if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return math.inf
+    """Number of CPUs that this process may use: those of its affinity, its control group and its batch job."""
+    return max(1, math.ceil(min(own_cpus(), cpu_quota(), job_cpus())))
 
 
 def _require_machine(kind: str, amount: float, *, most: float) -> None:
@@ -120,18 +158,28 @@ def _require_machine(kind: str, amount: float, *, most: float) -> None:
         )
 
 
-def _fits(kind: str, amount: float, there: float) -> int:
+def _most(machines: Iterable[Machine], kind: str) -> float:
+    return max((_there(machine, kind) for machine in machines), default=0.0)
+
+
+def _there(machine: Machine, kind: str) -> float:
+    # Memory is the only resource whose name in Ray is not in capitals.
+    return machine.get("memory" if kind == "memory" else kind.upper(), 0.0)
+
+
+def _fit(machine: Machine, trial: Mapping[str, float]) -> int:
+    """Number of trials that fit on a machine."""
+    return min(_times(kind, amount, _there(machine, kind)) for kind, amount in trial.items() if amount)
+
+
+def _times(kind: str, amount: float, there: float) -> int:
     """Number of times that an amount fits; a share of a GPU lies on one GPU, and what is left of each is lost."""
     if kind == "gpu":
-        return int(there) * _times(1.0, amount)
-    return _times(there, amount)
-
-
-def _times(there: float, amount: float) -> int:
+        return int(there) * int(1.0 / amount + 1e-6)
     # In floating point 0.3 / 0.1 is less than 3.
     return int(there / amount + 1e-6)
 
 
-def has_gpu(available: Mapping[str, float], resources: Resources) -> bool:
+def has_gpu(machines: Iterable[Machine], resources: Resources) -> bool:
     """Whether there is a GPU that trials may use."""
-    return available.get("GPU", 0) >= 1 and resources.device != "cpu"
+    return resources.device != "cpu" and any(machine.get("GPU", 0) >= 1 for machine in machines)

@@ -24,6 +24,8 @@ class Resources:
             share that `rksearch.search.sharing` finds best, none where there is no GPU.
         seeds_together: largest number of seeds of one architecture that are trained as one program; None for the
             number that `rksearch.search.sharing` finds best where it measures, else one.
+        max_concurrent: largest number of trials at a time; None for all that fit.
+        trial_hours: longest time of one training, of all its sessions together; None for no limit.
         address: address of a Ray cluster to join; None starts Ray on this machine and stops it at the end.
         data_dir: where data sets lie or are downloaded to; None for what `rksearch.data.locations` decides.
         download: whether a missing data set may be downloaded.
@@ -43,6 +45,8 @@ class Resources:
     cpus_per_trial: float = CPUS_PER_TRIAL
     gpus_per_trial: float | None = None
     seeds_together: int | None = None
+    max_concurrent: int | None = None
+    trial_hours: float | None = None
     address: str | None = None
     data_dir: Path | None = None
     download: bool = True
@@ -83,6 +87,8 @@ REMEMBERED = (
     "cpus_per_trial",
     "gpus_per_trial",
     "seeds_together",
+    "max_concurrent",
+    "trial_hours",
     "data_dir",
     "download",
     "device",

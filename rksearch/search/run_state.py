@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,7 +17,12 @@ from rksearch.search.budget import TimeBudget
 from rksearch.search.reservations import Reservations
 from rksearch.search.tasks import Agenda, Task
 
-OUT_OF_MEMORY = "out_of_memory"
+SHORT_OF_MEMORY = ("out_of_memory", "does_not_fit")
+"""Failures of trainings that are tried once more with a device of their own."""
+
+OUTSIDE = ("fault", "worker_died", "hung")
+"""Failures whose cause may lie outside of the network: an exception outside of building and training it, a worker
+process that died, a training that hangs."""
 
 FAULTS_ON_END = 3
 """Number of trainings on end that fail by one cause outside of their networks before the run stops."""
@@ -63,11 +69,19 @@ class RunState:
         self._places: dict[str, _Place] = {}
         self.slot_time_s = 0.0
         self._idle = False
-        self._faulty: list[_Faulty] = []
+        self._faulty: list[_Ended] = []
+        self._proven = bool(self.history.paused) or len(self.history.failed) < len(self.history.trials)
 
     def has_work(self) -> bool:
         """Whether there is a task to start now. `next` chooses it again, for the slots that are known by then."""
         return self._choose() is not None
+
+    def is_cut_short(self) -> bool:
+        """Whether tasks are left that only the end of a batch job keeps from being done."""
+        if self.budget.job_until_s is None:
+            return False
+        self.budget = replace(self.budget, job_until_s=None)
+        return bool(self.running) or self.has_work()
 
     def next(self) -> Task | None:
         """The next task for a worker, its trials marked as running; None if there is nothing to start now."""
@@ -121,12 +135,12 @@ class RunState:
 
         Args:
             task: the task of this one trial.
-            outcome: a `result`; a reason to `abort`, with an `exit_code`; the `fault`, an exception from outside of the
-                network; or the `message` of a dead worker.
+            outcome: a `result`; a reason to `abort`, with an `exit_code`; or a `failure`, one of `OUTSIDE` or another
+                kind of failure that is final, and its `message`.
 
         Raises:
             RunAborted: the worker found that no trial can continue (a full disk, missing data), or several trials on
-                end met one fault. Those are not recorded: the next session trains them.
+                end failed by one cause that is no network's. Those are not recorded: the next session trains them.
             LedgerError: the result cannot be written.
         """
         self._record(task, outcome, now_s=self._clock())
@@ -142,51 +156,62 @@ class RunState:
             raise RunAborted(str(outcome["abort"]), int(outcome.get("exit_code", 1)))
         if task.action == "test":
             if "result" not in outcome:
-                reason = outcome.get("fault") or outcome["message"]
-                raise RunAborted(f"{task.trial.id} could not be tested: {reason}; resume to try again")
+                raise RunAborted(f"{task.trial.id} could not be tested: {outcome['message']}; resume to try again")
             self.ledger.write_test(task.trial, from_plain(TestResult, outcome["result"]))
         elif "result" not in outcome and place.trials > 1:
             # It is not known which of them killed the worker, or raised the exception.
-            self.ledger.write_retry(task.trial.id, str(outcome.get("fault") or outcome["message"]))
-        elif "fault" in outcome:
-            self._hold(_Faulty(task, str(outcome["fault"]), wall_time_s, place))
+            self.ledger.write_retry(task.trial.id, str(outcome["message"]))
         else:
-            if "result" in outcome:
-                self._record_faults()  # others can be trained, so the causes lie with those trials
-            result = from_plain(TrialResult, outcome["result"]) if "result" in outcome else _died(outcome["message"])
-            self._trained(task, result, wall_time_s, place)
+            self._ended(_Ended(task, _result(outcome), wall_time_s, place))
         self.history = self._follower.refresh()
+
+    def _ended(self, ended: _Ended) -> None:
+        """Record the end of a training, or keep it back while its cause may be that of others too.
+
+        Raises:
+            RunAborted: it is.
+        """
+        result = ended.result
+        if result.failure in OUTSIDE or (result.failure == "error" and not self._proven):
+            self._hold(ended)
+            return
+        self._record_faults()  # others can be trained, so the causes lie with those trials
+        self._proven = self._proven or result.status != "failed"
+        self._trained(ended.task, result, ended.wall_time_s, ended.place)
 
     def _trained(self, task: Task, result: TrialResult, wall_time_s: float, place: _Place) -> None:
         spec = task.trial
-        if result.failure == OUT_OF_MEMORY and not task.alone:
+        if result.failure in SHORT_OF_MEMORY and not task.alone:
             self.ledger.write_retry(spec.id, str(result.message))
             return
         write = self.ledger.write_pause if result.status == "paused" else self.ledger.write_trial
         write(spec, result, wall_time_s=wall_time_s, cpus=place.reserved["cpu"], gpus=place.reserved["gpu"])
 
-    def _hold(self, faulty: _Faulty) -> None:
-        """Keep back a trial that met a fault until it is known whether others meet the same.
+    def _hold(self, ended: _Ended) -> None:
+        """Keep back a training that failed until it is known whether others fail by the same cause.
 
         Raises:
             RunAborted: they do.
         """
-        if self._faulty and self._faulty[-1].reason != faulty.reason:
+        if self._faulty and self._faulty[-1].cause != ended.cause:
             self._record_faults()
-        self._faulty.append(faulty)
-        self.running[faulty.task.id] = faulty.task  # not to be chosen again in this session
+        self._faulty.append(ended)
+        self.running[ended.task.id] = ended.task  # not to be chosen again in this session
         if len(self._faulty) >= FAULTS_ON_END:
+            which = (
+                "on end failed outside of their networks" if self._proven else "all failed alike before any succeeded"
+            )
             raise RunAborted(
-                f"{len(self._faulty)} trainings on end failed outside of their networks, the last one "
-                f"({faulty.task.trial.id}) by {faulty.reason}; mend the cause, then resume: none of them counts as "
-                "trained"
+                f"{len(self._faulty)} trainings {which}, the last one ({ended.task.trial.id}) by: "
+                f"{ended.result.message}; mend the cause, then resume: none of them counts as trained"
             )
 
     def _record_faults(self) -> None:
-        """Record trials that were kept back as failed."""
-        for task, reason, wall_time_s, place in self._faulty:
+        """Record trainings that were kept back as failed."""
+        for task, result, wall_time_s, place in self._faulty:
             self.running.pop(task.id, None)
-            self._trained(task, TrialResult(status="failed", failure="error", message=reason), wall_time_s, place)
+            kind = "error" if result.failure == "fault" else result.failure
+            self._trained(task, replace(result, failure=kind), wall_time_s, place)
         self._faulty.clear()
         self.history = self._follower.refresh()
 
@@ -221,14 +246,24 @@ class _Place(NamedTuple):
     trials: int
 
 
-class _Faulty(NamedTuple):
-    """A trial that met an exception outside of its network: its task, the exception, its time and its place."""
+class _Ended(NamedTuple):
+    """A training that has ended: its task, its result, its time and its place."""
 
     task: Task
-    reason: str
+    result: TrialResult
     wall_time_s: float
     place: _Place
 
+    @property
+    def cause(self) -> str:
+        """Why it failed, without what differs from one training to the next."""
+        message = str(self.result.message).replace(self.task.trial.id, "").replace(self.task.trial.arch, "")
+        if self.result.failure in ("worker_died", "hung"):
+            message = re.sub(r"[0-9]+([.][0-9]+)?", "#", message)  # seconds, and the place of a trace
+        return f"{self.result.failure}: {message}"
 
-def _died(message: str) -> TrialResult:
-    return TrialResult(status="failed", failure="worker_died", message=message)
+
+def _result(outcome: Mapping[str, Any]) -> TrialResult:
+    if "result" in outcome:
+        return from_plain(TrialResult, outcome["result"])
+    return TrialResult(status="failed", failure=str(outcome["failure"]), message=str(outcome["message"]))

@@ -6,7 +6,9 @@ Imports no torch: the driver, which starts no training itself, writes and sends 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from rksearch.results.files import file_name
 from rksearch.training.engine.words import AUTO
 
 
@@ -47,3 +49,8 @@ class Execution:
     memory_share: float = 1.0
     storage: str | None = None
     fingerprint: str | None = None
+
+
+def trial_dir(work_dir: Path, trial_id: str) -> Path:
+    """Directory of a trial's checkpoints, notes and errors."""
+    return work_dir / "trials" / file_name(trial_id)

@@ -34,6 +34,7 @@ from rksearch.training.execution import Execution
 from rksearch.training.inputs import GroupInputs, SharedInputs, largest_group
 from rksearch.training.latency import latency_ms, measure_latency
 from rksearch.training.parts import PartClock
+from rksearch.training.pulse import OnPart, unobserved
 from rksearch.training.seed_groups import SeedGroup
 from rksearch.training.trainer import (
     Trainer,
@@ -54,6 +55,7 @@ def train(
     execution: Execution,
     on_epoch: OnEpoch | None = None,
     until: int | None = None,
+    on_part: OnPart = unobserved,
 ) -> None:
     """Bring the unfinished ones among trainings of one architecture to their results, as one program where they fit.
 
@@ -62,6 +64,7 @@ def train(
         execution: where and with what resources.
         on_epoch: called after every newly trained epoch, once its checkpoint is safe.
         until: epoch after which to pause.
+        on_part: called when a part of the work begins; the trainings have one of their own.
 
     Raises:
         RksearchError: the fault is not the network's.
@@ -70,6 +73,7 @@ def train(
     unfinished = [training for training in trainings if training.result is None]
     if not unfinished:
         return
+    on_part("load")
     started = time.perf_counter()
     inputs = SharedInputs.load(unfinished[0].spec, execution)
     for training in unfinished:
@@ -100,14 +104,27 @@ class Training:
         weights: of the network of a complete result; empty before that.
         trainer: of a training that has begun here and has not ended.
         clock: where its time goes.
+
+    Args:
+        spec, execution: the trial, where and with what resources.
+        directory, store: its directory, and the checkpoints in it.
+        on_part: called when a part of its work begins.
     """
 
-    def __init__(self, spec: TrialSpec, execution: Execution, directory: Path, store: CheckpointStore) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        execution: Execution,
+        directory: Path,
+        store: CheckpointStore,
+        on_part: OnPart = unobserved,
+    ) -> None:
         self.spec = spec
         self.result: TrialResult | None = None
         self.weights: Mapping[str, Any] = {}
         self.trainer: Trainer | None = None
-        self.clock = PartClock()
+        self.clock = PartClock(on_part)
+        self._on_part = on_part
         self._noted_s: dict[str, float] = {}
         self._execution, self._directory, self._store = execution, directory, store
         self._known = TrialResult(status="paused")
@@ -189,7 +206,7 @@ class Training:
                 recompute(model)
             train, val = group.images
             batches = batches_of(train, shared.facts, recipe, self.spec.seed)
-            return Trainer(model, batches, val, recipe, shared.precision, choice=choice)
+            return Trainer(model, batches, val, recipe, shared.precision, choice=choice, on_part=self._on_part)
 
     def pause(self) -> None:
         """Leave it where it is."""
@@ -200,6 +217,7 @@ class Training:
         """Note the size of the seed group; before the last epoch, measure latency, which takes the whole machine."""
         self._known = replace(self._known, seeds_together=seeds_together)
         if self._execution.latency and len(self.epochs) == self.spec.recipe.epochs - 1:
+            self._on_part("latency")
             found = measure_latency(
                 self.spec.arch,
                 self.spec.dataset,

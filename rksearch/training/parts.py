@@ -7,18 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rksearch.results.records import WorkTimes
+from rksearch.training.pulse import OnPart, unobserved
 
 
 class PartClock:
-    """Sums the seconds of each part of a trial's work, from its start in this process on."""
+    """Sums the seconds of each part of a trial's work, from its start in this process on.
 
-    def __init__(self) -> None:
+    Args:
+        on_part: called when a part begins.
+    """
+
+    def __init__(self, on_part: OnPart = unobserved) -> None:
+        self._on_part = on_part
         self._began_s = time.time()
         self._parts_s: dict[str, float] = {}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Add the block's seconds to a part."""
+        self._on_part(name)
         start = time.perf_counter()
         try:
             yield

@@ -58,6 +58,7 @@ class SeedGroup:
 
     def prepare(self) -> None:
         """Compile and record what is needed; see `rksearch.training.engine.programs.Programs`."""
+        self._trainers[0].on_part("prepare")
         for trainer in self._trainers:
             trainer.model.train()
         self._programs.prepare()
@@ -72,6 +73,7 @@ class SeedGroup:
             for trainer, number in zip(self._trainers, numbers, strict=True):
                 trainer.begin_epoch(number)
             for size in first.step.sizes:
+                first.on_part("step")
                 for trainer in self._trainers:
                     trainer.fetch()
                 self._programs.run(size)

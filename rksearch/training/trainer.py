@@ -28,6 +28,7 @@ from rksearch.training.engine.heap import freed_memory_kept
 from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.programs import Programs, Recorder
 from rksearch.training.engine.step import TrainStep
+from rksearch.training.pulse import OnPart, unobserved
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +147,7 @@ class Trainer:
         precision: of convolutions and matrix products, in training and validation alike.
         choice: whether the training steps are compiled. A saved state brings its own.
         record: see `rksearch.training.engine.programs.Programs`.
+        on_part: called when a part of the work begins: `prepare`, each `step`, `wait` (for the device), `validate`.
 
     Attributes:
         step: one step of the training; a program of several trainings runs it instead of this object.
@@ -153,6 +155,7 @@ class Trainer:
         epochs: those that have run, restored ones included.
         step_losses: mean loss of every step of the epoch that ran last here.
         validation_time_s: seconds of all validations that ran here.
+        on_part: as given.
         validation: the last validation that ran here; NaN without validation images, None before the first epoch here.
     """
 
@@ -166,6 +169,7 @@ class Trainer:
         *,
         choice: Choice = EAGER,
         record: Recorder | None = None,
+        on_part: OnPart = unobserved,
     ) -> None:
         self.device = train.images.device
         self.model = model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -179,6 +183,7 @@ class Trainer:
         self._train = train
         self._val = val
         self._record = record
+        self.on_part = on_part
         self.step = TrainStep(self.model, train, recipe, precision)
         self._programs: Programs | None = None
 
@@ -219,6 +224,7 @@ class Trainer:
 
     def _prepared(self) -> Programs:
         if self._programs is None:
+            self.on_part("prepare")
             self._programs = Programs([self.step], choice=self.choice, record=self._record)
         self.model.train()
         self._programs.prepare()
@@ -255,6 +261,7 @@ class Trainer:
         """Train on the first `count` batches of the current epoch; a part of `train_pass`."""
         programs = self._prepared()
         for size in self.step.sizes[:count]:
+            self.on_part("step")
             self.fetch()
             programs.run(size)
 
@@ -264,6 +271,7 @@ class Trainer:
         Raises:
             TrialFailed: the loss is no longer finite.
         """
+        self.on_part("wait")
         steps = self._train.steps_per_epoch
         # The only time in the pass that the host waits for the device.
         self.step_losses = self.step.losses.tolist()
@@ -283,6 +291,7 @@ class Trainer:
         number, steps = len(self.epochs) + 1, self._train.steps_per_epoch
         val = Pass(math.nan, math.nan)
         if self._val is not None:
+            self.on_part("validate")
             started = time.perf_counter()
             average = self.step.average
             with nullcontext() if average is None else average.in_place():

@@ -25,10 +25,11 @@ from rksearch.results.recipes import concerning
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.device import resolve_device, resolve_precision
-from rksearch.training.execution import Execution
+from rksearch.training.execution import Execution, trial_dir
 from rksearch.training.inputs import picture_reader
 from rksearch.training.lifecycle import OnEpoch, Training, train
 from rksearch.training.mirror import Mirror
+from rksearch.training.pulse import OnPart, unobserved
 from rksearch.training.trainer import as_trial_failure, evaluate, final_weights
 
 LOCK_WAIT_S = 60.0
@@ -68,10 +69,12 @@ def run_trials(
     on_epoch: OnEpoch | None = None,
     *,
     until: int | None = None,
+    on_part: OnPart = unobserved,
 ) -> list[TrialResult]:
     """Train several seeds of one architecture, as one program where they fit in memory together; see `run_trial`.
 
-    Each has the result that `run_trial` finds, and its own checkpoints; one may fail without the others.
+    `on_part` is called whenever a part of the work begins. Each has the result that `run_trial` finds, and its own
+    checkpoints; one may fail without the others.
 
     Raises:
         RksearchError: as `run_trial`.
@@ -79,12 +82,12 @@ def run_trials(
     """
     if any(replace(spec, replicate=specs[0].replicate) != specs[0] for spec in specs):
         raise ValueError("trials that are trained together must differ in their seeds alone")
-    with _opened(specs, execution) as trainings:
-        train(trainings, execution, on_epoch, until)
+    with _opened(specs, execution, on_part) as trainings:
+        train(trainings, execution, on_epoch, until, on_part)
         return [_result(training) for training in trainings]
 
 
-def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
+def test_trial(spec: TrialSpec, execution: Execution, on_part: OnPart = unobserved) -> TestResult:  # noqa: PT028
     """Read the test set once, with the weights of the last epoch; trains first when the trial is not finished.
 
     No deadline counts here: reading the test set is the last step of a trial.
@@ -93,8 +96,9 @@ def test_trial(spec: TrialSpec, execution: Execution) -> TestResult:
         TrialFailed: the training failed.
         RksearchError: as `run_trial`.
     """
-    with _opened([spec], execution) as (training,):
-        train([training], replace(execution, deadline_s=None))
+    with _opened([spec], execution, on_part) as (training,):
+        train([training], replace(execution, deadline_s=None), on_part=on_part)
+        on_part("test")
         result = _result(training)
         if result.status != "complete":
             raise TrialFailed(str(result.failure), f"{spec.id} cannot be tested: {result.message}")
@@ -151,11 +155,6 @@ def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None
     raise missing
 
 
-def trial_dir(work_dir: Path, trial_id: str) -> Path:
-    """Directory of a trial's checkpoints, notes and errors."""
-    return work_dir / "trials" / file_name(trial_id)
-
-
 def note_fault(specs: Sequence[TrialSpec], execution: Execution) -> None:
     """Keep the traceback of the exception being handled in `error.txt` of each trial, as far as the disk allows."""
     for spec in specs:
@@ -165,13 +164,14 @@ def note_fault(specs: Sequence[TrialSpec], execution: Execution) -> None:
 
 
 @contextmanager
-def _opened(specs: Sequence[TrialSpec], execution: Execution) -> Iterator[list[Training]]:
+def _opened(specs: Sequence[TrialSpec], execution: Execution, on_part: OnPart) -> Iterator[list[Training]]:
     """Trainings of the trials, whose directories are locked for this process."""
     with ExitStack() as stack:
         trainings = []
         for spec in specs:
             directory = stack.enter_context(_locked(spec, execution))
-            trainings.append(Training(spec, execution, directory, _checkpoints(spec, execution, directory)))
+            checkpoints = _checkpoints(spec, execution, directory)
+            trainings.append(Training(spec, execution, directory, checkpoints, on_part))
         yield trainings
 
 

@@ -26,7 +26,7 @@ from rksearch.results.codec import to_plain
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialResult
-from rksearch.search import disk, driver, reservations
+from rksearch.search import disk, driver
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.ray.tune import LedgerSearcher, StateCallback, do_task
@@ -36,11 +36,11 @@ from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 from rksearch.space import load_space
 from rksearch.training import trial as trials
-from rksearch.training.execution import Execution
+from rksearch.training.execution import Execution, trial_dir
 from tests.helpers.command_line import TINY_SPACE, Answer, command, environment, rksearch, rksearch_json
 from tests.helpers.simulation import ListProposer, must, new_state, settings
 
-ONE_TRIAL = Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 2.0, "gpu": 0.0})
+ONE_TRIAL = Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 2.0, "gpu": 0.0}, largest=2)
 EXECUTION = Execution(work_dir="/nowhere", data_dir="/nowhere")
 
 
@@ -123,16 +123,17 @@ def test_an_exception_while_a_task_is_chosen_or_starts_ends_the_run(
         (LedgerError("full"), {"abort": "full", "exit_code": 1}),
         (OSError(28, "No space left on device"), {"abort": "No space left on device"}),
         (ModuleNotFoundError("No module named 'nowhere'"), {"abort": "nowhere"}),
-        (KeyError("weights"), {"fault": "KeyError: 'weights'"}),
+        (KeyError("weights"), {"failure": "fault", "message": "KeyError: 'weights'"}),
+        (SystemExit(3), {"failure": "fault", "message": "SystemExit: 3"}),
     ],
 )
 def test_whatever_escapes_in_a_worker_keeps_its_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, expected: dict[str, Any]
 ) -> None:
     state, _ = new_state(tmp_path / "run")
     task = must(state.next())
     execution = Execution(work_dir=str(tmp_path / "work"), data_dir="")
-    directory = trials.trial_dir(tmp_path / "work", task.trial.id)
+    directory = trial_dir(tmp_path / "work", task.trial.id)
     directory.mkdir(parents=True)
 
     def run_trials(*args: object, **kwargs: object) -> None:
@@ -142,7 +143,7 @@ def test_whatever_escapes_in_a_worker_keeps_its_reason(
     found = do_task(task, execution)
     for key, value in expected.items():
         assert value == found[key] or str(value) in str(found[key])
-    assert (directory / "error.txt").exists() == ("fault" in expected)
+    assert (directory / "error.txt").exists() == ("failure" in expected)
 
 
 def test_bad_input_that_a_worker_meets_exits_as_bad_input(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_bad_input_that_a_worker_meets_exits_as_bad_input(tmp_path: Path) -> Non
 def test_one_fault_is_a_failed_row_once_another_training_succeeds(tmp_path: Path) -> None:
     state, _ = new_state(tmp_path)
     first, second = must(state.next()), must(state.next())
-    state.on_end(first, {"fault": "KeyError: 'x'"})
+    state.on_end(first, {"failure": "fault", "message": "KeyError: 'x'"})
     assert first.id not in Ledger(tmp_path).read().trials
     failed = TrialResult(status="failed", failure="non_finite_loss", message="nan")
     state.on_end(second, {"result": to_plain(failed)})
@@ -167,9 +168,9 @@ def test_one_fault_is_a_failed_row_once_another_training_succeeds(tmp_path: Path
 def test_faults_on_end_stop_the_run_and_count_as_untried(tmp_path: Path) -> None:
     state, _ = new_state(tmp_path)
     for _ in range(2):
-        state.on_end(must(state.next()), {"fault": "KeyError: 'x'"})
-    with pytest.raises(RunAborted, match=r"3 trainings on end .* KeyError: 'x'; mend the cause"):
-        state.on_end(must(state.next()), {"fault": "KeyError: 'x'"})
+        state.on_end(must(state.next()), {"failure": "fault", "message": "KeyError: 'x'"})
+    with pytest.raises(RunAborted, match=r"3 trainings all failed alike .* KeyError: 'x'; mend the cause"):
+        state.on_end(must(state.next()), {"failure": "fault", "message": "KeyError: 'x'"})
     assert Ledger(tmp_path).read().trials == {}
 
 
@@ -177,7 +178,7 @@ def test_faults_of_different_causes_are_each_their_trial_s(tmp_path: Path) -> No
     state, _ = new_state(tmp_path)
     tasks = [must(state.next()) for _ in range(3)]
     for i, task in enumerate(tasks):
-        state.on_end(task, {"fault": f"KeyError: {i}"})
+        state.on_end(task, {"failure": "fault", "message": f"KeyError: {i}"})
     assert set(Ledger(tmp_path).read().trials) == {task.id for task in tasks[:2]}
 
 
@@ -186,7 +187,7 @@ def test_a_last_training_that_meets_a_fault_is_recorded_when_nothing_can_follow_
     plan = settings(baselines=("ResNet-8",), known=(), trials=0, final_seeds=1)
     state = RunState(ledger, lambda history: SearchAgenda(plan, ListProposer([]), history))
     task = must(state.next())
-    state.on_end(task, {"fault": "KeyError: 'x'"})
+    state.on_end(task, {"failure": "fault", "message": "KeyError: 'x'"})
     assert not state.done
     assert state.next() is None
     assert state.done
@@ -350,33 +351,14 @@ def test_a_run_that_ends_by_time_is_not_refused_for_room(
     ],
 )
 def test_a_trial_fits_on_one_machine(machines: list[dict[str, float]], asked: Resources, says: str) -> None:
-    available = {key: sum(there.get(key, 0) for there in machines) for key in ("CPU", "GPU")}
-    nodes = [{"Alive": True, "Resources": there} for there in machines]
     with pytest.raises(RunError, match=says):
-        Reservations.on(available, nodes, asked)
+        Reservations.on(machines, asked)
 
 
 def test_more_cpus_than_this_machine_has_are_refused_before_ray_starts() -> None:
     require_cpus_here(Resources(cpus_per_trial=1))
     with pytest.raises(RunError, match="give"):
         require_cpus_here(Resources(cpus_per_trial=(os.cpu_count() or 1) + 1))
-
-
-@pytest.mark.parametrize(
-    ("limit", "cpus"), [("50000 100000", 1), ("max 100000", None), ("100000 0", None), ("x", None)]
-)
-def test_cpus_are_those_of_the_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, cpus: int | None
-) -> None:
-    (tmp_path / "cpu.max").write_text(limit)
-    monkeypatch.setattr(reservations, "CPU_LIMIT", tmp_path / "cpu.max")
-    mine = os.sched_getaffinity(0)
-    assert reservations.cpus_here() == (cpus or len(mine))
-    try:
-        os.sched_setaffinity(0, {min(mine)})
-        assert reservations.cpus_here() == 1
-    finally:
-        os.sched_setaffinity(0, mine)
 
 
 # -- with real Ray

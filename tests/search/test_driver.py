@@ -1,5 +1,3 @@
-import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from rksearch.results.records import TrialSpec
 from rksearch.results.run_dir import RunDir, mirror_address
 from rksearch.search import driver
 from rksearch.search.planning import Asked, plan_of
-from rksearch.search.ray.cluster import _ray
+from rksearch.search.ray.session import SessionEnds, ray_session
 from rksearch.search.ray.token import has_token
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources, as_before
@@ -57,21 +55,18 @@ def test_an_address_and_noise_are_not_taken_over():
     ],
 )
 def test_what_a_trial_reserves_and_how_many_fit(asked, expected, slots):
-    there = {"CPU": 8.0, "GPU": 2.0}
-    found = Reservations.on(there, NODES, asked)
+    there = [{"CPU": 8.0, "GPU": 2.0}]
+    found = Reservations.on(there, asked)
     assert (found.trial, found.slots(there)) == (expected, slots)
 
 
 def test_without_a_gpu_trials_ask_for_none():
-    found = Reservations.on({"CPU": 2.0}, NODES, Resources())
-    assert (found.trial, found.slots({"CPU": 2.0})) == ({"cpu": 1.0, "gpu": 0.0}, 2)
+    there = [{"CPU": 2.0}]
+    found = Reservations.on(there, Resources())
+    assert (found.trial, found.slots(there)) == ({"cpu": 1.0, "gpu": 0.0}, 2)
 
 
-NODES = [
-    {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}},
-    {"Alive": True, "Resources": {"CPU": 4.0}},
-    {"Alive": False, "Resources": {"CPU": 64.0}},
-]
+MACHINES = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}]
 SEED = TrialSpec(arch="ResNet-8", dataset="digits", recipe=recipe("short"))
 
 
@@ -95,7 +90,7 @@ def task(*, alone: bool = False, seeds: int = 1) -> Task:
     ],
 )
 def test_what_each_task_reserves_the_slots_it_takes_and_its_memory(asked, what, expected, slots, memory_share):
-    found = Reservations.on({"CPU": 8.0, "GPU": 2.0}, NODES, asked)
+    found = Reservations.on(MACHINES, asked)
     assert found.of(what) == expected
     assert found.slots_of(what) == slots
     assert found.memory_share(what) == pytest.approx(memory_share)
@@ -103,9 +98,8 @@ def test_what_each_task_reserves_the_slots_it_takes_and_its_memory(asked, what, 
 
 @pytest.mark.parametrize(("asked", "gpus"), [(Resources(cpus_per_trial=9), 2.0), (Resources(gpus_per_trial=1), 0.0)])
 def test_more_than_there_is_is_an_error(asked, gpus):
-    nodes = [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": gpus}}]
     with pytest.raises(RunError, match="per-trial is"):
-        Reservations.on({"CPU": 8.0, "GPU": gpus}, nodes, asked)
+        Reservations.on([{"CPU": 8.0, "GPU": gpus}], asked)
 
 
 @pytest.mark.parametrize("place", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "file", None])
@@ -139,16 +133,14 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     def init(**options: object) -> None:
         raise Exception("The current node timed out during startup.\nThis could happen because ...")
 
-    ray = types.SimpleNamespace(
-        init=init,
-        shutdown=lambda: stopped.append(True),
-        job_config=types.SimpleNamespace(JobConfig=lambda metadata: metadata),
-    )
-    monkeypatch.setitem(sys.modules, "ray", ray)
+    import ray
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: stopped.append(True))
     said: list[str] = []
     view = Silent()
     monkeypatch.setattr(view, "message", said.append)
-    with pytest.raises(RunAborted) as error, _ray(Resources(), view, "run"):
+    with pytest.raises(RunAborted) as error, ray_session(Resources(), view, SessionEnds.ignored(), "run"):
         pass
     assert said == ["Starting Ray ..."], "said before the wait"
     assert stopped == [True], "what had started is stopped"

@@ -23,6 +23,7 @@ from rksearch.results.records import TrialResult
 from rksearch.results.run_dir import RunDir
 from rksearch.search import driver
 from rksearch.search.assembly import search_agenda
+from rksearch.search.budget import TimeBudget
 from rksearch.search.ordered import DeferredProposer, OrderedRunState
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.resources import Resources
@@ -197,13 +198,32 @@ def test_a_worker_that_died_is_a_result_in_its_turn(tmp_path: Path) -> None:
     plan = replace(PLANS["plain"], deterministic=2)
     state = state_at(tmp_path, plan)
     first, second = must(state.next()), must(state.next())
-    state.on_end(second, {"message": "its worker died"})
+    state.on_end(second, {"failure": "worker_died", "message": "its worker died"})
     state.on_end(first, outcome(first))
-    for _ in range(2):
-        state.next()
+    third = must(state.next())
+    must(state.next())
+    state.on_end(third, outcome(third))  # until one succeeds, deaths may have a cause that is no network's
+    state.next()
     found = Ledger(tmp_path).read().trials
-    assert list(found) == [first.id, second.id]
+    assert list(found) == [first.id, second.id, third.id]
     assert found[second.id][1].failure == "worker_died"
+
+
+def test_at_the_end_of_a_batch_job_outcomes_are_left_to_the_next_session(tmp_path: Path) -> None:
+    plan = replace(PLANS["plain"], deterministic=3)
+    state = state_at(tmp_path, plan)
+    first, second = must(state.next()), must(state.next())
+    state.on_end(second, outcome(second))
+    state.budget = TimeBudget(job_until_s=time.time() - 1)
+    assert state.next() is None
+    assert not state.done
+    state.on_end(first, outcome(first))
+    assert state.next() is None
+    assert state.done
+    assert state.is_cut_short()
+    assert Ledger(tmp_path).read().trials == {}
+    again = state_at(tmp_path, plan)
+    assert [must(again.next()).id for _ in range(2)] == [first.id, second.id]
 
 
 def test_a_proposer_is_made_for_the_first_proposal_and_knows_what_was_said_before() -> None:
@@ -228,6 +248,7 @@ def test_a_proposer_is_made_for_the_first_proposal_and_knows_what_was_said_befor
     [
         ({}, Resources(cpu_hours=1.0), "a budget of time would end it; leave --until, --cpu-hours"),
         ({}, Resources(until_s=time.time() + 60), "a budget of time would end it"),
+        ({}, Resources(trial_hours=1.0), "a limit of a training's time would end it; leave --trial-hours out"),
         ({"objectives": ("val_error_pct", "latency_ms")}, Resources(), "latency_ms is measured; leave that objective"),
     ],
 )

@@ -283,6 +283,21 @@ def test_a_logger_sees_trainings_whatever_tasks_they_were_in(tmp_path: Path) -> 
     ]
 
 
+def test_a_training_whose_worker_is_replaced_has_not_failed(tmp_path: Path) -> None:
+    callback = Remembered()
+    logger = TrainingLogger("csv", callback, run="run", directory=tmp_path, began="then", note=print)
+    logger.set_up()
+    replaced = {"t1": True}
+    log = TrainingLog([logger], print, lambda trial_id: replaced[trial_id])
+    for again in (True, False):
+        replaced["t1"] = again
+        one = tune_trial(Task("train", SPEC))
+        log.on_trial_start(1, [], one)
+        log.on_trial_error(1, [], one)
+    log.close()
+    assert [failed for what, _, failed in callback.seen if what == "end"] == [False, True]
+
+
 def test_a_logger_that_fails_is_left_out_and_the_user_told_once(tmp_path: Path) -> None:
     class Broken(Remembered):
         def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class SearchPlayer:
             try:
                 training = self._table.training(arch, repetition=self._repetition, replicate=replicate)
             except NoFurtherTraining as error:
-                self._state.on_end(task, {"message": str(error)})
+                self._state.on_end(task, {"failure": "error", "message": str(error)})
                 continue
             return self._work(task, training)
         return None

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rksearch.errors import RksearchError, RunAborted
+from rksearch.errors import RksearchError
 from rksearch.results.codec import from_plain
+from rksearch.results.events import SlotsCounted
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.extensions import Extensions
-from rksearch.search.ray.starting import require_answer, require_temporary_directory
-from rksearch.search.ray.token import guard, has_token, hint, on_loopback
-from rksearch.search.reservations import Reservations, cpus_here, has_gpu
+from rksearch.search.ray.session import SessionEnds, ray_session
+from rksearch.search.ray.token import has_token, on_loopback
+from rksearch.search.reservations import Machine, Reservations, has_gpu, machines_of
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
+from rksearch.search.stopping import StopRequest
 from rksearch.search.tasks import Task
 from rksearch.search.view import View
 from rksearch.training.execution import Execution
@@ -25,11 +27,15 @@ from rksearch.training.execution import Execution
 if TYPE_CHECKING:
     from ray.tune import Tuner
 
+    from rksearch.search.ray.loggers import TrainingLogger
     from rksearch.search.ray.tune import LedgerSearcher, TaskFunction
     from rksearch.search.sharing import Sharing, TypicalTraining
 
 WORKER_RESTARTS = 2
 """How often a trial whose worker died is given to another worker, which resumes from the trial's last epoch."""
+
+MANY = 10**6
+"""Number of seeds of one architecture that no run has."""
 
 _RECOUNT_S = 2.0
 
@@ -41,6 +47,12 @@ RAY_ENVIRONMENT = {
     # A trial that asks for no GPU must not see one.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A first ctrl-C is answered by this session's own handler, as other signals are.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # The reason of a death is a line of ours and of the ledger.
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Seconds that Tune waits for a worker which does not end when it is asked to; its default is ten minutes.
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",
     # Tune writes its own state only at the end: resuming needs the ledger alone, and Tune keeps in memory what it
     # writes, for every trial of the session.
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
@@ -58,6 +70,8 @@ def run_tasks(
     view: View,
     work: TaskFunction | None = None,
     sample: Callable[[], TypicalTraining] | None = None,
+    ends: SessionEnds | None = None,
+    memory_bytes: Callable[[], int] = lambda: 0,
 ) -> None:
     """Run every task of a run with Ray Tune.
 
@@ -70,22 +84,43 @@ def run_tasks(
         work: a worker's function for a task; None for `rksearch.search.ray.tune.do_task`, which trains or tests.
         sample: makes a training to measure how many trials should share a GPU, called where there is a GPU and
             `resources` do not say; None to give each trial a whole one.
+        ends: what ends the session from outside; None for work that is no run.
+        memory_bytes: memory that a usual trial takes of its machine, for trials on a CPU; 0 where that is not known.
 
     Raises:
         RunError: Ray has less than one task reserves.
         RunAborted: Ray is not reachable, or has died; or no further task of the run could succeed.
         LedgerError: a result cannot be recorded.
+        KeyboardInterrupt: a signal came before the work began, or a second one.
     """
     for key, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     if resources.address and has_token():
         # `ray start` guards a cluster wherever it finds a token, but a driver that joins one must ask for it.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    ends = ends or SessionEnds.ignored()
     with on_loopback(resources.address):  # before Ray is imported
-        _with_ray(state, execution, run_dir, resources, view, work, sample)
+        loggers = _loggers(state, run_dir, resources, view)
+        with ray_session(resources, view, ends, run_dir.path.name) as watch:
+            _run_tasks(state, execution, run_dir, resources, view, work, sample, ends.stop, memory_bytes, loggers)
+            watch.require_alive()
 
 
-def _with_ray(
+def _loggers(state: RunState, run_dir: RunDir, resources: Resources, view: View) -> list[TrainingLogger]:
+    """The loggers that the user wants, set up.
+
+    Raises:
+        RunError: a callback of the user's is none of Tune's.
+        RunAborted: a logger cannot begin.
+    """
+    from rksearch.search.ray.loggers import make_loggers, require_callbacks
+
+    require_callbacks(resources.callbacks)
+    began = state.history.sessions[0].start if state.history.sessions else ""
+    return make_loggers(resources.log, run=run_dir.path.name, directory=run_dir.logs, began=began, note=view.message)
+
+
+def _run_tasks(
     state: RunState,
     execution: Execution,
     run_dir: RunDir,
@@ -93,122 +128,104 @@ def _with_ray(
     view: View,
     work: TaskFunction | None,
     sample: Callable[[], TypicalTraining] | None,
+    stop: StopRequest,
+    memory_bytes: Callable[[], int],
+    loggers: Sequence[TrainingLogger],
 ) -> None:
+    """The same with a Ray that runs."""
     import ray
     from ray import tune
 
-    from rksearch.search.ray.loggers import TrainingLog, UserCallbacks, make_loggers, require_callbacks
+    from rksearch.search.ray.loggers import FINISH_S, LEAVING_S, TrainingLog, UserCallbacks
+    from rksearch.search.ray.oversight import Oversight
+    from rksearch.search.ray.pulses import forget_beats, last_beat
     from rksearch.search.ray.slots import AT_ONCE, FullSlots
+    from rksearch.search.ray.traces import Death, death_of
     from rksearch.search.ray.tune import LedgerSearcher, StateCallback, do_task, task_label, trainable
 
-    require_callbacks(resources.callbacks)
-    run = run_dir.path.name
-    began = state.history.sessions[0].start if state.history.sessions else ""
-    loggers = make_loggers(resources.log, run=run, directory=run_dir.logs, began=began, note=view.message)
-    with _ray(resources, view, run):
-        available = ray.cluster_resources()
-        if sample is not None and resources.gpus_per_trial is None and has_gpu(available, resources):
-            resources = _measured_shares(resources, sample(), state, view)
-        reservations = Reservations.on(available, ray.nodes(), resources)
-        state.reservations, state.together = reservations, resources.seeds_together or 1
-        slots = reservations.slots(available)
-        counted = _SlotCount(reservations, slots)
-        searcher = LedgerSearcher(state, execution, reservations, counted, view.message)
-        # Limit of trials that wait for a worker; the searcher keeps back all but one that would only wait for a slot.
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
-        log = TrainingLog(loggers, view.message)
-        run_dir.clear_tune()
-        tuner = tune.Tuner(
-            trainable(work or do_task, run, lambda config: reservations.of(from_plain(Task, config["task"]))),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=FullSlots(counted, reservations.slots_of),
-                num_samples=-1,
-                reuse_actors=True,
-                trial_name_creator=task_label,
-                trial_dirname_creator=task_label,
-            ),
-            run_config=tune.RunConfig(
-                name="session",
-                storage_path=str(run_dir.tune),
-                failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
-                callbacks=[
-                    StateCallback(searcher, view.refresh),
-                    *([log] if loggers else []),
-                    *([UserCallbacks(resources.callbacks, searcher.end)] if resources.callbacks else []),
-                ],
-                verbose=3 if resources.verbose else 0,
-            ),
-        )
-        view.start(state, slots)
-        try:
-            _fit(tuner, searcher)
-        finally:
-            view.close()
-            log.close()
+    machines = machines_of(ray.nodes())
+    on_gpu = has_gpu(machines, resources) and resources.gpus_per_trial != 0
+    if sample is not None and resources.gpus_per_trial is None and on_gpu:
+        resources = _measured_shares(resources, sample(), state, view)
+    reservations = Reservations.on(machines, resources, memory_bytes=0 if on_gpu else memory_bytes())
+    state.reservations = reservations
+    state.together = min(resources.seeds_together or 1, resources.max_concurrent or MANY)
+    slots = reservations.slots(machines)
+    view.message(reservations.text(machines))
+    state.ledger.write_slots(
+        SlotsCounted(slots=slots, trial=dict(reservations.trial), machines=tuple(map(_offer, machines)))
+    )
+    counted = _SlotCount(reservations, slots)
+    searcher = LedgerSearcher(state, execution, reservations, counted, view.message, WORKER_RESTARTS)
+
+    def died(trial_id: str, said: str) -> None:
+        if task := searcher.tasks.get(trial_id):
+            searcher.on_death(trial_id, death_of(said, searcher.directory_of(task)))
+            forget_beats(trial_id)
+
+    def end(trial_id: str, death: Death) -> None:
+        searcher.on_death(trial_id, death)
+        scheduler.end(trial_id)
+
+    scheduler = FullSlots(counted, reservations.slots_of, died)
+    oversight = Oversight(state, searcher.tasks, end, last_beat, trial_hours=resources.trial_hours)
+    # Limit of trials that wait for a worker; the searcher keeps back all but one that would only wait for a slot.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
+    log = TrainingLog(loggers, view.message, searcher.is_replaced)
     run_dir.clear_tune()
+    if not resources.verbose:
+        logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it lists trials that have failed
+    tuner = tune.Tuner(
+        trainable(work or do_task, run_dir.path.name, lambda config: reservations.of(from_plain(Task, config["task"]))),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=task_label,
+            trial_dirname_creator=task_label,
+        ),
+        run_config=tune.RunConfig(
+            name="session",
+            storage_path=str(run_dir.tune),
+            failure_config=tune.FailureConfig(max_failures=0),  # the searcher replaces workers that die
+            callbacks=[
+                StateCallback(searcher, view.refresh, oversight, stop, scheduler.end_all),
+                *([log] if loggers else []),
+                *([UserCallbacks(resources.callbacks, searcher.end)] if resources.callbacks else []),
+            ],
+            verbose=3 if resources.verbose else 0,
+        ),
+    )
+    view.start(state, slots)
+    try:
+        with stop.at_work():
+            _fit(tuner, searcher)
+    finally:
+        view.close()
+        log.close(LEAVING_S if stop.asked or searcher.leaving else FINISH_S)
+        run_dir.clear_tune()
+
+
+def _offer(machine: Machine) -> dict[str, float]:
+    """What a machine offers to trials, in the words of a reservation."""
+    return {name.lower(): amount for name, amount in machine.items() if name in ("CPU", "GPU", "memory")}
 
 
 def _fit(tuner: Tuner, searcher: LedgerSearcher) -> None:
-    """Let Tune work until the run has ended.
+    """Let Tune work until the run has ended, or the session must.
 
     Raises:
         Exception: the one that ended the run, else one of Ray's own.
     """
+    from rksearch.search.ray.tune import WorkEnds
+
     try:
         tuner.fit()
+    except WorkEnds:
+        return
     finally:
         searcher.raise_abort()  # in place of exceptions that followed from it
-
-
-@contextlib.contextmanager
-def _ray(resources: Resources, view: View, run: str) -> Iterator[None]:
-    """Ray, started on this machine or joined at an address; what was started here is stopped at the end.
-
-    Args:
-        resources: say which Ray.
-        view: shows the address of the dashboard, and how to get in.
-        run: the run's name, which Ray's job bears.
-
-    Raises:
-        RunAborted: it cannot be started or joined.
-    """
-    import ray
-
-    view.message(f"Joining Ray at {resources.address} ..." if resources.address else "Starting Ray ...")
-    if resources.address is None:
-        require_temporary_directory()
-        token = guard()
-    else:
-        require_answer(resources.address)
-        token = hint()
-    try:
-        context = ray.init(
-            address=resources.address or "local",
-            num_cpus=cpus_here() if resources.address is None else None,
-            include_dashboard=True if resources.address is None else None,
-            dashboard_host="127.0.0.1",
-            job_config=ray.job_config.JobConfig(metadata={"job_name": run}),
-            log_to_driver=resources.verbose,
-            logging_level="INFO" if resources.verbose else "ERROR",
-        )
-    except Exception as error:  # noqa: BLE001 - Ray raises this very class when a node does not start in time
-        ray.shutdown()  # ends processes of a Ray that has started in part
-        where = f"the Ray cluster at {resources.address}" if resources.address else "Ray on this machine"
-        remedy = "check --address" if resources.address else "resume when the machine is less busy"
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise RunAborted(f"{where} must be reachable, but {reason}; {remedy}") from None
-    except BaseException:  # a signal
-        ray.shutdown()
-        raise
-    try:
-        url = context.dashboard_url
-        view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
-        if token:
-            view.message(f"  {token}")
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _measured_shares(resources: Resources, sample: TypicalTraining, state: RunState, view: View) -> Resources:
@@ -271,6 +288,6 @@ class _SlotCount:
         import ray
 
         if time.monotonic() - self._counted_at_s > _RECOUNT_S:
-            self._slots = self._reservations.slots(ray.cluster_resources())
+            self._slots = self._reservations.slots(machines_of(ray.nodes()))
             self._counted_at_s = time.monotonic()
         return self._slots

@@ -35,6 +35,9 @@ from rksearch.search.tasks import Task
 FINISH_S = 60.0
 """Longest wait for the loggers at the end of a session, in seconds."""
 
+LEAVING_S = 5.0
+"""The same where a signal, a death of Ray's or the end of a batch job ends it, which leaves no more."""
+
 
 class LoggedTraining:
     """A training in the place of Tune's trial: what Ray's loggers ask of one.
@@ -223,11 +226,18 @@ class TrainingLog(tune.Callback):
     Args:
         loggers: the loggers.
         note: shows a line to the user.
+        is_replaced: whether the worker of the trial with this id has died, and another one resumes the task.
     """
 
-    def __init__(self, loggers: Sequence[TrainingLogger], note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        loggers: Sequence[TrainingLogger],
+        note: Callable[[str], None],
+        is_replaced: Callable[[str], bool] = lambda trial_id: False,
+    ) -> None:
         self._loggers = loggers
         self._note = note
+        self._is_replaced = is_replaced
         self._beside = Beside("loggers") if loggers else None
         self._open: dict[str, list[TrialSpec]] = {}
 
@@ -261,17 +271,17 @@ class TrainingLog(tune.Callback):
         self._end(trial, itertools.repeat(False))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A task's worker died too often."""
-        self._end(trial, itertools.repeat(True))
+        """A task's worker died."""
+        self._end(trial, itertools.repeat(not self._is_replaced(trial.trial_id)))
 
-    def close(self) -> None:
-        """Let the loggers finish, as far as they do in `FINISH_S` seconds."""
+    def close(self, wait_s: float = FINISH_S) -> None:
+        """Let the loggers finish, as far as they do in so many seconds."""
         if self._beside is None:
             return
         self._each("close")
-        if not self._beside.close(FINISH_S):
+        if not self._beside.close(wait_s):
             names = ", ".join(logger.name for logger in self._loggers)
-            self._note(f"--log {names}: not everything was written within {FINISH_S:.0f} s, and the rest is left out")
+            self._note(f"--log {names}: not everything was written within {wait_s:.0f} s, and the rest is left out")
 
     def _end(self, trial: Trial, failed: Iterable[bool]) -> None:
         for spec, own in zip(self._open.pop(trial.trial_id, ()), failed, strict=False):

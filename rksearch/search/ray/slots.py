@@ -7,9 +7,12 @@ all slots but one would stay empty.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
@@ -27,10 +30,18 @@ class FullSlots(NotPicklable, FIFOScheduler):
     Args:
         slots: number of usual trials that fit at once, now.
         slots_of: number of slots that a task takes.
+        died: called with Tune's id of a trial and Ray's message when a worker has died, before the searcher hears of
+            it.
     """
 
-    def __init__(self, slots: Callable[[], int], slots_of: Callable[[Task], int]) -> None:
+    def __init__(
+        self,
+        slots: Callable[[], int],
+        slots_of: Callable[[Task], int],
+        died: Callable[[str, str], None] = lambda trial_id, said: None,
+    ) -> None:
         super().__init__()
+        self._died = died
         self._slots = slots
         self._slots_of = slots_of
         self._live: dict[str, tuple[Trial, int]] = {}
@@ -42,6 +53,13 @@ class FullSlots(NotPicklable, FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """A trial's worker died."""
         self._live.pop(trial.trial_id, None)
+        self._died(trial.trial_id, _last_error(trial))
+
+    def end(self, trial_id: str) -> None:
+        """End the worker of a trial, whatever it does; Tune then sees that it has died."""
+        trial, _ = self._live[trial_id]
+        if trial.temporary_state.ray_actor is not None:
+            ray.kill(trial.temporary_state.ray_actor)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """A trial has ended."""
@@ -51,11 +69,23 @@ class FullSlots(NotPicklable, FIFOScheduler):
         """A trial was stopped before it began."""
         self._live.pop(trial.trial_id, None)
 
+    def end_all(self) -> None:
+        """End every worker that has a trial."""
+        for trial_id in list(self._live):
+            self.end(trial_id)
+
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The trial for a worker that is free now, if there is one."""
         waiting = [(trial, wants) for trial, wants in self._live.values() if trial.status == Trial.PENDING]
         running = sum(takes for trial, takes in self._live.values() if trial.status != Trial.PENDING)
         return chosen(waiting, slots=self._slots(), running=running)
+
+
+def _last_error(trial: Trial) -> str:
+    """Ray's message about the last death of a trial's worker; empty where there is none."""
+    with contextlib.suppress(OSError, TypeError):  # Tune gives no path before the first
+        return Path(trial.error_file).read_text(encoding="utf-8", errors="replace").rpartition("Failure # ")[2]
+    return ""
 
 
 def chosen(waiting: Sequence[tuple[Trial, int]], *, slots: int, running: int) -> Trial | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import threading
 from pathlib import Path
 
 from rksearch.errors import RunAborted, in_one_line
@@ -40,14 +41,54 @@ def require_answer(address: str) -> None:
         ) from None
 
 
+def require_ray(address: str) -> None:
+    """Make sure that what answers at `HOST:PORT` is Ray's control service.
+
+    Raises:
+        RunAborted: it is something else, or does not let this user in.
+    """
+    if "/" in address or not address.rpartition(":")[2].isdecimal():
+        return
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+    found: list[BaseException] = []
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            # Any key: an answer is enough.
+            GcsClient(address=address).internal_kv_exists(b"rksearch", None, timeout=ANSWER_S)
+        except Exception as error:  # noqa: BLE001 - of Ray's own classes, and others
+            found.append(error)
+        answered.set()
+
+    # In a thread, since Ray goes on asking for longer than it is told to.
+    threading.Thread(target=ask, name="answer", daemon=True).start()
+    if not answered.wait(ANSWER_S) or found:
+        why = in_one_line(found[0]) if found else f"it says nothing that Ray would within {ANSWER_S:.0f} s"
+        raise RunAborted(
+            f"the Ray cluster at {address} must be reachable, but {why}; check --address, and that the token is that "
+            "of `ray start --head` there"
+        )
+
+
+def temporary_directory() -> Path:
+    """Directory beneath which Ray puts its sockets and logs: `RAY_TMPDIR`, `TMPDIR` or `/tmp`."""
+    variable = _variable()
+    return Path(os.environ[variable] if variable else "/tmp").absolute()  # noqa: S108 - Ray's own choice
+
+
+def _variable() -> str | None:
+    return next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
+
+
 def require_temporary_directory() -> None:
     """Make sure that Ray can put its sockets and logs where it will: in `RAY_TMPDIR`, `TMPDIR` or `/tmp`.
 
     Raises:
         RunAborted: it cannot.
     """
-    variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
-    directory = Path(os.environ[variable] if variable else "/tmp").absolute()  # noqa: S108 - Ray's own choice
+    variable, directory = _variable(), temporary_directory()
     where = f"{directory} ({variable})" if variable else str(directory)
     remedy = "set RAY_TMPDIR to a short path of a writable directory"
     length = len(os.fsencode(f"{directory}{SESSION.format(pid=os.getpid())}"))

@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ray import tune
@@ -23,11 +24,16 @@ from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.files import file_name
 from rksearch.results.records import Epoch, TrialSpec
 from rksearch.search.ray.extensions import Extensions
+from rksearch.search.ray.oversight import Oversight
+from rksearch.search.ray.pulses import beating
 from rksearch.search.ray.reports import OUTCOME, Reporter, class_name, description, epoch_of
+from rksearch.search.ray.traces import Death, death_of, traces
 from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
+from rksearch.search.stopping import StopRequest
 from rksearch.search.tasks import Task
-from rksearch.training.execution import Execution
+from rksearch.training.execution import Execution, trial_dir
+from rksearch.training.pulse import OnPart, Pulse, unobserved
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +43,11 @@ class TaskFunction(Protocol):
     """A worker's function for a task; see `do_task`."""
 
     def __call__(
-        self, task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None = None
+        self,
+        task: Task,
+        execution: Execution,
+        on_epoch: Callable[[TrialSpec, Epoch], None] | None = None,
+        on_part: OnPart = unobserved,
     ) -> dict[str, Any]:
         """Do the task and return its outcome."""
 
@@ -59,8 +69,10 @@ def trainable(
         extensions.register()
         task = from_plain(Task, config["task"])
         execution = from_plain(Execution, config["execution"])
-        reporter = Reporter(run, execution)
-        reporter.end(json.dumps(work(task, execution, reporter.on_epoch)))
+        reporter, pulse = Reporter(run, execution), Pulse()
+        with beating(config["pulse"], pulse), traces(trial_dir(Path(execution.work_dir), task.trial.id)):
+            outcome = work(task, execution, reporter.on_epoch, pulse.begin)
+        reporter.end(json.dumps(outcome))
 
     named: type[Trainable] = tune.with_resources(wrap_function(run_task, name=class_name(run)), reserve)
     named.__name__ = named.__qualname__ = class_name(run)
@@ -68,29 +80,34 @@ def trainable(
 
 
 def do_task(
-    task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None = None
+    task: Task,
+    execution: Execution,
+    on_epoch: Callable[[TrialSpec, Epoch], None] | None = None,
+    on_part: OnPart = unobserved,
 ) -> dict[str, Any]:
     """Train the trials of the task, or read the test set with its trial.
 
     Returns:
         `results`, the `TrialResult` or `TestResult` of each trial as JSON; or `abort` with the reason, and its
-        `exit_code`, when no task of this run can succeed: a full disk, missing data, an impossible device; or `fault`
-        with an exception that came from outside of building and training the network. Each with `notes` for the user,
-        where a checkpoint could not be used.
+        `exit_code`, when no task of this run can succeed: a full disk, missing data, an impossible device; or a
+        `failure` of kind `fault` with an exception that came from outside of building and training the network as its
+        `message`. Each with `notes` for the user, where a checkpoint could not be used.
     """
     with _checkpoint_notes() as notes:
-        outcome = _outcome(task, execution, on_epoch)
+        outcome = _outcome(task, execution, on_epoch, on_part)
     return {**outcome, "notes": notes} if notes else outcome
 
 
-def _outcome(task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None) -> dict[str, Any]:
+def _outcome(
+    task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Epoch], None] | None, on_part: OnPart
+) -> dict[str, Any]:
     """The outcome of a task, whatever happens."""
     from rksearch.training import trial  # here, not above: the driver does not need torch
 
     try:
         if task.action == "test":
-            return {"results": [to_plain(trial.test_trial(task.trial, execution))]}
-        found = trial.run_trials(specs_of(task), execution, on_epoch, until=task.until)
+            return {"results": [to_plain(trial.test_trial(task.trial, execution, on_part))]}
+        found = trial.run_trials(specs_of(task), execution, on_epoch, until=task.until, on_part=on_part)
         return {"results": [to_plain(result) for result in found]}
     except RksearchError as error:
         # Not the network's fault, which would be a failed result: every other task would meet it too.
@@ -98,9 +115,9 @@ def _outcome(task: Task, execution: Execution, on_epoch: Callable[[TrialSpec, Ep
     except (OSError, ImportError) as error:
         # The worker's machine: its disk, its files, its packages.
         return {"abort": f"{task.trial.id} could not be worked on: {in_one_line(error)}; mend the cause, then resume"}
-    except Exception as error:  # noqa: BLE001 - an exception that reaches Tune would kill the worker, its reason lost
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - one that reaches Tune would kill the worker
         trial.note_fault(specs_of(task), execution)
-        return {"fault": in_one_line(error)}
+        return {"failure": "fault", "message": in_one_line(error)}
 
 
 @contextlib.contextmanager
@@ -124,6 +141,10 @@ def _checkpoint_notes() -> Iterator[list[str]]:
 def specs_of(task: Task) -> list[TrialSpec]:
     """Trials of a task."""
     return [task.trial, *task.beside]
+
+
+class WorkEnds(Exception):
+    """Tune's loop ends here, and what runs is left unfinished."""
 
 
 class NotPicklable:
@@ -154,13 +175,19 @@ def _guarded(
             self.abort = error
             return None
 
-    return guarded
+    return guarded  # type: ignore[return-value]
 
 
 class LedgerSearcher(NotPicklable, Searcher):
     """Gives Tune the run's next task, and the run each task's outcome.
 
     An exception in one of its methods ends the run: it is kept in `abort`, and raised where Tune lets it pass.
+
+    Attributes:
+        leaving: whether the session ends before its work does, so that workers which end now have not failed.
+
+    A worker that dies is replaced here and not by Tune, which knows no reasons: `restarts` says how often on end,
+    without a further epoch. One that hangs is replaced once.
 
     Args:
         state: state of the run.
@@ -169,6 +196,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         slots: number of usual trials that fit at once, now. One more task may wait, so that a free slot is taken soon
             and a cluster that can grow sees demand; more would be chosen without the results that come meanwhile.
         note: shows a worker's note to the user.
+        restarts: how often a task whose worker died is given to another one, which resumes from its last epoch.
     """
 
     def __init__(
@@ -178,8 +206,15 @@ class LedgerSearcher(NotPicklable, Searcher):
         reservations: Reservations,
         slots: Callable[[], int],
         note: Callable[[str], None] = lambda text: None,
+        restarts: int = 2,
     ) -> None:
         super().__init__(metric=None, mode=None)
+        self._restarts = restarts
+        self._again: list[Task] = []
+        self._deaths: dict[str, int] = {}
+        self._hung: set[str] = set()
+        self._replaced: set[str] = set()
+        self._ended_by: dict[str, Death] = {}
         self._reservations = reservations
         self._slots = slots
         self._note = note
@@ -187,6 +222,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         self.execution = to_plain(execution)
         self.tasks: dict[str, Task] = {}
         self.abort: Exception | None = None
+        self.leaving = False
 
     def raise_abort(self) -> None:
         """Raise the exception that ended the run, if there is one."""
@@ -205,18 +241,22 @@ class LedgerSearcher(NotPicklable, Searcher):
 
     @_guarded
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if sum(map(self._reservations.slots_of, self.tasks.values())) > self._slots():
+        if not self._has_room():
             return None
-        task = self.state.next()
+        task = self._again.pop(0) if self._again else self.state.next()
         if task is None:
             return Searcher.FINISHED if self.state.done else None
         self.tasks[trial_id] = task
         memory_share = self._reservations.memory_share(task)
-        return {
-            **description(task.trial),
-            "task": to_plain(task),
-            "execution": {**self.execution, "memory_share": memory_share},
-        }
+        execution = {**self.execution, "memory_share": memory_share}
+        return {**description(task.trial), "task": to_plain(task), "execution": execution, "pulse": trial_id}
+
+    def _has_room(self) -> bool:
+        """Whether one more task may be chosen; where the user limits their number, none waits beyond it."""
+        limit = self._reservations.limit
+        if limit is not None and sum(len(task.each()) for task in self.tasks.values()) >= limit:
+            return False
+        return sum(map(self._reservations.slots_of, self.tasks.values())) <= self._slots()
 
     @_guarded
     def on_start(self, trial_id: str) -> None:
@@ -229,7 +269,14 @@ class LedgerSearcher(NotPicklable, Searcher):
     def on_epoch(self, trial_id: str, trained: str, epoch: Epoch) -> None:
         """A worker has finished an epoch of the training of this id."""
         (each,) = [each for each in self.tasks[trial_id].each() if each.trial.id == trained]
+        # Deaths count only since the last epoch: a long trial may outlive any number of nodes, and one that kills its
+        # worker at the same place again and again still ends.
+        self._deaths.pop(self.tasks[trial_id].id, None)
         self.state.on_epoch(each, epoch)
+
+    def on_death(self, trial_id: str, death: Death) -> None:
+        """Take note of the reason for which a task's worker has died, or is about to be ended; the first one counts."""
+        self._ended_by.setdefault(trial_id, death)
 
     @_guarded
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -237,6 +284,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         task = self.tasks.pop(trial_id, None)
         if task is None:
             return  # Tune reports the same end twice where stopping its trial fails
+        death = self._ended_by.pop(trial_id, None)
         trials = task.each()
         if result and OUTCOME in result:
             outcome = json.loads(result[OUTCOME])
@@ -244,12 +292,39 @@ class LedgerSearcher(NotPicklable, Searcher):
                 self._note(text)
             found = [{"result": one} for one in outcome.get("results", ())]
             outcomes = found or [outcome] * len(trials)
-        elif error:
-            outcomes = [{"message": "its worker process died repeatedly; see its logs"}] * len(trials)
+        elif error and not self.leaving:
+            death = death or death_of("", self.directory_of(task))
+            if self._is_tried_again(task, death):
+                self._replaced.add(trial_id)
+                return
+            outcomes = [{"failure": death.kind, "message": death.message}] * len(trials)
         else:
             return  # Tune is being interrupted: the task is simply not finished
         for each, one in zip(trials, outcomes, strict=True):
             self.state.on_end(each, one)
+
+    def _is_tried_again(self, task: Task, death: Death) -> bool:
+        """Whether a task whose worker died is given to another one, which resumes from the task's last epoch."""
+        if death.kind == "hung":
+            tried_again = task.id not in self._hung
+            self._hung.add(task.id)
+        else:
+            count = self._deaths[task.id] = self._deaths.get(task.id, 0) + 1
+            tried_again = death.kind == "worker_died" and count <= self._restarts
+        if not tried_again:
+            self._deaths.pop(task.id, None)
+            return False
+        self._note(f"{task.trial.id} is resumed from its last epoch: {death.message}")
+        self._again.append(task)
+        return True
+
+    def is_replaced(self, trial_id: str) -> bool:
+        """Whether the worker of this trial of Tune's died, and its task has been given to another one."""
+        return trial_id in self._replaced
+
+    def directory_of(self, task: Task) -> Path:
+        """Directory of a task's trial."""
+        return trial_dir(Path(self.execution["work_dir"]), task.trial.id)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""
@@ -262,25 +337,46 @@ class StateCallback(NotPicklable, tune.Callback):
     """Passes starts and epochs to the searcher, and calls `refresh` after each turn of Tune's loop.
 
     It also ends Tune's loop when the run must stop: an exception in `on_step_end` is the one that Tune passes on.
+
+    Args:
+        searcher: the searcher.
+        refresh: shows what has changed.
+        oversight: looks at the tasks under way.
+        stop: the user's wish to end the session.
+        end_workers: ends every worker that is at work.
     """
 
-    def __init__(self, searcher: LedgerSearcher, refresh: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        searcher: LedgerSearcher,
+        refresh: Callable[[], None],
+        oversight: Oversight | None = None,
+        stop: StopRequest | None = None,
+        end_workers: Callable[[], None] = lambda: None,
+    ) -> None:
         self._searcher = searcher
+        self._end_workers = end_workers
         self._refresh = refresh
+        self._oversight = oversight
+        self._stop = stop
         self._ended: list[Trial] = []
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Tune has set handlers of its own for signals."""
+        if self._stop is not None:
+            self._stop.take_back()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker has taken a task."""
         self._searcher.on_start(trial.trial_id)
+        if self._oversight is not None:
+            self._oversight.began(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A worker has finished an epoch."""
         if trial.trial_id in self._searcher.tasks and (found := epoch_of(result)) is not None:
-            # Deaths count only since the last epoch: a long trial may outlive any number of nodes, and one that kills
-            # its worker at the same place again and again still ends.
-            trial.run_metadata.num_failures = 0
             self._searcher.on_epoch(trial.trial_id, *found)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -296,12 +392,24 @@ class StateCallback(NotPicklable, tune.Callback):
 
         Raises:
             Exception: that which ended the run.
+            WorkEnds: the user wants the session to end, or its time is up.
         """
         self._searcher.raise_abort()
+        if self._oversight is not None:
+            self._oversight.look()
+        if self._must_end():
+            self._searcher.leaving = True
+            self._end_workers()  # Tune would ask them, and wait for the epochs that they are in
+            raise WorkEnds
         for trial in [trial for trial in self._ended if trial.is_finished()]:
             forget(trial)
             self._ended.remove(trial)
         self._refresh()
+
+    def _must_end(self) -> bool:
+        """Whether the user wants the session to end, or its time is up."""
+        asked = self._stop is not None and self._stop.asked
+        return asked or (self._oversight is not None and self._oversight.is_over())
 
 
 def forget(trial: Trial) -> None:

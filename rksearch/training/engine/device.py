@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
 from rksearch.errors import DeviceError
+from rksearch.training.engine import limits
 from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.words import AUTO, DEVICES, PRECISIONS
 
@@ -94,32 +93,10 @@ def free_memory_bytes(device: torch.device, *, share: float = 1.0) -> int:
         total = torch.mps.recommended_max_memory()
         free = max(0, total - torch.mps.driver_allocated_memory())
     else:
-        total = _ram_bytes()
-        free = _free_ram_bytes(total)
+        # What this process has already, its libraries above all, is a part of its share.
+        own = share * limits.memory_bytes() - (0 if share == 1.0 else limits.resident_bytes())
+        return max(0, int(FREE_SHARE * min(limits.free_memory_bytes(), own)))
     return int(FREE_SHARE * min(free, share * total))
-
-
-def _ram_bytes() -> int:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    # A container may be allowed less than the machine has.
-    if limit.exists() and (most := limit.read_text().strip()) != "max":
-        total = min(total, int(most))
-    return total
-
-
-def _free_ram_bytes(total: int) -> int:
-    info = Path("/proc/meminfo")
-    free = total
-    if info.exists():
-        for line in info.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
-    # A container may be allowed less than the machine has.
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
-        free = min(free, int(most) - int(used.read_text()))
-    return max(0, free)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -1,0 +1,204 @@
+"""Random faults in number: injected one after the other, kept as they end, so that the command resumes, and reported.
+
+`faults.jsonl` holds the conditions and the undisturbed run in its first line, and an injection in each other one, each
+line with a checksum as in a ledger. The table of `README.md` is made from it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rksearch.bench.faults import KINDS, Disturbed, Numbers, SmallRun, disturb, draw, numbers_in
+from rksearch.errors import RunAborted, RunError
+from rksearch.results.codec import from_plain, to_plain
+from rksearch.results.environment import Environment, current_environment
+from rksearch.results.files import write_atomically
+from rksearch.results.lines import intact, sealed
+
+FILE = "faults.jsonl"
+
+UNDISTURBED_S = 600.0
+"""Longest time of the undisturbed run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultConditions:
+    """What all injections of a directory have in common.
+
+    Attributes:
+        seed: of kinds, moments and of what a fault chooses by itself.
+        kinds: kinds of faults to choose from; empty for all.
+        span_s: duration of the undisturbed run.
+        undisturbed: numbers of each of its trainings.
+        environment: where they were made first.
+    """
+
+    seed: int
+    kinds: tuple[str, ...]
+    span_s: float
+    undisturbed: dict[str, Numbers]
+    environment: Environment
+
+
+def inject_faults(
+    directory: Path, *, count: int, seed: int, kinds: Sequence[str], data_dir: Path, show: Callable[[str], None]
+) -> list[Disturbed]:
+    """Inject faults that a directory does not hold yet, and write its report.
+
+    Args:
+        directory: of the results; one of an earlier call goes on.
+        count: number of faults in all.
+        seed, kinds: see `FaultConditions`.
+        data_dir: where data sets lie.
+        show: shows a line about each.
+
+    Returns:
+        What came of each fault, the first one first.
+
+    Raises:
+        RunError: the directory holds faults of another seed or of other kinds.
+        RunAborted: the undisturbed run does not finish.
+    """
+    draw(0, seed, 1.0, kinds)
+    path = directory / FILE
+    directory.mkdir(parents=True, exist_ok=True)
+    records = list(_records(path))
+    if records:
+        conditions = from_plain(FaultConditions, records[0])
+        if (conditions.seed, conditions.kinds) != (seed, tuple(kinds)):
+            raise RunError(
+                f"injections go on with their own seed and kinds, but {path} has seed {conditions.seed} and "
+                f"{', '.join(conditions.kinds) or 'all kinds'}; give these, or another --out"
+            )
+    else:
+        conditions = _conditions(directory, seed, kinds, data_dir)
+        _append(path, to_plain(conditions))
+    found = [from_plain(Disturbed, record) for record in records[1:]]
+    for i, fault in enumerate(draw(count, seed, conditions.span_s, kinds)):
+        if i >= len(found):
+            small = SmallRun.of_a_space(directory / "work" / f"run-{i}", data_dir)
+            shutil.rmtree(small.directory, ignore_errors=True)  # of a call that was interrupted
+            one = disturb(small, fault, conditions.undisturbed)
+            _append(path, to_plain(one))
+            found.append(one)
+            if one.problem is None:
+                shutil.rmtree(small.directory, ignore_errors=True)
+        show(f"{i + 1}/{count} {outcome_text(found[i])}")
+    write_atomically(directory / "README.md", report_text(conditions, found).encode())
+    return found
+
+
+def _conditions(directory: Path, seed: int, kinds: Sequence[str], data_dir: Path) -> FaultConditions:
+    small = SmallRun.of_a_space(directory / "work" / "undisturbed", data_dir)
+    shutil.rmtree(small.directory, ignore_errors=True)
+    began_s = time.monotonic()
+    session = small.start()
+    try:
+        over = session.ends(UNDISTURBED_S)
+    finally:
+        session.end_all()
+    history = small.history()
+    if not over or history.state != "finished":
+        raise RunAborted(f"the undisturbed run must finish, but it is {history.state}: {session.errors.strip()[-300:]}")
+    return FaultConditions(
+        seed=seed,
+        kinds=tuple(kinds),
+        span_s=round(time.monotonic() - began_s, 1),
+        undisturbed=numbers_in(history),
+        environment=current_environment(),
+    )
+
+
+def outcome_text(one: Disturbed) -> str:
+    """An injection in a line: `raylet killed at 12.3 s: ended after 4.1 s, 2 sessions; ok`."""
+    what = "went on" if one.went_on else f"ended after {one.ended_s:.1f} s"
+    if not one.met:
+        what = f"nothing to disturb, {what}"
+    sessions = "1 session" if one.sessions == 1 else f"{one.sessions} sessions"
+    return f"{one.fault.kind} at {one.fault.moment_s} s: {what}, {sessions}; {one.problem or 'ok'}"
+
+
+def report_text(conditions: FaultConditions, found: Sequence[Disturbed]) -> str:
+    """The report in Markdown: a table of kinds, one of what should not have happened, and how to repeat it."""
+    bad = [(i, one) for i, one in enumerate(found) if one.problem is not None]
+    met = [one for one in found if one.met]
+    env = conditions.environment
+    kinds = f" {' '.join(f'--kind {kind!r}' for kind in conditions.kinds)}" if conditions.kinds else ""
+    lines = [
+        "# Faults injected into runs",
+        "",
+        f"{len(found)} faults were drawn with seed {conditions.seed}; {len(met)} met something to disturb. "
+        f"{len(found) - len(bad)} of the {len(found)} runs ended with the {len(conditions.undisturbed)} trainings of "
+        "the undisturbed run, each once and each with its numbers bit for bit, in time, and left no process behind; "
+        f"{len(bad)} did not.",
+        "",
+        "A fault comes at a random moment between the command and the end of the undisturbed run "
+        f"({conditions.span_s:.0f} s). A session that ends by it is resumed until the run is finished.",
+        "",
+        "| fault | injected | met | went on | ended, longest | sessions, most | not as it should be |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+        *_kind_rows(found),
+        "",
+    ]
+    if bad:
+        lines += ["## Not as it should be", ""]
+        lines += [f"- {i}: {outcome_text(one)}" for i, one in bad]
+        lines += [""]
+    lines += [
+        "## To repeat it",
+        "",
+        "```bash",
+        f"rksearch selftest --faults {len(found)} --seed {conditions.seed}{kinds} --out DIRECTORY",
+        "```",
+        "",
+        f"rksearch {env.rksearch}, commit {env.commit or 'unknown'}{' with changes' if env.dirty else ''}; Python "
+        f"{env.python}, torch {env.version('torch')}, ray {env.version('ray')}; {env.cpu_count} CPUs ({env.cpu}), "
+        f"{env.os}. Each injection, with its moment, seed and outcome, is a line of `{FILE}`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _kind_rows(found: Sequence[Disturbed]) -> Iterator[str]:
+    for kind in KINDS:
+        mine = [one for one in found if one.fault.kind == kind]
+        if not mine:
+            continue
+        ended = [one.ended_s for one in mine if one.met and not one.went_on]
+        cells = (
+            kind,
+            len(mine),
+            sum(one.met for one in mine),
+            sum(one.went_on for one in mine if one.met),
+            f"{max(ended):.0f} s" if ended else "",
+            max(one.sessions for one in mine),
+            sum(one.problem is not None for one in mine),
+        )
+        yield f"| {' | '.join(map(str, cells))} |"
+
+
+def _append(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record durably."""
+    content = path.read_bytes() if path.exists() else b""
+    if content and not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)  # a line that a killed process was writing
+    with path.open("ab") as file:
+        file.write(sealed(msgspec.json.encode(record)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file up to the first damaged line."""
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        if not intact(line):
+            return
+        yield {key: value for key, value in msgspec.json.decode(line).items() if key != "crc"}

@@ -1,0 +1,191 @@
+"""The self-test: its drawing, its judgement, its records; and itself, on real runs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from rksearch.bench import faults, reliability
+from rksearch.bench.faults import KINDS, Disturbed, Fault, Numbers, SmallRun, differences, draw, numbers_in
+from rksearch.errors import RunError
+from rksearch.results.environment import Environment
+from rksearch.results.history import History
+from rksearch.results.ledger import FILE_NAME, Ledger
+from tests.helpers.command_line import Answer, rksearch
+from tests.helpers.ledgers import complete, full_run, trial
+
+
+def test_faults_are_drawn_by_seed_alone_and_each_kind_comes_before_one_comes_again() -> None:
+    many = draw(3 * len(KINDS), 5, 30.0)
+    assert draw(7, 5, 30.0) == many[:7]
+    assert draw(7, 6, 30.0) != many[:7]
+    for first in range(0, len(many), len(KINDS)):
+        assert {fault.kind for fault in many[first : first + len(KINDS)]} == set(KINDS)
+    moments = [fault.moment_s for fault in many if fault.moment_s is not None]
+    assert len(moments) == len(many)
+    assert 0 <= min(moments) < 10 < 20 < max(moments) <= 30
+    assert {fault.kind for fault in draw(9, 0, 1.0, ["GCS killed"])} == {"GCS killed"}
+    with pytest.raises(RunError, match=r"a fault must be one of driver killed, .* but got 'flood'"):
+        draw(1, 0, 1.0, ["flood"])
+
+
+def test_a_run_that_lost_doubled_or_changed_something_differs(tmp_path: Path) -> None:
+    ledger = full_run(tmp_path / "run", 6)
+    history = ledger.read()
+    undisturbed = numbers_in(history)
+    assert differences(undisturbed, history) is None
+    some = next(iter(undisturbed))
+    assert differences({**undisturbed, "RKNet@7": ()}, history) == "1 trainings are lost: RKNet@7"
+    without = {key: numbers for key, numbers in undisturbed.items() if key != some}
+    assert differences(without, history) == f"1 trainings are not in the undisturbed run: {some}"
+    loss, *others = undisturbed[some][0]
+    changed = {**undisturbed, some: ((loss + 1e-12, *others), *undisturbed[some][1:])}
+    assert differences(changed, history) == f"1 trainings are changed: {some}"
+    spec, result = history.trials[some]
+    ledger.write_trial(spec, result, wall_time_s=1.0)
+    assert differences(undisturbed, ledger.read()) == "1 trainings were recorded twice"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> SmallRun:
+    """A run with a ledger of some lines and a checkpoint of some bytes."""
+    found = SmallRun.of_a_space(tmp_path / "run", tmp_path)
+    ledger = Ledger(found.directory)
+    ledger.write_session(environment=Environment(), options={})
+    for i in range(6):
+        ledger.write_trial(trial("ResNet-8", i, "baseline"), complete(20.0), wall_time_s=1.0)
+    directory = found.directory / "work" / "trials" / "ResNet-8@0"
+    directory.mkdir(parents=True)
+    for name in ("checkpoint.pt", "previous.pt"):
+        (directory / name).write_bytes(bytes(range(256)))
+    return found
+
+
+def test_the_space_of_the_runs_is_one_whose_members_are_all_trained(small: SmallRun) -> None:
+    from rksearch.space import load_space
+
+    space = load_space(str(small.space))
+    assert len(space) == space.definition.trials
+
+
+def test_files_are_damaged_as_their_kind_says(small: SmallRun) -> None:
+    rng = random.Random(1)
+    checkpoint = small.checkpoints()[0]
+    before, ledger = checkpoint.read_bytes(), small.directory / FILE_NAME
+    assert faults._flip_checkpoint(small, rng)
+    flipped = checkpoint.read_bytes()
+    assert sum(bin(a ^ b).count("1") for a, b in zip(before, flipped, strict=True)) == 1
+    assert faults._cut_checkpoint(small, rng)
+    assert flipped.startswith(checkpoint.read_bytes())
+    assert checkpoint.stat().st_size < 256
+    lines = ledger.read_bytes().split(b"\n")
+    assert faults._cut_ledger(small, rng)
+    assert ledger.read_bytes().split(b"\n")[:-1] == lines[:-2]
+    assert len(ledger.read_bytes().split(b"\n")[-1]) <= len(lines[-2])
+    history = small.history()
+    assert len(history.trials) == 5
+    whole = ledger.read_bytes()
+    assert faults._flip_ledger(small, rng)
+    assert ledger.read_bytes() != whole
+    assert ledger.read_bytes().split(b"\n")[:3] == whole.split(b"\n")[:3]
+    assert faults._remove_checkpoints(small, rng)
+    assert small.checkpoints() == []
+    for damage in (faults._flip_checkpoint, faults._cut_checkpoint, faults._remove_checkpoints):
+        assert not damage(small, rng)
+
+
+def one(kind: str, problem: str | None = None, *, met: bool = True) -> Disturbed:
+    return Disturbed(
+        fault=Fault(kind=kind, moment_s=1.5),
+        met=met,
+        went_on=kind.startswith("worker"),
+        line="",
+        ended_s=2.0,
+        sessions=1,
+        problem=problem,
+    )
+
+
+@pytest.fixture
+def injected(monkeypatch: pytest.MonkeyPatch) -> list[Fault]:
+    """Faults that were injected, where no run takes place."""
+    found: list[Fault] = []
+    conditions = reliability.FaultConditions(
+        seed=3, kinds=(), span_s=20.0, undisturbed={"ResNet-8@0": ((1.0, 2.0, 3.0, 4.0),)}, environment=Environment()
+    )
+    monkeypatch.setattr(reliability, "_conditions", lambda *args: conditions)
+
+    def disturb(small: SmallRun, fault: Fault, undisturbed: Mapping[str, Numbers]) -> Disturbed:
+        assert undisturbed == conditions.undisturbed
+        small.directory.mkdir()
+        found.append(fault)
+        return one(fault.kind, "a training is lost" if len(found) == 2 else None)
+
+    monkeypatch.setattr(reliability, "disturb", disturb)
+    return found
+
+
+def test_injections_go_on_where_they_were_interrupted(tmp_path: Path, injected: list[Fault]) -> None:
+    def inject(count: int, seed: int = 3) -> list[Disturbed]:
+        return reliability.inject_faults(
+            tmp_path / "out", count=count, seed=seed, kinds=(), data_dir=tmp_path, show=lambda line: None
+        )
+
+    first = inject(3)
+    assert [found.problem is None for found in first] == [True, False, True]
+    kept = sorted(path.name for path in (tmp_path / "out" / "work").iterdir() if path.is_dir())
+    assert kept == ["run-1"], "the run that differs stays to be looked at"
+    records = tmp_path / "out" / reliability.FILE
+    records.write_bytes(records.read_bytes()[:-5])  # killed while it wrote the third
+    assert inject(5)[:2] == first[:2]
+    assert injected[3:] == draw(5, 3, 20.0)[2:]
+    report = (tmp_path / "out" / "README.md").read_text()
+    assert "5 faults were drawn with seed 3; 5 met something to disturb. 4 of the 5 runs" in report
+    assert "a training is lost" in report
+    with pytest.raises(RunError, match="has seed 3 and all kinds; give these"):
+        inject(5, seed=4)
+
+
+def test_the_table_has_a_row_for_each_kind_that_was_drawn() -> None:
+    conditions = reliability.FaultConditions(
+        seed=0, kinds=("worker killed",), span_s=20.0, undisturbed={}, environment=Environment()
+    )
+    text = reliability.report_text(
+        conditions, [one("worker killed"), one("GCS killed"), one("GCS killed", met=False), one("GCS killed", "lost")]
+    )
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert rows[1:] == ["| worker killed | 1 | 1 | 1 |  | 1 | 0 |", "| GCS killed | 3 | 2 | 0 | 2 s | 1 | 1 |"]
+    assert "--seed 0 --kind 'worker killed' --out DIRECTORY" in text
+
+
+def test_options_of_faults_belong_to_faults(answer: Callable[..., Answer], tmp_path: Path) -> None:
+    code, _, errors = answer("selftest", "--kind", "GCS killed")
+    assert (code, len(errors.strip().splitlines())) == (2, 1)
+    code, _, errors = answer("selftest", "--faults", "1", "--kind", "flood", "--out", tmp_path / "out")
+    assert (code, len(errors.strip().splitlines())) == (2, 1)
+    assert "'flood'" in errors
+
+
+def test_an_empty_history_lacks_everything() -> None:
+    assert differences({"ResNet-8@0": ()}, History()) == "1 trainings are lost: ResNet-8@0"
+
+
+# -- on real runs
+
+
+@pytest.mark.slow
+def test_the_quick_test_passes_here(tmp_path: Path) -> None:
+    done = rksearch("selftest", cwd=tmp_path, timeout_s=400)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 5
+
+
+@pytest.mark.slow
+def test_some_random_faults_change_nothing(tmp_path: Path) -> None:
+    done = rksearch("selftest", "--faults", "2", "--seed", "1", "--kind", "worker killed", "--kind", "ledger cut",
+                    "--out", "out", cwd=tmp_path, timeout_s=800)  # fmt: skip
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "2 faults, 0 not as it should be" in done.stdout

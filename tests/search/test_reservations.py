@@ -1,0 +1,175 @@
+"""Places for trials on the machines as they are given to this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rksearch.results.events import SlotsCounted
+from rksearch.results.ledger import Ledger
+from rksearch.search import reservations
+from rksearch.search.batch import MARGIN_S, job_pauses_at_s
+from rksearch.search.ray.tune import LedgerSearcher
+from rksearch.search.reservations import Reservations, cpus_here, machines_of, require_cpus_here
+from rksearch.search.resources import Resources, as_before
+from rksearch.search.tasks import Task
+from rksearch.training.execution import Execution
+from tests.helpers.ledgers import plan_record, space_record
+from tests.helpers.simulation import new_state
+
+GPU_NODE = {"CPU": 64.0, "GPU": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("machines", "asked", "slots"),
+    [
+        ([GPU_NODE], Resources(gpus_per_trial=0.15), 48),
+        ([GPU_NODE], Resources(gpus_per_trial=0.3), 24),
+        ([GPU_NODE], Resources(gpus_per_trial=0.15, cpus_per_trial=2), 32),
+        ([{"CPU": 3.0}, {"CPU": 3.0}], Resources(cpus_per_trial=2), 2),
+        ([{"CPU": 3.0}, {"CPU": 5.0}, {"CPU": 1.0}], Resources(cpus_per_trial=2), 3),
+        ([{"CPU": 1.0, "GPU": 4.0}, {"CPU": 16.0, "GPU": 1.0}], Resources(gpus_per_trial=0.25), 5),
+        ([{"CPU": 0.3}], Resources(cpus_per_trial=0.1), 3),
+        ([{"memory": 1e9}, {"CPU": 2.0}], Resources(), 2),
+    ],
+)
+def test_slots_are_a_sum_over_machines_and_devices(
+    machines: list[Mapping[str, float]], asked: Resources, slots: int
+) -> None:
+    assert Reservations.on(machines, asked).slots(machines) == slots
+
+
+MACHINES = st.lists(
+    st.fixed_dictionaries({"CPU": st.integers(1, 40).map(float), "GPU": st.integers(0, 4).map(float)}),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(MACHINES, st.sampled_from([0.5, 1.0, 2.0, 3.0]), st.sampled_from([0.0, 0.15, 0.25, 0.3, 0.5, 1.0]))
+def test_as_many_fit_as_a_search_by_hand_finds(machines: list[dict[str, float]], cpus: float, gpus: float) -> None:
+    found = Reservations(trial={"cpu": cpus, "gpu": gpus}, whole={"cpu": cpus, "gpu": gpus})
+    placed = 0
+    for there in machines:
+        cpu_left, devices = there["CPU"], [1.0] * int(there["GPU"])
+        while cpu_left >= cpus - 1e-9:
+            if gpus:
+                free = next((i for i, left in enumerate(devices) if left >= gpus - 1e-9), None)
+                if free is None:
+                    break
+                devices[free] -= gpus
+            cpu_left -= cpus
+            placed += 1
+    assert found.slots(machines) == max(1, placed)
+
+
+def test_memory_limits_the_trials_of_each_machine_and_one_always_fits() -> None:
+    machines = [{"CPU": 8.0, "memory": 5e9}, {"CPU": 2.0, "memory": 100e9}]
+    found = Reservations.on(machines, Resources(device="cpu"), memory_bytes=2 * 10**9)
+    assert found.slots(machines) == 2 + 2
+    assert found.of(Task("train", TRIAL))["memory"] == 2e9
+    assert found.memory_share(Task("train", TRIAL)) == 1 / 2
+    large = Reservations.on(machines[:1], Resources(device="cpu"), memory_bytes=10**12)
+    assert large.slots(machines[:1]) == 1
+    assert large.memory_share(Task("train", TRIAL)) == 1.0
+
+
+def test_what_runs_at_a_time_is_limited_and_said(tmp_path: Path) -> None:
+    found = Reservations.on([GPU_NODE], Resources(gpus_per_trial=0.15, max_concurrent=3))
+    assert found.slots([GPU_NODE]) == 3
+    assert found.text([GPU_NODE]) == (
+        "Trials at a time: 3, limited by --max-concurrent 3 (1 CPU and 0.15 GPUs each; there: 64 CPUs, 8 GPUs)"
+    )
+    unlimited = Reservations.on([GPU_NODE], Resources(gpus_per_trial=0.15))
+    assert unlimited.text([GPU_NODE]).startswith("Trials at a time: 48 (")
+    state, _ = new_state(tmp_path)
+    searcher = LedgerSearcher(state, Execution(work_dir="/nowhere", data_dir="/nowhere"), found, lambda: 3)
+    suggested = [searcher.suggest(str(i)) for i in range(5)]
+    assert [isinstance(one, dict) for one in suggested] == [True] * 3 + [False] * 2, "none waits beyond the limit"
+
+
+def test_the_limit_is_remembered() -> None:
+    before = Resources(max_concurrent=2, trial_hours=0.5)
+    assert as_before(Resources(), frozenset(), before.options()) == before
+
+
+def test_slots_are_recorded_with_the_session(tmp_path: Path) -> None:
+    from rksearch.results.environment import Environment
+
+    ledger = Ledger(tmp_path)
+    ledger.write_run(name="run", space=space_record(), plan=plan_record())
+    ledger.write_session(environment=Environment(), options={})
+    assert ledger.read().sessions[-1].slots is None
+    ledger.write_slots(SlotsCounted(slots=48, trial={"cpu": 1.0, "gpu": 0.15}, machines=({"cpu": 64.0, "gpu": 8.0},)))
+    assert ledger.read().sessions[-1].slots == 48
+
+
+def test_machines_that_have_died_do_not_count() -> None:
+    nodes: list[dict[str, Any]] = [{"Alive": True, "Resources": {"CPU": 1.0}}, {"Alive": False, "Resources": GPU_NODE}]
+    assert machines_of(nodes) == [{"CPU": 1.0}]
+
+
+# -- the CPUs of this process
+
+
+@pytest.fixture
+def unlimited(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "SLURM_JOB_END_TIME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(reservations, "cpu_quota", lambda: float("inf"))
+    return monkeypatch
+
+
+def test_cpus_are_those_of_the_process(unlimited: pytest.MonkeyPatch) -> None:
+    mine = os.sched_getaffinity(0)
+    assert cpus_here() == len(mine)
+    unlimited.setattr(reservations, "cpu_quota", lambda: 0.5)
+    assert cpus_here() == 1
+    unlimited.setattr(reservations, "cpu_quota", lambda: float("inf"))
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        assert cpus_here() == 1
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+def test_a_batch_job_says_how_many_cpus_are_its_own(unlimited: pytest.MonkeyPatch) -> None:
+    unlimited.setenv("SLURM_CPUS_ON_NODE", "1")
+    assert cpus_here() == len(os.sched_getaffinity(0)), "outside of a job it means nothing"
+    unlimited.setenv("SLURM_JOB_ID", "17")
+    assert cpus_here() == 1
+    unlimited.setenv("SLURM_CPUS_PER_TASK", "4096")
+    assert cpus_here() == len(os.sched_getaffinity(0))
+
+
+def test_a_session_pauses_before_its_job_ends(unlimited: pytest.MonkeyPatch) -> None:
+    unlimited.setenv("SLURM_JOB_END_TIME", "2000000000")
+    assert job_pauses_at_s() is None
+    unlimited.setenv("SLURM_JOB_ID", "17")
+    assert job_pauses_at_s() == 2_000_000_000 - MARGIN_S
+    unlimited.setenv("SLURM_JOB_END_TIME", "NONE")
+    assert job_pauses_at_s() is None
+
+
+def test_more_cpus_than_this_machine_has_are_refused_before_ray_starts() -> None:
+    from rksearch.errors import RunError
+
+    require_cpus_here(Resources(cpus_per_trial=1))
+    with pytest.raises(RunError, match="give"):
+        require_cpus_here(Resources(cpus_per_trial=(os.cpu_count() or 1) + 1))
+
+
+def _trial() -> Any:
+    from rksearch.recipes.shipped import recipe
+    from rksearch.results.records import TrialSpec
+
+    return TrialSpec(arch="ResNet-8", dataset="digits", recipe=recipe("short"))
+
+
+TRIAL = _trial()
