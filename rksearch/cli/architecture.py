@@ -191,7 +191,7 @@ def _print_costs(counted: Cost, witnessed: Witness) -> None:
     type=UserPath(file_okay=False),
     default=Path("work"),
     show_default=True,
-    help="Directory of the checkpoints; the same command resumes from the last one.",
+    help="Directory in which each training has one, named by what was asked; the same command resumes from it.",
 )
 @compile_option()
 @execution_options
@@ -263,3 +263,4 @@ def train(
     if trained.test is not None:
         click.echo(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
         click.echo(f"  test, {classes_text(trained.test.test_confusion, facts.class_names)}")
+    click.echo(f"{trained.directory} holds it; `rksearch export {out}:{trained.directory.name} --to DIR` exports it")
