@@ -66,7 +66,8 @@ class Network(nn.Module):
             The output (N, C', H', W') of the last stage; the outputs of all stages where the head reads all of them
             (an RKCNN with `-ms`).
         """
-        x, outputs = images, []
+        x = images
+        outputs: list[Tensor] = []
         for name in self._body:
             x = self.get_submodule(name)(x)
             if self._reads_all and name in self._stages:
