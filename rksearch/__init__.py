@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from rksearch.api.trained import load
     from rksearch.arch import (
         RKCNN,
         ArchSpec,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     )
     from rksearch.arch.catalogue import list_models
     from rksearch.data.facts import register_dataset
-    from rksearch.models.export import load
+    from rksearch.models.network import Network
     from rksearch.search.samplers.registry import register_sampler
 
 __version__ = "0.1.0"
@@ -54,7 +53,8 @@ _HOMES = {
         "rksearch.arch",
     ),
     "list_models": "rksearch.arch.catalogue",
-    "load": "rksearch.models.export",
+    "Network": "rksearch.models.network",
+    "load": "rksearch.api.trained",
     "register_dataset": "rksearch.data.facts",
     "register_sampler": "rksearch.search.samplers.registry",
 }
@@ -66,6 +66,7 @@ __all__ = [
     "CliqueNet",
     "DenseNet",
     "ImageNetDenseNet",
+    "Network",
     "Period",
     "PreActResNet",
     "RKNet",
@@ -96,7 +97,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> nn.Module:
+def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> Network:
     """Build a freshly initialised network by name, for use outside of a search.
 
     Args:
@@ -105,7 +106,8 @@ def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, im
         in_channels, image_size: shape of the images, (N, in_channels, image_size, image_size).
 
     Returns:
-        A module from float images to logits (N, num_classes), in training mode, weights from torch's global generator.
+        A module from float images to logits (N, num_classes), in training mode, weights from torch's global generator;
+        see `rksearch.Network` for what else it has.
 
     Raises:
         SpecError: the name is malformed, or the images are too small for the network.

@@ -36,6 +36,21 @@ class MissingPluginError(RksearchError):
         )
 
 
+class MissingLibraryError(RksearchError, ImportError):
+    """A library that an optional part of rksearch needs is not installed.
+
+    Args:
+        who: what needs it.
+        library: what is needed.
+        extra: extra of rksearch that installs it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, who: str, library: str, extra: str) -> None:
+        super().__init__(f"{who} needs {library}, which is not installed; pip install 'rksearch[{extra}]'")
+
+
 class SpaceError(RksearchError):
     """A search-space file breaks a rule, or describes a space in which nothing is feasible."""
 

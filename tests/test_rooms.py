@@ -36,6 +36,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "bench": {"arch", "recipes", "data", "models", "space", "training", "results", "search", "report"},
     "api": {"arch", "recipes", "data", "models", "space", "training", "results", "search", "report", "bench"},
     "cli": {"arch", "recipes", "data", "models", "space", "training", "results", "search", "report", "bench", "api"},
+    "integrations": {"arch", FACTS, "models", "api"},
 }
 """Rooms that each room may import besides itself. A dotted name stands for one module of a room."""
 
@@ -57,6 +58,8 @@ OUTSIDE = {
     "botorch": {"bench.replay.qlognehvi"},
     "gpytorch": {"bench.replay.qlognehvi"},
     "syne_tune": {"bench.replay.moasha"},
+    "timm": {"integrations.timm"},
+    "huggingface_hub": {"integrations.hugging_face"},
 }
 """The only places that import Ray and Optuna, and rivals: `stock_ray` replays Ray's own search over Optuna."""
 
@@ -240,6 +243,10 @@ def test_only_their_own_rooms_import_ray_and_optuna(library: str) -> None:
     importers = {name for name in MODULES if any(within(target, library) for target in imports(name))}
     assert importers
     assert [name for name in importers if not any(within(name, place) for place in OUTSIDE[library])] == []
+
+
+def test_no_room_imports_an_integration() -> None:
+    assert [(a, b) for a, b in sorted(EDGES) if house(b) == "integrations" != house(a)] == []
 
 
 def test_light_rooms_import_no_heavy_package() -> None:

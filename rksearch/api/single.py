@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rksearch.arch import ArchSpec, parse
-from rksearch.data.facts import DEFAULT_DATASET
+from rksearch.data.facts import DEFAULT_DATASET, Dataset
 from rksearch.data.facts import dataset as dataset_facts
-from rksearch.errors import TrialFailed
+from rksearch.errors import RunError, TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.recipes.shipped import recipe as recipe_named
+from rksearch.results.data_record import DataRecord
+from rksearch.results.environment import current_environment
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
+from rksearch.results.training_record import TrainingRecord, read_training
 from rksearch.training.execution import Execution
 
 
@@ -24,11 +28,13 @@ class Trained:
         spec: what was trained.
         result: its curve, counts and device.
         test: the reading of the test set; None unless it was asked for.
+        directory: directory of its checkpoints and of its record; `rksearch.load` and `rksearch export` read it.
     """
 
     spec: TrialSpec
     result: TrialResult
     test: TestResult | None = None
+    directory: Path
 
 
 def train_network(
@@ -44,6 +50,9 @@ def train_network(
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Trained:
     """Train one architecture to its end; the same call resumes from the last checkpoint.
+
+    It works in a directory of its own beneath `execution.work_dir`, named by what was asked: trainings of other
+    settings lie beside it.
 
     Args:
         arch: an architecture's name or spec.
@@ -70,10 +79,32 @@ def train_network(
         replicate=replicate,
         role="candidate",
     )
-    from rksearch.training.trial import run_trial, test_trial
+    from rksearch.training.trial import own_dir, run_trial, test_trial
 
-    execution = replace(execution, fingerprint=facts.fingerprint)
+    directory = own_dir(Path(execution.work_dir), spec)
+    execution = replace(execution, fingerprint=facts.fingerprint, work_dir=str(directory))
     result = run_trial(spec, execution, on_epoch)
     if result.status == "failed":
         raise TrialFailed(str(result.failure), f"{spec.id} failed ({result.failure}): {result.message}")
-    return Trained(spec=spec, result=result, test=test_trial(spec, execution) if read_test else None)
+    test = test_trial(spec, execution) if read_test else None
+    _record(directory, spec, result, facts, test)
+    return Trained(spec=spec, result=result, test=test, directory=directory)
+
+
+def _record(directory: Path, spec: TrialSpec, result: TrialResult, facts: Dataset, test: TestResult | None) -> None:
+    """Write the record of a training, which keeps what an earlier one says of where it ended and was tested.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        earlier = read_training(directory)
+    except RunError:
+        earlier = None  # damaged: this one takes its place
+    TrainingRecord(
+        spec=spec,
+        result=result,
+        environment=earlier.environment if earlier else current_environment(),
+        data=DataRecord.of(facts),
+        test=test or (earlier.test if earlier else None),
+    ).write(directory)

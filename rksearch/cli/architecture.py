@@ -211,7 +211,7 @@ def _less(defined: int, executed: int) -> str:
     type=UserPath(file_okay=False),
     default=Path("work"),
     show_default=True,
-    help="Directory of the checkpoints; the same command resumes from the last one.",
+    help="Directory in which each training has one, named by what was asked; the same command resumes from it.",
 )
 @compile_option()
 @execution_options
@@ -292,10 +292,14 @@ def train(
     if trained.test is not None:
         show(f"{tested_text(trained.test)} on {trained.test.test_images:,} images")
         show(f"  test, {classes_text(trained.test.test_confusion, facts.class_names)}")
+    show(f"{trained.directory} holds it; `rksearch export {out}:{trained.directory.name} --to DIR` exports it")
 
 
 def _trained_json(trained: Trained) -> dict[str, Any]:
-    """A training that has ended as plain values: `trial`, `seed`, `spec`, `result`, and `test` (null when not read)."""
+    """A training that has ended as plain values.
+
+    They are `trial`, `seed`, `spec`, `result`, `test` (null when not read), and the `directory` that holds it.
+    """
     from rksearch.results.codec import to_plain
 
     return {
@@ -304,4 +308,5 @@ def _trained_json(trained: Trained) -> dict[str, Any]:
         "spec": to_plain(trained.spec),
         "result": to_plain(trained.result),
         "test": to_plain(trained.test),
+        "directory": str(trained.directory),
     }

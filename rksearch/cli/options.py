@@ -43,6 +43,11 @@ class SamplerName(click.ParamType):  # type: ignore[type-arg]  # generic in the 
         return str(value)
 
 
+def is_given(parameter: str) -> bool:
+    """Whether the user has given this parameter of the command that is running, rather than left it at its default."""
+    return click.get_current_context().get_parameter_source(parameter) is not ParameterSource.DEFAULT
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 run_dir_argument = click.argument("directory", type=UserPath())

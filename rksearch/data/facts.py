@@ -14,7 +14,7 @@ from rksearch.data.address import KINDS, is_address, read_address
 from rksearch.data.dataset import Dataset
 from rksearch.errors import DataError
 
-__all__ = ["DEFAULT_DATASET", "KINDS", "Dataset", "dataset", "datasets", "register_dataset"]
+__all__ = ["DEFAULT_DATASET", "KINDS", "Dataset", "dataset", "datasets", "is_address", "register_dataset"]
 
 DEFAULT_DATASET = "cifar10"
 """Data set of a command or a call that names none."""

@@ -1,5 +1,5 @@
 """Networks as torch modules, built from the rows of their layout."""
 
-from rksearch.models.builder import build
+from rksearch.models.network import Network, build
 
-__all__ = ["build"]
+__all__ = ["Network", "build"]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from rksearch.models.activations import relu_of
 from rksearch.models.parts import Parts, side_by_side
 
 
@@ -30,8 +30,8 @@ class DenseLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Growth (N, k, H, W) of the layer for (N, C, H, W)."""
-        x = self.conv1(F.relu_(self.norm1(x)))
-        return self.conv2(F.relu_(self.norm2(x))) if self.bottleneck else x
+        x = self.conv1(relu_of(self.norm1, x))
+        return self.conv2(relu_of(self.norm2, x)) if self.bottleneck else x
 
 
 def grow(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -64,7 +64,7 @@ class Transition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H / 2, W / 2)."""
-        x = F.relu_(self.norm(x))
+        x = relu_of(self.norm, x)
         return self.pool(self.conv(x)) if torch.jit.is_tracing() else self.conv(self.pool(x))
 
 
@@ -85,7 +85,7 @@ class Stem(nn.Module):
         """First state (N, C', H, W) of an image (N, C, H, W); (N, C', H / 4, W / 4) for large images."""
         x = self.conv(image)
         if self.normalised:
-            x = F.relu_(self.norm(x))
+            x = relu_of(self.norm, x)
         return self.pool(x) if self.pooled else x
 
 
@@ -100,11 +100,12 @@ class Head(nn.Module):
         self.pool = parts["head.pool"]
         self.linear = parts["head.linear"]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of the last state (N, C, H, W)."""
+    def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits (N, classes) of the last state (N, C, H, W); with `pre_logits` the means (N, C)."""
         if self.normalised:
-            x = F.relu_(self.norm(x))
-        return self.linear(self.pool(x).flatten(1))
+            x = relu_of(self.norm, x)
+        means = self.pool(x).flatten(1)
+        return means if pre_logits else self.linear(means)
 
 
 class MultiScaleHead(nn.Module):
@@ -117,10 +118,11 @@ class MultiScaleHead(nn.Module):
             self.add_module(name, _PooledPeriod(parts, child))
         self.linear = parts["head.linear"]
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Logits (N, classes) from the outputs of all periods, each (N, C, H, W)."""
+    def forward(self, features: list[Tensor], pre_logits: bool = False) -> Tensor:
+        """Logits (N, classes) from the outputs of all periods, each (N, C, H, W); with `pre_logits` their means."""
         pooled = [self.get_submodule(name)(x) for name, x in zip(self.scales, features, strict=True)]
-        return self.linear(torch.cat(pooled, 1))
+        means = torch.cat(pooled, 1)
+        return means if pre_logits else self.linear(means)
 
 
 class _PooledPeriod(nn.Module):
@@ -133,20 +135,7 @@ class _PooledPeriod(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (N, C) of one period's output (N, C, H, W)."""
-        return self.pool(F.relu_(self.norm(x))).flatten(1)
-
-
-class MultiScale(nn.Sequential):
-    """Network whose head reads the output of every period."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, C, H, W)."""
-        features: list[Tensor] = []
-        for name, module in self.named_children():
-            x = module(features) if name == "head" else module(x)
-            if name.startswith(("period", "block")):
-                features.append(x)
-        return x
+        return self.pool(relu_of(self.norm, x)).flatten(1)
 
 
 def head(parts: Parts) -> nn.Module:

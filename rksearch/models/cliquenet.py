@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rksearch.arch.families.cliquenet import CliqueNet
 from rksearch.arch.family import Makers
+from rksearch.models.activations import relu_of
 from rksearch.models.blocks import Transition, others
 from rksearch.models.parts import Parts, side_by_side
 
@@ -29,10 +29,10 @@ class CliqueLayer(nn.Module):
         """All inputs (N, C, H, W), in the order of `sources`, to the layer's k channels."""
         convolutions = [self.get_submodule(name) for name in self.sources]
         widths = [conv.in_channels for conv in convolutions]
-        groups = F.relu_(self.norm(seen)).split(widths, 1)
+        groups = relu_of(self.norm, seen).split(widths, 1)
         total = convolutions[0](groups[0])
-        for conv, group in zip(convolutions[1:], groups[1:], strict=True):
-            total = total + conv(group)
+        for i, conv in enumerate(convolutions[1:], 1):
+            total = total + conv(groups[i])
         return total
 
 

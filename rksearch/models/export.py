@@ -1,8 +1,8 @@
 """Export of networks for use elsewhere: weights, spec and a model card in a directory, and standard program formats.
 
 A directory holds `model.safetensors` (every parameter and buffer once, float32), `spec.json` (name, facts about the
-images, counts, checksum of the weights) and `README.md`; on request `model.pt2` (`torch.export`) and `model.onnx`.
-`load` reads the first two; it unpickles nothing.
+images, counts, checksum of the weights, and the training that they come from) and `README.md`, the model card; on
+request `model.pt2` (`torch.export`) and `model.onnx`. `load` reads the first two; it unpickles nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
 from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line
-from rksearch.models import build
+from rksearch.models import Network, build
+from rksearch.models.card import TrainingFacts, card
 from rksearch.recipes.ordinary import read_ordinary
 
 FORMAT = 1
@@ -40,7 +42,15 @@ TOLERANCE = 1e-4
 """Largest accepted difference between a program's logits and the module's, relative to the largest logit (or 1)."""
 
 
-def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, origin: str) -> None:
+def export(
+    model: nn.Module,
+    spec: ArchSpec,
+    data: Dataset,
+    directory: Path,
+    *,
+    origin: str,
+    training: TrainingFacts | None = None,
+) -> None:
     """Write weights, spec and model card of a built network.
 
     Args:
@@ -48,6 +58,7 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
         spec, data: arguments of that `build`.
         directory: created where it is missing; files of an earlier export are replaced.
         origin: source of the weights, in words, for the model card.
+        training: the training that they come from, for `spec.json` and the model card; None for fresh weights.
 
     Raises:
         ExportError: the directory cannot be written.
@@ -55,28 +66,32 @@ def export(model: nn.Module, spec: ArchSpec, data: Dataset, directory: Path, *, 
     """
     _require_own(directory)
     weights = bytes_of({name: t.detach().cpu().contiguous() for name, t in _tensors(model).items()})
-    counted = cost(spec, data)
-    record = {
-        "format": FORMAT,
-        "name": str(spec),
-        "family": spec.family,
-        "data": data.facts(),
-        **counted._asdict(),
-        "origin": origin,
-        "rksearch": __version__,
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
-    }
+    checksum = hashlib.sha256(weights).hexdigest()
+    record = {"format": FORMAT, **description(spec, data, origin, training), "weights_sha256": checksum}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name in (PROGRAM, ONNX):
             (directory / name).unlink(missing_ok=True)  # of another network's export
         (directory / WEIGHTS).write_bytes(weights)
         (directory / SPEC).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        (directory / CARD).write_text(_card(record), encoding="utf-8")
+        (directory / CARD).write_text(card(record), encoding="utf-8")
     except OSError as error:
         raise ExportError(
             f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
         ) from error
+
+
+def description(spec: ArchSpec, data: Dataset, origin: str, training: TrainingFacts | None) -> dict[str, Any]:
+    """Values for JSON that describe a network and its weights; `rksearch.models.card.card` reads them."""
+    return {
+        "name": str(spec),
+        "family": spec.family,
+        "data": data.facts(),
+        **cost(spec, data)._asdict(),
+        "origin": origin,
+        "rksearch": __version__,
+        "training": asdict(training) if training else None,
+    }
 
 
 def _require_own(directory: Path) -> None:
@@ -104,7 +119,7 @@ def _require_own(directory: Path) -> None:
         )
 
 
-def load(directory: str | Path) -> nn.Module:
+def load(directory: str | Path) -> Network:
     """Load the network that `export` wrote, in eval mode on the CPU. Nothing is unpickled.
 
     Returns:
@@ -113,6 +128,15 @@ def load(directory: str | Path) -> nn.Module:
     Raises:
         ExportError: files are missing or damaged, or the weights are not those of the architecture.
         SpecError: the name is malformed.
+    """
+    return load_described(directory)[0]
+
+
+def load_described(directory: str | Path) -> tuple[Network, dict[str, Any]]:
+    """The network that `load` returns, and the content of `spec.json`.
+
+    Raises:
+        ExportError, SpecError: as `load`.
     """
     directory = Path(directory)
     try:
@@ -146,7 +170,7 @@ def load(directory: str | Path) -> nn.Module:
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(stored[name])
-    return model.eval()
+    return model.eval(), record
 
 
 def _unreadable(directory: Path, error: Exception) -> ExportError:
@@ -242,27 +266,3 @@ def _described(record: Any, directory: Path) -> tuple[ArchSpec, Dataset]:
         raise ExportError(
             f"{directory / SPEC} must describe a network, but it does not ({in_one_line(error)}); export it again"
         ) from error
-
-
-def _card(record: dict[str, Any]) -> str:
-    data = record["data"]
-    shape = f"(N, {data['channels']}, {data['height']}, {data['width']})"
-    return f"""# {record["name"]}
-
-A Runge-Kutta convolutional network or a relative of one (family `{record["family"]}`), exported by rksearch
-{record["rksearch"]}.
-
-- Input: float images {shape}, pixels of 0 to 255 normalised by channel: minus {list(data["mean"])}, divided by
-  {list(data["std"])}.
-- Output: logits (N, {data["classes"]}).
-- Data set: {data["name"]} ({data["source"]}).
-- Weights: {record["origin"]}.
-- Parameters: {record["params"]:,} ({record["params_paper"]:,} without batch norm); multiply-adds for one image:
-  {record["macs"]:,}.
-
-```python
-import rksearch
-
-model = rksearch.load(".")  # an nn.Module in eval mode; reads safetensors and JSON, unpickles nothing
-```
-"""

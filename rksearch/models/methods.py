@@ -51,13 +51,17 @@ class Coefficients(nn.Module):
 
     def next_state(self, y: Tensor, slopes: Sequence[Tensor]) -> Tensor:
         """State after the time-step: y + h Σ_i b_i k_i."""
-        factors: list[float | Tensor] = list(self.b) if self.trainable else list(self._weights)
+        if self.trainable:
+            learned = self.b.unbind()
+            factors: list[float | Tensor] = [learned[i] for i in range(len(slopes))]
+        else:
+            factors = list(self._weights)
         return self._plus(y, factors, slopes)
 
     def _plus(self, y: Tensor, factors: Sequence[float | Tensor], slopes: Sequence[Tensor]) -> Tensor:
         step: float | Tensor = self.h if self.learn_h else self._step
         for factor, slope in zip(factors, slopes, strict=True):
-            if isinstance(factor, Tensor) or factor != 0.0:
+            if not (isinstance(factor, float) and factor == 0.0):
                 y = y + step * factor * slope
         return y
 
@@ -86,9 +90,10 @@ class Sweep(nn.Sequential):
         for name, child in parts.children(path, "stage"):
             self.add_module(name, stage(parts, child))
 
-    def forward(self, y: Tensor, slopes: Sequence[Tensor], method: Coefficients) -> list[Tensor]:  # type: ignore[override]
+    def forward(self, y: Tensor, slopes: Sequence[Tensor], method: Coefficients) -> tuple[Tensor, ...]:  # type: ignore[override]
         """New slopes of all stages; an empty `slopes` stands for zeros."""
-        return [stage(method.stage_input(y, i, slopes)) for i, stage in enumerate(self)]
+        # A tuple, not a list: backward hooks see the tensors of tuples alone.
+        return tuple(stage(method.stage_input(y, i, slopes)) for i, stage in enumerate(self))
 
 
 class ImplicitStep(nn.Sequential):
@@ -101,7 +106,7 @@ class ImplicitStep(nn.Sequential):
 
     def forward(self, y: Tensor, method: Coefficients) -> Tensor:  # type: ignore[override]
         """Next state; `method` holds the coefficients, which belong to the period."""
-        slopes: list[Tensor] = []
+        slopes: tuple[Tensor, ...] = ()
         for sweep in self:
             slopes = sweep(y, slopes, method)
         return method.next_state(y, slopes)

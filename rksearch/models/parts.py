@@ -56,6 +56,11 @@ class Parts:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._owned = {row.path: leaf(row) for row in layout.rows if row.owns_weights and row.kind != "coefficients"}
+        for module in self._owned.values():
+            if not module.__module__.startswith(nn.__name__):
+                # A graph of `torch.fx` has one node for a module of `torch.nn`, which it knows by this name. (The
+                # compiler looks for longer names, and sees these modules as what they are.)
+                module.__module__ = nn.__name__
         self._owner = {row.path: row.weight for row in layout.rows}
 
     def __getitem__(self, path: str) -> nn.Module:

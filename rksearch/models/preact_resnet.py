@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rksearch.arch.families.preact_resnet import PreActResNet
 from rksearch.arch.family import Makers
+from rksearch.models.activations import relu_of
 from rksearch.models.parts import Parts
-from rksearch.models.residual import Group, shortcut
+from rksearch.models.residual import Group, added_channels, shortcut
 
 
 class PreActBlock(nn.Module):
@@ -31,15 +31,17 @@ class PreActBlock(nn.Module):
         if self.bottleneck:
             self.norm3 = parts[f"{path}.norm3"]
             self.conv3 = parts[f"{path}.conv3"]
+        last = self.conv3 if self.bottleneck else self.conv2
+        self.more_channels = 0 if self.projected else added_channels(self.conv1, last)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H', W')."""
-        activated = F.relu_(self.norm1(x))
+        activated = relu_of(self.norm1, x)
         kept = self.project(activated) if self.projected else x
-        branch = self.conv2(F.relu_(self.norm2(self.conv1(activated))))
+        branch = self.conv2(relu_of(self.norm2, self.conv1(activated)))
         if self.bottleneck:
-            branch = self.conv3(F.relu_(self.norm3(branch)))
-        return shortcut(kept, branch.shape[1]) + branch
+            branch = self.conv3(relu_of(self.norm3, branch))
+        return shortcut(kept, self.more_channels) + branch
 
 
 def makers(spec: PreActResNet) -> Makers:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from rksearch.arch.families.residual_rknet import ResidualRKNet
 from rksearch.arch.family import Makers
+from rksearch.models.activations import relu_of
 from rksearch.models.methods import periods_of
 from rksearch.models.residual import BasicBlock, Branch
 
@@ -16,7 +16,7 @@ class ResidualStage(Branch):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the stage sees, (N, C', H, W), to its slope (N, C, H, W)."""
-        return F.relu_(super().forward(x))
+        return relu_of(self.norm2, self.activated(x))
 
 
 def makers(spec: ResidualRKNet) -> Makers:

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from rksearch.arch.families.rkcnn import RKCNN
 from rksearch.arch.family import Makers
+from rksearch.models.activations import relu_of
 from rksearch.models.blocks import DenseLayer, Transition, others
 from rksearch.models.parts import Parts, side_by_side
 
@@ -84,7 +85,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W), every channel scaled by one number between 0 and 1 for each image."""
-        scale = torch.sigmoid(self.excite(F.relu_(self.squeeze(self.pool(x).flatten(1)))))
+        scale = torch.sigmoid(self.excite(relu_of(self.squeeze, self.pool(x).flatten(1))))
         return x * scale[:, :, None, None]
 
 
@@ -100,7 +101,7 @@ class RKCNNTransition(Transition):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H / 2, W / 2)."""
-        x = self.conv(F.relu_(self.norm(x)))
+        x = self.conv(relu_of(self.norm, x))
         if self.drop:
             x = F.dropout(x, self.drop, self.training)
         return self.pool(self.attention(x) if self.attends else x)

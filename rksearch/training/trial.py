@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -153,6 +155,12 @@ def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None
         if "result" in saved.state:
             return final_weights(saved.state)
     raise missing
+
+
+def own_dir(parent: Path, spec: TrialSpec) -> Path:
+    """Work directory for this training alone, named by everything that was asked of it: other settings have another."""
+    asked = json.dumps(_identity(spec), sort_keys=True)
+    return parent / f"{file_name(spec.id)}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
 
 def note_fault(specs: Sequence[TrialSpec], execution: Execution) -> None:

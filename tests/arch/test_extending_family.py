@@ -177,4 +177,4 @@ def test_a_plugin_reaches_rays_workers_reports_and_exports(tmp_path):
     loaded = python(
         "-c", "import rksearch; print(type(rksearch.load('exported')).__name__)", cwd=tmp_path, env=environment
     )
-    assert loaded.stdout == "Sequential\n", loaded.stderr
+    assert loaded.stdout == "Network\n", loaded.stderr

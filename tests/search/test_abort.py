@@ -300,7 +300,7 @@ def test_the_forecast_of_disk_use_bounds_what_checkpoints_take(tmp_path: Path) -
     done = rksearch("train", "ResNet-8", "--dataset", "digits", "--recipe", "short", "--epochs", "2",
                     "--train-images", "100", "--out", "work", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    files = list((tmp_path / "work" / "trials" / "ResNet-8@0").glob("*.pt"))
+    files = list((tmp_path / "work").glob("ResNet-8@0-*/trials/ResNet-8@0/*.pt"))
     assert len(files) == disk.KEPT
     from rksearch.arch import parse
     from rksearch.arch.cost import cost

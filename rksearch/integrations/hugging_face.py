@@ -1,0 +1,123 @@
+"""Networks that are saved to and loaded from the Hugging Face Hub (`pip install 'rksearch[hub]'`).
+
+```python
+from rksearch.integrations.hugging_face import HubNetwork
+
+net = HubNetwork.of("reports/quickstart-1:ResNet-8@0")  # or the directory of an export
+net.push_to_hub("me/resnet8-digits")  # or net.save_pretrained("resnet8")
+net = HubNetwork.from_pretrained("me/resnet8-digits")
+```
+
+A repository holds `model.safetensors`, `config.json` (what the network is, its images and its training) and the model
+card. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from safetensors.torch import load_file
+
+from rksearch.api.trained import names_training, trained_network
+from rksearch.arch import parse
+from rksearch.data.facts import Dataset
+from rksearch.errors import ExportError, MissingLibraryError, RksearchError, in_one_line
+from rksearch.models import Network
+from rksearch.models.card import LIBRARY, LICENSE, PIPELINE, TAGS, card
+from rksearch.models.export import description, load_described
+
+try:
+    from huggingface_hub import ModelCard, PyTorchModelHubMixin
+except ImportError as error:
+    raise MissingLibraryError("rksearch.integrations.hugging_face", "huggingface_hub", "hub") from error
+
+UNKNOWN = "as they were when the network was saved; how they came about is not recorded"
+"""Origin of weights that no training of rksearch is known for."""
+
+
+class HubNetwork(
+    Network,
+    PyTorchModelHubMixin,
+    library_name=LIBRARY,
+    license=LICENSE,
+    pipeline_tag=PIPELINE,
+    tags=list(TAGS),
+    paper_url="https://arxiv.org/abs/1802.08831",
+):
+    """A `Network` with `save_pretrained`, `push_to_hub` and `from_pretrained`.
+
+    Args:
+        name: the architecture's name.
+        data: facts about the images, as `rksearch.data.facts.Dataset.facts` gives them.
+        about: what else its model card says, as `rksearch.models.export.description` gives it.
+
+    Raises:
+        SpecError: the name is malformed, or the images are too small for the network.
+        ExportError: `data` does not describe images.
+    """
+
+    def __init__(self, name: str, data: Mapping[str, Any], **about: Any) -> None:
+        spec, images = parse(name), _images(data)
+        super().__init__(spec, images)
+        self.description = {**description(spec, images, UNKNOWN, None), **about}
+
+    @classmethod
+    def of(cls, what: str | Path) -> Self:
+        """A network with its weights and the facts of its training.
+
+        Args:
+            what: directory of an export, or `RUN:TRIAL` as in `rksearch.load`.
+
+        Raises:
+            ExportError: files of the export are missing or damaged.
+            RunError: there is no such run or training.
+        """
+        if Path(what).exists() or names_training(str(what)) is None:
+            network, record = load_described(what)
+            about = {key: value for key, value in record.items() if key not in ("format", "weights_sha256")}
+        else:
+            found = trained_network(str(what))
+            network, about = found.network, description(found.network.spec, found.data, found.origin, found.facts)
+        made = cls(**about)
+        made.load_state_dict(network.state_dict())
+        return made.eval()
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """The model card: what the network is, its errors and its training.
+
+        Args:
+            args, kwargs: ignored; the mixin passes what `save_pretrained` was given for its own template.
+        """
+        return ModelCard(
+            card(
+                self.description,
+                imports="from rksearch.integrations.hugging_face import HubNetwork",
+                use='HubNetwork.from_pretrained(".")  # or the name of this repository',
+                tags=[tag for tag in self._hub_mixin_info.model_card_data.tags or () if tag.endswith("hub_mixin")],
+            )
+        )
+
+    @classmethod
+    def _from_pretrained(cls, *, strict: bool = True, **kwargs: Any) -> Self:
+        """Load the weights, all of which must be there unless `strict` is off."""
+        made: Self = super()._from_pretrained(strict=strict, **kwargs)
+        return made
+
+    @classmethod
+    def _load_as_safetensor(cls, model: Self, model_file: str, map_location: str, strict: bool) -> Self:
+        """Load a file in which shared weights stand once; safetensors' own loader refuses shared batch norms."""
+        model.load_state_dict(load_file(model_file, device=map_location), strict=strict)
+        return model.eval()
+
+
+def _images(data: Mapping[str, Any]) -> Dataset:
+    try:
+        return Dataset.from_facts(data)
+    except RksearchError:
+        raise
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ExportError(
+            f"`data` must hold the facts of a data set, but it does not ({in_one_line(error)})"
+        ) from error
