@@ -160,12 +160,19 @@ class TestSetRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnded:
-    """The end of the present session."""
+    """The end of the present session.
+
+    Attributes:
+        state: how it ended.
+        message: the reason of a failure.
+        budget: the budget of time that interrupted it, in words; None where none did.
+    """
 
     event: ClassVar[str] = "end"
 
     state: EndState
     message: str | None = None
+    budget: str | None = None
 
 
 Event = (

@@ -29,7 +29,8 @@ from rksearch.results.records import TestResult, TrialResult, TrialSpec
 from rksearch.space.plan import TOP1, ErrorMetric
 from rksearch.space.summary import SpaceSummary
 
-State = Literal["empty", "running", "finished", "interrupted", "failed"]
+State = Literal["empty", "running", "finished", "interrupted", "stopped", "failed"]
+"""State of a run; `stopped`: by its budget of time, with work left."""
 
 TrialRecord = tuple[TrialSpec, TrialResult]
 """A trial and its result."""
@@ -118,7 +119,7 @@ class History:
         finished_after_test: ids of trials that finished after the test set had first been read.
         state: `empty` without a run, `running` until the end of the last session is recorded. A driver that was killed
             recorded none and still counts as running.
-        message: message of the last session's end.
+        message: message of the last session's end, or the budget of time that stopped it.
         last_time: time of the last record.
         damage: lines that could not be read.
         repeated: number of records of trials that were already finished.
@@ -256,8 +257,8 @@ class HistoryReader:
             running=() if self._end else tuple(self._running),
             tests=tuple(self._tests),
             finished_after_test=tuple(self._after_test),
-            state=self._end.state if self._end else open_state,
-            message=self._end.message if self._end else None,
+            state=_state_of(self._end) if self._end else open_state,
+            message=(self._end.message or self._end.budget) if self._end else None,
             last_time=self._last_time,
             damage=tuple(self._damage),
             repeated=self._repeated,
@@ -335,3 +336,7 @@ class HistoryReader:
         self._cpu_s += event.wall_time_s * event.cpus
         self._gpu_s += event.wall_time_s * event.gpus
         self._running.pop(trial, None)
+
+
+def _state_of(end: SessionEnded) -> State:
+    return "stopped" if end.state == "interrupted" and end.budget else end.state

@@ -14,7 +14,7 @@ from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.search.budget import TimeBudget
 from rksearch.search.reservations import Reservations
-from rksearch.search.tasks import Agenda, Task
+from rksearch.search.tasks import Agenda, Phase, Task
 
 OUT_OF_MEMORY = "out_of_memory"
 
@@ -89,11 +89,25 @@ class RunState:
     def _choose(self) -> Task | None:
         """The agenda's next task for a worker; those of trials to be recorded as pruned are done here."""
         while True:
-            phase = self.budget.phase(self.history, self._running_work() if self.budget.limits_work else {})
-            task = self.agenda.next(self.history, self.running, phase, self.together)
+            task = self.agenda.next(self.history, self.running, self._phase(), self.together)
             if task is None or task.action != "prune":
                 return task
             self._prune(task.trial)
+
+    def _phase(self) -> Phase:
+        """Work that the budget of time still allows."""
+        return self.budget.phase(self.history, self.running_work() if self.budget.limits_work else {})
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the budget of time has left work undone, seen when nothing is running."""
+        phase = self._phase()
+        if phase == "search":
+            return False
+        if self.agenda.remaining(self.history).tasks:
+            return True
+        # Without a number of replicates, nothing counts those that more time would allow.
+        return phase == "over" and self.agenda.next(self.history, {}, "refine", self.together) is not None
 
     @property
     def done(self) -> bool:
@@ -190,7 +204,7 @@ class RunState:
             return _Place({"cpu": 0.0, "gpu": 0.0}, 1, trials)
         return _Place(self.reservations.of(task), self.reservations.slots_of(task), trials)
 
-    def _running_work(self) -> dict[str, float]:
+    def running_work(self) -> dict[str, float]:
         """CPU and GPU seconds that running tasks have had so far."""
         now = self._clock()
         work = {"cpu": 0.0, "gpu": 0.0}
