@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rksearch.cli.wording import classes_text, tested_text
+from rksearch.report.forecast import forecast_lines
+from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.records import TrialResult
 from rksearch.results.summaries import best_per_band, summarise
@@ -33,6 +35,11 @@ class ConsoleView:
     def message(self, text: str) -> None:
         """Print one line."""
         self._show(lambda: self._console.print(text, markup=False, highlight=False))
+
+    def forecast(self, found: Forecast) -> None:
+        """Print what the run will cost."""
+        for line in forecast_lines(found):
+            self.message(line)
 
     def start(self, state: RunState, slots: int) -> None:
         """Begin the table or the lines."""
@@ -61,6 +68,10 @@ class ConsoleView:
             self._lost = True
 
 
+FORECAST_SHARE = 0.02
+"""Weight of the forecast in the time left, as a share of the forecast's epochs."""
+
+
 class SessionClock:
     """Elapsed time of this session, and an estimate of the remaining time."""
 
@@ -75,12 +86,31 @@ class SessionClock:
         return time.monotonic() - self._began_s
 
     def remaining_s(self) -> float | None:
-        """Seconds left: remaining epochs times the mean slot time of one in this session; None before the first."""
-        history = self._state.history
-        epochs = epochs_run(history) - self._epochs_before
+        """Seconds until the work is done or the budget of time ends; None before anything is known.
+
+        An epoch's slot time is the mean of this session's, in which the forecast counts as some epochs.
+        """
+        ends = [seconds for seconds in (self._work_left_s(), self._budget_left_s()) if seconds is not None]
+        return min(ends, default=None)
+
+    def _work_left_s(self) -> float | None:
+        state, history = self._state, self._state.history
+        epochs, slot_time_s = float(epochs_run(history) - self._epochs_before), state.slot_time_s
+        expected = state.forecast
+        if expected is not None and expected.work_s and expected.epochs:
+            weight = FORECAST_SHARE * expected.epochs
+            epochs, slot_time_s = epochs + weight, slot_time_s + weight * expected.work_s / expected.epochs
         if not epochs:
             return None
-        return self._state.agenda.remaining(history).epochs * self._state.slot_time_s / epochs / self._slots
+        left_s = state.agenda.remaining(history).epochs * slot_time_s / epochs
+        # What runs now still counts as left in full.
+        return max(0.0, left_s - state.running_slot_time_s()) / self._slots
+
+    def _budget_left_s(self) -> float | None:
+        state = self._state
+        reserved = state.reservations.trial if state.reservations else {}
+        at_once = {kind: amount * self._slots for kind, amount in reserved.items()}
+        return state.budget.left_s(state.history, state.running_work(), at_once)
 
 
 def epochs_run(history: History) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +17,7 @@ from rksearch.space.plan import OBJECTIVES
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rksearch.api import Run
-    from rksearch.results.plan import Plan
+    from rksearch.api import Foreseen, Run
     from rksearch.search.resources import Resources
 
 
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Begin with the findings of the run in DIR; may be repeated.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what the run would cost here, from a few measured steps; then stop.")
 @budget_options
 @session_options
 def run(
@@ -88,52 +88,47 @@ def run(
     control: bool,
     start: tuple[str, ...],
     imports: tuple[Path, ...],
+    dry_run: bool,
     resources: Resources,
     chosen: frozenset[str],
 ) -> int:
     """Search a space: train its networks and the baselines, and report the Pareto front.
 
+    Before anything trains, the run says what it will cost.
+
     ctrl-C, a crash or a kill lose no finished epoch: the same command with the same --out, or `rksearch resume`,
-    continues. The exit code is 0 when the run is finished, 3 when some of its trainings failed, 130 when it was
-    interrupted.
+    continues. The exit code is 0 when the run is finished or stopped by its budget of time, 3 when some of its
+    trainings failed, 130 when it was interrupted.
     """
-    from rksearch.api import plan_run, start_run
-    from rksearch.arch import parse
+    from rksearch import api
     from rksearch.cli.live import ConsoleView
-    from rksearch.search.planning import Asked
 
-    asked = Asked(
-        trials=trials,
-        recipe_name=recipe_name,
-        epochs=epochs,
-        final_seeds=seeds,
-        replicates=replicates,
-        objectives=objectives or None,
-        sampler=sampler,
-        sampler_seed=sampler_seed,
-        start=tuple(str(parse(name)) for name in start),
-        racing=racing,
-        control=control,
-        timed=resources.limited,
-    )
-    planned = plan_run(space_name, out=out, asked=asked, imports=imports)
-    console, plan = _console(), planned.plan
-    console.print(
-        f"{planned.space.name}: {len(planned.space):,} architectures; training {len(plan.baselines)} baselines, "
-        f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}",
-        highlight=False,
-        markup=False,
-    )
-    console.print(f"run directory: {_short(planned.directory)}", highlight=False, soft_wrap=True, markup=False)
-    return _conclude(start_run(planned, resources, ConsoleView(console)))
+    wishes: dict[str, Any] = {
+        "trials": trials,
+        "recipe": recipe_name,
+        "epochs": epochs,
+        "seeds": seeds,
+        "replicates": replicates,
+        "objectives": objectives or None,
+        "sampler": sampler,
+        "sampler_seed": sampler_seed,
+        "racing": racing,
+        "control": control,
+        "start": start,
+        "imports": imports,
+        "resources": resources,
+    }
+    if dry_run:
+        return _show_forecast(api.forecast(space_name, **wishes))
+    return _conclude(api.run(space_name, out=out, progress=ConsoleView(_console()), **wishes))
 
 
-def _epochs_text(plan: Plan) -> str:
-    full = plan.recipe.epochs
-    if plan.racing is None:
-        return f"{full} epochs each"
-    stops = ", ".join(map(str, plan.racing.rungs))
-    return f"up to {full} epochs, of which the better continue after {stops}"
+def _show_forecast(found: Foreseen) -> int:
+    from rksearch.report.forecast import forecast_lines
+
+    for line in forecast_lines(found.forecast, found.smaller):
+        click.echo(line)
+    return 0
 
 
 @click.command()
@@ -141,18 +136,41 @@ def _epochs_text(plan: Plan) -> str:
 @click.option(
     "--trials", type=click.IntRange(0, MOST_TRIALS), help="Another number of candidates. [default: as before]"
 )
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, MOST_SEEDS),
+    help="More trainings of each network on the front and of the baselines; --replicates then count beyond these. "
+    "[default: as before]",
+)
+@click.option(
+    "--replicates",
+    type=click.IntRange(0, MOST_TRIALS),
+    help="Another total of further trainings where the front is uncertain. [default: as before]",
+)
+@click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="A further baseline; may be repeated.")
 @budget_options
 @session_options
-def resume(directory: Path, trials: int | None, resources: Resources, chosen: frozenset[str]) -> int:
+def resume(
+    directory: Path,
+    trials: int | None,
+    seeds: int | None,
+    replicates: int | None,
+    baselines: tuple[str, ...],
+    resources: Resources,
+    chosen: frozenset[str],
+) -> int:
     """Resume the run in DIRECTORY: finished trials stay, interrupted ones continue from their last epoch.
 
-    Options that are not given are as they were in the run's last session.
+    Options that are not given are as they were in the run's last session. A run can be extended: by candidates, seeds,
+    replicates and baselines.
     """
     from rksearch.api import resume_run
     from rksearch.cli.live import ConsoleView
+    from rksearch.search.continuing import Extension
 
+    extension = Extension(trials=trials, final_seeds=seeds, replicates=replicates, baselines=baselines)
     view = ConsoleView(_console())
-    return _conclude(resume_run(directory, resources, chosen=chosen, trials=trials, view=view))
+    return _conclude(resume_run(directory, resources, chosen=chosen, extension=extension, view=view))
 
 
 @click.command()
@@ -195,22 +213,28 @@ def status(directory: Path, as_json: bool) -> None:
 @click.option("--to", type=UserPath(file_okay=False), help="Directory for the report. [default: DIRECTORY]")
 def report(directory: Path, to: Path | None) -> None:
     """Write the report of the run in DIRECTORY from its ledger, finished or not."""
-    from rksearch.api import Run
+    from rksearch.api import Run, shown_path
 
     for path in Run(directory).write_report(to):
-        click.echo(_short(path))
+        click.echo(shown_path(path))
 
 
 def _conclude(run: Run) -> int:
     """Print the state of a run that has ended and the place of its report; return the exit code."""
+    from rksearch.api import shown_path
     from rksearch.report import format_status
 
     click.echo()
     click.echo(format_status(run.status()))
-    click.echo(f"\nreport: {_short(run.path / 'report.html')}")
+    click.echo(f"\nreport: {shown_path(run.path / 'report.html')}")
     if run.history.state == "interrupted":
-        click.echo(f"interrupted; continue with: rksearch resume {_short(run.path)}")
+        click.echo(f"interrupted; continue with: rksearch resume {shown_path(run.path)}")
         return EXIT_INTERRUPTED
+    if run.history.state == "stopped":
+        click.echo(
+            f"stopped by its budget of time ({run.history.message}), with work left; give it more with: "
+            f"rksearch resume {shown_path(run.path)}"
+        )
     return EXIT_FAILURES if run.history.failed else 0
 
 
@@ -219,9 +243,3 @@ def _console() -> Console:
 
     # Lines are never folded where there is no terminal: programs read them.
     return Console(highlight=False, soft_wrap=True, markup=False)
-
-
-def _short(path: Path) -> str:
-    """The path as text, relative to the working directory when it is inside it."""
-    path = path.absolute()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rksearch.recipes.recipe import Recipe
 from rksearch.report import text
+from rksearch.report.forecast import forecast_fact
 from rksearch.report.racing import racing_plan, racing_sentence
 from rksearch.results.early_stops import early_stops
 from rksearch.results.environment import Environment
@@ -49,6 +50,7 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
         ("Trained on", _devices(tables)),
         ("Cost counts", _witness(tables)),
         ("Time", _time(history)),
+        ("Forecast", forecast_fact(history)),
         ("Ledger", _ledger(history)),
     ]
     return [(label, value) for label, value in rows if value]

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from rksearch.errors import RunError
 from rksearch.results.history import History
+from rksearch.results.plan import Plan
 from rksearch.search.tasks import Phase
 
 SEARCH_SHARE = 0.8
@@ -81,6 +82,27 @@ class TimeBudget:
         if used >= 1:
             return "over"
         return "search" if used < SEARCH_SHARE else "refine"
+
+
+def budget_sentence(budget: TimeBudget, plan: Plan, *, members: int) -> str:
+    """When a run stops, and what it then has not to do, in words.
+
+    Args:
+        budget: its limits of time.
+        plan: its plan.
+        members: number of architectures in its space.
+    """
+    words = budget.words
+    if budget.until_s is not None:
+        tomorrow = datetime.fromtimestamp(budget.began_s).date() + timedelta(days=1)
+        if datetime.fromtimestamp(budget.until_s).date() == tomorrow:
+            words += ", which is tomorrow"
+    if plan.trials < members:
+        return f"The run stops {words}."
+    return (
+        f"The run stops {words}; until then all {members:,} architectures of the space are candidates (--trials limits "
+        "their number)."
+    )
 
 
 def clock_time(text: str, now: datetime) -> datetime:

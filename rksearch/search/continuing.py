@@ -131,8 +131,8 @@ def require_extension(history: History, plan: Plan, data: Dataset, run_dir: Path
         before, now = getattr(begun, name), getattr(plan, name)
         if now < before:
             raise RunError(
-                f"the {words} of a run may be raised, but {run_dir} has {before} and {now} was asked for; give {before} "
-                "or more"
+                f"the {words} of a run may be raised, but {run_dir} has {before} and {now} was asked for; give "
+                f"{before} or more"
             )
     new = [name for name in plan.baselines if name not in begun.baselines]
     taken = {*begun.known, *begun.start, *(parse_trial_id(trial_id).arch for trial_id in history.started)}
@@ -181,6 +181,6 @@ def _different_choices(before: SpaceDefinition, space: Space) -> Difference | No
 
 def _refuse(different: Difference, run_dir: Path) -> NoReturn:
     raise RunError(
-        f"a run keeps the {different.field} it began with, but {run_dir} has {different.before} and {different.now} was "
-        "asked for; choose another --out, or continue it with `rksearch resume`"
+        f"a run keeps the {different.field} it began with, but {run_dir} has {different.before} and {different.now} "
+        "was asked for; choose another --out, or continue it with `rksearch resume`"
     )

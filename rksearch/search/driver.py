@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,13 +12,13 @@ from typing import Literal
 from rksearch.arch import FAMILIES, family_of, parse
 from rksearch.arch.family import Family
 from rksearch.data.address import is_address, read_address
-from rksearch.data.facts import Dataset, dataset, datasets
+from rksearch.data.facts import dataset, datasets
 from rksearch.data.locations import data_home
 from rksearch.errors import DataError, LedgerError, MissingPluginError, RksearchError, RunAborted, RunError, in_one_line
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
 from rksearch.results.events import EndState
-from rksearch.results.history import History, RunRecord
+from rksearch.results.history import History
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
 from rksearch.results.recipes import as_begun
@@ -33,7 +32,7 @@ from rksearch.results.run_dir import (
     require_same_trials,
 )
 from rksearch.search.assembly import search_agenda
-from rksearch.search.budget import TimeBudget
+from rksearch.search.budget import budget_sentence
 from rksearch.search.continuing import (
     Extension,
     continued,
@@ -283,14 +282,9 @@ def _images_base(run_dir: RunDir, dataset_name: str) -> Path | None:
 
 
 def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
-    resources = launch.resources
-    budget = TimeBudget(cpu_hours=resources.cpu_hours, gpu_hours=resources.gpu_hours, until_s=resources.until_s)
-    if resources.limited:
-        whole = plan.trials >= len(space)
-        launch.view.message(
-            f"The run stops {budget.words}"
-            + (f"; until then all {len(space):,} architectures of the space are candidates." if whole else ".")
-        )
+    budget = launch.resources.budget
+    if launch.resources.limited:
+        launch.view.message(budget_sentence(budget, plan, members=len(space)))
     state = RunState(launch.ledger, search_agenda(space, plan), budget=budget, follower=launch.follower)
     return _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
 
@@ -307,10 +301,11 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
             if stopped
             else "Nothing is left to train or to test."
         )
-        return _ended(launch, "stopped" if stopped else "finished", state)
+        ending: Ending = "stopped" if stopped else "finished"
+        return _ended(launch, ending, state, recorded=state.history.state == ending)
     if LATENCY in plan.objectives:
         require_importable(_families(space, plan))
-    execution = _begin_session(launch, space, plan)
+    execution = _begin_session(launch, space, plan, state)
 
     def sample() -> TypicalTraining:
         return TypicalTraining(
@@ -328,9 +323,9 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
     return _ended(launch, "stopped" if state.cut_short else "finished", state)
 
 
-def _ended(launch: _Launch, ending: Ending, state: RunState) -> Ended:
-    """The end of a session, recorded where the ledger does not say so already."""
-    if state.history.state != ending:
+def _ended(launch: _Launch, ending: Ending, state: RunState, *, recorded: bool = False) -> Ended:
+    """The end of a session, written to the ledger unless it is `recorded` there already."""
+    if not recorded:
         if ending == "stopped":
             launch.ledger.write_end("interrupted", budget=state.budget.words)
         else:
@@ -346,7 +341,7 @@ def _families(space: Space, plan: Plan) -> list[Family]:
     return own + [family_of(spec) for spec in named]
 
 
-def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
+def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -> Execution:
     """Check all that can be known before Ray starts, record the session, and return where and how its trials run.
 
     Raises:
@@ -357,6 +352,7 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
         RunAborted: the disk has no room for the checkpoints.
     """
     from rksearch.data.images import load_data, split
+    from rksearch.search.measuring import session_forecast
 
     resources = launch.resources
     _check_machine(resources)
@@ -375,14 +371,17 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan) -> Execution:
     if places.storage:
         require_storage(places.storage)
     launch.view.message(require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())))
-    launch.ledger.write_session(environment=current_environment(), options=resources.options())
+    state.forecast = session_forecast(space, plan, state, images, resources)
+    if state.forecast is not None:
+        launch.view.forecast(state.forecast)
+    launch.ledger.write_session(environment=current_environment(), options=resources.options(), forecast=state.forecast)
     return Execution(
         work_dir=str(launch.run_dir.work),
         data_dir=str(places.data_dir),
         device=resources.device,
         precision=resources.precision,
         compile=resources.compile,
-        threads=max(1, math.floor(resources.cpus_per_trial)),
+        threads=resources.threads,
         download=resources.download,
         latency=LATENCY in plan.objectives,
         fingerprint=facts.fingerprint,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rksearch.errors import RunError
+from rksearch.search.budget import TimeBudget
 from rksearch.training.engine.words import AUTO
 
 CPUS_PER_TRIAL = 1.0
@@ -57,6 +59,16 @@ class Resources:
                 f"a trial trains on one GPU, because a search runs its trials in parallel, but got --gpus-per-trial "
                 f"{self.gpus_per_trial:g}; give 1 or less, and every GPU has trials of its own"
             )
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a trial."""
+        return max(1, math.floor(self.cpus_per_trial))
+
+    @property
+    def budget(self) -> TimeBudget:
+        """The limits of time, for a session that begins now."""
+        return TimeBudget(cpu_hours=self.cpu_hours, gpu_hours=self.gpu_hours, until_s=self.until_s)
 
     @property
     def limited(self) -> bool:

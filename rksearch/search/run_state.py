@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rksearch.errors import RunAborted
 from rksearch.results.codec import from_plain
+from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
@@ -35,6 +36,7 @@ class RunState:
         follower: reader of the ledger that has read a part of it already; None for a new one.
 
     Attributes:
+        forecast: expected cost of what was left when the session began; None where there is no estimate.
         slot_time_s: time of the tasks that have ended in this session, each times its number of slots.
     """
 
@@ -62,6 +64,7 @@ class RunState:
         self._started_at: dict[str, float] = {}
         self._places: dict[str, _Place] = {}
         self.slot_time_s = 0.0
+        self.forecast: Forecast | None = None
         self._idle = False
         self._faulty: list[_Faulty] = []
 
@@ -205,15 +208,26 @@ class RunState:
         return _Place(self.reservations.of(task), self.reservations.slots_of(task), trials)
 
     def running_work(self) -> dict[str, float]:
-        """CPU and GPU seconds that running tasks have had so far."""
-        now = self._clock()
+        """CPU and GPU seconds that running tasks have had so far; may be called from another thread."""
         work = {"cpu": 0.0, "gpu": 0.0}
-        for task_id, began in self._started_at.items():
-            if task_id in self.running:
-                place = self._places[task_id]
-                for kind, amount in place.reserved.items():
-                    work[kind] = work.get(kind, 0.0) + amount * (now - began) / place.trials
+        for place, seconds in self._running_places():
+            for kind, amount in place.reserved.items():
+                work[kind] = work.get(kind, 0.0) + amount * seconds
         return work
+
+    def running_slot_time_s(self) -> float:
+        """Time that running tasks have had, each times its number of slots; may be called from another thread."""
+        return sum(place.slots * seconds for place, seconds in self._running_places())
+
+    def _running_places(self) -> list[tuple[_Place, float]]:
+        """The place of each running trial, with its share of the seconds since it started."""
+        now = self._clock()
+        found = []
+        for task_id, began in list(self._started_at.items()):
+            place = self._places.get(task_id)
+            if place is not None and task_id in self.running:
+                found.append((place, (now - began) / place.trials))
+        return found
 
 
 class _Place(NamedTuple):

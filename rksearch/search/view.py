@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from rksearch.results.events import Forecast
 from rksearch.search.run_state import RunState
 
 
@@ -12,6 +13,9 @@ class View(Protocol):
 
     def message(self, text: str) -> None:
         """Show one line: the dashboard's address, a measurement."""
+
+    def forecast(self, found: Forecast) -> None:
+        """Show what the run will cost, before anything trains."""
 
     def start(self, state: RunState, slots: int) -> None:
         """Show `state` from now on; the tasks are about to run, `slots` usual trials at a time."""
@@ -28,6 +32,9 @@ class Silent:
 
     def message(self, text: str) -> None:
         """Discard the line."""
+
+    def forecast(self, found: Forecast) -> None:
+        """Show nothing."""
 
     def start(self, state: RunState, slots: int) -> None:
         """Show nothing."""
