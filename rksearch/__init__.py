@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from rksearch.api import Resources, Run, forecast, run, train
+    from rksearch.api import Resources, Run, forecast, retrain, run, train
     from rksearch.arch import (
         RKCNN,
         ArchSpec,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    **dict.fromkeys(("Resources", "Run", "forecast", "run", "train"), "rksearch.api"),
+    **dict.fromkeys(("Resources", "Run", "forecast", "retrain", "run", "train"), "rksearch.api"),
     **dict.fromkeys(
         (
             "RKCNN",
@@ -85,6 +85,7 @@ __all__ = [
     "register_dataset",
     "register_family",
     "register_sampler",
+    "retrain",
     "run",
     "train",
 ]

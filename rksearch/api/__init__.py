@@ -24,6 +24,7 @@ from rksearch.api.launch import (
     start_run,
 )
 from rksearch.api.progress import ProgressBar
+from rksearch.api.retraining import retrain
 from rksearch.api.single import Trained, default_execution, train
 from rksearch.search.continuing import Extension
 from rksearch.search.resources import Resources
@@ -41,6 +42,7 @@ __all__ = [
     "forecast",
     "plan_run",
     "resume_run",
+    "retrain",
     "run",
     "shown_path",
     "start_run",

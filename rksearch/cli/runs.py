@@ -11,6 +11,7 @@ import click
 from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
 from rksearch.cli.options import SamplerName, budget_options, json_option, run_dir_argument, session_options
 from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
+from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import OBJECTIVES
 
@@ -194,6 +195,67 @@ def final(directory: Path, archs: tuple[str, ...], fresh: int, resources: Resour
 
     view = ConsoleView(_console())
     return _conclude(final_run(directory, archs, fresh=fresh, resources=resources, chosen=chosen, view=view))
+
+
+@click.command()
+@run_dir_argument
+@click.option("--front", is_flag=True, help="Train the networks on its fronts, of parameters and of MACs.")
+@click.option("--arch", "archs", multiple=True, metavar="NAME", help="Train this one too; may be repeated.")
+@click.option(
+    "--recipe",
+    "recipe_name",
+    default=PAPER_RECIPE,
+    show_default=True,
+    help="A shipped recipe's name, or the path of a YAML file.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Epochs of a whole training. [default: the recipe's]"
+)
+@click.option(
+    "--seeds", type=click.IntRange(1, MOST_SEEDS), default=3, show_default=True, help="Trainings of each network."
+)
+@click.option(
+    "--out",
+    type=UserPath(file_okay=False),
+    help="Run directory; an existing one is resumed. [default: reports/RUN-again-N, N the first free number]",
+)
+@budget_options
+@session_options
+def retrain(
+    directory: Path,
+    front: bool,
+    archs: tuple[str, ...],
+    recipe_name: str,
+    epochs: int | None,
+    seeds: int,
+    out: Path | None,
+    resources: Resources,
+    chosen: frozenset[str],
+) -> int:
+    """Train the winners of the run in DIRECTORY again, for longer, beside its baselines: a run of its own.
+
+    It trains on all training images that are not held out for validation. Its report sets short beside long trainings;
+    `rksearch final` on it reads the test set for all of its networks, once, and decides nothing.
+    """
+    from rksearch import api
+    from rksearch.cli.live import ConsoleView
+
+    if not front and not archs:
+        raise click.UsageError("say what to train again: give --front, or --arch NAME")
+    view = ConsoleView(_console())
+    return _conclude(
+        api.retrain(
+            directory,
+            front=front,
+            archs=archs,
+            recipe=recipe_name,
+            epochs=epochs,
+            seeds=seeds,
+            out=out,
+            resources=resources,
+            progress=view,
+        )
+    )
 
 
 @click.command()

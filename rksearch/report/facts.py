@@ -33,6 +33,7 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
     rows = [
         ("Command", command(history)),
         ("Run", _run(history)),
+        ("Source", _source(plan)),
         ("Data set", _data(history, tables)),
         ("Split", _split(tables)),
         ("Recipe", _recipe(plan.recipe) if plan else ""),
@@ -59,6 +60,13 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
 def _run(history: History) -> str:
     times = f", last record {history.last_time}" if history.last_time else ""
     return f"{history.name} ({history.state}{times})"
+
+
+def _source(plan: Plan | None) -> str:
+    source = plan.source if plan else None
+    if source is None:
+        return ""
+    return f"{source.name}, begun {source.began}, whose networks were trained again; {_recipe(source.recipe)}"
 
 
 def _data(history: History, tables: Tables) -> str:

@@ -12,9 +12,16 @@ from rksearch.report import text
 from rksearch.report.cells import show
 from rksearch.report.charts import axis, curves_figure, front_figure, history_figure, shared_layout
 from rksearch.report.choices import answered, choices_html, effects_figure
-from rksearch.report.class_errors import class_error_grid, class_errors_note, class_errors_summary, class_errors_title
+from rksearch.report.class_errors import (
+    Grid,
+    class_error_grid,
+    class_errors_note,
+    class_errors_summary,
+    class_errors_title,
+)
 from rksearch.report.facts import facts
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, verdict
+from rksearch.report.short_long import short_long_grid, short_long_sentences
 from rksearch.results.class_errors import ClassErrorTable
 from rksearch.results.columns import TRIAL_METRICS, Metric, arch_metric, columns
 from rksearch.results.comparisons import BaselineRow
@@ -43,6 +50,7 @@ def report_html(history: History, tables: Tables, picture: str, importances: Map
         _key_figures(history, tables),
         *(_charts(tables, picture) if tables.items else []),
         _front_section(tables),
+        _short_long_section(tables),
         _baseline_section(tables),
         _choices_section(tables, importances),
         _class_errors_section(tables.class_errors),
@@ -235,6 +243,16 @@ def _baseline_section(tables: Tables) -> str:
     )
 
 
+def _short_long_section(tables: Tables) -> str:
+    if tables.short_long is None:
+        return ""
+    lead = escape(" ".join(short_long_sentences(tables.short_long, tables.metric)))
+    return _section(
+        "Short and long trainings",
+        f'<p class="lead">{lead}</p>{_grid(short_long_grid(tables.short_long, tables.metric), "short and long")}',
+    )
+
+
 NUMERIC = frozenset({"Cost", "Error", "Its cost", "Its error", "Gap (95 %), points"})
 """Headings of the baselines' table whose columns are aligned as numbers."""
 
@@ -269,8 +287,15 @@ def _class_errors_section(tables: Sequence[ClassErrorTable]) -> str:
 
 def _class_errors(found: ClassErrorTable) -> str:
     """A table that a click opens: there is one for each network."""
-    grid = class_error_grid(found)
     title = class_errors_title(found)
+    return (
+        f"<details><summary>{escape(f'{title}: {class_errors_summary(found)}')}</summary>"
+        f"{_grid(class_error_grid(found), title)}</details>"
+    )
+
+
+def _grid(grid: Grid, title: str) -> str:
+    """A table of text that scrolls; `title` names it for readers who do not see it."""
     heads = "".join(
         f'<th scope="col"{_align(number)}>{escape(label)}</th>'
         for label, number in zip(grid.head, grid.numeric, strict=True)
@@ -282,9 +307,8 @@ def _class_errors(found: ClassErrorTable) -> str:
         for row in grid.rows
     )
     return (
-        f"<details><summary>{escape(f'{title}: {class_errors_summary(found)}')}</summary>"
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}"><table>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div></details>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

@@ -11,6 +11,7 @@ from rksearch.report.choices import choices_markdown
 from rksearch.report.class_errors import class_error_grid, class_errors_note, class_errors_summary, class_errors_title
 from rksearch.report.facts import command, facts
 from rksearch.report.prose import hypervolume_sentence, limitations, reading_sentences, verdict
+from rksearch.report.short_long import short_long_grid, short_long_sentences
 from rksearch.results.class_errors import ClassErrorTable
 from rksearch.results.columns import TRIAL_METRICS, arch_metric, columns
 from rksearch.results.comparisons import BaselineRow
@@ -31,6 +32,13 @@ def report_markdown(history: History, tables: Tables) -> str:
         parts += ["## The front", _front_note(tables), _front_table(tables)]
         if tables.hypervolume:
             parts.append(_escape(hypervolume_sentence(tables.hypervolume, "parameters")))
+    if tables.short_long:
+        grid = short_long_grid(tables.short_long, tables.metric)
+        parts += [
+            "## Short and long trainings",
+            _escape(" ".join(short_long_sentences(tables.short_long, tables.metric))),
+            _table(grid.head, [[_escape(cell) for cell in row] for row in grid.rows], grid.numeric),
+        ]
     if tables.baselines:
         parts += [
             "## Against the baselines",

@@ -16,6 +16,7 @@ from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hyper
 from rksearch.results.history import History
 from rksearch.results.hypervolume_history import HypervolumeHistory, hypervolume_histories
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
+from rksearch.results.short_long import ShortLong, short_and_long
 from rksearch.results.stats import mean, sample_sd
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise
 from rksearch.space.plan import TOP1, ErrorMetric
@@ -136,6 +137,7 @@ class Tables:
         curves: by architecture, the compared error after each epoch, mean over seeds.
         metric: the error by which the run compares networks.
         class_errors: of each network on either front, errors by class; none where no predictions were recorded.
+        short_long: short beside long trainings; None for a run that trains no other run's networks again.
     """
 
     items: tuple[ArchSummary, ...]
@@ -153,6 +155,7 @@ class Tables:
     curves: dict[str, tuple[float, ...]]
     metric: ErrorMetric = TOP1
     class_errors: tuple[ClassErrorTable, ...] = ()
+    short_long: ShortLong | None = None
 
     @property
     def arch_metrics(self) -> tuple[Metric, ...]:
@@ -197,6 +200,7 @@ def tables(history: History) -> Tables:
         },
         metric=history.metric,
         class_errors=tuple(class_error_tables(on_front, history)),
+        short_long=short_and_long(history),
     )
 
 

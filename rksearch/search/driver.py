@@ -256,13 +256,13 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     space = parse_space(
         begun.space.yaml,
         name=begun.space.name,
-        directory=_images_base(launch.run_dir, begun.plan.dataset),
+        directory=images_base(launch.run_dir, begun.plan.dataset),
         recipe=begun.space.recipe or begun.plan.recipe,
     )
     return history, space, begun.plan
 
 
-def _images_base(run_dir: RunDir, dataset_name: str) -> Path | None:
+def images_base(run_dir: RunDir, dataset_name: str) -> Path | None:
     """Directory beneath which the images of a run lie, where their path is relative; None where that is not noted.
 
     Raises:
