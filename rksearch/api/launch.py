@@ -159,7 +159,7 @@ def forecast(
     """
     from rksearch.data.images import load_data
     from rksearch.data.locations import data_home
-    from rksearch.search.forecasting import DAY_S, smaller_runs
+    from rksearch.search.forecasting import smaller_runs
     from rksearch.search.measuring import forecast_here, image_counts
 
     resources = resources or Resources()
@@ -173,8 +173,6 @@ def forecast(
         facts = loaded.definition.dataset
         images = load_data(facts, data_home(resources.data_dir), download=resources.download)
         found = forecast_here(loaded, plan, images, resources)
-        if found.wall_time_s is None or found.wall_time_s <= DAY_S:
-            return Foreseen(forecast=found)
         trainable = image_counts(facts, images, None).train or 1
         return Foreseen(forecast=found, smaller=tuple(smaller_runs(loaded, plan, found, images=trainable)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rksearch.report.forecast import forecast_lines
@@ -30,9 +31,9 @@ class ProgressBar:
 
         tqdm.write(text, file=self._file)
 
-    def forecast(self, found: Forecast) -> None:
+    def forecast(self, found: Forecast, smaller: Sequence[tuple[str, float]]) -> None:
         """Print what the run will cost."""
-        for line in forecast_lines(found):
+        for line in forecast_lines(found, smaller):
             self.message(line)
 
     def start(self, state: RunState, slots: int) -> None:

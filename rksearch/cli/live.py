@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -36,9 +36,9 @@ class ConsoleView:
         """Print one line."""
         self._show(lambda: self._console.print(text, markup=False, highlight=False))
 
-    def forecast(self, found: Forecast) -> None:
+    def forecast(self, found: Forecast, smaller: Sequence[tuple[str, float]]) -> None:
         """Print what the run will cost."""
-        for line in forecast_lines(found):
+        for line in forecast_lines(found, smaller):
             self.message(line)
 
     def start(self, state: RunState, slots: int) -> None:

@@ -97,7 +97,7 @@ def budget_sentence(budget: TimeBudget, plan: Plan, *, members: int) -> str:
         tomorrow = datetime.fromtimestamp(budget.began_s).date() + timedelta(days=1)
         if datetime.fromtimestamp(budget.until_s).date() == tomorrow:
             words += ", which is tomorrow"
-    if plan.trials < members:
+    if plan.trials < members or plan.source is not None:
         return f"The run stops {words}."
     return (
         f"The run stops {words}; until then all {members:,} architectures of the space are candidates (--trials limits "

@@ -352,7 +352,8 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -
         RunAborted: the disk has no room for the checkpoints.
     """
     from rksearch.data.images import load_data, split
-    from rksearch.search.measuring import session_forecast
+    from rksearch.search.forecasting import smaller_runs
+    from rksearch.search.measuring import image_counts, session_forecast
 
     resources = launch.resources
     _check_machine(resources)
@@ -373,7 +374,8 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -
     launch.view.message(require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())))
     state.forecast = session_forecast(space, plan, state, images, resources)
     if state.forecast is not None:
-        launch.view.forecast(state.forecast)
+        trainable = image_counts(facts, images, None).train or 1
+        launch.view.forecast(state.forecast, smaller_runs(space, plan, state.forecast, images=trainable))
     launch.ledger.write_session(environment=current_environment(), options=resources.options(), forecast=state.forecast)
     return Execution(
         work_dir=str(launch.run_dir.work),

@@ -216,7 +216,7 @@ def forecast_of_rest(
 
 
 def smaller_runs(space: Space, plan: Plan, found: Forecast, *, images: int) -> list[tuple[str, float]]:
-    """Options that would make a run of more than a day shorter, with the expected seconds of each.
+    """Options that would make a run of more than a day shorter, with the expected seconds of each; else none.
 
     Args:
         space, plan: the run.
@@ -227,14 +227,14 @@ def smaller_runs(space: Space, plan: Plan, found: Forecast, *, images: int) -> l
         `--recipe short`, and other spaces on the same images, as far as they take less than a day; or the shortest of
         them where none does.
     """
-    if found.wall_time_s is None:
+    if found.wall_time_s is None or found.wall_time_s <= DAY_S or not found.trainings:
         return []
     options = []
     quick = recipe(DEFAULT_RECIPE)
     if quick.epochs < plan.recipe.epochs:
         options.append((f"--recipe {quick.name}", found.wall_time_s * quick.epochs / plan.recipe.epochs))
     times = EpochTimes([(t.macs, t.time_s / plan.recipe.epochs) for t in found.trainings if t.time_s])
-    for other in _other_spaces(space):
+    for other in _other_spaces(space) if plan.source is None else ():
         own = plan_of(other.definition, Asked(), members=len(other))
         share = (own.train_images or images) / (plan.train_images or images)
         members = [Probed(probe=p, epoch_s=share * times.at(_macs(other, p.arch))) for p in probes(other, own)]

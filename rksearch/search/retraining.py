@@ -59,7 +59,7 @@ def retraining(
     networks = [item.arch for item in sorted(chosen, key=_by_size) if item.arch not in baselines]
     if not networks:
         raise RunError(
-            f"a run to train again must have networks on its front, but {begun.name} has none yet; resume it"
+            f"a run to train again must have networks on its front, but {begun.name} has none yet; resume it first"
         )
     space = parse_space(
         _space_text(begun, networks, baselines, seeds),

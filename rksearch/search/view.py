@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from rksearch.results.events import Forecast
@@ -14,8 +15,11 @@ class View(Protocol):
     def message(self, text: str) -> None:
         """Show one line: the dashboard's address, a measurement."""
 
-    def forecast(self, found: Forecast) -> None:
-        """Show what the run will cost, before anything trains."""
+    def forecast(self, found: Forecast, smaller: Sequence[tuple[str, float]]) -> None:
+        """Show what the run will cost, before anything trains.
+
+        `smaller` holds options that would make a run of more than a day shorter, with the expected seconds of each.
+        """
 
     def start(self, state: RunState, slots: int) -> None:
         """Show `state` from now on; the tasks are about to run, `slots` usual trials at a time."""
@@ -33,7 +37,7 @@ class Silent:
     def message(self, text: str) -> None:
         """Discard the line."""
 
-    def forecast(self, found: Forecast) -> None:
+    def forecast(self, found: Forecast, smaller: Sequence[tuple[str, float]]) -> None:
         """Show nothing."""
 
     def start(self, state: RunState, slots: int) -> None:
