@@ -12,6 +12,7 @@ from rksearch.api.progress import view_of
 from rksearch.arch import parse
 from rksearch.data.facts import datasets
 from rksearch.errors import RunError, SpaceError
+from rksearch.report.forecast import forecast_lines
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir, claim_free
 from rksearch.search.continuing import Extension
@@ -57,6 +58,9 @@ class Foreseen:
 
     forecast: Forecast
     smaller: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(forecast_lines(self.forecast, self.smaller))
 
 
 class Wishes(TypedDict, total=False):

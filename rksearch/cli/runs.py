@@ -18,7 +18,7 @@ from rksearch.space.plan import OBJECTIVES
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rksearch.api import Foreseen, Run
+    from rksearch.api import Run
     from rksearch.search.resources import Resources
 
 
@@ -120,16 +120,9 @@ def run(
         "resources": resources,
     }
     if dry_run:
-        return _show_forecast(api.forecast(space_name, **wishes))
+        click.echo(str(api.forecast(space_name, **wishes)))
+        return 0
     return _conclude(api.run(space_name, out=out, progress=ConsoleView(_console()), **wishes))
-
-
-def _show_forecast(found: Foreseen) -> int:
-    from rksearch.report.forecast import forecast_lines
-
-    for line in forecast_lines(found.forecast, found.smaller):
-        click.echo(line)
-    return 0
 
 
 @click.command()

@@ -74,9 +74,7 @@ def show(
         return
     click.echo(describe_space(found))
     if foreseen is not None:
-        from rksearch.report.forecast import forecast_lines
-
-        click.echo("\n".join(["", *forecast_lines(foreseen.forecast, foreseen.smaller)]))
+        click.echo(f"\n{foreseen}")
 
 
 @space.command()

@@ -44,6 +44,8 @@ def forecast_lines(found: Forecast, smaller: Sequence[tuple[str, float]] = ()) -
     if found.parts_s:
         shown = [f"{PARTS[n]} {text.duration(found.parts_s[n])}" for n in PARTS if n in found.parts_s]
         lines.append(f"  work: {', '.join(shown)} (for a front of {found.front})")
+    if found.racing_saves_s:
+        lines.append(f"  racing saves about {text.duration(found.racing_saves_s)} of work")
     if found.disk_bytes:
         lines.append(f"  disk: checkpoints take up to {size_text(found.disk_bytes)}")
     if found.budget:

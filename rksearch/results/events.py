@@ -70,6 +70,7 @@ class Forecast:
         wall_time_s, cpu_s, gpu_s: time of the session, and worker time times the CPUs and GPUs reserved.
         work_s: time of all trainings, one after another.
         parts_s: the same by part: `baselines`, `known`, `candidates`, `control`, `seeds`, `replicates`.
+        racing_saves_s: time that racing is expected to save, which `work_s` does not contain.
         slots: number of trainings at a time.
         trainings: cost of single trainings; none where an earlier session's trainings were taken as the measure.
         front: size of the front that was assumed, whose members get further seeds.
@@ -84,6 +85,7 @@ class Forecast:
     gpu_s: float | None = None
     work_s: float | None = None
     parts_s: dict[str, float] = field(default_factory=dict)
+    racing_saves_s: Seconds = 0.0
     slots: Positive = 1
     trainings: tuple[TrainingForecast, ...] = ()
     front: Natural = 0

@@ -71,9 +71,16 @@ def has_trained(history: History) -> bool:
 
 
 def is_planned(history: History, space: Space, plan: Plan) -> bool:
-    """Whether the ledger's last plan is this one, for the same space; comments in its file make no difference."""
+    """Whether the ledger's last plan is this one, for the same space.
+
+    Comments in its file make no difference to a run that has trained.
+    """
     run = history.run
-    return run is not None and run.plan == plan and _different_choices(_definition(run, space), space) is None
+    if run is None or run.plan != plan:
+        return False
+    if run.space.sha256 == space.definition.sha256:
+        return True
+    return has_trained(history) and _different_choices(_definition(run, space), space) is None
 
 
 def continued(history: History, space: Space, plan: Plan, asked: Collection[str], run_dir: Path) -> Plan:

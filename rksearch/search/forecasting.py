@@ -175,6 +175,7 @@ def forecast(
         gpu_s=work_s * reserved.get("gpu", 0.0),
         work_s=work_s,
         parts_s=parts_s,
+        racing_saves_s=candidates * (full - expected_epochs(plan.racing, full)) * candidate_s,
         front=front,
     )
 
