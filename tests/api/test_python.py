@@ -48,7 +48,7 @@ def test_a_training_has_a_row_for_each_epoch(tmp_path: Path) -> None:
         recipe="short",
         epochs=2,
         train_images=50,
-        on_epoch=lambda e: seen.append(e.epoch),
+        on_epoch=lambda epoch: seen.append(epoch.epoch),
     )
     assert list(trained.frame["epoch"]) == seen == [1, 2]
     assert trained.frame["val_error_pct"].iloc[-1] == trained.result.epochs[-1].val_error_pct
