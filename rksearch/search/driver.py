@@ -372,7 +372,7 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -
     if places.storage:
         require_storage(places.storage)
     launch.view.message(require_disk(launch.run_dir.work, disk_need(space, plan, launch.refresh())))
-    state.forecast = session_forecast(space, plan, state, images, resources)
+    state.forecast = session_forecast(space, plan, state, images, resources, launch.view.message)
     if state.forecast is not None:
         trainable = image_counts(facts, images, None).train or 1
         launch.view.forecast(state.forecast, smaller_runs(space, plan, state.forecast, images=trainable))

@@ -10,7 +10,7 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -81,9 +81,20 @@ def image_counts(facts: Dataset, images: Images | Stored, train_images: int | No
 
 
 def session_forecast(
-    space: Space, plan: Plan, state: RunState, images: Images | Stored, resources: Resources
+    space: Space,
+    plan: Plan,
+    state: RunState,
+    images: Images | Stored,
+    resources: Resources,
+    say: Callable[[str], None],
 ) -> Forecast | None:
     """Expected cost of what a search has left, on this machine.
+
+    Args:
+        space, plan, state: the run.
+        images: all images of its data set.
+        resources: what the session may use.
+        say: shows a line.
 
     Returns:
         None for a session that reads the test set, and for machines of a cluster, which differ from this one.
@@ -95,6 +106,7 @@ def session_forecast(
         reserved, slots = reserved_here(resources)
         disk_bytes = disk_need(space, plan, history).most
         return forecast_of_rest(history, state.agenda, slots=slots, reserved=reserved, disk_bytes=disk_bytes)
+    say("Measuring some steps of the smallest, the median and the largest network and of the baselines ...")
     return forecast_here(space, plan, images, resources)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from rksearch.arch import ArchSpec
+from rksearch.arch.cost import cost
 from rksearch.data.batches import EVAL_BATCH_SIZE, DeviceImages
 from rksearch.data.facts import Dataset
 from rksearch.models import build
@@ -22,7 +23,7 @@ from rksearch.results.records import ImageCounts
 from rksearch.training.engine.device import free_memory_bytes, resolve_device, resolve_precision
 from rksearch.training.memory import plan_memory
 from rksearch.training.throughput import ImageSource
-from rksearch.training.trainer import Trainer, batches_of, evaluate
+from rksearch.training.trainer import Trainer, as_trial_failure, batches_of, evaluate
 
 ENOUGH_S = 0.1
 """Seconds of steps after which no further one is measured."""
@@ -31,7 +32,10 @@ FEWEST_STEPS = 2
 """Minimum number of measured steps, unless the first one takes longer than `LONG_S`."""
 
 LONG_S = 2.0
-"""Seconds of a first step that counts itself: warming up is a small part of it."""
+"""Seconds of a first step, or evaluation, that counts itself: warming up is a small part of it."""
+
+MOST_MACS = 10**11
+"""Maximum multiply-adds of a measured forward pass on a CPU, where a part of a batch takes its share of the time."""
 
 LEARNING_RATE = 1e-6
 """Learning rate of measured steps: random labels teach nothing, and no loss may diverge."""
@@ -79,7 +83,7 @@ def measure_pace(
         threads: CPU threads.
 
     Raises:
-        TrialFailed: the network does not fit in memory.
+        TrialFailed: the network does not fit in memory, or cannot be built or trained.
         RksearchError: no such device or precision.
     """
     where = resolve_device(device)
@@ -99,31 +103,39 @@ def measure_pace(
     torch.set_num_threads(threads)
     try:
         devices = [torch.cuda.current_device()] if where.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            batch = DeviceImages(*ImageSource(data, None, 0).take(recipe.batch_size), data, where)
+        with torch.random.fork_rng(devices=devices), as_trial_failure("measuring some steps"):
+            measured = _measurable(recipe, data, cost(arch, data).macs if where.type == "cpu" else 0)
+            batch = DeviceImages(*ImageSource(data, None, 0).take(measured.batch_size), data, where)
             model = build(arch, data)
             if plan.recompute:
                 recompute(model)
-            measured = _measurable(recipe, data)
             trainer = Trainer(model, batches_of(batch, data, measured, 0), None, measured, how)
             step_s = _median_s(trainer.train_pass)
-            evaluate(model, batch, how, mirrored=recipe.flip_averaging)
-            started = time.perf_counter()
-            evaluate(model, batch, how, mirrored=recipe.flip_averaging)
-            evaluated_s = (time.perf_counter() - started) / len(batch)
+            evaluated_s = _second_s(lambda: evaluate(model, batch, how, mirrored=recipe.flip_averaging))
     finally:
         torch.set_num_threads(before)
     return Pace(
-        step_s=step_s,
-        evaluated_image_s=evaluated_s,
+        step_s=step_s * recipe.batch_size / measured.batch_size,
+        evaluated_image_s=evaluated_s / measured.batch_size,
         peak_bytes=plan.predicted_peak_bytes,
         recompute=plan.recompute,
     )
 
 
-def _measurable(recipe: Recipe, data: Dataset) -> Recipe:
-    """The recipe for steps that never end; streamed images are augmented where they are read, which is not measured."""
+def _measurable(recipe: Recipe, data: Dataset, macs: int) -> Recipe:
+    """The recipe for steps that never end, with batches that `MOST_MACS` allows.
+
+    Streamed images are augmented where they are read, which is not measured.
+
+    Args:
+        recipe: as the run states it.
+        data: facts about the images.
+        macs: multiply-adds of an image; 0 for no limit.
+    """
     endless = replace(recipe, epochs=10**6, lr=LEARNING_RATE, warmup=0.0)
+    most = max(2, MOST_MACS // macs) if macs else recipe.batch_size
+    if most < recipe.batch_size:
+        endless = replace(endless, batch_size=most, micro_batch_size=0)
     if not data.streamed:
         return endless
     return replace(
@@ -144,3 +156,14 @@ def _median_s(step: Callable[[int], object]) -> float:
         step(len(times) + 2)
         times.append(time.perf_counter() - started)
     return sorted(times)[len(times) // 2]
+
+
+def _second_s(call: Callable[[], object]) -> float:
+    """Seconds of the second call; of the first, where it takes long."""
+    for _ in range(2):
+        started = time.perf_counter()
+        call()
+        taken_s = time.perf_counter() - started
+        if taken_s > LONG_S:
+            break
+    return taken_s
