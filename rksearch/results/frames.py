@@ -63,17 +63,19 @@ def epochs_frame(epochs: Sequence[Epoch]) -> pandas.DataFrame:
     """One row per epoch of a training, with the attributes of `Epoch`; each of its `metrics` is a column of its own."""
     import pandas
 
-    table = _frame(Epoch, epochs).drop(columns="metrics")
+    table = _frame(Epoch, epochs, without="metrics")
     names = sorted({name for epoch in epochs for name in epoch.metrics})
     more = {name: pandas.Series([e.metrics.get(name) for e in epochs], dtype="float64") for name in names}
     return table.assign(**more)
 
 
-def _frame(row_type: type, rows: Sequence[Any]) -> pandas.DataFrame:
+def _frame(row_type: type, rows: Sequence[Any], *, without: str = "") -> pandas.DataFrame:
     import pandas
 
     columns = {}
     for field, hint in get_type_hints(row_type).items():
+        if field == without:
+            continue
         values = [getattr(row, field) for row in rows]
         columns[field] = pandas.Series(
             [joined(v) if isinstance(v, tuple) else v for v in values], dtype=_dtype(hint), name=field

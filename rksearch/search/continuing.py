@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
@@ -57,11 +57,8 @@ class Extension:
     def of(self, plan: Plan) -> Plan:
         """The plan with the changes."""
         new = (str(parse(name)) for name in self.baselines)
-        numbers = {
-            name: value
-            for name in ("trials", "final_seeds", "replicates")
-            if (value := getattr(self, name)) is not None
-        }
+        wishes = {name: getattr(self, name) for name in ("trials", "final_seeds", "replicates")}
+        numbers = {name: value for name, value in wishes.items() if value is not None}
         return replace(plan, **numbers, baselines=tuple(dict.fromkeys((*plan.baselines, *new))))
 
 
@@ -179,7 +176,7 @@ def _different_choices(before: SpaceDefinition, space: Space) -> Difference | No
     now = space.definition
     if before is now:
         return None
-    pairs = [("dataset", before.dataset.name, now.dataset.name)]
+    pairs: list[tuple[str, Any, Any]] = [("dataset", before.dataset.name, now.dataset.name)]
     pairs += [(name, getattr(before, name), getattr(now, name)) for name in CHOICES]
     pairs.append(("constraints", tuple(e.text for e in before.constraints), tuple(e.text for e in now.constraints)))
     pairs.append(("architectures", tuple(map(str, before.architectures)), tuple(map(str, now.architectures))))

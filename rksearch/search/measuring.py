@@ -99,7 +99,10 @@ def session_forecast(
     Returns:
         None for a session that reads the test set, and for machines of a cluster, which differ from this one.
     """
-    if not isinstance(state.agenda, SearchAgenda) or resources.address is not None:
+    if not isinstance(state.agenda, SearchAgenda):
+        return None
+    if resources.address is not None:
+        say("What the run costs on this cluster is known once its first trainings have ended.")
         return None
     history = state.history
     if any(result.epochs for _, result in (*history.trials.values(), *history.paused.values())):

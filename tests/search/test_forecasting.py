@@ -263,3 +263,24 @@ def test_the_report_sets_the_forecast_beside_what_it_took(tmp_path: Path) -> Non
 
 def test_old_sessions_without_a_forecast_have_no_line(tmp_path: Path) -> None:
     assert forecast_fact(full_run(tmp_path).read()) == ""
+
+
+@pytest.mark.slow
+def test_a_child_measures_what_this_process_would() -> None:
+    """On a GPU the child alone holds the device; what travels is the same everywhere."""
+    from rksearch.search import measuring
+
+    plan = plan_of(SPACE.definition, Asked(), members=len(SPACE))
+    what = Measurement(
+        probes=probes(SPACE, plan),
+        data=dataset("digits"),
+        recipe=plan.recipe,
+        images=ImageCounts(train=100, val=10),
+        device="cpu",
+        precision="fp32",
+        threads=1,
+    )
+    there, here = measuring._in_child(what), measuring._here(what)
+    assert [item.probe for item in there] == [item.probe for item in here]
+    assert [item.peak_bytes for item in there] == [item.peak_bytes for item in here]
+    assert all(item.epoch_s for item in there)
