@@ -11,10 +11,12 @@ import pytest
 
 from rksearch.api.launch import plan_run
 from rksearch.errors import RunError
+from rksearch.report.facts import facts
 from rksearch.results.data_record import DataRecord
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan, RacingRule
+from rksearch.results.tables import tables
 from rksearch.search import driver
 from rksearch.search.continuing import Extension, continued, is_planned, require_extension
 from rksearch.search.planning import Asked, plan_of
@@ -180,6 +182,10 @@ def test_resume_extends_a_run_and_the_ledger_has_the_new_plan(held: Path, answer
     assert plan is not None
     assert (plan.final_seeds, plan.replicates, plan.trials) == (5, 2, 4)
     assert plan.baselines == ("DenseNet-10-k2", "ResNet-8", "ResNet-14")
+    history = Ledger(held).read()
+    extended = dict(facts(history, tables(history)))["Extended"]
+    assert "candidates from 3 to 4, seeds of front and baselines from 2 to 5" in extended
+    assert "baselines from DenseNet-10-k2, ResNet-8 to DenseNet-10-k2, ResNet-8, ResNet-14" in extended
     # The first command, given again, takes nothing of that back.
     code, _, errors = answer("run", "--space", "tiny.yaml", "--out", held, "--trials", 4, "--replicates", 2)
     assert code == 130, errors
