@@ -11,7 +11,7 @@ from rksearch.api.directory import Run
 from rksearch.api.progress import view_of
 from rksearch.arch import parse
 from rksearch.data.facts import datasets
-from rksearch.errors import RunError, SpaceError
+from rksearch.errors import RunError, SpaceError, nearest
 from rksearch.report.forecast import forecast_lines
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir, claim_free
@@ -93,6 +93,15 @@ class Wishes(TypedDict, total=False):
 
 
 def _asked(wishes: Wishes, resources: Resources) -> Asked:
+    """The wishes of a call.
+
+    Raises:
+        TypeError: one of them is none, as Python says of any unexpected argument.
+        SpecError: a name of `start` is malformed.
+    """
+    for name in wishes:
+        if name not in Wishes.__annotations__:
+            raise TypeError(f"unexpected keyword argument {name!r}{nearest(name, Wishes.__annotations__)}")
     recipe = wishes.get("recipe")
     return Asked(
         trials=wishes.get("trials"),

@@ -80,8 +80,10 @@ def test_progress_is_a_bar_nothing_or_a_view_of_ones_own() -> None:
 def test_a_mistyped_space_or_wish_is_an_error() -> None:
     with pytest.raises(SpaceError, match="the shipped spaces are"):
         rksearch.run("quickstrat", progress=False)
-    with pytest.raises(TypeError, match="trails"):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'trails' \(did you mean 'trials'\?\)"):
         rksearch.run("quickstart", trails=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="trails"):
+        rksearch.forecast("quickstart", trails=3)  # type: ignore[call-arg]
 
 
 def test_the_notebook_is_as_it_was_written() -> None:
