@@ -98,7 +98,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
         raise ValueError(f"a correlation needs two or more pairs, but got {n} and {len(second)} values")
     if len(set(first)) == 1 or len(set(second)) == 1:
         return math.nan, None
-    from scipy import stats  # type: ignore[import-untyped]  # not needed to read a ledger
+    from scipy import stats  # not needed to read a ledger
 
     rho = float(stats.spearmanr(first, second).statistic)
     if n < 5:
