@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
+    from rksearch.api import Resources, Run, forecast, retrain, run, train
     from rksearch.arch import (
         RKCNN,
         ArchSpec,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    **dict.fromkeys(("Resources", "Run", "forecast", "retrain", "run", "train"), "rksearch.api"),
     **dict.fromkeys(
         (
             "RKCNN",
@@ -71,15 +73,21 @@ __all__ = [
     "RKNet",
     "ResNet",
     "ResidualRKNet",
+    "Resources",
+    "Run",
     "Solver",
     "Steps",
     "create",
+    "forecast",
     "list_models",
     "load",
     "parse",
     "register_dataset",
     "register_family",
     "register_sampler",
+    "retrain",
+    "run",
+    "train",
 ]
 
 

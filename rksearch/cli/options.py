@@ -191,7 +191,11 @@ def budget_options(command: F) -> F:
     options = (
         click.option("--cpu-hours", type=hours, help="Stop after this much work: time of each trial times its CPUs."),
         click.option("--gpu-hours", type=hours, help="Stop after this much work: time of each trial times its GPUs."),
-        click.option("--until", metavar="TIME", help="Stop at 18:30, or at 2026-01-31T18:30; trials pause then."),
+        click.option(
+            "--until",
+            metavar="TIME",
+            help="Stop when the clock next shows 18:30, or at 2026-01-31T18:30; trials pause then.",
+        ),
     )
     return _apply(command, options)
 

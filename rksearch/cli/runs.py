@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,12 +13,12 @@ from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
 from rksearch.cli.options import SamplerName, budget_options, json_option, run_dir_argument, session_options
 from rksearch.cli.output import console, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
+from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import OBJECTIVES
 
 if TYPE_CHECKING:
     from rksearch.api import Run
-    from rksearch.results.plan import Plan
     from rksearch.results.status import RunStatus
     from rksearch.search.resources import Resources
 
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Begin with the findings of the run in DIR; may be repeated.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what the run would cost here, from a few measured steps; then stop.")
 @budget_options
 @session_options
 def run(
@@ -89,50 +90,40 @@ def run(
     control: bool,
     start: tuple[str, ...],
     imports: tuple[Path, ...],
+    dry_run: bool,
     resources: Resources,
     chosen: frozenset[str],
 ) -> int:
     """Search a space: train its networks and the baselines, and report the Pareto front.
 
+    Before anything trains, the run says what it will cost.
+
     ctrl-C, a crash or a kill lose no finished epoch: the same command with the same --out, or `rksearch resume`,
-    continues. The exit code is 0 when the run is finished, 3 when some of its trainings failed, 130 when it was
-    interrupted.
+    continues. The exit code is 0 when the run is finished or stopped by its budget of time, 3 when some of its
+    trainings failed, 130 when it was interrupted.
     """
-    from rksearch.api import plan_run, start_run
-    from rksearch.arch import parse
+    from rksearch import api
     from rksearch.cli.live import ConsoleView
-    from rksearch.search.planning import Asked
 
-    asked = Asked(
-        trials=trials,
-        recipe_name=recipe_name,
-        epochs=epochs,
-        final_seeds=seeds,
-        replicates=replicates,
-        objectives=objectives or None,
-        sampler=sampler,
-        sampler_seed=sampler_seed,
-        start=tuple(str(parse(name)) for name in start),
-        racing=racing,
-        control=control,
-        timed=resources.limited,
-    )
-    planned = plan_run(space_name, out=out, asked=asked, imports=imports)
-    view, plan = ConsoleView(console()), planned.plan
-    view.message(
-        f"{planned.space.name}: {len(planned.space):,} architectures; training {len(plan.baselines)} baselines, "
-        f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}"
-    )
-    view.message(f"run directory: {_short(planned.directory)}")
-    return _conclude(start_run(planned, resources, view))
-
-
-def _epochs_text(plan: Plan) -> str:
-    full = plan.recipe.epochs
-    if plan.racing is None:
-        return f"{full} epochs each"
-    stops = ", ".join(map(str, plan.racing.rungs))
-    return f"up to {full} epochs, of which the better continue after {stops}"
+    wishes: dict[str, Any] = {
+        "trials": trials,
+        "recipe": recipe_name,
+        "epochs": epochs,
+        "seeds": seeds,
+        "replicates": replicates,
+        "objectives": objectives or None,
+        "sampler": sampler,
+        "sampler_seed": sampler_seed,
+        "racing": racing,
+        "control": control,
+        "start": start,
+        "imports": imports,
+        "resources": resources,
+    }
+    if dry_run:
+        click.echo(str(api.forecast(space_name, **wishes)))
+        return 0
+    return _conclude(api.run(space_name, out=out, progress=ConsoleView(console()), **wishes))
 
 
 @click.command()
@@ -140,18 +131,41 @@ def _epochs_text(plan: Plan) -> str:
 @click.option(
     "--trials", type=click.IntRange(0, MOST_TRIALS), help="Another number of candidates. [default: as before]"
 )
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, MOST_SEEDS),
+    help="More trainings of each network on the front and of the baselines; --replicates then count beyond these. "
+    "[default: as before]",
+)
+@click.option(
+    "--replicates",
+    type=click.IntRange(0, MOST_TRIALS),
+    help="Another total of further trainings where the front is uncertain. [default: as before]",
+)
+@click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="A further baseline; may be repeated.")
 @budget_options
 @session_options
-def resume(directory: Path, trials: int | None, resources: Resources, chosen: frozenset[str]) -> int:
+def resume(
+    directory: Path,
+    trials: int | None,
+    seeds: int | None,
+    replicates: int | None,
+    baselines: tuple[str, ...],
+    resources: Resources,
+    chosen: frozenset[str],
+) -> int:
     """Resume the run in DIRECTORY: finished trials stay, interrupted ones continue from their last epoch.
 
-    Options that are not given are as they were in the run's last session.
+    Options that are not given are as they were in the run's last session. A run can be extended: by candidates, seeds,
+    replicates and baselines.
     """
     from rksearch.api import resume_run
     from rksearch.cli.live import ConsoleView
+    from rksearch.search.continuing import Extension
 
+    extension = Extension(trials=trials, final_seeds=seeds, replicates=replicates, baselines=baselines)
     view = ConsoleView(console())
-    return _conclude(resume_run(directory, resources, chosen=chosen, trials=trials, view=view))
+    return _conclude(resume_run(directory, resources, chosen=chosen, extension=extension, view=view))
 
 
 @click.command()
@@ -175,6 +189,67 @@ def final(directory: Path, archs: tuple[str, ...], fresh: int, resources: Resour
 
     view = ConsoleView(console())
     return _conclude(final_run(directory, archs, fresh=fresh, resources=resources, chosen=chosen, view=view))
+
+
+@click.command()
+@run_dir_argument
+@click.option("--front", is_flag=True, help="Train the networks on its fronts, of parameters and of MACs.")
+@click.option("--arch", "archs", multiple=True, metavar="NAME", help="Train this one too; may be repeated.")
+@click.option(
+    "--recipe",
+    "recipe_name",
+    default=PAPER_RECIPE,
+    show_default=True,
+    help="A shipped recipe's name, or the path of a YAML file.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Epochs of a whole training. [default: the recipe's]"
+)
+@click.option(
+    "--seeds", type=click.IntRange(1, MOST_SEEDS), default=3, show_default=True, help="Trainings of each network."
+)
+@click.option(
+    "--out",
+    type=UserPath(file_okay=False),
+    help="Run directory; an existing one is resumed. [default: reports/RUN-again-N, N the first free number]",
+)
+@budget_options
+@session_options
+def retrain(
+    directory: Path,
+    front: bool,
+    archs: tuple[str, ...],
+    recipe_name: str,
+    epochs: int | None,
+    seeds: int,
+    out: Path | None,
+    resources: Resources,
+    chosen: frozenset[str],
+) -> int:
+    """Train the winners of the run in DIRECTORY again, for longer, beside its baselines: a run of its own.
+
+    It trains on all training images that are not held out for validation. Its report sets short beside long trainings;
+    `rksearch final` on it reads the test set for all of its networks, once, and decides nothing.
+    """
+    from rksearch import api
+    from rksearch.cli.live import ConsoleView
+
+    if not front and not archs:
+        raise click.UsageError("say what to train again: give --front, or --arch NAME")
+    view = ConsoleView(console())
+    return _conclude(
+        api.retrain(
+            directory,
+            front=front,
+            archs=archs,
+            recipe=recipe_name,
+            epochs=epochs,
+            seeds=seeds,
+            out=out,
+            resources=resources,
+            progress=view,
+        )
+    )
 
 
 @click.command()
@@ -223,27 +298,27 @@ def _follow(run: Run, as_json: bool) -> None:
 )
 def report(directory: Path, to: Path | None, figures: bool) -> None:
     """Write the report of the run in DIRECTORY from its ledger, finished or not."""
-    from rksearch.api import Run
+    from rksearch.api import Run, shown_path
 
     run = Run(directory)
     for path in run.write_report(to):
-        click.echo(_short(path))
+        click.echo(shown_path(path))
     for path in run.write_figures(to) if figures else []:
-        click.echo(_short(path))
+        click.echo(shown_path(path))
 
 
 def _conclude(run: Run) -> int:
     """Print the state of a run that has ended and the place of its report; return the exit code."""
+    from rksearch.api import shown_path
     from rksearch.report import format_status
 
-    show(f"\n{format_status(run.status())}\n\nreport: {_short(run.path / 'report.html')}")
+    show(f"\n{format_status(run.status())}\n\nreport: {shown_path(run.path / 'report.html')}")
     if run.history.state == "interrupted":
-        show(f"interrupted; continue with: rksearch resume {_short(run.path)}")
+        show(f"interrupted; continue with: rksearch resume {shown_path(run.path)}")
         return EXIT_INTERRUPTED
+    if run.history.state == "stopped":
+        click.echo(
+            f"stopped by its budget of time ({run.history.message}), with work left; give it more with: "
+            f"rksearch resume {shown_path(run.path)}"
+        )
     return EXIT_FAILURES if run.history.failed else 0
-
-
-def _short(path: Path) -> str:
-    """The path as text, relative to the working directory when it is inside it."""
-    path = path.absolute()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

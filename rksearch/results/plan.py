@@ -69,6 +69,42 @@ class ImportedObservation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShortResult:
+    """What a network did in the run whose networks another run trains again.
+
+    Attributes:
+        arch: canonical name.
+        errors_pct: compared errors on the validation split, one for each complete training, in percent.
+        on_front: whether it was on the front of parameters or of MACs.
+        is_baseline: whether it was a baseline.
+    """
+
+    arch: str
+    errors_pct: tuple[float, ...]
+    on_front: bool
+    is_baseline: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRun:
+    """The run whose networks another run trains again, usually for longer.
+
+    Attributes:
+        name: its name.
+        began: time of its first record of a session; with the name it identifies the run.
+        recipe: its training recipe.
+        train_images: size of the subset that it trained on; None for all.
+        results: its results for every network that is trained again.
+    """
+
+    name: str
+    began: str
+    recipe: Recipe
+    train_images: Positive | None
+    results: tuple[ShortResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The plan of a run.
 
@@ -88,6 +124,7 @@ class Plan:
         imported: trainings of other runs that the sampler starts with.
         racing: the rule by which candidates stop early; None to train each to the end.
         control: whether random candidates are trained beside the search, to the end and at equal cost in epochs.
+        source: the run whose networks this one trains again; None for a search.
     """
 
     dataset: str
@@ -106,6 +143,7 @@ class Plan:
     imported: tuple[ImportedObservation, ...] = ()
     racing: RacingRule | None = None
     control: bool = False
+    source: SourceRun | None = None
 
     @property
     def metric(self) -> ErrorMetric:

@@ -17,6 +17,7 @@ from rksearch.results.fronts import FrontRow, HypervolumeBand, front_rows, hyper
 from rksearch.results.history import History
 from rksearch.results.progress import RegretCurve, regret_curves
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
+from rksearch.results.short_long import ShortLong, short_and_long
 from rksearch.results.stats import mean, sample_sd
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise
 from rksearch.space.plan import TOP1, ErrorMetric
@@ -148,6 +149,7 @@ class Tables:
         curves: by architecture, the compared error after each epoch, mean over seeds.
         metric: the error by which the run compares networks.
         class_errors: of each network on either front, errors by class; none where no predictions were recorded.
+        short_long: short beside long trainings; None for a run that trains no other run's networks again.
     """
 
     items: tuple[ArchSummary, ...]
@@ -169,6 +171,7 @@ class Tables:
     curves: dict[str, tuple[float, ...]]
     metric: ErrorMetric = TOP1
     class_errors: tuple[ClassErrorTable, ...] = ()
+    short_long: ShortLong | None = None
 
     @property
     def arch_metrics(self) -> tuple[Metric, ...]:
@@ -235,6 +238,7 @@ def tables(history: History, activation_bytes: Mapping[str, int] | None = None) 
         },
         metric=history.metric,
         class_errors=tuple(class_error_tables(on_front, history)),
+        short_long=short_and_long(history),
     )
 
 
