@@ -303,7 +303,7 @@ def _limitations(history: History, tables: Tables, _: object) -> ReportSection:
 
 def _again(history: History, tables: Tables, _: object) -> ReportSection:
     blocks: list[Block] = [
-        CodeBlock(text=command(history)),
+        CodeBlock(text=text.one_line(command(history))),
         Paragraph(
             text="Every file here but ledger.jsonl is derived from it; rksearch report on this directory writes them "
             "again. report.html opens in a browser without a network and has all networks, all costs and the learning "

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from rksearch.space.page import space_page
 
 from rksearch.data.facts import dataset
+from rksearch.report.space_page import space_page
 from rksearch.report.write import derived_files
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment
