@@ -127,11 +127,11 @@ class Reader:
 
     def until(self, met: Callable[[], bool], what: str) -> None:
         """Wait until the page meets this: it draws before the next picture."""
-        for _ in range(100):
+        for _ in range(200):
             if met():
                 return
-            self.page.wait_for_timeout(30)
-        pytest.fail(f"the page must show {what} within 3 s")
+            self.page.wait_for_timeout(50)
+        pytest.fail(f"the page must show {what} within 10 s")
 
     def marks(self, css: str) -> list[Place]:
         """Places in the window of the chart's marks with these classes, from left to right."""
@@ -394,7 +394,8 @@ def test_zoom_stays_when_the_scheme_changes_and_can_be_taken_back(reader: Reader
 
 
 def test_dragging_along_a_parallel_axis_selects(reader: Reader) -> None:
-    reader.page.locator("#parallel").scroll_into_view_if_needed()
+    reader.page.locator("#parallel .paper text.axis-title").last.scroll_into_view_if_needed()
+    reader.page.locator("#curves").scroll_into_view_if_needed()
     x, top, bottom = reader.page.locator("#parallel .paper line.axis").last.evaluate(
         "line => { const box = line.getBoundingClientRect(); return [box.x, box.top, box.bottom]; }"
     )

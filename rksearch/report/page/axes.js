@@ -42,11 +42,12 @@ const tag = (name, attributes, content = "") => {
 
 const px = (value) => value.toFixed(1);
 
-// Grid, ticks and titles. `axis` has title, format and scale.
+// Grid, ticks and titles. An axis has title, format and scale; a `whole` one has ticks at whole numbers alone.
 const frame = (box, xAxis, yAxis) => {
   const parts = [];
   let last = -Infinity;
   for (const value of ticksOf(xAxis.scale, box.width / 90)) {
+    if (xAxis.whole && !Number.isInteger(value)) continue;
     const x = xAxis.scale.map(value);
     parts.push(tag("line", { class: "grid", x1: px(x), x2: px(x), y1: box.top, y2: box.bottom }));
     const label = xAxis.format(value);

@@ -125,8 +125,11 @@ const paintCrowd = (crowd) => {
     context.fillStyle = style.getPropertyValue(colour);
     for (const { net, x, y, kind } of crowd) {
       if (chosen[net.index] !== pass) continue;
-      context.globalAlpha = kind === "pruned" ? 0.25 : 0.45;
-      context.fillRect(x - 1.6, y - 1.6, 3.2, 3.2);
+      // Some that were picked out of thousands must be seen.
+      const few = pass === 1 && isFiltered() && chosenCount <= 500;
+      const half = few ? 2.8 : 1.6;
+      context.globalAlpha = few ? 1 : kind === "pruned" ? 0.25 : 0.45;
+      context.fillRect(x - half, y - half, 2 * half, 2 * half);
     }
   }
 };

@@ -17,7 +17,7 @@ const drawCurves = (root, lines, label) => {
     { "stroke-dasharray": line.dash ?? null }).replace("></path>", `><title>${plain(line.title)}</title></path>`));
   root.innerHTML = svg(box, `<defs><clipPath id="${root.id}-inside"><rect x="${box.left}" y="${box.top}" width="${box.right - box.left}"
     height="${box.bottom - box.top}"/></clipPath></defs>`
-    + frame(box, { scale: x, title: "Epoch", format: (v) => `${v}` }, { scale: y, title: `${label}, %`, format: (v) => `${v}` })
+    + frame(box, { scale: x, title: "Epoch", format: (v) => `${v}`, whole: true }, { scale: y, title: `${label}, %`, format: (v) => `${v}` })
     + `<g clip-path="url(#${root.id}-inside)">${drawn.join("")}</g>`,
   { role: "img", "aria-label": `${label} after each epoch: ${lines.map((line) => line.title).slice(0, 12).join("; ")}` });
 };
@@ -34,7 +34,8 @@ const curvesChart = () => {
       ...front.map((net) => ({ points: meanCurve(net), css: "front", title: title(net), strong: true })),
     ].filter((line) => line.points.length);
     drawCurves(root, lines, payload.errors[0].label);
-    document.getElementById("curves-note").textContent = picked.length === MOST_CURVES ? `The first ${MOST_CURVES} of the selection are drawn.` : "";
+    document.getElementById("curves-note").textContent = `Means over seeds: the front solid, baselines dashed${picked.length ? ", the selection thin" : ""}. `
+      + `Point at a curve for its name.${picked.length === MOST_CURVES ? ` The first ${MOST_CURVES} of the selection are drawn.` : ""}`;
   });
 };
 

@@ -18,7 +18,8 @@ const chosen = new Uint8Array(nets.length).fill(1);
 let chosenCount = nets.length;
 const isFiltered = () => chosenCount < nets.length;
 
-const texts = nets.map((net) => columns.map((c) => show(net, c)).join(" ").toLowerCase());
+// Words are looked for in what the table shows; a space between cells, so that none is found across two of them.
+const texts = nets.map((net) => columns.filter((c) => c.column).map((c) => show(net, c)).join(" ").toLowerCase());
 
 const sharing = (net) =>
   !net.share?.length ? "no choice" : net.share.every((v) => v === "yes") ? "all periods"
