@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rksearch.api import Resources, Run, forecast, retrain, run, train
     from rksearch.api.trained import load
     from rksearch.arch import (
         RKCNN,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    **dict.fromkeys(("Resources", "Run", "forecast", "retrain", "run", "train"), "rksearch.api"),
     **dict.fromkeys(
         (
             "RKCNN",
@@ -72,15 +74,21 @@ __all__ = [
     "RKNet",
     "ResNet",
     "ResidualRKNet",
+    "Resources",
+    "Run",
     "Solver",
     "Steps",
     "create",
+    "forecast",
     "list_models",
     "load",
     "parse",
     "register_dataset",
     "register_family",
     "register_sampler",
+    "retrain",
+    "run",
+    "train",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rksearch.api.run import Run
+from rksearch.api.directory import Run
 from rksearch.errors import RunError
 from rksearch.results.run_comparison import RunComparison, compare_runs
 

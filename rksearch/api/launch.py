@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from rksearch.api.run import Run
+from rksearch.api.directory import Run
+from rksearch.api.progress import view_of
 from rksearch.arch import parse
 from rksearch.data.facts import datasets
-from rksearch.errors import RunError, SpaceError
+from rksearch.errors import RunError, SpaceError, nearest
+from rksearch.report.forecast import forecast_lines
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir, claim_free
+from rksearch.search.continuing import Extension
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.resources import Resources
 from rksearch.search.samplers.registry import samplers
@@ -20,6 +23,7 @@ from rksearch.search.view import Silent, View
 from rksearch.space import Space, load_space
 
 if TYPE_CHECKING:
+    from rksearch.results.events import Forecast
     from rksearch.search.driver import Ended
 
 EVERY_RESOURCE = frozenset(Resources.__slots__)
@@ -34,11 +38,160 @@ class PlannedRun:
         space: its search space.
         plan: what it trains.
         directory: where it writes.
+        asked: names of the plan's fields that the caller stated, where they count more than the run's record.
     """
 
     space: Space
     plan: Plan
     directory: Path
+    asked: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """The expected cost of a run on this machine.
+
+    Attributes:
+        forecast: the cost.
+        smaller: options that would make a run of more than a day shorter, with the expected seconds of each.
+    """
+
+    forecast: Forecast
+    smaller: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(forecast_lines(self.forecast, self.smaller))
+
+
+class Wishes(TypedDict, total=False):
+    """What a caller may state of a run in place of what the space file says; a key that is absent, or None, does not.
+
+    Attributes:
+        trials: number of candidates.
+        recipe: a shipped recipe's name, or the path of a YAML file.
+        epochs: epochs of a whole training.
+        seeds: trainings of each network on the front.
+        replicates: further trainings where the front is uncertain.
+        objectives: two or three quantities to minimise, one of them an error.
+        sampler, sampler_seed: the sampler's name, and the seed of its choices.
+        racing: whether weak candidates stop early.
+        control: whether random candidates are trained too.
+        deterministic: number of trainings that may be under way in a run whose choices do not depend on time.
+        start: names of architectures to propose first.
+    """
+
+    trials: int | None
+    recipe: str | Path | None
+    epochs: int | None
+    seeds: int | None
+    replicates: int | None
+    objectives: Sequence[str] | None
+    sampler: str | None
+    sampler_seed: int
+    racing: bool | None
+    control: bool
+    deterministic: int | None
+    start: Sequence[str]
+
+
+def _asked(wishes: Wishes, resources: Resources) -> Asked:
+    """The wishes of a call.
+
+    Raises:
+        TypeError: one of them is none, as Python says of any unexpected argument.
+        SpecError: a name of `start` is malformed.
+    """
+    for name in wishes:
+        if name not in Wishes.__annotations__:
+            raise TypeError(f"unexpected keyword argument {name!r}{nearest(name, Wishes.__annotations__)}")
+    recipe = wishes.get("recipe")
+    return Asked(
+        trials=wishes.get("trials"),
+        recipe_name=None if recipe is None else str(recipe),
+        epochs=wishes.get("epochs"),
+        final_seeds=wishes.get("seeds"),
+        replicates=wishes.get("replicates"),
+        objectives=wishes.get("objectives"),
+        sampler=wishes.get("sampler"),
+        sampler_seed=wishes.get("sampler_seed", 0),
+        start=tuple(str(parse(name)) for name in wishes.get("start", ())),
+        racing=wishes.get("racing"),
+        control=wishes.get("control", False),
+        deterministic=wishes.get("deterministic"),
+        timed=resources.limited,
+    )
+
+
+def run(
+    space: str | Path,
+    *,
+    out: str | Path | None = None,
+    imports: Sequence[str | Path] = (),
+    resources: Resources | None = None,
+    progress: bool | View = True,
+    **wishes: Unpack[Wishes],
+) -> Run:
+    """Search a space as `rksearch run` does, and return when the run has ended.
+
+    Args:
+        space: a shipped space's name, or the path of a YAML file.
+        out: run directory, which is resumed where it holds this run; None for `reports/<space>-<n>`.
+        imports: directories of runs whose findings this one begins with.
+        resources: what the run may use, its budget of time, its loggers (`log`) and your `ray.tune.Callback` objects
+            (`callbacks`); None for the defaults.
+        progress: whether to show a progress bar; or a view of one's own.
+        wishes: `trials`, `recipe`, `epochs`, `seeds`, `replicates`, `objectives`, `sampler`, `sampler_seed`, `racing`,
+            `control`, `deterministic` and `start`, in place of what the space file says; see `Wishes`.
+
+    Returns:
+        The run, its report written. `history.state` is `finished`; `stopped` by its budget of time; or `interrupted`.
+
+    Raises:
+        SpaceError: the space, the recipe or a name breaks a rule.
+        RunError: the directory holds another run, or cannot be used.
+        RunAborted: no further trial of the run could succeed.
+    """
+    resources = resources or Resources()
+    planned = plan_run(space, out=out, asked=_asked(wishes, resources), imports=imports)
+    return start_run(planned, resources, view_of(progress))
+
+
+def forecast(
+    space: str | Path,
+    *,
+    imports: Sequence[str | Path] = (),
+    resources: Resources | None = None,
+    **wishes: Unpack[Wishes],
+) -> Foreseen:
+    """The cost of a run on this machine, from a few measured steps of some of its networks; nothing is written.
+
+    Args:
+        space, imports, resources, wishes: as in `run`.
+
+    Raises:
+        SpaceError: as `run`.
+        RunError: an imported directory holds no run, or the run would join a cluster, whose machines are not this one.
+        DataError: the images are missing.
+        DeviceError: no such device or precision.
+    """
+    from rksearch.data.images import load_data
+    from rksearch.data.locations import data_home
+    from rksearch.search.forecasting import smaller_runs
+    from rksearch.search.measuring import forecast_here, image_counts
+
+    resources = resources or Resources()
+    if resources.address is not None:
+        raise RunError(
+            f"a forecast measures on this machine, but --address {resources.address} asks for a cluster; leave it out, "
+            "and forecast on a machine of the cluster"
+        )
+    loaded, plan = _planned(space, _asked(wishes, resources), imports)
+    with datasets.beneath(loaded.definition.directory):
+        facts = loaded.definition.dataset
+        images = load_data(facts, data_home(resources.data_dir), download=resources.download)
+        found = forecast_here(loaded, plan, images, resources)
+        trainable = image_counts(facts, images, None).train or 1
+        return Foreseen(forecast=found, smaller=tuple(smaller_runs(loaded, plan, found, images=trainable)))
 
 
 def plan_run(
@@ -60,12 +213,23 @@ def plan_run(
         SpaceError: the space file breaks a rule, or a start network is not in the space.
         RunError: an imported directory holds no run, or `out` is empty.
     """
-    from rksearch.search.imports import imported
-
     if out is not None and not str(out):
         raise RunError("a run directory must have a path, but --out is empty; give a directory, or leave it out")
-    loaded = load_space(str(space), samplers=samplers.items())
     asked = asked or Asked()
+    loaded, plan = _planned(space, asked, imports)
+    directory = Path(out) if out is not None else claim_free(Path("reports"), loaded.name)
+    return PlannedRun(space=loaded, plan=plan, directory=directory, asked=asked.stated)
+
+
+def _planned(space: str | Path, asked: Asked, imports: Sequence[str | Path]) -> tuple[Space, Plan]:
+    """The space, and the plan that its file and the user's wishes make.
+
+    Raises:
+        SpaceError, RunError: as `plan_run`.
+    """
+    from rksearch.search.imports import imported
+
+    loaded = load_space(str(space), samplers=samplers.items())
     plan = plan_of(loaded.definition, asked, members=len(loaded))
     if imports:
         with datasets.beneath(loaded.definition.directory):
@@ -74,8 +238,7 @@ def plan_run(
     for name in plan.start:
         if parse(name) not in loaded:
             raise SpaceError(f"--start must name a network of {loaded.name}, but got {name}; see `space show`")
-    directory = Path(out) if out is not None else claim_free(Path("reports"), loaded.name)
-    return PlannedRun(space=loaded, plan=plan, directory=directory)
+    return loaded, plan
 
 
 def start_run(planned: PlannedRun, resources: Resources | None = None, view: View | None = None) -> Run:
@@ -87,7 +250,8 @@ def start_run(planned: PlannedRun, resources: Resources | None = None, view: Vie
         view: shows the progress; None to show nothing.
 
     Returns:
-        The run, its report written; `history.state` is `interrupted` after ctrl-C, or `finished`.
+        The run, its report written; `history.state` is `interrupted` after ctrl-C, `stopped` by its budget of time, or
+        `finished`.
 
     Raises:
         RunError: the directory holds another run, or cannot be used.
@@ -96,8 +260,33 @@ def start_run(planned: PlannedRun, resources: Resources | None = None, view: Vie
     from rksearch.search import driver
 
     run_dir = RunDir(planned.directory)
-    ended = driver.start(planned.space, planned.plan, run_dir, resources or Resources(), _noting(view, run_dir))
+    view = _noting(view, run_dir)
+    view.message(_headline(planned))
+    view.message(f"run directory: {shown_path(planned.directory)}")
+    ended = driver.start(planned.space, planned.plan, run_dir, resources or Resources(), view, planned.asked)
     return _reported(run_dir, ended)
+
+
+def _headline(planned: PlannedRun) -> str:
+    space, plan = planned.space, planned.plan
+    return (
+        f"{space.name}: {len(space):,} architectures; training {len(plan.baselines)} baselines, "
+        f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}"
+    )
+
+
+def _epochs_text(plan: Plan) -> str:
+    full = plan.recipe.epochs
+    if plan.racing is None:
+        return f"{full} epochs each"
+    stops = ", ".join(map(str, plan.racing.rungs))
+    return f"up to {full} epochs, of which the better continue after {stops}"
+
+
+def shown_path(path: Path) -> str:
+    """The path as text, relative to the working directory when it is inside it."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def resume_run(
@@ -105,7 +294,7 @@ def resume_run(
     resources: Resources | None = None,
     *,
     chosen: frozenset[str] | None = None,
-    trials: int | None = None,
+    extension: Extension | None = None,
     retry_failed: bool = False,
     view: View | None = None,
 ) -> Run:
@@ -115,19 +304,20 @@ def resume_run(
         directory: the run directory.
         resources: what the session may use; None for what the last session used.
         chosen: fields of `resources` that count, the others are as in the run's last session; None for all of them.
-        trials: another number of candidates; None for the planned one.
+        extension: further candidates, seeds, replicates and baselines; None for the planned ones.
         retry_failed: whether failed trainings are tried again.
         view: shows the progress; None to show nothing.
 
     Raises:
-        RunError: the directory holds no run.
+        RunError: the directory holds no run, or the extension is none.
         RunAborted: no further trial of the run could succeed.
     """
     from rksearch.search import driver
 
     run_dir = RunDir(Path(directory))
     resources, chosen = _chosen(resources, chosen)
-    ended = driver.resume(run_dir, resources, chosen, _noting(view, run_dir), trials, retry_failed=retry_failed)
+    view = _noting(view, run_dir)
+    ended = driver.resume(run_dir, resources, chosen, view, extension or Extension(), retry_failed=retry_failed)
     return _reported(run_dir, ended)
 
 
@@ -175,6 +365,6 @@ def _noting(view: View | None, run_dir: RunDir) -> View:
 
 
 def _reported(run_dir: RunDir, ended: Ended) -> Run:
-    run = Run(run_dir.path, history=ended.history)
-    run.write_report()
-    return run
+    found = Run(run_dir.path, history=ended.history)
+    found.write_report()
+    return found

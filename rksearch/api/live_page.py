@@ -86,7 +86,7 @@ def _begin(directory: Path) -> subprocess.Popen[str]:
 
 def main() -> None:
     """Write the report of the run whose directory is the only argument, and be no burden to its trainings."""
-    from rksearch.api.run import Run
+    from rksearch.api.directory import Run
 
     if hasattr(os, "nice"):
         os.nice(19)

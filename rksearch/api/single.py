@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rksearch.arch import ArchSpec, parse
 from rksearch.data.facts import DEFAULT_DATASET, Dataset
 from rksearch.data.facts import dataset as dataset_facts
+from rksearch.data.locations import data_home
 from rksearch.errors import RunError, TrialFailed
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import PAPER_RECIPE
@@ -18,6 +21,9 @@ from rksearch.results.environment import current_environment
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.results.training_record import TrainingRecord, read_training
 from rksearch.training.execution import Execution
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +42,29 @@ class Trained:
     test: TestResult | None = None
     directory: Path
 
+    @property
+    def frame(self) -> pandas.DataFrame:
+        """One row per epoch."""
+        from rksearch.results.frames import epochs_frame
 
-def train_network(
+        return epochs_frame(self.result.epochs)
+
+
+def default_execution(work_dir: str | Path = "work", data_dir: Path | None = None) -> Execution:
+    """Execution of a training alone on this machine: all cores, checkpoints beneath `work_dir`.
+
+    Args:
+        work_dir: directory of the checkpoints.
+        data_dir: directory of data sets; None for the usual one.
+    """
+    return Execution(
+        work_dir=str(Path(work_dir).absolute()), data_dir=str(data_home(data_dir)), threads=os.cpu_count() or 1
+    )
+
+
+def train(
     arch: str | ArchSpec,
-    execution: Execution,
+    execution: Execution | None = None,
     *,
     dataset: str = DEFAULT_DATASET,
     recipe: str | Recipe = PAPER_RECIPE,
@@ -49,14 +74,15 @@ def train_network(
     read_test: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Trained:
-    """Train one architecture to its end; the same call resumes from the last checkpoint.
+    """Train one architecture to its end, as `rksearch train` does; the same call resumes from the last checkpoint.
 
     It works in a directory of its own beneath `execution.work_dir`, named by what was asked: trainings of other
     settings lie beside it.
 
     Args:
         arch: an architecture's name or spec.
-        execution: where and with what resources.
+        execution: where and with what resources; None for checkpoints beneath `work`, all cores, and the defaults of
+            `rksearch train`.
         dataset: name of the data set.
         recipe: a training recipe, or its name.
         epochs: passes over the training images; None for the recipe's.
@@ -81,6 +107,7 @@ def train_network(
     )
     from rksearch.training.trial import own_dir, run_trial, test_trial
 
+    execution = execution or default_execution()
     directory = own_dir(Path(execution.work_dir), spec)
     execution = replace(execution, fingerprint=facts.fingerprint, work_dir=str(directory))
     result = run_trial(spec, execution, on_epoch)

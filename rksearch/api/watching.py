@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rksearch.api.live_page import PageWriter
 from rksearch.errors import RksearchError
+from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.run_dir import RunDir
 from rksearch.search.run_state import RunState
@@ -65,6 +66,10 @@ class NotingView:
     def message(self, text: str) -> None:
         """Show one line."""
         self._view.message(text)
+
+    def forecast(self, found: Forecast, smaller: Sequence[tuple[str, float]]) -> None:
+        """Show what the run will cost."""
+        self._view.forecast(found, smaller)
 
     def start(self, state: RunState, slots: int) -> None:
         """Show and note `state` from now on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,20 +237,16 @@ def train(
 
     With --json, the curve goes to standard error and the result to standard output.
     """
-    import os
-
-    from rksearch.api import train_network
+    from rksearch import api
     from rksearch.cli.wording import classes_text, tested_text, validated_text
-    from rksearch.data.locations import data_home
     from rksearch.recipes.shipped import recipe
-    from rksearch.training.execution import Execution
 
-    execution = Execution(
-        work_dir=str(out.absolute()),
-        data_dir=str(data_home(data_dir)),
+    own = api.default_execution(out, data_dir)
+    execution = replace(
+        own,
         device=device,
         precision=precision,
-        threads=threads or os.cpu_count() or 1,
+        threads=threads or own.threads,
         compile=compile_,
         download=not no_download,
     )
@@ -267,7 +263,7 @@ def train(
             stderr=as_json,
         )
 
-    trained = train_network(
+    trained = api.train(
         name,
         execution,
         dataset=dataset_name,

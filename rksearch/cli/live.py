@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rksearch.cli.wording import classes_text, tested_text
+from rksearch.report.forecast import forecast_lines
 from rksearch.report.status import under_way_text
 from rksearch.report.text import clock_text
+from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.live import LiveProgress
 from rksearch.results.records import TrialResult
@@ -36,6 +38,11 @@ class ConsoleView:
     def message(self, text: str) -> None:
         """Print one line."""
         self._show(lambda: self._console.print(text, markup=False, highlight=False))
+
+    def forecast(self, found: Forecast, smaller: Sequence[tuple[str, float]]) -> None:
+        """Print what the run will cost."""
+        for line in forecast_lines(found, smaller):
+            self.message(line)
 
     def start(self, state: RunState, slots: int) -> None:
         """Begin the table or the lines."""

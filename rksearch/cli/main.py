@@ -19,7 +19,7 @@ from rksearch.cli.exits import EXIT_INTERRUPTED
 from rksearch.cli.network_export import export
 from rksearch.cli.output import let_go_of_output
 from rksearch.cli.recipe import recipe
-from rksearch.cli.runs import final, report, resume, run, status
+from rksearch.cli.runs import final, report, resume, retrain, run, status
 from rksearch.cli.selftest import selftest
 from rksearch.cli.space import space
 from rksearch.errors import RksearchError, in_one_line
@@ -44,6 +44,7 @@ def cli() -> None:
 for command in (
     run,
     resume,
+    retrain,
     final,
     status,
     report,

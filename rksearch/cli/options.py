@@ -219,7 +219,11 @@ def budget_options(command: F) -> F:
         click.option(
             "--trial-hours", type=hours, help="Fail a training that takes longer than this, all its sessions together."
         ),
-        click.option("--until", metavar="TIME", help="Stop at 18:30, or at 2026-01-31T18:30; trials pause then."),
+        click.option(
+            "--until",
+            metavar="TIME",
+            help="Stop when the clock next shows 18:30, or at 2026-01-31T18:30; trials pause then.",
+        ),
     )
     return _apply(command, options)
 

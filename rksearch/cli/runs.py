@@ -13,12 +13,12 @@ from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
 from rksearch.cli.options import SamplerName, budget_options, json_option, run_dir_argument, session_options
 from rksearch.cli.output import console, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
+from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import DEFAULT_WINDOW, OBJECTIVES
 
 if TYPE_CHECKING:
     from rksearch.api import Run
-    from rksearch.results.plan import Plan
     from rksearch.results.status import RunStatus
     from rksearch.search.resources import Resources
 
@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Begin with the findings of the run in DIR; may be repeated.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what the run would cost here, from a few measured steps; then stop.")
 @budget_options
 @session_options
 def run(
@@ -100,51 +101,41 @@ def run(
     deterministic: int | None,
     start: tuple[str, ...],
     imports: tuple[Path, ...],
+    dry_run: bool,
     resources: Resources,
     chosen: frozenset[str],
 ) -> int:
     """Search a space: train its networks and the baselines, and report the Pareto front.
 
+    Before anything trains, the run says what it will cost.
+
     ctrl-C, a crash or a kill lose no finished epoch: the same command with the same --out, or `rksearch resume`,
-    continues. The exit code is 0 when the run is finished, 3 when some of its trainings failed, 130 when it was
-    interrupted.
+    continues. The exit code is 0 when the run is finished or stopped by its budget of time, 3 when some of its
+    trainings failed, 130 when it was interrupted.
     """
-    from rksearch.api import plan_run, start_run
-    from rksearch.arch import parse
+    from rksearch import api
     from rksearch.cli.live import ConsoleView
-    from rksearch.search.planning import Asked
 
-    asked = Asked(
-        trials=trials,
-        recipe_name=recipe_name,
-        epochs=epochs,
-        final_seeds=seeds,
-        replicates=replicates,
-        objectives=objectives or None,
-        sampler=sampler,
-        sampler_seed=sampler_seed,
-        start=tuple(str(parse(name)) for name in start),
-        racing=racing,
-        control=control,
-        deterministic=deterministic,
-        timed=resources.limited,
-    )
-    planned = plan_run(space_name, out=out, asked=asked, imports=imports)
-    view, plan = ConsoleView(console()), planned.plan
-    view.message(
-        f"{planned.space.name}: {len(planned.space):,} architectures; training {len(plan.baselines)} baselines, "
-        f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}"
-    )
-    view.message(f"run directory: {_short(planned.directory)}")
-    return _conclude(start_run(planned, resources, view))
-
-
-def _epochs_text(plan: Plan) -> str:
-    full = plan.recipe.epochs
-    if plan.racing is None:
-        return f"{full} epochs each"
-    stops = ", ".join(map(str, plan.racing.rungs))
-    return f"up to {full} epochs, of which the better continue after {stops}"
+    wishes: dict[str, Any] = {
+        "trials": trials,
+        "recipe": recipe_name,
+        "epochs": epochs,
+        "seeds": seeds,
+        "replicates": replicates,
+        "objectives": objectives or None,
+        "sampler": sampler,
+        "sampler_seed": sampler_seed,
+        "racing": racing,
+        "control": control,
+        "deterministic": deterministic,
+        "start": start,
+        "imports": imports,
+        "resources": resources,
+    }
+    if dry_run:
+        click.echo(str(api.forecast(space_name, **wishes)))
+        return 0
+    return _conclude(api.run(space_name, out=out, progress=ConsoleView(console()), **wishes))
 
 
 @click.command()
@@ -153,21 +144,43 @@ def _epochs_text(plan: Plan) -> str:
     "--trials", type=click.IntRange(0, MOST_TRIALS), help="Another number of candidates. [default: as before]"
 )
 @click.option("--retry-failed", is_flag=True, help="Try failed trainings again.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, MOST_SEEDS),
+    help="More trainings of each network on the front and of the baselines; --replicates then count beyond these. "
+    "[default: as before]",
+)
+@click.option(
+    "--replicates",
+    type=click.IntRange(0, MOST_TRIALS),
+    help="Another total of further trainings where the front is uncertain. [default: as before]",
+)
+@click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="A further baseline; may be repeated.")
 @budget_options
 @session_options
 def resume(
-    directory: Path, trials: int | None, retry_failed: bool, resources: Resources, chosen: frozenset[str]
+    directory: Path,
+    trials: int | None,
+    retry_failed: bool,
+    seeds: int | None,
+    replicates: int | None,
+    baselines: tuple[str, ...],
+    resources: Resources,
+    chosen: frozenset[str],
 ) -> int:
     """Resume the run in DIRECTORY: finished trials stay, interrupted ones continue from their last epoch.
 
-    Options that are not given are as they were in the run's last session.
+    Options that are not given are as they were in the run's last session. A run can be extended: by candidates, seeds,
+    replicates and baselines.
     """
     from rksearch.api import resume_run
     from rksearch.cli.live import ConsoleView
+    from rksearch.search.continuing import Extension
 
+    extension = Extension(trials=trials, final_seeds=seeds, replicates=replicates, baselines=baselines)
     view = ConsoleView(console())
     return _conclude(
-        resume_run(directory, resources, chosen=chosen, trials=trials, retry_failed=retry_failed, view=view)
+        resume_run(directory, resources, chosen=chosen, extension=extension, retry_failed=retry_failed, view=view)
     )
 
 
@@ -216,6 +229,67 @@ def _readings_json(run: Run) -> dict[str, Any]:
         "report": str(run.path / "report.html"),
         "tests": to_plain(run.history.tests),
     }
+
+
+@click.command()
+@run_dir_argument
+@click.option("--front", is_flag=True, help="Train the networks on its fronts, of parameters and of MACs.")
+@click.option("--arch", "archs", multiple=True, metavar="NAME", help="Train this one too; may be repeated.")
+@click.option(
+    "--recipe",
+    "recipe_name",
+    default=PAPER_RECIPE,
+    show_default=True,
+    help="A shipped recipe's name, or the path of a YAML file.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Epochs of a whole training. [default: the recipe's]"
+)
+@click.option(
+    "--seeds", type=click.IntRange(1, MOST_SEEDS), default=3, show_default=True, help="Trainings of each network."
+)
+@click.option(
+    "--out",
+    type=UserPath(file_okay=False),
+    help="Run directory; an existing one is resumed. [default: reports/RUN-again-N, N the first free number]",
+)
+@budget_options
+@session_options
+def retrain(
+    directory: Path,
+    front: bool,
+    archs: tuple[str, ...],
+    recipe_name: str,
+    epochs: int | None,
+    seeds: int,
+    out: Path | None,
+    resources: Resources,
+    chosen: frozenset[str],
+) -> int:
+    """Train the winners of the run in DIRECTORY again, for longer, beside its baselines: a run of its own.
+
+    It trains on all training images that are not held out for validation. Its report sets short beside long trainings;
+    `rksearch final` on it reads the test set for all of its networks, once, and decides nothing.
+    """
+    from rksearch import api
+    from rksearch.cli.live import ConsoleView
+
+    if not front and not archs:
+        raise click.UsageError("say what to train again: give --front, or --arch NAME")
+    view = ConsoleView(console())
+    return _conclude(
+        api.retrain(
+            directory,
+            front=front,
+            archs=archs,
+            recipe=recipe_name,
+            epochs=epochs,
+            seeds=seeds,
+            out=out,
+            resources=resources,
+            progress=view,
+        )
+    )
 
 
 @click.command()
@@ -271,7 +345,7 @@ def _follow(run: Run, as_json: bool) -> None:
 @json_option
 def report(directory: Path, to: Path | None, figures: bool, calibrate: bool, as_json: bool) -> None:
     """Write the report of the run in DIRECTORY from its ledger, finished or not."""
-    from rksearch.api import Run
+    from rksearch.api import Run, shown_path
     from rksearch.cli.progress import progress
     from rksearch.results.codec import to_plain
 
@@ -287,24 +361,24 @@ def report(directory: Path, to: Path | None, figures: bool, calibrate: bool, as_
         click.echo(json.dumps(written, indent=2))
         return
     for path in paths:
-        click.echo(_short(path))
+        click.echo(shown_path(path))
 
 
 def _conclude(run: Run, *, quiet: bool = False) -> int:
     """Print the state of a run that has ended and the place of its report, unless `quiet`; return the exit code."""
+    from rksearch.api import shown_path
     from rksearch.report import format_status
 
-    interrupted = run.history.state == "interrupted"
+    state = run.history.state
     if not quiet:
-        show(f"\n{format_status(run.status())}\n\nreport: {_short(run.path / 'report.html')}")
-        if interrupted:
-            show(f"interrupted; continue with: rksearch resume {_short(run.path)}")
-    if interrupted:
+        show(f"\n{format_status(run.status())}\n\nreport: {shown_path(run.path / 'report.html')}")
+        if state == "interrupted":
+            show(f"interrupted; continue with: rksearch resume {shown_path(run.path)}")
+        elif state == "stopped":
+            show(
+                f"stopped by its budget of time ({run.history.message}), with work left; give it more with: "
+                f"rksearch resume {shown_path(run.path)}"
+            )
+    if state == "interrupted":
         return EXIT_INTERRUPTED
     return EXIT_FAILURES if run.history.failed else 0
-
-
-def _short(path: Path) -> str:
-    """The path as text, relative to the working directory when it is inside it."""
-    path = path.absolute()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

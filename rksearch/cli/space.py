@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rksearch.cli.options import json_option
+from rksearch.cli.options import execution_options, json_option
 from rksearch.cli.output import require_replaceable
 from rksearch.cli.values import MOST_TRIALS, SEED, UserPath
 from rksearch.errors import RunError
@@ -37,9 +37,23 @@ def list_spaces(as_json: bool) -> None:
 @space.command()
 @click.argument("name")
 @click.option("--html", type=UserPath(dir_okay=False), help="Write a page with pictures to this file.")
+@click.option("--time", "with_time", is_flag=True, help="Also measure some steps, and say what a run would cost here.")
 @json_option
-def show(name: str, html: Path | None, as_json: bool) -> None:
-    """Show the size of space NAME (or of a YAML file), the numbers that its budgets reject, and its extremes."""
+@execution_options
+def show(
+    name: str,
+    html: Path | None,
+    with_time: bool,
+    as_json: bool,
+    data_dir: Path | None,
+    no_download: bool,
+    device: str,
+    precision: str,
+) -> None:
+    """Show the size of space NAME (or of a YAML file), the numbers that its budgets reject, and its extremes.
+
+    The options for images, device and precision are those of --time.
+    """
     from rksearch.results.codec import to_plain
     from rksearch.search.samplers.registry import samplers
     from rksearch.space import describe_space, load_space
@@ -50,7 +64,19 @@ def show(name: str, html: Path | None, as_json: bool) -> None:
 
         require_replaceable(html, GENERATOR.encode())
         _write(html, space_page(found))
-    click.echo(json.dumps(to_plain(found.summary()), indent=2) if as_json else describe_space(found))
+    foreseen = None
+    if with_time:
+        from rksearch import api
+
+        resources = api.Resources(data_dir=data_dir, download=not no_download, device=device, precision=precision)
+        foreseen = api.forecast(name, resources=resources)
+    if as_json:
+        facts = to_plain(found.summary())
+        click.echo(json.dumps(facts if foreseen is None else {**facts, "time": to_plain(foreseen)}, indent=2))
+        return
+    click.echo(describe_space(found))
+    if foreseen is not None:
+        click.echo(f"\n{foreseen}")
 
 
 @space.command()

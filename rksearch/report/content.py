@@ -39,6 +39,7 @@ from rksearch.report.sections import (
     TableRow,
     Tone,
 )
+from rksearch.report.short_long import short_long_blocks
 from rksearch.results.columns import TRIAL_METRICS, Metric, arch_metric, columns
 from rksearch.results.history import History
 from rksearch.results.lines import Damage, Unknown
@@ -193,6 +194,11 @@ def _front_note(tables: Tables) -> str:
     )
 
 
+def _short_long(history: History, tables: Tables, _: object) -> ReportSection:
+    blocks = short_long_blocks(tables.short_long, tables.metric) if tables.short_long else ()
+    return _section("short-long", "Short and long trainings", blocks)
+
+
 def _control(history: History, tables: Tables, _: object) -> ReportSection:
     found = tables.control
     blocks = [Paragraph(text=" ".join(control_sentences(found)))] if found else []
@@ -318,6 +324,7 @@ SECTIONS: tuple[Callable[[History, Tables, Sequence[Importance]], ReportSection]
     _figures,
     _baselines,
     _front,
+    _short_long,
     _control,
     _progress,
     _choices,

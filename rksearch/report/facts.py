@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
+from itertools import pairwise
 
 from rksearch.recipes.recipe import Recipe
 from rksearch.report import text
+from rksearch.report.forecast import forecast_fact
 from rksearch.report.racing import racing_plan, racing_sentence
 from rksearch.report.skipped import needed, skipped
+from rksearch.results.differences import shown
 from rksearch.results.early_stops import early_stops
 from rksearch.results.environment import Environment
 from rksearch.results.history import History
@@ -19,6 +23,15 @@ from rksearch.space.summary import BudgetSummary, SpaceSummary
 
 PACKAGES = ("rksearch", "python", "torch", "torchvision", "ray", "optuna", "fvcore", "numpy")
 """Packages whose versions are shown, in this order."""
+
+
+EXTENDED = {
+    "trials": "candidates",
+    "final_seeds": "seeds of front and baselines",
+    "search_seeds": "seeds in the search",
+    "replicates": "further trainings",
+}
+"""Fields of a plan that may change while a run goes, in words."""
 
 
 def command(history: History) -> str:
@@ -33,11 +46,13 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
     rows = [
         ("Command", command(history)),
         ("Run", _run(history)),
+        ("Source", _source(plan)),
         ("Data set", _data(history, tables)),
         ("Split", _split(tables)),
         ("Recipe", _recipe(plan.recipe) if plan else ""),
         ("Seeds", _seeds(history)),
         ("Search", search(history.plan)),
+        ("Extended", _extensions(history)),
         ("Racing", _racing(history)),
         ("Control", _control(history)),
         ("Search space", _space(history.space) if history.space else ""),
@@ -50,6 +65,7 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
         ("Trained on", _devices(tables)),
         ("Cost counts", _witness(tables)),
         ("Time", _time(history)),
+        ("Forecast", forecast_fact(history)),
         ("Ledger", _ledger(history)),
     ]
     return [(label, value) for label, value in rows if value]
@@ -58,6 +74,13 @@ def facts(history: History, tables: Tables) -> list[tuple[str, str]]:
 def _run(history: History) -> str:
     times = f", last record {history.last_time}" if history.last_time else ""
     return f"{history.name} ({history.state}{times})"
+
+
+def _source(plan: Plan | None) -> str:
+    source = plan.source if plan else None
+    if source is None:
+        return ""
+    return f"{source.name}, begun {source.began}, whose networks were trained again; {_recipe(source.recipe)}"
 
 
 def _data(history: History, tables: Tables) -> str:
@@ -162,6 +185,20 @@ def search(plan: Plan | None) -> str:
     aims = f", for {text.listing(objectives)}" if objectives else ""
     order = f"; deterministic, {plan.deterministic} trainings under way" if plan.deterministic else ""
     return f"{text.count(plan.trials, 'candidate')}, proposed by {by}{aims}{order}"
+
+
+def _extensions(history: History) -> str:
+    """What the run's plan has become since it began, and when."""
+    changes = []
+    for before, now in pairwise(history.plans):
+        found = [
+            f"{EXTENDED.get(field.name, field.name.replace('_', ' '))} from {shown(old)} to {shown(new)}"
+            for field in fields(Plan)
+            if (old := getattr(before.plan, field.name)) != (new := getattr(now.plan, field.name))
+        ]
+        if found:
+            changes.append(f"{now.time}: {', '.join(found)}")
+    return "; ".join(changes)
 
 
 def _racing(history: History) -> str:

@@ -304,6 +304,7 @@ def state_sentence(history: History) -> list[str]:
     how = {
         "interrupted": "The run was interrupted and can be resumed",
         "killed": "The run was killed and can be resumed",
+        "stopped": f"The run stopped by its budget of time ({text.one_line(history.message or '')}) and can be resumed",
         "failed": f"The run ended with an error ({text.one_line(history.message or 'no reason was recorded')})",
     }.get(history.state, "The run has not finished")
     return [f"{how}; everything here is provisional."]

@@ -10,6 +10,7 @@ Sections have fixed ids, in this order; a section without content is left out:
     figures        the main charts
     baselines      every baseline with its rival, at no more parameters and at no more MACs
     front          the networks on the front
+    short-long     short beside long trainings of the same networks
     control        verdict on random search
     progress       regret against epochs and hours
     choices        what the choices of design do

@@ -6,7 +6,7 @@ it does not know.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from rksearch.results.data_record import DataRecord
@@ -41,18 +41,57 @@ class RunPlanned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingForecast:
+    """Expected cost of one training.
+
+    Attributes:
+        what: `smallest`, `median` or `largest` for members of the space, by multiply-adds; `baseline` or `known`.
+        arch: canonical name.
+        macs: multiply-adds of an image.
+        time_s: seconds of a whole training; None where it could not be measured.
+        peak_bytes: predicted peak of memory; None where it could not be measured.
+        note: reason why it could not be measured, or a remark; empty without one.
+    """
+
+    what: str
+    arch: str
+    macs: Natural
+    time_s: Seconds | None = None
+    peak_bytes: Natural | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """Expected cost of what a run has still to do; None where there is no estimate.
 
     Attributes:
         epochs: epochs of training.
         wall_time_s, cpu_s, gpu_s: time of the session, and worker time times the CPUs and GPUs reserved.
+        work_s: time of all trainings, one after another.
+        parts_s: the same by part: `baselines`, `known`, `candidates`, `control`, `seeds`, `replicates`.
+        racing_saves_s: time that racing is expected to save, which `work_s` does not contain.
+        slots: number of trainings at a time.
+        trainings: cost of single trainings; none where an earlier session's trainings were taken as the measure.
+        front: size of the front that was assumed, whose members get further seeds.
+        disk_bytes: most that the checkpoints take.
+        measured_on: device, precision and threads of the measurement, in words.
+        budget: when the budget of time ends the run, in words; empty without one.
     """
 
     epochs: float | None = None
     wall_time_s: float | None = None
     cpu_s: float | None = None
     gpu_s: float | None = None
+    work_s: float | None = None
+    parts_s: dict[str, float] = field(default_factory=dict)
+    racing_saves_s: Seconds = 0.0
+    slots: Positive = 1
+    trainings: tuple[TrainingForecast, ...] = ()
+    front: Natural = 0
+    disk_bytes: Natural | None = None
+    measured_on: str = ""
+    budget: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,12 +251,19 @@ class TestSetRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnded:
-    """The end of the present session."""
+    """The end of the present session.
+
+    Attributes:
+        state: how it ended.
+        message: the reason of a failure.
+        budget: the budget of time that interrupted it, in words; None where none did.
+    """
 
     event: ClassVar[str] = "end"
 
     state: EndState
     message: str | None = None
+    budget: str | None = None
 
 
 Event = (

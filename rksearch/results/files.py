@@ -131,3 +131,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def size_text(size: int) -> str:
+    """Bytes in words: `350 kB`, `1.2 GB`."""
+    value, units = float(size), iter(("kB", "MB", "GB", "TB"))
+    unit = next(units)
+    value /= 1000
+    for larger in units:
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"

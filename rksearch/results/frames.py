@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from rksearch.results.columns import joined
 from rksearch.results.contrasts import Effect
+from rksearch.results.records import Epoch
 from rksearch.results.run_dir import read_run
-from rksearch.results.tables import ArchRow, TrialRow, tables
+from rksearch.results.tables import ArchRow, Tables, TrialRow, tables
 
 if TYPE_CHECKING:
     import pandas
@@ -25,7 +26,7 @@ def trials(run_dir: str | Path) -> pandas.DataFrame:
     Raises:
         RunError: there is no ledger in `run_dir`.
     """
-    return _frame(TrialRow, tables(read_run(Path(run_dir))).trials)
+    return trials_frame(tables(read_run(Path(run_dir))))
 
 
 def architectures(run_dir: str | Path) -> pandas.DataFrame:
@@ -34,7 +35,7 @@ def architectures(run_dir: str | Path) -> pandas.DataFrame:
     Raises:
         RunError: there is no ledger in `run_dir`.
     """
-    return _frame(ArchRow, tables(read_run(Path(run_dir))).archs)
+    return architectures_frame(tables(read_run(Path(run_dir))))
 
 
 def effects(run_dir: str | Path) -> pandas.DataFrame:
@@ -48,11 +49,33 @@ def effects(run_dir: str | Path) -> pandas.DataFrame:
     return _frame(Effect, tables(read_run(Path(run_dir))).effects)
 
 
-def _frame(row_type: type, rows: Sequence[Any]) -> pandas.DataFrame:
+def trials_frame(found: Tables) -> pandas.DataFrame:
+    """The frame of `trials`, from tables that are there already."""
+    return _frame(TrialRow, found.trials)
+
+
+def architectures_frame(found: Tables) -> pandas.DataFrame:
+    """The frame of `architectures`, from tables that are there already."""
+    return _frame(ArchRow, found.archs)
+
+
+def epochs_frame(epochs: Sequence[Epoch]) -> pandas.DataFrame:
+    """One row per epoch of a training, with the attributes of `Epoch`; each of its `metrics` is a column of its own."""
+    import pandas
+
+    table = _frame(Epoch, epochs, without="metrics")
+    names = sorted({name for epoch in epochs for name in epoch.metrics})
+    more = {name: pandas.Series([e.metrics.get(name) for e in epochs], dtype="float64") for name in names}
+    return table.assign(**more)
+
+
+def _frame(row_type: type, rows: Sequence[Any], *, without: str = "") -> pandas.DataFrame:
     import pandas
 
     columns = {}
     for field, hint in get_type_hints(row_type).items():
+        if field == without:
+            continue
         values = [getattr(row, field) for row in rows]
         columns[field] = pandas.Series(
             [joined(v) if isinstance(v, tuple) else v for v in values], dtype=_dtype(hint), name=field

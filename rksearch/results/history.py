@@ -32,7 +32,8 @@ from rksearch.results.records import TestResult, TrialResult, TrialSpec
 from rksearch.space.plan import TOP1, ErrorMetric
 from rksearch.space.summary import SpaceSummary
 
-State = Literal["empty", "running", "finished", "interrupted", "failed", "killed"]
+State = Literal["empty", "running", "finished", "interrupted", "stopped", "failed", "killed"]
+"""State of a run; `stopped`: by its budget of time, with work left."""
 
 TrialRecord = tuple[TrialSpec, TrialResult]
 """A trial and its result."""
@@ -127,7 +128,7 @@ class History:
         state: `empty` without a run, `running` until the end of the last session is recorded. A driver that was killed
             recorded none: a ledger alone reads `running`, and whoever sees that nobody holds the run's lock makes it
             `killed` (`rksearch.api.Run`).
-        message: message of the last session's end.
+        message: message of the last session's end, or the budget of time that stopped it.
         last_time: time of the last record.
         damage: lines that could not be read.
         unknown: intact lines that are left out, because they name what is not known here.
@@ -275,8 +276,8 @@ class HistoryReader:
             running=() if self._end else tuple(self._running),
             tests=tuple(self._tests),
             finished_after_test=tuple(self._after_test),
-            state=self._end.state if self._end else open_state,
-            message=self._end.message if self._end else None,
+            state=_state_of(self._end) if self._end else open_state,
+            message=(self._end.message or self._end.budget) if self._end else None,
             last_time=self._last_time,
             damage=tuple(self._damage),
             unknown=tuple(self._unknown),
@@ -373,3 +374,7 @@ class HistoryReader:
         self._gpu_s += event.wall_time_s * event.gpus
         self._running.pop(trial, None)
         self._unfinished.pop(trial, None)
+
+
+def _state_of(end: SessionEnded) -> State:
+    return "stopped" if end.state == "interrupted" and end.budget else end.state

@@ -140,9 +140,9 @@ class Ledger:
         """Record a reading of the test set."""
         self.append(TestSetRead(trial=spec.id, arch=spec.arch, replicate=spec.replicate, result=result))
 
-    def write_end(self, state: EndState, message: str | None = None) -> None:
-        """Record how the present session ended."""
-        self.append(SessionEnded(state=state, message=message))
+    def write_end(self, state: EndState, message: str | None = None, *, budget: str | None = None) -> None:
+        """Record how the present session ended; `budget` is the budget of time that interrupted it, in words."""
+        self.append(SessionEnded(state=state, message=message, budget=budget))
 
     def append(self, event: Event) -> None:
         """Write one record and wait until the disk has it.

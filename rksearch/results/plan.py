@@ -72,6 +72,42 @@ class ImportedObservation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShortResult:
+    """What a network did in the run whose networks another run trains again.
+
+    Attributes:
+        arch: canonical name.
+        errors_pct: compared errors on the validation split, one for each complete training, in percent.
+        on_front: whether it was on the front of parameters or of MACs.
+        is_baseline: whether it was a baseline.
+    """
+
+    arch: str
+    errors_pct: tuple[float, ...]
+    on_front: bool
+    is_baseline: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRun:
+    """The run whose networks another run trains again, usually for longer.
+
+    Attributes:
+        name: its name.
+        began: time of its first record of a session; with the name it identifies the run.
+        recipe: its training recipe.
+        train_images: size of the subset that it trained on; None for all.
+        results: its results for every network that is trained again.
+    """
+
+    name: str
+    began: str
+    recipe: Recipe
+    train_images: Positive | None
+    results: tuple[ShortResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The plan of a run.
 
@@ -94,6 +130,7 @@ class Plan:
         deterministic: number of trainings that may be under way: each is chosen from the results of all that were
             chosen before, except for this number less one of the latest. None to choose from the results that there
             are, which depend on how fast trainings end.
+        source: the run whose networks this one trains again; None for a search.
     """
 
     dataset: str
@@ -113,6 +150,7 @@ class Plan:
     racing: RacingRule | None = None
     control: bool = False
     deterministic: Positive | None = None
+    source: SourceRun | None = None
 
     @property
     def metric(self) -> ErrorMetric:

@@ -41,7 +41,7 @@ def run_costs(history: History, items: Sequence[ArchSummary], activation: Mappin
     Args:
         history: of the run.
         items: its architectures.
-        activation: activation memory in bytes by name, as `rksearch.api.run` computes it.
+        activation: activation memory in bytes by name, as `rksearch.api.directory` computes it.
     """
     asked = history.plan.objectives if history.plan else ()
     found = [

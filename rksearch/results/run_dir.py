@@ -14,6 +14,7 @@ from pathlib import Path
 from rksearch.errors import MissingPluginError, RunAborted, RunError, TakenError
 from rksearch.recipes.ordinary import is_text, read_ordinary
 from rksearch.results.codec import from_plain, to_json_bytes
+from rksearch.results.differences import first_difference
 from rksearch.results.files import file_lock, is_locked, write_atomically
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
@@ -299,11 +300,11 @@ def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:
     """
     for spec, _ in (*history.trials.values(), *history.paused.values()):
         for name in ("dataset", "recipe", "train_images"):
-            found, asked = getattr(spec, name), getattr(plan, name)
-            if found != asked:
+            if different := first_difference(getattr(spec, name), getattr(plan, name), name):
                 raise RunError(
-                    f"a run continues with the {name} of its trainings, but those of {run_dir} have {found!r} and "
-                    f"{asked!r} was asked for; choose another --out, or give the options with which the run began"
+                    f"a run continues with the {name} of its trainings, but those of {run_dir} have "
+                    f"{different.field} {different.before} and {different.now} was asked for; choose another --out, or "
+                    "give the options with which the run began"
                 )
 
 

@@ -107,6 +107,36 @@ def wilson_interval(events: float, total: int, confidence: float) -> tuple[float
     return low, high
 
 
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
+    """Spearman's rank correlation, by SciPy, with its interval of confidence `CONFIDENCE`.
+
+    The interval is that of Bonett and Wright (Psychometrika 65, 2000): normal on Fisher's z scale with variance
+    (1 + rho^2 / 2) / (n - 3). There a correlation of 1 counts as halfway to the next lower value that n ranks can have,
+    because few equal ranks prove no perfect order.
+
+    Returns:
+        The correlation, NaN where one side has a single rank; and the interval, None for fewer than five pairs or
+        without a correlation.
+
+    Raises:
+        ValueError: the lengths differ, or there are fewer than two pairs.
+    """
+    n = len(first)
+    if n != len(second) or n < 2:
+        raise ValueError(f"a correlation needs two or more pairs, but got {n} and {len(second)} values")
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        return math.nan, None
+    from scipy import stats  # not needed to read a ledger
+
+    rho = float(stats.spearmanr(first, second).statistic)
+    if n < 5:
+        return rho, None
+    most = 1 - 6 / (n * (n**2 - 1))
+    bounded = min(max(rho, -most), most)
+    reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * math.sqrt((1 + bounded**2 / 2) / (n - 3))
+    return rho, (math.tanh(math.atanh(bounded) - reach), math.tanh(math.atanh(bounded) + reach))
+
+
 def central_interval(values: npt.ArrayLike, confidence: float) -> tuple[float, float]:
     """Ends of the interval that holds the middle `confidence` of the values."""
     import numpy as np  # not needed to read a ledger

@@ -18,6 +18,7 @@ from rksearch.results.history import History, TestReading
 from rksearch.results.progress import RegretCurve, regret_curves
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.run_costs import ACTIVATION, RunCost, run_costs
+from rksearch.results.short_long import ShortLong, short_and_long
 from rksearch.results.stats import mean, sample_sd
 from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise
 from rksearch.space.plan import LATENCY, TOP1, ErrorMetric
@@ -161,6 +162,7 @@ class Tables:
         fronts: by field of a cost, the front of that cost and mean error, by rising cost.
         by_name: the rows of `archs` by architecture.
         calibration: what simulated runs of this shape say about its intervals; None unless it was asked for.
+        short_long: short beside long trainings; None for a run that trains no other run's networks again.
     """
 
     items: tuple[ArchSummary, ...]
@@ -186,6 +188,7 @@ class Tables:
     fronts: Mapping[str, tuple[FrontRow, ...]] = field(default_factory=dict)
     by_name: Mapping[str, ArchRow] = field(default_factory=dict)
     calibration: Calibration | None = None
+    short_long: ShortLong | None = None
 
     @property
     def arch_metrics(self) -> tuple[Metric, ...]:
@@ -269,6 +272,7 @@ def tables(
         fronts=fronts,
         by_name={row.arch: row for row in rows},
         calibration=calibration,
+        short_long=short_and_long(history),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from rksearch.errors import RunError
 from rksearch.results.history import History
+from rksearch.results.plan import Plan
 from rksearch.search.tasks import Phase
 
 SEARCH_SHARE = 0.8
@@ -44,6 +45,34 @@ class TimeBudget:
         """Time at which the session ends for either reason; None where neither holds."""
         return min((moment for moment in (self.until_s, self.job_until_s) if moment is not None), default=None)
 
+    @property
+    def words(self) -> str:
+        """When the run stops, in words: `after 2 CPU hours`, `on Saturday 28 November at 12:12`."""
+        parts = [f"after {hours:g} {kind} hours" for hours, kind in self._hours() if hours is not None]
+        if self.until_s is not None:
+            parts.append(f"on {datetime.fromtimestamp(self.until_s).astimezone():%A %d %B %Y at %H:%M}")
+        return " or ".join(parts) or "when all is done"
+
+    def left_s(self, history: History, running: Mapping[str, float], at_once: Mapping[str, float]) -> float | None:
+        """Seconds until the budget ends; None without a limit, or where nothing is reserved that it counts.
+
+        Args:
+            history: the run's history, for the work that is done.
+            running: `cpu` and `gpu` seconds of the running tasks.
+            at_once: `cpu` and `gpu` that the tasks reserve together.
+        """
+        left = [] if self.until_s is None else [self.until_s - time.time()]
+        for limit, used_s, kind in (
+            (self.cpu_hours, history.cpu_s, "cpu"),
+            (self.gpu_hours, history.gpu_s, "gpu"),
+        ):
+            if limit is not None and at_once.get(kind):
+                left.append((limit * 3600 - used_s - running.get(kind, 0.0)) / at_once[kind])
+        return max(0.0, min(left)) if left else None
+
+    def _hours(self) -> tuple[tuple[float | None, str], ...]:
+        return (self.cpu_hours, "CPU"), (self.gpu_hours, "GPU")
+
     def phase(self, history: History, running: Mapping[str, float]) -> Phase:
         """The work that may still be started.
 
@@ -63,6 +92,27 @@ class TimeBudget:
         if used >= 1:
             return "over"
         return "search" if used < SEARCH_SHARE else "refine"
+
+
+def budget_sentence(budget: TimeBudget, plan: Plan, *, members: int) -> str:
+    """When a run stops, and what it then has not to do, in words.
+
+    Args:
+        budget: its limits of time.
+        plan: its plan.
+        members: number of architectures in its space.
+    """
+    words = budget.words
+    if budget.until_s is not None:
+        tomorrow = datetime.fromtimestamp(budget.began_s).date() + timedelta(days=1)
+        if datetime.fromtimestamp(budget.until_s).date() == tomorrow:
+            words += ", which is tomorrow"
+    if plan.trials < members or plan.source is not None:
+        return f"The run stops {words}."
+    return (
+        f"The run stops {words}; until then all {members:,} architectures of the space are candidates (--trials limits "
+        "their number)."
+    )
 
 
 def clock_time(text: str, now: datetime) -> datetime:

@@ -14,6 +14,7 @@ from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.errors import RunAborted
 from rksearch.recipes.recipe import Recipe
+from rksearch.results.files import size_text
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.space import Space
@@ -111,15 +112,3 @@ def free_bytes(directory: Path) -> int | None:
     """
     found = shutil.disk_usage(directory)
     return found.free if found.total else None
-
-
-def size_text(size: int) -> str:
-    """Bytes in words: `350 kB`, `1.2 GB`."""
-    value, units = float(size), iter(("kB", "MB", "GB", "TB"))
-    unit = next(units)
-    value /= 1000
-    for larger in units:
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"

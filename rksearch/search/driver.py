@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -14,15 +13,13 @@ from typing import Literal
 from rksearch.arch import FAMILIES, family_of, parse
 from rksearch.arch.family import Family
 from rksearch.data.address import is_address, read_address
-from rksearch.data.facts import Dataset, dataset, datasets
+from rksearch.data.facts import dataset, datasets
 from rksearch.data.locations import data_home
-from rksearch.data.own import changed
 from rksearch.errors import DataError, LedgerError, MissingPluginError, RksearchError, RunAborted, RunError, in_one_line
-from rksearch.results.codec import to_plain
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
 from rksearch.results.events import EndState
-from rksearch.results.history import History, RunRecord
+from rksearch.results.history import History
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
 from rksearch.results.recipes import as_begun
@@ -37,8 +34,15 @@ from rksearch.results.run_dir import (
 )
 from rksearch.results.storage_address import absolute_address
 from rksearch.search.assembly import search_agenda
-from rksearch.search.batch import job_pauses_at_s
-from rksearch.search.budget import TimeBudget
+from rksearch.search.budget import budget_sentence
+from rksearch.search.continuing import (
+    Extension,
+    continued,
+    has_trained,
+    is_planned,
+    require_extension,
+    require_same_images,
+)
 from rksearch.search.disk import disk_need, is_full, require_disk
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.loggers import require_loggers
@@ -60,7 +64,11 @@ from rksearch.training.execution import Execution
 from rksearch.training.latency import require_importable
 from rksearch.training.mirror import require_storage
 
-Ending = Literal["finished", "interrupted"]
+Ending = Literal["finished", "interrupted", "stopped"]
+"""How a session ends: all is done, by a signal, or by its budget of time."""
+
+EVERY_FIELD = frozenset(field.name for field in fields(Plan))
+"""Names of all fields of a plan: a resumed run states each as it is recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,14 +135,28 @@ class _Launch:
         )
 
 
-def start(space: Space, plan: Plan, run_dir: RunDir, resources: Resources, view: View) -> Ended:
+def start(
+    space: Space,
+    plan: Plan,
+    run_dir: RunDir,
+    resources: Resources,
+    view: View,
+    asked: Collection[str] = (),
+) -> Ended:
     """Begin a run, or resume it where the directory already holds the same one.
+
+    Args:
+        space, plan: the run.
+        run_dir: its directory.
+        resources: what this session may use.
+        view: shows the progress.
+        asked: names of the plan's fields that the user stated; see `rksearch.search.continuing.continued`.
 
     Raises:
         RunError: the directory holds another run, or cannot be used.
         RunAborted: no further trial of the run could succeed.
     """
-    return _start(_Launch(run_dir, resources, view), space, plan)
+    return _start(_Launch(run_dir, resources, view), space, plan, asked)
 
 
 def resume(
@@ -142,7 +164,7 @@ def resume(
     resources: Resources,
     chosen: frozenset[str],
     view: View,
-    trials: int | None = None,
+    extension: Extension = Extension(),  # noqa: B008 - frozen
     *,
     retry_failed: bool = False,
 ) -> Ended:
@@ -153,11 +175,11 @@ def resume(
         resources: what this session may use.
         chosen: fields of `resources` that count; the others are as in the run's last session.
         view: shows the progress.
-        trials: another number of candidates; None for the one in the plan.
+        extension: what the run trains beyond its plan.
         retry_failed: whether failed trainings are tried again.
 
     Raises:
-        RunError: the directory holds no run.
+        RunError: the directory holds no run, or what it should train beyond its plan is less, or no baseline.
         MissingPluginError: its families, its data set or its sampler are not registered.
         RunAborted: no further trial of the run could succeed.
     """
@@ -166,7 +188,9 @@ def resume(
     launch.as_before(history, chosen)
     if plan.sampler not in samplers:
         raise MissingPluginError(f"the sampler of a run must be registered, but {run_dir.path} names {plan.sampler!r}")
-    return _start(launch, space, plan if trials is None else replace(plan, trials=trials), retry_failed=retry_failed)
+    longer = extension.of(plan)
+    require_extension(history, longer, space.definition.dataset, run_dir.path)
+    return _start(launch, space, longer, EVERY_FIELD, retry_failed=retry_failed)
 
 
 def final(
@@ -204,13 +228,13 @@ def final(
                 "`rksearch status` lists those"
             )
     names = list(archs) or finalists(history)
-    _require_same_images(history.run, space.definition.dataset)
+    require_same_images(history.run, space.definition.dataset)
     with run_dir.driver(), datasets.beneath(space.definition.directory), _end_recorded(launch):
         state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
         return _work(launch, state, space, plan, seeds=fresh)
 
 
-def _start(launch: _Launch, space: Space, plan: Plan, *, retry_failed: bool = False) -> Ended:
+def _start(launch: _Launch, space: Space, plan: Plan, asked: Collection[str], *, retry_failed: bool = False) -> Ended:
     from rksearch.training.trainer import check_images_suit
 
     launch.run_dir.require_unused()
@@ -218,15 +242,15 @@ def _start(launch: _Launch, space: Space, plan: Plan, *, retry_failed: bool = Fa
         check_images_suit(plan.recipe, plan.dataset)
         history = launch.refresh()
         require_registered(history, launch.run_dir.path)
-        begun = [history.run.plan.recipe] if history.run else [spec.recipe for spec, _ in history.trials.values()]
-        if begun:
-            plan = replace(plan, recipe=as_begun(plan.recipe, begun[0]))
-        if history.run is not None and _has_trained(history):
-            _require_same(history.run, space, plan, launch.run_dir)
-        else:
+        if history.run is not None and has_trained(history):
+            stated, plan = plan, continued(history, space, plan, asked, launch.run_dir.path)
+            if stated.racing != plan.racing:
+                launch.view.message(f"The run began {'with' if plan.racing else 'without'} racing, and continues so.")
+        elif trained := [spec for spec, _ in (*history.trials.values(), *history.paused.values())]:
+            plan = replace(plan, recipe=as_begun(plan.recipe, trained[0].recipe))
             require_same_trials(history, plan, launch.run_dir.path)
         with _end_recorded(launch):
-            if not _is_planned(history, space, plan):
+            if not is_planned(history, space, plan):
                 summary = space.summary()
                 data = DataRecord.of(space.definition.dataset)
                 launch.ledger.write_run(name=launch.run_dir.path.name, space=summary, plan=plan, data=data)
@@ -243,17 +267,6 @@ def _reopen_failed(launch: _Launch) -> None:
     launch.view.message(f"Failed trainings that are tried again: {len(failed)}")
 
 
-def _has_trained(history: History) -> bool:
-    """Whether a run has begun a training: until then, another plan may take the place of its own."""
-    return bool(history.started or history.trials or history.paused)
-
-
-def _is_planned(history: History, space: Space, plan: Plan) -> bool:
-    """Whether the ledger's last plan is this one, for the same space."""
-    run = history.run
-    return run is not None and run.plan == plan and run.space.sha256 == space.definition.sha256
-
-
 def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     """History, space and plan of the run that a directory holds.
 
@@ -267,13 +280,13 @@ def _begun(launch: _Launch) -> tuple[History, Space, Plan]:
     space = parse_space(
         begun.space.yaml,
         name=begun.space.name,
-        directory=_images_base(launch.run_dir, begun.plan.dataset),
+        directory=images_base(launch.run_dir, begun.plan.dataset),
         recipe=begun.space.recipe or begun.plan.recipe,
     )
     return history, space, begun.plan
 
 
-def _images_base(run_dir: RunDir, dataset_name: str) -> Path | None:
+def images_base(run_dir: RunDir, dataset_name: str) -> Path | None:
     """Directory beneath which the images of a run lie, where their path is relative; None where that is not noted.
 
     Raises:
@@ -292,40 +305,9 @@ def _images_base(run_dir: RunDir, dataset_name: str) -> Path | None:
     )
 
 
-def _require_same(begun: RunRecord, space: Space, plan: Plan, run_dir: RunDir) -> None:
-    """Make sure that space and plan are those that the run began with; only numbers of trainings may change.
-
-    Raises:
-        RunError: they are not.
-    """
-    if begun.space.sha256 != space.definition.sha256:
-        raise RunError(
-            f"a run keeps the space it began with, but {run_dir.path} began with another text of "
-            f"{begun.space.name!r}; choose another --out, or continue it with `rksearch resume`"
-        )
-    _require_same_images(begun, space.definition.dataset)
-    before, now = to_plain(begun.plan), to_plain(plan)
-    for key, value in before.items():
-        if key not in ("trials", "replicates") and now[key] != value:
-            raise RunError(
-                f"a run keeps the {key} it began with, but {run_dir.path} has {value!r} and {now[key]!r} was "
-                "asked for; choose another --out, or continue it with `rksearch resume`"
-            )
-
-
-def _require_same_images(begun: RunRecord | None, data: Dataset) -> None:
-    """Make sure that the images are those that the run began with, where they are the user's own.
-
-    Raises:
-        DataError: they are not.
-    """
-    if begun is not None and begun.data is not None and begun.data.fingerprint != data.fingerprint:
-        raise changed(data.name, begun.data.fingerprint, data.fingerprint)
-
-
 def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
     resources = launch.resources
-    agenda, budget, follower = search_agenda(space, plan), _budget(resources), launch.follower
+    agenda, budget, follower = search_agenda(space, plan), resources.budget, launch.follower
     state: RunState
     if plan.deterministic:
         _require_no_clock(plan, resources)
@@ -333,6 +315,8 @@ def _search(launch: _Launch, space: Space, plan: Plan) -> Ended:
         state = OrderedRunState(launch.ledger, agenda, window=plan.deterministic, budget=budget, follower=follower)
     else:
         state = RunState(launch.ledger, agenda, budget=budget, follower=follower)
+    if resources.limited:
+        launch.view.message(budget_sentence(budget, plan, members=len(space)))
     launch.view = copy = StudyCopy(launch.view, launch.run_dir, space, plan)
     try:
         ended = _work(launch, state, space, plan, seeds=max(plan.search_seeds, plan.final_seeds - plan.search_seeds))
@@ -358,29 +342,28 @@ def _require_no_clock(plan: Plan, resources: Resources) -> None:
         raise RunError(f"{rule}, but {LATENCY} is measured; leave that objective out")
 
 
-def _budget(resources: Resources) -> TimeBudget:
-    """Limits of this session's time."""
-    return TimeBudget(
-        cpu_hours=resources.cpu_hours,
-        gpu_hours=resources.gpu_hours,
-        until_s=resources.until_s,
-        job_until_s=job_pauses_at_s(),
-    )
-
-
 def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int) -> Ended:
     """Do all tasks of `state`; `seeds` is the largest number of seeds of an architecture that could go together.
 
     Without a task, neither images are loaded nor Ray started, and a ledger that says so already is not written to.
     """
     if not state.has_work():
-        launch.view.message("Nothing is left to train or to test.")
-        if state.history.state != "finished":
-            launch.ledger.write_end("finished")
-        return Ended(ending="finished", history=launch.refresh())
+        ending: Ending = "finished"
+        if state.is_left_to_next_job():
+            ending = "interrupted"
+        elif state.cut_short:
+            ending = "stopped"
+        launch.view.message(
+            {
+                "finished": "Nothing is left to train or to test.",
+                "interrupted": "The batch job ends too soon for further work; resume in the next one.",
+                "stopped": f"The budget of time is used up ({state.budget.words}); resume with more of it.",
+            }[ending]
+        )
+        return _ended(launch, ending, state, recorded=state.history.state == ending)
     if LATENCY in plan.objectives:
         require_importable(_families(space, plan))
-    execution = _begin_session(launch, space, plan, state.budget)
+    execution = _begin_session(launch, space, plan, state)
 
     def sample() -> TypicalTraining:
         return TypicalTraining(
@@ -402,8 +385,25 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
         ends=_ends(launch),
         memory_bytes=lambda: memory_of_a_trial(typical(space), plan, execution, images=launch.images),
     )
-    ending: Ending = "finished" if state.done and not state.is_cut_short() else "interrupted"
-    launch.ledger.write_end(ending)
+    return _ended(launch, _ending(launch, state), state)
+
+
+def _ending(launch: _Launch, state: RunState) -> Ending:
+    """How a session ends whose tasks have ended, or are left unfinished."""
+    if state.is_left_to_next_job():
+        return "interrupted"
+    if not state.done and (launch.stop.asked or not state.cut_short):
+        return "interrupted"
+    return "stopped" if state.cut_short else "finished"
+
+
+def _ended(launch: _Launch, ending: Ending, state: RunState, *, recorded: bool = False) -> Ended:
+    """The end of a session, written to the ledger unless it is `recorded` there already."""
+    if not recorded:
+        if ending == "stopped":
+            launch.ledger.write_end("interrupted", budget=state.budget.words)
+        else:
+            launch.ledger.write_end(ending)
     return Ended(ending=ending, history=launch.refresh())
 
 
@@ -424,7 +424,7 @@ def _families(space: Space, plan: Plan) -> list[Family]:
     return own + [family_of(spec) for spec in named]
 
 
-def _begin_session(launch: _Launch, space: Space, plan: Plan, budget: TimeBudget) -> Execution:
+def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -> Execution:
     """Check all that can be known before Ray starts, record the session, and return where and how its trials run.
 
     Raises:
@@ -437,6 +437,8 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan, budget: TimeBudget
     """
     from rksearch.data.images import load_data, split
     from rksearch.data.pictures import Stored
+    from rksearch.search.forecasting import smaller_runs
+    from rksearch.search.measuring import image_counts, session_forecast
 
     resources = launch.resources
     require_loggers(resources.log)
@@ -460,20 +462,25 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan, budget: TimeBudget
     if resources.limited:
         need = replace(need, least=0)  # how many candidates the time is enough for is not known
     launch.view.message(require_disk(launch.run_dir.work, need))
-    if budget.job_until_s is not None:
-        launch.view.message(f"The batch job ends soon after {_clock_text(budget.job_until_s)}: trials pause then.")
-    launch.ledger.write_session(environment=current_environment(), options=resources.options())
+    if state.budget.job_until_s is not None:
+        pause = _clock_text(state.budget.job_until_s)
+        launch.view.message(f"The batch job ends soon after {pause}: trials pause then.")
+    state.forecast = session_forecast(space, plan, state, images, resources, launch.view.message)
+    if state.forecast is not None:
+        trainable = image_counts(facts, images, None).train or 1
+        launch.view.forecast(state.forecast, smaller_runs(space, plan, state.forecast, images=trainable))
+    launch.ledger.write_session(environment=current_environment(), options=resources.options(), forecast=state.forecast)
     return Execution(
         work_dir=str(launch.run_dir.work),
         data_dir=str(places.data_dir),
         device=resources.device,
         precision=resources.precision,
         compile=resources.compile,
-        threads=max(1, math.floor(resources.cpus_per_trial)),
+        threads=resources.threads,
         download=resources.download,
         latency=LATENCY in plan.objectives,
         fingerprint=facts.fingerprint,
-        deadline_s=budget.session_until_s,
+        deadline_s=state.budget.session_until_s,
         # The directory's name holds the start of the run's first session, which may be this one.
         storage=mirror_address(launch.refresh(), places.storage),
     )

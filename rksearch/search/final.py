@@ -71,8 +71,13 @@ class FinalAgenda:
 
 
 def finalists(history: History) -> list[str]:
-    """The architectures that are read unless others are chosen: baselines, and the fronts of parameters and of MACs."""
+    """The architectures that are read unless others are chosen: baselines, and the fronts of parameters and of MACs.
+
+    A run that trains the networks of another one again has chosen nothing itself: all of its networks are read.
+    """
     items = summarise(history)
+    if history.plan is not None and history.plan.source is not None:
+        return [item.arch for item in items]
     front = [item for cost in (by_params, by_macs) for item in rk_front(items, cost=cost)]
     baselines = [item for item in items if item.is_baseline]
     return list(dict.fromkeys(item.arch for item in (*baselines, *front)))

@@ -89,7 +89,7 @@ class OrderedRunState(RunState):
 
     def _is_over(self) -> bool:
         """Whether the batch job ends, which is the only limit of time that there may be."""
-        return self.budget.phase(self.history, {}) == "over"
+        return self._phase() == "over"
 
     def _begin(self, task: Task) -> None:
         beside = tuple(trial.id for trial in task.beside)

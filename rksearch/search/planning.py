@@ -40,6 +40,20 @@ class Asked:
     deterministic: int | None = None
     timed: bool = False
 
+    @property
+    def stated(self) -> frozenset[str]:
+        """Names of the plan's fields that the user has stated."""
+        wishes = {
+            "trials": self.trials,
+            "recipe": self.recipe_name or self.epochs,
+            "final_seeds": self.final_seeds,
+            "replicates": self.replicates,
+            "objectives": self.objectives,
+            "sampler": self.sampler,
+            "racing": self.racing,
+        }
+        return frozenset(name for name, wish in wishes.items() if wish is not None)
+
 
 def plan_of(definition: SpaceDefinition, asked: Asked, *, members: int) -> Plan:
     """The plan that a space file states, with the user's wishes in place of it.

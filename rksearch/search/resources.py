@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from rksearch.errors import RunError
 from rksearch.results.storage_address import require_no_credentials
+from rksearch.search.batch import job_pauses_at_s
+from rksearch.search.budget import TimeBudget
 from rksearch.training.engine.words import AUTO
 
 CPUS_PER_TRIAL = 1.0
@@ -70,6 +73,21 @@ class Resources:
 
         if self.storage is not None:
             require_no_credentials(self.storage)
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a trial."""
+        return max(1, math.floor(self.cpus_per_trial))
+
+    @property
+    def budget(self) -> TimeBudget:
+        """The limits of time, the end of a batch job among them, for a session that begins now."""
+        return TimeBudget(
+            cpu_hours=self.cpu_hours,
+            gpu_hours=self.gpu_hours,
+            until_s=self.until_s,
+            job_until_s=job_pauses_at_s(),
+        )
 
     @property
     def limited(self) -> bool:

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from rksearch.errors import RunAborted
 from rksearch.results.codec import from_plain
+from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.search.budget import TimeBudget
 from rksearch.search.reservations import Reservations
-from rksearch.search.tasks import Agenda, Task
+from rksearch.search.tasks import Agenda, Phase, Task
 
 SHORT_OF_MEMORY = ("out_of_memory", "does_not_fit")
 """Failures of trainings that are tried once more with a device of their own."""
@@ -41,6 +42,7 @@ class RunState:
         follower: reader of the ledger that has read a part of it already; None for a new one.
 
     Attributes:
+        forecast: expected cost of what was left when the session began; None where there is no estimate.
         slot_time_s: time of the tasks that have ended in this session, each times its number of slots.
     """
 
@@ -68,6 +70,7 @@ class RunState:
         self._started_at: dict[str, float] = {}
         self._places: dict[str, _Place] = {}
         self.slot_time_s = 0.0
+        self.forecast: Forecast | None = None
         self._idle = False
         self._faulty: list[_Ended] = []
         self._proven = bool(self.history.paused) or len(self.history.failed) < len(self.history.trials)
@@ -76,8 +79,11 @@ class RunState:
         """Whether there is a task to start now. `next` chooses it again, for the slots that are known by then."""
         return self._choose() is not None
 
-    def is_cut_short(self) -> bool:
-        """Whether tasks are left that only the end of a batch job keeps from being done."""
+    def is_left_to_next_job(self) -> bool:
+        """Whether tasks are left that only the end of a batch job keeps from being done.
+
+        Asked at the end of a session: the job does not count from then on.
+        """
         if self.budget.job_until_s is None:
             return False
         self.budget = replace(self.budget, job_until_s=None)
@@ -107,11 +113,25 @@ class RunState:
     def _choose(self) -> Task | None:
         """The agenda's next task for a worker; those of trials to be recorded as pruned are done here."""
         while True:
-            phase = self.budget.phase(self.history, self._running_work() if self.budget.limits_work else {})
-            task = self.agenda.next(self.history, self.running, phase, self.together)
+            task = self.agenda.next(self.history, self.running, self._phase(), self.together)
             if task is None or task.action != "prune":
                 return task
             self._prune(task.trial)
+
+    def _phase(self) -> Phase:
+        """Work that the budget of time still allows."""
+        return self.budget.phase(self.history, self.running_work() if self.budget.limits_work else {})
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the budget of time has left work undone, seen when nothing is running."""
+        phase = self._phase()
+        if phase == "search":
+            return False
+        if self.agenda.remaining(self.history).tasks:
+            return True
+        # Without a number of replicates, nothing counts those that more time would allow.
+        return phase == "over" and self.agenda.next(self.history, {}, "refine", self.together) is not None
 
     @property
     def done(self) -> bool:
@@ -226,16 +246,27 @@ class RunState:
             return _Place({"cpu": 0.0, "gpu": 0.0}, 1, trials)
         return _Place(self.reservations.of(task), self.reservations.slots_of(task), trials)
 
-    def _running_work(self) -> dict[str, float]:
-        """CPU and GPU seconds that running tasks have had so far."""
-        now = self._clock()
+    def running_work(self) -> dict[str, float]:
+        """CPU and GPU seconds that running tasks have had so far; may be called from another thread."""
         work = {"cpu": 0.0, "gpu": 0.0}
-        for task_id, began in self._started_at.items():
-            if task_id in self.running:
-                place = self._places[task_id]
-                for kind, amount in place.reserved.items():
-                    work[kind] = work.get(kind, 0.0) + amount * (now - began) / place.trials
+        for place, seconds in self._running_places():
+            for kind, amount in place.reserved.items():
+                work[kind] = work.get(kind, 0.0) + amount * seconds
         return work
+
+    def running_slot_time_s(self) -> float:
+        """Time that running tasks have had, each times its number of slots; may be called from another thread."""
+        return sum(place.slots * seconds for place, seconds in self._running_places())
+
+    def _running_places(self) -> list[tuple[_Place, float]]:
+        """The place of each running trial, with its share of the seconds since it started."""
+        now = self._clock()
+        found = []
+        for task_id, began in list(self._started_at.items()):
+            place = self._places.get(task_id)
+            if place is not None and task_id in self.running:
+                found.append((place, (now - began) / place.trials))
+        return found
 
 
 class _Place(NamedTuple):

@@ -11,6 +11,9 @@ from rksearch.results.live import LiveProgress, LiveTask
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Remaining, Task
 
+FORECAST_SHARE = 0.02
+"""Weight of the forecast in the time left, as a share of the forecast's epochs."""
+
 
 class SessionClock:
     """Elapsed time of this session, and an estimate of the remaining time."""
@@ -27,12 +30,31 @@ class SessionClock:
         return time.monotonic() - self._began_s
 
     def remaining_s(self) -> float | None:
-        """Seconds left: remaining epochs times the mean slot time of one in this session; None before the first."""
-        history = self._state.history
-        epochs = epochs_run(history) - self._epochs_before
+        """Seconds until the work is done or the budget of time ends; None before anything is known.
+
+        An epoch's slot time is the mean of this session's, in which the forecast counts as some epochs.
+        """
+        ends = [seconds for seconds in (self._work_left_s(), self._budget_left_s()) if seconds is not None]
+        return min(ends, default=None)
+
+    def _work_left_s(self) -> float | None:
+        state, history = self._state, self._state.history
+        epochs, slot_time_s = float(epochs_run(history) - self._epochs_before), state.slot_time_s
+        expected = state.forecast
+        if expected is not None and expected.work_s and expected.epochs:
+            weight = FORECAST_SHARE * expected.epochs
+            epochs, slot_time_s = epochs + weight, slot_time_s + weight * expected.work_s / expected.epochs
         if not epochs:
             return None
-        return self._remaining().epochs * self._state.slot_time_s / epochs / self._slots
+        left_s = self._remaining().epochs * slot_time_s / epochs
+        # What runs now still counts as left in full.
+        return max(0.0, left_s - state.running_slot_time_s()) / self._slots
+
+    def _budget_left_s(self) -> float | None:
+        state = self._state
+        reserved = state.reservations.trial if state.reservations else {}
+        at_once = {kind: amount * self._slots for kind, amount in reserved.items()}
+        return state.budget.left_s(state.history, state.running_work(), at_once)
 
     def _remaining(self) -> Remaining:
         """The work ahead, counted again when a task has started or ended: a view asks twice a second."""

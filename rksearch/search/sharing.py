@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from rksearch.arch import draws_random_numbers, parse
-from rksearch.arch.cost import cost
+from rksearch.arch import ArchSpec, draws_random_numbers, parse
+from rksearch.arch.cost import Cost, cost
 from rksearch.errors import RksearchError
 from rksearch.results.events import SharingMeasured
 from rksearch.space import Space
@@ -97,12 +97,18 @@ def fewest_worthwhile(images_per_s: Mapping[int, float]) -> int:
     return min(count for count, rate in images_per_s.items() if best < WORTH * rate)
 
 
-def typical(space: Space) -> str:
-    """The member of median multiply-adds among `CANDIDATES` at even distances in the space's order."""
+def even_members(space: Space) -> list[tuple[ArchSpec, Cost]]:
+    """`CANDIDATES` members at even distances in the space's order, by multiply-adds."""
     count = min(CANDIDATES, len(space))
     members = [space.at(i * len(space) // count) for i in range(count)]
-    by_macs = sorted(members, key=lambda spec: (cost(spec, space.definition.dataset).macs, str(spec)))
-    return str(by_macs[count // 2])
+    costed = [(spec, cost(spec, space.definition.dataset)) for spec in members]
+    return sorted(costed, key=lambda member: (member[1].macs, str(member[0])))
+
+
+def typical(space: Space) -> str:
+    """The member of median multiply-adds among those of `even_members`."""
+    members = even_members(space)
+    return str(members[len(members) // 2][0])
 
 
 def measure(training: TypicalTraining) -> Sharing:

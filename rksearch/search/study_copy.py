@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ import rksearch
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import dataset
+from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role, TrialResult, TrialSpec, parse_trial_id
@@ -162,6 +163,10 @@ class StudyCopy:
     def message(self, text: str) -> None:
         """Show one line."""
         self._view.message(text)
+
+    def forecast(self, found: Forecast, smaller: Sequence[tuple[str, float]]) -> None:
+        """Show what the run will cost."""
+        self._view.forecast(found, smaller)
 
     def start(self, state: RunState, slots: int) -> None:
         """Show `state` from now on, and copy it."""

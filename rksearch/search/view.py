@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from rksearch.results.events import Forecast
 from rksearch.search.run_state import RunState
 
 
@@ -12,6 +14,12 @@ class View(Protocol):
 
     def message(self, text: str) -> None:
         """Show one line: the dashboard's address, a measurement."""
+
+    def forecast(self, found: Forecast, smaller: Sequence[tuple[str, float]]) -> None:
+        """Show what the run will cost, before anything trains.
+
+        `smaller` holds options that would make a run of more than a day shorter, with the expected seconds of each.
+        """
 
     def start(self, state: RunState, slots: int) -> None:
         """Show `state` from now on; the tasks are about to run, `slots` usual trials at a time."""
@@ -28,6 +36,9 @@ class Silent:
 
     def message(self, text: str) -> None:
         """Discard the line."""
+
+    def forecast(self, found: Forecast, smaller: Sequence[tuple[str, float]]) -> None:
+        """Show nothing."""
 
     def start(self, state: RunState, slots: int) -> None:
         """Show nothing."""

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 import rksearch
-from rksearch.api import Run, Trained, train_network
+from rksearch.api import Run, Trained
 from rksearch.api.trained import front_trials, trained_network
 from rksearch.cli.main import cli
 from rksearch.errors import ExportError, RksearchError, RunError, TrialFailed
@@ -34,7 +34,7 @@ def train(
     out: Path, arch: str = ARCH, chosen: Recipe = SHORT, *, read_test: bool = False, replicate: int = 0
 ) -> Trained:
     execution = Execution(work_dir=str(out), data_dir=str(out), device="cpu", precision="fp32", compile="off")
-    return train_network(
+    return rksearch.train(
         arch, execution, dataset="digits", recipe=chosen, train_images=40, read_test=read_test, replicate=replicate
     )
 
@@ -159,7 +159,7 @@ def test_a_command_that_fails_leaves_finished_trainings_alone(tmp_path: Path) ->
     with pytest.raises(TrialFailed):
         train(tmp_path, chosen=replace(SHORT, lr=1e30, warmup=0.0, batch_size=8))
     with pytest.raises(RksearchError):
-        train_network(
+        rksearch.train(
             ARCH, Execution(work_dir=str(tmp_path), data_dir="", device="cpu"), dataset="digits", train_images=10**6
         )
     assert files(trained.directory) == before

@@ -38,6 +38,8 @@ class Lines:
     def start(self, state: RunState, slots: int) -> None:
         self.lines.append(f"start {slots}")
 
+    def forecast(self, found: object, smaller: object) -> None: ...
+
     def refresh(self) -> None: ...
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rksearch.api import run as api_run
+from rksearch.api import directory
 from rksearch.report.comparison import comparison_content
 from rksearch.report.comparison_files import WRITTEN_BY, comparison_files, fronts_figure
 from rksearch.results.ledger import Ledger
@@ -158,7 +158,7 @@ def test_every_side_has_its_own_look_and_every_front_its_marks(runs: tuple[Path,
 def test_a_calibrated_report_has_its_section_and_its_numbers_as_json(
     tmp_path: Path, answer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_run, "SIMULATED_RUNS", 2)
+    monkeypatch.setattr(directory, "SIMULATED_RUNS", 2)
     full_run(tmp_path)
     code, shown, errors = answer("report", tmp_path, "--calibrate", "--json")
     assert (code, errors) == (0, "")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.api import Run
-from rksearch.api.run import _activation_bytes
+from rksearch.api.directory import _activation_bytes
 from rksearch.arch import parse
 from rksearch.data.facts import dataset
 from rksearch.results.ledger import Ledger

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats  # type: ignore[import-untyped]
 
-from rksearch.results.stats import mean, paired_comparison, sample_sd, student_quantile
+from rksearch.results.stats import mean, paired_comparison, rank_correlation, sample_sd, student_quantile
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -87,3 +87,48 @@ def test_the_detectable_difference_has_a_power_of_about_80_percent(pairs: int) -
 def test_a_comparison_needs_pairs_and_a_margin(a: list[float], b: list[float], margin: float) -> None:
     with pytest.raises(ValueError, match="needs two or more pairs and a margin above 0"):
         paired_comparison(a, b, margin=margin)
+
+
+def naive_spearman(first: list[float], second: list[float]) -> float:
+    """Pearson's correlation of mean ranks, from its definition."""
+
+    def ranks(values: list[float]) -> list[float]:
+        return [sum(v < x for v in values) + (values.count(x) + 1) / 2 for x in values]
+
+    a, b = ranks(first), ranks(second)
+    ma, mb = sum(a) / len(a), sum(b) / len(b)
+    top = sum((x - ma) * (y - mb) for x, y in zip(a, b, strict=True))
+    return top / math.sqrt(sum((x - ma) ** 2 for x in a) * sum((y - mb) ** 2 for y in b))
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=12))
+def test_a_rank_correlation_is_that_of_mean_ranks(pairs: list[tuple[int, int]]) -> None:
+    first, second = ([float(pair[side]) for pair in pairs] for side in (0, 1))
+    rho, interval = rank_correlation(first, second)
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        assert math.isnan(rho)
+        assert interval is None
+        return
+    assert rho == pytest.approx(naive_spearman(first, second))
+    assert (interval is None) == (len(pairs) < 5)
+    if interval is not None:
+        assert -1 < interval[0] < interval[1] < 1
+        assert interval[0] - 0.2 <= rho <= interval[1] + 0.2
+
+
+def test_few_equal_ranks_prove_no_perfect_order() -> None:
+    """By hand, for five pairs: z of 0.95, variance (1 + 0.95^2 / 2) / 2."""
+    rho, interval = rank_correlation([1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
+    assert rho == pytest.approx(1)
+    reach = 1.959964 * math.sqrt((1 + 0.95**2 / 2) / 2)
+    assert interval == pytest.approx((math.tanh(math.atanh(0.95) - reach), math.tanh(math.atanh(0.95) + reach)))
+    many = [float(i) for i in range(50)]
+    wide, narrow = interval, rank_correlation(many, many)[1]
+    assert wide is not None
+    assert narrow is not None
+    assert narrow[0] > wide[0]
+
+
+def test_a_correlation_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="two or more pairs, but got 1 and 1"):
+        rank_correlation([1.0], [2.0])

@@ -378,10 +378,10 @@ def test_of_seeds_together_each_takes_a_share_of_the_time_and_of_what_they_reser
     for each in trials:
         state.on_start(each)
     now[0] = 30.0
-    assert state._running_work() == {"cpu": 60.0, "gpu": 22.5}
+    assert state.running_work() == {"cpu": 60.0, "gpu": 22.5}
     for each in trials:
         state.on_end(each, outcome(each))
-    assert state._running_work() == {"cpu": 0.0, "gpu": 0.0}
+    assert state.running_work() == {"cpu": 0.0, "gpu": 0.0}
     assert [state.history.wall_time_s[each.trial.id] for each in trials] == [10.0] * 3
     assert (state.history.cpu_s, state.history.gpu_s) == (60.0, 22.5)
     assert state.slot_time_s == 90.0, "three slots of a quarter of a GPU for half a minute"

@@ -220,7 +220,7 @@ def test_at_the_end_of_a_batch_job_outcomes_are_left_to_the_next_session(tmp_pat
     state.on_end(first, outcome(first))
     assert state.next() is None
     assert state.done
-    assert state.is_cut_short()
+    assert state.is_left_to_next_job()
     assert Ledger(tmp_path).read().trials == {}
     again = state_at(tmp_path, plan)
     assert [must(again.next()).id for _ in range(2)] == [first.id, second.id]

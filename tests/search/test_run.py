@@ -236,8 +236,13 @@ def test_a_budget_of_work_ends_the_run_and_more_of_it_goes_on(tmp_path, space_fi
     run_dir = tmp_path / "run"
     done = rksearch("run", "--space", str(space_file), "--out", str(run_dir), "--cpu-hours", "0.002", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "The run stops after 0.002 CPU hours; until then all" in done.stdout
+    assert "stopped by its budget of time (after 0.002 CPU hours), with work left" in done.stdout
     history = Ledger(run_dir).read()
-    assert history.state == "finished"
+    assert history.state == "stopped"
+    forecast = history.sessions[0].forecast
+    assert forecast is not None
+    assert forecast.budget == "after 0.002 CPU hours"
     assert 0.002 * 3600 <= history.cpu_s <= 0.002 * 3600 + 60
     more = rksearch("resume", str(run_dir), "--cpu-hours", "0.004", cwd=tmp_path)
     assert more.returncode == 0, more.stderr
@@ -258,6 +263,7 @@ def test_at_a_time_of_day_trials_pause_where_they_are(tmp_path, space_file):
     assert epochs
     assert 0 < max(epochs) < 2000
     assert not history.trials
+    assert history.state == "stopped"
 
 
 def start(space_file: Path, run_dir: Path, *more: str) -> subprocess.Popen[str]:

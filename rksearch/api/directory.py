@@ -14,8 +14,11 @@ from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir, mirror_address, read_run, require_own
 
 if TYPE_CHECKING:
+    import pandas
+
     from rksearch.results.calibration import Calibration
     from rksearch.results.status import RunStatus
+    from rksearch.results.tables import Tables
 
 SIMULATED_RUNS = 100
 """Number of runs that a calibration simulates under each distribution of the spread between seeds."""
@@ -32,6 +35,7 @@ class Run:
     def __init__(self, directory: str | Path, *, history: History | None = None) -> None:
         self.run_dir = RunDir(Path(directory))
         self._history = history
+        self._tables: tuple[History, Tables] | None = None
 
     @property
     def path(self) -> Path:
@@ -54,6 +58,51 @@ class Run:
     def trials(self) -> Mapping[str, tuple[TrialSpec, TrialResult]]:
         """Finished trials by id: complete, failed or pruned."""
         return self.history.trials
+
+    @property
+    def tables(self) -> Tables:
+        """Everything that the report shows, derived from the history once."""
+        from rksearch.results.tables import tables
+
+        if self._tables is None or self._tables[0] is not self.history:
+            self._tables = self.history, tables(self.history)
+        return self._tables[1]
+
+    @property
+    def frame(self) -> pandas.DataFrame:
+        """One row per architecture with a complete training, by parameters; see `rksearch.results.architectures`."""
+        from rksearch.results.frames import architectures_frame
+
+        return architectures_frame(self.tables)
+
+    @property
+    def front(self) -> pandas.DataFrame:
+        """The rows of `frame` on the Pareto front of parameters and mean error, by rising parameters."""
+        frame = self.frame
+        return frame[frame["on_front"]].reset_index(drop=True)
+
+    @property
+    def report(self) -> Path:
+        """Path of the report's page, which is written where it is missing.
+
+        Raises:
+            RunError: the directory cannot be written.
+        """
+        page = self.path / "report.html"
+        if not page.is_file():
+            self.write_report()
+        return page
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """State and front, as notebooks show them."""
+        from html import escape
+
+        state = self.status()
+        shown = self.front[["arch", "params", "macs", "seeds", self.history.metric.field, "p_front"]]
+        return f"<p><b>{escape(state.run)}</b>: {escape(state.state)}, {state.done} trainings</p>{shown.to_html()}"
 
     def trial(self, trial_id: str) -> TrialSpec:
         """The finished trial of this id.

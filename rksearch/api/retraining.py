@@ -1,0 +1,87 @@
+"""Training the winners of a run again, for longer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rksearch.api.directory import Run
+from rksearch.api.launch import PlannedRun, start_run
+from rksearch.api.progress import view_of
+from rksearch.errors import RunError
+from rksearch.recipes.recipe import Recipe
+from rksearch.recipes.shipped import PAPER_RECIPE
+from rksearch.recipes.shipped import recipe as recipe_named
+from rksearch.results.run_dir import RunDir, claim_free, require_plan
+from rksearch.search.resources import Resources
+from rksearch.search.view import View
+
+SEEDS = 3
+"""Number of trainings of each network unless another one is stated."""
+
+
+def retrain(
+    run: str | Path | Run,
+    *,
+    front: bool = True,
+    archs: Sequence[str] = (),
+    recipe: str | Path | Recipe = PAPER_RECIPE,
+    epochs: int | None = None,
+    seeds: int = SEEDS,
+    out: str | Path | None = None,
+    resources: Resources | None = None,
+    progress: bool | View = True,
+) -> Run:
+    """Train the front of a run again, beside its baselines: by another recipe, on all training images, with seeds.
+
+    The new run is linked to its source: its report sets short beside long trainings. Validation images stay apart; the
+    test set is read by `final_run` alone, for all networks of the new run, so that it decides nothing.
+
+    Args:
+        run: the source, or its directory.
+        front: whether its fronts of parameters and of MACs are trained.
+        archs: names of further networks that it has trained to the end.
+        recipe: a recipe, a shipped one's name, or the path of a YAML file.
+        epochs: epochs of a training; None for the recipe's.
+        seeds: trainings of each network.
+        out: run directory, which is resumed where it holds this run; None for `reports/<source>-again-<n>`.
+        resources: what the run may use; None for the defaults.
+        progress: whether to show a progress bar; or a view of one's own.
+
+    Returns:
+        The new run, its report written.
+
+    Raises:
+        RunError: the source has no front yet, or has not trained one of `archs` to the end; or as `run`.
+        SpaceError: no such recipe.
+        RunAborted: no further trial could succeed.
+    """
+    from rksearch.search.driver import images_base
+    from rksearch.search.retraining import retraining
+
+    source = run if isinstance(run, Run) else Run(run)
+    if out is not None and not str(out):
+        raise RunError("a run directory must have a path, but --out is empty; give a directory, or leave it out")
+    begun = require_plan(source.history, source.path)
+    chosen = recipe if isinstance(recipe, Recipe) else recipe_named(recipe)
+    space, plan = retraining(
+        source.history,
+        begun,
+        front=front,
+        archs=archs,
+        recipe=replace(chosen, epochs=epochs) if epochs else chosen,
+        seeds=seeds,
+        directory=images_base(source.run_dir, begun.plan.dataset),
+    )
+    directory = Path(out) if out is not None else claim_free(Path("reports"), f"{begun.name}-again")
+    planned = PlannedRun(space=space, plan=plan, directory=directory, asked=frozenset(plan.__slots__))
+    return start_run(planned, _with_images(resources or Resources(), source.run_dir), view_of(progress))
+
+
+def _with_images(resources: Resources, source: RunDir) -> Resources:
+    """The resources; images are looked for where the source had them, unless the caller says where they lie."""
+    noted = source.places()
+    if resources.data_dir is not None or noted is None or not noted.data_dir.is_dir():
+        return resources
+    return replace(resources, data_dir=noted.data_dir)

@@ -1,0 +1,71 @@
+"""The report's section on short beside long trainings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from rksearch.report import text
+from rksearch.report.sections import Block, Paragraph, ReportTable, TableCell, TableColumn, TableRow
+from rksearch.results.short_long import ShortLong, ShortLongRow
+from rksearch.space.plan import ErrorMetric
+
+
+def short_long_sentences(found: ShortLong, metric: ErrorMetric) -> list[str]:
+    """What the long trainings say of the short ones."""
+    source = found.source
+    images = f"{source.train_images:,} training images" if source.train_images else "all training images"
+    sentences = [
+        f"These networks come from the run {source.name}, which trained them for "
+        f"{text.count(source.recipe.epochs, 'epoch')} by the recipe {source.recipe.name} on {images}."
+    ]
+    if len(found.rows) < 2 or math.isnan(found.correlation):
+        sentences.append("Too few networks are trained to say how far the order has stayed.")
+    else:
+        interval = ""
+        if found.interval:
+            interval = f" (95 % interval {found.interval[0]:.2f} to {found.interval[1]:.2f})"
+        sentences.append(
+            f"The rank correlation of the mean {metric.title}s, short against long, is {found.correlation:.2f}"
+            f"{interval} over {text.count(len(found.rows), 'network')}, baselines included."
+        )
+    was = sum(row.on_short_front for row in found.rows)
+    if found.left:
+        sentences.append(
+            f"{len(found.left)} of the {was} networks of the short front have left it: {text.listing(found.left)}."
+        )
+    elif was:
+        sentences.append(f"All {was} networks of the short front that are trained are on the long one.")
+    return sentences
+
+
+def short_long_blocks(found: ShortLong, metric: ErrorMetric) -> Iterator[Block]:
+    """Words, and a table with one row per network, by rising parameters."""
+    yield Paragraph(text=" ".join(short_long_sentences(found, metric)))
+    error = metric.title.capitalize()
+    columns = (
+        TableColumn(label="Architecture"),
+        *(
+            TableColumn(label=label, numeric=True)
+            for label in ("Parameters", f"{error}, short", "Place, short", f"{error}, long", "Place, long")
+        ),
+        TableColumn(label="Front, short"),
+        TableColumn(label="Front, long"),
+    )
+    yield ReportTable(id="short-long", caption="", columns=columns, rows=tuple(_row(row) for row in found.rows))
+
+
+def _row(row: ShortLongRow) -> TableRow:
+    fronts = (row.on_short_front, row.on_long_front)
+    return TableRow(
+        cells=(
+            TableCell(text=row.item.arch, value=row.item.arch, arch=row.item.arch),
+            TableCell(text=text.size(row.item.params), value=row.item.params),
+            TableCell(text=text.mean_sd(row.short_error_pct, row.short_error_sd_pct), value=row.short_error_pct),
+            TableCell(text=f"{row.short_rank:g}", value=row.short_rank),
+            TableCell(text=text.mean_sd(row.item.error_pct, row.item.error_sd_pct), value=row.item.error_pct),
+            TableCell(text=f"{row.long_rank:g}", value=row.long_rank),
+            *(TableCell(text="baseline" if row.item.is_baseline else "yes" if on else "no") for on in fronts),
+        ),
+        arch=row.item.arch,
+    )

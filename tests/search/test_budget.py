@@ -1,0 +1,127 @@
+"""Budgets of time: what they say, when they end, and that their end is not that of the work."""
+
+from __future__ import annotations
+
+import io
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rksearch.report import format_status
+from rksearch.report.text import clock_text
+from rksearch.results.events import Forecast
+from rksearch.results.history import History
+from rksearch.results.ledger import Ledger
+from rksearch.results.status import run_status
+from rksearch.search.budget import TimeBudget, budget_sentence, clock_time
+from rksearch.search.reservations import Reservations
+from rksearch.search.session import SessionClock
+from tests.helpers.ledgers import begin
+from tests.helpers.simulation import must, new_state, outcome, settings, work
+
+NOON = datetime(2026, 11, 27, 12, 30).astimezone()
+
+
+def until(text: str) -> TimeBudget:
+    return TimeBudget(until_s=clock_time(text, NOON).timestamp(), began_s=NOON.timestamp())
+
+
+def test_a_time_of_day_that_has_passed_is_tomorrow_and_said_to_be() -> None:
+    passed = budget_sentence(until("12:12"), settings(trials=3), members=9)
+    assert passed == "The run stops on Saturday 28 November 2026 at 12:12, which is tomorrow."
+    ahead = budget_sentence(until("18:30"), settings(trials=3), members=9)
+    assert ahead == "The run stops on Friday 27 November 2026 at 18:30."
+
+
+def test_where_the_time_alone_ends_the_search_the_whole_space_is_said() -> None:
+    said = budget_sentence(TimeBudget(cpu_hours=2), settings(trials=5_042), members=5_042)
+    assert said.startswith("The run stops after 2 CPU hours; until then all 5,042 architectures of the space are")
+
+
+def test_several_limits_are_all_named() -> None:
+    assert TimeBudget(cpu_hours=2, gpu_hours=0.5).words == "after 2 CPU hours or after 0.5 GPU hours"
+    assert TimeBudget().words == "when all is done"
+
+
+def test_the_time_left_is_that_of_the_first_limit() -> None:
+    history = History(cpu_s=600.0, gpu_s=60.0)
+    running, at_once = {"cpu": 120.0, "gpu": 0.0}, {"cpu": 2.0, "gpu": 0.5}
+    assert TimeBudget().left_s(history, running, at_once) is None
+    assert TimeBudget(cpu_hours=1).left_s(history, running, at_once) == (3600 - 600 - 120) / 2
+    assert TimeBudget(cpu_hours=1, gpu_hours=0.05).left_s(history, running, at_once) == (180 - 60) / 0.5
+    assert TimeBudget(cpu_hours=0.1).left_s(history, running, at_once) == 0
+    assert TimeBudget(gpu_hours=1).left_s(history, running, {"cpu": 2.0, "gpu": 0.0}) is None
+    left = TimeBudget(until_s=time.time() + 100).left_s(history, running, at_once)
+    assert left == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize("replicates", [0, None])
+def test_a_budget_that_ends_a_run_has_cut_it_short(tmp_path: Path, replicates: int | None) -> None:
+    state, _ = new_state(tmp_path, budget=TimeBudget(cpu_hours=1), replicates=replicates, trials=6)
+    work(state, slots=1, stop_after=4)
+    assert not state.cut_short
+    state.budget = TimeBudget(until_s=time.time() - 1, began_s=time.time() - 10)
+    assert state.next() is None
+    assert state.done
+    assert state.cut_short
+
+
+def test_a_run_that_is_done_before_its_budget_ends_is_not_cut_short(tmp_path: Path) -> None:
+    state, _ = new_state(tmp_path, trials=4, replicates=0)
+    work(state, slots=1)
+    assert state.done
+    assert not state.cut_short
+    state.budget = TimeBudget(until_s=time.time() - 1, began_s=time.time() - 10)
+    assert not state.cut_short, "nothing was left"
+
+
+def test_a_run_that_its_budget_stopped_is_not_finished(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    ledger.write_end("interrupted", budget="after 2 CPU hours")
+    history = Ledger(tmp_path).read()
+    assert (history.state, history.message) == ("stopped", "after 2 CPU hours")
+    assert "stopped (after 2 CPU hours)" in format_status(run_status(history)).splitlines()[0]
+    ledger.write_end("interrupted")
+    assert Ledger(tmp_path).read().state == "interrupted"
+
+
+def test_the_time_left_is_known_from_the_first_second_and_ends_with_the_budget(tmp_path: Path) -> None:
+    now = [0.0]
+    state, _ = new_state(tmp_path, trials=6, clock=lambda: now[0])
+    clock = SessionClock(state, 2)
+    assert clock.remaining_s() is None
+    left = state.agenda.remaining(state.history).epochs
+    state.forecast = Forecast(epochs=left, work_s=10 * left, wall_time_s=5 * left)
+    assert clock.remaining_s() == pytest.approx(5 * left)
+    task = must(state.next())
+    state.on_start(task)
+    now[0] = 30.0
+    assert clock.remaining_s() == pytest.approx(5 * left - 15), "what has run of a training is not left"
+    state.on_end(task, outcome(task))
+    first_s = clock.remaining_s()
+    assert first_s is not None
+    assert first_s < 5 * state.agenda.remaining(state.history).epochs, "its epochs took less than was expected"
+    state.reservations = Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 1.0, "gpu": 0.0})
+    state.budget = TimeBudget(cpu_hours=(state.history.cpu_s + 20) / 3600)
+    assert clock.remaining_s() == pytest.approx(10), "20 CPU seconds, two CPUs at a time"
+    assert clock_text(clock.remaining_s()) == "0:00:10"
+
+
+def test_the_console_shows_a_forecast(tmp_path: Path) -> None:
+    from rksearch.cli.live import ConsoleView
+
+    shown = io.StringIO()
+    view = ConsoleView(Console(file=shown, width=200))
+    view.forecast(Forecast(wall_time_s=3 * 86_400.0, slots=2, cpu_s=6 * 86_400.0), [("--recipe short", 7200.0)])
+    text = shown.getvalue()
+    assert "The run: about 3 d 0 h, 2 trainings at a time (144 CPU hours)" in text
+    assert "more than a day" in text
+    assert "--recipe short (about 2 h)" in text
+
+
+def test_the_day_after_is_found_on_the_last_of_a_month() -> None:
+    now = datetime(2026, 12, 31, 23, 59).astimezone()
+    assert clock_time("00:01", now) - now == timedelta(minutes=2)
