@@ -38,14 +38,14 @@ def forecast_lines(found: Forecast, smaller: Sequence[tuple[str, float]] = ()) -
         return lines
     source = "" if found.trainings else f", by {found.measured_on}"
     lines.append(
-        f"The run: about {text.duration(found.wall_time_s)}, {text.count(found.slots, 'training')} at a time"
+        f"The run: about {_duration(found.wall_time_s)}, {text.count(found.slots, 'training')} at a time"
         f"{_hours(found)}{source}"
     )
     if found.parts_s:
-        shown = [f"{PARTS[n]} {text.duration(found.parts_s[n])}" for n in PARTS if n in found.parts_s]
+        shown = [f"{PARTS[n]} {_duration(found.parts_s[n])}" for n in PARTS if n in found.parts_s]
         lines.append(f"  work: {', '.join(shown)} (for a front of {found.front})")
     if found.racing_saves_s:
-        lines.append(f"  racing saves about {text.duration(found.racing_saves_s)} of work")
+        lines.append(f"  racing saves about {_duration(found.racing_saves_s)} of work")
     if found.disk_bytes:
         lines.append(f"  disk: checkpoints take up to {size_text(found.disk_bytes)}")
     if found.budget:
@@ -60,7 +60,12 @@ def _training(training: TrainingForecast) -> str:
         return f"{cost}  {text.one_line(training.note)}"
     memory = f", {size_text(training.peak_bytes)} of memory" if training.peak_bytes else ""
     note = f" ({text.one_line(training.note)})" if training.note else ""
-    return f"{cost}  {text.duration(training.time_s)}{memory}{note}"
+    return f"{cost}  {_duration(training.time_s)}{memory}{note}"
+
+
+def _duration(seconds: float) -> str:
+    """A duration as in the rest of a report; short ones with two digits."""
+    return text.duration(seconds) if seconds >= 9.5 else f"{seconds:.2g} s"
 
 
 def _hours(found: Forecast) -> str:
@@ -77,7 +82,7 @@ def _advice(found: Forecast, smaller: Sequence[tuple[str, float]]) -> list[str]:
     """What would fit into a day, for a run that takes longer and has no budget."""
     if not is_long(found) or found.budget:
         return []
-    options = [f"{option} (about {text.duration(seconds)})" for option, seconds in smaller]
+    options = [f"{option} (about {_duration(seconds)})" for option, seconds in smaller]
     options.append("a budget such as --cpu-hours 24 or --until 18:30")
     return [f"That is more than a day. What would fit: {text.listing(options)}."]
 
@@ -95,10 +100,10 @@ def forecast_fact(history: History) -> str:
     found = history.sessions[0].forecast if history.sessions else None
     if found is None or found.wall_time_s is None:
         return ""
-    parts = [f"{text.duration(found.wall_time_s)} expected before the first training"]
+    parts = [f"{_duration(found.wall_time_s)} expected before the first training"]
     took = history.sessions[0].duration_s
     if history.state == "finished" and len(history.sessions) == 1 and len(history.plans) == 1:
-        parts.append(f"{text.duration(took)} taken ({took / found.wall_time_s:.2f} of it)")
+        parts.append(f"{_duration(took)} taken ({took / found.wall_time_s:.2f} of it)")
     ratios = _ratios(history, found)
     if ratios:
         mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
