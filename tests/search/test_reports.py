@@ -163,7 +163,9 @@ def test_what_tune_gets_of_a_task_says_what_it_trains(tmp_path: Path) -> None:
 
 
 def test_an_actor_bears_the_run_s_name() -> None:
-    made = trainable(lambda task, execution, on_epoch=None, on_part=None: {}, "quick start.1", lambda config: {"cpu": 2})
+    made = trainable(
+        lambda task, execution, on_epoch=None, on_part=None: {}, "quick start.1", lambda config: {"cpu": 2}
+    )
     assert (made.__name__, made.__qualname__, made._name) == ("quick_start_1",) * 3
     assert made.default_resource_request({}) == {"cpu": 2}
     assert pickle.loads(cloudpickle.dumps(made)).__qualname__ == "quick_start_1", "its workers get it by value"
