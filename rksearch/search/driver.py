@@ -436,7 +436,6 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -
         RunAborted: the disk has no room for the checkpoints.
     """
     from rksearch.data.images import load_data, split
-    from rksearch.data.pictures import Stored
     from rksearch.search.forecasting import smaller_runs
     from rksearch.search.measuring import image_counts, session_forecast
 
@@ -452,7 +451,8 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -
     except DataError as error:
         others = [str(place) for place in launch.looked if place != places.data_dir]
         raise DataError(f"{error} (looked for in {', '.join(others)} too)" if others else str(error)) from error
-    launch.images = len(images.train) if isinstance(images, Stored) else len(images.train_images)
+    counts = image_counts(facts, images, None)
+    launch.images = (counts.train or 0) + (counts.val or 0)
     if plan.train_images is not None:
         split(facts, images, plan.train_images)
     launch.run_dir.note_places(places)
@@ -467,8 +467,7 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -
         launch.view.message(f"The batch job ends soon after {pause}: trials pause then.")
     state.forecast = session_forecast(space, plan, state, images, resources, launch.view.message)
     if state.forecast is not None:
-        trainable = image_counts(facts, images, None).train or 1
-        launch.view.forecast(state.forecast, smaller_runs(space, plan, state.forecast, images=trainable))
+        launch.view.forecast(state.forecast, smaller_runs(space, plan, state.forecast, images=counts.train or 1))
     launch.ledger.write_session(environment=current_environment(), options=resources.options(), forecast=state.forecast)
     return Execution(
         work_dir=str(launch.run_dir.work),

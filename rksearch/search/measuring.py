@@ -1,7 +1,8 @@
 """Measuring the networks of a forecast: in this process on a CPU, in a child on a GPU.
 
-A driver must not take memory of the GPU that its trials share, so the child's context ends with it. The child knows the
-families of rksearch and of plugins; those that a script has registered are not measured there.
+A driver must not take memory of the GPU that its trials share, so the child's context ends with it. Nor must it run the
+code of an installed plugin, which may crash or hang: its networks are measured in a child on a CPU too. The child knows
+the families of rksearch and of plugins; those that a script has registered are not measured there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from rksearch.arch import parse
+from rksearch.arch import FAMILIES, family_of, parse
 from rksearch.data.facts import Dataset
 from rksearch.errors import RksearchError
 from rksearch.recipes.recipe import Recipe
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 CHILD_S = 600.0
 """Seconds after which the measurement in a child process is given up."""
+
+PLUGIN_S = 30.0
+"""The same for networks of installed plugins on a CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,22 @@ def measured(what: Measurement) -> list[Probed]:
     """
     from rksearch.training.engine.device import resolve_device
 
-    return _in_child(what) if resolve_device(what.device).type == "cuda" else _here(what)
+    if resolve_device(what.device).type == "cuda":
+        return _in_child(what)
+    outside = [probe for probe in what.probes if _is_of_plugin(probe.arch)]
+    found = _here(replace(what, probes=[probe for probe in what.probes if probe not in outside]))
+    if outside:
+        found += _in_child(replace(what, probes=outside), PLUGIN_S)
+    by_probe = {probed.probe: probed for probed in found}
+    return [by_probe[probe] for probe in what.probes]
+
+
+def _is_of_plugin(arch: str) -> bool:
+    """Whether a network's family is that of an installed plugin; False for what is no name."""
+    try:
+        return family_of(parse(arch)) not in (*FAMILIES.shipped(), *FAMILIES.added())
+    except RksearchError:
+        return False
 
 
 def image_counts(facts: Dataset, images: Images | Stored, train_images: int | None) -> ImageCounts:
@@ -187,18 +206,20 @@ def _here(what: Measurement) -> list[Probed]:
     return found
 
 
-def _in_child(what: Measurement) -> list[Probed]:
+def _in_child(what: Measurement, limit_s: float = CHILD_S) -> list[Probed]:
     # A loader of images may be a function that no other process can import, and it is not needed.
     payload = pickle.dumps(replace(what, data=replace(what.data, load=None)))
     code = "from rksearch.search.measuring import answer; answer()"
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter and the code above
-            [sys.executable, "-c", code], input=payload, capture_output=True, timeout=CHILD_S, check=False
+            [sys.executable, "-c", code], input=payload, capture_output=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired:
-        return _none(what, f"not measured within {CHILD_S:.0f} s")
+        return _none(what, f"not measured within {limit_s:.0f} s")
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason was given"]
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or [
+            f"its process ended with {done.returncode}"
+        ]
         return _none(what, f"not measured: {lines[-1]}")
     found = json.loads(done.stdout.splitlines()[-1])
     return [Probed(**{**item, "probe": Probe(**item["probe"])}) for item in found]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rksearch.api import forecast as forecast_run
 from rksearch.api.launch import Foreseen
-from rksearch.arch import parse
+from rksearch.arch import FAMILIES, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import dataset
 from rksearch.errors import RunError
@@ -43,6 +43,7 @@ from rksearch.search.sharing import CANDIDATES, even_members
 from rksearch.space import Space, load_space, parse_space
 from rksearch.training.pace import Pace, measure_pace
 from tests.helpers.command_line import TINY_SPACE, Answer
+from tests.helpers.extending import register_smooth, registrations_forgotten
 from tests.helpers.ledgers import environment_record, full_run, plan_record, space_record
 from tests.helpers.simulation import ListProposer
 
@@ -206,6 +207,42 @@ def test_a_network_that_cannot_be_measured_has_its_reason() -> None:
     assert good.epoch_s is not None
     assert bad.epoch_s is None
     assert "ResNet-9" in bad.note
+
+
+def test_the_code_of_a_plugin_runs_in_a_child_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rksearch.search import measuring
+
+    plan = plan_of(SPACE.definition, Asked(), members=len(SPACE))
+    what = Measurement(
+        probes=[Probe(what="baseline", arch=arch) for arch in ("ResNet-8", "ResNet-14", "ResNet-20")],
+        data=dataset("digits"),
+        recipe=plan.recipe,
+        images=ImageCounts(train=100, val=10),
+        device="cpu",
+        precision="fp32",
+        threads=1,
+    )
+
+    def noted(note: str) -> Callable[..., list[Probed]]:
+        return lambda what, *limit_s: [Probed(probe=probe, epoch_s=1.0, note=note) for probe in what.probes]
+
+    monkeypatch.setattr(measuring, "_is_of_plugin", lambda arch: arch == "ResNet-14")
+    monkeypatch.setattr(measuring, "_here", noted("here"))
+    monkeypatch.setattr(measuring, "_in_child", noted("child"))
+    assert [(found.probe.arch, found.note) for found in measured(what)] == [
+        ("ResNet-8", "here"),
+        ("ResNet-14", "child"),
+        ("ResNet-20", "here"),
+    ]
+
+
+def test_families_of_rksearch_and_of_a_script_are_of_no_plugin() -> None:
+    from rksearch.search import measuring
+
+    assert not measuring._is_of_plugin("ResNet-8")
+    with registrations_forgotten(FAMILIES):
+        register_smooth()
+        assert not measuring._is_of_plugin("SmoothRK-1x1_1x1")
 
 
 def test_images_are_counted_without_a_split() -> None:
