@@ -19,6 +19,7 @@ from rksearch.results.events import (
     TestSetRead,
     TrialEnded,
     TrialPaused,
+    TrialReopened,
     TrialStarted,
 )
 from rksearch.results.records import TrialResult, TrialSpec, parse_trial_id
@@ -66,7 +67,9 @@ def unregistered(event: Event) -> tuple[Missing, ...]:
             return (*reversed(first.values()), *_without_facts(plan.dataset))
         case TrialEnded(spec=spec) | TrialPaused(spec=spec):
             return tuple(_unreadable([spec.arch]))
-        case TrialStarted(trial=trial) | TaskStarted(trial=trial) | TestSetRead(trial=trial):
+        case (
+            TrialStarted(trial=trial) | TrialReopened(trial=trial) | TaskStarted(trial=trial) | TestSetRead(trial=trial)
+        ):
             try:
                 return tuple(_unreadable([parse_trial_id(trial).arch]))
             except ValueError:
@@ -89,7 +92,7 @@ def problem_of(event: Event) -> Problem | None:
     """The first rule that an event breaks; None when it breaks none."""
     if isinstance(event, TrialEnded | TrialPaused):
         return _trial_problem(event)
-    if isinstance(event, TrialStarted | TestSetRead):
+    if isinstance(event, TrialStarted | TrialReopened | TestSetRead):
         return _id_problem("trial", event.trial)
     if isinstance(event, TaskStarted):
         named = [("trial", event.trial), *((f"beside[{i}]", trial) for i, trial in enumerate(event.beside))]
