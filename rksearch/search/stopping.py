@@ -35,3 +35,18 @@ def stop_signals() -> Iterator[None]:
         # Also that of SIGINT, which Tune has replaced. None stands for a handler that Python did not set.
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Set the handlers of signals again after a `with` block in which a library replaces them, as Ray's start does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) is not None}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,7 +13,7 @@ import pytest
 
 from rksearch.results.ledger import Ledger
 from rksearch.search import driver
-from rksearch.search.stopping import stop_signals
+from rksearch.search.stopping import handlers_kept, stop_signals
 from tests.helpers.command_line import TINY_SPACE, Answer
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -73,3 +73,12 @@ def test_a_signal_before_ray_has_started_is_recorded(
     code, _, errors = answer("run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run")
     assert (code, errors.strip()) == (130, "rksearch: interrupted")
     assert Ledger(tmp_path / "run").read().state == "interrupted"
+
+
+def test_handlers_that_a_library_replaces_are_set_again() -> None:
+    with stop_signals():
+        own = handlers()
+        with handlers_kept():
+            for number in ENDING:
+                signal.signal(number, signal.SIG_DFL)
+        assert handlers() == own

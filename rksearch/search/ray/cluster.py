@@ -18,6 +18,7 @@ from rksearch.search.ray.starting import require_answer, require_temporary_direc
 from rksearch.search.reservations import Reservations, cpus_here, has_gpu
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
+from rksearch.search.stopping import handlers_kept
 from rksearch.search.tasks import Task
 from rksearch.search.view import View
 from rksearch.training.execution import Execution
@@ -160,14 +161,15 @@ def _ray(resources: Resources, view: View) -> Iterator[None]:
     else:
         require_answer(resources.address)
     try:
-        context = ray.init(
-            address=resources.address or "local",
-            num_cpus=cpus_here() if resources.address is None else None,
-            include_dashboard=True if resources.address is None else None,
-            dashboard_host="127.0.0.1",
-            log_to_driver=resources.verbose,
-            logging_level="INFO" if resources.verbose else "ERROR",
-        )
+        with handlers_kept():
+            context = ray.init(
+                address=resources.address or "local",
+                num_cpus=cpus_here() if resources.address is None else None,
+                include_dashboard=True if resources.address is None else None,
+                dashboard_host="127.0.0.1",
+                log_to_driver=resources.verbose,
+                logging_level="INFO" if resources.verbose else "ERROR",
+            )
     except Exception as error:  # noqa: BLE001 - Ray raises this very class when a node does not start in time
         ray.shutdown()  # ends processes of a Ray that has started in part
         where = f"the Ray cluster at {resources.address}" if resources.address else "Ray on this machine"
