@@ -149,8 +149,7 @@ def _guarded(
     Tune catches what its hooks raise, prints it and tries the trial again.
     """
 
-    @functools.wraps(method)
-    def guarded(self: LedgerSearcher, *args: P.args, **kwargs: P.kwargs) -> R | None:
+    def guarded(self: LedgerSearcher, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
         if self.abort is not None:
             return None
         try:
@@ -159,6 +158,7 @@ def _guarded(
             self.abort = error
             return None
 
+    functools.update_wrapper(guarded, method)
     return guarded
 
 
