@@ -11,7 +11,7 @@ from rksearch.cli.options import dataset_option, device_option, json_option, pre
 from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, UserPath
 
 
-class Lengths(click.ParamType):
+class Lengths(click.ParamType):  # type: ignore[type-arg]  # generic in the newest Click alone
     """Numbers of epochs, separated by commas."""
 
     name = "N,N,..."
@@ -139,11 +139,12 @@ def bench_recipes(
         missing = [one for one in wanted if one not in store.results]
         processes = jobs or (own_cpus() if resolved.type == "cpu" else 1)
         trained = train_all(conditions, missing, str(place), jobs=processes, download=not no_download)
-        for i, one in enumerate(trained, start=1):
-            store.add(one)
+        for i, result in enumerate(trained, start=1):
+            store.add(result)
             if not as_json:
                 click.echo(
-                    f"{i} of {len(missing)}: {one.arch} by {one.recipe}, {one.epochs} epochs: {one.val_error_pct:.2f} %"
+                    f"{i} of {len(missing)}: {result.arch} by {result.recipe}, {result.epochs} epochs: "
+                    f"{result.val_error_pct:.2f} %"
                 )
         trainings = [store.results[one] for one in wanted]
         measured = {**environment.flat(), "trained_with": sorted(store.commits)}

@@ -163,8 +163,8 @@ class RunDir:
 
         That of the space file comes first, then those that have moved with the run.
         """
-        noted = self.places()
-        beside = [self.path, *self.path.parents[:2], Path.cwd()]
+        noted, here = self.places(), self.path.resolve()
+        beside = [here, *here.parents[:2], Path.cwd()]
         return list(dict.fromkeys([*([noted.directory] if noted else []), *beside]))
 
     def data_dirs(self, typed: Path | None) -> list[Path]:
@@ -174,7 +174,8 @@ class RunDir:
         """
         noted = self.places()
         relative = typed is not None and not typed.expanduser().is_absolute()
-        beside = [base / typed for base in (self.path, self.path.parent)] if typed is not None and relative else []
+        here = self.path.resolve()
+        beside = [base / typed for base in (here, here.parent)] if typed is not None and relative else []
         return list(dict.fromkeys([*([noted.data_dir] if noted else []), *beside]))
 
     def storage(self, typed: str | None) -> str | None:

@@ -149,7 +149,6 @@ def test_a_plugin_brings_a_family_to_every_command(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_family_of_a_script_reaches_rays_workers(tmp_path):
     environment = outside(tmp_path, plugin=False)
     (tmp_path / "smooth_rk.py").unlink()  # the script alone defines the family

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -82,7 +83,14 @@ def test_damaged_exports_are_refused_in_one_line(tmp_path):
     (tmp_path / exporting.SPEC).write_text(json.dumps({**record, "name": "RKNet-k1-m1-1x1"}))
     with pytest.raises(ExportError, match="names or shapes differ"):
         rksearch.load(tmp_path)
-    for wrong in ({"name": 1}, {"name": []}, {"data": []}, {"data": {"name": "digits"}}, {"name": "ResNet-"}):
+    damaged: list[dict[str, Any]] = [
+        {"name": 1},
+        {"name": []},
+        {"data": []},
+        {"data": {"name": "digits"}},
+        {"name": "ResNet-"},
+    ]
+    for wrong in damaged:
         (tmp_path / exporting.SPEC).write_text(json.dumps({**record, **wrong}))
         with pytest.raises(RksearchError) as error:
             rksearch.load(tmp_path)

@@ -94,7 +94,6 @@ def test_arrays_from_a_run_to_the_report_wherever_it_is_resumed(tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_streamed_folder_from_a_run_to_the_test_with_workers_inside_of_rays(tmp_path: Path) -> None:
     photos_folder(tmp_path / "photos")
     space = SPACE.replace("dataset: digits", "dataset: folder:photos,size=28,stream=yes,flip=yes")

@@ -176,7 +176,7 @@ def test_the_command_trains_a_network_of_table_3_on_a_folder_and_a_pack(tmp_path
     for address in (name, "pack:x.rkpack"):
         done = rksearch(
             "train", TABLE_3[0], "--dataset", address, "--recipe", "./mine.yaml", "--threads", "2", "--test",
-            "--device", "cpu", "--precision", "fp32", cwd=tmp_path, timeout_s=900,
+            "--device", "cpu", "--precision", "fp32", "--out", address[:4], cwd=tmp_path, timeout_s=900,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "epoch   1/1" in done.stdout

@@ -17,8 +17,10 @@ def draw(found: Sequence[Length], path: Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot, ticker
 
-    style = {"svg.fonttype": "none", "svg.hashsalt": "rksearch", "font.family": "sans-serif", "font.size": 9}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context():
+        matplotlib.rcParams["svg.fonttype"] = "none"
+        matplotlib.rcParams["svg.hashsalt"] = "rksearch"
+        matplotlib.rcParams["font.size"] = 9
         figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
         for i, recipe in enumerate(dict.fromkeys(length.recipe for length in found)):
             own = [length for length in found if length.recipe == recipe]

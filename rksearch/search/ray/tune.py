@@ -165,8 +165,7 @@ def _guarded(
     Tune catches what its hooks raise, prints it and tries the trial again.
     """
 
-    @functools.wraps(method)
-    def guarded(self: LedgerSearcher, *args: P.args, **kwargs: P.kwargs) -> R | None:
+    def guarded(self: LedgerSearcher, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
         if self.abort is not None:
             return None
         try:
@@ -175,7 +174,8 @@ def _guarded(
             self.abort = error
             return None
 
-    return guarded  # type: ignore[return-value]
+    functools.update_wrapper(guarded, method)
+    return guarded
 
 
 class LedgerSearcher(NotPicklable, Searcher):
