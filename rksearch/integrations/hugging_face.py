@@ -14,9 +14,9 @@ card. Nothing is pickled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from safetensors.torch import load_file
 
@@ -37,7 +37,7 @@ UNKNOWN = "as they were when the network was saved; how they came about is not r
 """Origin of weights that no training of rksearch is known for."""
 
 
-class HubNetwork(
+class HubNetwork(  # type: ignore[call-arg]  # the mixin, which has no types here, takes these arguments
     Network,
     PyTorchModelHubMixin,
     library_name=LIBRARY,
@@ -57,6 +57,11 @@ class HubNetwork(
         SpecError: the name is malformed, or the images are too small for the network.
         ExportError: `data` does not describe images.
     """
+
+    if TYPE_CHECKING:  # what the mixin has; torch's `__getattr__` would have it be tensors and modules
+        _hub_mixin_info: Any
+        save_pretrained: Callable[..., Any]
+        push_to_hub: Callable[..., Any]
 
     def __init__(self, name: str, data: Mapping[str, Any], **about: Any) -> None:
         spec, images = parse(name), _images(data)

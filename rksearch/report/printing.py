@@ -23,7 +23,7 @@ DOTS_PER_INCH = 300
 
 FORMATS = ("png", "pdf", "svg")
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 7.0,
     "axes.titlesize": 8.0,
     "axes.linewidth": 0.6,

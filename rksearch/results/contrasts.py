@@ -398,7 +398,8 @@ def _by_group(matched: _Matched, weights: Sequence[Floats], z: Floats) -> tuple[
     (weight, before, count_before), (_, after, count_after) = sums
     there = weight > 0
     differences = (after[there] - before[there]) / weight[there]
-    return weight[there], differences, 1 / count_before[there] + 1 / count_after[there]
+    # NumPy's types have a sum of weights be whole.
+    return weight[there].astype(np.float64), differences, 1 / count_before[there] + 1 / count_after[there]
 
 
 def _mean_variance(weights: Floats, values: Floats, factors: Floats) -> tuple[float, float, float]:

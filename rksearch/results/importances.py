@@ -67,10 +67,10 @@ def importances(history: History) -> list[Importance]:
         [np.max([_shares(members, block) for members in groups.values()], axis=0) for block in _shuffled(z)]
     )
     chance = float(np.quantile(largest, CONFIDENCE))
-    found = [
+    told = [
         Importance(choice=_name(key), share=share, by_chance=chance) for key, share in zip(groups, shares, strict=True)
     ]
-    return sorted(found, key=lambda i: (-i.share, i.choice))
+    return sorted(told, key=lambda i: (-i.share, i.choice))
 
 
 def _groups(values: Sequence[Hashable]) -> Floats:

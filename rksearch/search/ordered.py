@@ -66,9 +66,9 @@ class OrderedRunState(RunState):
         if self._is_over():
             return None  # and no result is recorded out of turn: the next session has it from the trial's directory
         if self._left:
-            task = self._cut_off()
-            self._begin(task)
-            return task
+            cut_off = self._cut_off()
+            self._begin(cut_off)
+            return cut_off
         while True:
             if len(self._order) < self._window and (task := super().next()) is not None:
                 return task

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def check_features(model: Network) -> None:
         extractor.train(training)
         seen: dict[str, Tensor] = {}
 
-        def keep(name: str, seen: dict[str, Tensor] = seen) -> Callable[..., None]:
+        def keep(name: str, seen: dict[str, Tensor] = seen) -> Callable[..., Tensor]:
             return lambda module, inputs, output: seen.setdefault(name, output)
 
         handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in wanted]
@@ -174,7 +175,11 @@ def test_grad_cam_by_hooks_is_grad_cam_by_definition(name):
     target = model.get_submodule(model.feature_info[-1]["module"])
     held: dict[str, Tensor] = {}
     forward = target.register_forward_hook(lambda m, i, output: held.update(activation=output.detach().clone()))
-    backward = target.register_full_backward_hook(lambda m, i, output: held.update(gradient=output[0].detach().clone()))
+
+    def keep_gradient(module: nn.Module, by_input: Any, by_output: Any) -> None:
+        held.update(gradient=by_output[0].detach().clone())
+
+    backward = target.register_full_backward_hook(keep_gradient)
     model(images())[:, 2].sum().backward()
     forward.remove()
     backward.remove()

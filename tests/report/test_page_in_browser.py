@@ -248,11 +248,11 @@ def test_the_chart_marks_every_network_at_its_place(reader: Reader) -> None:
 
 def test_the_chart_shows_other_errors_and_a_log_scale(reader: Reader) -> None:
     reader.switch("error", "test_error_pct")
-    read = [network for network in networks().values() if network.test_error_pct is not None]
+    read = [(n, n.test_error_pct) for n in networks().values() if n.test_error_pct is not None]
     assert len(reader.marks("")) == len(read)
     reader.switch("scale", "log")
     down = np.array(reader.marks(".base"))[:, 1]
-    tested = sorted((n.params, n.test_error_pct) for n in read if n.baseline)
+    tested = sorted((n.params, error) for n, error in read if n.baseline)
     logs = np.log10([error for _, error in tested])
     slope, offset = np.polyfit(logs, down, 1)
     assert slope < 0
@@ -447,7 +447,11 @@ def test_words_select_and_a_row_opens_its_card(reader: Reader) -> None:
         words.fill(text)
         found = [arch for arch in networks() if all(word in arch for word in text.split())]
         assert found
-        reader.until(lambda found=found: sorted(reader.rows()) == sorted(found), text)
+
+        def shows(found: list[str] = found) -> bool:
+            return sorted(reader.rows()) == sorted(found)
+
+        reader.until(shows, text)
     words.fill("")
     reader.until(lambda: len(reader.rows()) == len(networks()), "all networks")
     link = reader.page.locator("#all tbody a").nth(2)

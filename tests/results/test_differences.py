@@ -1,6 +1,7 @@
 """The first difference of two records, as errors name it."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +38,8 @@ def test_a_value_is_equal_to_itself_and_is_shown_short(value: object) -> None:
 
 def test_every_field_of_a_recipe_is_found() -> None:
     before = recipe("short")
-    for name, value in (("lr", 0.3), ("nesterov", False), ("milestones", (0.1,)), ("name", "other")):
+    changes: dict[str, Any] = {"lr": 0.3, "nesterov": False, "milestones": (0.1,), "name": "other"}
+    for name, value in changes.items():
         found = first_difference(before, replace(before, **{name: value}), "recipe")
         assert found is not None
         assert found.field == f"recipe.{name}"

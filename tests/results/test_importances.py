@@ -2,7 +2,7 @@ import math
 import random
 
 import pytest
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]
 
 from rksearch.arch import parse
 from rksearch.results.contrasts import factors_of

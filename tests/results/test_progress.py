@@ -70,7 +70,7 @@ def test_regret_is_the_mean_distance_of_two_staircases(tmp_path: Path) -> None:
         return strips([(by_name[a].params, float(draws.errors_pct[row, column[a]])) for a in archs], CORNER, low)
 
     for arm, roles in ((SEARCH_ARM, SEARCHED), (CONTROL_ARM, ("control",))):
-        found = arm_progress(history, roles)  # type: ignore[arg-type]
+        found = arm_progress(history, roles)
         for at in (0, len(found.archs) - 1):
             regrets = [area(list(by_name), row) - area(found.archs[: at + 1], row) for row in range(DRAWS)]
             assert curves[arm].middle[at] == pytest.approx(math.fsum(regrets) / DRAWS)

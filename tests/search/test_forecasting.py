@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -83,9 +84,9 @@ def test_times_pass_through_what_was_measured_and_stay_between(points: list[tupl
 
 
 @pytest.mark.parametrize("asked", [{}, {"trials": 5, "final_seeds": 4}, {"replicates": 6}, {"racing": True}])
-def test_the_epochs_of_a_forecast_are_those_of_the_agenda(asked: dict[str, object]) -> None:
+def test_the_epochs_of_a_forecast_are_those_of_the_agenda(asked: dict[str, Any]) -> None:
     """The agenda does not know a front before there is one; the forecast assumes its size."""
-    plan = plan_of(SPACE.definition, Asked(**asked), members=len(SPACE))  # type: ignore[arg-type]
+    plan = plan_of(SPACE.definition, Asked(**asked), members=len(SPACE))
     left = SearchAgenda(plan, ListProposer([]), History()).remaining(History()).epochs
     found = foreseen(SPACE, **asked)
     front = assumed_front(plan.trials) * plan.recipe.epochs * (plan.final_seeds - plan.search_seeds)
@@ -110,6 +111,7 @@ def test_the_parts_of_a_forecast_are_sums_over_its_trainings() -> None:
         }
     )
     assert found.work_s == pytest.approx(math.fsum(found.parts_s.values()))
+    assert found.work_s is not None
     assert found.wall_time_s == pytest.approx(found.work_s / 2)
     assert found.cpu_s == found.work_s
     assert found.gpu_s == 0

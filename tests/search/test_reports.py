@@ -212,7 +212,7 @@ def test_gauges_say_which_architecture_and_seed_they_are_about(monkeypatch: pyte
 # -- loggers
 
 
-class Remembered(LoggerCallback):  # type: ignore[misc]
+class Remembered(LoggerCallback):
     """Remembers what it is told."""
 
     def __init__(self) -> None:
@@ -441,7 +441,7 @@ def test_loggers_are_taken_over_by_the_next_session_and_callbacks_are_not() -> N
 
 
 def test_a_callback_of_the_user_s_gets_every_hook_and_ends_the_run_when_it_raises(tmp_path: Path) -> None:
-    class Mine(tune.Callback):  # type: ignore[misc]
+    class Mine(tune.Callback):
         def __init__(self) -> None:
             self.seen: list[Any] = []
 
@@ -484,7 +484,11 @@ def test_work_beside_the_driver_is_done_in_order_and_waited_for_only_so_long() -
     assert seen == list(range(100))
     held = threading.Event()
     slow = Beside("slow")
-    slow.do(lambda: held.wait(30) and None)
+
+    def hold() -> None:
+        held.wait(30)
+
+    slow.do(hold)
     assert not slow.close(0.05)
     held.set()
 

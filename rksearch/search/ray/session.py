@@ -64,6 +64,7 @@ def ray_session(resources: Resources, view: View, ends: SessionEnds, run: str) -
     import ray
 
     view.message(f"Joining Ray at {resources.address} ..." if resources.address else "Starting Ray ...")
+    token: str | None
     if resources.address is None:
         require_temporary_directory()
         clear_dead_sessions()
