@@ -14,7 +14,7 @@ from rksearch.arch import ArchSpec
 from rksearch.data.augmentation import Augmentation
 from rksearch.data.dataset import Dataset
 from rksearch.data.pictures import Stored
-from rksearch.data.streaming import PictureReader, Request, view_seed
+from rksearch.data.streaming import PictureReader, Request, as_in_worker, view_seed
 from rksearch.data.views import Views
 from rksearch.training.engine.precision import Precision
 from rksearch.training.throughput import ImageSource, Workload
@@ -81,17 +81,12 @@ def bench_feeding(
     pictures, views = images.train, Views(augmentation, dataset, augment=True)
     # Random, so that neither the order of files nor the memory of the system flatters one kind of storage.
     order = np.random.default_rng(0).permutation(len(pictures)).tolist()
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
-    torch.set_num_threads(1)
     places = cycle(order)
-    some = [pictures.read(place) for place in islice(cycle(order), 32)]
-    turn = cycle(range(len(some)))
-    try:
+    with as_in_worker():
+        some = [pictures.read(place) for place in islice(cycle(order), 32)]
+        turn = cycle(range(len(some)))
         decode = _rate(lambda: _one(pictures.read(next(places))), window_s)
         augment = _rate(lambda: _one(views.train(some[next(turn)], 0)), window_s)
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_rng_state(state)
     reader = PictureReader(pictures, views, workers=workers, pinned=device.type == "cuda")
     try:
         coming = reader.batches(_requests(order, batch_size))

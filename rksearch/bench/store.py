@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -25,10 +24,10 @@ StoredEntry = TypeVar("StoredEntry")
 
 
 class Store(Generic[Key, StoredEntry]):
-    """The results in one file; use `opened`.
+    """The results in one file, which is locked against other processes in a `with` block and read at its start.
 
     Args:
-        path: the file.
+        path: the file; its directory is made if need be.
         name: key of a result in its line.
         kind: type of the results, a dataclass.
         key: what tells one result from another.
@@ -38,9 +37,6 @@ class Store(Generic[Key, StoredEntry]):
     Attributes:
         results: by key, all that the file holds.
         commits: of all results of the file.
-
-    Raises:
-        RunError: the file holds results of other conditions.
     """
 
     def __init__(
@@ -53,21 +49,48 @@ class Store(Generic[Key, StoredEntry]):
         *,
         commit: str,
     ) -> None:
-        self._path, self._key, self._commit = path, key, commit
-        self._name = name
+        self._path, self._name, self._kind, self._key = path, name, kind, key
+        self._conditions, self._commit = conditions, commit
+        self._lock = FileLock(path.with_suffix(".lock"))
         self.results: dict[Key, StoredEntry] = {}
         self.commits: set[str] = set()
-        lines = list(_lines(path)) if path.exists() else []
-        if lines:
-            _check(lines[0].get("conditions"), conditions, path)
+
+    def __enter__(self) -> Self:
+        """Lock and read the file.
+
+        Raises:
+            RunError: another process writes there, or the file holds results of other conditions.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise RunError(
+                f"one process at a time may write into {self._path}, but another one does; wait for it or take another "
+                "--out"
+            ) from None
+        try:
+            self._read()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Release the file."""
+        self._lock.release()
+
+    def _read(self) -> None:
+        lines = list(_lines(self._path)) if self._path.exists() else []
+        if not lines:
+            self._path.write_bytes(_line({"conditions": self._conditions}))
+            return
+        _check(lines[0].get("conditions"), self._conditions, self._path)
         for record in lines[1:]:
-            result = from_plain(kind, record[self._name])
-            self.results[key(result)] = result
+            result = from_plain(self._kind, record[self._name])
+            self.results[self._key(result)] = result
             self.commits.add(record["commit"])
-        if lines:
-            _cut_torn_end(path)
-        else:
-            path.write_bytes(_line({"conditions": conditions}))
+        _cut_torn_end(self._path)
 
     def add(self, result: StoredEntry) -> None:
         """Write a result durably."""
@@ -77,35 +100,6 @@ class Store(Generic[Key, StoredEntry]):
             os.fsync(file.fileno())
         self.results[self._key(result)] = result
         self.commits.add(self._commit)
-
-
-@contextmanager
-def opened(
-    path: Path,
-    name: str,
-    kind: type[StoredEntry],
-    key: Callable[[StoredEntry], Key],
-    conditions: Mapping[str, Any],
-    *,
-    commit: str,
-) -> Iterator[Store[Key, StoredEntry]]:
-    """The store of a file, whose directory is made if need be, locked against another process.
-
-    Raises:
-        RunError: another process writes there, or the file holds results of other conditions.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_suffix(".lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise RunError(
-            f"one process at a time may write into {path}, but another one does; wait for it or take another --out"
-        ) from None
-    try:
-        yield Store(path, name, kind, key, conditions, commit=commit)
-    finally:
-        lock.release()
 
 
 def _check(found: Any, own: Mapping[str, Any], path: Path) -> None:

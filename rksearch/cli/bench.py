@@ -176,8 +176,7 @@ def bench_search(
     conditions = conditions_of(table, slots=slots, trainings=trainings)
     turns = turns_of(names, [own for own in STARTS if start in (own, "both")], repetitions=repetitions)
     environment = current_environment()
-    commit = f"{environment.commit or 'none'}{', with uncommitted changes' if environment.dirty else ''}"
-    with opened(out, conditions, commit=commit) as store:
+    with opened(out, conditions, commit=environment.code) as store:
         missing = [turn for turn in turns if turn not in store.results]
         with progress("replays", len(missing), quiet=as_json) as advance:
             for replay in replay_all(conditions, missing, jobs=jobs or own_cpus()):

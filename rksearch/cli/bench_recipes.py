@@ -101,7 +101,7 @@ def bench_recipes(
         wanted_trainings,
         without_each_term,
     )
-    from rksearch.bench.store import opened
+    from rksearch.bench.store import Store
     from rksearch.data.facts import dataset
     from rksearch.data.images import load_data, split
     from rksearch.data.locations import data_home
@@ -132,10 +132,11 @@ def bench_recipes(
     facts, place = dataset(dataset_name), data_home(data_dir)
     split(facts, load_data(facts, place, download=not no_download), train_images)
     environment = current_environment()
-    commit = f"{environment.commit or 'none'}{', with uncommitted changes' if environment.dirty else ''}"
     wanted = wanted_trainings(tuple(terms), networks, epochs, seeds=seeds)
     path = out / "trainings.jsonl"
-    with opened(path, "training", RecipeTraining, lambda one: one.wanted, conditions.record(), commit=commit) as store:
+    with Store(
+        path, "training", RecipeTraining, lambda one: one.wanted, conditions.record(), commit=environment.code
+    ) as store:
         missing = [one for one in wanted if one not in store.results]
         processes = jobs or (own_cpus() if resolved.type == "cpu" else 1)
         trained = train_all(conditions, missing, str(place), jobs=processes, download=not no_download)

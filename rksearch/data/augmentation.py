@@ -48,6 +48,15 @@ class Augmentation:
     mixup: float = 0.0
 
 
+def check_augmentation(augmentation: Augmentation, dataset: Dataset, *, streamed: bool) -> None:
+    """Make sure that images of `dataset`, streamed or on the device, can have the augmentation.
+
+    Raises:
+        DataError: they cannot.
+    """
+    (check_streamed if streamed else check_resident)(augmentation, dataset)
+
+
 def check_resident(augmentation: Augmentation, dataset: Dataset) -> None:
     """Make sure that images of `dataset`, when they lie on the device, can have the augmentation.
 

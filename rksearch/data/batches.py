@@ -19,8 +19,7 @@ from torch import Tensor
 from rksearch.data.augmentation import (
     STREAMED,
     Augmentation,
-    check_resident,
-    check_streamed,
+    check_augmentation,
     cropped,
     cut_out,
     rand_augmented,
@@ -203,7 +202,7 @@ class TrainBatches:
         augmentation: Augmentation = PLAIN,
     ) -> None:
         if augment:
-            (check_streamed if images.streamed else check_resident)(augmentation, dataset)
+            check_augmentation(augmentation, dataset, streamed=images.streamed)
         self.images = images
         self.bounds = batch_bounds(len(images), batch_size)
         self._terms = augmentation if augment else Augmentation(mixup=augmentation.mixup)

@@ -6,7 +6,7 @@ This module imports no torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -95,7 +95,7 @@ def assemble(address: Address, collected: Collected) -> Assembled:
         counts=(len(train[0]), len(test[0])),
         to_train_on=len(order),
         fingerprint=collected.fingerprint,
-        notes=_notes(collected),
+        notes=skipped_notes(collected.skipped, "is skipped", "are skipped"),
     )
     return Assembled(facts=facts, train=train, test=test, held_out=held_out)
 
@@ -220,13 +220,17 @@ def check_counts(address: Address, names: tuple[str, ...], parts: Mapping[str, L
 _WORDS = {"train": "training", "val": "validation", "test": "the test"}
 
 
-def _notes(collected: Collected) -> tuple[str, ...]:
-    skipped = collected.skipped
+def skipped_notes(skipped: Sequence[str], one: str, more: str) -> tuple[str, ...]:
+    """A note that names files which were skipped; none where there are none.
+
+    Args:
+        skipped: the files.
+        one, more: what is said of one file and of several, after their number.
+    """
     if not skipped:
         return ()
     listed = ", ".join(skipped[:MAX_LISTED]) + (", ..." if len(skipped) > MAX_LISTED else "")
-    count = "1 file is" if len(skipped) == 1 else f"{len(skipped):,} files are"
-    return (f"{count} skipped: {listed}",)
+    return (f"1 file {one}: {listed}" if len(skipped) == 1 else f"{len(skipped):,} files {more}: {listed}",)
 
 
 def shown(path: Path, base: Path) -> str:

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.data.address import Address
-from rksearch.data.collected import MAX_LISTED
+from rksearch.data.collected import skipped_notes
 from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels
 from rksearch.data.pictures import Picture, Stored
@@ -139,9 +139,7 @@ class Pack:
     def facts_at(self, address: Address) -> Dataset:
         """Facts about the data set at an address of kind `pack`, without a loader."""
         height, width = address.options.size or (self.facts.height, self.facts.width)
-        count = "1 file was" if len(self.skipped) == 1 else f"{len(self.skipped):,} files were"
-        listed = ", ".join(self.skipped[:MAX_LISTED]) + (", ..." if len(self.skipped) > MAX_LISTED else "")
-        note = f"{count} skipped when it was packed: {listed}"
+        notes = skipped_notes(self.skipped, "was skipped when it was packed", "were skipped when it was packed")
         return replace(
             self.facts,
             name=str(address),
@@ -149,7 +147,7 @@ class Pack:
             width=width,
             source=f"{self.facts.source}; packed, shorter side {self.side} at most",
             fingerprint=self.fingerprint,
-            notes=(*self.facts.notes, *((note,) if self.skipped else ())),
+            notes=(*self.facts.notes, *notes),
             streamed=True,
             load=None,
         )

@@ -115,14 +115,14 @@ class _Viewed(TorchDataset["Tensor | str"]):
     def __getitems__(self, requests: Sequence[Request]) -> Tensor | str:
         """Views of a batch, or the one line that says why there are none: torch would add a traceback to an error."""
         try:
-            with _as_in_worker():
+            with as_in_worker():
                 return torch.stack([self[request] for request in requests])
         except DataError as error:
             return str(error)
 
 
 @contextmanager
-def _as_in_worker() -> Iterator[None]:
+def as_in_worker() -> Iterator[None]:
     """One thread, on whose number sums of floats depend, and a random generator of its own for the views."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     try:

@@ -106,3 +106,12 @@ def one_line(text: str) -> str:
 def gap(value: float, bounds: tuple[float, float] | None) -> str:
     """A gap with its interval, `−1.34 (−3.10 to +0.42)`, in percentage points; without one where there is none."""
     return points(value) + (f" ({points(bounds[0])} to {points(bounds[1])})" if bounds else "")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines for a terminal: the first column begins at the left, the others end at the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )

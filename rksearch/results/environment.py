@@ -52,6 +52,11 @@ class Environment:
         own = {"rksearch": self.rksearch, "python": self.python}
         return own.get(name) or self.packages.get(name)
 
+    @property
+    def code(self) -> str:
+        """The commit in words, `none` for an installed package."""
+        return f"{self.commit or 'none'}{', with uncommitted changes' if self.dirty else ''}"
+
     def flat(self) -> dict[str, Any]:
         """Plain values with one key per package, for files that people read."""
         plain = to_plain(self)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rksearch.data.augmentation import Augmentation, check_resident, check_streamed
+from rksearch.data.augmentation import Augmentation, check_augmentation
 from rksearch.data.batches import TrainBatches, TrainImages
 from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
@@ -99,7 +99,7 @@ def check_images_suit(recipe: Recipe, dataset_name: str) -> None:
     """
     if recipe.augment:
         facts = dataset(dataset_name)
-        (check_streamed if facts.streamed else check_resident)(augmentation_of(recipe), facts)
+        check_augmentation(augmentation_of(recipe), facts, streamed=facts.streamed)
 
 
 def augmentation_of(recipe: Recipe) -> Augmentation:

@@ -101,11 +101,11 @@ def test_lengths_are_judged_by_means_over_networks_and_seeds() -> None:
     assert difference is not None
     values = np.array([-5.0, 1, -2, -5])
     low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
-    assert (difference.mean, difference.low, difference.high) == pytest.approx((-2.75, low, high))
+    assert (difference.value, difference.low, difference.high) == pytest.approx((-2.75, low, high))
     assert found["x", 1].against_first is None
     same = found["y", 2].ranks_against_first
     assert same is not None
-    assert (same.mean, same.low, same.high) == (0, 0, 0)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
 def test_a_failed_training_counts_as_an_error_of_100() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rksearch.bench.estimates import Estimate
 from rksearch.bench.recipes.trainings import RecipeTraining
 from rksearch.results.stats import central_interval, mean, paired_comparison
 
@@ -21,29 +22,6 @@ CONFIDENCE = 0.95
 
 MARGIN_PCT = 0.5
 """Difference of errors, in points, that counts as none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A mean difference with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correlation:
-    """Spearman's rank correlation with the 95 % interval of bootstrap draws of architectures."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +49,10 @@ class Length:
     val_error_pct: float
     time_s: float
     failed: int
-    against_first: Difference | None
+    against_first: Estimate | None
     time_ratio: float
-    ranks: Correlation | None
-    ranks_against_first: Difference | None
+    ranks: Estimate | None
+    ranks_against_first: Estimate | None
 
 
 def judged(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[Length]:
@@ -113,9 +91,7 @@ def judged(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[
                     failed=sum(one.failure is not None for seeds in own.values() for one in seeds),
                     against_first=None if recipe == recipes[0] else _difference(own, first, networks),
                     time_ratio=_time_s(own) / _time_s(first),
-                    ranks=None if ranks is None else Correlation(
-                        value=float(ranks[0]), **_ends(ranks[1:])
-                    ),
+                    ranks=_estimate(ranks),
                     ranks_against_first=None if recipe == recipes[0] else _rank_difference(ranks, first_ranks[epochs]),
                 )
             )  # fmt: skip
@@ -153,29 +129,31 @@ def _rank_draws(
     return spearman(np.asarray(ranked)[index], np.asarray(truth)[index])
 
 
-def _rank_difference(ranks: npt.NDArray[np.float64] | None, first: npt.NDArray[np.float64] | None) -> Difference | None:
+def _rank_difference(ranks: npt.NDArray[np.float64] | None, first: npt.NDArray[np.float64] | None) -> Estimate | None:
     if ranks is None or first is None:
         return None
-    differences = ranks - first
-    return Difference(mean=float(differences[0]), **_ends(differences[1:]))
+    return _estimate(ranks - first)
 
 
-def _ends(values: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Ends of the interval of draws; a draw of one network over and over has no ranks and is left out."""
-    low, high = central_interval(values[np.isfinite(values)], CONFIDENCE)
-    return {"low": low, "high": high}
+def _estimate(values: npt.NDArray[np.float64] | None) -> Estimate | None:
+    """The first value with the interval of the others, which are draws; one of a single network has no ranks and is
+    left out."""
+    if values is None:
+        return None
+    low, high = central_interval(values[1:][np.isfinite(values[1:])], CONFIDENCE)
+    return Estimate(float(values[0]), low, high)
 
 
 def _difference(
     own: Mapping[str, list[RecipeTraining]], first: Mapping[str, list[RecipeTraining]], networks: Sequence[str]
-) -> Difference:
+) -> Estimate:
     found = paired_comparison(
         [_error_pct(own[arch]) for arch in networks],
         [_error_pct(first[arch]) for arch in networks],
         margin=MARGIN_PCT,
     )
     low, high = found.interval_95
-    return Difference(mean=found.mean_difference, low=low, high=high)
+    return Estimate(found.mean_difference, low, high)
 
 
 def _error_pct(seeds: Sequence[RecipeTraining]) -> float:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rksearch.bench.recipes.judging import DRAWS, Correlation, Difference, Length
+from rksearch.bench.estimates import Estimate
+from rksearch.bench.recipes.judging import DRAWS, Length
 from rksearch.bench.recipes.picture import draw
 from rksearch.bench.recipes.trainings import RecipeConditions, RecipeTraining
 from rksearch.report import text
@@ -45,12 +46,7 @@ def to_json(found: Sequence[Length], conditions: RecipeConditions, environment: 
 
 def lengths_text(found: Sequence[Length]) -> str:
     """The table for a terminal."""
-    rows = [HEAD, *(_cells(length) for length in found)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    )
+    return text.aligned([HEAD, *(_cells(length) for length in found)])
 
 
 def markdown(
@@ -109,13 +105,13 @@ def _cells(length: Length) -> tuple[str, ...]:
     )
 
 
-def _difference(found: Difference | None) -> str:
+def _difference(found: Estimate | None) -> str:
     if found is None:
         return text.MISSING
-    return f"{text.points(found.mean)} ({text.points(found.low)} to {text.points(found.high)})"
+    return f"{text.points(found.value)} ({text.points(found.low)} to {text.points(found.high)})"
 
 
-def _correlation(found: Correlation | None) -> str:
+def _correlation(found: Estimate | None) -> str:
     return text.MISSING if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
@@ -134,7 +130,7 @@ def _sentences(found: Sequence[Length], first: str) -> list[str]:
     return parts
 
 
-def _separated(found: Sequence[tuple[int, Difference | None]], words: tuple[str, str]) -> str:
+def _separated(found: Sequence[tuple[int, Estimate | None]], words: tuple[str, str]) -> str:
     """Words for differences below and above zero, with the lengths at which the interval leaves out zero."""
     below = [str(epochs) for epochs, own in found if own is not None and own.high < 0]
     above = [str(epochs) for epochs, own in found if own is not None and own.low > 0]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from multiprocessing import get_context
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import rksearch
+from rksearch.bench.pool import as_they_end
 from rksearch.recipes.recipe import Recipe
 from rksearch.results.codec import to_plain
 from rksearch.results.records import TrialSpec
@@ -175,18 +173,7 @@ def train_all(
     Raises:
         RksearchError: no data, or no such device.
     """
-    work = partial(_trained, conditions, data_dir, download)
-    if jobs == 1:
-        yield from map(work, wanted)
-        return
-    # Read by the processes when they begin: each has one core.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    try:
-        for future in as_completed([pool.submit(work, one) for one in wanted]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return as_they_end(partial(_trained, conditions, data_dir, download), wanted, jobs=jobs)
 
 
 def _trained(conditions: RecipeConditions, data_dir: str, download: bool, wanted: Wanted) -> RecipeTraining:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rksearch.bench.estimates import Estimate
 from rksearch.bench.replay.judging import CORNERS, STARTS, CornerName, Judge, Judged, Replay, Start
 from rksearch.bench.replay.replays import Conditions
-from rksearch.bench.replay.standings import Curve, Estimate, Standing, curve, standings, target
+from rksearch.bench.replay.standings import Curve, Standing, curve, standings, target
 from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, REFERENCE, strategies
 
 

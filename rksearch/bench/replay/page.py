@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rksearch.bench.estimates import Estimate
 from rksearch.bench.replay.comparison import Case, StrategyComparison
 from rksearch.bench.replay.judging import CORNERS, DRAWS_OF_SEEDS, TIGHT_QUANTILE, CornerName, Start
 from rksearch.bench.replay.picture import curves_svg
 from rksearch.bench.replay.replays import SLOW_REPETITIONS
-from rksearch.bench.replay.standings import CONFIDENCE, DRAWS, Estimate, Standing
+from rksearch.bench.replay.standings import CONFIDENCE, DRAWS, Standing
 from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, EARLY, REFERENCE, left_out, strategies
 from rksearch.report import text
 from rksearch.results.codec import to_plain
@@ -90,10 +91,7 @@ def standings_text(found: StrategyComparison) -> str:
     parts = []
     for case in found.cases:
         rows = [head, *(_cells(item) for item in case.standings)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        padded = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-        lines = ["  ".join([row[0].ljust(widths[0]), *own[1:]]) for row, own in zip(rows, padded, strict=True)]
-        parts.append("\n".join([f"{CORNER_WORDS[case.corner]}; {START_WORDS[case.start]}", *lines]))
+        parts.append("\n".join([f"{CORNER_WORDS[case.corner]}; {START_WORDS[case.start]}", text.aligned(rows)]))
     return "\n\n".join([*parts, verdict(found)])
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 
+from rksearch.bench.pool import as_they_end
 from rksearch.bench.replay.judging import Replay, Start, replay_of
 from rksearch.bench.replay.simulation import VirtualClock, play
 from rksearch.bench.replay.strategies import Setup, strategies
@@ -119,16 +118,4 @@ def replay_all(conditions: Conditions, turns: Sequence[Turn], *, jobs: int) -> I
         turns: what is played.
         jobs: processes.
     """
-    if jobs == 1 or len(turns) < 2:
-        for turn in turns:
-            yield replay(conditions, turn)
-        return
-    # Read by the processes when they begin: each has one core, and threads beyond it only get in the way.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    try:
-        for future in as_completed([pool.submit(replay, conditions, turn) for turn in turns]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return as_they_end(partial(replay, conditions), turns, jobs=jobs)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.arch.arrays import Floats
+from rksearch.bench.estimates import Estimate
 from rksearch.bench.replay.judging import CORNERS, CornerName, Judged
 
 GRID = 200
@@ -32,15 +33,6 @@ class Quartiles:
 
     low: float
     median: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number over the repetitions, and the ends of its interval."""
-
-    value: float
-    low: float
     high: float
 
 

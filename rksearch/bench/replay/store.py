@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import rksearch
-from rksearch.bench import store
 from rksearch.bench.replay.judging import Replay
 from rksearch.bench.replay.replays import Conditions, Turn
+from rksearch.bench.store import Store
 from rksearch.results.codec import to_plain
 
 FILE = "work/replays.jsonl"
@@ -18,19 +16,13 @@ FILE = "work/replays.jsonl"
 
 FORMAT = 1
 
-ReplayStore: TypeAlias = "store.Store[Turn, Replay]"
+ReplayStore: TypeAlias = "Store[Turn, Replay]"
 """The replays of one directory, by turn."""
 
 
-@contextmanager
-def opened(directory: Path, conditions: Conditions, *, commit: str) -> Iterator[ReplayStore]:
-    """The store of a directory, which is made if need be, locked against another process.
-
-    Raises:
-        RunError: another process plays there, or the directory holds replays of other conditions.
-    """
-    with store.opened(directory / FILE, "replay", Replay, _turn, conditions_record(conditions), commit=commit) as found:
-        yield found
+def opened(directory: Path, conditions: Conditions, *, commit: str) -> ReplayStore:
+    """The store of a directory, for a `with` block."""
+    return Store(directory / FILE, "replay", Replay, _turn, conditions_record(conditions), commit=commit)
 
 
 def _turn(replay: Replay) -> Turn:
