@@ -3,9 +3,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 from rksearch.cli import main
 from tests.helpers.command_line import Answer
+
+# A busy machine makes any example slow; tests that assert times are marked `timing`.
+settings.register_profile("rksearch", deadline=None)
+settings.load_profile("rksearch")
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ from typing import BinaryIO
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
 
+PIECE_BYTES = 1 << 20
+
+
 @contextmanager
 def open_ordinary(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
     """An ordinary file, open for reading in a `with` block.
@@ -44,10 +47,13 @@ def read_ordinary(path: Path, most_bytes: int) -> bytes:
         OSError: as `open_ordinary`; also where the file grows beyond `most_bytes` meanwhile.
     """
     with open_ordinary(path, most_bytes) as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"at most {most_bytes:,} bytes are read, and it grows", str(path))
-    return content
+        content = bytearray()
+        # In pieces, because Python reserves all that is asked for.
+        while piece := file.read(min(PIECE_BYTES, most_bytes + 1 - len(content))):
+            content += piece
+        if len(content) > most_bytes:
+            raise OSError(errno.EFBIG, f"at most {most_bytes:,} bytes are read, and it grows", str(path))
+    return bytes(content)
 
 
 def is_text(path: str) -> bool:

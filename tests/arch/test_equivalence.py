@@ -1,6 +1,7 @@
 """Names that are one network: both are built, one's parameters are copied into the other, and they must be the same."""
 
 import itertools
+from copy import deepcopy
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_equivalent_names_compute_and_learn_the_same(one: str, other: str, head:
 def test_sharing_changes_nothing_with_one_time_step(head: str, period: str) -> None:
     """Names refuse to share with r = 1, so the network that they refuse is made behind their back, and built."""
     plain = parse(head.format(period))
-    shared = parse(head.format(period))
+    shared = deepcopy(plain)  # names are read once and kept, so the same name is the same object
     # Periods are frozen and check themselves when they are made: this is the one way to a network without a name.
     for own in shared.periods:  # type: ignore[attr-defined]
         object.__setattr__(own, "share", True)

@@ -117,11 +117,11 @@ def test_a_network_is_counted_before_it_is_built(tmp_path, monkeypatch, name):
 
 def test_a_spec_that_is_no_ordinary_file_is_not_read(tmp_path):
     (tmp_path / exporting.SPEC).symlink_to("/dev/zero")
-    with pytest.raises(ExportError, match="no ordinary file"):
+    with pytest.raises(ExportError, match="must be an ordinary file, but is a device"):
         rksearch.load(tmp_path)
     (tmp_path / exporting.SPEC).unlink()
     (tmp_path / exporting.SPEC).write_text(" " * 2_000_000)
-    with pytest.raises(ExportError, match=r"has 2,000,000 bytes, more than 1,000,000"):
+    with pytest.raises(ExportError, match=r"has 2,000,000 bytes, and at most 1,000,000 are read"):
         rksearch.load(tmp_path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -207,7 +208,6 @@ class Refused(NamedTuple):
 
 
 REFUSED = {
-    "too many images": Refused((), "train_images: 20_000", 2, "train_images of digits must be from 10"),
     "no such device": Refused(("--device", "cuda"), "", 2, "torch sees no CUDA device"),
     "too many CPUs": Refused(("--cpus-per-trial", "4096"), "", 2, "--cpus-per-trial is 4096"),
     "storage out of reach": Refused(("--storage", "/proc/nowhere/x"), "", 1, "/proc/nowhere/x"),
@@ -247,6 +247,16 @@ def test_what_can_be_known_before_ray_starts_is_one_line_and_the_reason_is_recor
     assert answer("status", run_dir)[1].startswith("run: failed (")
 
 
+def test_more_images_than_there_are_is_one_line_of_the_space_file(
+    tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    run_dir = tmp_path / "run"
+    code, _, errors = answer("run", "--space", space_in(tmp_path, "train_images: 20_000"), "--out", run_dir)
+    assert code == 2
+    assert re.fullmatch(r"rksearch: \S+tiny.yaml:\d+: train_images: digits has at most [\d,]+ images .+\n", errors)
+    assert not run_dir.exists()
+
+
 def test_a_plan_that_never_began_gives_way_to_one_that_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
 ) -> None:
@@ -254,13 +264,14 @@ def test_a_plan_that_never_began_gives_way_to_one_that_can(
 
     monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: None)
     run_dir = tmp_path / "run"
-    bad = space_in(tmp_path, "train_images: 20_000")
-    assert answer("run", "--space", bad, "--out", run_dir)[0] == 2
-    code, _, errors = answer("run", "--space", space_in(tmp_path), "--out", run_dir)
+    space = space_in(tmp_path)
+    assert answer("run", "--space", space, "--out", run_dir, "--cpus-per-trial", "4096", "--epochs", "3")[0] == 2
+    assert Ledger(run_dir).read().state == "failed"
+    code, _, errors = answer("run", "--space", space, "--out", run_dir, "--epochs", "2")
     assert code == 130, errors  # nothing was trained
     plan = Ledger(run_dir).read().plan
     assert plan is not None
-    assert plan.train_images == 100
+    assert plan.recipe.epochs == 2
 
 
 @pytest.mark.usefixtures("no_ray")

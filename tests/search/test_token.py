@@ -54,7 +54,7 @@ def test_a_token_that_others_could_read_is_kept_and_taken_from_them(home: Path) 
     assert "could be read by others and can no longer" in guard()
     assert token_path().read_text() == "a" * 64
     assert mode(token_path()) == 0o600
-    assert "others" not in guard()
+    assert "read by others" not in guard()
 
 
 def test_an_empty_token_is_replaced(home: Path) -> None:

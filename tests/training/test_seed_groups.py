@@ -330,7 +330,7 @@ def test_what_ran_out_of_memory_holds_nothing_when_the_next_begins(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(lifecycle, "build", lambda arch, facts: Greedy())
-    monkeypatch.setattr(lifecycle, "witness", lambda model, facts, counts: {})
+    monkeypatch.setattr(lifecycle, "witness", lambda *args: {})
     monkeypatch.setattr(lifecycle, "largest_group", lambda *args: 1)
     found = run_trials(SPECS, execution(tmp_path))
     assert [result.failure for result in found] == ["out_of_memory"] * 3

@@ -331,7 +331,7 @@ class Broken(nn.Module):
 
 def test_an_exception_of_the_network_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "build", lambda arch, facts: Broken())
-    monkeypatch.setattr(lifecycle, "witness", lambda model, facts, counts: {})
+    monkeypatch.setattr(lifecycle, "witness", lambda *args: {})
     result = run_trial(SPEC, execution(tmp_path))
     assert (result.failure, result.message) == ("error", "ZeroDivisionError while training epoch 1: broken network")
     assert "in forward" in (trial_dir(tmp_path, SPEC.id) / "error.txt").read_text()
@@ -394,7 +394,7 @@ def test_out_of_memory_is_a_failure_that_holds_nothing_and_can_be_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(lifecycle, "build", greedy)
-        patch.setattr(lifecycle, "witness", lambda model, facts, counts: {})
+        patch.setattr(lifecycle, "witness", lambda *args: {})
         result = run_trial(SPEC, execution(tmp_path))
     assert (result.status, result.failure) == ("failed", "out_of_memory")
     assert "fewer trials at a time" in str(result.message)
