@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
 from rksearch.cli.main import cli
-from tests.helpers.command_line import TINY_SPACE, environment, rksearch
+from tests.helpers.command_line import TINY_SPACE, rksearch
 from tests.helpers.documents import (
     FENCE,
     ROOT,
@@ -201,3 +198,105 @@ def test_commands_whose_results_scripts_use_print_json() -> None:
     for name in ("train", "final", "paper", "report", "export"):
         assert "--json" in {word for parameter in cli.commands[name].params for word in parameter.opts}, name
     assert all(f"`{name}`" in (ROOT / "docs" / "install.md").read_text() for name in ("train", "final", "paper"))
+
+
+# -- Running them
+
+SKIPPED = {
+    "rksearch run --space cifar10_small": "downloads CIFAR-10, and takes an hour",
+    "rksearch run --space cifar10_small --out reports/small": "downloads CIFAR-10, and takes an hour",
+    "rksearch run --space cifar10_bc --dry-run": "downloads CIFAR-10",
+    "rksearch run --space cifar10_bc --recipe short --dry-run": "downloads CIFAR-10",
+    "rksearch run --space cifar10_bc --recipe short": "downloads CIFAR-10, and needs a GPU",
+    "rksearch run --space cifar10_bc --recipe short --gpu-hours 24 --out reports/bc": "downloads CIFAR-10, needs a GPU",
+    "rksearch run --space cifar10_bc": "downloads CIFAR-10, and needs a GPU",
+    "rksearch run --space cifar10_bc --address HOST:6379 --storage s3://bucket/rksearch": "a cluster and a bucket",
+    "rksearch run --space cifar10_bc --recipe short --address auto --storage s3://bucket/rksearch": "a cluster, a bucket",
+    "rksearch bench run": "takes an hour; tests/bench/test_whole_run.py runs a small one",
+    "rksearch bench train ResNet-20": "takes long; tests/bench/test_train.py runs a small one",
+    "rksearch bench recipes --recipe short --recipe fast": "takes hours; tests/bench/test_recipe_comparison.py",
+    "rksearch bench recipes --each-term --epochs 8 --out reports/recipes/terms": "takes hours, as the one before it",
+    "rksearch selftest --faults 20": "takes long; the plain command is run",
+    "rksearch train DenseNet-121 --dataset imagenet --recipe paper_imagenet_256 --data-dir /data": "needs ImageNet",
+    "rksearch data pack imagenet --data-dir /data --to imagenet.rkpack": "needs ImageNet",
+    "rksearch train DenseNet-121 --dataset pack:imagenet.rkpack --recipe paper_imagenet_256": "needs ImageNet",
+    "rksearch bench data pack:imagenet.rkpack --arch DenseNet-121 --batch-size 256": "needs ImageNet",
+}
+"""Commands that no test runs as they stand, and why."""
+
+SMALL_RUN = "--trials 1 --epochs 1 --seeds 1 --replicates 0"
+
+SMALLER = {
+    "rksearch run --space quickstart": SMALL_RUN,
+    "rksearch run --space quickstart --out reports/first": SMALL_RUN,
+    "rksearch run --space quickstart --sampler random --out reports/second": SMALL_RUN,
+    "rksearch run --space ./sharing.yaml --out reports/sharing": SMALL_RUN,
+    "rksearch run --space own.yaml": SMALL_RUN,
+    "rksearch bench cost": "--candidates 20000 --sample 2",
+    "rksearch bench search": "--table synthetic-quiet --repetitions 1 --trainings 12 --strategies random --start same",
+    "rksearch retrain reports/cifar10_small-1 --front": "--epochs 1 --seeds 1",
+    "rksearch retrain reports/bc --front --recipe paper --seeds 3": "--epochs 1 --seeds 1",
+    "rksearch train RKNet-BC-k12-m2_9_12-1x8s_1x2s_1x2s --recipe short --epochs 10": "--dataset digits --epochs 1",
+    "rksearch train RKNet-BC-k4-m2_3_2-1x3s_2x1_1x2 --dataset digits --recipe short --epochs 10": "--epochs 1",
+    "rksearch train RKNet-Res-1x3_1x2s_1x2 --dataset digits --recipe short --test": "--epochs 1",
+    "rksearch train ResNet-20 --dataset folder:pets,size=32 --recipe short": "--epochs 1",
+    "rksearch train ResNet-20 --recipe ./mine.yaml": "--dataset digits --epochs 1",
+}
+"""Options behind a command that make it small, or give it images that need no download."""
+
+RUN_DIRECTORY = re.compile(r"reports/[\w-]+")
+"""A run that a document speaks of; commands find a small one there, unless they make it themselves."""
+
+
+def made_by(command: Command) -> set[str]:
+    """The run directories that a command makes."""
+    if command.words[1] == "run" and "--out" in command.words:
+        return {command.words[command.words.index("--out") + 1]}
+    return set()
+
+
+def test_lists_of_commands_hold_no_others() -> None:
+    known = {str(command) for path in current() for command in ours(path)}
+    assert not (SKIPPED.keys() | SMALLER.keys()) - known
+    assert not SKIPPED.keys() & SMALLER.keys()
+    for line, options in SMALLER.items():
+        assert refusal((*line.split(), *options.split()), complete=True) is None
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a finished run of small networks on the digits, with its checkpoints."""
+    home = tmp_path_factory.mktemp("small")
+    (home / "tiny.yaml").write_text(TINY_SPACE)
+    done = rksearch("run", "--space", "tiny.yaml", "--out", "run", cwd=home, timeout_s=500)
+    assert done.returncode == 0, done.stderr
+    return home / "run"
+
+
+def prepared(home: Path, path: Path, small_run: Path) -> None:
+    """Put into `home` what the commands of a document expect there: runs, images, and the YAML files that it shows."""
+    made: set[str] = set()
+    for command in ours(path):
+        if str(command) in SKIPPED:
+            continue
+        made |= made_by(command)
+        for name in RUN_DIRECTORY.findall(" ".join(command.words[2:])):
+            if name not in made and not (home / name).exists():
+                shutil.copytree(small_run, home / name)
+    digits_folder(home / "pets", side=32)
+    (home / "own.yaml").write_text(TINY_SPACE.replace("dataset: digits", "dataset: folder:pets,size=32"))
+    for body in blocks(path, "yaml"):
+        if named := re.match(r"# (\w+\.yaml)\n", body):
+            (home / named[1]).write_text(body)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [path for path in current() if ours(path)], ids=title)
+def test_the_commands_of_a_document_run(path: Path, tmp_path: Path, small_run: Path) -> None:
+    prepared(tmp_path, path, small_run)
+    for command in ours(path):
+        if str(command) in SKIPPED:
+            continue
+        words = [*command.words[1:], *SMALLER.get(str(command), "").split()]
+        done = rksearch(*words, cwd=tmp_path, timeout_s=500)
+        assert done.returncode == 0, (str(command), done.stdout[-2000:], done.stderr[-2000:])

@@ -104,7 +104,13 @@ def draw_trajectories(ax: Axes) -> None:
         found = states(method, turning, START, end, steps)
         label = f"{steps} step{'s' * (steps > 1)} of {name} ({steps * method.stages} evaluations)"
         ax.plot(found[:, 0], found[:, 1], "o--", ms=4, lw=1, color=COLOURS[name], label=label)
-    ax.set(xlabel="first component of the state", ylabel="second component", aspect="equal", xlim=(-1.8, 1.1), ylim=(-0.1, 1.4))
+    ax.set(
+        xlabel="first component of the state",
+        ylabel="second component",
+        aspect="equal",
+        xlim=(-1.8, 1.1),
+        ylim=(-0.1, 1.4),
+    )
     ax.legend(loc="center left")
 
 

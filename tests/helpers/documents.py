@@ -19,7 +19,11 @@ FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^(?P=inde
 def documents() -> list[Path]:
     """Every document that users read: not the tests' own, not templates."""
     own = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "search_spaces").glob("*.md")]
-    own += [*(ROOT / "hub").rglob("*.md"), *(ROOT / "reports").rglob("*.md"), ROOT / "rksearch" / "recipes" / "README.md"]
+    own += [
+        *(ROOT / "hub").rglob("*.md"),
+        *(ROOT / "reports").rglob("*.md"),
+        ROOT / "rksearch" / "recipes" / "README.md",
+    ]
     return sorted(own)
 
 
@@ -74,9 +78,7 @@ def shell_lines(path: Path) -> Iterator[str]:
 
 def commands(path: Path) -> list[Command]:
     """The simple commands in the shell blocks of a document, in order."""
-    return [
-        Command(document=title(path), words=words) for line in shell_lines(path) for words in simple_commands(line)
-    ]
+    return [Command(document=title(path), words=words) for line in shell_lines(path) for words in simple_commands(line)]
 
 
 def simple_commands(line: str) -> list[tuple[str, ...]]:
