@@ -211,7 +211,7 @@ SKIPPED = {
     "rksearch run --space cifar10_bc --recipe short --gpu-hours 24 --out reports/bc": "downloads CIFAR-10, needs a GPU",
     "rksearch run --space cifar10_bc": "downloads CIFAR-10, and needs a GPU",
     "rksearch run --space cifar10_bc --address HOST:6379 --storage s3://bucket/rksearch": "a cluster and a bucket",
-    "rksearch run --space cifar10_bc --recipe short --address auto --storage s3://bucket/rksearch": "a cluster, a bucket",
+    "rksearch run --space cifar10_bc --recipe short --address auto --storage s3://bucket/rksearch": "both of them",
     "rksearch bench run": "takes an hour; tests/bench/test_whole_run.py runs a small one",
     "rksearch bench train ResNet-20": "takes long; tests/bench/test_train.py runs a small one",
     "rksearch bench recipes --recipe short --recipe fast": "takes hours; tests/bench/test_recipe_comparison.py",

@@ -56,9 +56,7 @@ def write(pins: list[str]) -> None:
 def main() -> None:
     if sys.argv[1:] == ["--check"]:
         if CONSTRAINTS.read_text() != constraints(pinned()):
-            raise SystemExit(
-                "constraints.txt differs from pyproject.toml; run: uv run --group docs python tools/pin.py"
-            )
+            raise SystemExit("constraints.txt and pyproject.toml differ; run: uv run --group docs python tools/pin.py")
     elif sys.argv[1:]:
         raise SystemExit(__doc__)
     else:

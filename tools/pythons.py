@@ -3,8 +3,8 @@
     python tools/pythons.py                       # the fast tests on 3.11, 3.12 and 3.13
     python tools/pythons.py --python 3.13 -- tests/arch tests/space
 
-What follows `--` is for pytest. Environments stay in `.venvs/`, or in the directory given by `--environments`, so that a
-second run installs nothing. The exit code is 1 when any version fails.
+What follows `--` is for pytest. Environments stay in `.venvs/`, or in the directory given by `--environments`, so that
+a second run installs nothing. The exit code is 1 when any version fails.
 """
 
 from __future__ import annotations
