@@ -32,11 +32,21 @@ def title(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def blocks(path: Path, *languages: str) -> list[str]:
-    """Bodies of the fenced blocks of these languages, without the indentation of the fence."""
+def blocks(path: Path, *languages: str, section: str | None = None, indented: bool = True) -> list[str]:
+    """Bodies of the fenced blocks of these languages, without the indentation of the fence.
+
+    Args:
+        path: the document.
+        languages: as the fences name them.
+        section: heading of the only section that is read; None for all.
+        indented: whether blocks within lists count.
+    """
+    text = path.read_text(encoding="utf-8")
+    if section is not None:
+        text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
     found = []
-    for fence in FENCE.finditer(path.read_text(encoding="utf-8")):
-        if fence["language"] in languages:
+    for fence in FENCE.finditer(text):
+        if fence["language"] in languages and (indented or not fence["indent"]):
             found.append(re.sub(rf"^{fence['indent']}", "", fence["body"], flags=re.MULTILINE))
     return found
 
