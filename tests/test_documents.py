@@ -43,8 +43,11 @@ PROGRAMS = {
 }
 """Programs of others in the documents, and why no test runs them."""
 
-OTHER_PYTHON = {"python tools/fuzz.py --inputs 100000": "tests/cli/test_fuzzing.py runs some thousand inputs"}
-"""Commands that run Python, and which test runs what they run."""
+OTHER_PYTHON = {
+    "python tools/fuzz.py --inputs 100000": "tests/cli/test_fuzzing.py runs some thousand inputs",
+    "python tools/site.py": "run by .ci/run",
+}
+"""Commands that run Python, and what runs them."""
 
 HISTORY = ("CHANGELOG.md", "reports/")
 """Documents whose commands are records: some are of earlier versions."""
