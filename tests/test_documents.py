@@ -11,7 +11,7 @@ import click
 import pytest
 
 from rksearch.cli.main import cli
-from tests.helpers.command_line import TINY_SPACE, rksearch
+from tests.helpers.command_line import TINY_SPACE, environment, python, rksearch
 from tests.helpers.documents import (
     FENCE,
     ROOT,
@@ -247,6 +247,16 @@ SMALLER = {
 }
 """Options behind a command that make it small, or give it images that need no download."""
 
+PYTHON = ("README.md", "docs/networks.md", "docs/python.md", "docs/watching.md")
+"""Documents whose Python runs behind their commands."""
+
+PYTHON_ELSEWHERE = {
+    "docs/extending.md": "tests/arch/test_extending_family.py and its like",
+    "docs/optuna.md": "tests/search/test_optunahub.py",
+    "hub/package/samplers/rksearch_frontier/README.md": "tests/search/test_optunahub.py",
+}
+"""Documents whose Python other tests run."""
+
 RUN_DIRECTORY = re.compile(r"reports/[\w-]+")
 """A run that a document speaks of; commands find a small one there, unless they make it themselves."""
 
@@ -279,22 +289,37 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(home: Path, path: Path, small_run: Path) -> None:
     """Put into `home` what the commands of a document expect there: runs, images, and the YAML files that it shows."""
     made: set[str] = set()
+    wanted: set[str] = set()
     for command in ours(path):
-        if str(command) in SKIPPED:
-            continue
-        made |= made_by(command)
-        for name in RUN_DIRECTORY.findall(" ".join(command.words[2:])):
-            if name not in made and not (home / name).exists():
-                shutil.copytree(small_run, home / name)
+        if str(command) not in SKIPPED:
+            made |= made_by(command)
+            wanted |= set(RUN_DIRECTORY.findall(" ".join(command.words[2:]))) - made
+    if title(path) in PYTHON:
+        wanted |= set(RUN_DIRECTORY.findall(python_of(path))) - {"reports/mine"}
+    for name in wanted:
+        shutil.copytree(small_run, home / name)
     digits_folder(home / "pets", side=32)
+    (home / "tiny.yaml").write_text(TINY_SPACE)
     (home / "own.yaml").write_text(TINY_SPACE.replace("dataset: digits", "dataset: folder:pets,size=32"))
     for body in blocks(path, "yaml"):
         if named := re.match(r"# (\w+\.yaml)\n", body):
             (home / named[1]).write_text(body)
 
 
+def python_of(path: Path) -> str:
+    """The Python of a document as one script, on a small space and in this checkout."""
+    script = "\n".join(blocks(path, "python", indented=False))
+    return script.replace('"quickstart"', '"tiny.yaml"').replace("path/to/checkout", str(ROOT))
+
+
+def test_the_python_of_every_document_is_run_somewhere() -> None:
+    assert {title(path) for path in current() if blocks(path, "python")} == {*PYTHON, *PYTHON_ELSEWHERE}
+    for path in current():
+        compile("\n".join(blocks(path, "python")), str(path), "exec")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [path for path in current() if ours(path)], ids=title)
+@pytest.mark.parametrize("path", [path for path in current() if ours(path) or title(path) in PYTHON], ids=title)
 def test_the_commands_of_a_document_run(path: Path, tmp_path: Path, small_run: Path) -> None:
     prepared(tmp_path, path, small_run)
     for command in ours(path):
@@ -303,3 +328,8 @@ def test_the_commands_of_a_document_run(path: Path, tmp_path: Path, small_run: P
         words = [*command.words[1:], *SMALLER.get(str(command), "").split()]
         done = rksearch(*words, cwd=tmp_path, timeout_s=500)
         assert done.returncode == 0, (str(command), done.stdout[-2000:], done.stderr[-2000:])
+    if title(path) in PYTHON:
+        (tmp_path / "example.py").write_text(python_of(path))
+        # Figures are printed, not opened in a browser.
+        done = python("example.py", cwd=tmp_path, env={**environment(), "PLOTLY_RENDERER": "json"}, timeout_s=500)
+        assert done.returncode == 0, (title(path), done.stdout[-2000:], done.stderr[-2000:])
