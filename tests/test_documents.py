@@ -250,6 +250,9 @@ SMALLER = {
 PYTHON = ("README.md", "docs/networks.md", "docs/python.md", "docs/watching.md")
 """Documents whose Python runs behind their commands."""
 
+QUICK = ("rksearch/recipes/README.md", "search_spaces/README.md")
+"""Documents whose commands take seconds: part of .ci/run, which also runs the quickstart whole."""
+
 PYTHON_ELSEWHERE = {
     "docs/extending.md": "tests/arch/test_extending_family.py and its like",
     "docs/optuna.md": "tests/search/test_optunahub.py",
@@ -286,8 +289,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "run"
 
 
-def prepared(home: Path, path: Path, small_run: Path) -> None:
-    """Put into `home` what the commands of a document expect there: runs, images, and the YAML files that it shows."""
+def wanted_runs(path: Path) -> set[str]:
+    """The run directories that the commands and the Python of a document find, rather than make."""
     made: set[str] = set()
     wanted: set[str] = set()
     for command in ours(path):
@@ -296,8 +299,11 @@ def prepared(home: Path, path: Path, small_run: Path) -> None:
             wanted |= set(RUN_DIRECTORY.findall(" ".join(command.words[2:]))) - made
     if title(path) in PYTHON:
         wanted |= set(RUN_DIRECTORY.findall(python_of(path))) - {"reports/mine"}
-    for name in wanted:
-        shutil.copytree(small_run, home / name)
+    return wanted
+
+
+def prepare(home: Path, path: Path) -> None:
+    """Put into `home` what a document expects there besides runs: images, and the YAML files that it shows."""
     digits_folder(home / "pets", side=32)
     (home / "tiny.yaml").write_text(TINY_SPACE)
     (home / "own.yaml").write_text(TINY_SPACE.replace("dataset: digits", "dataset: folder:pets,size=32"))
@@ -319,9 +325,18 @@ def test_the_python_of_every_document_is_run_somewhere() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [path for path in current() if ours(path) or title(path) in PYTHON], ids=title)
-def test_the_commands_of_a_document_run(path: Path, tmp_path: Path, small_run: Path) -> None:
-    prepared(tmp_path, path, small_run)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=title(path), marks=[pytest.mark.ci] if title(path) in QUICK else [])
+        for path in current()
+        if ours(path) or title(path) in PYTHON
+    ],
+)
+def test_a_document_runs(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    for name in wanted_runs(path):
+        shutil.copytree(request.getfixturevalue("small_run"), tmp_path / name)
+    prepare(tmp_path, path)
     for command in ours(path):
         if str(command) in SKIPPED:
             continue
