@@ -215,6 +215,7 @@ SKIPPED = {
     "rksearch run --space cifar10_bc": "downloads CIFAR-10, and needs a GPU",
     "rksearch run --space cifar10_bc --address HOST:6379 --storage s3://bucket/rksearch": "a cluster and a bucket",
     "rksearch run --space cifar10_bc --recipe short --address auto --storage s3://bucket/rksearch": "both of them",
+    "rksearch space show cifar10_bc --time": "downloads CIFAR-10",
     "rksearch bench run": "takes an hour; tests/bench/test_whole_run.py runs a small one",
     "rksearch bench train ResNet-20": "takes long; tests/bench/test_train.py runs a small one",
     "rksearch bench recipes --recipe short --recipe fast": "takes hours; tests/bench/test_recipe_comparison.py",
@@ -260,6 +261,11 @@ PYTHON_ELSEWHERE = {
 }
 """Documents whose Python other tests run."""
 
+OWN_SPACE = TINY_SPACE.replace("dataset: digits", "dataset: folder:pets,size=32").replace(
+    "train_images: 100", "train_images: 24"
+)
+"""A space of 60 images of one's own."""
+
 RUN_DIRECTORY = re.compile(r"reports/[\w-]+")
 """A run that a document speaks of; commands find a small one there, unless they make it themselves."""
 
@@ -281,10 +287,10 @@ def test_lists_of_commands_hold_no_others() -> None:
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a finished run of small networks on the digits, with its checkpoints."""
+    """The directory of a finished run of small networks on the digits, with a control arm and its checkpoints."""
     home = tmp_path_factory.mktemp("small")
     (home / "tiny.yaml").write_text(TINY_SPACE)
-    done = rksearch("run", "--space", "tiny.yaml", "--out", "run", cwd=home, timeout_s=500)
+    done = rksearch("run", "--space", "tiny.yaml", "--out", "run", "--control", cwd=home, timeout_s=500)
     assert done.returncode == 0, done.stderr
     return home / "run"
 
@@ -306,7 +312,7 @@ def prepare(home: Path, path: Path) -> None:
     """Put into `home` what a document expects there besides runs: images, and the YAML files that it shows."""
     digits_folder(home / "pets", side=32)
     (home / "tiny.yaml").write_text(TINY_SPACE)
-    (home / "own.yaml").write_text(TINY_SPACE.replace("dataset: digits", "dataset: folder:pets,size=32"))
+    (home / "own.yaml").write_text(OWN_SPACE)
     for body in blocks(path, "yaml"):
         if named := re.match(r"# (\w+\.yaml)\n", body):
             (home / named[1]).write_text(body)
