@@ -111,7 +111,8 @@ def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, im
     Args:
         name: an architecture's name or spec, for example `RKNet-BC-k12-m2_9_12-1x8s_1x2s_1x2s`.
         num_classes: width of the logits.
-        in_channels, image_size: shape of the images, (N, in_channels, image_size, image_size).
+        in_channels: channels of the images, which are (N, in_channels, image_size, image_size).
+        image_size: their height and width.
 
     Returns:
         A module from float images to logits (N, num_classes), in training mode, weights from torch's global generator;

@@ -49,9 +49,10 @@ def test_counts_are_those_of_the_last_line_that_has_any(
 
 
 def test_each_version_has_an_environment_of_its_own(pythons: ModuleType) -> None:
-    places = {python: pythons.environment(python)["UV_PROJECT_ENVIRONMENT"] for python in pythons.PYTHONS}
-    assert len(set(places.values())) == len(places)
-    assert "VIRTUAL_ENV" not in pythons.environment("3.12")
+    place = Path("/somewhere")
+    places = {python: pythons.environment(python, place)["UV_PROJECT_ENVIRONMENT"] for python in pythons.PYTHONS}
+    assert places == {python: f"/somewhere/{python}" for python in pythons.PYTHONS}
+    assert "VIRTUAL_ENV" not in pythons.environment("3.12", place)
     version, tests = pythons.commands("3.12", ["tests/arch"])
     assert version[:4] == tests[:4] == ["uv", "run", "--python", "3.12"]
     assert tests[4:] == ["pytest", "tests/arch"]

@@ -1,6 +1,6 @@
 """Write the versions installed here as the tested ones: into pyproject.toml for uv, and constraints.txt for pip.
 
-    uv sync --upgrade && uv run pytest && uv run python tools/pin.py
+    uv sync --upgrade --group docs && uv run pytest && uv run --group docs python tools/pin.py
 
 `--check` changes nothing and fails when the two files disagree with one another.
 """
@@ -56,7 +56,7 @@ def write(pins: list[str]) -> None:
 def main() -> None:
     if sys.argv[1:] == ["--check"]:
         if CONSTRAINTS.read_text() != constraints(pinned()):
-            raise SystemExit("constraints.txt differs from pyproject.toml; run: uv run python tools/pin.py")
+            raise SystemExit("constraints.txt and pyproject.toml differ; run: uv run --group docs python tools/pin.py")
     elif sys.argv[1:]:
         raise SystemExit(__doc__)
     else:

@@ -3,8 +3,8 @@
     python tools/pythons.py                       # the fast tests on 3.11, 3.12 and 3.13
     python tools/pythons.py --python 3.13 -- tests/arch tests/space
 
-What follows `--` is for pytest. Environments stay in `.venvs/`, so that a second run installs nothing. The exit code
-is 1 when any version fails.
+What follows `--` is for pytest. Environments stay in `.venvs/`, or in the directory given by `--environments`, so that
+a second run installs nothing. The exit code is 1 when any version fails.
 """
 
 from __future__ import annotations
@@ -59,22 +59,22 @@ def commands(python: str, tests: Sequence[str]) -> tuple[list[str], list[str]]:
     return [*run, "python", "-c", "import platform; print(platform.python_version())"], [*run, "pytest", *tests]
 
 
-def environment(python: str) -> Mapping[str, str]:
-    """The environment of these commands: a virtual environment for each version."""
+def environment(python: str, place: Path) -> Mapping[str, str]:
+    """The environment of these commands: a virtual environment for each version, in the directory `place`."""
     outer = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    return {**outer, "UV_PROJECT_ENVIRONMENT": str(PLACE / python)}
+    return {**outer, "UV_PROJECT_ENVIRONMENT": str(place.absolute() / python)}
 
 
-def try_python(python: str, tests: Sequence[str]) -> Outcome:
+def try_python(python: str, tests: Sequence[str], place: Path) -> Outcome:
     """Run the tests on one version; their output is passed on as it comes."""
     began = time.monotonic()
     version, testing = commands(python, tests)
-    seen = subprocess.run(version, cwd=ROOT, env=environment(python), stdout=subprocess.PIPE, text=True)
+    seen = subprocess.run(version, cwd=ROOT, env=environment(python, place), stdout=subprocess.PIPE, text=True)
     if seen.returncode:
         return Outcome(python=python, version="", code=seen.returncode, counts={}, minutes=0.0)
     lines = []
     with subprocess.Popen(
-        testing, cwd=ROOT, env=environment(python), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        testing, cwd=ROOT, env=environment(python, place), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None, "it is a pipe"
         for line in process.stdout:
@@ -103,12 +103,13 @@ def main() -> None:
     """Run the tests on every version that is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--python", action="append", choices=PYTHONS, help="a version; may be repeated")
+    parser.add_argument("--environments", type=Path, default=PLACE, help="directory of the environments [.venvs]")
     parser.add_argument("tests", nargs="*", help="arguments of pytest, after --")
     asked = parser.parse_args()
     outcomes = []
     for python in asked.python or PYTHONS:
         print(f"== Python {python}", flush=True)
-        outcomes.append(try_python(python, asked.tests))
+        outcomes.append(try_python(python, asked.tests, asked.environments))
     print(f"\n{table(outcomes)}")
     sys.exit(any(own.code for own in outcomes))
 

@@ -166,7 +166,10 @@ def forecast(
     """The cost of a run on this machine, from a few measured steps of some of its networks; nothing is written.
 
     Args:
-        space, imports, resources, wishes: as in `run`.
+        space: as in `run`.
+        imports: as in `run`.
+        resources: as in `run`.
+        wishes: as in `run`.
 
     Raises:
         SpaceError: as `run`.
@@ -337,7 +340,9 @@ def final_run(
         archs: names of architectures; empty for the baselines and the front.
         fresh: number of new trainings of each, on training and validation images together, to read with; 0 to read
             with the trainings of the search.
-        resources, chosen, view: as in `resume_run`.
+        resources: as in `resume_run`.
+        chosen: as in `resume_run`.
+        view: as in `resume_run`.
 
     Raises:
         RunError: the directory holds no run, or an architecture has no finished training to read with.

@@ -93,7 +93,8 @@ class HubNetwork(  # type: ignore[call-arg]  # the mixin, which has no types her
         """The model card: what the network is, its errors and its training.
 
         Args:
-            args, kwargs: ignored; the mixin passes what `save_pretrained` was given for its own template.
+            args: ignored, as are `kwargs`: the mixin passes what `save_pretrained` was given for its own template.
+            kwargs: ignored.
         """
         return ModelCard(
             card(

@@ -1,7 +1,6 @@
 """The examples of docs/extending.md, kept outside of the package as a user has them."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 
 from rksearch.arch.registry import Registry
 from tests.helpers.command_line import environment
+from tests.helpers.documents import ROOT, blocks
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
+DOCUMENT = ROOT / "docs" / "extending.md"
 
 
 def example(section: str) -> str:
     """The first Python code of a section."""
-    text = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
+    return blocks(DOCUMENT, "python", section=section)[0]
 
 
 def register_smooth() -> None:

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from tests.helpers.command_line import python
+from tests.helpers.documents import ROOT, blocks
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "hub" / "package" / "samplers" / "rksearch_frontier"
 
 
@@ -24,11 +24,6 @@ def test_the_folder_has_what_the_registry_asks_for() -> None:
     headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
     assert headings[:4] == ["Abstract", "Class or Function Names", "Installation", "Example"]
     assert (PACKAGE / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
-
-
-def examples(path: Path) -> list[str]:
-    """The Python code of a document that stands at the margin."""
-    return re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 HUB = f"""
@@ -48,7 +43,11 @@ sys.modules["optunahub"] = types.SimpleNamespace(load_module=load_module, load_l
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
-    [*examples(PACKAGE / "README.md"), (PACKAGE / "example.py").read_text(), *examples(ROOT / "docs" / "optuna.md")],
+    [
+        *blocks(PACKAGE / "README.md", "python", indented=False),
+        (PACKAGE / "example.py").read_text(),
+        *blocks(ROOT / "docs" / "optuna.md", "python", indented=False),
+    ],
     ids=lambda code: str(len(code)),
 )
 def test_the_examples_run(code: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from rksearch.results.ledger import Ledger
 from tests.helpers.command_line import TINY_SPACE, environment, rksearch
+from tests.helpers.documents import ROOT, blocks
 from tests.helpers.nodes import descendants
 from tests.helpers.processes import gcs, named, raylet, sessions, still_running, under_way, wait_until, workers
 
@@ -200,8 +201,8 @@ def test_trials_at_a_time_are_shown_recorded_and_limited(tmp_path: Path) -> None
 
 
 def batch_script() -> str:
-    text = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
-    return re.findall(r"```bash\n(#!/bin/bash\n.*?)```", text, flags=re.DOTALL)[0]
+    [script] = [body for body in blocks(ROOT / "docs" / "cluster.md", "bash") if body.startswith("#!/bin/bash\n")]
+    return script
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from rksearch.results.codec import from_plain, to_plain
 from rksearch.space import CountRange, describe_space, load_space, parse_space, shipped_spaces
 from rksearch.space.format.expression import read_expression
 from rksearch.space.summary import SpaceSummary
+from tests.helpers.documents import ROOT, blocks
 
 GOOD = """\
 description: small
@@ -288,9 +289,9 @@ def test_unreadable_files_are_one_line_errors(tmp_path: Path):
 
 
 def test_the_readme_documents_a_file_that_loads():
-    readme = Path(__file__).parents[2] / "search_spaces" / "README.md"
+    readme = ROOT / "search_spaces" / "README.md"
     text = readme.read_text(encoding="utf-8")
-    example = text.split("```yaml\n")[1].split("```")[0]
+    example = blocks(readme, "yaml")[0]
     assert parse_space(example, name="example").definition.trials == 50
     for name in shipped_spaces():
         row = next(line for line in text.splitlines() if line.startswith(f"| [`{name}`]"))
