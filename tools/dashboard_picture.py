@@ -31,14 +31,14 @@ COMMAND = ("run", "--space", "quickstart", "--epochs", "60", "--out", "quickstar
 """Trainings of some seconds each, so that a worker's log grows while it is looked at."""
 
 
-def printed(log: Path) -> tuple[str, str]:
+def printed(run: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
     """Address of the dashboard and command for its token, once the run has printed both and finished a training.
 
     Raises:
-        SystemExit: it has not within the time.
+        SystemExit: it has ended, or has not within the time.
     """
     until = time.monotonic() + FIRST_S
-    while time.monotonic() < until:
+    while time.monotonic() < until and run.poll() is None:
         text = log.read_text(encoding="utf-8")
         address, token = re.search(r"Ray dashboard: (\S+)", text), re.search(r"its token: (.+)", text)
         if address and token and "[1 done" in text:
@@ -75,7 +75,7 @@ def main() -> None:
             command = [sys.executable, "-m", "rksearch", *COMMAND]
             run = subprocess.Popen(command, stdout=out, stderr=out, cwd=place)
         try:
-            address, command_for_token = printed(log)
+            address, command_for_token = printed(run, log)
             # A line for a shell, as users paste it.
             token = subprocess.run(
                 ["/bin/sh", "-c", command_for_token], check=True, stdout=subprocess.PIPE, text=True

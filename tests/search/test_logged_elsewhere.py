@@ -1,4 +1,4 @@
-"""What the loggers of a real run wrote, read back by the libraries that show it: the numbers of the ledger."""
+"""What the loggers and the copy of the study of a real run hold, read back by the libraries that show it to people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
+import optuna
 import pytest
 
 from rksearch.api import Run
@@ -115,3 +117,40 @@ def offline_records(data: bytes) -> Iterator[bytes]:
         if kind in (1, 4):  # a whole record, or the last part of one
             yield whole
             whole = b""
+
+
+# -- the study
+
+
+def answer(application: Any, path: str) -> Any:
+    """What a WSGI application answers, from JSON."""
+    environ: dict[str, Any] = {"PATH_INFO": path.partition("?")[0], "QUERY_STRING": path.partition("?")[2]}
+    setup_testing_defaults(environ)
+    status: list[str] = []
+    body = b"".join(application(environ, lambda line, headers, *rest: status.append(line)))
+    assert status == ["200 OK"], body
+    return json.loads(body)
+
+
+def test_optuna_s_dashboard_shows_every_training(run: Run) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard")
+    application = dashboard.wsgi(f"sqlite:///{run.run_dir.work}/optuna.db")
+    (summary,) = answer(application, "/api/studies")["study_summaries"]
+    assert summary["study_name"] == "logged-1"
+    trials = answer(application, f"/api/studies/{summary['study_id']}?after=0")["trials"]
+    for shown in trials:
+        attrs = {item["key"]: item["value"] for item in shown["user_attrs"]}
+        spec, result = run.trials[json.loads(attrs["rksearch:trial"])]
+        assert shown["state"] == "Complete"
+        assert shown["values"] == pytest.approx([result.epochs[-1].val_error_pct, result.params])
+        assert int(attrs["rksearch:seed"]) == spec.seed
+        assert json.loads(attrs["rksearch:report"]) == (run.path / "report.html").as_uri()
+    assert len(trials) == len(run.trials)
+
+
+def test_optuna_draws_the_front_of_the_run(run: Run) -> None:
+    storage = f"sqlite:///{run.run_dir.work}/optuna.db"
+    (name,) = optuna.get_all_study_names(storage)
+    figure = optuna.visualization.plot_pareto_front(optuna.load_study(study_name=name, storage=storage))
+    drawn = {(float(x), float(y)) for trace in figure.data for x, y in zip(trace.x, trace.y, strict=True)}
+    assert drawn == {(r.epochs[-1].val_error_pct, float(r.params or 0)) for _, r in run.trials.values()}
