@@ -10,7 +10,6 @@ needs Chromium or Google Chrome, and a minute.
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,10 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.helpers.browsers import FLAGS, MISSING, installed_browser
+
 WIDTH, HEIGHT = 1280, 620
 FIRST_S = 300.0
 """Longest wait for the first finished training."""
@@ -66,9 +68,9 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit(f"one directory for the pictures must be given, but got {sys.argv[1:]}")
     to = Path(sys.argv[1])
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        raise SystemExit(f"one of {', '.join(BROWSERS)} must be installed, but none is")
+    executable = installed_browser()
+    if executable is None:
+        raise SystemExit(MISSING)
     with tempfile.TemporaryDirectory() as place:
         log = Path(place) / "log"
         with log.open("wb") as out:
@@ -81,7 +83,7 @@ def main() -> None:
                 ["/bin/sh", "-c", command_for_token], check=True, stdout=subprocess.PIPE, text=True
             ).stdout
             with sync_playwright() as playwright:
-                chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+                chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)
                 take(chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}), address, token.strip(), to)
                 chromium.close()
         finally:
