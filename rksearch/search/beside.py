@@ -26,14 +26,18 @@ class Beside:
         """Let the thread make this call when it has made the earlier ones."""
         self._calls.put(call)
 
+    def end(self) -> None:
+        """Let the thread end when it has made the calls that are left."""
+        self._calls.put(None)
+
     def close(self, wait_s: float, *, patient: bool = False) -> bool:
-        """Wait for the calls that are left; returns whether all have been made.
+        """End, and wait for the calls that are left; returns whether all have been made.
 
         Args:
             wait_s: longest wait, in seconds.
             patient: whether it is the longest wait for each call, and not for all of them together.
         """
-        self._calls.put(None)
+        self.end()
         while True:
             before = self._made
             self._thread.join(wait_s)

@@ -323,7 +323,7 @@ def test_a_logger_that_fails_is_left_out_and_the_user_told_once(tmp_path: Path) 
     assert [kind for kind, _, _ in callback.seen] == ["start"]
 
 
-def test_a_slow_logger_keeps_nothing_from_another_one(tmp_path: Path) -> None:
+def test_a_slow_logger_keeps_nothing_from_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = threading.Event()
 
     class Slow(Remembered):
@@ -342,9 +342,8 @@ def test_a_slow_logger_keeps_nothing_from_another_one(tmp_path: Path) -> None:
     log.on_trial_start(1, [], one)
     report(log, one, SPEC, 1)
     log.on_trial_result(1, [], one, outcome("complete"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loggers_module, "LEAVING_S", 0.3)
-        log.close(leaving=True)
+    monkeypatch.setattr(loggers_module, "LEAVING_S", 0.3)
+    log.close(leaving=True)
     held.set()
     assert [kind for kind, _, _ in quick.seen] == ["start", "result", "end"]
     assert notes == ["--log wandb: not everything could be written in time, and the rest is left out"]

@@ -281,6 +281,8 @@ class TrainingLog(tune.Callback):
     def close(self, *, leaving: bool = False) -> None:
         """Let the loggers finish: for as long as they do, or for a moment when the session is `leaving`."""
         self._each("close")
+        for _, beside in self._loggers:
+            beside.end()  # all at once
         until = time.monotonic() + LEAVING_S
         for logger, beside in self._loggers:
             wait_s = max(0.0, until - time.monotonic()) if leaving else FINISH_S
