@@ -6,6 +6,7 @@ import rksearch
 run = rksearch.run("quickstart", trials=6)  # shows a progress bar; a `Run` when it has ended
 run.front  # the Pareto front as a pandas.DataFrame
 run.frame  # every architecture
+run.figure()  # the front as a figure of plotly's
 run.report  # path of the page
 rksearch.Run("reports/quickstart-1").front  # of a run that exists
 ```

@@ -15,6 +15,7 @@ from rksearch.results.run_dir import RunDir, mirror_address, read_run, require_o
 
 if TYPE_CHECKING:
     import pandas
+    from plotly.graph_objects import Figure
 
     from rksearch.results.calibration import Calibration
     from rksearch.results.status import RunStatus
@@ -80,6 +81,25 @@ class Run:
         """The rows of `frame` on the Pareto front of parameters and mean error, by rising parameters."""
         frame = self.frame
         return frame[frame["on_front"]].reset_index(drop=True)
+
+    def figure(self, cost: str = "params") -> Figure:
+        """The front as a figure of plotly's: networks, fronts, their band, and bars of a standard deviation over seeds.
+
+        Args:
+            cost: the cost across: `params`, `macs` or, where it was measured, `latency_ms`.
+
+        Raises:
+            RunError: the run has no such cost, or no complete training with a finite error.
+        """
+        from rksearch.report.figures import front_costs
+        from rksearch.report.interactive import interactive_front
+
+        known = {axis.field: axis for axis in front_costs(self.tables)}
+        if not known:
+            raise RunError(f"a figure needs a complete training, but {self.path} has none; resume the run first")
+        if cost not in known:
+            raise RunError(f"the cost across must be one of {', '.join(known)}, but got {cost!r}{nearest(cost, known)}")
+        return interactive_front(self.tables, self.history.name, known[cost])
 
     @property
     def report(self) -> Path:

@@ -69,6 +69,7 @@ class PlotMark:
         x, y: its place.
         kind, shape: its looks; shapes differ by kind, so that grey pictures can be read.
         title: what it is, for those who point at it or hear it read.
+        arch: architecture that it stands for; empty for none.
         spread: ends of its bar along y; None without one.
         across: the same along x.
         seeds: values of single trainings along y.
@@ -82,6 +83,7 @@ class PlotMark:
     kind: PlotKind
     shape: Shape
     title: str
+    arch: str = ""
     spread: tuple[float, float] | None = None
     across: tuple[float, float] | None = None
     seeds: tuple[float, ...] = ()

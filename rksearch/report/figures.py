@@ -74,6 +74,12 @@ def costs_of(rows: Sequence[object]) -> list[CostAxis]:
     return [cost for cost in COSTS if any(getattr(row, cost.field, None) for row in rows)]
 
 
+def front_costs(tables: Tables) -> list[CostAxis]:
+    """The costs that a figure of the front can have across; none where no network has a finite error."""
+    errors = [item for item in tables.items if math.isfinite(item.error_pct)]
+    return [axis for axis in COSTS if axis.cost is not None and any(axis.cost(item) > 0 for item in errors)]
+
+
 def all_figures(tables: Tables, name: str) -> list[StaticFigure]:
     """Every figure of a run that has something to show; `name` is the run's."""
     if not tables.items:
@@ -151,6 +157,7 @@ def _mark(item: ArchSummary, cost: CostFunction, of_cost: str, label: str, *, fr
         kind="front" if front else "base" if item.is_baseline else "control" if shape == "triangle" else "other",
         shape=shape,
         title=f"{item.arch}: {text.size(cost(item))} {of_cost}, {error}, {text.count(item.seeds, 'seed')}",
+        arch=item.arch,
         spread=(item.error_pct - sd, item.error_pct + sd) if sd else None,
         label=label,
         large=strong,

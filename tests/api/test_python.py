@@ -107,5 +107,13 @@ def test_the_notebook_goes_from_a_space_to_a_front(tmp_path: Path, monkeypatch: 
         for cell in notebook.cells
         for output in cell.get("outputs", ())
     )
+    (figure,) = (
+        output["data"]["application/vnd.plotly.v1+json"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if "application/vnd.plotly.v1+json" in output.get("data", {})
+    )
+    marks = sum(len(trace["x"]) for trace in figure["data"] if trace["mode"] == "markers")
+    assert marks == len(Run(tmp_path / "reports" / "notebook").frame)
     assert "The run: about" in shown
     assert "RKNet-" in shown

@@ -17,10 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from rksearch.api import Run
+from rksearch.errors import RunError
+from rksearch.report import figures, text
 from rksearch.report.content import report_content
 from rksearch.report.density import count_cells, density_cells
 from rksearch.report.figure import Panel, PlotAxis, PlotMark, StaticFigure
-from rksearch.report.figures import all_figures, front_figure, stepped, stepped_x
+from rksearch.report.figures import BAND_LABEL, all_figures, front_figure, stepped, stepped_x
+from rksearch.report.interactive import interactive_front
 from rksearch.report.placing import LINE, Rectangle, place_labels
 from rksearch.report.printing import COLUMN_IN, DOTS_PER_INCH, FORMATS, printed
 from rksearch.report.rendering import escape_latex, render
@@ -81,6 +85,57 @@ def test_the_figure_of_the_front_marks_every_network_at_its_place(history: Histo
         slope, offset = np.polyfit(values, pixels, 1)
         assert slope > 0
         assert np.abs(slope * values + offset - pixels).max() < 2.1
+
+
+@pytest.mark.parametrize("cost", ["params", "macs"])
+def test_the_figure_for_notebooks_holds_the_numbers_of_the_run(run_dir: Path, history: History, cost: str) -> None:
+    """Against the summaries and a naive front: the least error at no more cost."""
+    figure = Run(run_dir).figure(cost)
+    items = {item.arch: item for item in summarise(history)}
+    marks = {}
+    for trace in figure.data:
+        if trace.mode == "markers":
+            for x, y, bar, hover in zip(trace.x, trace.y, trace.error_y.array, trace.text, strict=True):
+                marks[re.match("<b>(.*?)</b>", hover)[1]] = (x, y, bar, hover, trace.name)  # type: ignore[index]
+    assert marks.keys() == items.keys()
+    for arch, item in items.items():
+        x, y, bar, hover, group = marks[arch]
+        assert (x, y) == (getattr(item, cost), item.error_pct)
+        named = item.is_baseline or group == "Runge-Kutta front"
+        assert (None if bar is None else y + bar) == (y + item.error_sd_pct if named and item.error_sd_pct else None)
+        assert f"{item.params:,} parameters, {item.macs:,} MACs" in hover
+        assert f"{item.error_pct:.2f}" in hover
+        assert (group == "baselines") == item.is_baseline
+    for line, role in (("front of Runge-Kutta networks", "candidate"), ("front of baselines", "baseline")):
+        (trace,) = [trace for trace in figure.data if trace.name == line]
+        own = [item for item in items.values() if item.role == role]
+        for x, y in zip(trace.x, trace.y, strict=True):
+            assert y in {item.error_pct for item in own if getattr(item, cost) <= x}
+        low = {x: min(item.error_pct for item in own if getattr(item, cost) <= x) for x in trace.x}
+        assert {x: min(b for a, b in zip(trace.x, trace.y, strict=True) if a == x) for x in trace.x} == low
+    front = {arch for arch, mark in marks.items() if mark[-1] == "Runge-Kutta front"}
+    frame = Run(run_dir).frame
+    assert front == set(frame["arch"][frame["on_front" if cost == "params" else "on_macs_front"]])
+    assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("log", "linear")
+    assert list(map(text.tick, figure.layout.xaxis.tickvals)) == list(figure.layout.xaxis.ticktext)
+    low, high = (10**end for end in figure.layout.xaxis.range)
+    assert all(low < getattr(item, cost) < high for item in items.values())
+    assert BAND_LABEL in {trace.name for trace in figure.data}
+
+
+def test_a_figure_for_notebooks_of_a_crowd_has_cells(derived: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "CROWD", 1)
+    figure = interactive_front(derived, "run")
+    assert figure.layout.shapes
+    assert sum(len(trace.x) for trace in figure.data if trace.mode == "markers") < len(derived.items)
+
+
+def test_a_figure_for_notebooks_needs_a_cost_and_a_network(run_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"one of params, macs, but got 'param' \(did you mean 'params'\?\)"):
+        Run(run_dir).figure("param")
+    begin(tmp_path).close()
+    with pytest.raises(RunError, match="a figure needs a complete training"):
+        Run(tmp_path).figure()
 
 
 def test_labels_keep_apart_and_within_the_picture(derived: Tables) -> None:

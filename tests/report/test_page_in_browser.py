@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import pytest
 
+from tests.helpers.browsers import FLAGS, MISSING, installed_browser
 from tests.helpers.command_line import rksearch
 
 if TYPE_CHECKING:
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
 LEDGER = Path(__file__).parents[2] / "reports" / "quickstart" / "ledger.jsonl"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--no-sandbox",  # Chromium refuses to run as root with its sandbox
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WIDE = (1280, 900)
 PHONE = (390, 844)
 PAPER = (703, 1000)
@@ -202,9 +193,9 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's Chromium."""
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    executable = installed_browser()
     if executable is None:
-        pytest.skip(f"a browser must be on PATH, but none of {', '.join(BROWSERS)} is; install Debian's chromium")
+        pytest.skip(MISSING)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

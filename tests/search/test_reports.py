@@ -7,6 +7,8 @@ import pickle
 import re
 import shlex
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -30,6 +32,7 @@ from rksearch.results.codec import to_plain
 from rksearch.results.records import Epoch, TrialSpec
 from rksearch.search.beside import Beside
 from rksearch.search.loggers import LOGGERS, LoggerEntry, require_loggers
+from rksearch.search.ray import loggers as loggers_module
 from rksearch.search.ray.loggers import (
     LoggedTraining,
     TrainingLog,
@@ -320,6 +323,32 @@ def test_a_logger_that_fails_is_left_out_and_the_user_told_once(tmp_path: Path) 
     assert [kind for kind, _, _ in callback.seen] == ["start"]
 
 
+def test_a_slow_logger_keeps_nothing_from_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+
+    class Slow(Remembered):
+        def log_trial_start(self, trial: Any) -> None:
+            held.wait(30)
+
+    slow, quick, notes = Slow(), Remembered(), list[str]()
+    loggers = [
+        TrainingLogger(name, callback, run="run", directory=tmp_path / name, began="then", note=notes.append)
+        for name, callback in (("wandb", slow), ("csv", quick))
+    ]
+    for logger in loggers:
+        logger.set_up()
+    log = TrainingLog(loggers, notes.append)
+    one = tune_trial(Task("train", SPEC))
+    log.on_trial_start(1, [], one)
+    report(log, one, SPEC, 1)
+    log.on_trial_result(1, [], one, outcome("complete"))
+    monkeypatch.setattr(loggers_module, "LEAVING_S", 0.3)
+    log.close(leaving=True)
+    held.set()
+    assert [kind for kind, _, _ in quick.seen] == ["start", "result", "end"]
+    assert notes == ["--log wandb: not everything could be written in time, and the rest is left out"]
+
+
 def test_what_a_pause_separates_is_one_training_unless_a_logger_wants_it_otherwise() -> None:
     def made(spec: TrialSpec, stretch: int | None = None, run: str = "run") -> LoggedTraining:
         return LoggedTraining(spec, run, Path("/nowhere"), "then", stretch)
@@ -388,13 +417,11 @@ def test_a_logger_whose_package_is_missing_is_one_line(monkeypatch: pytest.Monke
 def test_a_logger_that_cannot_begin_ends_the_run_before_ray_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rksearch.search.ray import loggers
-
     class Closed(Remembered):
         def setup(self, *args: Any, **info: Any) -> None:
             raise ValueError("No API key found")
 
-    monkeypatch.setattr(loggers, "_callback", lambda *args: Closed())
+    monkeypatch.setattr(loggers_module, "_callback", lambda *args: Closed())
     with pytest.raises(RunAborted, match="--log wandb must be able to begin, but it fails with ValueError: No API key"):
         make_loggers(["wandb"], run="run", directory=tmp_path, began="then", note=print)
 
@@ -474,8 +501,6 @@ def test_a_callback_that_is_none_of_tune_s_is_refused() -> None:
 
 
 def test_work_beside_the_driver_is_done_in_order_and_waited_for_only_so_long() -> None:
-    import threading
-
     seen: list[int] = []
     beside = Beside("test")
     for number in range(100):
@@ -490,6 +515,19 @@ def test_work_beside_the_driver_is_done_in_order_and_waited_for_only_so_long() -
 
     slow.do(hold)
     assert not slow.close(0.05)
+    held.set()
+
+
+def test_work_that_advances_is_waited_for_and_work_that_hangs_is_not() -> None:
+    held = threading.Event()
+    steady = Beside("steady")
+    for _ in range(6):
+        steady.do(lambda: time.sleep(0.1))
+    assert steady.close(0.4, patient=True)
+    hanging = Beside("hanging")
+    hanging.do(lambda: None)
+    hanging.do(lambda: held.wait(30))  # type: ignore[arg-type, return-value]
+    assert not hanging.close(0.05, patient=True)
     held.set()
 
 

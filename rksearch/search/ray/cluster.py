@@ -136,7 +136,7 @@ def _run_tasks(
     import ray
     from ray import tune
 
-    from rksearch.search.ray.loggers import FINISH_S, LEAVING_S, TrainingLog, UserCallbacks
+    from rksearch.search.ray.loggers import TrainingLog, UserCallbacks
     from rksearch.search.ray.oversight import Oversight
     from rksearch.search.ray.pulses import forget_beats, last_beat
     from rksearch.search.ray.slots import AT_ONCE, FullSlots
@@ -203,7 +203,7 @@ def _run_tasks(
             _fit(tuner, searcher)
     finally:
         view.close()
-        log.close(LEAVING_S if stop.asked or searcher.leaving else FINISH_S)
+        log.close(leaving=stop.asked or searcher.leaving)
         run_dir.clear_tune()
 
 

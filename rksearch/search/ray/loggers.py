@@ -2,8 +2,9 @@
 
 Tune has a trial for each task: it may hold several seeds, ends at each pause, and lies in a directory that goes with
 the session. A logger here sees trainings instead: one for each architecture and seed, whose steps are epochs, whichever
-task or session they were in, and whose files lie in `work/logs`. Loggers work in a thread beside the driver. One that
-fails is left out from then on, and the run continues.
+task or session they were in, and whose files lie in `work/logs`. Each logger works in a thread of its own beside the
+driver, so that a slow one (Weights & Biases starts two processes for each training) delays neither the run nor another
+logger. One that fails is left out from then on, and the run continues.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ from rksearch.search.beside import Beside
 from rksearch.search.ray.reports import OUTCOME, TRAINED, description, own_numbers
 from rksearch.search.tasks import Task
 
-FINISH_S = 60.0
-"""Longest wait for the loggers at the end of a session, in seconds."""
+FINISH_S = 90.0
+"""Longest wait for each thing that a logger has yet to write at the end of a session, in seconds."""
+
+UPLOAD_S = 60
+"""Longest wait of Weights & Biases for its uploads, the last of these things, in seconds."""
 
 LEAVING_S = 5.0
-"""The same where a signal, a death of Ray's or the end of a batch job ends it, which leaves no more."""
+"""Longest wait for all of it where a signal, a death of Ray's or the end of a batch job leaves no more, in seconds."""
 
 
 class LoggedTraining:
@@ -208,6 +212,7 @@ def _callback(name: str, run: str, directory: Path) -> LoggerCallback:
 
             return CSVLoggerCallback()
         case "mlflow":
+            os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells of every table that it makes
             from ray.air.integrations.mlflow import MLflowLoggerCallback
 
             address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{directory}.db"
@@ -216,7 +221,7 @@ def _callback(name: str, run: str, directory: Path) -> LoggerCallback:
             from ray.air.integrations.wandb import WandbLoggerCallback
 
             project = os.environ.get("WANDB_PROJECT_NAME") or os.environ.get("WANDB_PROJECT") or "rksearch"
-            return WandbLoggerCallback(project=project, group=run, upload_timeout=int(FINISH_S), resume="allow")
+            return WandbLoggerCallback(project=project, group=run, upload_timeout=UPLOAD_S, resume="allow")
     raise RunError(f"--log must name a logger, but got {name!r}")
 
 
@@ -235,10 +240,9 @@ class TrainingLog(tune.Callback):
         note: Callable[[str], None],
         is_replaced: Callable[[str], bool] = lambda trial_id: False,
     ) -> None:
-        self._loggers = loggers
         self._note = note
         self._is_replaced = is_replaced
-        self._beside = Beside("loggers") if loggers else None
+        self._loggers = [(logger, Beside(f"log {logger.name}")) for logger in loggers]
         self._open: dict[str, list[TrialSpec]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -274,24 +278,25 @@ class TrainingLog(tune.Callback):
         """A task's worker died."""
         self._end(trial, itertools.repeat(not self._is_replaced(trial.trial_id)))
 
-    def close(self, wait_s: float = FINISH_S) -> None:
-        """Let the loggers finish, as far as they do in so many seconds."""
-        if self._beside is None:
-            return
+    def close(self, *, leaving: bool = False) -> None:
+        """Let the loggers finish: for as long as they do, or for a moment when the session is `leaving`."""
         self._each("close")
-        if not self._beside.close(wait_s):
-            names = ", ".join(logger.name for logger in self._loggers)
-            self._note(f"--log {names}: not everything was written within {wait_s:.0f} s, and the rest is left out")
+        for _, beside in self._loggers:
+            beside.end()  # all at once
+        until = time.monotonic() + LEAVING_S
+        for logger, beside in self._loggers:
+            wait_s = max(0.0, until - time.monotonic()) if leaving else FINISH_S
+            if not beside.close(wait_s, patient=not leaving):
+                self._note(f"--log {logger.name}: not everything could be written in time, and the rest is left out")
 
     def _end(self, trial: Trial, failed: Iterable[bool]) -> None:
         for spec, own in zip(self._open.pop(trial.trial_id, ()), failed, strict=False):
             self._each("end", spec, own)
 
     def _each(self, method: str, *args: Any) -> None:
-        """Let the thread call a method of each logger."""
-        if self._beside is not None:
-            for logger in self._loggers:
-                self._beside.do(functools.partial(getattr(logger, method), *args))
+        """Let each logger's thread call a method of it."""
+        for logger, beside in self._loggers:
+            beside.do(functools.partial(getattr(logger, method), *args))
 
 
 HOOKS = frozenset(name for name in vars(tune.Callback) if name == "setup" or name.startswith("on_"))
