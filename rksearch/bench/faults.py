@@ -112,6 +112,12 @@ class SmallRun:
         return sorted((self.directory / "work" / "trials").glob("*/checkpoint.pt"))
 
 
+def _answer_signals() -> None:
+    """Undo what a background job inherits: a signal that is ignored at the start of a run stays ignored."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class SmallRunCommand:
     """A command under way, in a process group of its own.
 
@@ -132,6 +138,7 @@ class SmallRunCommand:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_answer_signals,
         )
 
     @property
