@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,9 @@ RESUMES = 3
 
 BUSY = "when the machine is less busy"
 """Words of a session that could not start Ray in time: it does not count, and the run is resumed once more."""
+
+_INHERITED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
+"""Signals of which a run that ignores them at its start takes no notice: it was asked to, by `nohup` or a shell."""
 
 MOST_BUSY = 20
 """Largest number of sessions that do not count."""
@@ -112,10 +115,17 @@ class SmallRun:
         return sorted((self.directory / "work" / "trials").glob("*/checkpoint.pt"))
 
 
-def _answer_signals() -> None:
-    """Undo what a background job inherits: a signal that is ignored at the start of a run stays ignored."""
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_DFL)
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """Let processes that begin in a `with` block answer signals which this one ignores, as a background job does."""
+    ignored = [number for number in _INHERITED if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)  # a new program answers it as by default
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 class SmallRunCommand:
@@ -131,15 +141,15 @@ class SmallRunCommand:
         self.errors = ""
         self._over = False
         self.began_s = time.monotonic()
-        self.process = subprocess.Popen(  # noqa: S603 - this Python, with a command of ours
-            [sys.executable, "-m", "rksearch", *words, "--data-dir", str(small.data_dir), "--device", "cpu"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=_answer_signals,
-        )
+        with _answered():
+            self.process = subprocess.Popen(  # noqa: S603 - this Python, with a command of ours
+                [sys.executable, "-m", "rksearch", *words, "--data-dir", str(small.data_dir), "--device", "cpu"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int:
