@@ -1,3 +1,4 @@
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -5,7 +6,18 @@ import pytest
 import torch
 
 from rksearch.cli import main
+from rksearch.search.stopping import ENDING
 from tests.helpers.command_line import Answer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests answer signals that this process ignores, as it does under `nohup` or in the background of a script.
+
+    For this process, a handler that does nothing is like ignoring; but programs that it starts do not inherit it.
+    """
+    for number in ENDING:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *args: None)
 
 
 @pytest.fixture
