@@ -1,7 +1,7 @@
 """Random faults in number: injected one after the other, kept as they end, so that the command resumes, and reported.
 
 `faults.jsonl` holds the conditions and the undisturbed run in its first line, and an injection in each other one, each
-line with a checksum as in a ledger. The table of `README.md` is made from it.
+line with a checksum as in a ledger. The table of `faults.md` is made from it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rksearch.results.files import write_atomically
 from rksearch.results.lines import intact, sealed
 
 FILE = "faults.jsonl"
+REPORT = "faults.md"
 
 UNDISTURBED_S = 600.0
 """Longest time of the undisturbed run."""
@@ -91,11 +92,11 @@ def inject_faults(
             one = replace(disturb(small, fault, conditions.undisturbed), commit=commit)
             _append(path, to_plain(one))
             found.append(one)
-            write_atomically(directory / "README.md", report_text(conditions, found).encode())
+            write_atomically(directory / REPORT, report_text(conditions, found).encode())
             if one.problem is None:
                 shutil.rmtree(small.directory, ignore_errors=True)
         show(f"{i + 1}/{count} {outcome_text(found[i])}")
-    write_atomically(directory / "README.md", report_text(conditions, found).encode())
+    write_atomically(directory / REPORT, report_text(conditions, found).encode())
     return found
 
 

@@ -153,7 +153,7 @@ def test_injections_go_on_where_they_were_interrupted(tmp_path: Path, injected: 
     assert inject(5)[:2] == first[:2]
     kinds = [fault.kind for fault in draw(5, 3, 20.0)]
     assert [fault.kind for fault in injected[3:]] == kinds[2:]
-    report = (tmp_path / "out" / "README.md").read_text()
+    report = (tmp_path / "out" / reliability.REPORT).read_text()
     assert "5 faults were drawn with seed 3; 5 met something to disturb. 4 of the 5 runs" in report
     assert "a training is lost" in report
     with pytest.raises(RunError, match="has seed 3 and all kinds; give these"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.errors import SpaceError
+from tests.helpers import fuzzing
 from tests.helpers.fuzzing import Fuzzer, checked_line, violation
 
 COUNTS = {"space": 300, "recipe": 300, "name": 1500, "ledger": 200, "options": 200, "environment": 20, "export": 150}

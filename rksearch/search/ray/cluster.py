@@ -101,7 +101,7 @@ def run_tasks(
     ends = ends or SessionEnds.ignored()
     with on_loopback(resources.address):  # before Ray is imported
         loggers = _loggers(state, run_dir, resources, view)
-        with ray_session(resources, view, ends, run_dir.path.name) as watch:
+        with ray_session(resources, view, ends, run_dir.path) as watch:
             _run_tasks(state, execution, run_dir, resources, view, work, sample, ends.stop, memory_bytes, loggers)
             watch.require_alive()
 
