@@ -1,3 +1,4 @@
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -6,11 +7,22 @@ import torch
 from hypothesis import settings
 
 from rksearch.cli import main
+from rksearch.search.stopping import ENDING
 from tests.helpers.command_line import Answer
 
 # A busy machine makes any example slow; tests that assert times are marked `timing`.
 settings.register_profile("rksearch", deadline=None)
 settings.load_profile("rksearch")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests answer signals that this process ignores, as it does under `nohup` or in the background of a script.
+
+    For this process, a handler that does nothing is like ignoring; but programs that it starts do not inherit it.
+    """
+    for number in ENDING:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *args: None)
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
     python tools/fuzz.py --inputs 100000
     python tools/fuzz.py --inputs 1000 --kind ledger --seed 7
 
-Each input must work or end in one line, within 5 s and 1 GB. Prints the inputs for which that does not hold, with the
-numbers that make them again, and exits with 1 when there are any.
+Each input must work or end in one line, within 5 s of a CPU and 1 GB. Prints the inputs for which that does not hold,
+with the numbers that make them again, and exits with 1 when there are any.
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rksearch.bench.fair_clock import FairClock
 from rksearch.errors import RunError
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME, Ledger
@@ -29,10 +30,25 @@ Numbers = tuple[tuple[float, ...], ...]
 """Losses and errors of each epoch of a training."""
 
 ENDS_WITHIN_S = 150.0
-"""Longest time that a command may take to end after a fault that it cannot survive, or to go on for good."""
+"""Longest time that a command may take to end after a fault that it cannot survive, or to go on for good.
+
+Time that its processes wait for a CPU is not counted, see `FairClock`.
+"""
+
+LEAVES_WITHIN_S = 60.0
+"""Longest time for killed processes to be gone."""
 
 RESUMES = 3
 """Largest number of further sessions in which a run must be finished."""
+
+BUSY = "when the machine is less busy"
+"""Words of a session that could not start Ray in time: it does not count, and the run is resumed once more."""
+
+_INHERITED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
+"""Signals of which a run that ignores them at its start takes no notice: it was asked to, by `nohup` or a shell."""
+
+MOST_BUSY = 20
+"""Largest number of sessions that do not count."""
 
 SPACE = """
 description: all members of a tiny space, trained whatever their order
@@ -72,8 +88,8 @@ class SmallRun:
 
     @classmethod
     def of_two_trainings(cls, directory: Path, data_dir: Path) -> SmallRun:
-        """A run of two baselines."""
-        return cls._written(directory, data_dir, SPACE.format(epochs=12, trials=0, final=1, more=", DenseNet-10-k2"))
+        """A run of a baseline and a candidate."""
+        return cls._written(directory, data_dir, SPACE.format(epochs=12, trials=1, final=1, more=""))
 
     @classmethod
     def _written(cls, directory: Path, data_dir: Path, text: str) -> SmallRun:
@@ -99,30 +115,54 @@ class SmallRun:
         return sorted((self.directory / "work" / "trials").glob("*/checkpoint.pt"))
 
 
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """Let processes that begin in a `with` block answer signals which this one ignores, as a background job does."""
+    ignored = [number for number in _INHERITED if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)  # a new program answers it as by default
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
 class SmallRunCommand:
     """A command under way, in a process group of its own.
 
     Attributes:
         process: its driver.
+        began_s: when it began, by the monotonic clock.
         errors: what it has written to standard error, once it has ended.
     """
 
     def __init__(self, small: SmallRun, *words: str) -> None:
         self.errors = ""
         self._over = False
-        self.process = subprocess.Popen(  # noqa: S603 - this Python, with a command of ours
-            [sys.executable, "-m", "rksearch", *words, "--data-dir", str(small.data_dir), "--device", "cpu"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self.began_s = time.monotonic()
+        with _answered():
+            self.process = subprocess.Popen(  # noqa: S603 - this Python, with a command of ours
+                [sys.executable, "-m", "rksearch", *words, "--data-dir", str(small.data_dir), "--device", "cpu"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int:
         """The driver."""
         return self.process.pid
+
+    def ends_in_time(self, limit_s: float) -> bool:
+        """Whether the command ends within the limit, not counting time that it waits for a CPU; waits for it."""
+        clock = FairClock(lambda: [self.pid, *descendants(self.pid)])
+        while clock.spent_s() < limit_s:
+            if self.ends(1.0):
+                return True
+        return self._over
 
     def ends(self, within_s: float) -> bool:
         """Whether the command ends within some seconds; waits for it."""
@@ -135,6 +175,11 @@ class SmallRunCommand:
         self._over = True
         return True
 
+    def last_line(self) -> str:
+        """The last line that it wrote as an error; empty for none, or while it runs."""
+        lines = self.errors.strip().splitlines()
+        return lines[-1] if lines else ""
+
     def below(self, name: str) -> list[int]:
         """Processes below the driver whose command line holds a name."""
         return [pid for pid in descendants(self.pid) if name in _command_line(pid)]
@@ -142,7 +187,7 @@ class SmallRunCommand:
     def left(self) -> list[int]:
         """Processes of its Ray that live on, given some seconds to end."""
         sessions = list((temporary_directory() / "ray").glob(f"session_*_{self.pid}"))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LEAVES_WITHIN_S
         while (found := processes_of(sessions)) and time.monotonic() < deadline:
             time.sleep(0.2)
         return found
@@ -161,7 +206,8 @@ class Fault:
 
     Attributes:
         kind: one of `KINDS`.
-        moment_s: seconds after the start of the command; None for the moment at which a first checkpoint is there.
+        moment_s: seconds after the start of the command, or the first moment after them at which there is a process of
+            the kind; None for the moment at which a first checkpoint is there.
         seed: of its own choices: the process, the byte.
     """
 
@@ -180,8 +226,10 @@ class Disturbed:
         went_on: whether the same session finished the run.
         line: the last line that the disturbed session wrote as an error; empty for none.
         ended_s: seconds from the fault to the end of the disturbed session.
+        session_s: seconds of the disturbed session in all.
         sessions: number of sessions until the run was finished.
         problem: what should not have happened; None where all is well.
+        commit: of the rksearch that was disturbed; None where that is not known.
     """
 
     fault: Fault
@@ -189,8 +237,10 @@ class Disturbed:
     went_on: bool
     line: str
     ended_s: float
+    session_s: float
     sessions: int
     problem: str | None
+    commit: str | None = None
 
 
 Inject = Callable[[SmallRun, SmallRunCommand, random.Random], bool]
@@ -219,38 +269,50 @@ def _disturbed(
     injected_s = time.monotonic()
     met = not over and KINDS[fault.kind](small, session, random.Random(fault.seed))
     problems: list[str] = []
-    if not over and not session.ends(ENDS_WITHIN_S):
+    if not over and not session.ends_in_time(ENDS_WITHIN_S):
         problems.append(f"the session did not end within {ENDS_WITHIN_S:.0f} s")
         session.end_all()
     ended_s = time.monotonic() - injected_s
-    went_on = session.process.returncode == 0
     problems += _manners(session, killed=fault.kind in OF_THE_DRIVER_ITSELF and met)
-    sessions = 1
-    while small.history().state != "finished" and sessions <= RESUMES:
-        again = small.resume()
-        try:
-            if not again.ends(2 * ENDS_WITHIN_S):
-                problems.append("a resumed session did not end")
-                break
-            problems += _manners(again, killed=False)
-        finally:
-            again.end_all()
-        sessions += 1
+    sessions, last = _finished(small, session, problems)
     history = small.history()
     if history.state != "finished":
-        problems.append(f"the run is {history.state} after {sessions} sessions: {history.message}")
+        problems.append(f"the run is {history.state} after {sessions} sessions: {history.message or last}")
     elif undisturbed and (differs := differences(undisturbed, history)):
         problems.append(differs)
-    lines = session.errors.strip().splitlines()
     return Disturbed(
         fault=fault,
         met=met,
-        went_on=went_on,
-        line=lines[-1] if lines else "",
+        went_on=session.process.returncode == 0,
+        line=session.last_line(),
         ended_s=round(ended_s, 1),
+        session_s=round(injected_s + ended_s - session.began_s, 1),
         sessions=sessions,
         problem="; ".join(problems) or None,
     )
+
+
+def _finished(small: SmallRun, session: SmallRunCommand, problems: list[str]) -> tuple[int, str]:
+    """Resume a run until it is finished, or has had its number of sessions.
+
+    Returns:
+        The number of sessions that count, and the last line of errors of the last one.
+    """
+    sessions, busy = 1, 0
+    while small.history().state != "finished" and sessions <= RESUMES:
+        session = small.resume()
+        try:
+            if not session.ends_in_time(2 * ENDS_WITHIN_S):
+                problems.append("a resumed session did not end")
+                break
+            problems += _manners(session, killed=False)
+        finally:
+            session.end_all()
+        if BUSY in session.errors and busy < MOST_BUSY:
+            busy += 1
+        else:
+            sessions += 1
+    return sessions, session.last_line()
 
 
 def _waited(small: SmallRun, session: SmallRunCommand, moment_s: float | None) -> bool:
@@ -315,11 +377,13 @@ def _signal_driver(*numbers: signal.Signals, group: bool = False, apart_s: float
     return inject
 
 
-def _signal_below(name: str, *numbers: signal.Signals, apart_s: float = 3.0) -> Inject:
+def _signal_below(of: Callable[[SmallRun], str], *numbers: signal.Signals, apart_s: float = 3.0) -> Inject:
+    """Send signals to one of the processes whose command line holds a name, as soon as there is one."""
+
     def inject(small: SmallRun, session: SmallRunCommand, rng: random.Random) -> bool:
-        found = session.below(name)
-        if not found:
-            return False
+        while not (found := session.below(of(small))):
+            if session.ends(0.2):
+                return False
         chosen = rng.choice(found)
         for i, number in enumerate(numbers):
             if i:
@@ -329,6 +393,17 @@ def _signal_below(name: str, *numbers: signal.Signals, apart_s: float = 3.0) -> 
         return True
 
     return inject
+
+
+def _named(name: str) -> Callable[[SmallRun], str]:
+    return lambda small: name
+
+
+def _worker(small: SmallRun) -> str:
+    """Ray shows an actor by the name of its run."""
+    from rksearch.search.ray.reports import class_name
+
+    return f"ray::{class_name(small.directory.name)}"
 
 
 def _after_a_kill(damage: Callable[[SmallRun, random.Random], bool]) -> Inject:
@@ -402,23 +477,27 @@ KINDS: dict[str, Inject] = {
     "driver SIGINT twice": _signal_driver(signal.SIGINT, signal.SIGINT),
     "driver SIGHUP": _signal_driver(signal.SIGHUP),
     "driver SIGUSR1": _signal_driver(signal.SIGUSR1),
+    "driver SIGQUIT": _signal_driver(signal.SIGQUIT),
     "driver suspended": _signal_driver(_STOP, _CONT, apart_s=5.0),
     "all processes SIGTERM": _signal_driver(signal.SIGTERM, group=True),
     "all processes SIGINT": _signal_driver(signal.SIGINT, group=True),
     "all processes suspended": _signal_driver(_STOP, _CONT, group=True, apart_s=5.0),
     "all processes killed": _signal_driver(signal.SIGKILL, group=True),
-    "worker killed": _signal_below("ray::ImplicitFunc", signal.SIGKILL),
-    "worker crashed": _signal_below("ray::ImplicitFunc", signal.SIGSEGV),
-    "worker suspended": _signal_below("ray::ImplicitFunc", _STOP, _CONT),
-    "idle worker killed": _signal_below("ray::IDLE", signal.SIGKILL),
-    "raylet killed": _signal_below("raylet/raylet", signal.SIGKILL),
-    "raylet suspended": _signal_below("raylet/raylet", _STOP, _CONT),
-    "GCS killed": _signal_below("gcs/gcs_server", signal.SIGKILL),
-    "GCS suspended": _signal_below("gcs/gcs_server", _STOP, _CONT),
-    "agent killed": _signal_below("ray::DashboardAgent", signal.SIGKILL),
-    "environment agent killed": _signal_below("ray::RuntimeEnvAgent", signal.SIGKILL),
-    "dashboard killed": _signal_below("dashboard/dashboard.py", signal.SIGKILL),
-    "log monitor killed": _signal_below("log_monitor.py", signal.SIGKILL),
+    "worker killed": _signal_below(_worker, signal.SIGKILL),
+    "worker crashed": _signal_below(_worker, signal.SIGSEGV),
+    "worker suspended": _signal_below(_worker, _STOP, _CONT),
+    "idle worker killed": _signal_below(_named("ray::IDLE"), signal.SIGKILL),
+    "raylet killed": _signal_below(_named("raylet/raylet"), signal.SIGKILL),
+    "raylet suspended": _signal_below(_named("raylet/raylet"), _STOP, _CONT),
+    "GCS killed": _signal_below(_named("gcs/gcs_server"), signal.SIGKILL),
+    "GCS suspended": _signal_below(_named("gcs/gcs_server"), _STOP, _CONT),
+    "agent killed": _signal_below(_named("ray::DashboardAgent"), signal.SIGKILL),
+    "environment agent killed": _signal_below(_named("ray::RuntimeEnvAgent"), signal.SIGKILL),
+    "dashboard killed": _signal_below(_named("dashboard/dashboard.py"), signal.SIGKILL),
+    "log monitor killed": _signal_below(_named("log_monitor.py"), signal.SIGKILL),
+    "study writer killed": _signal_below(_named("rksearch.search.samplers.study_file"), signal.SIGKILL),
+    "any process killed": _signal_below(_named(""), signal.SIGKILL),
+    "any process suspended": _signal_below(_named(""), _STOP, _CONT),
     "checkpoint cut": _after_a_kill(_cut_checkpoint),
     "checkpoint bit flipped": _after_a_kill(_flip_checkpoint),
     "checkpoints removed": _after_a_kill(_remove_checkpoints),
@@ -428,6 +507,7 @@ KINDS: dict[str, Inject] = {
 """Every kind of fault by its name."""
 
 OF_THE_DRIVER_ITSELF = {kind for kind in KINDS if kind.endswith(("driver killed", "processes killed"))} | {
+    "driver SIGQUIT",
     "checkpoint cut",
     "checkpoint bit flipped",
     "checkpoints removed",
@@ -452,15 +532,16 @@ def draw(count: int, seed: int, span_s: float, kinds: Sequence[str] = ()) -> lis
     for kind in kinds:
         if kind not in KINDS:
             raise RunError(f"a fault must be one of {', '.join(KINDS)}, but got {kind!r}; choose one of them")
+    return [drawn(i, seed, span_s, kinds) for i in range(count)]
+
+
+def drawn(i: int, seed: int, span_s: float, kinds: Sequence[str] = ()) -> Fault:
+    """The fault of a number; see `draw`. Every kind comes once before one comes again."""
     names = list(kinds) or list(KINDS)
-    found = []
-    for i in range(count):
-        rng = random.Random(f"{seed}/{i}")
-        # Every kind comes once before one comes again.
-        order = random.Random(f"{seed}/{i // len(names)}").sample(names, len(names))
-        moment_s = round(rng.uniform(0.0, span_s), 2)
-        found.append(Fault(kind=order[i % len(names)], moment_s=moment_s, seed=rng.randrange(2**32)))
-    return found
+    order = random.Random(f"{seed}/{i // len(names)}").sample(names, len(names))
+    rng = random.Random(f"{seed}/{i}")
+    moment_s = round(rng.uniform(0.0, span_s), 2)
+    return Fault(kind=order[i % len(names)], moment_s=moment_s, seed=rng.randrange(2**32))
 
 
 # -- processes

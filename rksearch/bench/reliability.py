@@ -1,7 +1,7 @@
 """Random faults in number: injected one after the other, kept as they end, so that the command resumes, and reported.
 
 `faults.jsonl` holds the conditions and the undisturbed run in its first line, and an injection in each other one, each
-line with a checksum as in a ledger. The table of `README.md` is made from it.
+line with a checksum as in a ledger. The table of `faults.md` is made from it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rksearch.bench.faults import KINDS, Disturbed, Numbers, SmallRun, disturb, draw, numbers_in
+from rksearch.bench.faults import KINDS, Disturbed, Numbers, SmallRun, disturb, draw, drawn, numbers_in
 from rksearch.errors import RunAborted, RunError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.environment import Environment, current_environment
@@ -24,6 +24,7 @@ from rksearch.results.files import write_atomically
 from rksearch.results.lines import intact, sealed
 
 FILE = "faults.jsonl"
+REPORT = "faults.md"
 
 UNDISTURBED_S = 600.0
 """Longest time of the undisturbed run."""
@@ -82,18 +83,32 @@ def inject_faults(
         conditions = _conditions(directory, seed, kinds, data_dir)
         _append(path, to_plain(conditions))
     found = [from_plain(Disturbed, record) for record in records[1:]]
-    for i, fault in enumerate(draw(count, seed, conditions.span_s, kinds)):
+    commit = current_environment().commit
+    for i in range(count):
         if i >= len(found):
+            fault = drawn(i, seed, span_s(conditions, found), conditions.kinds)
             small = SmallRun.of_a_space(directory / "work" / f"run-{i}", data_dir)
             shutil.rmtree(small.directory, ignore_errors=True)  # of a call that was interrupted
-            one = disturb(small, fault, conditions.undisturbed)
+            one = replace(disturb(small, fault, conditions.undisturbed), commit=commit)
             _append(path, to_plain(one))
             found.append(one)
+            write_atomically(directory / REPORT, report_text(conditions, found).encode())
             if one.problem is None:
                 shutil.rmtree(small.directory, ignore_errors=True)
         show(f"{i + 1}/{count} {outcome_text(found[i])}")
-    write_atomically(directory / "README.md", report_text(conditions, found).encode())
+    write_atomically(directory / REPORT, report_text(conditions, found).encode())
     return found
+
+
+def span_s(conditions: FaultConditions, found: Sequence[Disturbed]) -> float:
+    """Seconds in which the moment of the next fault lies: what the last run took that one session finished.
+
+    A machine that does other work may be several times slower or faster than it was when the undisturbed run was made.
+    """
+    for one in reversed(found):
+        if one.went_on and one.fault.moment_s is not None:
+            return one.session_s
+    return conditions.span_s
 
 
 def _conditions(directory: Path, seed: int, kinds: Sequence[str], data_dir: Path) -> FaultConditions:
@@ -102,7 +117,7 @@ def _conditions(directory: Path, seed: int, kinds: Sequence[str], data_dir: Path
     began_s = time.monotonic()
     session = small.start()
     try:
-        over = session.ends(UNDISTURBED_S)
+        over = session.ends_in_time(UNDISTURBED_S)
     finally:
         session.end_all()
     history = small.history()
@@ -131,6 +146,7 @@ def report_text(conditions: FaultConditions, found: Sequence[Disturbed]) -> str:
     bad = [(i, one) for i, one in enumerate(found) if one.problem is not None]
     met = [one for one in found if one.met]
     env = conditions.environment
+    commits = list(dict.fromkeys(one.commit or env.commit or "unknown" for one in found))
     kinds = f" {' '.join(f'--kind {kind!r}' for kind in conditions.kinds)}" if conditions.kinds else ""
     lines = [
         "# Faults injected into runs",
@@ -140,8 +156,8 @@ def report_text(conditions: FaultConditions, found: Sequence[Disturbed]) -> str:
         "the undisturbed run, each once and each with its numbers bit for bit, in time, and left no process behind; "
         f"{len(bad)} did not.",
         "",
-        "A fault comes at a random moment between the command and the end of the undisturbed run "
-        f"({conditions.span_s:.0f} s). A session that ends by it is resumed until the run is finished.",
+        "A fault comes at a random moment between the command and the end of a run that is left alone "
+        f"({conditions.span_s:.0f} s the first time). A session that ends by it is resumed until the run is finished.",
         "",
         "| fault | injected | met | went on | ended, longest | sessions, most | not as it should be |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -159,7 +175,7 @@ def report_text(conditions: FaultConditions, found: Sequence[Disturbed]) -> str:
         f"rksearch selftest --faults {len(found)} --seed {conditions.seed}{kinds} --out DIRECTORY",
         "```",
         "",
-        f"rksearch {env.rksearch}, commit {env.commit or 'unknown'}{' with changes' if env.dirty else ''}; Python "
+        f"rksearch {env.rksearch}, commits {', '.join(commits)}{' with changes' if env.dirty else ''}; Python "
         f"{env.python}, torch {env.version('torch')}, ray {env.version('ray')}; {env.cpu_count} CPUs ({env.cpu}), "
         f"{env.os}. Each injection, with its moment, seed and outcome, is a line of `{FILE}`.",
         "",

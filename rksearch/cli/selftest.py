@@ -46,10 +46,10 @@ def selftest(faults: int | None, seed: int, kinds: tuple[str, ...], out: Path | 
             click.echo(check_text(check))
             problems += check.problem is not None
         return 1 if problems else 0
-    from rksearch.bench.reliability import inject_faults
+    from rksearch.bench.reliability import REPORT, inject_faults
 
     directory = out or Path("selftest")
     found = inject_faults(directory, count=faults, seed=seed, kinds=kinds, data_dir=place, show=click.echo)
     bad = sum(one.problem is not None for one in found)
-    click.echo(f"{len(found)} faults, {bad} not as it should be; report: {directory / 'README.md'}")
+    click.echo(f"{len(found)} faults, {bad} not as it should be; report: {directory / REPORT}")
     return 1 if bad else 0

@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from rksearch.arch import Period, family_of, parse
-from rksearch.arch.cost import cost
+from rksearch.arch.cost import Cost, cost
 from rksearch.arch.image import ImageShape
 from rksearch.arch.paper import PaperRow, paper_rows
 from rksearch.errors import RksearchError
@@ -225,7 +226,7 @@ def _published(history: History) -> list[dict[str, Any]]:
     for row, error in rows:
         if error is None or shape is None:
             continue
-        counted = cost(parse(row.arch), shape)
+        counted = _cost_of_published(row.arch, shape)
         found.setdefault(
             (row.arch, error),
             {
@@ -239,6 +240,12 @@ def _published(history: History) -> list[dict[str, Any]]:
             },
         )
     return list(found.values())
+
+
+@lru_cache(maxsize=256)
+def _cost_of_published(arch: str, shape: ImageShape) -> Cost:
+    """Cost of a network of the paper's: the same for every page, and most of the time that a small page took."""
+    return cost(parse(arch), shape)
 
 
 def _shape(history: History) -> ImageShape | None:

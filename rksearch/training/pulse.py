@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from rksearch.training.machine import machine_id
 
 OnPart = Callable[[str], None]
 """Called when a part of a training's work begins: `load`, `build`, `prepare`, `step`, `validate`, `save`, ..."""
@@ -26,14 +27,14 @@ class Beat:
         lasted_s: seconds since that began in which its thread ran or slept by its own choice: not those in which the
             process was suspended or waited for a CPU.
         longest_s: the longest that this part has lasted before; None for the first time.
-        pid, host: its process and machine.
+        pid, machine: its process, and the machine that it runs on; see `machine_id`.
     """
 
     part: str
     lasted_s: float
     longest_s: float | None
     pid: int
-    host: str
+    machine: str
 
 
 def unobserved(part: str) -> None:
@@ -81,7 +82,7 @@ class Pulse:
             lasted_s=round(self._lasted_s, 3),
             longest_s=self._longest.get(self._part),
             pid=os.getpid(),
-            host=platform.node(),
+            machine=machine_id(),
         )
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rksearch.bench import faults, reliability
-from rksearch.bench.faults import KINDS, Disturbed, Fault, Numbers, SmallRun, differences, draw, numbers_in
+from rksearch.bench.fair_clock import LONGEST_LOOK_S, FairClock, waited_s
+from rksearch.bench.faults import KINDS, Disturbed, Fault, Numbers, SmallRun, differences, draw, drawn, numbers_in
 from rksearch.errors import RunError
 from rksearch.results.environment import Environment
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME, Ledger
 from tests.helpers.command_line import Answer, rksearch
 from tests.helpers.ledgers import complete, full_run, trial
+from tests.helpers.simulation import must
 
 
 def test_faults_are_drawn_by_seed_alone_and_each_kind_comes_before_one_comes_again() -> None:
@@ -104,6 +112,7 @@ def one(kind: str, problem: str | None = None, *, met: bool = True) -> Disturbed
         went_on=kind.startswith("worker"),
         line="",
         ended_s=2.0,
+        session_s=3.5,
         sessions=1,
         problem=problem,
     )
@@ -120,6 +129,7 @@ def injected(monkeypatch: pytest.MonkeyPatch) -> list[Fault]:
 
     def disturb(small: SmallRun, fault: Fault, undisturbed: Mapping[str, Numbers]) -> Disturbed:
         assert undisturbed == conditions.undisturbed
+        assert fault.moment_s is not None
         small.directory.mkdir()
         found.append(fault)
         return one(fault.kind, "a training is lost" if len(found) == 2 else None)
@@ -141,12 +151,57 @@ def test_injections_go_on_where_they_were_interrupted(tmp_path: Path, injected: 
     records = tmp_path / "out" / reliability.FILE
     records.write_bytes(records.read_bytes()[:-5])  # killed while it wrote the third
     assert inject(5)[:2] == first[:2]
-    assert injected[3:] == draw(5, 3, 20.0)[2:]
-    report = (tmp_path / "out" / "README.md").read_text()
+    kinds = [fault.kind for fault in draw(5, 3, 20.0)]
+    assert [fault.kind for fault in injected[3:]] == kinds[2:]
+    report = (tmp_path / "out" / reliability.REPORT).read_text()
     assert "5 faults were drawn with seed 3; 5 met something to disturb. 4 of the 5 runs" in report
     assert "a training is lost" in report
     with pytest.raises(RunError, match="has seed 3 and all kinds; give these"):
         inject(5, seed=4)
+
+
+def test_moments_lie_in_the_time_that_the_last_whole_session_took() -> None:
+    """The machine is slower or faster than it was at first."""
+    conditions = reliability.FaultConditions(seed=3, kinds=(), span_s=20.0, undisturbed={}, environment=Environment())
+    assert reliability.span_s(conditions, []) == 20.0
+    ended, whole = one("driver killed"), one("worker killed")
+    assert reliability.span_s(conditions, [ended]) == 20.0
+    assert reliability.span_s(conditions, [ended, replace(whole, session_s=90.0), ended]) == 90.0
+    assert drawn(7, 3, 90.0).moment_s == pytest.approx(4.5 * must(drawn(7, 3, 20.0).moment_s), abs=0.05)
+
+
+def test_waiting_for_a_cpu_does_not_count() -> None:
+    now_s, waited = [0.0], {"1/1": 5.0, "1/2": 0.0}
+    clock = FairClock(lambda: [1], clock=lambda: now_s[0], waited=lambda pid: dict(waited))
+    now_s[0] = 2.0
+    assert clock.spent_s() == pytest.approx(2.0)
+    now_s[0], waited["1/1"] = 4.0, 6.5
+    assert clock.spent_s() == pytest.approx(2.5)
+    now_s[0], waited["1/2"], waited["1/3"] = 6.0, 100.0, 100.0
+    assert clock.spent_s() == pytest.approx(2.7), "a limit is reached at last"
+    now_s[0] = 100.0
+    assert clock.spent_s() == pytest.approx(2.7 + LONGEST_LOOK_S), "this process was suspended"
+
+
+def test_a_process_that_works_alone_waits_less_than_it_lives() -> None:
+    clock = FairClock(lambda: [os.getpid()])
+    time.sleep(0.05)
+    assert 0 < clock.spent_s() < 5
+    assert waited_s(os.getpid()).keys()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_runs_of_a_background_job_answer_signals(number: signal.Signals) -> None:
+    code = "import signal, sys; print(signal.getsignal(int(sys.argv[1])) is signal.SIG_IGN)"
+    words = [sys.executable, "-c", code, str(int(number))]
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert subprocess.check_output(words, text=True).strip() == "True"
+        with faults._answered():
+            assert subprocess.check_output(words, text=True).strip() == "False"
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 def test_the_table_has_a_row_for_each_kind_that_was_drawn() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.errors import SpaceError
+from tests.helpers import fuzzing
 from tests.helpers.fuzzing import Fuzzer, checked_line, violation
 
 COUNTS = {"space": 300, "recipe": 300, "name": 1500, "ledger": 200, "options": 200, "environment": 20, "export": 150}
@@ -42,9 +43,15 @@ def test_what_is_wrong_is_found() -> None:
     assert violation(lambda: bytearray(10**6), memory=True) is None
 
 
-@pytest.mark.slow
-def test_what_hangs_is_found() -> None:
-    assert violation(lambda: time.sleep(30)) == "TimeoutError: not done in 10 s"
+def test_what_hangs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzzing, "HANG_S", 0.1)
+    assert violation(lambda: time.sleep(30)) == "TimeoutError: not done in 0.1 s"
+
+
+def test_what_takes_too_much_of_a_cpu_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzzing, "LIMIT_S", 0.01)
+    assert "s of a CPU" in str(violation(lambda: sum(range(10**6))))
+    assert violation(lambda: time.sleep(0.1)) is None
 
 
 def test_a_changed_record_has_a_right_checksum(tmp_path: Path) -> None:

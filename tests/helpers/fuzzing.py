@@ -32,6 +32,11 @@ from tests.helpers.command_line import TINY_SPACE
 from tests.helpers.ledgers import complete, plan_record, space_record, trial
 
 LIMIT_S = 5.0
+"""CPU time for an input; the wall time of a busy machine says nothing."""
+
+HANG_S = 120.0
+"""Wall time after which an input hangs."""
+
 LIMIT_BYTES = 10**9
 
 EVIL: tuple[Any, ...] = (
@@ -129,11 +134,11 @@ def violation(call: Callable[[], object], *, memory: bool = False) -> str | None
         call: the call.
         memory: whether to measure its memory, which makes it some times slower.
     """
-    began = time.monotonic()
+    began_s = time.process_time()
     if memory:
         tracemalloc.start()
     try:
-        with time_limit(2 * LIMIT_S):
+        with time_limit(HANG_S):
             call()
     except RksearchError as error:
         text = str(error)
@@ -147,8 +152,9 @@ def violation(call: Callable[[], object], *, memory: bool = False) -> str | None
         peak = tracemalloc.get_traced_memory()[1] if memory else 0
         if memory:
             tracemalloc.stop()
-    if (took := time.monotonic() - began) > LIMIT_S:
-        return f"it took {took:.1f} s"
+    # Measuring memory makes a call several times slower.
+    if (took_s := time.process_time() - began_s) > (5 if memory else 1) * LIMIT_S:
+        return f"it took {took_s:.1f} s of a CPU"
     return f"it took {peak / 1e9:.1f} GB" if peak > LIMIT_BYTES else None
 
 
@@ -212,6 +218,7 @@ class Fuzzer:
             Those that something is wrong with.
         """
         make = self.kinds()[kind]
+        violation(make(random.Random(f"{kind} {self.seed} warm-up"))[1])  # imports what the kind needs
         found = []
         for number in range(first, first + count):
             text, call = make(random.Random(f"{kind} {self.seed} {number}"))

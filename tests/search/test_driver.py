@@ -140,7 +140,7 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     said: list[str] = []
     view = Silent()
     monkeypatch.setattr(view, "message", said.append)
-    with pytest.raises(RunAborted) as error, ray_session(Resources(), view, SessionEnds.ignored(), "run"):
+    with pytest.raises(RunAborted) as error, ray_session(Resources(), view, SessionEnds.ignored(), Path("run")):
         pass
     assert said == ["Starting Ray ..."], "said before the wait"
     assert stopped == [True], "what had started is stopped"

@@ -28,11 +28,12 @@ from rksearch.search.run_state import RunState
 from rksearch.search.stopping import StopRequest
 from rksearch.search.tasks import Task
 from rksearch.training.execution import Execution
+from rksearch.training.machine import machine_id
 from rksearch.training.pulse import Beat
 from tests.helpers.simulation import must, new_state, outcome
 
 ONE_TRIAL = Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 2.0, "gpu": 0.0}, largest=2)
-STEP = Beat(part="step", lasted_s=1.0, longest_s=0.5, pid=0, host="another")
+STEP = Beat(part="step", lasted_s=1.0, longest_s=0.5, pid=0, machine="another")
 
 
 # -- the judgement
@@ -112,8 +113,8 @@ class Desk:
         return self.searcher.tasks[trial_id]
 
     def succeed(self, trial_id: str) -> None:
-        found = outcome(self.searcher.tasks[trial_id])["result"]
-        self.searcher.on_trial_complete(trial_id, {"outcome": json.dumps({"results": [found]})})
+        found = [outcome(each)["result"] for each in self.searcher.tasks[trial_id].each()]
+        self.searcher.on_trial_complete(trial_id, {"outcome": json.dumps({"results": found})})
 
     def pass_s(self, seconds: float, lasting: str | None = None) -> None:
         """Let time pass; the trial `lasting` stays in the same step, the others take new ones."""
@@ -157,6 +158,26 @@ def test_a_training_that_hangs_again_fails_although_it_has_done_epochs_in_betwee
     assert desk.killed == ["a", "b"]
     desk.succeed("other")
     assert Ledger(tmp_path).read().trials[task.id][1].failure == "hung"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_only_training_that_is_left_is_tried_again_too_when_it_hangs(tmp_path: Path, seeds: int) -> None:
+    desk = Desk(tmp_path)
+    desk.state.together = seeds
+    task = desk.take("a")
+    while desk.state.has_work():
+        desk.succeed("a")
+        task = desk.take("a")
+    assert len(task.each()) == seeds
+    assert desk.searcher.suggest("none") is None, "the session waits for it"
+    desk.pass_s(130, lasting="a")
+    assert desk.killed == ["a"]
+    assert desk.searcher.suggest("none") is not None
+    desk.succeed("none")
+    assert desk.searcher.suggest("none") == "FINISHED"
+    assert desk.searcher.abort is None
+    history = Ledger(tmp_path).read()
+    assert {history.trials[each.trial.id][1].status for each in task.each()} == {"complete"}
 
 
 def test_a_driver_that_was_suspended_ends_nobody(tmp_path: Path) -> None:
@@ -238,15 +259,13 @@ def test_a_wish_to_stop_ends_the_loop(tmp_path: Path) -> None:
 
 
 def test_a_stopped_process_is_suspended_and_not_hung() -> None:
-    import platform
-
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        beat = replace(STEP, pid=child.pid, host=platform.node())
+        beat = replace(STEP, pid=child.pid, machine=machine_id())
         assert not is_suspended(beat)
         os.kill(child.pid, signal.SIGSTOP)
         wait_for(lambda: is_suspended(beat))
-        assert not is_suspended(replace(beat, host="another"))
+        assert not is_suspended(replace(beat, machine="another"))
         os.kill(child.pid, signal.SIGCONT)
         wait_for(lambda: not is_suspended(beat))
     finally:

@@ -93,7 +93,7 @@ any_percent = st.one_of(st.just(math.nan), st.floats(0, 100))
     loss=any_number,
     error=any_percent,
     balanced=st.none() | st.floats(0, 100),
-    metrics=st.dictionaries(st.text(min_size=1), st.floats(allow_nan=False)),
+    metrics=st.dictionaries(st.text(min_size=1, max_size=20), st.floats(allow_nan=False), max_size=5),
 )
 def test_an_epoch_survives_the_way_to_tune_and_back(
     number: int, loss: float, error: float, balanced: float | None, metrics: dict[str, float]
@@ -489,6 +489,30 @@ def test_a_callback_of_the_user_s_gets_every_hook_and_ends_the_run_when_it_raise
     hooked.on_trial_start(iteration=1, trials=[], trial=None)
     with pytest.raises(RunAborted, match=r"Mine\.on_trial_start raised KeyError: 'nothing here'; mend it"):
         StateCallback(searcher, lambda: None).on_step_end(1, [])
+
+
+def test_a_callback_hears_of_the_end_once_also_where_tune_s_loop_was_left(tmp_path: Path) -> None:
+    class Mine(tune.Callback):
+        def __init__(self) -> None:
+            self.ends: list[Any] = []
+
+        def on_experiment_end(self, trials: Any, **info: Any) -> None:
+            self.ends.append(trials)
+
+    reasons: list[Exception] = []
+    for by_tune in (False, True):
+        mine = Mine()
+        hooked = UserCallbacks([mine], reasons.append)
+        hooked.close()
+        assert mine.ends == [], "it has not begun"
+        hooked.setup()
+        hooked.on_step_begin(iteration=1, trials=["a trial"])
+        if by_tune:
+            hooked.on_experiment_end(trials=["a trial"])
+        hooked.close()
+        hooked.close()
+        assert mine.ends == [["a trial"]]
+    assert reasons == []
 
 
 def test_a_callback_that_is_none_of_tune_s_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from rksearch.search.ray import traces
 from rksearch.search.ray.traces import CRASH, WORKER, death_of
+from rksearch.training.machine import machine_id
 from tests.helpers.command_line import environment
 
 RAY_SAYS = """The actor died unexpectedly before finishing this task.
@@ -55,6 +57,14 @@ def test_an_exit_leaves_no_word(tmp_path: Path) -> None:
     )
 
 
+def test_a_machine_is_told_apart_without_its_name(tmp_path: Path) -> None:
+    died(tmp_path, "os._exit(7)")
+    about = json.loads((tmp_path / WORKER).read_text())
+    assert about["machine"] == machine_id()
+    assert re.fullmatch("[0-9a-f]{16}", machine_id())
+    assert platform.node() not in (tmp_path / WORKER).read_text()
+
+
 def test_an_orderly_end_leaves_no_traces(tmp_path: Path) -> None:
     assert died(tmp_path / "trial", "pass") == 0
     assert list((tmp_path / "trial").iterdir()) == []
@@ -70,13 +80,13 @@ def test_memory_is_named_where_ray_or_the_system_says_so(tmp_path: Path, monkeyp
     assert death_of(said, tmp_path).kind == "out_of_memory"
     assert death_of(RAY_SAYS, tmp_path).kind == "worker_died", "a cause that Ray thinks possible is none"
     monkeypatch.setattr(traces, "memory_kills", lambda: 5)
-    for kills, host, kind in (
-        (4, platform.node(), "out_of_memory"),
-        (5, platform.node(), "worker_died"),
+    for kills, machine, kind in (
+        (4, machine_id(), "out_of_memory"),
+        (5, machine_id(), "worker_died"),
         (4, "another", "worker_died"),
-        (None, platform.node(), "worker_died"),
+        (None, machine_id(), "worker_died"),
     ):
-        (tmp_path / WORKER).write_text(json.dumps({"pid": 1, "host": host, "memory_kills": kills}))
+        (tmp_path / WORKER).write_text(json.dumps({"pid": 1, "machine": machine, "memory_kills": kills}))
         assert death_of(RAY_SAYS, tmp_path).kind == kind
     (tmp_path / WORKER).write_text("{")
     assert death_of(RAY_SAYS, tmp_path).kind == "worker_died"

@@ -101,7 +101,7 @@ def run_tasks(
     ends = ends or SessionEnds.ignored()
     with on_loopback(resources.address):  # before Ray is imported
         loggers = _loggers(state, run_dir, resources, view)
-        with ray_session(resources, view, ends, run_dir.path.name) as watch:
+        with ray_session(resources, view, ends, run_dir.path) as watch:
             _run_tasks(state, execution, run_dir, resources, view, work, sample, ends.stop, memory_bytes, loggers)
             watch.require_alive()
 
@@ -171,6 +171,7 @@ def _run_tasks(
     oversight = Oversight(state, searcher.tasks, end, last_beat, trial_hours=resources.trial_hours)
     # Limit of trials that wait for a worker; the searcher keeps back all but one that would only wait for a slot.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1 + min(slots, AT_ONCE))
+    users = UserCallbacks(resources.callbacks, searcher.end)
     log = TrainingLog(loggers, view.message, searcher.is_replaced)
     run_dir.clear_tune()
     if not resources.verbose:
@@ -192,7 +193,7 @@ def _run_tasks(
             callbacks=[
                 StateCallback(searcher, view.refresh, oversight, stop, scheduler.end_all),
                 *([log] if loggers else []),
-                *([UserCallbacks(resources.callbacks, searcher.end)] if resources.callbacks else []),
+                *([users] if resources.callbacks else []),
             ],
             verbose=3 if resources.verbose else 0,
         ),
@@ -203,8 +204,10 @@ def _run_tasks(
             _fit(tuner, searcher)
     finally:
         view.close()
+        users.close()
         log.close(leaving=stop.asked or searcher.leaving)
         run_dir.clear_tune()
+    searcher.raise_abort()  # of a callback that raised at the very end
 
 
 def _offer(machine: Machine) -> dict[str, float]:

@@ -27,16 +27,21 @@ _OLD_S = 60.0
 """Age of a directory without processes after which a dead driver's is removed: others may be starting."""
 
 
+def sessions_of(pid: int) -> list[Path]:
+    """Directories of the Ray sessions that a process has started, the first one first."""
+    return sorted((temporary_directory() / "ray").glob(f"session_*_{pid}"))
+
+
 def own_sessions() -> list[Path]:
     """Directories of the Ray sessions that this process has started, the first one first."""
-    return sorted((temporary_directory() / "ray").glob(f"session_*_{os.getpid()}"))
+    return sessions_of(os.getpid())
 
 
-def mark_session() -> None:
-    """Note that rksearch started the session, so that it is removed should this process be killed."""
-    for directory in own_sessions()[-1:]:
+def mark_session(pid: int) -> None:
+    """Note that a process of rksearch started its last session, so that it is removed once the process is dead."""
+    for directory in sessions_of(pid)[-1:]:
         with contextlib.suppress(OSError):
-            (directory / MARK).write_text(str(os.getpid()), encoding="ascii")
+            (directory / MARK).write_text(str(pid), encoding="ascii")
 
 
 def end_session(*, keep_logs: bool) -> None:

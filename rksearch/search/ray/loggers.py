@@ -314,6 +314,13 @@ class UserCallbacks(tune.Callback):
     def __init__(self, callbacks: Sequence[tune.Callback], abort: Callable[[Exception], None]) -> None:
         self._callbacks = callbacks
         self._abort = abort
+        self._trials: list[Trial] = []
+        self._open = False
+
+    def close(self) -> None:
+        """Call `on_experiment_end` where Tune has not: it leaves that out when a session ends before its work."""
+        if self._open:
+            self._call("on_experiment_end", trials=self._trials)
 
     def __getattribute__(self, name: str) -> Any:
         if name in HOOKS:
@@ -324,6 +331,8 @@ class UserCallbacks(tune.Callback):
         return {}
 
     def _call(self, hook: str, *args: Any, **info: Any) -> None:
+        self._open = hook != "on_experiment_end"
+        self._trials = info.get("trials", self._trials)
         for callback in self._callbacks:
             try:
                 getattr(callback, hook)(*args, **info)

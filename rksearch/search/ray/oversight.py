@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from rksearch.search.hanging import hanging
 from rksearch.search.ray.traces import Death
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
+from rksearch.training.machine import machine_id
 from rksearch.training.pulse import Beat
 
 LOOK_S = 2.0
@@ -107,7 +107,7 @@ class Oversight:
         if death is not None:
             del self._seen[trial_id]
             self._end(trial_id, death)
-            if beat is not None and beat.host == platform.node():
+            if beat is not None and beat.machine == machine_id():
                 with contextlib.suppress(OSError):
                     os.kill(beat.pid, signal.SIGKILL)  # Ray asks; a process that hangs may not hear
 
@@ -131,7 +131,7 @@ class Oversight:
 
 def is_suspended(beat: Beat) -> bool:
     """Whether the process of a beat is on this machine and stopped (SIGSTOP, a debugger)."""
-    if beat.host != platform.node():
+    if beat.machine != machine_id():
         return False
     try:
         stat = Path(f"/proc/{beat.pid}/stat").read_text(encoding="ascii", errors="replace")

@@ -8,11 +8,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from rksearch.errors import RksearchError, RunAborted
 from rksearch.search.ray.leftovers import clear_dead_sessions, end_session, mark_session, own_sessions
+from rksearch.search.ray.orphans import STARTED, OrphanKeeper, orphans_ended
 from rksearch.search.ray.starting import require_answer, require_ray, require_temporary_directory
 from rksearch.search.ray.token import guard, hint
 from rksearch.search.ray.watch import Watch
@@ -48,14 +51,14 @@ class SessionEnds:
 
 
 @contextlib.contextmanager
-def ray_session(resources: Resources, view: View, ends: SessionEnds, run: str) -> Iterator[Watch]:
+def ray_session(resources: Resources, view: View, ends: SessionEnds, run: Path) -> Iterator[Watch]:
     """Ray, started on this machine or joined at an address; what was started here is stopped at the end.
 
     Args:
         resources: say which Ray.
         view: shows the address of the dashboard, and how to get in.
         ends: what ends the session from outside.
-        run: the run's name, which Ray's job bears.
+        run: the run's directory, whose name Ray's job bears.
 
     Raises:
         RunAborted: it cannot be started or joined, or has died.
@@ -75,36 +78,43 @@ def ray_session(resources: Resources, view: View, ends: SessionEnds, run: str) -
         token = hint()
     watch: Watch | None = None
     failed = False
-    try:
-        url = _started(resources, ends.stop, run)
-        view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
-        if token:
-            view.message(f"  {token}")
-        if resources.address is None:
-            mark_session()
-            _let_ray_end_its_processes_at_once()
-        watch = Watch.of_this_session(resources, ends.stop, last_words=_last_words(ends, resources))
-        watch.start()
-        yield watch
-    except Exception as error:
-        failed = watch is None
-        # What Ray raises where one of its processes has died says less than the watch does, a moment later.
-        if watch is not None and not isinstance(error, RksearchError) and (reason := watch.death(wait=True)):
-            raise RunAborted(_died_text(reason, ends, resources)) from None
-        raise
-    except KeyboardInterrupt:
-        if watch is not None and (reason := watch.death()):
-            raise RunAborted(_died_text(reason, ends, resources)) from None
-        raise
-    finally:
+    with _keeper(resources, run, ends) as keeper:
         try:
-            with ends.stop.not_again():
-                ray.shutdown()
-        finally:
-            if watch is not None:
-                watch.stop()
+            url = _started(resources, ends.stop, run.name)
+            view.message(f"Ray dashboard: http://{url}" if url else "Ray dashboard: not running")
+            if token:
+                view.message(f"  {token}")
             if resources.address is None:
-                end_session(keep_logs=failed or (watch is not None and watch.death() is not None))
+                mark_session(os.getpid())
+                keeper.say(STARTED)
+                _let_ray_end_its_processes_at_once()
+            watch = Watch.of_this_session(resources, ends.stop, last_words=_last_words(ends, resources))
+            watch.start()
+            yield watch
+        except Exception as error:
+            failed = watch is None
+            # What Ray raises where one of its processes has died says less than the watch does, a moment later.
+            if watch is not None and not isinstance(error, RksearchError) and (reason := watch.death(wait=True)):
+                raise RunAborted(_died_text(reason, ends, resources)) from None
+            raise
+        except KeyboardInterrupt:
+            if watch is not None and (reason := watch.death()):
+                raise RunAborted(_died_text(reason, ends, resources)) from None
+            raise
+        finally:
+            try:
+                with ends.stop.not_again():
+                    ray.shutdown()
+            finally:
+                if watch is not None:
+                    watch.stop()
+                if resources.address is None:
+                    end_session(keep_logs=failed or (watch is not None and watch.death() is not None))
+
+
+def _keeper(resources: Resources, run: Path, ends: SessionEnds) -> AbstractContextManager[OrphanKeeper]:
+    """What ends a Ray of this machine if the driver cannot."""
+    return nullcontext(OrphanKeeper(None)) if resources.address else orphans_ended(run, ends.resume)
 
 
 def _started(resources: Resources, stop: StopRequest, run: str) -> str | None:

@@ -6,13 +6,13 @@ import contextlib
 import faulthandler
 import json
 import os
-import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rksearch.training.engine.limits import memory_kills
+from rksearch.training.machine import machine_id
 
 CRASH = "crash.txt"
 """Python's own trace of a fatal signal; empty while there was none."""
@@ -44,7 +44,7 @@ def traces(directory: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
-            about = {"pid": os.getpid(), "host": platform.node(), "memory_kills": memory_kills()}
+            about = {"pid": os.getpid(), "machine": machine_id(), "memory_kills": memory_kills()}
             worker.write_text(json.dumps(about), encoding="utf-8")
             file = stack.enter_context(crash.open("w", encoding="utf-8"))
             faulthandler.enable(file, all_threads=False)
@@ -111,7 +111,7 @@ def _killed_for_memory(directory: Path) -> bool:
     with contextlib.suppress(ValueError, TypeError, AttributeError):
         about = json.loads(_read(directory / WORKER))
         now = memory_kills()
-        if about.get("host") == platform.node() and now is not None and about.get("memory_kills") is not None:
+        if about.get("machine") == machine_id() and now is not None and about.get("memory_kills") is not None:
             return now > int(about["memory_kills"])
     return False
 
