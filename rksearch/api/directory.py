@@ -203,7 +203,8 @@ class Run:
         """
         from rksearch.report import write_figures
 
-        return write_figures(self.path if to is None else Path(to), self._seen())
+        history = self._seen()
+        return write_figures(self.path if to is None else Path(to), history, _activation_bytes(history))
 
     def weights(self, trial_id: str) -> Mapping[str, Any]:
         """The state dictionary of a finished trial after its last epoch, from its checkpoint or the run's storage.

@@ -48,7 +48,7 @@ def page_data(history: History, tables: Tables) -> dict[str, Any]:
     ]
     rows += _unfinished(history, items)
     fields = dict.fromkeys(field for row in rows for field in row)
-    costs = costs_of(tables.archs)
+    costs = costs_of(tables)
     epochs, curves = _curves(history, [row["arch"] for row in rows])
     bands = sorted({band for row in rows if row.get("params") for band in [size_band(row["params"])]})
     return {
@@ -204,9 +204,7 @@ def _spaced(length: int, most: int) -> list[int]:
 def _bands(tables: Tables, costs: Iterable[CostAxis]) -> dict[str, Any]:
     found = {}
     for axis in costs:
-        if axis.cost is None:
-            continue
-        right = max(axis.cost(item) for item in tables.items) * 2
+        right = max((axis.cost(item) for item in tables.items if axis.cost(item) > 0), default=1.0) * 2
         x, low, high = front_bands(tables, axis.cost, right)
         if x:
             found[axis.field] = {"x": x, "low": [_short(v) for v in low], "high": [_short(v) for v in high]}

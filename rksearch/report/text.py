@@ -66,6 +66,11 @@ def times(ratio: float) -> str:
     return f"× {ratio:.2f}"
 
 
+def as_much(ratio: float) -> str:
+    """A ratio before a noun: `3.40 times` its parameters."""
+    return f"{ratio:.2f} times"
+
+
 def duration(seconds: float) -> str:
     """A duration: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
     if seconds < 90:

@@ -112,7 +112,17 @@ const labelsOf = (front) => {
 
 const obstaclesShown = () => {
   const few = chart.places.length <= 600;
-  return chart.places.filter(({ net }) => few || (net && (isBaseline(net) || chart.front.has(net)))).map(({ x, y }) => [x, y]);
+  const places = chart.places.filter(({ net }) => few || (net && (isBaseline(net) || chart.front.has(net))));
+  const strong = places.filter(({ net }) => net && (isBaseline(net) || chart.front.has(net)));
+  return [...places.map(({ x, y }) => [x, y]), ...(state.seeds ? strong.flatMap(spreadPlaces) : [])];
+};
+
+// Places along the bar of single seeds, so that labels keep off it.
+const spreadPlaces = ({ net, x }) => {
+  const ends = seedsOf(net).filter(chart.y.holds).map((error) => chart.y.map(error)).filter(Number.isFinite);
+  if (ends.length < 2) return [];
+  const [top, bottom] = [Math.min(...ends), Math.max(...ends)];
+  return Array.from({ length: Math.ceil((bottom - top) / 10) + 1 }, (_, i) => [x, Math.min(bottom, top + 10 * i)]);
 };
 
 const paintCrowd = (crowd) => {
