@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rksearch.results.tables import Tables
 
 SIMULATED_RUNS = 100
-"""Number of runs that a calibration simulates under each distribution of the spread between seeds."""
+"""Number of runs that a calibration simulates of each source of truths."""
 
 
 class Run:
@@ -176,8 +176,10 @@ class Run:
 
     @property
     def simulations(self) -> int:
-        """Number of runs that `calibrate` simulates: under either distribution of the spread between seeds."""
-        return 2 * SIMULATED_RUNS
+        """Number of runs that `calibrate` simulates, of all sources of truths together."""
+        from rksearch.bench.calibration import NOISES
+
+        return len(NOISES) * SIMULATED_RUNS
 
     def calibrate(self, on_simulated: Callable[[], None] | None = None) -> Calibration:
         """Simulate runs of this shape, to see how often the report's intervals and probabilities hold in them.

@@ -377,7 +377,7 @@ def limitations(history: History, tables: Tables) -> list[str]:
         notes.append(
             "Intervals and probabilities rest on few seeds. They assume that the spread between seeds depends on the "
             "error alone (on the log-odds scale little, if at all) and that networks scatter normally about a trend "
-            "of error over size. Those of gaps are not corrected for the number of comparisons."
+            "of error over size. The intervals of gaps are not corrected for their number."
         )
     if tables.front:
         notes.append(

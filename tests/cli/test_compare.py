@@ -153,7 +153,7 @@ def test_every_side_has_its_own_look_and_every_front_its_marks(runs: tuple[Path,
     assert len(marks) == sum(len(side.front) for side in found.sides)
     assert len([mark for mark in panel.marks if mark.kind == "other"]) == len(found.baselines)
     sections = [section.id for section in comparison_content(found).sections]
-    assert sections == ["figures", "hypervolumes", "ladder", "sides", "limitations"]
+    assert sections == ["figures", "hypervolumes", "ladder", "fronts", "sides", "limitations"]
 
 
 @pytest.mark.slow
