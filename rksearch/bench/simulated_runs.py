@@ -316,9 +316,7 @@ class _Truth:
         return float(error_of(self.z + self.scale * self.quantiles).mean())
 
 
-def _simulated(
-    shape: RunShape, truth: Sequence[_Truth], trend: Floats, generator: np.random.Generator
-) -> SimulatedRun:
+def _simulated(shape: RunShape, truth: Sequence[_Truth], trend: Floats, generator: np.random.Generator) -> SimulatedRun:
     names = [network.arch for network in shape.networks]
     trainer = _Trainer(shape, dict(zip(names, truth, strict=True)), generator)
     return SimulatedRun(

@@ -115,7 +115,9 @@ def fronts_figure(found: RunComparison, cost: SideCost) -> StaticFigure:
         kind, shape = LOOKS[number % len(LOOKS)]
         if front:
             corners = tuple(axes.staircase(front, of, 10**high))
-            lines.append(PlotLine(points=corners, kind=kind, title=side.label, dash=number // len(LOOKS), group=side.label))
+            lines.append(
+                PlotLine(points=corners, kind=kind, title=side.label, dash=number // len(LOOKS), group=side.label)
+            )
         marks += [_mark(side, item, cost, kind, shape) for item in front]
         legend.append(LegendEntry(sample=shape, kind=kind, words=side.label))
     marks += [_baseline(item, cost) for item in baselines]

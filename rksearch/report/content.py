@@ -65,8 +65,8 @@ def report_content(history: History, tables: Tables, importances: Sequence[Impor
     """
     sections = (section(history, tables, importances) for section in SECTIONS)
     return ReportContent(
-        name=history.name,
-        description=(history.space and history.space.description) or "",
+        name=text.one_line(history.name),
+        description=text.one_line((history.space and history.space.description) or ""),
         state=history.state,
         verdict=verdict_lines(
             history, tables.items, [row.item for row in tables.front], tables.baselines, tables.macs_baselines

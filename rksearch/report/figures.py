@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 MOST_CURVES = 200
 """Maximum number of learning curves of other networks behind those of front and baselines."""
 
+MOST_NAMED = 20
+"""Number of baselines above which only those on their front have their names beside them."""
+
 CROWD = 2_000
 """Number of networks off the front above which their density is drawn in place of marks."""
 
@@ -109,9 +112,10 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = BY_PARAMS) -> Stati
     x = axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True, sizes=True)
     y = axis_of(f"{error.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high))
     crowd = others if len(others) > CROWD else []
+    named = _named(baselines, by)
     marks = [
         *(_mark(item, by, of_cost, "") for item in others if not crowd),
-        *(_mark(item, by, of_cost, item.arch) for item in baselines),
+        *(_mark(item, by, of_cost, item.arch if item.arch in named else "") for item in baselines),
         *(
             _mark(item, by, of_cost, text.pct(item.error_pct) if item.arch in ends else "", front=True)
             for item in front
@@ -128,6 +132,13 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = BY_PARAMS) -> Stati
     return StaticFigure(
         name=file, title=title, alt=alt, panels=(panel,), legend=_front_legend(tables, items, front, others)
     )
+
+
+def _named(baselines: Sequence[ArchSummary], by: CostFunction) -> set[str]:
+    """Names of the baselines that have their names beside them: of many, those on their front."""
+    if len(baselines) > MOST_NAMED:
+        baselines = pareto(baselines, cost=by, error=lambda i: i.error_pct)
+    return {item.arch for item in baselines}
 
 
 def _density(items: Sequence[ArchSummary], cost: CostFunction, x: PlotAxis, y: PlotAxis) -> tuple[PlotCell, ...]:

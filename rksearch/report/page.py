@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rksearch.report import text
 from rksearch.report.figures import costs_of, curves_figure, effects_figure, front_figure, progress_figure
 from rksearch.report.page_data import page_data, to_script
 from rksearch.report.rendering import asset, only_script, policy, render
@@ -70,7 +71,7 @@ def _pictures(history: History, tables: Tables) -> Mapping[str, Any]:
     if not tables.items:
         return {"front": "", "curves": "", "progress": "", "effects": ""}
     found = {
-        "front": front_figure(tables, history.name),
+        "front": front_figure(tables, text.one_line(history.name)),
         "curves": curves_figure(tables),
         "progress": progress_figure(tables),
         "effects": effects_figure(tables.effects),

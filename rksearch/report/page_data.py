@@ -185,11 +185,13 @@ def _curves(history: History, archs: Sequence[str]) -> tuple[dict[str, list[int]
     each = max(LEAST_POINTS, CURVE_POINTS // max(1, len(pairs)))
     kept: dict[str, list[int]] = {}
     curves: list[list[list[int | None]]] = [[] for _ in archs]
+    metric, finite = history.metric, math.isfinite
     for spec, result in pairs:
         length = len(result.epochs)
-        indices = kept.setdefault(str(length), _spaced(length, each))
-        errors = [result.epochs[i - 1].error_pct(history.metric) for i in indices]
-        whole = [round(HUNDREDTHS * error) if math.isfinite(error) else None for error in errors]
+        if (indices := kept.get(str(length))) is None:
+            indices = kept[str(length)] = _spaced(length, each)
+        errors = [result.epochs[i - 1].error_pct(metric) for i in indices]
+        whole = [round(HUNDREDTHS * error) if finite(error) else None for error in errors]
         curves[place[spec.arch]].append([spec.replicate, length, *whole])
     return kept, curves
 

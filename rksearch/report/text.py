@@ -104,8 +104,9 @@ def listing(words: Sequence[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with every run of white space made one space."""
-    return " ".join(text.split())
+    """The text with every run of white space made one space, and controls of terminals and of direction made `?`."""
+    words = " ".join(text.split())
+    return words if words.isprintable() else "".join(char if char.isprintable() else "?" for char in words)
 
 
 def gap(value: float, bounds: tuple[float, float] | None) -> str:

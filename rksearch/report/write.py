@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from rksearch.errors import RunError
+from rksearch.report import text
 from rksearch.report.content import report_content
 from rksearch.report.figures import all_figures, front_figure
 from rksearch.report.markdown import report_markdown
@@ -113,7 +114,7 @@ def derived_files(
         "curves.csv": curves_csv(history),
         "front.csv": csv_text(derived.arch_metrics, on_front),
         "effects.csv": csv_text(EFFECT_METRICS, derived.effects),
-        "front.svg": figure_svg(front_figure(derived, history.name)),
+        "front.svg": figure_svg(front_figure(derived, content.name)),
         "README.md": report_markdown(content),
         "report.html": report_html(history, derived, content),
     }
@@ -130,7 +131,7 @@ def figure_files(history: History, activation_bytes: Mapping[str, int] | None = 
     derived = tables(history, activation_bytes)
     found = {
         f"{figure.name}.{kind}": printed(figure, kind)
-        for figure in all_figures(derived, history.name)
+        for figure in all_figures(derived, text.one_line(history.name))
         for kind in FORMATS
     }
     if found:

@@ -45,7 +45,13 @@ def test_markdown_is_printed_and_files_are_written(
     # Both ledgers name their run alike, so that the directories tell them apart.
     for path in runs:
         assert f"large ({path.name})" in shown
-    for heading in ("## Differences of the hypervolumes", "## The size ladder", "## Networks on the fronts", "## Side by side", "## Limitations"):
+    for heading in (
+        "## Differences of the hypervolumes",
+        "## The size ladder",
+        "## Networks on the fronts",
+        "## Side by side",
+        "## Limitations",
+    ):
         assert heading in shown
     assert "random draws" in shown
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES

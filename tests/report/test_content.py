@@ -117,7 +117,10 @@ def test_a_win_by_parameters_that_costs_more_macs_is_half_a_win(tmp_path: Path) 
         "Against 1 baseline at no more parameters: 1 win (with more MACs). At no more MACs: 1 loss.",
         "The test set has not been read.",
     ]
-    assert f"{SMALL} beats ResNet-8 by 5.00 points with 0.90 times its parameters and 3.40 times its MACs." in content.details
+    assert (
+        f"{SMALL} beats ResNet-8 by 5.00 points with 0.90 times its parameters and 3.40 times its MACs."
+        in content.details
+    )
     first, _ = cells(table(content, "ladder", "ladder-params"))
     assert (first["Result"], first["MACs"], first["Runge-Kutta network"]) == (["half win"], ["3.40M", "1.00M"], [SMALL])
     by_macs = cells(table(content, "ladder", "ladder-macs"))
@@ -214,7 +217,7 @@ def made(p_adjusted: float | None, design: str, answer: str, factor: str = "stag
     )
 
 
-def test_the_lead_names_what_stands_in_spite_of_the_number_by_both_budgets() -> None:
+def test_the_lead_names_what_is_significant_after_correction_by_both_budgets() -> None:
     found = choices_summary(
         [
             made(0.01, "equal parameters", "fewer errors"),
@@ -228,7 +231,7 @@ def test_the_lead_names_what_stands_in_spite_of_the_number_by_both_budgets() -> 
     )
     assert "multiple m" not in found
     assert "sharing" not in found
-    assert "(3; Holm, 5 %)" in found
+    assert "for 3 comparisons (Holm, 5 %)" in found
     nothing = choices_summary([made(0.2, "equal parameters", "fewer errors")])
     assert nothing.startswith("None of 1 comparison at equal budget stands")
 

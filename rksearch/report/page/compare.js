@@ -41,9 +41,4 @@ const redraw = () => {
 document.getElementById("compare-switches").addEventListener("change", () => { hide(); redraw(); });
 addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 redraw();
-for (const scroller of document.querySelectorAll(".scroll")) {
-  const cue = () => scroller.classList.toggle("more", scroller.scrollLeft + scroller.clientWidth < scroller.scrollWidth - 2);
-  scroller.addEventListener("scroll", cue, { passive: true });
-  addEventListener("resize", cue);
-  cue();
-}
+for (const scroller of document.querySelectorAll(".scroll")) cueMore(scroller);
