@@ -1,13 +1,13 @@
 """Simulated runs of the shape of a given one, whose truth is known.
 
-A simulated run has the networks of the given one: its baselines, the paper's configurations, and its candidates in the
-order in which they were begun, with their parameters and MACs. Its truth is drawn from the model that the report fits
-(`rksearch.results.uncertainty.predicted_runs`): a trend of error over size, networks that scatter about it whatever
-their choices, and a spread between seeds. In `resampled` runs nothing comes from that model: the true error of a network is that
-of one of this run's networks of about its costs, and its seeds stray as those of this run's networks of about that error
-did. The search's own agenda then decides which trainings are stopped, which
-networks get further seeds, and how many, by the plan of the run; racing follows scores that predict the final error as
-well as they did in the run. Errors are rounded to whole images. So the luck of the best of many, and what selection and
+A simulated run has the networks of the given one: its baselines, the paper's configurations, and its candidates in
+the order in which they were begun, with their parameters and MACs. Its truth is drawn from the model that the report
+fits (`rksearch.results.uncertainty.predicted_runs`): a trend of error over size, networks that scatter about it
+whatever their choices, and a spread between seeds. In `resampled` runs nothing comes from that model: the true error
+of a network is that of one of the networks of the given run of about its costs, and its seeds stray as those of
+networks of about that error did. The search's own agenda then decides which trainings are stopped, which networks get
+further seeds, and how many, by the plan of the run; racing follows scores that predict the final error as well as
+they did in the run. Errors are rounded to whole images. So the luck of the best of many, and what selection and
 racing make of it, are those of such a run.
 """
 

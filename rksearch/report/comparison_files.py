@@ -81,7 +81,7 @@ def _is_own(path: Path) -> bool:
 
 def _page(found: RunComparison, pictures: dict[str, StaticFigure]) -> str:
     content = comparison_content(found)
-    script = only_script(["compare"])
+    script = only_script(["scroll", "compare"])
     return render(
         "comparison.html",
         content=content,

@@ -30,6 +30,7 @@ SCRIPTS = (
     "table",
     "card",
     "ladder",
+    "scroll",
     "remember",
     "main",
 )

@@ -14,8 +14,8 @@ from rksearch.results.stats import CONFIDENCE, student_quantile, wilson_interval
 
 Noise = Literal["normal", "heavy-tailed", "resampled"]
 """Where truths and seeds of simulated runs come from: the model itself; the model, with a spread between seeds that is
-Student's t of the same variance with 5 degrees of freedom on the scale of log-odds; or the networks and seeds of the run,
-drawn again without a model."""
+Student's t of the same variance with 5 degrees of freedom on the scale of log-odds; or the networks and seeds of the
+run, drawn again without a model."""
 
 BINS = (0.0, 0.1, 0.5, 0.9, 1.0)
 """Edges of the groups of probabilities of being on the front."""
