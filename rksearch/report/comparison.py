@@ -164,16 +164,14 @@ def _side_sentence(
     if whole is None:
         empty = first if first.hypervolume is None else side
         return f"{empty.label} has trained no network to the end, so that there is nothing to compare."
-    sentence = f"By parameters, the front of {first.label} {_against(whole, side.label)}"
+    words = {"larger": "is better than", "smaller": "is worse than"}.get(whole.verdict, "does not differ clearly from")
+    sentence = (
+        f"By parameters, the front of {first.label} {words} that of {side.label}: hypervolume {difference_text(whole)}"
+    )
     if equal is None or first.epochs == side.epochs:
         return f"{sentence}."
-    return f"{sentence}. After {equal.epochs:,} epochs each, it {_against(equal, side.label)}."
-
-
-def _against(difference: HypervolumeDifference, other: str) -> str:
-    """`is better than that of OTHER`, with the difference."""
-    words = {"larger": "is better than", "smaller": "is worse than"}.get(difference.verdict, "cannot be told from")
-    return f"{words} that of {other} (hypervolume {difference_text(difference)})"
+    words = {"larger": "better", "smaller": "worse"}.get(equal.verdict, "no clear difference")
+    return f"{sentence}. After {equal.epochs:,} epochs each: {words}, {difference_text(equal)}."
 
 
 def difference_text(difference: HypervolumeDifference) -> str:

@@ -22,6 +22,9 @@ LATEX = {
     "×": r"$\times$",
     "–": "--",
     "→": r"$\to$",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 """What characters with a meaning in LaTeX, and those that its fonts may lack, are written as."""

@@ -224,7 +224,7 @@ def test_what_means_something_in_latex_is_escaped() -> None:
     assert escape_latex("a_b 5 % & {x} $ # ^ ~ \\") == (
         r"a\_b 5 \% \& \{x\} \$ \# \textasciicircum{} \textasciitilde{} \textbackslash{}"
     )
-    assert escape_latex("12.3 ± 0.1") == r"12.3 $\pm$ 0.1"
+    assert escape_latex("12.3 ± 0.1, < 1 %") == r"12.3 $\pm$ 0.1, $<$ 1 \%"
     assert escape_latex(7) == 7
 
 
