@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rksearch.results.tables import Tables
 
 SIMULATED_RUNS = 100
-"""Number of runs that a calibration simulates under each distribution of the spread between seeds."""
+"""Number of runs that a calibration simulates of each source of truths."""
 
 
 class Run:
@@ -196,8 +196,10 @@ class Run:
 
     @property
     def simulations(self) -> int:
-        """Number of runs that `calibrate` simulates: under either distribution of the spread between seeds."""
-        return 2 * SIMULATED_RUNS
+        """Number of runs that `calibrate` simulates, of all sources of truths together."""
+        from rksearch.bench.calibration import NOISES
+
+        return len(NOISES) * SIMULATED_RUNS
 
     def calibrate(self, on_simulated: Callable[[], None] | None = None) -> Calibration:
         """Simulate runs of this shape, to see how often the report's intervals and probabilities hold in them.
@@ -223,7 +225,8 @@ class Run:
         """
         from rksearch.report import write_figures
 
-        return write_figures(self.path if to is None else Path(to), self._seen())
+        history = self._seen()
+        return write_figures(self.path if to is None else Path(to), history, _activation_bytes(history))
 
     def weights(self, trial_id: str) -> Mapping[str, Any]:
         """The state dictionary of a finished trial after its last epoch, from its checkpoint or the run's storage.

@@ -22,29 +22,18 @@ def parse(name: str) -> ArchSpec:
     Raises:
         SpecError: the name is malformed; the message says what was expected and at which character.
     """
-    return _parsed(name, tuple(map(_Same, FAMILIES)))
-
-
-class _Same:
-    """A family that is equal to itself alone: those of plugins need neither equality nor a hash."""
-
-    __slots__ = ("family",)
-
-    def __init__(self, family: Family) -> None:
-        self.family = family
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.family is self.family
-
-    def __hash__(self) -> int:
-        return id(self.family)
+    return _parsed(name, tuple(map(id, FAMILIES)))[0]
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _parsed(name: str, families: tuple[_Same, ...]) -> ArchSpec:
-    """The spec of a name by these families; errors are not remembered."""
+def _parsed(name: str, _: tuple[int, ...]) -> tuple[ArchSpec, tuple[Family, ...]]:
+    """The spec of a name by the families of these identities, and the families, which so live as long as the entry.
+
+    Families of plugins need neither equality nor a hash. Errors are not remembered.
+    """
+    families = tuple(FAMILIES)
     reader = Reader(name)
-    family = _family(reader, [own.family for own in families])
+    family = _family(reader, families)
     reader.at = len(family.head)
     try:
         spec = family.read(reader)
@@ -54,7 +43,7 @@ def _parsed(name: str, families: tuple[_Same, ...]) -> ArchSpec:
         raise SpecError(f"bad architecture name {name!r}: {error}") from None
     if reader.at != len(name):
         reader.fail("expected the end of the name")
-    return spec
+    return spec, families
 
 
 def _family(reader: Reader, families: Sequence[Family]) -> Family:

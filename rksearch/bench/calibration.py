@@ -1,7 +1,8 @@
 """How often the claims of a report hold in simulated runs of a run's shape; see `rksearch.bench.simulated_runs`.
 
 The report's own functions make intervals, bands and probabilities from the simulated trainings; each is held against
-the truth. That the model is right is assumed, except that the spread between seeds is drawn heavy-tailed as well.
+the truth. Truths come from the model, from the model with a heavy-tailed spread between seeds, and from the run's own
+networks and seeds without a model.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from rksearch.results.uncertainty import ErrorDraws, draw, front_shares
 
 COSTS: tuple[CostFunction, ...] = (by_params, by_macs)
 
-NOISES: tuple[Noise, ...] = ("normal", "heavy-tailed")
+NOISES: tuple[Noise, ...] = ("normal", "heavy-tailed", "resampled")
 
 
 def calibrate(
@@ -46,7 +47,7 @@ def calibrate(
 
     Args:
         history: of the run.
-        runs: number of simulated runs for each distribution of the spread between seeds.
+        runs: number of simulated runs for each source of truths and seeds.
         seed: decides every random number.
         on_run: called after each simulated run.
 

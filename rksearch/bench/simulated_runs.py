@@ -1,18 +1,20 @@
 """Simulated runs of the shape of a given one, whose truth is known.
 
-A simulated run has the networks of the given one: its baselines, the paper's configurations, and its candidates in the
-order in which they were begun, with their parameters and MACs. Its truth is drawn from the model that the report fits
-(`rksearch.results.uncertainty.predicted_runs`): a trend of error over size, networks that scatter about it whatever
-their choices, and a spread between seeds. The search's own agenda then decides which trainings are stopped, which
-networks get further seeds, and how many, by the plan of the run; racing follows scores that predict the final error as
-well as they did in the run. Errors are rounded to whole images. So the luck of the best of many, and what selection and
+A simulated run has the networks of the given one: its baselines, the paper's configurations, and its candidates in
+the order in which they were begun, with their parameters and MACs. Its truth is drawn from the model that the report
+fits (`rksearch.results.uncertainty.predicted_runs`): a trend of error over size, networks that scatter about it
+whatever their choices, and a spread between seeds. In `resampled` runs nothing comes from that model: the true error
+of a network is that of one of the networks of the given run of about its costs, and its seeds stray as those of
+networks of about that error did. The search's own agenda then decides which trainings are stopped, which networks get
+further seeds, and how many, by the plan of the run; racing follows scores that predict the final error as well as
+they did in the run. Errors are rounded to whole images. So the luck of the best of many, and what selection and
 racing make of it, are those of such a run.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,6 +44,9 @@ HEAVY_DEGREES = 5
 
 UNKNOWN_CORRELATION = 0.7
 """Correlation of the score at a rung with the final error where the run has too few trainings to tell."""
+
+NEIGHBOURS = 10
+"""Networks of the run among which truth and seeds of a network of a resampled run are drawn."""
 
 QUANTILES = 65
 """Points at which the distribution of a training's error is averaged."""
@@ -210,9 +215,12 @@ def simulated_runs(
         shape: of the runs.
         items: architectures of the run that they are like.
         runs: their number.
-        noise: distribution of the spread between seeds.
+        noise: where truths and seeds come from.
         generator: of random numbers.
     """
+    if noise == "resampled":
+        yield from _resampled_runs(shape, items, runs, generator)
+        return
     networks = shape.networks
     costs = [(network.params, network.macs) for network in networks]
     predicted = predicted_runs(items, costs, runs=runs, generator=generator)
@@ -225,22 +233,96 @@ def simulated_runs(
         if item.arch in place:
             z[:, place[item.arch]] = log_odds(drawn.of([item])[:, 0])
     sd = predicted.sd(z)
-    for run in range(runs):
-        yield _simulated(shape, z[run], predicted.trend[run], sd[run], noise, generator)
-
-
-def _simulated(
-    shape: RunShape, z: Floats, trend: Floats, sd: Floats, noise: Noise, generator: np.random.Generator
-) -> SimulatedRun:
-    names = [network.arch for network in shape.networks]
-    truth = dict(zip(names, zip(z.tolist(), sd.tolist(), strict=True), strict=True))
-    trainer = _Trainer(shape, truth, noise, generator)
     quantiles = _standard(noise, (np.arange(QUANTILES) + 0.5) / QUANTILES)
-    true = error_of(z[:, None] + sd[:, None] * quantiles).mean(axis=1)
+
+    def stray(generator: np.random.Generator) -> float:
+        return float(_standard(noise, np.array([generator.uniform()]))[0])
+
+    for run in range(runs):
+        truth = [
+            _Truth(z=own, scale=spread, quantiles=quantiles, stray=stray)
+            for own, spread in zip(z[run].tolist(), sd[run].tolist(), strict=True)
+        ]
+        yield _simulated(shape, truth, predicted.trend[run], generator)
+
+
+def _resampled_runs(
+    shape: RunShape, items: Sequence[ArchSummary], runs: int, generator: np.random.Generator
+) -> Iterator[SimulatedRun]:
+    """Runs whose truths and seeds are those of the networks of the run, dealt to others of about the same costs."""
+    searched = [item for item in items if not item.is_baseline]
+    seen = log_odds(np.array([item.error_pct for item in searched]))
+    donors = _nearest(_places(searched), _places(shape.networks), NEIGHBOURS)
+    trend = seen[donors].mean(axis=1)
+    baselines = {item.arch: float(log_odds(np.array([item.error_pct]))[0]) for item in items if item.is_baseline}
+    levels, strays = _strays(items)
+    rows = np.arange(len(shape.networks))
+    for _ in range(runs):
+        z = seen[donors[rows, generator.integers(donors.shape[1], size=len(rows))]]
+        # Baselines lie where they were seen.
+        z = np.array([baselines.get(network.arch, own) for network, own in zip(shape.networks, z, strict=True)])
+        near = _nearest(levels[:, None], z[:, None], NEIGHBOURS)
+        truth = [_dealt(own, np.concatenate([strays[i] for i in close])) for own, close in zip(z, near, strict=True)]
+        yield _simulated(shape, truth, trend, generator)
+
+
+def _places(networks: Sequence[SimulatedNetwork] | Sequence[ArchSummary]) -> Floats:
+    """Logarithms of parameters and MACs: (networks, 2)."""
+    return np.log(np.array([(max(1, network.params), max(1, network.macs)) for network in networks], dtype=float))
+
+
+def _nearest(known: Floats, places: Floats, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Indices of the known places nearest to each of these: (places, number), or all of them where there are fewer."""
+    apart = np.abs(known[None] - places[:, None]).sum(axis=2)
+    return np.argsort(apart, axis=1, kind="stable")[:, :number]
+
+
+def _strays(items: Sequence[ArchSummary]) -> tuple[Floats, list[Floats]]:
+    """Log-odds of the networks with several seeds, and how far the seeds of each stray from their mean.
+
+    Deviations from a mean of n are smaller than those from the truth by the root of (n - 1) / n, which is made up for.
+    """
+    several = [item for item in items if item.seeds > 1]
+    logs = [log_odds(np.array(item.errors_pct)) for item in several]
+    strays = [(own - own.mean()) * math.sqrt(len(own) / (len(own) - 1)) for own in logs]
+    return np.array([own.mean() for own in logs]), strays
+
+
+def _dealt(z: float, strays: Floats) -> _Truth:
+    """A truth whose seeds are drawn from these deviations, turned to either side."""
+    both = np.concatenate([strays, -strays])
+    return _Truth(z=float(z), scale=1.0, quantiles=both, stray=lambda generator: float(generator.choice(both)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Truth:
+    """What the trainings of a network come from, on the scale of log-odds.
+
+    Attributes:
+        z: log-odds of a training that does not stray.
+        scale: factor on deviations.
+        quantiles: deviations, over which the expected error is the mean.
+        stray: draws the deviation of a training.
+    """
+
+    z: float
+    scale: float
+    quantiles: Floats
+    stray: Callable[[np.random.Generator], float]
+
+    @property
+    def error_pct(self) -> float:
+        """Expected error of a training, in percent."""
+        return float(error_of(self.z + self.scale * self.quantiles).mean())
+
+
+def _simulated(shape: RunShape, truth: Sequence[_Truth], trend: Floats, generator: np.random.Generator) -> SimulatedRun:
+    names = [network.arch for network in shape.networks]
+    trainer = _Trainer(shape, dict(zip(names, truth, strict=True)), generator)
     return SimulatedRun(
         shape=shape,
         history=_searched(shape, trainer),
-        true_pct=dict(zip(names, true.tolist(), strict=True)),
+        true_pct={name: own.error_pct for name, own in zip(names, truth, strict=True)},
         trend_pct=dict(zip(names, error_of(trend).tolist(), strict=True)),
     )
 
@@ -260,20 +342,16 @@ class _Trainer:
 
     Args:
         shape: of the run.
-        truth: true log-odds and spread between seeds by name.
-        noise: distribution of the spread.
+        truth: what trainings come from, by name.
         generator: of random numbers.
     """
 
-    def __init__(
-        self, shape: RunShape, truth: Mapping[str, tuple[float, float]], noise: Noise, generator: np.random.Generator
-    ) -> None:
+    def __init__(self, shape: RunShape, truth: Mapping[str, _Truth], generator: np.random.Generator) -> None:
         self._shape = shape
         self._truth = truth
-        self._noise = noise
         self._generator = generator
         self._networks = {network.arch: network for network in shape.networks}
-        z = np.array([value for value, _ in truth.values()])
+        z = np.array([own.z for own in truth.values()])
         self._centre, self._scale = float(z.mean()), max(float(z.std()), 1e-9)
         self._made: dict[str, TrialResult] = {}
 
@@ -284,8 +362,8 @@ class _Trainer:
         return self._made[spec.id]
 
     def _train(self, spec: TrialSpec) -> TrialResult:
-        z, sd = self._truth[spec.arch]
-        final = z + sd * float(_standard(self._noise, np.array([self._generator.uniform()]))[0])
+        truth = self._truth[spec.arch]
+        final = truth.z + truth.scale * truth.stray(self._generator)
         error = float(error_of(np.array([final]))[0])
         if self._shape.images:
             error = 100 * round(error / 100 * self._shape.images) / self._shape.images

@@ -34,10 +34,8 @@ def ladder_table(steps: Sequence[LadderStep], name: str, words: str) -> ReportTa
     """
     columns = (
         TableColumn(label=words[0].upper() + words[1:], note="band of the cost"),
+        *_answer_columns(),
         *_pair_columns(),
-        TableColumn(label="Validation gap (95 %), points", numeric=True),
-        TableColumn(label="Test gap (95 %), points", numeric=True),
-        TableColumn(label="Result"),
     )
     return ReportTable(
         id=f"ladder-{name}",
@@ -47,8 +45,15 @@ def ladder_table(steps: Sequence[LadderStep], name: str, words: str) -> ReportTa
     )
 
 
+def _answer_columns() -> Iterable[TableColumn]:
+    """They stand first: narrow screens show them without scrolling."""
+    yield TableColumn(label="Result")
+    yield TableColumn(label="Validation gap (95 %), points", numeric=True)
+    yield TableColumn(label="Test gap (95 %), points", numeric=True)
+
+
 def _pair_columns() -> Iterable[TableColumn]:
-    for who in ("Baseline", "Runge-Kutta network"):
+    for who in ("Runge-Kutta network", "Baseline"):
         yield TableColumn(label=who)
         yield TableColumn(label="Parameters", numeric=True)
         yield TableColumn(label="MACs", numeric=True)
@@ -59,13 +64,13 @@ def _step_row(step: LadderStep) -> TableRow:
     band = TableCell(text=f"{text.tick(low)} to {text.tick(high)}", value=low)
     row = step.row
     if row is None:
-        cells = (*_named(None, "none of this size"), *_named(step.best, ""), *_gaps(None, None), _result(None))
+        cells = (_result(None), *_gaps(None, None), *_named(step.best, ""), *_named(None, "none of this size"))
     else:
         cells = (
-            *_named(row.item, ""),
-            *_named(row.rival, "none costs as little"),
-            *_gaps(row.comparison, row.tested),
             _result(row),
+            *_gaps(row.comparison, row.tested),
+            *_named(row.rival, "none costs as little"),
+            *_named(row.item, ""),
         )
     shown = step.best if row is None else row.rival
     return TableRow(cells=(band, *cells), arch=shown.arch if shown else None, tone=_tone(row))
@@ -115,16 +120,15 @@ def baseline_table(rows: Sequence[BaselineRow], name: str, words: str, metric: E
         metric: the error by which the run compares networks.
     """
     error, tested = metric.title.capitalize(), metric.test_title.capitalize()
-    columns = []
-    for who in ("Baseline", "Runge-Kutta network"):
-        columns += [TableColumn(label=who), *(TableColumn(label=c, numeric=True) for c in ("Parameters", "MACs"))]
-        columns += [TableColumn(label=error, numeric=True), TableColumn(label=tested, numeric=True)]
-    columns += [
+    facts = ("Parameters", "MACs", error, tested)
+    columns = [
+        TableColumn(label="Baseline"),
+        *_answer_columns(),
+        TableColumn(label="Runge-Kutta network"),
+        *(TableColumn(label=fact, numeric=True, note="of the Runge-Kutta network") for fact in facts),
+        *(TableColumn(label=_of_baseline(fact), numeric=True) for fact in facts),
         TableColumn(label="Parameters, ratio", numeric=True, note="of the Runge-Kutta network to the baseline"),
         TableColumn(label="MACs, ratio", numeric=True, note="of the Runge-Kutta network to the baseline"),
-        TableColumn(label="Validation gap (95 %), points", numeric=True),
-        TableColumn(label="Test gap (95 %), points", numeric=True),
-        TableColumn(label="Result"),
     ]
     return ReportTable(
         id=f"baselines-{name}",
@@ -134,17 +138,23 @@ def baseline_table(rows: Sequence[BaselineRow], name: str, words: str, metric: E
     )
 
 
+def _of_baseline(fact: str) -> str:
+    return f"Baseline's {fact if fact == 'MACs' else fact[0].lower() + fact[1:]}"
+
+
 def _baseline_row(row: BaselineRow) -> TableRow:
+    baseline, *costs = _named(row.item, "")
     return TableRow(
         cells=(
-            *_named(row.item, ""),
-            *_errors(row.item),
+            baseline,
+            _result(row),
+            *_gaps(row.comparison, row.tested),
             *_named(row.rival, "none costs as little"),
             *_errors(row.rival),
+            *costs,
+            *_errors(row.item),
             _ratio(row.params_ratio),
             _ratio(row.macs_ratio),
-            *_gaps(row.comparison, row.tested),
-            _result(row),
         ),
         arch=row.item.arch,
         tone=_tone(row),

@@ -9,8 +9,12 @@ from rksearch.report import text
 from rksearch.report.sections import Block, Paragraph, ReportTable, TableCell, TableColumn, TableRow, Tone
 from rksearch.results.calibration import Calibration, Coverage, Noise, Reliability
 
-NOISE_WORDS: dict[Noise, str] = {"normal": "Normal seeds", "heavy-tailed": "Heavy-tailed seeds"}
-"""Headings of the two distributions of the spread between seeds."""
+NOISE_WORDS: dict[Noise, str] = {
+    "normal": "Normal seeds",
+    "heavy-tailed": "Heavy-tailed seeds",
+    "resampled": "Resampled run",
+}
+"""Headings of the sources of truths and seeds."""
 
 
 def calibration_blocks(found: Calibration) -> tuple[Block, ...]:
@@ -53,10 +57,13 @@ def _what(found: Calibration) -> str:
     return (
         f"{found.runs:,} runs were simulated for each column: the {text.count(found.baselines, 'baseline')} and "
         f"{text.count(found.candidates, 'candidate')} of this run{left_out}, with their sizes{raced}, and further "
-        f"seeds for the front by the same rule: {found.trainings:,.0f} complete trainings each. Their true errors "
-        "follow the trend, the scatter and the spread between seeds of this run; which network is good differs from "
-        "run to run. Each report's claims are held against the truth. The right column has seeds that stray further "
-        "than the model assumes. That errors follow such a trend is assumed in both."
+        f"seeds for the front by the same rule: {found.trainings:,.0f} complete trainings each. Each report's claims "
+        "are compared with the truth, and which network is good differs from run to run. With normal seeds, true "
+        "errors follow the trend, the scatter and the spread between seeds that the report's model finds in this run: "
+        "this shows only whether the intervals are right where the model is. With heavy-tailed seeds, trainings stray "
+        "further than it assumes. The resampled run uses no model: a network has the error of one of the ten networks "
+        "of this run that are nearest in parameters and MACs, and its seeds stray as those of networks of about that "
+        "error did."
     )
 
 

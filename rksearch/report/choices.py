@@ -27,12 +27,12 @@ NOTE = (
     "odds of an error, after against before: × 0.80 means four errors where there were five. With equal parameters or "
     "equal MACs (within 10 %), what the choice costs is missing elsewhere in the network; with all else equal, it "
     "comes on top. Each interval is 95 % by itself: of twenty choices that do nothing, one would seem to do something. "
-    "Marked with * are those that stand in spite of their number (Holm, 5 %)."
+    "An asterisk marks effects that are significant after a correction for their number (Holm, 5 %)."
 )
 
 
 TONES: dict[str, Tone] = {"fewer errors": "win", "more errors": "loss"}
-"""Marks of effects that stand in spite of their number."""
+"""Marks of effects that are significant after a correction for their number."""
 
 
 def answered(effects: Iterable[Effect]) -> bool:
@@ -59,7 +59,7 @@ def ratio(effect: Effect | None) -> str:
 
 
 def choices_summary(effects: Sequence[Effect]) -> str:
-    """The effects at equal parameters and at equal MACs that stand in spite of their number, in words."""
+    """The significant effects at equal parameters and at equal MACs, corrected for their number, in words."""
     from rksearch.results.contrasts import EQUAL_BUDGET  # numpy: not needed to read a ledger
 
     looked = [e for e in effects if e.design in EQUAL_BUDGET and e.low is not None]
@@ -77,8 +77,8 @@ def choices_summary(effects: Sequence[Effect]) -> str:
                 parts.append(f"At {design}, {answer}: {named}.")
     counted = text.count(len(looked), "comparison")
     if not parts:
-        return f"None of {counted} at equal budget stands in spite of their number: chance alone may explain each."
-    return f"{' '.join(parts)} These stand in spite of the number of comparisons ({len(looked)}; Holm, 5 %)."
+        return f"None of {counted} at equal budget is significant after a correction for their number (Holm, 5 %)."
+    return f"{' '.join(parts)} These are significant after a correction for {counted} (Holm, 5 %)."
 
 
 def choices_note(metric: ErrorMetric) -> str:
@@ -104,8 +104,8 @@ def choices_blocks(
     if pruned:
         yield Paragraph(
             text=f"{text.count(pruned, 'network')} that racing stopped early {'is' if pruned == 1 else 'are'} missing "
-            "here. They were stopped because they looked worse, so that a choice which fills the rest seems better "
-            "than it is, or no worse."
+            "here. They were stopped because of higher errors, so that a choice that is frequent among them seems "
+            "better than it is."
         )
     if answered(effects):
         yield Paragraph(text=choices_note(metric))

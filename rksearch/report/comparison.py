@@ -11,6 +11,7 @@ from rksearch.report.sections import (
     BulletList,
     FactList,
     FigureSlot,
+    Fold,
     LabelledFact,
     Paragraph,
     ReportContent,
@@ -41,7 +42,7 @@ def comparison_content(found: RunComparison, *, figures: bool = True) -> ReportC
         found: the comparison.
         figures: whether figures have their places, for readers that see them.
     """
-    sections = [_hypervolumes(found), _ladder(found), _sides(found), _limits(found)]
+    sections = [_hypervolumes(found), _ladder(found), _fronts(found), _sides(found), _limits(found)]
     if figures:
         sections.insert(0, _figures(found))
     return ReportContent(
@@ -163,16 +164,14 @@ def _side_sentence(
     if whole is None:
         empty = first if first.hypervolume is None else side
         return f"{empty.label} has trained no network to the end, so that there is nothing to compare."
-    sentence = f"By parameters, the front of {first.label} {_against(whole, side.label)}"
+    words = {"larger": "is better than", "smaller": "is worse than"}.get(whole.verdict, "does not differ clearly from")
+    sentence = (
+        f"By parameters, the front of {first.label} {words} that of {side.label}: hypervolume {difference_text(whole)}"
+    )
     if equal is None or first.epochs == side.epochs:
         return f"{sentence}."
-    return f"{sentence}. After {equal.epochs:,} epochs each, it {_against(equal, side.label)}."
-
-
-def _against(difference: HypervolumeDifference, other: str) -> str:
-    """`is better than that of OTHER`, with the difference."""
-    words = {"larger": "is better than", "smaller": "is worse than"}.get(difference.verdict, "cannot be told from")
-    return f"{words} that of {other} (hypervolume {difference_text(difference)})"
+    words = {"larger": "better", "smaller": "worse"}.get(equal.verdict, "no clear difference")
+    return f"{sentence}. After {equal.epochs:,} epochs each: {words}, {difference_text(equal)}."
 
 
 def difference_text(difference: HypervolumeDifference) -> str:
@@ -268,6 +267,52 @@ def _ladder_table(found: RunComparison, cost: SideCost) -> ReportTable:
         rows.append(TableRow(cells=tuple(cells)))
     caption = f"By {COST_WORDS[cost]}"
     return ReportTable(id=f"ladder-{cost}", caption=caption, columns=tuple(columns), rows=tuple(rows))
+
+
+def _fronts(found: RunComparison) -> ReportSection:
+    """The networks of both fronts of every side: the same as the figures, for those who read."""
+    columns = (
+        TableColumn(label="Network"),
+        TableColumn(label="Side"),
+        TableColumn(label="On the front of"),
+        TableColumn(label="Parameters", numeric=True),
+        TableColumn(label="MACs", numeric=True),
+        TableColumn(label=f"{found.metric.title[0].upper()}{found.metric.title[1:]}", numeric=True),
+        TableColumn(label=f"{found.metric.test_title[0].upper()}{found.metric.test_title[1:]}", numeric=True),
+        TableColumn(label="Seeds", numeric=True),
+    )
+    rows = [_front_row(side, item) for side in found.sides for item in _on_fronts(side)]
+    table = ReportTable(id="fronts", caption="", columns=columns, rows=tuple(rows))
+    fold = Fold(summary=text.count(len(rows), "network").capitalize(), table=table)
+    blocks: tuple[Fold, ...] | tuple[Paragraph, ...] = (
+        (fold,) if rows else (Paragraph(text="No side has trained a network to the end."),)
+    )
+    return ReportSection(id="fronts", title="Networks on the fronts", blocks=blocks)
+
+
+def _on_fronts(side: RunSide) -> list[ArchSummary]:
+    both = {item.arch: item for item in (*side.front, *side.macs_front)}
+    return sorted(both.values(), key=lambda item: (item.params, item.arch))
+
+
+def _front_row(side: RunSide, item: ArchSummary) -> TableRow:
+    fronts = [
+        words
+        for words, front in ((COST_WORDS["params"], side.front), (COST_WORDS["macs"], side.macs_front))
+        if any(other.arch == item.arch for other in front)
+    ]
+    return TableRow(
+        cells=(
+            TableCell(text=item.arch, value=item.arch),
+            TableCell(text=side.label, value=side.label),
+            TableCell(text=text.listing(fronts), value=text.listing(fronts)),
+            TableCell(text=text.size(item.params), value=item.params),
+            TableCell(text=text.size(item.macs), value=item.macs),
+            TableCell(text=text.mean_sd(item.error_pct, item.error_sd_pct), value=item.error_pct),
+            TableCell(text=text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct), value=item.tested_error_pct),
+            TableCell(text=f"{item.seeds:,}", value=item.seeds),
+        )
+    )
 
 
 def _sides(found: RunComparison) -> ReportSection:

@@ -12,7 +12,7 @@ from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
 from rksearch.report.figure import LegendEntry, Panel, PlotKind, PlotLine, PlotMark, Shape, StaticFigure, axis_of
 from rksearch.report.markdown import report_markdown
-from rksearch.report.rendering import asset, render
+from rksearch.report.rendering import asset, only_script, policy, render
 from rksearch.report.svg import figure_svg
 from rksearch.results.files import write_atomically
 from rksearch.results.run_comparison import COSTS, RunComparison, RunSide, SideCost
@@ -20,9 +20,6 @@ from rksearch.results.summaries import ArchSummary
 
 WRITTEN_BY = "rksearch compare"
 """Value of a key of every `comparison.json`: a directory that has one holds no file of the user's by these names."""
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""Content security policy of the page: it makes no request and runs no script."""
 
 LOOKS: tuple[tuple[PlotKind, Shape], ...] = (
     ("front", "circle"),
@@ -84,11 +81,15 @@ def _is_own(path: Path) -> bool:
 
 def _page(found: RunComparison, pictures: dict[str, StaticFigure]) -> str:
     content = comparison_content(found)
+    script = only_script(["scroll", "compare"])
     return render(
         "comparison.html",
         content=content,
         sections=content.shown_in("page"),
-        policy=POLICY,
+        policy=policy(script),
+        script=script,
+        costs=list(COST_WORDS.items()),
+        sides=[side.label for side in found.sides],
         style=asset("page/page.css") + asset("templates/figure.css"),
         pictures={name: figure_svg(figure, standalone=False) for name, figure in pictures.items()},
         payload="",
@@ -114,7 +115,9 @@ def fronts_figure(found: RunComparison, cost: SideCost) -> StaticFigure:
         kind, shape = LOOKS[number % len(LOOKS)]
         if front:
             corners = tuple(axes.staircase(front, of, 10**high))
-            lines.append(PlotLine(points=corners, kind=kind, title=side.label, dash=number // len(LOOKS)))
+            lines.append(
+                PlotLine(points=corners, kind=kind, title=side.label, dash=number // len(LOOKS), group=side.label)
+            )
         marks += [_mark(side, item, cost, kind, shape) for item in front]
         legend.append(LegendEntry(sample=shape, kind=kind, words=side.label))
     marks += [_baseline(item, cost) for item in baselines]
@@ -151,6 +154,7 @@ def _mark(side: RunSide, item: ArchSummary, cost: SideCost, kind: PlotKind, shap
         title=f"{side.label}: {_described(item, cost)}",
         spread=(item.error_pct - sd, item.error_pct + sd) if sd else None,
         large=True,
+        group=side.label,
     )
 
 

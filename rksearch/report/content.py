@@ -65,8 +65,8 @@ def report_content(history: History, tables: Tables, importances: Sequence[Impor
     """
     sections = (section(history, tables, importances) for section in SECTIONS)
     return ReportContent(
-        name=history.name,
-        description=(history.space and history.space.description) or "",
+        name=text.one_line(history.name),
+        description=text.one_line((history.space and history.space.description) or ""),
         state=history.state,
         verdict=verdict_lines(
             history, tables.items, [row.item for row in tables.front], tables.baselines, tables.macs_baselines
@@ -183,8 +183,8 @@ def _front(history: History, tables: Tables, _: object) -> ReportSection:
 def _front_note(tables: Tables) -> str:
     both = {row.item.arch for row in tables.front} & {row.item.arch for row in tables.macs_front}
     note = (
-        f"No other Runge-Kutta network has as few parameters and as low a mean {tables.metric.title}. The front of "
-        f"MACs has {text.count(len(tables.macs_front), 'network')}, {len(both)} of them in this table."
+        f"No other Runge-Kutta network has as few parameters and as low a mean {tables.metric.title}. The front "
+        f"by MACs has {text.count(len(tables.macs_front), 'network')}; {_also(len(both), len(tables.macs_front))}."
     )
     if not tables.draws.spread_known:
         return f"{note} No network has two seeds that differ, so nothing can be said of chance."
@@ -192,6 +192,13 @@ def _front_note(tables: Tables) -> str:
         f"{note} The errors shown are the lowest of many and so partly luck; the expected error of a further training "
         f"allows for that. {P_FRONT}"
     )
+
+
+def _also(number: int, of: int) -> str:
+    """`2 of them are in this table`."""
+    if number == of:
+        return "it is in this table" if of == 1 else "all are in this table"
+    return f"{number} of them {'is' if number == 1 else 'are'} in this table" if number else "none is in this table"
 
 
 def _short_long(history: History, tables: Tables, _: object) -> ReportSection:
@@ -311,12 +318,11 @@ def _again(history: History, tables: Tables, _: object) -> ReportSection:
     blocks: list[Block] = [
         CodeBlock(text=text.one_line(command(history))),
         Paragraph(
-            text="Every file here but ledger.jsonl is derived from it; rksearch report on this directory writes them "
-            "again. report.html opens in a browser without a network and has all networks, all costs and the learning "
-            "curves."
+            text="rksearch report derives every other file of this directory from ledger.jsonl. report.html opens in a "
+            "browser without a network and has all networks, all costs and the learning curves."
         ),
     ]
-    return _section("again", "Again", blocks, README_ONLY)
+    return _section("again", "Repeat this run", blocks, README_ONLY)
 
 
 SECTIONS: tuple[Callable[[History, Tables, Sequence[Importance]], ReportSection], ...] = (

@@ -76,6 +76,7 @@ class PlotMark:
         strength: opacity, from 0 to 1.
         label: words beside it; empty for none. Labels that would collide are left out, the last ones first.
         large: whether it matters most.
+        group: what it belongs to, so that a page can hide it; empty for nothing.
     """
 
     x: float
@@ -90,6 +91,7 @@ class PlotMark:
     strength: float = 1.0
     label: str = ""
     large: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +103,14 @@ class PlotLine:
         kind: its looks.
         title: what it is.
         dash: 0 for a solid line, 1, 2, ... for dashes that differ.
+        group: as that of a mark.
     """
 
     points: tuple[tuple[float, float], ...]
     kind: PlotKind
     title: str = ""
     dash: int = 0
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,14 +23,19 @@ from rksearch.report.figure import (
 )
 from rksearch.results.dominance import pareto
 from rksearch.results.fronts import BAND, front_band, rk_front
-from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
+from rksearch.results.run_costs import ACTIVATION
+from rksearch.results.summaries import ArchSummary, CostFunction, by_params
 from rksearch.results.tables import Tables
+from rksearch.space.plan import LATENCY
 
 if TYPE_CHECKING:
     from rksearch.results.contrasts import Design, Effect
 
 MOST_CURVES = 200
 """Maximum number of learning curves of other networks behind those of front and baselines."""
+
+MOST_NAMED = 20
+"""Number of baselines above which only those on their front have their names beside them."""
 
 CROWD = 2_000
 """Number of networks off the front above which their density is drawn in place of marks."""
@@ -46,32 +51,33 @@ class CostAxis:
         field: of a row of architectures.
         label: name with its unit, for an axis.
         short: the same in a word.
-        cost: the cost; None where only rows have it.
+        cost: the cost of an architecture; NaN where it is not known.
     """
 
     field: str
     label: str
     short: str
-    cost: CostFunction | None = None
+    cost: CostFunction
 
 
-def by_latency(item: ArchSummary) -> float:
-    """The latency of one image; 0 where it was not measured."""
-    return item.latency_ms or 0.0
+BY_PARAMS = CostAxis(field="params", label="Parameters", short="params", cost=by_params)
+
+LABELS = {
+    BY_PARAMS.field: (BY_PARAMS.label, BY_PARAMS.short),
+    "macs": ("MACs", "MACs"),
+    LATENCY: ("Latency of an image, ms", "latency"),
+    ACTIVATION: ("Activation memory of an image, bytes", "memory"),
+}
+"""Label and short name of every cost."""
 
 
-COSTS = (
-    CostAxis(field="params", label="Parameters", short="params", cost=by_params),
-    CostAxis(field="macs", label="MACs", short="MACs", cost=by_macs),
-    CostAxis(field="latency_ms", label="Latency of an image, ms", short="latency", cost=by_latency),
-    CostAxis(field="activation_bytes", label="Activation memory of an image, bytes", short="memory"),
-)
-"""All costs, in the order of their switches; a run has those that any of its rows has a value of."""
-
-
-def costs_of(rows: Sequence[object]) -> list[CostAxis]:
-    """The costs that any row has a value of."""
-    return [cost for cost in COSTS if any(getattr(row, cost.field, None) for row in rows)]
+def costs_of(tables: Tables) -> list[CostAxis]:
+    """The costs that the run has and any of its networks has a value of, in the order of their switches."""
+    return [
+        CostAxis(field=own.field, label=LABELS[own.field][0], short=LABELS[own.field][1], cost=own.of)
+        for own in tables.costs
+        if any(own.of(item) > 0 for item in tables.items)
+    ] or [BY_PARAMS]
 
 
 def front_costs(tables: Tables) -> list[CostAxis]:
@@ -84,14 +90,14 @@ def all_figures(tables: Tables, name: str) -> list[StaticFigure]:
     """Every figure of a run that has something to show; `name` is the run's."""
     if not tables.items:
         return []
-    found = [front_figure(tables, name, cost) for cost in costs_of(tables.archs) if cost.cost is not None]
+    found = [front_figure(tables, name, cost) for cost in costs_of(tables)]
     found += [curves_figure(tables), distribution_figure(tables)]
     return [*found, *(f for f in (progress_figure(tables), effects_figure(tables.effects)) if f is not None)]
 
 
-def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> StaticFigure:
+def front_figure(tables: Tables, name: str, cost: CostAxis = BY_PARAMS) -> StaticFigure:
     """Cost against error: all networks, the fronts of Runge-Kutta networks and of baselines, baselines by name."""
-    by = cost.cost or by_params
+    by = cost.cost
     error, of_cost = tables.metric.title, cost.label.lower() if cost.field == "params" else cost.label
     alt = f"{of_cost} and {error} of {text.count(len(tables.items), 'architecture')}"
     title, file = name, "front" if cost.field == "params" else f"front_{cost.field}"
@@ -112,9 +118,10 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Static
     x = axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True, sizes=True)
     y = axis_of(f"{error.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high))
     crowd = others if len(others) > CROWD else []
+    named = _named(baselines, by)
     marks = [
         *(_mark(item, by, of_cost, "") for item in others if not crowd),
-        *(_mark(item, by, of_cost, item.arch) for item in baselines),
+        *(_mark(item, by, of_cost, item.arch if item.arch in named else "") for item in baselines),
         *(
             _mark(item, by, of_cost, text.pct(item.error_pct) if item.arch in ends else "", front=True)
             for item in front
@@ -131,6 +138,13 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Static
     return StaticFigure(
         name=file, title=title, alt=alt, panels=(panel,), legend=_front_legend(tables, items, front, others)
     )
+
+
+def _named(baselines: Sequence[ArchSummary], by: CostFunction) -> set[str]:
+    """Names of the baselines that have their names beside them: of many, those on their front."""
+    if len(baselines) > MOST_NAMED:
+        baselines = pareto(baselines, cost=by, error=lambda i: i.error_pct)
+    return {item.arch for item in baselines}
 
 
 def _density(items: Sequence[ArchSummary], cost: CostFunction, x: PlotAxis, y: PlotAxis) -> tuple[PlotCell, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from rksearch.report import text
 from rksearch.report.figures import costs_of, curves_figure, effects_figure, front_figure, progress_figure
 from rksearch.report.page_data import page_data, to_script
-from rksearch.report.rendering import asset, render
+from rksearch.report.rendering import asset, only_script, policy, render
 from rksearch.report.sections import ReportContent
 from rksearch.report.svg import figure_svg
 from rksearch.results.history import History
@@ -31,6 +30,7 @@ SCRIPTS = (
     "table",
     "card",
     "ladder",
+    "scroll",
     "remember",
     "main",
 )
@@ -48,18 +48,18 @@ def report_html(history: History, tables: Tables, content: ReportContent) -> str
     data = page_data(history, tables)
     # Without a network that was trained to the end there is nothing to point at.
     shown = data if tables.items else None
-    script = _script() if shown else ""
+    script = only_script(SCRIPTS) if shown else ""
     return render(
         "page.html",
         content=content,
         sections=content.shown_in("page"),
-        policy=_policy(script),
+        policy=policy(script),
         style=asset("page/page.css") + asset("templates/figure.css"),
         script=script,
         payload=to_script(shown) if shown else "",
         pictures=_pictures(history, tables),
         known=set(data["values"].get("arch", ())) if shown else set(),
-        costs=[(cost.field, cost.short) for cost in costs_of(tables.archs)],
+        costs=[(cost.field, cost.short) for cost in costs_of(tables)],
         errors=[(error["field"], error["short"]) for error in data["errors"]],
         published=bool(data["published"]),
         has_figures=content.section("figures") is not None,
@@ -67,25 +67,12 @@ def report_html(history: History, tables: Tables, content: ReportContent) -> str
     )
 
 
-def _script() -> str:
-    """All scripts as one, whose names nothing else on the page can see."""
-    parts = "\n".join(asset(f"page/{name}.js") for name in SCRIPTS)
-    return f'"use strict";\n(() => {{\n{parts}}})();\n'
-
-
-def _policy(script: str) -> str:
-    """Content security policy: the page makes no request and runs no script but its own."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    scripts = f"script-src 'sha256-{digest}'; " if script else ""
-    return f"default-src 'none'; {scripts}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-
-
 def _pictures(history: History, tables: Tables) -> Mapping[str, Any]:
     """Static figures by the names of their places: all of them without scripts, two of them always."""
     if not tables.items:
         return {"front": "", "curves": "", "progress": "", "effects": ""}
     found = {
-        "front": front_figure(tables, history.name),
+        "front": front_figure(tables, text.one_line(history.name)),
         "curves": curves_figure(tables),
         "progress": progress_figure(tables),
         "effects": effects_figure(tables.effects),

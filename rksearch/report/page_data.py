@@ -49,7 +49,7 @@ def page_data(history: History, tables: Tables) -> dict[str, Any]:
     ]
     rows += _unfinished(history, items)
     fields = dict.fromkeys(field for row in rows for field in row)
-    costs = costs_of(tables.archs)
+    costs = costs_of(tables)
     epochs, curves = _curves(history, [row["arch"] for row in rows])
     bands = sorted({band for row in rows if row.get("params") for band in [size_band(row["params"])]})
     return {
@@ -186,11 +186,13 @@ def _curves(history: History, archs: Sequence[str]) -> tuple[dict[str, list[int]
     each = max(LEAST_POINTS, CURVE_POINTS // max(1, len(pairs)))
     kept: dict[str, list[int]] = {}
     curves: list[list[list[int | None]]] = [[] for _ in archs]
+    metric, finite = history.metric, math.isfinite
     for spec, result in pairs:
         length = len(result.epochs)
-        indices = kept.setdefault(str(length), _spaced(length, each))
-        errors = [result.epochs[i - 1].error_pct(history.metric) for i in indices]
-        whole = [round(HUNDREDTHS * error) if math.isfinite(error) else None for error in errors]
+        if (indices := kept.get(str(length))) is None:
+            indices = kept[str(length)] = _spaced(length, each)
+        errors = [result.epochs[i - 1].error_pct(metric) for i in indices]
+        whole = [round(HUNDREDTHS * error) if finite(error) else None for error in errors]
         curves[place[spec.arch]].append([spec.replicate, length, *whole])
     return kept, curves
 
@@ -205,9 +207,7 @@ def _spaced(length: int, most: int) -> list[int]:
 def _bands(tables: Tables, costs: Iterable[CostAxis]) -> dict[str, Any]:
     found = {}
     for axis in costs:
-        if axis.cost is None:
-            continue
-        right = max(axis.cost(item) for item in tables.items) * 2
+        right = max((axis.cost(item) for item in tables.items if axis.cost(item) > 0), default=1.0) * 2
         x, low, high = front_bands(tables, axis.cost, right)
         if x:
             found[axis.field] = {"x": x, "low": [_short(v) for v in low], "high": [_short(v) for v in high]}

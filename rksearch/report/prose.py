@@ -50,7 +50,7 @@ def verdict_lines(
     return (
         VerdictLine(text=_front_sentence(items, front, history.metric)),
         _baseline_line(rows, macs_rows),
-        _test_line(history, rows),
+        _test_line(history, rows, macs_rows),
     )
 
 
@@ -106,27 +106,41 @@ def _leaning(*tallies: Tally) -> Tone:
     return "win" if wins and not losses else "loss" if losses and not wins else ""
 
 
-def _test_line(history: History, rows: Sequence[BaselineRow]) -> VerdictLine:
+def _test_line(history: History, rows: Sequence[BaselineRow], macs_rows: Sequence[BaselineRow]) -> VerdictLine:
     if not history.tests:
         return VerdictLine(text="The test set has not been read.")
-    known = [row for row in rows if row.tested is not None]
-    if not known:
+    groups = [("parameters", rows), ("MACs", macs_rows)]
+    groups = [(words, own) for words, own in groups if any(row.tested is not None for row in own)]
+    if not groups:
         return VerdictLine(text="The test set has been read for no network and its baseline together.")
-    found = tally(rows)
-    if found.borne + found.not_borne:
-        whole = found.borne + found.not_borne
+    claims = [(words, tally(own)) for words, own in groups]
+    claims = [(words, found) for words, found in claims if found.borne + found.not_borne]
+    if claims:
+        missed = any(found.not_borne for _, found in claims)
         return VerdictLine(
-            text=f"The test set bears out {found.borne} of {text.count(whole, 'win')} at no more parameters.",
-            tone="warning" if found.not_borne else "win",
+            text=f"Confirmed on the test set: {text.listing([_borne(words, found) for words, found in claims])}.",
+            tone="warning" if missed else "win",
         )
-    outcomes = [row.tested.outcome for row in known if row.tested]
+    outcomes = [f"at no more {words}, {_tested(own)}" for words, own in groups]
+    return VerdictLine(text=f"On the test set: {'; '.join(outcomes)}.")
+
+
+def _borne(words: str, found: Tally) -> str:
+    """`1 of 2 wins at no more MACs`."""
+    made = found.borne + found.not_borne
+    return f"{found.borne} of {text.count(made, 'win')} at no more {words}"
+
+
+def _tested(rows: Sequence[BaselineRow]) -> str:
+    """Outcomes of the test gaps, in words."""
+    outcomes = [row.tested.outcome for row in rows if row.tested]
     parts = [
         text.count(number, one, many)
         for outcome, one, many in (("win", "win", "wins"), ("tie", "tie", "ties"), ("loss", "loss", "losses"))
         if (number := sum(o == outcome for o in outcomes))
     ]
     parts += [f"{number} with too few seeds"] if (number := outcomes.count("open")) else []
-    return VerdictLine(text=f"On the test set, at no more parameters: {text.listing(parts)}.")
+    return text.listing(parts)
 
 
 def findings(history: History, tables: Tables) -> list[str]:
@@ -167,8 +181,8 @@ def _half_wins(tables: Tables) -> list[str]:
             if row.outcome == "win" and row.is_half and row.rival and row.comparison:
                 found.append(
                     f"{row.rival.arch} beats {row.item.arch} by {text.pct_points(-row.comparison.gap_pct)} with "
-                    f"{text.times(row.params_ratio or 0)} its parameters and {text.times(row.macs_ratio or 0)} its "
-                    "MACs."
+                    f"{text.as_much(row.params_ratio or 0)} its parameters and "
+                    f"{text.as_much(row.macs_ratio or 0)} its MACs."
                 )
     return _some(found)
 
@@ -198,8 +212,8 @@ def _beaten(tables: Tables) -> list[str]:
     sure = len(surely_dominated(beaten, tables.items, tables.draws))
     return [
         f"{len(beaten)} of the {text.count(len(tables.front), 'network')} on the front {verb} dominated by a baseline "
-        f"({text.listing(by)}): it is no larger, and its mean error is no higher. The 95 % intervals bear out {sure} "
-        f"of {text.count(len(beaten), 'case')}."
+        f"({text.listing(by)}), which is no larger and has no higher mean error. The 95 % intervals confirm {sure} of "
+        f"{text.count(len(beaten), 'case')}."
     ]
 
 
@@ -363,7 +377,7 @@ def limitations(history: History, tables: Tables) -> list[str]:
         notes.append(
             "Intervals and probabilities rest on few seeds. They assume that the spread between seeds depends on the "
             "error alone (on the log-odds scale little, if at all) and that networks scatter normally about a trend "
-            "of error over size. Those of gaps are not corrected for the number of comparisons."
+            "of error over size. The intervals of gaps are not corrected for their number."
         )
     if tables.front:
         notes.append(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -19,6 +22,9 @@ LATEX = {
     "×": r"$\times$",
     "–": "--",
     "→": r"$\to$",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 """What characters with a meaning in LaTeX, and those that its fonts may lack, are written as."""
@@ -81,3 +87,16 @@ def render(template: str, **values: Any) -> str:
 def asset(name: str) -> str:
     """Text of a file of this package, such as `templates/figure.css`."""
     return files("rksearch.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def only_script(names: Iterable[str]) -> str:
+    """These files of `page` as the one script of a page, whose names nothing else there can see."""
+    parts = "\n".join(asset(f"page/{name}.js") for name in names)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+
+
+def policy(script: str) -> str:
+    """Content security policy: the page makes no request and runs no script but its own."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    scripts = f"script-src 'sha256-{digest}'; " if script else ""
+    return f"default-src 'none'; {scripts}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"

@@ -89,7 +89,7 @@ def format_status(state: RunStatus) -> str:
     """The state for people, over several lines."""
     stops = state.stops
     lines = [
-        f"{state.run}: {state.state}"
+        f"{text.one_line(state.run)}: {state.state}"
         + (f" ({text.one_line(state.message)})" if state.message else "")
         + (f", last record {state.last_time}" if state.last_time else ""),
         f"architectures {state.finished} of {state.planned} planned; trainings {state.done} done, "

@@ -66,6 +66,11 @@ def times(ratio: float) -> str:
     return f"× {ratio:.2f}"
 
 
+def as_much(ratio: float) -> str:
+    """A ratio before a noun: `3.40 times` its parameters."""
+    return f"{ratio:.2f} times"
+
+
 def duration(seconds: float) -> str:
     """A duration: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
     if seconds < 90:
@@ -99,8 +104,9 @@ def listing(words: Sequence[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with every run of white space made one space."""
-    return " ".join(text.split())
+    """The text with every run of white space made one space, and controls of terminals and of direction made `?`."""
+    words = " ".join(text.split())
+    return words if words.isprintable() else "".join(char if char.isprintable() else "?" for char in words)
 
 
 def gap(value: float, bounds: tuple[float, float] | None) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from rksearch.errors import RunError
+from rksearch.report import text
 from rksearch.report.content import report_content
 from rksearch.report.figures import all_figures, front_figure
 from rksearch.report.markdown import report_markdown
@@ -60,13 +61,18 @@ def write_report(
     return _write(Path(run_dir), {name: content.encode() for name, content in files.items()})
 
 
-def write_figures(run_dir: Path, history: History) -> list[Path]:
+def write_figures(run_dir: Path, history: History, activation_bytes: Mapping[str, int] | None = None) -> list[Path]:
     """Write every figure as PNG, PDF and SVG at column width, and the main tables for LaTeX, into `figures`.
+
+    Args:
+        run_dir: directory that holds `figures`.
+        history: the history of the run.
+        activation_bytes: as `rksearch.results.tables.tables` takes them.
 
     Raises:
         RunError: the directory cannot be written, or there is no network to show yet.
     """
-    found = figure_files(history)
+    found = figure_files(history, activation_bytes)
     if not found:
         raise RunError("figures need a network that was trained to the end, but there is none; run on, then try again")
     return _write(Path(run_dir), {f"figures/{name}": content for name, content in found.items()})
@@ -108,7 +114,7 @@ def derived_files(
         "curves.csv": curves_csv(history),
         "front.csv": csv_text(derived.arch_metrics, on_front),
         "effects.csv": csv_text(EFFECT_METRICS, derived.effects),
-        "front.svg": figure_svg(front_figure(derived, history.name)),
+        "front.svg": figure_svg(front_figure(derived, content.name)),
         "README.md": report_markdown(content),
         "report.html": report_html(history, derived, content),
     }
@@ -118,14 +124,14 @@ LATEX_TABLES = ("ladder-params", "ladder-macs", "baselines-params", "baselines-m
 """Tables of the report that are written for LaTeX too."""
 
 
-def figure_files(history: History) -> dict[str, bytes]:
+def figure_files(history: History, activation_bytes: Mapping[str, int] | None = None) -> dict[str, bytes]:
     """Content of every figure and of the tables for LaTeX, by name; empty where no network is complete."""
     from rksearch.report.printing import FORMATS, printed  # matplotlib: only where figures are asked for
 
-    derived = tables(history)
+    derived = tables(history, activation_bytes)
     found = {
         f"{figure.name}.{kind}": printed(figure, kind)
-        for figure in all_figures(derived, history.name)
+        for figure in all_figures(derived, text.one_line(history.name))
         for kind in FORMATS
     }
     if found:

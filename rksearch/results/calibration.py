@@ -12,9 +12,10 @@ from typing import Literal
 
 from rksearch.results.stats import CONFIDENCE, student_quantile, wilson_interval
 
-Noise = Literal["normal", "heavy-tailed"]
-"""Distribution of the spread between seeds on the scale of log-odds: as the model assumes, or Student's t of the same
-variance with 5 degrees of freedom."""
+Noise = Literal["normal", "heavy-tailed", "resampled"]
+"""Where truths and seeds of simulated runs come from: the model itself; the model, with a spread between seeds that is
+Student's t of the same variance with 5 degrees of freedom on the scale of log-odds; or the networks and seeds of the
+run, drawn again without a model."""
 
 BINS = (0.0, 0.1, 0.5, 0.9, 1.0)
 """Edges of the groups of probabilities of being on the front."""
@@ -70,10 +71,10 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationCase:
-    """Counts under one distribution of the spread between seeds.
+    """Counts of the simulated runs of one source of truths and seeds.
 
     Attributes:
-        noise: that distribution.
+        noise: that source.
         coverages: one for each claim.
         reliabilities: one for each range of probabilities.
     """
@@ -88,13 +89,13 @@ class Calibration:
     """Simulated runs of the shape of one run.
 
     Attributes:
-        runs: number of runs under each distribution.
+        runs: number of runs of each source of truths.
         seed: of the simulation.
         candidates, baselines: networks of each run.
         left_out: candidates of the run that the simulation leaves out, since it keeps at most so many.
         raced: whether candidates are stopped early, as in the run.
         trainings: mean number of complete trainings of a simulated run.
-        cases: one for each distribution.
+        cases: one for each source of truths.
     """
 
     runs: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from rksearch.arch import parse
@@ -163,17 +162,7 @@ def _arch_problem(field: str, arch: str) -> Problem | None:
 def _unknown(arch: str) -> str:
     """Why the name of an architecture cannot be read; empty where it can."""
     try:
-        _read(arch)
+        parse(arch)
     except SpecError as error:
         return str(error)
     return ""
-
-
-@lru_cache(maxsize=4096)
-def _read(arch: str) -> None:
-    """Read a name; only success is remembered, since a program may register a family later.
-
-    Raises:
-        SpecError: it cannot be read.
-    """
-    parse(arch)

@@ -68,7 +68,7 @@ def _with_nan(value: Any) -> Any:
     if value.__class__ in SCALARS:
         return value
     if isinstance(value, Mapping):
-        return {key: _whole_entry(key, v) for key, v in value.items()}
+        return {key: v if v.__class__ in SCALARS else _whole_entry(key, v) for key, v in value.items()}
     return [_with_nan(v) for v in value] if isinstance(value, list) else value
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -197,7 +196,7 @@ ARCH_METRICS: tuple[Metric, ...] = (
     Metric(field="top5_test_error_sd_pct", label="Top-5 test error, sd", kind="pct", optional=True),
     Metric(
         field="activation_bytes",
-        label="Activation memory",
+        label="Activation memory, bytes",
         kind="size",
         column=True,
         hover=True,
@@ -256,7 +255,7 @@ TRIAL_METRICS: tuple[Metric, ...] = (
     Metric(field="balanced_test_error_pct", label="Balanced test error", kind="pct", optional=True),
     Metric(field="top5_test_error_pct", label="Top-5 test error", kind="pct", optional=True),
     Metric(field="latency_ms", label="Latency", kind="ms", optional=True),
-    Metric(field="activation_bytes", label="Activation memory", kind="size", optional=True),
+    Metric(field="activation_bytes", label="Activation memory, bytes", kind="size", optional=True),
 )
 """Columns of `trials.csv`, and those of the page's table of failures that are marked so."""
 
@@ -371,7 +370,7 @@ def curves_csv(history: History) -> str:
         first = _csv_line((spec.id, spec.arch, spec.role, spec.replicate))
         for epoch in result.epochs:
             # Numbers need no quotes.
-            values = list(map(_plain, all_of(epoch)))
+            values = [repr(round(v, 6)) if v.__class__ is float and v - v == 0 else _plain(v) for v in all_of(epoch)]
             if spec.role == "final":
                 for place in hidden:
                     values[place] = ""
@@ -387,8 +386,7 @@ def _csv_line(values: Sequence[Any]) -> str:
 
 
 def _plain(value: float | None) -> str:
-    if value.__class__ is float and math.isfinite(value):  # most of them, so that it comes first
-        return repr(round(value, 6))
+    """A value that is no finite float: a whole number, none, or what JSON lacks."""
     if value is None:
         return ""
     return str(value) if isinstance(value, int) else "nan"

@@ -62,9 +62,11 @@ def importances(history: History) -> list[Importance]:
     z = log_odds(np.array([error for _, error in read]))
     if not groups or np.ptp(z) == 0:
         return []
-    shares = [float(_shares(members, z[:, None])[0]) for members in groups.values()]
+    z -= z.mean()
+    total = float(z @ z)
+    shares = [float(_shares(members, z[:, None], total)[0]) for members in groups.values()]
     largest = np.concatenate(
-        [np.max([_shares(members, block) for members in groups.values()], axis=0) for block in _shuffled(z)]
+        [np.max([_shares(members, block, total) for members in groups.values()], axis=0) for block in _shuffled(z)]
     )
     chance = float(np.quantile(largest, CONFIDENCE))
     told = [
@@ -87,11 +89,16 @@ def _shuffled(z: Floats) -> Iterator[Floats]:
         yield np.stack([generator.permutation(z) for _ in range(min(AT_ONCE, SHUFFLINGS - begun))], axis=1)
 
 
-def _shares(members: Floats, z: Floats) -> Floats:
-    """Adjusted share of the variance of each column of `z` (architectures, columns) that the groups explain."""
-    centred = z - z.mean(axis=0)
-    between = ((members @ centred) ** 2 / members.sum(axis=1, keepdims=True)).sum(axis=0)
-    within = 1 - between / (centred**2).sum(axis=0)
+def _shares(members: Floats, z: Floats, total: float) -> Floats:
+    """Adjusted share of the variance of each column of `z` that the groups explain.
+
+    Args:
+        members: membership in the groups: (values, architectures).
+        z: columns of mean 0: (architectures, columns).
+        total: sum of squares of each column.
+    """
+    between = ((members @ z) ** 2 / members.sum(axis=1, keepdims=True)).sum(axis=0)
+    within = 1 - between / total
     groups, number = members.shape
     adjusted: Floats = 1 - within * (number - 1) / max(1, number - groups)
     return np.maximum(adjusted, 0.0)

@@ -212,7 +212,8 @@ def _event(kind: type[Event], record: dict[str, Any]) -> Event:
     except msgspec.ValidationError as error:
         rule, _, path = str(error).partition(" - at `$")
         field = path.strip("`.")
-        raise DamagedLineError(field, f"{rule}{_value_text(record, field)}") from None
+        value = "" if "but got" in rule else _value_text(record, field)
+        raise DamagedLineError(field, f"{rule}{value}") from None
     except RksearchError as error:  # a record's own rule, which names its field
         raise DamagedLineError("", str(error)) from None
     except RecursionError:

@@ -275,7 +275,7 @@ class _Pool:
             for arm, roles in ARMS.items():
                 progress = arm_progress(history, roles)
                 if arm == SEARCH_ARM or progress.archs:
-                    label = run if arm == SEARCH_ARM else f"{run}, control"
+                    label = run if arm == SEARCH_ARM else f"{run} (control)"
                     self._progress[_SideKey(label, run, arm)] = progress
 
     @property

@@ -163,6 +163,7 @@ class Tables:
         by_name: the rows of `archs` by architecture.
         calibration: what simulated runs of this shape say about its intervals; None unless it was asked for.
         short_long: short beside long trainings; None for a run that trains no other run's networks again.
+        arch_metrics: the columns of architectures that this run has.
     """
 
     items: tuple[ArchSummary, ...]
@@ -189,11 +190,7 @@ class Tables:
     by_name: Mapping[str, ArchRow] = field(default_factory=dict)
     calibration: Calibration | None = None
     short_long: ShortLong | None = None
-
-    @property
-    def arch_metrics(self) -> tuple[Metric, ...]:
-        """The columns of architectures that this run has."""
-        return arch_metrics(self.metric, self.archs)
+    arch_metrics: tuple[Metric, ...] = ()
 
     def row(self, arch: str) -> ArchRow:
         """The row of this architecture."""
@@ -273,6 +270,7 @@ def tables(
         by_name={row.arch: row for row in rows},
         calibration=calibration,
         short_long=short_and_long(history),
+        arch_metrics=arch_metrics(history.metric, rows),
     )
 
 

@@ -18,7 +18,7 @@ from rksearch.results.ledger import Ledger
 from rksearch.results.plan import RacingRule
 from rksearch.results.stats import mean
 from rksearch.results.summaries import summarise
-from rksearch.results.uncertainty import draw, error_of, predicted_runs
+from rksearch.results.uncertainty import draw, error_of, log_odds, predicted_runs
 from tests.helpers.ledgers import BASELINES, KNOWN, full_run, large_run, summary
 
 
@@ -84,6 +84,28 @@ def test_which_network_is_good_differs_from_run_to_run(history: History) -> None
             assert mean(true) == pytest.approx(item.error_pct, abs=3)
 
 
+def test_a_resampled_run_has_errors_and_seeds_of_its_run_and_no_others(history: History) -> None:
+    items = summarise(history)
+    assert history.plan is not None
+    shape = run_shape(history, history.plan, items)
+    runs = list(simulated_runs(shape, items, 4, "resampled", np.random.default_rng(1)))
+    seen = {item.arch: float(log_odds(np.array([item.error_pct]))[0]) for item in items}
+    strays: list[float] = []
+    for item in items:
+        if item.seeds > 1:
+            logs = log_odds(np.array(item.errors_pct))
+            strays += ((logs - logs.mean()) * math.sqrt(item.seeds / (item.seeds - 1))).tolist()
+    image = 100 / 5_000
+    for run in runs:
+        for item in summarise(run.history):
+            for error in item.val_errors_pct:
+                # A training is a network's error with a seed's deviation, rounded to whole images.
+                sources = [seen[item.arch]] if item.is_baseline else [z for a, z in seen.items() if a not in BASELINES]
+                possible = error_of(np.array([[z + d, z - d] for z in sources for d in strays]))
+                assert np.abs(possible - error).min() <= image / 2 + 1e-6
+    assert len({tuple(run.true_pct.values()) for run in runs}) == 4
+
+
 def test_long_runs_are_thinned(tmp_path: Path) -> None:
     history = Ledger(large_run(tmp_path, 1_100, epochs=2)).read()
     assert history.plan is not None
@@ -97,8 +119,8 @@ def test_claims_are_counted_and_the_same_seed_counts_the_same(history: History) 
     ended: list[None] = []
     found = calibrate(history, runs=2, on_run=lambda: ended.append(None))
     assert found == calibrate(history, runs=2)
-    assert len(ended) == 4
-    assert [case.noise for case in found.cases] == ["normal", "heavy-tailed"]
+    assert len(ended) == 6
+    assert [case.noise for case in found.cases] == ["normal", "heavy-tailed", "resampled"]
     for case in found.cases:
         assert [own.claim for own in case.coverages] == list(NOMINAL)
         for own in case.coverages:
@@ -112,7 +134,7 @@ def test_claims_are_counted_and_the_same_seed_counts_the_same(history: History) 
 @pytest.mark.slow
 def test_where_the_model_is_right_its_claims_hold_as_often_as_they_say(history: History) -> None:
     """The report's own intervals, seeds given to the front and rounding to images included."""
-    normal, _ = calibrate(history, runs=150).cases
+    normal = calibrate(history, runs=150).cases[0]
     for own in normal.coverages:
         if own.nominal is not None and own.made:
             assert own.high > own.nominal - 0.03, own

@@ -45,7 +45,13 @@ def test_markdown_is_printed_and_files_are_written(
     # Both ledgers name their run alike, so that the directories tell them apart.
     for path in runs:
         assert f"large ({path.name})" in shown
-    for heading in ("## Differences of the hypervolumes", "## The size ladder", "## Side by side", "## Limitations"):
+    for heading in (
+        "## Differences of the hypervolumes",
+        "## The size ladder",
+        "## Networks on the fronts",
+        "## Side by side",
+        "## Limitations",
+    ):
         assert heading in shown
     assert "random draws" in shown
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
@@ -132,7 +138,9 @@ def test_the_page_is_whole_asks_for_nothing_and_escapes_names(runs: tuple[Path, 
     page = Page()
     page.feed(files["comparison.html"])
     assert page.open == []
-    assert not {tag for tag, _ in page.seen} & {"script", "link", "img", "iframe"}
+    assert not {tag for tag, _ in page.seen} & {"link", "img", "iframe"}
+    assert sum(tag == "script" for tag, _ in page.seen) == 1
+    assert hostile not in files["comparison.html"]
     assert all("src" not in attributes for _, attributes in page.seen)
     assert sum(tag == "svg" for tag, _ in page.seen) == 2
     assert all(attributes.get("aria-label") for tag, attributes in page.seen if tag == "svg")
@@ -151,7 +159,7 @@ def test_every_side_has_its_own_look_and_every_front_its_marks(runs: tuple[Path,
     assert len(marks) == sum(len(side.front) for side in found.sides)
     assert len([mark for mark in panel.marks if mark.kind == "other"]) == len(found.baselines)
     sections = [section.id for section in comparison_content(found).sections]
-    assert sections == ["figures", "hypervolumes", "ladder", "sides", "limitations"]
+    assert sections == ["figures", "hypervolumes", "ladder", "fronts", "sides", "limitations"]
 
 
 @pytest.mark.slow

@@ -117,9 +117,12 @@ def test_a_win_by_parameters_that_costs_more_macs_is_half_a_win(tmp_path: Path) 
         "Against 1 baseline at no more parameters: 1 win (with more MACs). At no more MACs: 1 loss.",
         "The test set has not been read.",
     ]
-    assert f"{SMALL} beats ResNet-8 by 5.00 points with × 0.90 its parameters and × 3.40 its MACs." in content.details
+    assert (
+        f"{SMALL} beats ResNet-8 by 5.00 points with 0.90 times its parameters and 3.40 times its MACs."
+        in content.details
+    )
     first, _ = cells(table(content, "ladder", "ladder-params"))
-    assert (first["Result"], first["MACs"], first["Runge-Kutta network"]) == (["half win"], ["1.00M", "3.40M"], [SMALL])
+    assert (first["Result"], first["MACs"], first["Runge-Kutta network"]) == (["half win"], ["3.40M", "1.00M"], [SMALL])
     by_macs = cells(table(content, "ladder", "ladder-macs"))
     assert [row["Result"] for row in by_macs] == [["–"], ["loss"], ["–"]]
     assert by_macs[1]["Runge-Kutta network"] == [LARGE]
@@ -136,7 +139,9 @@ def test_test_gaps_stand_beside_validation_gaps_and_what_they_do_not_bear_is_sai
         ],
     )
     content = said(history)
-    assert content.verdict[2].text == "The test set bears out 0 of 1 win at no more parameters."
+    assert content.verdict[2].text == (
+        "Confirmed on the test set: 0 of 1 win at no more parameters and 0 of 1 win at no more MACs."
+    )
     assert content.verdict[2].tone == "warning"
     gaps = re.compile(r"beats ResNet-8 at no more parameters on the validation images \(−5\.00 \(−[\d.]+ to −[\d.]+\) ")
     assert gaps.search(content.details[0])
@@ -145,7 +150,7 @@ def test_test_gaps_stand_beside_validation_gaps_and_what_they_do_not_bear_is_sai
     assert row["Result"] == ["win, not on test"]
     assert row["Test gap (95 %), points"][0].startswith("+0.50 (")
     (row,) = cells(table(content, "baselines", "baselines-params"))
-    assert row["Test error"] == ["20.00 ± 0.20 %", "20.50 ± 0.20 %"]
+    assert (row["Test error"], row["Baseline's test error"]) == (["20.50 ± 0.20 %"], ["20.00 ± 0.20 %"])
     state = run_status(history)
     assert [line.text for line in content.verdict] == status_json(state)["verdict"]
     assert status_json(state)["baselines"][0]["test"]["gap_pct"] == pytest.approx(0.5)
@@ -212,7 +217,7 @@ def made(p_adjusted: float | None, design: str, answer: str, factor: str = "stag
     )
 
 
-def test_the_lead_names_what_stands_in_spite_of_the_number_by_both_budgets() -> None:
+def test_the_lead_names_what_is_significant_after_correction_by_both_budgets() -> None:
     found = choices_summary(
         [
             made(0.01, "equal parameters", "fewer errors"),
@@ -226,7 +231,7 @@ def test_the_lead_names_what_stands_in_spite_of_the_number_by_both_budgets() -> 
     )
     assert "multiple m" not in found
     assert "sharing" not in found
-    assert "(3; Holm, 5 %)" in found
+    assert "for 3 comparisons (Holm, 5 %)" in found
     nothing = choices_summary([made(0.2, "equal parameters", "fewer errors")])
     assert nothing.startswith("None of 1 comparison at equal budget stands")
 

@@ -23,8 +23,9 @@ from rksearch.report import figures, text
 from rksearch.report.content import report_content
 from rksearch.report.density import count_cells, density_cells
 from rksearch.report.figure import Panel, PlotAxis, PlotMark, StaticFigure
-from rksearch.report.figures import BAND_LABEL, all_figures, front_figure, stepped, stepped_x
+from rksearch.report.figures import BAND_LABEL, all_figures, costs_of, front_figure, stepped, stepped_x
 from rksearch.report.interactive import interactive_front
+from rksearch.report.page_data import page_data
 from rksearch.report.placing import LINE, Rectangle, place_labels
 from rksearch.report.printing import COLUMN_IN, DOTS_PER_INCH, FORMATS, printed
 from rksearch.report.rendering import escape_latex, render
@@ -278,7 +279,7 @@ def test_what_means_something_in_latex_is_escaped() -> None:
     assert escape_latex("a_b 5 % & {x} $ # ^ ~ \\") == (
         r"a\_b 5 \% \& \{x\} \$ \# \textasciicircum{} \textasciitilde{} \textbackslash{}"
     )
-    assert escape_latex("12.3 ± 0.1") == r"12.3 $\pm$ 0.1"
+    assert escape_latex("12.3 ± 0.1, < 1 %") == r"12.3 $\pm$ 0.1, $<$ 1 \%"
     assert escape_latex(7) == 7
 
 
@@ -337,3 +338,20 @@ def test_thousands_of_networks_are_cells_and_the_front_is_marks(
     shown = [i for i in derived.searched if i.arch not in {r.item.arch for r in derived.front}]
     within = [i for i in shown if panel.y.low <= i.error_pct < panel.y.high]
     assert sum(int(cell.title) for cell in panel.cells) == len(within)
+
+
+def test_activation_memory_has_a_band_and_pictures_where_the_run_minimises_it(
+    history: History, derived: Tables
+) -> None:
+    assert history.run is not None
+    plan = replace(history.run.plan, objectives=("val_error_pct", "activation_bytes"))
+    history = replace(history, run=replace(history.run, plan=plan))
+    derived = tables(history, {item.arch: 3 * item.params for item in derived.items})
+    assert [cost.field for cost in costs_of(derived)] == ["params", "macs", "activation_bytes"]
+    figures = {figure.name: figure for figure in all_figures(derived, "run")}
+    (panel,), (by_params,) = figures["front_activation_bytes"].panels, figures["front"].panels
+    # Memory is a multiple of the parameters here: the same picture on a longer axis.
+    assert [(mark.x, mark.y) for mark in panel.marks] == [(3 * mark.x, mark.y) for mark in by_params.marks]
+    assert len(panel.areas) == 1
+    data = page_data(history, derived)
+    assert data["band"]["activation_bytes"]["low"] == data["band"]["params"]["low"]

@@ -324,6 +324,9 @@ def test_every_objective_of_the_run_has_a_switch_and_a_column(tmp_path: Path) ->
         )
         ledger.write_trial(trial(spec.name), replace(complete(error), latency_ms={"1": timed}), wall_time_s=1.0)
     history = ledger.read()
+    assert history.run is not None
+    objectives = ("val_error_pct", "params", "latency_ms", "activation_bytes")
+    history = replace(history, run=replace(history.run, plan=replace(history.run.plan, objectives=objectives)))
     write_report(tmp_path, history, activation_bytes={first.name: 70_000, second.name: 60_000})
     written = (tmp_path / "report.html").read_text()
     payload = payload_of(written)

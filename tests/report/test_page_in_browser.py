@@ -564,6 +564,13 @@ def test_ten_thousand_networks_are_a_canvas_and_some_rows(browser: Browser, run_
     scroller.evaluate("e => { e.scrollTop = e.scrollHeight; }")
     reader.until(lambda: reader.page.locator('#all tbody tr[aria-rowindex="10001"]').count() == 1, "the last row")
     assert reader.page.locator("#all tbody tr[data-net]").count() < 80
+    reader.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert reader.page.locator("#all tbody tr[data-net]").count() == 200
+    assert (
+        reader.page.locator("#all tbody tr").last.inner_text()
+        == "9,800 further networks of the selection in trials.csv"
+    )
+    reader.page.evaluate("dispatchEvent(new Event('afterprint'))")
     reader.page.locator("#filter").fill(f"{front('params')[0]}-7")
     reader.until(lambda: 0 < len(reader.rows()) < 40, "few rows")
     assert all(name.startswith(f"{front('params')[0]}-7") for name in reader.rows())
@@ -599,3 +606,39 @@ def test_a_reload_keeps_the_selection_and_the_switches(reader: Reader) -> None:
     assert sorted(reader.rows()) == sorted(baselines())
     assert reader.page.locator('#switches input[value="macs"]').is_checked()
     assert reader.page.locator('#chips button[data-value="baseline"]').get_attribute("aria-pressed") == "true"
+
+
+def test_the_comparison_names_its_marks_hides_sides_and_shows_one_cost(browser: Browser, tmp_path: Path) -> None:
+    from rksearch.report.comparison_files import comparison_files
+    from rksearch.results.ledger import Ledger
+    from rksearch.results.run_comparison import compare_runs
+    from tests.helpers.ledgers import large_run
+
+    runs = {name: large_run(tmp_path / name, 40, epochs=4, seed=seed) for seed, name in enumerate(("a", "b"))}
+    found = compare_runs({name: Ledger(path).read() for name, path in runs.items()})
+    path = tmp_path / "comparison.html"
+    path.write_text(comparison_files(found)["comparison.html"])
+    context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, offline=True)
+    reader = Reader(page=context.new_page(), url=path.as_uri())
+    reader.open()
+    page = reader.page
+    shown, other = page.locator("#figure-comparison_params"), page.locator("#figure-comparison_macs")
+    assert (shown.is_visible(), other.is_visible()) == (True, False)
+    mark = shown.locator('path.mark[data-group="b"]').first
+    mark.hover()
+    assert page.locator(".tip").inner_text().startswith(f"b: {found.sides[1].front[0].arch}, ")
+    page.mouse.move(2, 2)
+    assert not page.locator(".tip").is_visible()
+    mark.focus()
+    assert page.locator(".tip").is_visible()
+    page.locator('#compare-switches input[name="side"][value="b"]').uncheck()
+    assert not mark.is_visible()
+    assert shown.locator('path.mark[data-group="a"]').first.is_visible()
+    page.locator('#compare-switches input[value="macs"]').check(force=True)
+    assert (shown.is_visible(), other.is_visible()) == (False, True)
+    assert page.locator("#table-fronts tbody tr").count() == sum(
+        len({item.arch for item in (*side.front, *side.macs_front)}) for side in found.sides
+    )
+    assert reader.messages == []
+    assert {url.partition("#")[0] for url in reader.requests} == {reader.url}
+    context.close()

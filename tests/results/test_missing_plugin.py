@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from rksearch.arch.families import FAMILIES
-from rksearch.results import checks
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.run_dir import read_run
 from rksearch.search import driver
@@ -52,12 +51,6 @@ def begun(
         ledger.write_start(spec.id)
         ledger.write_trial(spec, complete(20.0), wall_time_s=1.0)
     return run_dir
-
-
-@pytest.fixture(autouse=True)
-def names_are_read_again() -> None:
-    """No name counts as readable because a test before had registered its family."""
-    checks._read.cache_clear()
 
 
 @pytest.fixture

@@ -175,11 +175,11 @@ def test_the_ladder_has_the_best_at_each_size_as_a_naive_search_finds_it(tmp_pat
 def test_a_control_arm_is_a_side_of_its_own(tmp_path: Path) -> None:
     history = Ledger(large_run(tmp_path, 80, epochs=3, control=30)).read()
     found = compare_runs({"run": history})
-    assert [(side.label, side.is_control) for side in found.sides] == [("run", False), ("run, control", True)]
+    assert [(side.label, side.is_control) for side in found.sides] == [("run", False), ("run (control)", True)]
     search, control = found.sides
     assert (search.trained, control.trained) == (50, 30)
     assert control.epochs == 90
-    assert found.difference("run", "run, control", "params") is not None
+    assert found.difference("run", "run (control)", "params") is not None
     with pytest.raises(RunError, match="two runs, or one with a control arm, but got one run without"):
         compare_runs({"run": full_run(tmp_path / "without").read()})
 

@@ -128,7 +128,7 @@ const placeLabels = (labels, marks, box) => {
   const cover = (a, b) =>
     Math.max(0, Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x)) *
     Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
-  const near = marks.map(([x, y]) => ({ x: x - 5, y: y - 5, w: 10, h: 10 }));
+  const near = marks.map(([x, y, half = 5]) => ({ x: x - 5, y: y - half, w: 10, h: 2 * half }));
   const parts = [];
   for (const { x, y, words, css } of labels) {
     const [w, h] = [textWidth(words), 15];

@@ -76,6 +76,7 @@ const showCard = (net) => {
     <h3>Commands, in the directory of the run</h3><dl class="commands">${commandsOf(net).map(([what, words]) => `<div><dt>${what}</dt><dd><code>${plain(words)}</code>
       <button type="button" data-copy="${plain(words)}">Copy</button></dd></div>`).join("")}</dl>`;
   if (!card.open) card.showModal();
+  for (const scroller of card.querySelectorAll(".scroll")) cueMore(scroller);
   document.getElementById("card-body").scrollTop = 0;
   drawCurves(document.getElementById("card-curves"), curvesOf(net).map((run) => ({ points: run.points, css: isBaseline(net) ? "base" : "front", title: `seed ${run.replicate}`, strong: true })),
     payload.errors[0].label);

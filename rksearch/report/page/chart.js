@@ -2,6 +2,7 @@
 // to show their density; some thousand SVG elements would answer late.
 
 const CROWD = 2000;
+const MOST_NAMED = 20; // of more baselines, only those on their front have their names beside them
 
 // What the last drawing knows: box, scales, places of networks; and the network that the keyboard stands on.
 const chart = { root: document.getElementById("chart"), places: [], front: new Set(), focus: null };
@@ -31,7 +32,7 @@ const drawChart = () => {
       { scale: y, title: `${errorShown().label}, %${state.log ? " (log scale)" : ""}`, format: (v) => `${Number(v.toPrecision(3))}` }),
     `<g clip-path="url(#inside)">${bandPath(down)}${frontLines(shown, front, down)}${rangeBox(down)}${layers.hollow.join("")}${layers.marks.join("")}</g>`,
     layers.edges.join(""),
-    placeLabels(labelsOf(front), obstaclesShown(), box),
+    placeLabels(labelsOf(front, shown), obstaclesShown(shown, front, down), box),
     beyond ? tag("text", { class: "note", x: box.right, y: box.top - 10, "text-anchor": "end" }, plain(beyond)) : "",
     '<g id="over"></g>',
   ].join(""), { "aria-hidden": "true", focusable: "false" });
@@ -53,10 +54,9 @@ const bandPath = (down) => {
   return path([...steps(band.low), ...steps(band.high).reverse()], "band");
 };
 
-const frontLines = (shown, front, down) => {
-  const line = (group, css) => path(stairs(group, state.cost, state.error, chart.x.high).map(([cost, error]) => [chart.x.map(cost), down(error)]), `step ${css}`);
-  return line(frontOf(shown.filter(isBaseline), state.cost, state.error), "base") + line(front, "front");
-};
+const corners = (group, down) => stairs(group, state.cost, state.error, chart.x.high).map(([cost, error]) => [chart.x.map(cost), down(error)]);
+const baselineFront = (shown) => frontOf(shown.filter(isBaseline), state.cost, state.error);
+const frontLines = (shown, front, down) => path(corners(baselineFront(shown), down), "step base") + path(corners(front, down), "step front");
 
 const rangeBox = (down) => {
   const [costs, errors] = [state.ranges[state.cost], state.ranges[state.error]];
@@ -103,16 +103,36 @@ const placePublished = (row, down, { hollow, outside }) => {
   chart.places.push({ published: row, x: mx, y: my });
 };
 
-// Baselines by name, the ends of the front by their errors.
-const labelsOf = (front) => {
+// Baselines by name (of many, those on their front), the ends of the front by their errors.
+const labelsOf = (front, shown) => {
   const ends = new Set([front[0], front[front.length - 1]]);
-  return chart.places.filter(({ net }) => net && (isBaseline(net) || ends.has(net))).map(({ net, x, y }) =>
+  const baselines = shown.filter(isBaseline);
+  const named = new Set(baselines.length > MOST_NAMED ? frontOf(baselines, state.cost, state.error) : baselines);
+  return chart.places.filter(({ net }) => net && (named.has(net) || ends.has(net))).map(({ net, x, y }) =>
     (isBaseline(net) ? { x, y, words: net.arch, css: "base" } : { x, y, words: `${fixed(net[state.error], 2)} %`, css: "front" }));
 };
 
-const obstaclesShown = () => {
+const obstaclesShown = (shown, front, down) => {
   const few = chart.places.length <= 600;
-  return chart.places.filter(({ net }) => few || (net && (isBaseline(net) || chart.front.has(net)))).map(({ x, y }) => [x, y]);
+  const places = chart.places.filter(({ net }) => few || (net && (isBaseline(net) || chart.front.has(net))));
+  const strong = places.filter(({ net }) => net && (isBaseline(net) || chart.front.has(net)));
+  const lines = [baselineFront(shown), front].filter((group) => group.length < 60).flatMap((group) => along(corners(group, down)));
+  return [...places.map(({ x, y }) => [x, y]), ...(state.seeds ? strong.flatMap(spreadPlaces) : []), ...lines];
+};
+
+// Places along a line of horizontal and vertical pieces, lower than marks: a label may cross a line where it must.
+const along = (points) => points.slice(1).flatMap(([x, y], i) => {
+  const [fromX, fromY] = points[i];
+  const steps = Math.min(200, Math.ceil(Math.hypot(x - fromX, y - fromY) / 10));
+  return Array.from({ length: steps }, (_, k) => [fromX + ((x - fromX) * k) / steps, fromY + ((y - fromY) * k) / steps, 2]);
+});
+
+// Places along the bar of single seeds, so that labels keep off it.
+const spreadPlaces = ({ net, x }) => {
+  const ends = seedsOf(net).filter(chart.y.holds).map((error) => chart.y.map(error)).filter(Number.isFinite);
+  if (ends.length < 2) return [];
+  const [top, bottom] = [Math.min(...ends), Math.max(...ends)];
+  return Array.from({ length: Math.ceil((bottom - top) / 10) + 1 }, (_, i) => [x, Math.min(bottom, top + 10 * i)]);
 };
 
 const paintCrowd = (crowd) => {

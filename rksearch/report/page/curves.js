@@ -34,8 +34,8 @@ const curvesChart = () => {
       ...front.map((net) => ({ points: meanCurve(net), css: "front", title: title(net), strong: true })),
     ].filter((line) => line.points.length);
     drawCurves(root, lines, payload.errors[0].label);
-    document.getElementById("curves-note").textContent = `Means over seeds: the front solid, baselines dashed${picked.length ? ", the selection thin" : ""}. `
-      + `Point at a curve for its name.${picked.length === MOST_CURVES ? ` The first ${MOST_CURVES} of the selection are drawn.` : ""}`;
+    document.getElementById("curves-note").innerHTML = `Means over seeds: the front solid, baselines dashed${picked.length ? ", the selection thin" : ""}.`
+      + `${picked.length === MOST_CURVES ? ` The first ${MOST_CURVES} of the selection are drawn.` : ""}<span class="on-screen"> Point at a curve for its name.</span>`;
   });
 };
 

@@ -37,7 +37,8 @@ const edfChart = () => {
     ].filter(([group]) => group.length);
     root.innerHTML = svg(box, frame(box, { scale: x, title: `${label}, %`, format: (v) => `${v}` },
       { scale: y, title: "Share of networks", format: (v) => `${Math.round(100 * v)} %` })
-      + lines.map(([group, css]) => path(curve(group, x, y), `edf ${css}`)).join(""),
+      + `<clipPath id="edf-inside"><rect x="${box.left}" y="${box.top - 2}" width="${box.right - box.left}" height="${box.bottom - box.top + 4}"/></clipPath>`
+      + `<g clip-path="url(#edf-inside)">${lines.map(([group, css]) => path(curve(group, x, y), `edf ${css}`)).join("")}</g>`,
     { role: "img", "aria-label": `Share of networks with at most a given ${label.toLowerCase()}; medians: ${lines.map(([group, , words]) =>
       `${words} ${median(group.map((net) => net[state.error])).toFixed(2)} %`).join(", ")}` })
       + `<ul class="legend">${lines.map(([group, css, words]) => `<li><svg width="22" height="14" aria-hidden="true"><path class="edf ${css}" d="M0 7H22"/></svg>${

@@ -30,10 +30,5 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 matchMedia("print").addEventListener("change", redraw);
 
 // Tables of the report itself that overflow say so, as the large one does.
-for (const scroller of document.querySelectorAll(".scroll:not(#all-scroll)")) {
-  const cue = () => scroller.classList.toggle("more", scroller.scrollLeft + scroller.clientWidth < scroller.scrollWidth - 2);
-  scroller.addEventListener("scroll", cue, { passive: true });
-  addEventListener("resize", cue);
-  cue();
-}
+for (const scroller of document.querySelectorAll(".scroll:not(#all-scroll)")) cueMore(scroller);
 document.documentElement.classList.add("scripted");

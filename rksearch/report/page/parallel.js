@@ -30,6 +30,7 @@ const parallelChart = () => {
   const draw = () => {
     const fields = [...choices, ...payload.costs.map((c) => ({ key: c.field, label: c.short, log: true })), { key: state.error, label: "error, %" }];
     axes = fields.map((axis) => ({ ...axis, ends: spread(axis.key) })).filter((axis) => axis.ends);
+    if (!axes.length) { paper.innerHTML = "<p>All networks have the same choices, costs and error.</p>"; return; }
     const width = Math.max(root.clientWidth, 62 * axes.length);
     const box = { width, height: root.clientHeight, left: 34, right: width - 40, top: 34, bottom: root.clientHeight - 18 };
     axes.forEach((axis, i) => {

@@ -9,7 +9,7 @@ const publishedShown = () => (state.published ? payload.published.filter((p) => 
 // Where the run made the front itself, its own decides: ties are counted in errors there.
 const frontShown = (shown) => {
   const compared = state.error === payload.errors[0].field;
-  const flag = compared ? { params: "on_front", macs: "on_macs_front" }[state.cost] : null;
+  const flag = compared ? { params: "on_front", macs: "on_macs_front", latency_ms: "on_latency_front", activation_bytes: "on_activation_front" }[state.cost] : null;
   return frontOf(shown.filter((net) => isSearched(net) && (!flag || net[flag])), state.cost, state.error);
 };
 

@@ -1,6 +1,7 @@
 // The table of all networks: only the rows in sight exist, so that ten thousand scroll like ten.
 
 const ROW = 31; // height of a row in CSS pixels, as in the style sheet
+const PRINTED = 200; // maximum number of rows on paper
 
 const allTable = () => {
   const scroller = document.getElementById("all-scroll");
@@ -67,7 +68,11 @@ const allTable = () => {
     rowsInSight(true);
     cue();
   });
-  // Paper has no scroll bars: all rows of a small selection are printed, and the first ones of a large one.
-  addEventListener("beforeprint", () => { body.innerHTML = rows.slice(0, 200).map(rowOf).join(""); });
+  // Paper has no scroll bars: a small selection is printed whole, and of a large one its first rows in the order shown.
+  addEventListener("beforeprint", () => {
+    const rest = rows.length - PRINTED;
+    const note = rest > 0 ? `<tr><td colspan="${shownColumns.length}">${count(rest, "further network")} of the selection in trials.csv</td></tr>` : "";
+    body.innerHTML = rows.slice(0, PRINTED).map(rowOf).join("") + note;
+  });
   addEventListener("afterprint", () => rowsInSight(true));
 };

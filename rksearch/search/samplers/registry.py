@@ -139,7 +139,7 @@ def _shipped() -> list[SamplerEntry]:
         (
             "frontier",
             _frontier,
-            "frontier",
+            "the frontier sampler",
             "models the error alone, since costs are known, and adds most to the front",
         ),
         ("tpe", _tpe, "Optuna's TPE sampler", "Optuna's multivariate tree-structured Parzen estimators"),

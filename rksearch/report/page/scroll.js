@@ -1,0 +1,8 @@
+// What overflows says so at its edge, now, as it scrolls and as it changes its size.
+
+const cueMore = (scroller) => {
+  const cue = () => scroller.classList.toggle("more", scroller.scrollLeft + scroller.clientWidth < scroller.scrollWidth - 2);
+  scroller.addEventListener("scroll", cue, { passive: true });
+  new ResizeObserver(cue).observe(scroller);
+  cue();
+};
