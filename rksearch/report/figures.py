@@ -83,7 +83,7 @@ def costs_of(tables: Tables) -> list[CostAxis]:
 def front_costs(tables: Tables) -> list[CostAxis]:
     """The costs that a figure of the front can have across; none where no network has a finite error."""
     errors = [item for item in tables.items if math.isfinite(item.error_pct)]
-    return [axis for axis in COSTS if axis.cost is not None and any(axis.cost(item) > 0 for item in errors)]
+    return [axis for axis in costs_of(tables) if any(axis.cost(item) > 0 for item in errors)]
 
 
 def all_figures(tables: Tables, name: str) -> list[StaticFigure]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rksearch.report import text
 from rksearch.report.figure import PlotAxis, PlotMark
-from rksearch.report.figures import BAND_LABEL, COSTS, CostAxis, front_figure
+from rksearch.report.figures import BAND_LABEL, BY_PARAMS, CostAxis, front_figure
 from rksearch.report.printing import COLOURS, SHADE
 from rksearch.results.summaries import ArchSummary
 from rksearch.results.tables import Tables
@@ -20,13 +20,13 @@ SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "triang
 FRONTS = {"front": "front of Runge-Kutta networks", "base": "front of baselines"}
 
 
-def interactive_front(tables: Tables, name: str, cost: CostAxis = COSTS[0]) -> Figure:
+def interactive_front(tables: Tables, name: str, cost: CostAxis = BY_PARAMS) -> Figure:
     """`front_figure` as a figure of plotly's: the same networks, fronts, band, bars and axes.
 
     Args:
         tables: of a run with a complete training.
         name: of the run.
-        cost: the cost across, one of those that have a function.
+        cost: the cost across.
     """
     from plotly.graph_objects import Figure
 
