@@ -8,6 +8,7 @@ import pytest
 from rksearch.data.facts import datasets, register_dataset
 from rksearch.errors import MissingPluginError
 from rksearch.results.ledger import Ledger
+from rksearch.results.run_dir import require_registered
 from rksearch.search.ray.extensions import Extensions
 from tests.helpers.command_line import TINY_SPACE, python
 
@@ -59,5 +60,6 @@ def test_a_data_set_of_a_script_is_trained_on_by_workers(tmp_path: Path) -> None
     space.write_text(TINY_SPACE.replace("dataset: digits", "dataset: negatives").replace("epochs: 2", "epochs: 1"))
     done = python("program.py", str(space), str(tmp_path / "run"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    with pytest.raises(MissingPluginError, match="names the data set 'negatives'"):
-        Ledger(tmp_path / "run").read()
+    history = Ledger(tmp_path / "run").read()  # by whoever lacks the data set too
+    with pytest.raises(MissingPluginError, match=r"must be registered to continue it, but .* names .*'negatives'"):
+        require_registered(history, tmp_path / "run")
