@@ -280,10 +280,10 @@ from rksearch.cli import main
 
 seed, *arguments = sys.argv[1:]
 
-def delayed(task, execution, on_epoch=None):
+def delayed(task, *more):
     from rksearch.search.ray.tune import do_task
     time.sleep(random.Random(f"{seed} {task.id}").uniform(0, 3))
-    return do_task(task, execution, on_epoch)
+    return do_task(task, *more)
 
 tune.do_task = delayed
 sys.argv = ["rksearch", *arguments]
