@@ -646,7 +646,8 @@ class Watch(tune.Callback):
         seen["epochs"].append([result["trained"], {**own, **{k: trial.config[k] for k in ("architecture", "params")}}])
         if len(seen["epochs"]) == 8:
             from ray.util.state import list_actors
-            seen["actors"] = [actor.class_name for actor in list_actors() if actor.state == "ALIVE"]
+            here = ray.get_runtime_context().gcs_address  # there may be other Rays on this machine
+            seen["actors"] = [actor.class_name for actor in list_actors(address=here) if actor.state == "ALIVE"]
             seen["job"] = job_name()
             seen["gauges"] = gauges()
 
