@@ -71,7 +71,8 @@ def refusal(words: tuple[str, ...], *, complete: bool) -> str | None:
         complete: whether nothing may be missing; prose also names commands without their arguments.
     """
     own: click.Command = cli
-    name, rest, context = "rksearch", list(words[1:]), None
+    context: click.Context | None = None
+    name, rest = "rksearch", list(words[1:])
     try:
         while True:
             missing = not rest and isinstance(own, click.Group)
