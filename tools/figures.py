@@ -12,6 +12,7 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -32,7 +33,7 @@ PLACE = Path(__file__).parent.parent / "docs" / "figures"
 COLOURS = {"euler": "#4477aa", "heun2": "#228833", "midpoint": "#228833", "ralston3": "#ccbb44", "rk4": "#ee6677"}
 """Colour of each method: Paul Tol's bright scheme."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "rksearch",
     "font.family": "sans-serif",
@@ -149,9 +150,18 @@ def draw_gain(ax: Axes) -> None:
         f"a candidate: its size is known,\nits error is not; expected gain {gain:.2f}", (cost_of, high), (5.1, 29.0)
     )
     ax.plot(*corner, "x", color="black")
-    ax.annotate("reference", corner, (5.72, 37.6))
+    ax.annotate("reference", (float(corner[0]), float(corner[1])), (5.72, 37.6))
     ax.set(xlabel="logarithm of the parameters", ylabel="error in percent", xlim=(4.1, 6.1), ylim=(12, 42))
     ax.legend(loc="lower left")
+
+
+FIGURES: Sequence[tuple[str, int, Callable[[Sequence[Axes]], None]]] = (
+    ("order", 1, lambda axes: draw_order(axes[0])),
+    ("trajectories", 1, lambda axes: draw_trajectories(axes[0])),
+    ("sharing", 2, draw_sharing),
+    ("gain", 1, lambda axes: draw_gain(axes[0])),
+)
+"""Name, number of panels and content of each plot."""
 
 
 def write_figures(place: Path) -> list[Path]:
@@ -159,12 +169,7 @@ def write_figures(place: Path) -> list[Path]:
     place.mkdir(parents=True, exist_ok=True)
     written = []
     with mpl.rc_context(STYLE):
-        for name, panels, fill in (
-            ("order", 1, lambda axes: draw_order(axes[0])),
-            ("trajectories", 1, lambda axes: draw_trajectories(axes[0])),
-            ("sharing", 2, draw_sharing),
-            ("gain", 1, lambda axes: draw_gain(axes[0])),
-        ):
+        for name, panels, fill in FIGURES:
             figure = Figure(figsize=(3.4 * max(panels, 1.4), 3.0), layout="constrained")
             fill([figure.add_subplot(1, panels, i + 1) for i in range(panels)])
             written.append(place / f"{name}.svg")
