@@ -57,7 +57,7 @@ def take(page: Page, address: str, token: str, to: Path) -> None:
     page.get_by_role("cell", name="quickstart_1").first.wait_for(timeout=PAGE_MS)
     page.wait_for_timeout(2000)  # the tables of the page are filled one after the other
     page.screenshot(path=to / "dashboard_actors.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": 525})
-    page.get_by_role("link", name="Log").first.click()
+    page.get_by_role("link", name="Log", exact=True).first.click()
     page.get_by_text(re.compile(r"seed \d+ \(replicate \d+\) epoch \d+/60: val error")).first.wait_for(timeout=PAGE_MS)
     page.wait_for_timeout(2000)
     page.screenshot(path=to / "dashboard_log.png")
