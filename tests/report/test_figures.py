@@ -134,7 +134,7 @@ def test_a_figure_for_notebooks_of_a_crowd_has_cells(derived: Tables, monkeypatc
 def test_a_figure_for_notebooks_needs_a_cost_and_a_network(run_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"one of params, macs, but got 'param' \(did you mean 'params'\?\)"):
         Run(run_dir).figure("param")
-    begin(tmp_path).close()
+    begin(tmp_path)
     with pytest.raises(RunError, match="a figure needs a complete training"):
         Run(tmp_path).figure()
 

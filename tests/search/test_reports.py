@@ -549,8 +549,11 @@ def test_work_that_advances_is_waited_for_and_work_that_hangs_is_not() -> None:
         steady.do(lambda: time.sleep(0.1))
     assert steady.close(0.4, patient=True)
     hanging = Beside("hanging")
-    hanging.do(lambda: None)
-    hanging.do(lambda: held.wait(30))  # type: ignore[arg-type, return-value]
+
+    def hang() -> None:
+        held.wait(30)
+
+    hanging.do(hang)
     assert not hanging.close(0.05, patient=True)
     held.set()
 
