@@ -46,12 +46,14 @@ def read_ordinary(path: Path, most_bytes: int) -> bytes:
     """The content of an ordinary file.
 
     Raises:
-        OSError: as `open_ordinary`; also where the file grows beyond `most_bytes` meanwhile.
+        OSError: as `open_ordinary`; also where the file grows meanwhile.
     """
     with open_ordinary(path, most_bytes) as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"at most {most_bytes:,} bytes are read, and it grows", str(path))
+        # Not `most_bytes`, which may be of any size: that much room would be made first.
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(size + 1)
+    if len(content) > size:
+        raise OSError(errno.EBUSY, "it grows while it is read", str(path))
     return content
 
 
