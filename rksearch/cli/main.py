@@ -82,9 +82,8 @@ def main() -> None:
             let_go_of_output()
         if isinstance(error, BrokenPipeError):
             sys.exit(1)
-        _report(
-            error, "correct the path, or make room" if _has_working_directory() else "change to a directory that exists"
-        )
+        here = _has_working_directory()
+        _report(error, "correct the path, or make room" if here else "change to a directory that exists")
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last resort: a user sees one line, a developer asks for more
         _report(error, f"this is a fault of rksearch; set {TRACEBACK}=1 to see where it arose, and report it")

@@ -161,6 +161,19 @@ def test_a_spec_that_stands_for_too_many_weights(tmp_path: Path) -> None:
     assert time.monotonic() - began < SECONDS
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "d/" * 2500], ids=["name", "path"])
+def test_a_path_that_is_too_long(tmp_path: Path, answer: Callable[..., Answer], name: str) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    for words in (
+        ("run", "--space", tmp_path / "tiny.yaml", "--out"),
+        ("export", "ResNet-8", "--dataset", "digits", "--to"),
+        ("space", "export", "quickstart", "--to"),
+        ("status",),
+        ("resume",),
+    ):
+        assert "too long" in refused(answer, *words, tmp_path / name)
+
+
 WRITES = {
     "page": ("space", "show", "quickstart", "--html"),
     "table": ("space", "export", "quickstart", "--to"),
