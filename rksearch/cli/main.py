@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -84,7 +85,8 @@ def main() -> None:
             sys.exit(1)
         here = _has_working_directory()
         _report(error, "correct the path, or make room" if here else "change to a directory that exists")
-        sys.exit(1)
+        too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+        sys.exit(2 if too_long else 1)
     except Exception as error:  # noqa: BLE001 - the last resort: a user sees one line, a developer asks for more
         _report(error, f"this is a fault of rksearch; set {TRACEBACK}=1 to see where it arose, and report it")
         sys.exit(1)

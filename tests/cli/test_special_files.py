@@ -16,6 +16,7 @@ from rksearch.errors import DataError, ExportError
 from rksearch.results.ledger import FILE_NAME, LONGEST_LINE, Ledger
 from rksearch.results.run_dir import read_run
 from tests.helpers.command_line import TINY_SPACE, Answer
+from tests.helpers.command_line import rksearch as rksearch_command
 from tests.helpers.ledgers import begin, complete, trial
 
 SECONDS = 5.0
@@ -172,6 +173,9 @@ def test_a_path_that_is_too_long(tmp_path: Path, answer: Callable[..., Answer], 
         ("resume",),
     ):
         assert "too long" in refused(answer, *words, tmp_path / name)
+    folder = rksearch_command("data", "show", f"folder:{name}")
+    assert folder.returncode == 2
+    assert len(folder.stderr.splitlines()) == 1
 
 
 WRITES = {
