@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -82,12 +83,22 @@ def main() -> None:
             let_go_of_output()
         if isinstance(error, BrokenPipeError):
             sys.exit(1)
-        _report(error, "correct the path, or make room")
-        sys.exit(1)
+        here = _has_working_directory()
+        _report(error, "correct the path, or make room" if here else "change to a directory that exists")
+        too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+        sys.exit(2 if too_long else 1)
     except Exception as error:  # noqa: BLE001 - the last resort: a user sees one line, a developer asks for more
         _report(error, f"this is a fault of rksearch; set {TRACEBACK}=1 to see where it arose, and report it")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _has_working_directory() -> bool:
+    """Whether the directory in which the command was given is still there."""
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
 
 
 def _report(error: Exception, remedy: str) -> None:

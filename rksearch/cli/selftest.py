@@ -47,9 +47,11 @@ def selftest(faults: int | None, seed: int, kinds: tuple[str, ...], out: Path | 
             problems += check.problem is not None
         return 1 if problems else 0
     from rksearch.bench.reliability import REPORT, inject_faults
+    from rksearch.search.stopping import StopRequest, stop_signals
 
     directory = out or Path("selftest")
-    found = inject_faults(directory, count=faults, seed=seed, kinds=kinds, data_dir=place, show=click.echo)
+    with stop_signals(StopRequest()):  # so that the run of an injection ends with this command
+        found = inject_faults(directory, count=faults, seed=seed, kinds=kinds, data_dir=place, show=click.echo)
     bad = sum(one.problem is not None for one in found)
     click.echo(f"{len(found)} faults, {bad} not as it should be; report: {directory / REPORT}")
     return 1 if bad else 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,8 @@ class UserPath(click.Path):
             self.fail(f"a path must be of UTF-8, but got {value!r}; rename it.", param, ctx)
         try:
             expanded = Path(value).expanduser()
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                os.lstat(expanded)  # raises where a name is too long, which `Path.exists` passes on much later
             found = super().convert(str(expanded), param, ctx)
             return Path(value) if self._as_typed else found
         except (RuntimeError, OSError) as error:

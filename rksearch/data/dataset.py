@@ -93,7 +93,10 @@ class Dataset(ImageShape):
     load: Loader | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        counts = (self.channels, self.height, self.width, self.classes)
         rules: list[tuple[bool, str, object]] = [
+            (all(isinstance(value, int) for value in counts), "channels, sizes and classes must be whole numbers",
+             counts),
             (min(self.channels, self.height, self.width) >= 1, "channels, height and width must be at least 1",
              (self.channels, self.height, self.width)),
             (self.classes >= 2, "classes must be at least 2", self.classes),

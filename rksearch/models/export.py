@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def _require_own(directory: Path) -> None:
         card = read_ordinary(directory / CARD, MAX_SPEC_BYTES).decode(errors="replace")
         own_card = "exported by rksearch" in " ".join(card.split())
     except OSError:
-        own_card = not (directory / CARD).exists()
+        own_card = not os.path.exists(directory / CARD)  # False, too, for a name that is too long
     taken = [name for name in (WEIGHTS, SPEC, PROGRAM, ONNX) if not earlier and (directory / name).exists()]
     taken += [] if own_card else [CARD]
     if taken:

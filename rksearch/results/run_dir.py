@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -326,7 +327,7 @@ def require_own(directory: Path) -> None:
     if is_own_readme(directory / "README.md"):
         return
     for name in DERIVED:
-        if (path := directory / name).exists():
+        if os.path.exists(path := directory / name):  # False, too, for a name that is too long
             raise TakenError(
                 f"rksearch replaces only what it wrote itself, but {path} stands where a report would; choose another "
                 "directory, or move that file"

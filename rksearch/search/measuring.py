@@ -39,7 +39,10 @@ CHILD_S = 600.0
 """Seconds after which the measurement in a child process is given up."""
 
 PLUGIN_S = 30.0
-"""The same for networks of installed plugins on a CPU."""
+"""The same for networks of installed plugins on a CPU: what one that hangs costs at the start of a run.
+
+A child takes 5 s to import torch, and several times that on a busy machine; the networks themselves take a few steps.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from rksearch.errors import DataError, ExportError
 from rksearch.results.ledger import FILE_NAME, LONGEST_LINE, Ledger
 from rksearch.results.run_dir import read_run
 from tests.helpers.command_line import TINY_SPACE, Answer
+from tests.helpers.command_line import rksearch as rksearch_command
 from tests.helpers.ledgers import begin, complete, trial
 
 SECONDS = 5.0
@@ -159,6 +160,22 @@ def test_a_spec_that_stands_for_too_many_weights(tmp_path: Path) -> None:
     with pytest.raises(ExportError):
         rksearch.load(tmp_path)
     assert time.monotonic() - began < SECONDS
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "d/" * 2500], ids=["name", "path"])
+def test_a_path_that_is_too_long(tmp_path: Path, answer: Callable[..., Answer], name: str) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    for words in (
+        ("run", "--space", tmp_path / "tiny.yaml", "--out"),
+        ("export", "ResNet-8", "--dataset", "digits", "--to"),
+        ("space", "export", "quickstart", "--to"),
+        ("status",),
+        ("resume",),
+    ):
+        assert "too long" in refused(answer, *words, tmp_path / name)
+    folder = rksearch_command("data", "show", f"folder:{name}")
+    assert folder.returncode == 2
+    assert len(folder.stderr.splitlines()) == 1
 
 
 WRITES = {

@@ -108,6 +108,19 @@ def test_a_working_directory_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_working_directory_that_was_removed(tmp_path: Path) -> None:
+    shell = 'mkdir gone; cd gone; rmdir ../gone; "$@"'
+    done = subprocess.run(
+        ["bash", "-c", shell, "bash", *command("run", "--space", "quickstart")],
+        cwd=tmp_path,
+        capture_output=True,
+        env=environment(),
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.decode().splitlines()
+    assert line.endswith("change to a directory that exists")
+
+
 def test_forced_colours_make_no_terminal_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.setenv(name, "1")

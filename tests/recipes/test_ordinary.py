@@ -57,6 +57,11 @@ def test_directories_and_sockets_are_refused(tmp_path: Path, monkeypatch: pytest
             read_ordinary(tmp_path / "socket", 10)
 
 
+def test_a_limit_of_absurd_size_takes_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    assert read_ordinary(tmp_path / "file", 2**62) == b"abc"
+
+
 def test_a_file_of_absurd_size_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(10**13)

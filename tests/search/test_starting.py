@@ -17,7 +17,7 @@ def test_an_address_with_nothing_behind_it_is_one_line_in_seconds() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        for unreachable in (address, "nowhere.invalid:1", "127.0.0.1:99999999"):
+        for unreachable in ("ray://127.0.0.1:1", address, "nowhere.invalid:1", "127.0.0.1:99999999"):
             began = time.monotonic()
             with pytest.raises(RunAborted, match=f"the Ray cluster at {unreachable} must be reachable") as error:
                 require_answer(unreachable)
@@ -25,13 +25,20 @@ def test_an_address_with_nothing_behind_it_is_one_line_in_seconds() -> None:
             assert "\n" not in str(error.value)
 
 
+def test_a_client_s_address_without_a_port_is_one_line() -> None:
+    for address in ("ray://", "ray://host", "ray://host:port"):
+        with pytest.raises(RunAborted, match="must have a host and a port") as error:
+            require_answer(address)
+        assert error.value.exit_code == 2
+
+
 def test_what_answers_and_what_ray_judges_passes() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        require_answer(f"127.0.0.1:{listening.getsockname()[1]}")
-    for address in ("auto", "ray://127.0.0.1:1"):
-        require_answer(address)
+        for scheme in ("", "ray://"):
+            require_answer(f"{scheme}127.0.0.1:{listening.getsockname()[1]}")
+    require_answer("auto")
 
 
 def test_a_temporary_directory_as_long_as_sockets_allow_passes_and_a_longer_one_does_not(

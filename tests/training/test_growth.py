@@ -34,10 +34,7 @@ for name in NAMES:
 
 @pytest.mark.slow
 def test_twenty_networks_in_one_process_take_the_memory_of_a_few() -> None:
-    """Measured: 1 MB a network, oneDNN's kernels for its shapes, of which the library keeps 1,024 at most.
-
-    Without the return of the kept heap (`training/engine/heap.py`) it is the largest network's activations and more.
-    """
+    """Measured: about 1 MiB a network, oneDNN's kernels for its shapes, of which the library keeps 1,024 at most."""
     done = python("-c", PROGRAM, timeout_s=600)
     assert done.returncode == 0, done.stderr
     mib = [int(line) for line in done.stdout.split()]

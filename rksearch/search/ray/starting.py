@@ -13,6 +13,9 @@ from rksearch.errors import RunAborted, in_one_line
 ANSWER_S = 10.0
 """Longest wait for an answer at a cluster's address, in seconds."""
 
+CLIENT = "ray://"
+"""Scheme of the address of a Ray client's server."""
+
 LONGEST_SOCKET = 107
 """Longest path of a Unix socket, in bytes."""
 
@@ -24,13 +27,18 @@ ROOM_BYTES = 50 * 2**20
 
 
 def require_answer(address: str) -> None:
-    """Make sure that something answers at `HOST:PORT`: Ray would wait for it for minutes.
+    """Make sure that something answers at `HOST:PORT` or `ray://HOST:PORT`: Ray would wait for it for minutes.
 
     Raises:
-        RunAborted: nothing does.
+        RunAborted: nothing does, or the address of a Ray client has no port.
     """
-    host, colon, port = address.rpartition(":")
-    if not colon or "/" in address or not port.isdecimal():
+    place = address.removeprefix(CLIENT)
+    host, colon, port = place.rpartition(":")
+    if not colon or "/" in place or not port.isdecimal():
+        if place != address:
+            raise RunAborted(
+                f"--address {CLIENT}HOST:PORT must have a host and a port, but got {address}; correct it", 2
+            )
         return  # `auto`, or a form that Ray itself judges
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
