@@ -76,6 +76,8 @@ def choices_summary(effects: Sequence[Effect]) -> str:
                 named = "; ".join(f"{e.change} (×\u00a0{e.odds_ratio:.2f})" for e in found)
                 parts.append(f"At {design}, {answer}: {named}.")
     counted = text.count(len(looked), "comparison")
+    if not parts and len(looked) == 1:
+        return "The one comparison at equal budget is not significant (5 %)."
     if not parts:
         return f"None of {counted} at equal budget is significant after a correction for their number (Holm, 5 %)."
     return f"{' '.join(parts)} These are significant after a correction for {counted} (Holm, 5 %)."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rksearch.report import text
-from rksearch.report.figures import costs_of, curves_figure, effects_figure, front_figure, progress_figure
+from rksearch.report.figure import StaticFigure
+from rksearch.report.figures import costs_of, curves_figure, effects_figure, progress_figure
 from rksearch.report.page_data import page_data, to_script
 from rksearch.report.rendering import asset, only_script, policy, render
 from rksearch.report.sections import ReportContent
@@ -37,13 +37,14 @@ SCRIPTS = (
 """The page's scripts, in the order in which they are joined: the last one starts what the others define."""
 
 
-def report_html(history: History, tables: Tables, content: ReportContent) -> str:
+def report_html(history: History, tables: Tables, content: ReportContent, front: StaticFigure) -> str:
     """The whole page.
 
     Args:
         history: the history of the run.
         tables: the tables derived from it.
         content: what the report says.
+        front: the static figure of the front, for readers without scripts.
     """
     data = page_data(history, tables)
     # Without a network that was trained to the end there is nothing to point at.
@@ -57,7 +58,7 @@ def report_html(history: History, tables: Tables, content: ReportContent) -> str
         style=asset("page/page.css") + asset("templates/figure.css"),
         script=script,
         payload=to_script(shown) if shown else "",
-        pictures=_pictures(history, tables),
+        pictures=_pictures(tables, front),
         known=set(data["values"].get("arch", ())) if shown else set(),
         costs=[(cost.field, cost.short) for cost in costs_of(tables)],
         errors=[(error["field"], error["short"]) for error in data["errors"]],
@@ -67,12 +68,12 @@ def report_html(history: History, tables: Tables, content: ReportContent) -> str
     )
 
 
-def _pictures(history: History, tables: Tables) -> Mapping[str, Any]:
+def _pictures(tables: Tables, front: StaticFigure) -> Mapping[str, Any]:
     """Static figures by the names of their places: all of them without scripts, two of them always."""
     if not tables.items:
         return {"front": "", "curves": "", "progress": "", "effects": ""}
     found = {
-        "front": front_figure(tables, text.one_line(history.name)),
+        "front": front,
         "curves": curves_figure(tables),
         "progress": progress_figure(tables),
         "effects": effects_figure(tables.effects),

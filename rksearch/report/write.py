@@ -105,6 +105,7 @@ def derived_files(
     """Content of every derived file, by name; arguments as for `write_report`."""
     derived = tables(history, activation_bytes, calibration)
     content = report_content(history, derived, importances)
+    front = front_figure(derived, content.name)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {
         "run.yaml": _run_yaml(history),
@@ -114,9 +115,9 @@ def derived_files(
         "curves.csv": curves_csv(history),
         "front.csv": csv_text(derived.arch_metrics, on_front),
         "effects.csv": csv_text(EFFECT_METRICS, derived.effects),
-        "front.svg": figure_svg(front_figure(derived, content.name)),
+        "front.svg": figure_svg(front),
         "README.md": report_markdown(content),
-        "report.html": report_html(history, derived, content),
+        "report.html": report_html(history, derived, content, front),
     }
 
 

@@ -233,7 +233,7 @@ def test_the_lead_names_what_is_significant_after_correction_by_both_budgets() -
     assert "sharing" not in found
     assert "for 3 comparisons (Holm, 5 %)" in found
     nothing = choices_summary([made(0.2, "equal parameters", "fewer errors")])
-    assert nothing.startswith("None of 1 comparison at equal budget stands")
+    assert nothing == "The one comparison at equal budget is not significant (5 %)."
 
 
 def test_networks_that_racing_stopped_are_said_to_be_missing_from_the_effects(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ const allTable = () => {
   const shownColumns = columns.filter((c) => c.column);
   let rows = [];
   let from = -1, to = -1;
+  let printing = false; // paper's rows stay until it is done, whatever scrolls or redraws meanwhile
 
   const head = () => {
     table.tHead.innerHTML = `<tr>${shownColumns.map((c) => {
@@ -36,6 +37,7 @@ const allTable = () => {
     return `<tr class="${css}" aria-rowindex="${place + 2}" data-net="${net.index}">${cells.join("")}</tr>`;
   };
   const rowsInSight = (again = false) => {
+    if (printing) return;
     const first = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 12);
     const last = Math.min(rows.length, first + Math.ceil(scroller.clientHeight / ROW) + 24);
     if (!again && first === from && last === to) return;
@@ -70,9 +72,10 @@ const allTable = () => {
   });
   // Paper has no scroll bars: a small selection is printed whole, and of a large one its first rows in the order shown.
   addEventListener("beforeprint", () => {
+    printing = true;
     const rest = rows.length - PRINTED;
     const note = rest > 0 ? `<tr><td colspan="${shownColumns.length}">${count(rest, "further network")} of the selection in trials.csv</td></tr>` : "";
     body.innerHTML = rows.slice(0, PRINTED).map(rowOf).join("") + note;
   });
-  addEventListener("afterprint", () => rowsInSight(true));
+  addEventListener("afterprint", () => { printing = false; rowsInSight(true); });
 };
