@@ -71,7 +71,8 @@ def turning(y: Floats) -> Floats:
 def turned(time: npt.ArrayLike) -> Floats:
     """Exact states (..., 2) of `turning` from (1, 0)."""
     t = np.asarray(time, dtype=float)
-    return np.exp(-0.1 * t)[..., None] * np.stack([np.cos(t), np.sin(t)], axis=-1)
+    states: Floats = np.exp(-0.1 * t)[..., None] * np.stack([np.cos(t), np.sin(t)], axis=-1)
+    return states
 
 
 START = np.array([1.0, 0.0])
