@@ -386,7 +386,8 @@ def _csv_line(values: Sequence[Any]) -> str:
 
 
 def _plain(value: float | None) -> str:
-    """A value that is no finite float: a whole number, none, or what JSON lacks."""
+    if value.__class__ is float and value - value == 0:  # finite
+        return repr(round(value, 6))
     if value is None:
         return ""
     return str(value) if isinstance(value, int) else "nan"
