@@ -140,11 +140,11 @@ def test_optuna_s_dashboard_shows_every_training(run: Run) -> None:
     trials = answer(application, f"/api/studies/{summary['study_id']}?after=0")["trials"]
     for shown in trials:
         attrs = {item["key"]: item["value"] for item in shown["user_attrs"]}
-        spec, result = run.trials[json.loads(attrs["rksearch:trial"])]
+        spec, result = run.trials[attrs["rksearch:trial"]]
         assert shown["state"] == "Complete"
         assert shown["values"] == pytest.approx([result.epochs[-1].val_error_pct, result.params])
         assert int(attrs["rksearch:seed"]) == spec.seed
-        assert json.loads(attrs["rksearch:report"]) == (run.path / "report.html").as_uri()
+        assert attrs["rksearch:report"] == (run.path / "report.html").as_uri()
     assert len(trials) == len(run.trials)
 
 
