@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from rksearch.cli import main
 from rksearch.search.stopping import ENDING
 from tests.helpers.command_line import Answer
 
 # A busy machine makes any example slow; tests that assert times are marked `timing`.
-settings.register_profile("rksearch", deadline=None)
+settings.register_profile("rksearch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rksearch")
 
 

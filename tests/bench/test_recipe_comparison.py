@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rksearch.bench.recipes.judging import judged, spearman
 from rksearch.bench.recipes.trainings import NETWORKS, RecipeTraining, Wanted, wanted_trainings, without_each_term
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
-from tests.helpers.command_line import rksearch
+from tests.helpers.command_line import Answer, rksearch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -123,6 +124,7 @@ def test_a_failed_training_counts_as_an_error_of_100() -> None:
         judged(trainings[:-1], ["x", "y"])
 
 
+@pytest.mark.slow
 def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) -> None:
     arguments = (
         "bench", "recipes", *SMALL, "--dataset", "digits", "--train-images", "64", "--epochs", "1,2", "--seeds", "1",
@@ -164,11 +166,13 @@ def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) ->
         (("--train-images", "5"), "one per class"),
     ],
 )
-def test_bad_input_is_one_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    found = rksearch("bench", "recipes", "--dataset", "digits", *arguments, "--out", str(tmp_path / "out"))
-    assert found.returncode == 2
-    assert said in found.stderr
-    assert len(found.stderr.strip().splitlines()) == 1
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    code, _, errors = answer("bench", "recipes", "--dataset", "digits", *arguments, "--out", tmp_path / "out")
+    assert code == 2
+    assert said in errors
+    assert len(errors.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from rksearch.search.assembly import search_agenda
 from rksearch.search.racing import Racer
 from rksearch.search.run_state import RunState
 from rksearch.space import Priced, Space, load_space, parse_space
-from tests.helpers.command_line import rksearch, rksearch_json
+from tests.helpers.command_line import Answer, rksearch_json
 
 SPACE = """
 description: a space for tests
@@ -366,6 +367,7 @@ def test_a_made_up_table_judges_by_its_latent_errors() -> None:
     assert Judge(of).draws == 1
 
 
+@pytest.mark.slow
 def test_a_large_made_up_table_is_computed_as_it_is_looked_up() -> None:
     """All members are priced for the judge at once; each is the same when it is looked up alone."""
     whole = load_space("cifar10_small")
@@ -782,6 +784,7 @@ def test_other_conditions_are_refused(tmp_path: Path, change: dict[str, Any], wo
 # -- the command
 
 
+@pytest.mark.slow
 def test_the_command_compares_writes_and_resumes(tmp_path: Path) -> None:
     write_run(tmp_path / "run", made_up())
     command = ["bench", "search", "--table", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--json"]
@@ -816,7 +819,7 @@ def test_the_command_compares_writes_and_resumes(tmp_path: Path) -> None:
     assert "in the weakest case" in page.split("\n\n")[1]
 
 
-def test_bad_input_is_one_line(tmp_path: Path) -> None:
+def test_bad_input_is_one_line(tmp_path: Path, answer: Callable[..., Answer]) -> None:
     write_run(tmp_path, made_up(), without=1)
     for extra, words in (
         (["--table", str(tmp_path)], "lacks 1 of"),
@@ -825,8 +828,8 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         (["--table", "synthetic-quiet", "--handed-out", "2"], "judged by its latent errors"),
         (["--strategies", "best"], "the strategies are random"),
     ):
-        done = rksearch("bench", "search", "--out", str(tmp_path / "out"), *extra)
-        assert done.returncode == 2
-        assert words in done.stderr
-        assert done.stderr.count("\n") == 1
+        code, _, errors = answer("bench", "search", "--out", tmp_path / "out", *extra)
+        assert code == 2
+        assert words in errors
+        assert errors.count("\n") == 1
     assert not (tmp_path / "out").exists()

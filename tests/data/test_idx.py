@@ -107,6 +107,7 @@ def test_missing_and_damaged_archives(mirror: Mirror, tmp_path: Path) -> None:
     assert set(mirror.requests) == {"/t10k-images-idx3-ubyte.gz"}, "only the damaged file is fetched again"
 
 
+@pytest.mark.slow
 def test_two_processes_on_an_empty_directory_download_once(mirror: Mirror, tmp_path: Path) -> None:
     script = tmp_path / "load.py"
     resources = torchvision.datasets.MNIST.resources

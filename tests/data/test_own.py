@@ -518,6 +518,7 @@ def test_a_path_in_a_space_file_starts_at_its_directory(here: Path) -> None:
     assert "which is missing" in refused("folder:digs")
 
 
+@pytest.mark.slow
 def test_a_training_is_not_resumed_on_other_images(here: Path) -> None:
     root = digits_folder(here / "digs")
     (root / "class0" / "broken.png").write_bytes(b"broken")

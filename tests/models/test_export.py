@@ -52,10 +52,12 @@ def test_what_is_loaded_is_what_was_exported(name, tmp_path):
     assert name in (tmp_path / exporting.CARD).read_text()
 
 
+@pytest.mark.slow
 def test_a_torch_program_agrees(tmp_path):
     assert exporting.export_program(network(NAMES[0]), DIGITS, tmp_path / "model.pt2") <= 1e-4
 
 
+@pytest.mark.slow
 def test_onnx_agrees(tmp_path):
     pytest.importorskip("onnxruntime")
     assert exporting.export_onnx(network(NAMES[2]), DIGITS, tmp_path / "model.onnx") <= 1e-4

@@ -33,6 +33,7 @@ def norm(channels: int) -> BatchNorm:
     return module
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(("channels", "dtype"), [(16, torch.bfloat16), (12, torch.bfloat16), (16, torch.float32)])
 def test_compiled_it_is_the_batch_norm_of_the_definition(channels, dtype):

@@ -163,7 +163,7 @@ def test_the_report_says_which_error_it_shows(tmp_path: Path) -> None:
     assert "| Balanced validation error | Validation error |" in readme.replace("---", ""), (
         "both stand in the front's table"
     )
-    assert "| MACs | Balanced validation error | Balanced test error | Runge-Kutta network" in readme
+    assert "| MACs | Balanced validation error | Balanced test error | Baseline's parameters" in readme
     assert "The search used the balanced validation error only." in readme
     assert "Balanced validation error, %</text>" in picture
     payload = json.loads(page.split('id="payload">')[1].split("</script>")[0])

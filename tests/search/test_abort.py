@@ -306,6 +306,7 @@ def test_an_exception_that_nothing_foresaw_is_one_line_with_its_traceback_in_a_f
     assert Ledger(run_dir).read().state == "failed"
 
 
+@pytest.mark.slow
 def test_the_forecast_of_disk_use_bounds_what_checkpoints_take(tmp_path: Path) -> None:
     """Against the files of a real training."""
     done = rksearch("train", "ResNet-8", "--dataset", "digits", "--recipe", "short", "--epochs", "2",

@@ -82,6 +82,7 @@ def test_what_does_not_fit_ends_the_measurement() -> None:
     assert found.measured.trials_per_gpu == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_training_at_a_time_fits")
 @pytest.mark.parametrize(("arch", "seeds"), [("ResNet-8", 1), ("RKCNN-E-k4-1x1_1x1-drop30", 4)])
 def test_seeds_that_never_go_together_are_not_measured(arch: str, seeds: int) -> None:

@@ -57,6 +57,7 @@ def test_memory_is_handed_out_once(call: str) -> None:
     assert afterwards > 50_000
 
 
+@pytest.mark.slow
 @needs_glibc
 def test_what_users_have_chosen_stays_so() -> None:
     *rounds, _, afterwards = run(ROUNDS + "steps()", MALLOC_MMAP_THRESHOLD_=str(2**20))
@@ -80,6 +81,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @needs_glibc
 def test_the_usual_ways_are_those_of_a_process_that_nobody_told_anything() -> None:
     """Pages handed out in a fifth round of ten blocks, by glibc's own thresholds and by those that it comes to."""

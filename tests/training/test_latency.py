@@ -83,6 +83,7 @@ def test_a_process_that_dies_is_one_line(monkeypatch):
         measure_latency(TINY, "digits", device="cpu")
 
 
+@pytest.mark.slow
 def test_the_command_prints_json_with_hardware_and_versions():
     found = rksearch_json("bench", "latency", TINY, "--dataset", "digits", "--batch-size", "2", "--json")
     assert found["environment"]["torch"]

@@ -132,6 +132,7 @@ def test_a_storage_that_cannot_be_used_is_one_line(address: str) -> None:
     assert address in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_run_with_such_a_storage_does_not_begin(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     arguments = ("run", "--space", "tiny.yaml", "--out", "run", "--storage", "nonsense://bucket")
