@@ -139,9 +139,9 @@ main()
 """
 
 READS = """
-import io, json, sys
+import os, sys
 read = 0
-open_file = io.open
+open_file = os.fdopen
 
 class Counted:
     def __init__(self, file):
@@ -151,18 +151,24 @@ class Counted:
     def __exit__(self, *error):
         self._file.close()
     def __getattr__(self, name):
-        return getattr(self._file, name)
-    def read(self, *size):
+        found = getattr(self._file, name)
+        return counted(found) if name in ("read", "readline") else found
+
+def counted(method):
+    def reading(*size):
         global read
-        content = self._file.read(*size)
+        content = method(*size)
         read += len(content)
         return content
 
-def counting(file, mode="r", *args, **kwargs):
-    opened = open_file(file, mode, *args, **kwargs)
-    return Counted(opened) if str(file).endswith("ledger.jsonl") and "r" in mode else opened
+    return reading
 
-io.open = counting
+def counting(descriptor, mode="r", *args, **kwargs):
+    opened = open_file(descriptor, mode, *args, **kwargs)
+    is_ledger = os.readlink(f"/proc/self/fd/{descriptor}").endswith("ledger.jsonl")
+    return Counted(opened) if is_ledger and "r" in mode else opened
+
+os.fdopen = counting
 from rksearch.cli import main
 try:
     main()
