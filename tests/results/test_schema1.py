@@ -87,7 +87,6 @@ def test_an_old_export_is_loaded() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_an_interrupted_run_is_resumed_to_its_end(tmp_path: Path) -> None:
     run_dir = copied(SCHEMA1 / "interrupted", tmp_path)
     before = read_run(run_dir)

@@ -293,7 +293,6 @@ main()
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_the_command_writes_the_same_ledger_whatever_is_delayed_or_killed(tmp_path: Path) -> None:
     space = tmp_path / "tiny.yaml"
     space.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 1").replace("final: 2", "final: 1"))

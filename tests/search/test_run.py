@@ -256,7 +256,6 @@ def test_a_budget_of_work_ends_the_run_and_more_of_it_goes_on(tmp_path, space_fi
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_at_a_time_of_day_trials_pause_where_they_are(tmp_path, space_file):
     space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 2000"))
     run_dir = tmp_path / "run"
@@ -302,7 +301,7 @@ def wait_for_trials(run_dir: Path, count: int, driver: subprocess.Popen[str], ti
         pytest.param(signal.SIGINT, 1, marks=pytest.mark.ci),
         (signal.SIGINT, 4),
         (signal.SIGTERM, 1),
-        pytest.param(signal.SIGTERM, 4, marks=pytest.mark.ci),
+        (signal.SIGTERM, 4),
         (signal.SIGKILL, 1),
         pytest.param(signal.SIGKILL, 4, marks=pytest.mark.ci),
     ],
@@ -370,7 +369,6 @@ def session_of(pid: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_two_drivers_do_not_work_on_one_run(tmp_path, space_file):
     space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 40"))  # at work until the second has asked
     run_dir = tmp_path / "run"

@@ -91,7 +91,6 @@ def test_seeds_that_never_go_together_are_not_measured(arch: str, seeds: int) ->
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_worker_with_a_gpu_measures_and_the_ledger_says_so(tmp_path: Path) -> None:
     import ray
 

@@ -323,7 +323,6 @@ def test_a_trial_records_whether_it_was_compiled_and_why(tmp_path: Path) -> None
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_compiled_trial_goes_on_compiled_whatever_is_asked_then(tmp_path: Path) -> None:
     whole = run_trial(SPEC, execution(tmp_path / "whole", "on"))
     told: list[Epoch] = []

@@ -375,7 +375,6 @@ def test_only_seeds_go_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_run_with_seeds_together_finds_what_one_without_finds(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     for name, more in (("apart", ()), ("together", ("--seeds-together", "2"))):
