@@ -32,6 +32,7 @@ SHARES = {
 
 
 def main() -> int:
+    """Damage the inputs that are asked for; the exit code is 1 where any answer is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=10_000, help="number of inputs")
     parser.add_argument("--seed", type=int, default=0, help="seed of the inputs")

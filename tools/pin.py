@@ -54,6 +54,7 @@ def write(pins: list[str]) -> None:
 
 
 def main() -> None:
+    """Write the pins, or check them."""
     if sys.argv[1:] == ["--check"]:
         if CONSTRAINTS.read_text() != constraints(pinned()):
             raise SystemExit("constraints.txt and pyproject.toml differ; run: uv run --group docs python tools/pin.py")

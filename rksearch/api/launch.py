@@ -157,7 +157,7 @@ def run(
 
 
 def forecast(
-    space: str | Path,
+    space: str | Path | Space,
     *,
     imports: Sequence[str | Path] = (),
     resources: Resources | None = None,
@@ -166,7 +166,7 @@ def forecast(
     """The cost of a run on this machine, from a few measured steps of some of its networks; nothing is written.
 
     Args:
-        space: as in `run`.
+        space: as in `run`, or a space that is loaded already.
         imports: as in `run`.
         resources: as in `run`.
         wishes: as in `run`.
@@ -216,15 +216,25 @@ def plan_run(
         SpaceError: the space file breaks a rule, or a start network is not in the space.
         RunError: an imported directory holds no run, or `out` is empty.
     """
-    if out is not None and not str(out):
-        raise RunError("a run directory must have a path, but --out is empty; give a directory, or leave it out")
+    stated = directory_stated(out)
     asked = asked or Asked()
     loaded, plan = _planned(space, asked, imports)
-    directory = Path(out) if out is not None else claim_free(Path("reports"), loaded.name)
+    directory = stated or claim_free(Path("reports"), loaded.name)
     return PlannedRun(space=loaded, plan=plan, directory=directory, asked=asked.stated)
 
 
-def _planned(space: str | Path, asked: Asked, imports: Sequence[str | Path]) -> tuple[Space, Plan]:
+def directory_stated(out: str | Path | None) -> Path | None:
+    """The run directory that a caller states; None for the next free one.
+
+    Raises:
+        RunError: it is empty.
+    """
+    if out is not None and not str(out):
+        raise RunError("a run directory must have a path, but --out is empty; give a directory, or leave it out")
+    return None if out is None else Path(out)
+
+
+def _planned(space: str | Path | Space, asked: Asked, imports: Sequence[str | Path]) -> tuple[Space, Plan]:
     """The space, and the plan that its file and the user's wishes make.
 
     Raises:
@@ -232,7 +242,7 @@ def _planned(space: str | Path, asked: Asked, imports: Sequence[str | Path]) -> 
     """
     from rksearch.search.imports import imported
 
-    loaded = load_space(str(space), samplers=samplers.items())
+    loaded = space if isinstance(space, Space) else load_space(str(space), samplers=samplers.items())
     plan = plan_of(loaded.definition, asked, members=len(loaded))
     if imports:
         with datasets.beneath(loaded.definition.directory):

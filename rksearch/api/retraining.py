@@ -7,18 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from rksearch.api.directory import Run
-from rksearch.api.launch import PlannedRun, start_run
+from rksearch.api.launch import PlannedRun, directory_stated, start_run
 from rksearch.api.progress import view_of
-from rksearch.errors import RunError
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.recipes.shipped import recipe as recipe_named
 from rksearch.results.run_dir import RunDir, claim_free, require_plan
 from rksearch.search.resources import Resources
 from rksearch.search.view import View
-
-SEEDS = 3
-"""Number of trainings of each network unless another one is stated."""
+from rksearch.space.plan import SEEDS_AGAIN
 
 
 def retrain(
@@ -28,7 +25,7 @@ def retrain(
     archs: Sequence[str] = (),
     recipe: str | Path | Recipe = PAPER_RECIPE,
     epochs: int | None = None,
-    seeds: int = SEEDS,
+    seeds: int = SEEDS_AGAIN,
     out: str | Path | None = None,
     resources: Resources | None = None,
     progress: bool | View = True,
@@ -61,8 +58,7 @@ def retrain(
     from rksearch.search.retraining import retraining
 
     source = run if isinstance(run, Run) else Run(run)
-    if out is not None and not str(out):
-        raise RunError("a run directory must have a path, but --out is empty; give a directory, or leave it out")
+    stated = directory_stated(out)
     begun = require_plan(source.history, source.path)
     chosen = recipe if isinstance(recipe, Recipe) else recipe_named(recipe)
     space, plan = retraining(
@@ -74,7 +70,7 @@ def retrain(
         seeds=seeds,
         directory=images_base(source.run_dir, begun.plan.dataset),
     )
-    directory = Path(out) if out is not None else claim_free(Path("reports"), f"{begun.name}-again")
+    directory = stated or claim_free(Path("reports"), f"{begun.name}-again")
     planned = PlannedRun(space=space, plan=plan, directory=directory, asked=frozenset(plan.__slots__))
     return start_run(planned, _with_images(resources or Resources(), source.run_dir), view_of(progress))
 

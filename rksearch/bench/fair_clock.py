@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from rksearch.training.pulse import run_delay_s
 
 GREATEST_SHARE = 0.9
 """Largest share of the time that counts as waiting: a limit is reached after ten times its length at the latest."""
 
 LONGEST_LOOK_S = 5.0
 """Longest time between two looks that counts: this process was suspended, as the others may have been."""
-
-NS_PER_S = 1e9
 
 
 class FairClock:
@@ -57,6 +56,7 @@ def waited_s(pid: int) -> dict[str, float]:
     """Seconds that each thread of a process was ready to run and had no CPU; empty where the system does not tell."""
     found = {}
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            found[f"{pid}/{path.parent.name}"] = int(path.read_text(encoding="ascii").split()[1]) / NS_PER_S
+        seconds = run_delay_s(path)
+        if seconds is not None:
+            found[f"{pid}/{path.parent.name}"] = seconds
     return found

@@ -23,8 +23,7 @@ from rksearch.errors import RunError
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.records import TrialResult
-from rksearch.search.ray.leftovers import end_processes, processes_of
-from rksearch.search.ray.starting import temporary_directory
+from rksearch.search.ray.leftovers import end_processes, processes_of, sessions_of
 
 Numbers = tuple[tuple[float, ...], ...]
 """Losses and errors of each epoch of a training."""
@@ -186,7 +185,7 @@ class SmallRunCommand:
 
     def left(self) -> list[int]:
         """Processes of its Ray that live on, given some seconds to end."""
-        sessions = list((temporary_directory() / "ray").glob(f"session_*_{self.pid}"))
+        sessions = sessions_of(self.pid)
         deadline = time.monotonic() + LEAVES_WITHIN_S
         while (found := processes_of(sessions)) and time.monotonic() < deadline:
             time.sleep(0.2)

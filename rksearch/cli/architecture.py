@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
-from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option
+from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option, paper_recipe_option
 from rksearch.cli.output import require_replaceable, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import Dataset, dataset
@@ -192,13 +192,7 @@ def _less(defined: int, executed: int) -> str:
 @click.command()
 @click.argument("name")
 @dataset_option
-@click.option(
-    "--recipe",
-    "recipe_name",
-    default=PAPER_RECIPE,
-    show_default=True,
-    help="A shipped recipe's name, or the path of a YAML file.",
-)
+@paper_recipe_option
 @click.option(
     "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Passes over the training images. [default: the recipe's]"
 )

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from rksearch.cli.values import MOST_SEEDS, Cpus, FiniteNumber, Gpus, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
+from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.search.loggers import LOGGERS
 from rksearch.search.resources import CPUS_PER_TRIAL
 from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
@@ -51,6 +52,14 @@ def is_given(parameter: str) -> bool:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 run_dir_argument = click.argument("directory", type=UserPath())
+
+paper_recipe_option = click.option(
+    "--recipe",
+    "recipe_name",
+    default=PAPER_RECIPE,
+    show_default=True,
+    help="A shipped recipe's name, or the path of a YAML file.",
+)
 
 dataset_option = click.option(
     "--dataset",

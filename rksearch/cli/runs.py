@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
-from rksearch.cli.options import SamplerName, budget_options, json_option, run_dir_argument, session_options
+from rksearch.cli.options import (
+    SamplerName,
+    budget_options,
+    json_option,
+    paper_recipe_option,
+    run_dir_argument,
+    session_options,
+)
 from rksearch.cli.output import console, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
-from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.search.samplers.registry import samplers
-from rksearch.space.plan import DEFAULT_WINDOW, OBJECTIVES
+from rksearch.space.plan import DEFAULT_WINDOW, OBJECTIVES, SEEDS_AGAIN
 
 if TYPE_CHECKING:
     from rksearch.api import Run
@@ -235,18 +241,16 @@ def _readings_json(run: Run) -> dict[str, Any]:
 @run_dir_argument
 @click.option("--front", is_flag=True, help="Train the networks on its fronts, of parameters and of MACs.")
 @click.option("--arch", "archs", multiple=True, metavar="NAME", help="Train this one too; may be repeated.")
-@click.option(
-    "--recipe",
-    "recipe_name",
-    default=PAPER_RECIPE,
-    show_default=True,
-    help="A shipped recipe's name, or the path of a YAML file.",
-)
+@paper_recipe_option
 @click.option(
     "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Epochs of a whole training. [default: the recipe's]"
 )
 @click.option(
-    "--seeds", type=click.IntRange(1, MOST_SEEDS), default=3, show_default=True, help="Trainings of each network."
+    "--seeds",
+    type=click.IntRange(1, MOST_SEEDS),
+    default=SEEDS_AGAIN,
+    show_default=True,
+    help="Trainings of each network.",
 )
 @click.option(
     "--out",

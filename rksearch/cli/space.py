@@ -69,7 +69,7 @@ def show(
         from rksearch import api
 
         resources = api.Resources(data_dir=data_dir, download=not no_download, device=device, precision=precision)
-        foreseen = api.forecast(name, resources=resources)
+        foreseen = api.forecast(found, resources=resources)
     if as_json:
         facts = to_plain(found.summary())
         click.echo(json.dumps(facts if foreseen is None else {**facts, "time": to_plain(foreseen)}, indent=2))

@@ -277,8 +277,8 @@ def _fronts(found: RunComparison) -> ReportSection:
         TableColumn(label="On the front of"),
         TableColumn(label="Parameters", numeric=True),
         TableColumn(label="MACs", numeric=True),
-        TableColumn(label=f"{found.metric.title[0].upper()}{found.metric.title[1:]}", numeric=True),
-        TableColumn(label=f"{found.metric.test_title[0].upper()}{found.metric.test_title[1:]}", numeric=True),
+        TableColumn(label=found.metric.title.capitalize(), numeric=True),
+        TableColumn(label=found.metric.test_title.capitalize(), numeric=True),
         TableColumn(label="Seeds", numeric=True),
     )
     rows = [_front_row(side, item) for side in found.sides for item in _on_fronts(side)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rksearch.results.dominance import Reference, dominates, hypervolume, pareto
 from rksearch.results.stats import central_interval
-from rksearch.results.summaries import ArchSummary, CostFunction, by_params
+from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params
 
 if TYPE_CHECKING:
     from rksearch.arch.arrays import Floats
@@ -27,6 +27,12 @@ BLOCK_COLUMNS = 400
 def rk_front(items: Iterable[ArchSummary], *, cost: CostFunction = by_params) -> list[ArchSummary]:
     """The front of cost and mean error among the candidates and the paper's configurations."""
     return pareto((i for i in items if i.is_searched), cost=cost, error=lambda i: i.error_pct)
+
+
+def both_fronts(items: Iterable[ArchSummary]) -> list[ArchSummary]:
+    """The architectures on the front of parameters, then those on that of MACs alone, each by rising cost."""
+    items = list(items)
+    return list({item.arch: item for cost in (by_params, by_macs) for item in rk_front(items, cost=cost)}.values())
 
 
 def membership(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rksearch.results.fronts import rk_front
+from rksearch.results.fronts import both_fronts
 from rksearch.results.history import History
 from rksearch.results.plan import SourceRun
 from rksearch.results.stats import mean, rank_correlation, sample_sd
-from rksearch.results.summaries import ArchSummary, by_macs, by_params, summarise
+from rksearch.results.summaries import ArchSummary, summarise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +57,23 @@ def short_and_long(history: History) -> ShortLong | None:
     source = history.plan.source if history.plan else None
     if source is None:
         return None
+    from scipy import stats  # type: ignore[import-untyped]  # not needed to read a ledger
+
     items = {item.arch: item for item in summarise(history)}
-    front = {item.arch for cost in (by_params, by_macs) for item in rk_front(items.values(), cost=cost)}
+    front = {item.arch for item in both_fronts(items.values())}
     pairs = [(result, items[result.arch]) for result in source.results if result.arch in items and result.errors_pct]
     short = [mean(result.errors_pct) for result, _ in pairs]
     long = [item.error_pct for _, item in pairs]
     correlation, interval = rank_correlation(short, long) if len(pairs) > 1 else (float("nan"), None)
+    short_ranks, long_ranks = stats.rankdata(short).tolist(), stats.rankdata(long).tolist()
     rows = [
         ShortLongRow(
             item=item,
             short_error_pct=short[i],
             short_error_sd_pct=sample_sd(result.errors_pct),
             short_seeds=len(result.errors_pct),
-            short_rank=_place(short, short[i]),
-            long_rank=_place(long, long[i]),
+            short_rank=short_ranks[i],
+            long_rank=long_ranks[i],
             on_short_front=result.on_front,
             on_long_front=item.arch in front,
         )
@@ -83,9 +86,3 @@ def short_and_long(history: History) -> ShortLong | None:
         interval=interval,
         left=tuple(row.item.arch for row in rows if row.on_short_front and not row.on_long_front),
     )
-
-
-def _place(values: list[float], value: float) -> float:
-    """Place of a value among all, from 1 for the least; equal ones share the mean of their places."""
-    below, equal = sum(other < value for other in values), values.count(value)
-    return below + (equal + 1) / 2

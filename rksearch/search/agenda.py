@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from rksearch.results.events import TaskStarted
-from rksearch.results.fronts import membership, rk_front
+from rksearch.results.fronts import both_fronts, membership
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role, TrialResult, TrialSpec, make_trial_id, parse_trial_id
@@ -130,9 +130,7 @@ class SearchAgenda:
 
     def front(self, history: History) -> list[ArchSummary]:
         """The architectures on the front of parameters or of MACs, by rising parameters."""
-        items = summarise(history)
-        both = {i.arch: i for cost in (by_params, by_macs) for i in rk_front(items, cost=cost)}
-        return sorted(both.values(), key=lambda i: (i.params, i.arch))
+        return sorted(both_fronts(summarise(history)), key=lambda i: (i.params, i.arch))
 
     # -- the search itself
 

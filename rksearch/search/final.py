@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rksearch.results.fronts import rk_front
+from rksearch.results.fronts import both_fronts
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.results.records import TrialSpec
-from rksearch.results.summaries import by_macs, by_params, summarise
+from rksearch.results.summaries import summarise
 from rksearch.search.tasks import Phase, Remaining, Task, first_training
 
 
@@ -78,6 +78,5 @@ def finalists(history: History) -> list[str]:
     items = summarise(history)
     if history.plan is not None and history.plan.source is not None:
         return [item.arch for item in items]
-    front = [item for cost in (by_params, by_macs) for item in rk_front(items, cost=cost)]
     baselines = [item for item in items if item.is_baseline]
-    return list(dict.fromkeys(item.arch for item in (*baselines, *front)))
+    return [item.arch for item in (*baselines, *both_fronts(items))]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rksearch.arch import parse
-from rksearch.results.fronts import rk_front
+from rksearch.results.fronts import both_fronts
 from rksearch.results.plan import ImportedObservation, Plan
 from rksearch.results.recipes import concerning
 from rksearch.results.run_dir import read_run
-from rksearch.results.summaries import by_macs, by_params, summarise
+from rksearch.results.summaries import summarise
 from rksearch.search.objectives import objective, values_of
 from rksearch.space import Space
 
@@ -32,8 +32,7 @@ def imported(directories: Sequence[Path], space: Space, plan: Plan) -> tuple[lis
     objectives = [objective(name) for name in plan.objectives]
     for directory in directories:
         history = read_run(directory)
-        items = summarise(history)
-        front = [item.arch for cost in (by_params, by_macs) for item in rk_front(items, cost=cost)]
+        front = [item.arch for item in both_fronts(summarise(history))]
         start |= dict.fromkeys(arch for arch in front if parse(arch) in space)
         data, own = history.data, space.definition.dataset
         same_images = data is None or data.fingerprint == own.fingerprint

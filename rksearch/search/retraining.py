@@ -11,10 +11,10 @@ import yaml
 from rksearch.arch import parse
 from rksearch.errors import RunError, nearest
 from rksearch.recipes.recipe import Recipe
-from rksearch.results.fronts import rk_front
+from rksearch.results.fronts import both_fronts
 from rksearch.results.history import History, RunRecord
 from rksearch.results.plan import Plan, ShortResult, SourceRun
-from rksearch.results.summaries import ArchSummary, by_macs, by_params, summarise
+from rksearch.results.summaries import ArchSummary, summarise
 from rksearch.search.planning import Asked, plan_of
 from rksearch.space import Space, parse_space
 
@@ -46,7 +46,7 @@ def retraining(
         RunError: the run has no front yet, or has not trained one of `archs` to the end.
     """
     items = {item.arch: item for item in summarise(history)}
-    on_front = {item.arch for cost in (by_params, by_macs) for item in rk_front(items.values(), cost=cost)}
+    on_front = {item.arch for item in both_fronts(items.values())}
     baselines = [name for name in begun.plan.baselines if name in items]
     named = [str(parse(name)) for name in archs]
     for name in named:

@@ -67,6 +67,9 @@ DEFAULT_SAMPLER = "frontier"
 DEFAULT_WINDOW = 8
 """Number of trainings under way in a deterministic run where the user names none; with more slots, some stay empty."""
 
+SEEDS_AGAIN = 3
+"""Trainings of each network of a run that trains another run's networks again, unless another number is stated."""
+
 RANKS = ("val_error", "train_loss_sum")
 """Quantities by which racing may rank trials; `val_error` is the error that the run compares networks by."""
 

@@ -89,12 +89,13 @@ class Pulse:
 def _waiting(thread: int) -> Callable[[], float]:
     """Seconds that a thread of this process has waited for a CPU; 0 where the system does not say."""
     path = Path(f"/proc/self/task/{thread}/schedstat")
+    return lambda: run_delay_s(path) or 0.0
 
-    def waited_s() -> float:
-        try:
-            # Nanoseconds on a CPU, nanoseconds waiting for one, number of slices (proc(5)).
-            return int(path.read_text(encoding="ascii").split()[1]) / 1e9
-        except (OSError, ValueError, IndexError):
-            return 0.0
 
-    return waited_s
+def run_delay_s(schedstat: Path) -> float | None:
+    """Seconds that a thread was ready to run and had no CPU, from its `schedstat`; None where that does not say."""
+    try:
+        # Nanoseconds on a CPU, nanoseconds waiting for one, number of slices (proc(5)).
+        return int(schedstat.read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return None
