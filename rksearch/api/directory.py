@@ -186,13 +186,12 @@ class Run:
             TakenError: files that are not a report's stand in `to`.
         """
         from rksearch.report import write_report
-        from rksearch.results.importances import importances
 
         if to is not None and Path(to).absolute() != self.path:
             require_own(Path(to))
         directory = self.path if to is None else Path(to)
         history = self._seen()
-        return write_report(directory, history, importances(history), _activation_bytes(history), calibration)
+        return write_report(directory, history, _activation_bytes(history), calibration)
 
     @property
     def simulations(self) -> int:

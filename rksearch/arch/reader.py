@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Never
 
 from rksearch.arch.spec import MAX_NUMBER
@@ -65,7 +66,7 @@ class Reader:
 
     def pattern(self, expression: str) -> str:
         """Read a match of the regular expression; returns the empty string where there is none."""
-        found = re.compile(expression, re.ASCII).match(self.name, self.at)
+        found = _compiled(expression).match(self.name, self.at)
         if not found:
             return ""
         self.at = found.end()
@@ -76,3 +77,8 @@ class Reader:
         rest = self.name[self.at :]
         found = repr(rest) if rest else "the end"
         raise ReadError(f"bad architecture name {self.name!r} at character {self.at + 1} ({found}): {rule}")
+
+
+@cache
+def _compiled(expression: str) -> re.Pattern[str]:
+    return re.compile(expression, re.ASCII)

@@ -61,7 +61,7 @@ def _pair_columns() -> Iterable[TableColumn]:
 
 def _step_row(step: LadderStep) -> TableRow:
     low, high = step.band
-    band = TableCell(text=f"{text.tick(low)} to {text.tick(high)}", value=low)
+    band = TableCell(text=f"{text.tick(low)} to {text.tick(high)}")
     row = step.row
     if row is None:
         cells = (_result(None), *_gaps(None, None), *_named(step.best, ""), *_named(None, "none of this size"))
@@ -72,25 +72,22 @@ def _step_row(step: LadderStep) -> TableRow:
             *_named(row.rival, "none costs as little"),
             *_named(row.item, ""),
         )
-    shown = step.best if row is None else row.rival
-    return TableRow(cells=(band, *cells), arch=shown.arch if shown else None, tone=_tone(row))
+    return TableRow(cells=(band, *cells), tone=_tone(row))
 
 
 def _named(item: ArchSummary | None, missing: str) -> tuple[TableCell, ...]:
     if item is None:
         return TableCell(text=missing), TableCell(text=text.MISSING), TableCell(text=text.MISSING)
     return (
-        TableCell(text=item.arch, value=item.arch, arch=item.arch),
-        TableCell(text=text.size(item.params), value=item.params),
-        TableCell(text=text.size(item.macs), value=item.macs),
+        TableCell(text=item.arch, arch=item.arch),
+        TableCell(text=text.size(item.params)),
+        TableCell(text=text.size(item.macs)),
     )
 
 
 def _gaps(*comparisons: ErrorComparison | None) -> tuple[TableCell, ...]:
     return tuple(
-        TableCell(text=text.gap(found.gap_pct, found.interval_pct), value=found.gap_pct)
-        if found
-        else TableCell(text=text.MISSING)
+        TableCell(text=text.gap(found.gap_pct, found.interval_pct)) if found else TableCell(text=text.MISSING)
         for found in comparisons
     )
 
@@ -102,7 +99,7 @@ def _result(row: BaselineRow | None) -> TableCell:
     if row.outcome == "win":
         words = f"{'half ' if row.is_half else ''}win"
         words += {True: "", False: ", not on test", None: ""}[row.test_bears]
-    return TableCell(text=words, value=words, tone=_tone(row))
+    return TableCell(text=words, tone=_tone(row))
 
 
 def _tone(row: BaselineRow | None) -> Tone:
@@ -156,9 +153,7 @@ def _baseline_row(row: BaselineRow) -> TableRow:
             _ratio(row.params_ratio),
             _ratio(row.macs_ratio),
         ),
-        arch=row.item.arch,
         tone=_tone(row),
-        groups=("baseline",),
     )
 
 
@@ -166,10 +161,10 @@ def _errors(item: ArchSummary | None) -> tuple[TableCell, ...]:
     if item is None:
         return TableCell(text=text.MISSING), TableCell(text=text.MISSING)
     return (
-        TableCell(text=text.mean_sd(item.error_pct, item.error_sd_pct), value=item.error_pct),
-        TableCell(text=text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct), value=item.tested_error_pct),
+        TableCell(text=text.mean_sd(item.error_pct, item.error_sd_pct)),
+        TableCell(text=text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct)),
     )
 
 
 def _ratio(value: float | None) -> TableCell:
-    return TableCell(text=text.MISSING) if value is None else TableCell(text=text.times(value), value=value)
+    return TableCell(text=text.MISSING) if value is None else TableCell(text=text.times(value))

@@ -75,9 +75,9 @@ def _coverage_table(found: Calibration) -> ReportTable:
     rows = []
     for claims in zip(*(case.coverages for case in found.cases), strict=True):
         first = claims[0]
-        cells = [TableCell(text=first.claim, value=first.claim), _promised(first)]
+        cells = [TableCell(text=first.claim), _promised(first)]
         for own in claims:
-            cells += [_held(own), TableCell(text=f"{own.made:,}", value=own.made)]
+            cells += [_held(own), TableCell(text=f"{own.made:,}")]
         rows.append(TableRow(cells=tuple(cells)))
     return ReportTable(id="coverage", caption="Intervals and bands", columns=tuple(columns), rows=tuple(rows))
 
@@ -85,14 +85,14 @@ def _coverage_table(found: Calibration) -> ReportTable:
 def _promised(own: Coverage) -> TableCell:
     if own.nominal is None:
         return TableCell(text=text.MISSING)
-    return TableCell(text=_share(own.nominal), value=own.nominal)
+    return TableCell(text=_share(own.nominal))
 
 
 def _held(own: Coverage) -> TableCell:
     if not own.made:
         return TableCell(text="never made")
     tone: Tone = "loss" if own.nominal is not None and own.high < own.nominal else ""
-    return TableCell(text=_with_interval(own.share, own.low, own.high), value=own.share, tone=tone)
+    return TableCell(text=_with_interval(own.share, own.low, own.high), tone=tone)
 
 
 def _reliability_table(found: Calibration) -> ReportTable:
@@ -105,7 +105,7 @@ def _reliability_table(found: Calibration) -> ReportTable:
         ]
     rows = []
     for ranges in zip(*(case.reliabilities for case in found.cases), strict=True):
-        cells = [TableCell(text=f"{_share(ranges[0].low)} to {_share(ranges[0].high)}", value=ranges[0].low)]
+        cells = [TableCell(text=f"{_share(ranges[0].low)} to {_share(ranges[0].high)}")]
         for own in ranges:
             cells += _reliability_cells(own)
         rows.append(TableRow(cells=tuple(cells)))
@@ -114,11 +114,11 @@ def _reliability_table(found: Calibration) -> ReportTable:
 
 
 def _reliability_cells(own: Reliability) -> Sequence[TableCell]:
-    networks = TableCell(text=f"{own.networks:,}", value=own.networks)
+    networks = TableCell(text=f"{own.networks:,}")
     if math.isnan(own.claimed):
         return TableCell(text=text.MISSING), TableCell(text=text.MISSING), networks
-    happened = TableCell(text=_with_interval(own.happened, *own.interval), value=own.happened)
-    return TableCell(text=_share(own.claimed), value=own.claimed), happened, networks
+    happened = TableCell(text=_with_interval(own.happened, *own.interval))
+    return TableCell(text=_share(own.claimed)), happened, networks
 
 
 def _with_interval(share: float, low: float, high: float) -> str:

@@ -134,10 +134,10 @@ def _table(effects: Sequence[Effect]) -> ReportTable:
     for change, found in by_change(effects).items():
         if not answered(found.values()):
             continue
-        cells = [TableCell(text=change, value=change)]
+        cells = [TableCell(text=change)]
         for design in DESIGNS:
             effect = found.get(design)
-            cells.append(TableCell(text=ratio(effect), value=effect.odds_ratio if effect else None, tone=_tone(effect)))
+            cells.append(TableCell(text=ratio(effect), tone=_tone(effect)))
             cells.append(_pairs(effect))
         alone = found.get("all else equal")
         cells += [_times(alone.params_ratio if alone else None), _times(alone.macs_ratio if alone else None)]
@@ -152,11 +152,11 @@ def _tone(effect: Effect | None) -> Tone:
 
 
 def _pairs(effect: Effect | None) -> TableCell:
-    return TableCell(text=f"{effect.pairs:,}", value=effect.pairs) if effect else TableCell(text=text.MISSING)
+    return TableCell(text=f"{effect.pairs:,}") if effect else TableCell(text=text.MISSING)
 
 
 def _times(value: float | None) -> TableCell:
-    return TableCell(text=text.MISSING) if value is None else TableCell(text=text.times(value), value=value)
+    return TableCell(text=text.MISSING) if value is None else TableCell(text=text.times(value))
 
 
 def _importances(importances: Sequence[Importance]) -> Iterator[Block]:
@@ -178,9 +178,9 @@ def _importances(importances: Sequence[Importance]) -> Iterator[Block]:
     rows = tuple(
         TableRow(
             cells=(
-                TableCell(text=found.choice, value=found.choice),
-                TableCell(text=text.share(found.share), value=found.share),
-                TableCell(text="yes" if found.is_beyond_chance else "no", value=int(found.is_beyond_chance)),
+                TableCell(text=found.choice),
+                TableCell(text=text.share(found.share)),
+                TableCell(text="yes" if found.is_beyond_chance else "no"),
             )
         )
         for found in importances

@@ -196,12 +196,12 @@ def _hypervolumes(found: RunComparison) -> ReportSection:
         rows.append(
             TableRow(
                 cells=(
-                    TableCell(text=difference.a, value=difference.a),
-                    TableCell(text=difference.b, value=difference.b),
-                    TableCell(text=COST_WORDS[difference.cost], value=difference.cost),
-                    TableCell(text=effort, value=difference.epochs),
-                    TableCell(text=difference_text(difference), value=difference.expected),
-                    TableCell(text=difference.verdict, value=difference.verdict, tone=_tone(difference)),
+                    TableCell(text=difference.a),
+                    TableCell(text=difference.b),
+                    TableCell(text=COST_WORDS[difference.cost]),
+                    TableCell(text=effort),
+                    TableCell(text=difference_text(difference)),
+                    TableCell(text=difference.verdict, tone=_tone(difference)),
                 )
             )
         )
@@ -225,7 +225,7 @@ def _hypervolumes(found: RunComparison) -> ReportSection:
         f"({text.size(corner.cost)} parameters at {corner.error_pct:.0f} % error), in percent times decades. {pooled} "
         "At equal effort, each side is cut after the same number of epochs of first trainings."
     )
-    table = ReportTable(id="hypervolumes", caption="", columns=columns, rows=tuple(rows), sortable=False)
+    table = ReportTable(id="hypervolumes", caption="", columns=columns, rows=tuple(rows))
     blocks = (Paragraph(text=note), table) if rows else (Paragraph(text="No two sides have a network to compare."),)
     return ReportSection(id="hypervolumes", title="Differences of the hypervolumes", blocks=blocks)
 
@@ -254,16 +254,16 @@ def _ladder_table(found: RunComparison, cost: SideCost) -> ReportTable:
         columns += [TableColumn(label="Gap (95 %), points", numeric=True)] if i else []
     rows = []
     for rung in (rung for rung in found.rungs if rung.cost == cost):
-        cells = [TableCell(text=text.tick(rung.limit), value=rung.limit)]
+        cells = [TableCell(text=text.tick(rung.limit))]
         for i, (item, comparison) in enumerate(zip(rung.best, rung.comparisons, strict=True)):
-            cells.append(TableCell(text=item.arch if item else "none is as small", value=item.arch if item else None))
+            cells.append(TableCell(text=item.arch if item else "none is as small"))
             error = text.mean_sd(item.error_pct, item.error_sd_pct) if item else text.MISSING
-            cells.append(TableCell(text=error, value=item.error_pct if item else None))
+            cells.append(TableCell(text=error))
             if i and comparison is None:
                 cells.append(TableCell(text=text.MISSING))
             elif comparison is not None:
                 gap = text.gap(comparison.gap_pct, comparison.interval_pct)
-                cells.append(TableCell(text=gap, value=comparison.gap_pct, tone=comparison.outcome))
+                cells.append(TableCell(text=gap, tone=comparison.outcome))
         rows.append(TableRow(cells=tuple(cells)))
     caption = f"By {COST_WORDS[cost]}"
     return ReportTable(id=f"ladder-{cost}", caption=caption, columns=tuple(columns), rows=tuple(rows))
@@ -303,14 +303,14 @@ def _front_row(side: RunSide, item: ArchSummary) -> TableRow:
     ]
     return TableRow(
         cells=(
-            TableCell(text=item.arch, value=item.arch),
-            TableCell(text=side.label, value=side.label),
-            TableCell(text=text.listing(fronts), value=text.listing(fronts)),
-            TableCell(text=text.size(item.params), value=item.params),
-            TableCell(text=text.size(item.macs), value=item.macs),
-            TableCell(text=text.mean_sd(item.error_pct, item.error_sd_pct), value=item.error_pct),
-            TableCell(text=text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct), value=item.tested_error_pct),
-            TableCell(text=f"{item.seeds:,}", value=item.seeds),
+            TableCell(text=item.arch),
+            TableCell(text=side.label),
+            TableCell(text=text.listing(fronts)),
+            TableCell(text=text.size(item.params)),
+            TableCell(text=text.size(item.macs)),
+            TableCell(text=text.mean_sd(item.error_pct, item.error_sd_pct)),
+            TableCell(text=text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct)),
+            TableCell(text=f"{item.seeds:,}"),
         )
     )
 
@@ -333,8 +333,7 @@ def _sides(found: RunComparison) -> ReportSection:
         ("Hypervolume, MACs", [_area(side, "macs") for side in found.sides]),
     ]
     rows = tuple(
-        TableRow(cells=(TableCell(text=label, value=label), *(TableCell(text=value, value=value) for value in values)))
-        for label, values in facts
+        TableRow(cells=(TableCell(text=label), *(TableCell(text=value) for value in values))) for label, values in facts
     )
     columns = (TableColumn(label=""), *(TableColumn(label=side.label) for side in found.sides))
     blocks: list[ReportTable | FactList] = [ReportTable(id="sides", caption="", columns=columns, rows=rows)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rksearch.report import against, text
 from rksearch.report.calibration import calibration_blocks
@@ -45,9 +45,6 @@ from rksearch.results.history import History
 from rksearch.results.lines import Damage, Unknown
 from rksearch.results.tables import ArchRow, Tables
 
-if TYPE_CHECKING:
-    from rksearch.results.importances import Importance
-
 CODE = ("Command", "Commit")
 """Facts that are for a terminal."""
 
@@ -55,15 +52,14 @@ PAGE_ONLY: frozenset[Medium] = frozenset({"page"})
 README_ONLY: frozenset[Medium] = frozenset({"readme"})
 
 
-def report_content(history: History, tables: Tables, importances: Sequence[Importance] = ()) -> ReportContent:
+def report_content(history: History, tables: Tables) -> ReportContent:
     """Everything that the report of a run says.
 
     Args:
         history: the history of the run.
         tables: the tables derived from it.
-        importances: of the choices of design, by `rksearch.results.importances`; empty where they are not wanted.
     """
-    sections = (section(history, tables, importances) for section in SECTIONS)
+    sections = (section(history, tables) for section in SECTIONS)
     return ReportContent(
         name=text.one_line(history.name),
         description=text.one_line((history.space and history.space.description) or ""),
@@ -116,7 +112,7 @@ def _section(id: str, title: str, blocks: Iterable[Block], media: frozenset[Medi
     return ReportSection(id=id, title=title, blocks=tuple(blocks), media=media)
 
 
-def _ladder(history: History, tables: Tables, _: object) -> ReportSection:
+def _ladder(history: History, tables: Tables) -> ReportSection:
     steps = (tables.ladder, tables.macs_ladder)
     shown = [against.ladder_table(found, *cost) for found, cost in zip(steps, against.COSTS, strict=True) if found]
     # Without a baseline, or without a network to compare with, the steps say nothing.
@@ -124,7 +120,7 @@ def _ladder(history: History, tables: Tables, _: object) -> ReportSection:
     return _section("ladder", "Size ladder", blocks)
 
 
-def _figures(history: History, tables: Tables, _: object) -> ReportSection:
+def _figures(history: History, tables: Tables) -> ReportSection:
     blocks: list[Block] = []
     if tables.items:
         blocks = [
@@ -151,7 +147,7 @@ def _figure_note(tables: Tables) -> str:
     return note
 
 
-def _baselines(history: History, tables: Tables, _: object) -> ReportSection:
+def _baselines(history: History, tables: Tables) -> ReportSection:
     blocks: list[Block] = []
     if tables.baselines:
         lead = (
@@ -166,7 +162,7 @@ def _baselines(history: History, tables: Tables, _: object) -> ReportSection:
     return _section("baselines", "Against the baselines", blocks)
 
 
-def _front(history: History, tables: Tables, _: object) -> ReportSection:
+def _front(history: History, tables: Tables) -> ReportSection:
     blocks: list[Block] = []
     if tables.front:
         metrics = [m for m in columns(tables.arch_metrics) if m.kind != "flag" and m.field != "train_time_s"]
@@ -201,12 +197,12 @@ def _also(number: int, of: int) -> str:
     return f"{number} of them {'is' if number == 1 else 'are'} in this table" if number else "none is in this table"
 
 
-def _short_long(history: History, tables: Tables, _: object) -> ReportSection:
+def _short_long(history: History, tables: Tables) -> ReportSection:
     blocks = short_long_blocks(tables.short_long, tables.metric) if tables.short_long else ()
     return _section("short-long", "Short and long trainings", blocks)
 
 
-def _control(history: History, tables: Tables, _: object) -> ReportSection:
+def _control(history: History, tables: Tables) -> ReportSection:
     found = tables.control
     blocks = [Paragraph(text=" ".join(control_sentences(found)))] if found else []
     if history.plan and history.plan.control and not found:
@@ -214,7 +210,7 @@ def _control(history: History, tables: Tables, _: object) -> ReportSection:
     return _section("control", "Search and random search", blocks)
 
 
-def _progress(history: History, tables: Tables, _: object) -> ReportSection:
+def _progress(history: History, tables: Tables) -> ReportSection:
     blocks: list[Block] = []
     if any(len(arm.epochs) > 1 for arm in tables.histories):
         guess = "" if tables.draws.spread_known else " The band rests on a guess, for no network has two seeds."
@@ -231,36 +227,36 @@ def _progress(history: History, tables: Tables, _: object) -> ReportSection:
     return _section("progress", "Progress", blocks, PAGE_ONLY)
 
 
-def _choices(history: History, tables: Tables, importances: Sequence[Importance]) -> ReportSection:
+def _choices(history: History, tables: Tables) -> ReportSection:
     blocks: Iterable[Block] = ()
     if tables.front:
         trained = {item.arch for item in tables.items}
         pruned = len({spec.arch for spec, _ in history.pruned.values()} - trained)
-        blocks = choices_blocks(tables.effects, importances, pruned, tables.metric)
+        blocks = choices_blocks(tables.effects, tables.importances, pruned, tables.metric)
     return _section("choices", "What the choices do", blocks)
 
 
-def _trust(history: History, tables: Tables, _: object) -> ReportSection:
+def _trust(history: History, tables: Tables) -> ReportSection:
     blocks = calibration_blocks(tables.calibration) if tables.calibration else ()
     return _section("trust", "Can these intervals be trusted?", blocks)
 
 
-def _classes(history: History, tables: Tables, _: object) -> ReportSection:
+def _classes(history: History, tables: Tables) -> ReportSection:
     blocks = class_error_blocks(tables.class_errors) if tables.class_errors else ()
     return _section("classes", "Errors by class", blocks)
 
 
-def _architectures(history: History, tables: Tables, _: object) -> ReportSection:
+def _architectures(history: History, tables: Tables) -> ReportSection:
     blocks: list[Block] = []
     if tables.archs:
         blocks = [
             Paragraph(text=f"Every architecture with a complete training. {P_FRONT}"),
-            _metric_table("all", "", columns(tables.arch_metrics), tables.archs, sortable=True),
+            FigureSlot(id="networks", title="All networks", alt="Every network with its costs and errors"),
         ]
     return _section("architectures", "All architectures", blocks, PAGE_ONLY)
 
 
-def _failures(history: History, tables: Tables, _: object) -> ReportSection:
+def _failures(history: History, tables: Tables) -> ReportSection:
     rows = [row for row in tables.trials if row.status == "failed"]
     blocks: list[Block] = []
     if rows:
@@ -271,14 +267,14 @@ def _failures(history: History, tables: Tables, _: object) -> ReportSection:
     return _section("failures", "Failures", blocks)
 
 
-def _damage(history: History, tables: Tables, _: object) -> ReportSection:
+def _damage(history: History, tables: Tables) -> ReportSection:
     left_out: Sequence[Damage | Unknown] = sorted([*history.damage, *history.unknown], key=lambda found: found.line)
     blocks: list[Block] = []
     if left_out:
         rows = tuple(
             TableRow(
                 cells=(
-                    TableCell(text=f"{found.line:,}", value=found.line),
+                    TableCell(text=f"{found.line:,}"),
                     TableCell(text="damaged" if isinstance(found, Damage) else "unknown here"),
                     TableCell(text=text.one_line(found.record)),
                     TableCell(text=text.one_line(found.field) if isinstance(found, Damage) else ""),
@@ -303,18 +299,18 @@ def _head(label: str) -> TableColumn:
     return TableColumn(label=label)
 
 
-def _run(history: History, tables: Tables, _: object) -> ReportSection:
+def _run(history: History, tables: Tables) -> ReportSection:
     shown = tuple(LabelledFact(label=label, value=value, code=label in CODE) for label, value in facts(history, tables))
     sentences = Paragraph(text=" ".join(reading_sentences(history)))
     return _section("run", "What was run", (sentences, FactList(facts=shown)))
 
 
-def _limitations(history: History, tables: Tables, _: object) -> ReportSection:
+def _limitations(history: History, tables: Tables) -> ReportSection:
     notes = limitations(history, tables)
     return _section("limitations", "Limitations", [BulletList(items=tuple(notes))] if notes else [])
 
 
-def _again(history: History, tables: Tables, _: object) -> ReportSection:
+def _again(history: History, tables: Tables) -> ReportSection:
     blocks: list[Block] = [
         CodeBlock(text=text.one_line(command(history))),
         Paragraph(
@@ -325,7 +321,7 @@ def _again(history: History, tables: Tables, _: object) -> ReportSection:
     return _section("again", "Repeat this run", blocks, README_ONLY)
 
 
-SECTIONS: tuple[Callable[[History, Tables, Sequence[Importance]], ReportSection], ...] = (
+SECTIONS: tuple[Callable[[History, Tables], ReportSection], ...] = (
     _ladder,
     _figures,
     _baselines,
@@ -346,16 +342,13 @@ SECTIONS: tuple[Callable[[History, Tables, Sequence[Importance]], ReportSection]
 """The sections in reading order."""
 
 
-def _metric_table(
-    id: str, caption: str, metrics: Sequence[Metric], rows: Iterable[Any], *, sortable: bool = False
-) -> ReportTable:
+def _metric_table(id: str, caption: str, metrics: Sequence[Metric], rows: Iterable[Any]) -> ReportTable:
     """A table of these columns of rows of `Tables`."""
     return ReportTable(
         id=id,
         caption=caption,
         columns=tuple(TableColumn(label=m.label, numeric=m.is_number, note=m.note) for m in metrics),
         rows=tuple(_metric_row(metrics, row) for row in rows),
-        sortable=sortable,
     )
 
 
@@ -363,23 +356,11 @@ def _metric_row(metrics: Sequence[Metric], row: Any) -> TableRow:
     cells = tuple(
         TableCell(
             text=show(metric, row),
-            value=_sort_key(metric, row),
             arch=row.arch if metric.field == "arch" and isinstance(row, ArchRow) else None,
         )
         for metric in metrics
     )
     if not isinstance(row, ArchRow):
         return TableRow(cells=cells)
-    groups = [row.role, *(["front"] if row.on_front else []), *(["macs"] if row.on_macs_front else [])]
     tone: Tone = "baseline" if row.role == "baseline" else "front" if row.on_front else ""
-    return TableRow(cells=cells, arch=row.arch, tone=tone, groups=tuple(groups))
-
-
-def _sort_key(metric: Metric, row: Any) -> float | str | None:
-    """The raw value: a number of numeric columns, None where there is none."""
-    value = getattr(row, metric.field)
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, int | float):
-        return value
-    return metric.raw(row) or None
+    return TableRow(cells=cells, tone=tone)

@@ -82,13 +82,11 @@ class TableCell:
 
     Attributes:
         text: as people read it.
-        value: raw number or text to sort by; None where there is none.
         tone: see `Tone`.
         arch: canonical name of the architecture that the cell names, so that a page can open its card; None elsewhere.
     """
 
     text: str
-    value: float | str | None = None
     tone: Tone = ""
     arch: str | None = None
 
@@ -99,15 +97,11 @@ class TableRow:
 
     Attributes:
         cells: one for each column.
-        arch: canonical name of the row's architecture; None where it has none, or several.
         tone: see `Tone`.
-        groups: words to filter by: `front`, `macs`, and the role.
     """
 
     cells: tuple[TableCell, ...]
-    arch: str | None = None
     tone: Tone = ""
-    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,17 +110,15 @@ class ReportTable:
 
     Attributes:
         id: name within the report: `ladder-params`, `ladder-macs`, `baselines-params`, `baselines-macs`, `front`,
-            `choices`, `coverage`, `reliability`, `all`, `failures`, `damage`, or one of the errors by class.
+            `choices`, `coverage`, `reliability`, `failures`, `damage`, or one of the errors by class.
         caption: title in a few words; empty where the section's title says it.
         columns, rows: the table.
-        sortable: whether a page sorts and filters it.
     """
 
     id: str
     caption: str
     columns: tuple[TableColumn, ...]
     rows: tuple[TableRow, ...]
-    sortable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +156,7 @@ class FigureSlot:
     """The place of a figure.
 
     Attributes:
-        id: name of the figure: `front`, `curves`, `progress`, `effects`.
+        id: name of the figure: `front`, `curves`, `progress`, `effects`; `networks` is the table that scripts fill.
         title: title in a few words.
         alt: what the figure shows, for those who do not see it.
         file: name of the picture beside the README; empty where there is none.

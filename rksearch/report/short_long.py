@@ -59,13 +59,12 @@ def _row(row: ShortLongRow) -> TableRow:
     fronts = (row.on_short_front, row.on_long_front)
     return TableRow(
         cells=(
-            TableCell(text=row.item.arch, value=row.item.arch, arch=row.item.arch),
-            TableCell(text=text.size(row.item.params), value=row.item.params),
-            TableCell(text=text.mean_sd(row.short_error_pct, row.short_error_sd_pct), value=row.short_error_pct),
-            TableCell(text=f"{row.short_rank:g}", value=row.short_rank),
-            TableCell(text=text.mean_sd(row.item.error_pct, row.item.error_sd_pct), value=row.item.error_pct),
-            TableCell(text=f"{row.long_rank:g}", value=row.long_rank),
+            TableCell(text=row.item.arch, arch=row.item.arch),
+            TableCell(text=text.size(row.item.params)),
+            TableCell(text=text.mean_sd(row.short_error_pct, row.short_error_sd_pct)),
+            TableCell(text=f"{row.short_rank:g}"),
+            TableCell(text=text.mean_sd(row.item.error_pct, row.item.error_sd_pct)),
+            TableCell(text=f"{row.long_rank:g}"),
             *(TableCell(text="baseline" if row.item.is_baseline else "yes" if on else "no") for on in fronts),
         ),
-        arch=row.item.arch,
     )

@@ -6,9 +6,9 @@ The same ledger gives the same bytes: nothing here reads a clock, draws a random
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -28,15 +28,12 @@ from rksearch.results.files import write_atomically
 from rksearch.results.history import History
 from rksearch.results.run_dir import is_own_readme
 from rksearch.results.tables import tables
-
-if TYPE_CHECKING:
-    from rksearch.results.importances import Importance
+from rksearch.results.uncollected import uncollected
 
 
 def write_report(
     run_dir: Path,
     history: History,
-    importances: Sequence[Importance] = (),
     activation_bytes: Mapping[str, int] | None = None,
     calibration: Calibration | None = None,
 ) -> list[Path]:
@@ -47,7 +44,6 @@ def write_report(
     Args:
         run_dir: the run directory, or another one.
         history: the history of its run.
-        importances: of the choices of design, by `rksearch.results.importances`.
         activation_bytes: as `rksearch.results.tables.tables` takes them.
         calibration: what simulated runs of this shape say about the intervals; None to leave it out.
 
@@ -57,7 +53,7 @@ def write_report(
     Raises:
         RunError: the directory cannot be written.
     """
-    files = derived_files(history, importances, activation_bytes, calibration)
+    files = derived_files(history, activation_bytes, calibration)
     return _write(Path(run_dir), {name: content.encode() for name, content in files.items()})
 
 
@@ -96,15 +92,15 @@ def _write(directory: Path, files: dict[str, bytes]) -> list[Path]:
     return paths
 
 
+@uncollected()
 def derived_files(
     history: History,
-    importances: Sequence[Importance] = (),
     activation_bytes: Mapping[str, int] | None = None,
     calibration: Calibration | None = None,
 ) -> dict[str, str]:
     """Content of every derived file, by name; arguments as for `write_report`."""
     derived = tables(history, activation_bytes, calibration)
-    content = report_content(history, derived, importances)
+    content = report_content(history, derived)
     front = front_figure(derived, content.name)
     on_front = [derived.row(row.item.arch) for row in derived.front]
     return {

@@ -10,9 +10,8 @@ import numpy as np
 from rksearch.arch import parse
 from rksearch.arch.arrays import Floats
 from rksearch.results.contrasts import factors_of
-from rksearch.results.history import History
 from rksearch.results.stats import CONFIDENCE
-from rksearch.results.summaries import summarise
+from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import log_odds
 
 LEAST_ARCHS = 12
@@ -47,14 +46,14 @@ class Importance:
         return self.share > self.by_chance
 
 
-def importances(history: History) -> list[Importance]:
+def importances(items: Sequence[ArchSummary]) -> list[Importance]:
     """The importances of the choices, the largest first.
 
     They are computed over all searched architectures that were trained to the end; a choice that not every one of them
     makes, or that all make alike, is left out. Empty below `LEAST_ARCHS` architectures.
     """
-    items = sorted((i for i in summarise(history) if not i.is_baseline), key=lambda i: i.arch)
-    read = [(found, item.error_pct) for item in items if (found := factors_of(parse(item.arch)))]
+    searched = sorted((item for item in items if not item.is_baseline), key=lambda item: item.arch)
+    read = [(found, item.error_pct) for item in searched if (found := factors_of(parse(item.arch)))]
     if len(read) < LEAST_ARCHS:
         return []
     values = {key: [found.get(key) for found, _ in read] for key in read[0][0]}

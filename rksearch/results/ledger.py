@@ -45,6 +45,7 @@ from rksearch.results.history import History, HistoryReader
 from rksearch.results.lines import written
 from rksearch.results.plan import Plan
 from rksearch.results.records import TestResult, TrialResult, TrialSpec
+from rksearch.results.uncollected import uncollected
 from rksearch.space.summary import SpaceSummary
 
 FILE_NAME = "ledger.jsonl"
@@ -193,7 +194,7 @@ class Follower:
         """
         tail = b""
         try:
-            with open_ordinary(self._path, MOST_BYTES) as file:
+            with open_ordinary(self._path, MOST_BYTES) as file, uncollected():
                 file.seek(self._offset)
                 for line, size in _lines(file):
                     if line.endswith(b"\n"):

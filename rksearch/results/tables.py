@@ -26,6 +26,7 @@ from rksearch.space.plan import LATENCY, TOP1, ErrorMetric
 if TYPE_CHECKING:
     from rksearch.results.calibration import Calibration
     from rksearch.results.contrasts import Effect
+    from rksearch.results.importances import Importance
     from rksearch.results.uncertainty import ErrorDraws
 
 
@@ -154,6 +155,7 @@ class Tables:
         draws: joint draws of all true errors, behind every probability, interval and band.
         tested_draws: the same of the test errors, of the architectures for which the test set was read.
         effects: effects of the design choices on the error.
+        importances: of the design choices, beside chance.
         histories: regret to the final front of parameters as epochs are spent, per arm.
         curves: by architecture, the compared error after each epoch, mean over seeds.
         metric: the error by which the run compares networks.
@@ -181,6 +183,7 @@ class Tables:
     draws: ErrorDraws
     tested_draws: ErrorDraws
     effects: tuple[Effect, ...]
+    importances: tuple[Importance, ...]
     histories: tuple[RegretCurve, ...]
     curves: dict[str, tuple[float, ...]]
     metric: ErrorMetric = TOP1
@@ -216,6 +219,7 @@ def tables(
         calibration: what simulated runs of this shape say about its intervals.
     """
     from rksearch.results.contrasts import effects  # numpy: not needed to read a ledger
+    from rksearch.results.importances import importances
     from rksearch.results.uncertainty import draw, draw_tested, front_shares
 
     items = summarise(history)
@@ -259,6 +263,7 @@ def tables(
         draws=draws,
         tested_draws=tested,
         effects=tuple(effects(items)),
+        importances=tuple(importances(items)),
         histories=tuple(regret_curves(history, items, draws, corners[0], by_params)),
         curves={
             item.arch: _curve([history.trials[t][1].epochs for t in item.trial_ids], history.metric) for item in items

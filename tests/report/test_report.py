@@ -31,7 +31,6 @@ from rksearch.results.columns import ARCH_METRICS, EFFECT_METRICS, TRIAL_METRICS
 from rksearch.results.contrasts import Effect
 from rksearch.results.files import write_atomically
 from rksearch.results.fronts import membership, rk_front
-from rksearch.results.importances import Importance
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.records import Role, TestResult
@@ -69,10 +68,6 @@ FILES = {
     "README.md",
     "report.html",
 }
-IMPORTANCES = [
-    Importance(choice="stages s, period 1", share=0.4, by_chance=0.3),
-    Importance(choice="growth rate k", share=0.25, by_chance=0.3),
-]
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +344,7 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.write_trial(again, complete(1.0, params=params), wall_time_s=9.0)
     ledger.write_test(again, TestResult(test_error_pct=17.0, test_loss=0.5, test_images=10_000))
     ledger.write_end("finished")
-    write_report(path, Ledger(path).read(), importances=IMPORTANCES)
+    write_report(path, Ledger(path).read())
     return path
 
 
@@ -439,8 +434,11 @@ def test_effects_stand_in_csv_page_and_readme(run_dir: Path, raced: Path) -> Non
     page = page_of(run_dir)
     assert "What the choices do" in page
     assert len(re.findall(r"<title>[^<]*, (?:equal|all else)[^<]*: × ", page)) == len(answered)
-    assert "analysis of variance" not in page
-    assert "analysis of variance" in page_of(raced)
+    for run in (run_dir, raced):
+        told = tables(Ledger(run).read()).importances
+        assert ("analysis of variance" in page_of(run)) == bool(told)
+        assert all(found.choice in page_of(run) for found in told)
+    assert tables(Ledger(run_dir).read()).importances
     assert "## What the choices do" in (run_dir / "README.md").read_text()
 
 

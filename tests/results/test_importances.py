@@ -6,7 +6,6 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from rksearch.arch import parse
 from rksearch.results.contrasts import factors_of
-from rksearch.results.history import History
 from rksearch.results.importances import LEAST_ARCHS, importances
 from rksearch.results.summaries import summarise
 from tests.helpers.ledgers import begin, candidates, complete, summary, trial
@@ -22,7 +21,7 @@ def ledger_with(path, number, error_pct):
 def test_what_alone_decides_has_nearly_all_the_importance(tmp_path):
     rng = random.Random(0)
     history = ledger_with(tmp_path, 30, lambda spec: 10.0 + 5 * spec.periods[0].s + rng.gauss(0, 0.05))
-    found = importances(history)
+    found = importances(summarise(history))
     assert found[0].choice == "stages s, period 1"
     assert found[0].share > 0.95
     assert found[0].is_beyond_chance
@@ -39,7 +38,7 @@ def test_shares_are_those_of_a_one_way_analysis_of_variance(tmp_path):
     z = [math.log((i.val_error_pct + 0.5) / (100.5 - i.val_error_pct)) for i in items]
     total = math.fsum((value - math.fsum(z) / len(z)) ** 2 for value in z) / (len(z) - 1)
     factors = [factors_of(parse(item.arch)) for item in items]
-    for found in importances(history):
+    for found in importances(summarise(history)):
         name, _, period = found.choice.partition(", period ")
         values = [f[name, int(period or 0)] for f in factors]
         groups = [[value for value, own in zip(z, values, strict=True) if own == kind] for kind in set(values)]
@@ -52,23 +51,22 @@ def test_shares_are_those_of_a_one_way_analysis_of_variance(tmp_path):
         assert found.share == pytest.approx(max(0.0, share))
 
 
-def test_where_nothing_matters_one_run_in_twenty_has_a_choice_beyond_chance(monkeypatch):
+def test_where_nothing_matters_one_run_in_twenty_has_a_choice_beyond_chance():
     rng = random.Random(1)
     names = [spec.name for spec in candidates(40)]
     beyond, runs = 0, 60
     for _ in range(runs):
         items = [summary(name, 1_000, [rng.gauss(20, 2)]) for name in names]
-        monkeypatch.setattr("rksearch.results.importances.summarise", lambda history, items=items: items)
-        beyond += any(found.is_beyond_chance for found in importances(History()))
+        beyond += any(found.is_beyond_chance for found in importances(items))
     assert 0 < beyond / runs < 0.14
 
 
 def test_few_architectures_say_nothing(tmp_path):
-    assert importances(ledger_with(tmp_path, LEAST_ARCHS - 1, lambda _: 10.0)) == []
+    assert importances(summarise(ledger_with(tmp_path, LEAST_ARCHS - 1, lambda _: 10.0))) == []
 
 
 def test_equal_errors_have_no_variance_to_explain(tmp_path):
-    assert importances(ledger_with(tmp_path, LEAST_ARCHS, lambda _: 10.0)) == []
+    assert importances(summarise(ledger_with(tmp_path, LEAST_ARCHS, lambda _: 10.0))) == []
 
 
 def test_baselines_take_no_part(tmp_path):
@@ -77,4 +75,4 @@ def test_baselines_take_no_part(tmp_path):
         name = f"ResNet-{6 * depth + 2}"
         assert parse(name).family == "resnet"
         ledger.write_trial(trial(name, 0, "baseline"), complete(10.0 + depth), wall_time_s=1.0)
-    assert importances(ledger.read()) == []
+    assert importances(summarise(ledger.read())) == []
