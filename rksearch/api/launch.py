@@ -13,6 +13,7 @@ from rksearch.arch import parse
 from rksearch.data.facts import datasets
 from rksearch.errors import RunError, SpaceError, nearest
 from rksearch.report.forecast import forecast_lines
+from rksearch.report.text import count, listing
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir, claim_free
 from rksearch.search.continuing import Extension
@@ -282,16 +283,16 @@ def start_run(planned: PlannedRun, resources: Resources | None = None, view: Vie
 
 def _headline(planned: PlannedRun) -> str:
     space, plan = planned.space, planned.plan
-    return (
-        f"{space.name}: {len(space):,} architectures; training {len(plan.baselines)} baselines, "
-        f"{len(plan.known)} known and up to {plan.trials:,} candidates for {_epochs_text(plan)}"
-    )
+    trained = [count(len(plan.baselines), "baseline")] if plan.baselines else []
+    trained += [count(len(plan.known), "known network")] if plan.known else []
+    trained.append(f"up to {count(plan.trials, 'candidate')}")
+    return f"{space.name}: {count(len(space), 'architecture')}; training {listing(trained)} for {_epochs_text(plan)}"
 
 
 def _epochs_text(plan: Plan) -> str:
     full = plan.recipe.epochs
     if plan.racing is None:
-        return f"{full} epochs each"
+        return f"{full} {'epoch' if full == 1 else 'epochs'} each"
     stops = ", ".join(map(str, plan.racing.rungs))
     return f"up to {full} epochs, of which the better continue after {stops}"
 

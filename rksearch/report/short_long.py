@@ -31,11 +31,10 @@ def short_long_sentences(found: ShortLong, metric: ErrorMetric) -> list[str]:
         )
     was = sum(row.on_short_front for row in found.rows)
     if found.left:
-        sentences.append(
-            f"{len(found.left)} of the {was} networks of the short front have left it: {text.listing(found.left)}."
-        )
+        left = f"{len(found.left)} of the {text.count(was, 'network')}"
+        sentences.append(f"On the short front and not on the long one: {left}, {text.listing(found.left)}.")
     elif was:
-        sentences.append(f"All {was} networks of the short front that are trained are on the long one.")
+        sentences.append(f"The long front holds every network of the short one that is trained: {was}.")
     return sentences
 
 

@@ -118,7 +118,7 @@ def test_short_stands_beside_long(tmp_path: Path) -> None:
     pages = {path.name: path.read_text() for path in Run(tmp_path / "turned").write_report()}
     for name in ("README.md", "report.html"):
         assert "Short and long trainings" in pages[name]
-        assert "have left it" in pages[name]
+        assert "On the short front and not on the long one: " in pages[name]
     assert "Source" in pages["README.md"]
     unlinked = {path.name: path.read_text() for path in Run(tmp_path / "short").write_report()}
     assert "Short and long trainings" not in unlinked["README.md"]
