@@ -105,9 +105,8 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
 @click.option(
     "--out",
     type=UserPath(file_okay=False),
-    default=Path("reports/search_benchmark"),
-    show_default=True,
-    help="Directory for the replays, which are resumed there, the tables, the pictures and the page.",
+    help="Directory for the replays, which are resumed there, the tables, the pictures and the page. "
+    "[default: reports/search_benchmark/TABLE]",
 )
 @click.option("--repetitions", type=click.IntRange(min=1), default=100, show_default=True, help="Replays of each.")
 @click.option(
@@ -134,7 +133,7 @@ def bench_search(
     handed_out: int | None,
     made_up: str | None,
     made_up_seed: int,
-    out: Path,
+    out: Path | None,
     repetitions: int,
     strategies: str | None,
     start: str,
@@ -176,7 +175,9 @@ def bench_search(
     conditions = conditions_of(table, slots=slots, trainings=trainings)
     turns = turns_of(names, [own for own in STARTS if start in (own, "both")], repetitions=repetitions)
     environment = current_environment()
-    with opened(out, conditions, commit=environment.code) as store:
+    place = f"made-up-{Path(made_up).stem}" if made_up else Path(table_name).resolve().name
+    directory = out or Path("reports/search_benchmark") / place
+    with opened(directory, conditions, commit=environment.code) as store:
         missing = [turn for turn in turns if turn not in store.results]
         with progress("replays", len(missing), quiet=as_json) as advance:
             for replay in replay_all(conditions, missing, jobs=jobs or own_cpus()):
@@ -184,7 +185,7 @@ def bench_search(
                 advance()
         found = compared(conditions, [store.results[turn] for turn in turns])
         measured = {**environment.flat(), "played_with": sorted(store.commits)}
-        paths = write_comparison(found, out, measured)
+        paths = write_comparison(found, directory, measured)
     if as_json:
         click.echo(json.dumps(to_json(found, measured), indent=2))
     else:

@@ -787,13 +787,14 @@ def test_other_conditions_are_refused(tmp_path: Path, change: dict[str, Any], wo
 @pytest.mark.slow
 def test_the_command_compares_writes_and_resumes(tmp_path: Path) -> None:
     write_run(tmp_path / "run", made_up())
-    command = ["bench", "search", "--table", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--json"]
+    out = tmp_path / "reports" / "search_benchmark" / "run"
+    command = ["bench", "search", "--table", "run", "--json"]
     command += ["--strategies", "random,stratified,frontier", "--trainings", "8", "--jobs", "2"]
-    rksearch_json(*command, "--repetitions", "2")
-    first = (tmp_path / "out" / FILE).read_bytes()
-    said = rksearch_json(*command, "--repetitions", "5")
-    assert (tmp_path / "out" / FILE).read_bytes().startswith(first)
-    assert len((tmp_path / "out" / FILE).read_bytes().splitlines()) == 1 + 5 * (3 + 4)
+    rksearch_json(*command, "--repetitions", "2", cwd=tmp_path)
+    first = (out / FILE).read_bytes()
+    said = rksearch_json(*command, "--repetitions", "5", cwd=tmp_path)
+    assert (out / FILE).read_bytes().startswith(first)
+    assert len((out / FILE).read_bytes().splitlines()) == 1 + 5 * (3 + 4)
     assert [(case["start"], case["corner"]) for case in said["cases"]] == [
         *(("same", corner) for corner in CORNERS),
         *(("own", corner) for corner in CORNERS),
@@ -802,7 +803,7 @@ def test_the_command_compares_writes_and_resumes(tmp_path: Path) -> None:
     assert [item["strategy"] for item in said["cases"][3]["standings"]] == names
     assert [item["strategy"] for item in said["cases"][0]["standings"]] == [names[0], *names[2:]]
     assert said["weakest"] in [{"start": case["start"], "corner": case["corner"]} for case in said["cases"]]
-    with (tmp_path / "out" / "repetitions.csv").open() as file:
+    with (out / "repetitions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5 * 7
     finals = [float(r["hypervolume_tight"]) for r in rows if (r["strategy"], r["start"]) == (REFERENCE, "own")]
@@ -811,10 +812,10 @@ def test_the_command_compares_writes_and_resumes(tmp_path: Path) -> None:
     in_process = Judge(of).judged(replay(conditions_of(of, slots=2, trainings=8), Turn(2, "random", "own")))
     (row,) = [row for row in rows if (row["strategy"], row["repetition"]) == ("random", "2")]
     assert float(row["hypervolume_space"]) == pytest.approx(in_process.final("space"), abs=1e-6)
-    picture = ElementTree.parse(tmp_path / "out" / "curves_own_tight.svg")
+    picture = ElementTree.parse(out / "curves_own_tight.svg")
     drawn = [path.get("class", "") for path in picture.findall(".//{http://www.w3.org/2000/svg}path")]
     assert sum(css.startswith("area ") for css in drawn) == 4
-    page = (tmp_path / "out" / "README.md").read_text()
+    page = (out / "README.md").read_text()
     assert "of the 5 trainings of each network the first 2 are handed out" in page
     assert "in the weakest case" in page.split("\n\n")[1]
 
