@@ -246,7 +246,7 @@ RIVALS = (
 
 @cache
 def strategies() -> Mapping[str, Strategy]:
-    """All strategies by name: those of registered samplers with and without racing, the ordinary study, and rivals."""
+    """All strategies by name: those of registered samplers, racing too where they are fast, the ordinary study, and rivals."""
     text = samplers.get(RANDOM).description
     found = [
         Strategy(name=REFERENCE, text=f"{text}; the smallest member first", player=_random_smallest),
@@ -259,7 +259,8 @@ def strategies() -> Mapping[str, Strategy]:
             continue
         text, slow = samplers.get(name).description, name in SLOW
         found.append(Strategy(name=name, text=text, player=_ours(name, race=False), slow=slow))
-        found.append(Strategy(name=f"{name}+racing", text=f"{text}; racing", player=_ours(name, race=True), slow=slow))
+        if not slow:  # what racing is worth is seen on the others, in a fraction of the time
+            found.append(Strategy(name=f"{name}+racing", text=f"{text}; racing", player=_ours(name, race=True)))
     text = f"{samplers.get(SearchPlan().sampler).description}; racing across sizes by predicted final errors"
     found.append(Strategy(name=f"{SearchPlan().sampler}+forecast", text=text, player=_forecast))
     text = f"{samplers.get('frontier').description}; in an ordinary Optuna study, from final values alone"
