@@ -246,7 +246,7 @@ RIVALS = (
 
 @cache
 def strategies() -> Mapping[str, Strategy]:
-    """All strategies by name: registered samplers, with racing too where they are fast, the ordinary study, and rivals."""
+    """All strategies by name: samplers, the fast ones with racing too, the ordinary study, and rivals."""
     text = samplers.get(RANDOM).description
     found = [
         Strategy(name=REFERENCE, text=f"{text}; the smallest member first", player=_random_smallest),
