@@ -70,7 +70,15 @@ class CheckpointStore:
         """
         buffer = io.BytesIO()
         torch.save({"identity": self._identity, "state": dict(state)}, buffer)
-        payload = buffer.getbuffer()
+        # Released before the buffer: Python 3.12.1 crashes when its collector meets the two in one cycle, as an
+        # exception's frames make it.
+        with buffer.getbuffer() as payload:
+            self._replace(payload)
+            if self._mirror:
+                self._mirror.put(_age(state), _header(payload) + payload)
+
+    def _replace(self, payload: memoryview) -> None:
+        """Make the content of a checkpoint the newest file, and the newest file the previous."""
         newest = self._directory / NEWEST
         temporary = self._directory / (NEWEST + ".tmp")
         with _one_line_error(self._directory):
@@ -87,8 +95,6 @@ class CheckpointStore:
                 os.replace(newest, self._directory / PREVIOUS)
             os.replace(temporary, newest)
             sync_directory(self._directory)
-        if self._mirror:
-            self._mirror.put(_age(state), _header(payload) + payload)
 
     def newest_first(self) -> Iterator[Saved]:
         """Yield every checkpoint that is whole and of this identity, newest first. The others are set aside.
