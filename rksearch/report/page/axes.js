@@ -121,8 +121,10 @@ const textWidth = (words, weight = 600) => {
   return ruler.measureText(words).width;
 };
 
-// Places labels beside their marks, the first ones first. One that would cover another label or leave the frame is left
-// out: its name stands in the hover, the card and the table.
+const MOST_COVERED = 0.3; // share of a label that may lie on marks and lines
+
+// Places labels beside their marks, the first ones first. One that would cover another label or much else, or leave the
+// frame, is left out: its name stands in the hover, the card and the table.
 const placeLabels = (labels, marks, box) => {
   const taken = [];
   const cover = (a, b) =>
@@ -139,7 +141,7 @@ const placeLabels = (labels, marks, box) => {
     if (!free.length) continue;
     const cost = (p) => near.reduce((sum, other) => sum + cover(p, other), 0);
     const best = free.map((p) => [cost(p), p]).reduce((a, b) => (b[0] < a[0] ? b : a))[1];
-    if (cost(best) > 0.6 * w * h) continue;
+    if (cost(best) > MOST_COVERED * w * h) continue;
     taken.push(best);
     parts.push(tag("text", { class: `label ${css}`, x: px(best.x), y: px(best.y + 12) }, plain(words)));
   }
