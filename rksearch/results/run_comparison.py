@@ -413,9 +413,7 @@ class _Pool:
             )
         return found
 
-    def _joint(
-        self, members: Mapping[_SideKey, Sequence[ArchSummary]], draws: Mapping[str, ErrorDraws]
-    ) -> ErrorDraws:
+    def _joint(self, members: Mapping[_SideKey, Sequence[ArchSummary]], draws: Mapping[str, ErrorDraws]) -> ErrorDraws:
         """Draws of the networks of all sides, each named after its side too.
 
         Args:

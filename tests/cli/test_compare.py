@@ -114,6 +114,17 @@ def test_files_of_the_users_are_not_replaced(
     assert {path.name for path in tmp_path.iterdir()} == {"comparison.md"}
 
 
+def test_test_gaps_stand_beside_those_of_validation(tmp_path: Path, answer: Callable[..., Answer]) -> None:
+    full_run(tmp_path / "a")
+    full_run(tmp_path / "b", 12)
+    code, shown, _ = answer("compare", tmp_path / "a", tmp_path / "b")
+    assert code == 0
+    assert "| Gap (95 %), points | Test gap (95 %), points |" in shown
+    assert shown.rstrip().endswith(
+        f"<!-- Written by `{WRITTEN_BY}`, and written again by it: changes here are lost. -->"
+    )
+
+
 class Page(HTMLParser):
     """Tags and attributes of a page, which must close what it opens."""
 

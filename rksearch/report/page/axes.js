@@ -78,10 +78,19 @@ const canvasOf = (canvas, { width, height }) => {
   return context;
 };
 
+// Sizes of elements in CSS pixels, which change with the window alone: asking for one makes the browser lay out the page.
+let sizes = new WeakMap();
+const forgetSizes = () => { sizes = new WeakMap(); };
+const sizeOf = (element) => {
+  if (!sizes.get(element)?.width) sizes.set(element, { width: element.clientWidth, height: element.clientHeight });
+  return sizes.get(element);
+};
+
 // `tall` is the height where the element grows with its legend; else the element has its own.
 const boxOf = (element, { left = 56, right = 14, top = 26, bottom = 44, tall = null } = {}) => {
-  const width = Math.max(240, element.clientWidth);
-  const height = tall ?? Math.max(160, element.clientHeight);
+  const size = sizeOf(element);
+  const width = Math.max(240, size.width);
+  const height = tall ?? Math.max(160, size.height);
   return { width, height, left, right: width - right, top, bottom: height - bottom };
 };
 

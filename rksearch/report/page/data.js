@@ -14,14 +14,15 @@ const byName = new Map(nets.map((net) => [net.arch, net]));
 const isSearched = (net) => net.status === "complete" && (net.role === "candidate" || net.role === "known");
 const isBaseline = (net) => net.status === "complete" && net.role === "baseline";
 
-// The value of a field, or of one entry of a list: `m:0` is the first period's growth multiple.
-const valueOf = (net, key) => {
+// Reads a field of a network, or one entry of a list: `m:0` is the first period's growth multiple.
+const readerOf = (key) => {
   const [field, place] = key.split(":");
-  const value = net[field];
-  if (place === undefined) return value ?? null;
-  const entry = value ? value[Number(place)] : undefined;
-  if (entry === undefined) return null;
-  return entry === "yes" ? 1 : entry === "no" ? 0 : entry;
+  if (place === undefined) return (net) => net[field] ?? null;
+  return (net) => {
+    const entry = net[field]?.[Number(place)];
+    if (entry === undefined) return null;
+    return entry === "yes" ? 1 : entry === "no" ? 0 : entry;
+  };
 };
 
 // All trainings of a network: errors after the epochs that the page keeps, in percent.
