@@ -51,13 +51,17 @@ const frontOf = (group, cost, error) => {
   return found;
 };
 
-// Differences of two networks' choices, in words; null where they are of different families.
+// The Runge-Kutta method of each period.
+const methodsOf = (net) => net.method ?? net.s.map(() => "learned");
+
+// Differences of two networks' choices, in words; null where they are of different families, or have none of these choices,
+// as DenseNets and ResNets have none.
 const differences = (a, b) => {
-  if (a.family !== b.family || a.s.length !== b.s.length) return null;
+  if (a.family !== b.family || !a.s.length || a.s.length !== b.s.length) return null;
   const found = a.growth_rate === b.growth_rate ? [] : [`k ${a.growth_rate} → ${b.growth_rate}`];
-  for (const [field, name] of [["m", "m"], ["s", "s"], ["r", "r"], ["share", "shared"]]) {
-    a[field].forEach((value, i) => {
-      if (value !== b[field][i]) found.push(`${name}${i + 1} ${value} → ${b[field][i]}`);
+  for (const [of, name] of [[(net) => net.m, "m"], [(net) => net.s, "s"], [(net) => net.r, "r"], [(net) => net.share, "shared"], [methodsOf, "method "]]) {
+    of(a).forEach((value, i) => {
+      if (value !== of(b)[i]) found.push(`${name}${i + 1} ${value} → ${of(b)[i]}`);
     });
   }
   return found;
