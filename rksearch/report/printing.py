@@ -39,11 +39,12 @@ SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "rksearch",
     "pdf.fonttype": 42,
 }
-"""Settings of matplotlib: small type, text as text, fixed ids."""
+"""Settings of matplotlib: small type, text as text whatever signs it has, fixed ids."""
 
 COLOURS: dict[PlotKind, str] = {
     "front": "#2b62dd",
@@ -57,8 +58,8 @@ COLOURS: dict[PlotKind, str] = {
 
 MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "x"}
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (7, 2)))
-LABEL, TITLE = 28, 36
-"""Maximum number of characters in a line of a tick's label, and of an axis's title."""
+LABEL, TITLE, HEADING = 28, 36, 42
+"""Maximum number of characters in a line of a tick's label, of an axis's title, and of the figure's."""
 
 WORDS_PT = 5.5
 """Size of ticks' labels that are words, in points."""
@@ -89,7 +90,7 @@ def printed(figure: StaticFigure, kind: str) -> bytes:
                 _draw(axes, figure.panels[i])
             else:
                 axes.set_axis_off()
-        sheet.suptitle(figure.title, fontsize=8.5, fontweight="bold")
+        sheet.suptitle(fill(figure.title, HEADING), fontsize=8.5, fontweight="bold")
         handles = [_sample(entry.sample, entry.kind, entry.words) for entry in figure.legend]
         if handles:
             sheet.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=1.6, columnspacing=1.2)

@@ -243,6 +243,12 @@ def check_printed(files: dict[str, bytes], title: str) -> None:
     assert title.encode() in files["pdf"]
 
 
+def test_a_name_with_signs_of_mathematics_is_printed_as_it_is(derived: Tables) -> None:
+    name = r"costs $5 to $\frac{6}$, a long name that takes two lines"
+    written = printed(front_figure(derived, name), "svg").decode()
+    assert r"$\frac{6}$" in written
+
+
 def test_a_printed_figure_is_titled_on_white_and_the_same_bytes_every_time(derived: Tables) -> None:
     figure = front_figure(derived, "A run")
     files = {kind: printed(figure, kind) for kind in FORMATS}

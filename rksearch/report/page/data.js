@@ -59,7 +59,7 @@ const methodsOf = (net) => net.method ?? net.s.map(() => "learned");
 const differences = (a, b) => {
   if (a.family !== b.family || !a.s.length || a.s.length !== b.s.length) return null;
   const found = a.growth_rate === b.growth_rate ? [] : [`k ${a.growth_rate} → ${b.growth_rate}`];
-  for (const [of, name] of [[(net) => net.m, "m"], [(net) => net.s, "s"], [(net) => net.r, "r"], [(net) => net.share, "shared"], [methodsOf, "method "]]) {
+  for (const [of, name] of [[(net) => net.m, "m"], [(net) => net.s, "s"], [(net) => net.r, "r"], [(net) => net.share, "shared"], [methodsOf, "method"]]) {
     of(a).forEach((value, i) => {
       if (value !== of(b)[i]) found.push(`${name}${i + 1} ${value} → ${of(b)[i]}`);
     });
