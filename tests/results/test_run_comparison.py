@@ -109,7 +109,7 @@ def test_a_clearly_better_run_has_the_larger_hypervolume(tmp_path: Path) -> None
 
 def test_the_ladder_has_the_test_gap_where_both_were_read(tmp_path: Path) -> None:
     def tested(path: Path, archs: list[str], error: float, readings: Mapping[str, float]) -> History:
-        run_of(path, two_seeds(archs, error))
+        run_of(path, two_seeds(archs, error, first_size=15_000))
         ledger = Ledger(path, clock=ticking())
         for arch, reading in readings.items():
             for replicate, shift in enumerate((-0.2, 0.2)):
