@@ -125,7 +125,7 @@ const drawChips = () => {
   }
   for (const shown of document.querySelectorAll("[data-shown]")) {
     shown.textContent = isFiltered() ? `${chosenCount.toLocaleString("en")} of ${count(nets.length, "network")} selected`
-      : `all ${count(nets.length, "network")}`;
+      : `${nets.length > 1 ? "all " : ""}${count(nets.length, "network")}`;
   }
   document.getElementById("clear").hidden = !isFiltered();
 };
