@@ -11,7 +11,7 @@ def report_markdown(content: ReportContent, written_by: str = "rksearch report")
 
     Args:
         content: what the report says.
-        written_by: the command that writes the file, for its last line.
+        written_by: the command that writes the file, for its last line; empty for what is no file.
     """
     return render(
         "readme.md",

@@ -117,12 +117,11 @@ def test_files_of_the_users_are_not_replaced(
 def test_test_gaps_stand_beside_those_of_validation(tmp_path: Path, answer: Callable[..., Answer]) -> None:
     full_run(tmp_path / "a")
     full_run(tmp_path / "b", 12)
-    code, shown, _ = answer("compare", tmp_path / "a", tmp_path / "b")
+    code, shown, _ = answer("compare", tmp_path / "a", tmp_path / "b", "--to", tmp_path)
     assert code == 0
     assert "| Gap (95 %), points | Test gap (95 %), points |" in shown
-    assert shown.rstrip().endswith(
-        f"<!-- Written by `{WRITTEN_BY}`, and written again by it: changes here are lost. -->"
-    )
+    assert "Written by" not in shown
+    assert f"<!-- Written by `{WRITTEN_BY}`, and" in (tmp_path / "comparison.md").read_text()
 
 
 class Page(HTMLParser):
