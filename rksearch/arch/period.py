@@ -10,6 +10,9 @@ from rksearch.arch.spec import check_positive
 from rksearch.arch.tableaux import Tableau, tableau
 from rksearch.errors import SpecError
 
+LEARNED = "learned"
+"""Name of the paper's method, in which convolutions absorb the coefficients; others have that of their tableau."""
+
 DEFAULT_SWEEPS = 2
 """Fixed-point sweeps of an implicit method: with one sweep, no stage would see another."""
 
@@ -127,6 +130,11 @@ class Steps:
     def method(self) -> str:
         """The period's part of a name: s x r, `s` where convolutions are shared, then the solver: `4x8s@rk4`."""
         return f"{self.s}x{self.r}{'s' if self.share else ''}{self.solver or ''}"
+
+    @property
+    def method_name(self) -> str:
+        """The Runge-Kutta method as spaces and reports name it: `rk4+tie`, or `learned`."""
+        return str(self.solver).removeprefix("@") if self.solver else LEARNED
 
     @property
     def evaluations(self) -> int:

@@ -48,6 +48,10 @@ UNKNOWN_CORRELATION = 0.7
 NEIGHBOURS = 10
 """Networks of the run among which truth and seeds of a network of a resampled run are drawn."""
 
+JITTER = 1e-6
+"""Standard deviation, on the scale of log-odds, by which truths of resampled runs differ from those that were seen: two
+networks with the same one would tie exactly, as real ones do not, and the larger would never be on the front."""
+
 QUANTILES = 65
 """Points at which the distribution of a training's error is averaged."""
 
@@ -259,6 +263,7 @@ def _resampled_runs(
     rows = np.arange(len(shape.networks))
     for _ in range(runs):
         z = seen[donors[rows, generator.integers(donors.shape[1], size=len(rows))]]
+        z = z + JITTER * generator.standard_normal(len(rows))
         # Baselines lie where they were seen.
         z = np.array([baselines.get(network.arch, own) for network, own in zip(shape.networks, z, strict=True)])
         near = _nearest(levels[:, None], z[:, None], NEIGHBOURS)

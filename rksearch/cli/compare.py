@@ -37,6 +37,6 @@ def compare(directories: tuple[Path, ...], to: Path | None, allow_differences: b
     if as_json:
         click.echo(json.dumps(comparison_json(found), indent=2))
         return
-    click.echo(report_markdown(comparison_content(found, figures=False)), nl=False)
+    click.echo(report_markdown(comparison_content(found, figures=False), written_by=""), nl=False)
     for path in written:
         click.echo(path)

@@ -17,6 +17,10 @@ NOISE_WORDS: dict[Noise, str] = {
 """Headings of the sources of truths and seeds."""
 
 
+ROUNDING = 0.005
+"""Difference of two shares that the tables do not show."""
+
+
 def calibration_blocks(found: Calibration) -> tuple[Block, ...]:
     """What was simulated, the answer in a sentence, and the two tables."""
     return (
@@ -32,7 +36,7 @@ def calibration_blocks(found: Calibration) -> tuple[Block, ...]:
 
 
 def _answer(found: Calibration) -> str:
-    """The claims that hold less often than they say, in words."""
+    """The claims that hold less often than they say, and the probabilities that are wrong, in words."""
     short = [
         f"“{own.claim}” in {_share(own.share)} instead of {_share(own.nominal)} ({NOISE_WORDS[case.noise].lower()})"
         for case in found.cases
@@ -40,15 +44,34 @@ def _answer(found: Calibration) -> str:
         if own.nominal is not None and own.made and own.high < own.nominal
     ]
     judged = sum(own.nominal is not None and own.made > 0 for case in found.cases for own in case.coverages)
+    wrong = [_wrong(own, case.noise) for case in found.cases for own in case.reliabilities if _is_wrong(own)]
     if not short:
-        return (
-            f"Yes, in runs of this shape: none of {text.count(judged, 'claim')} holds in fewer simulated runs than it "
-            "says, beyond the chance of the simulation."
+        held = (
+            f"none of {text.count(judged, 'claim')} holds in fewer simulated runs than it says, beyond the chance of "
+            "the simulation."
         )
-    return (
+        if not wrong:
+            return f"Yes, in runs of this shape: {held}"
+        return f"Not all probabilities. In runs of this shape, {held} {_probabilities(wrong)}"
+    answer = (
         f"Not all. These hold in too few simulated runs: {'; '.join(short)}. The other {judged - len(short)} of "
         f"{judged} hold as often as they say."
     )
+    return f"{answer} {_probabilities(wrong)}" if wrong else answer
+
+
+def _is_wrong(own: Reliability) -> bool:
+    """Whether the share on the front differs from the mean probability, beyond chance and rounding."""
+    low, high = own.interval
+    return own.networks > 0 and not low - ROUNDING <= own.claimed <= high + ROUNDING
+
+
+def _wrong(own: Reliability, noise: Noise) -> str:
+    return f"of those at {_share(own.claimed)} on average, {_share(own.happened)} are ({NOISE_WORDS[noise].lower()})"
+
+
+def _probabilities(wrong: Sequence[str]) -> str:
+    return f"P(front) is not always the share of networks that are on the front: {'; '.join(wrong)}."
 
 
 def _what(found: Calibration) -> str:

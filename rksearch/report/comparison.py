@@ -24,6 +24,7 @@ from rksearch.report.sections import (
     VerdictLine,
 )
 from rksearch.results.codec import to_plain
+from rksearch.results.comparisons import ErrorComparison
 from rksearch.results.run_comparison import HypervolumeDifference, RunComparison, RunSide, SideCost, SizeRung
 from rksearch.results.summaries import ArchSummary
 from rksearch.search.samplers.registry import samplers
@@ -82,7 +83,7 @@ def comparison_json(found: RunComparison) -> dict[str, Any]:
     `mismatches` (`field` and `values` by run), `sides` (`label`, `run`, `arm`, `space`, `sampler`, `racing`, `trained`,
     `pruned`, `failed`, `epochs`, `hours`, and by cost `fronts` and `hypervolumes`), `differences` (see
     `rksearch.results.run_comparison.HypervolumeDifference`), `ladder` (by cost and limit the `best` of each side, with
-    its gap to the first side's).
+    its gaps to the first side's by validation and by test errors).
     """
     return {
         "metric": found.metric.name,
@@ -124,8 +125,9 @@ def _rung_json(rung: SizeRung, sides: Sequence[RunSide]) -> dict[str, Any]:
         "cost": rung.cost,
         "limit": rung.limit,
         "best": {
-            side.label: item and {**_arch_json(item), "against_first": to_plain(comparison)}
-            for side, item, comparison in zip(sides, rung.best, rung.comparisons, strict=True)
+            side.label: item
+            and {**_arch_json(item), "against_first": to_plain(comparison), "tested_against_first": to_plain(tested)}
+            for side, item, comparison, tested in zip(sides, rung.best, rung.comparisons, rung.tested, strict=True)
         },
     }
 
@@ -236,6 +238,10 @@ def _tone(difference: HypervolumeDifference) -> Tone:
 
 
 def _ladder(found: RunComparison) -> ReportSection:
+    if not found.rungs:
+        return ReportSection(
+            id="ladder", title="The size ladder", blocks=(Paragraph(text="No side has a network at any size."),)
+        )
     tables = tuple(_ladder_table(found, cost) for cost in COST_WORDS)
     first = found.sides[0].label
     note = (
@@ -244,29 +250,39 @@ def _ladder(found: RunComparison) -> ReportSection:
         "interval allows for each having been picked as the best of many. Rows in which no side has another network "
         "than in the row before are left out."
     )
+    if _is_tested(found):
+        note += " Test gaps compare the same two networks on the test set, where it was read for both."
     return ReportSection(id="ladder", title="The size ladder", blocks=(Paragraph(text=note), *tables))
 
 
+def _is_tested(found: RunComparison) -> bool:
+    """Whether the ladder has a test gap."""
+    return any(tested for rung in found.rungs for tested in rung.tested)
+
+
 def _ladder_table(found: RunComparison, cost: SideCost) -> ReportTable:
+    gaps = ["Gap (95 %), points", *(["Test gap (95 %), points"] if _is_tested(found) else [])]
     columns = [TableColumn(label=f"At most, {COST_WORDS[cost]}", numeric=True)]
     for i, side in enumerate(found.sides):
         columns += [TableColumn(label=side.label), TableColumn(label="Error", numeric=True)]
-        columns += [TableColumn(label="Gap (95 %), points", numeric=True)] if i else []
+        columns += [TableColumn(label=label, numeric=True) for label in gaps if i]
     rows = []
     for rung in (rung for rung in found.rungs if rung.cost == cost):
         cells = [TableCell(text=text.tick(rung.limit))]
-        for i, (item, comparison) in enumerate(zip(rung.best, rung.comparisons, strict=True)):
+        for i, (item, *comparisons) in enumerate(zip(rung.best, rung.comparisons, rung.tested, strict=True)):
             cells.append(TableCell(text=item.arch if item else "none is as small"))
             error = text.mean_sd(item.error_pct, item.error_sd_pct) if item else text.MISSING
             cells.append(TableCell(text=error))
-            if i and comparison is None:
-                cells.append(TableCell(text=text.MISSING))
-            elif comparison is not None:
-                gap = text.gap(comparison.gap_pct, comparison.interval_pct)
-                cells.append(TableCell(text=gap, tone=comparison.outcome))
+            cells += [_gap_cell(comparison) for comparison in comparisons[: len(gaps)] if i]
         rows.append(TableRow(cells=tuple(cells)))
     caption = f"By {COST_WORDS[cost]}"
     return ReportTable(id=f"ladder-{cost}", caption=caption, columns=tuple(columns), rows=tuple(rows))
+
+
+def _gap_cell(comparison: ErrorComparison | None) -> TableCell:
+    if comparison is None:
+        return TableCell(text=text.MISSING)
+    return TableCell(text=text.gap(comparison.gap_pct, comparison.interval_pct), tone=comparison.outcome)
 
 
 def _fronts(found: RunComparison) -> ReportSection:

@@ -11,6 +11,7 @@ from rksearch.errors import RunError, TakenError
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
 from rksearch.report.figure import LegendEntry, Panel, PlotKind, PlotLine, PlotMark, Shape, StaticFigure, axis_of
+from rksearch.report.figures import named_baselines
 from rksearch.report.markdown import report_markdown
 from rksearch.report.rendering import asset, only_script, policy, render
 from rksearch.report.svg import figure_svg
@@ -34,7 +35,7 @@ def comparison_files(found: RunComparison) -> dict[str, str]:
     pictures = {picture_name(cost): fronts_figure(found, cost) for cost in COSTS}
     return {
         "comparison.html": _page(found, pictures),
-        "comparison.md": report_markdown(comparison_content(found)),
+        "comparison.md": report_markdown(comparison_content(found), WRITTEN_BY),
         "comparison.json": json.dumps({"written_by": WRITTEN_BY, **comparison_json(found)}, indent=2) + "\n",
         **{f"{name}.svg": figure_svg(figure) for name, figure in pictures.items()},
     }
@@ -120,7 +121,8 @@ def fronts_figure(found: RunComparison, cost: SideCost) -> StaticFigure:
             )
         marks += [_mark(side, item, cost, kind, shape) for item in front]
         legend.append(LegendEntry(sample=shape, kind=kind, words=side.label))
-    marks += [_baseline(item, cost) for item in baselines]
+    named = named_baselines(baselines, of)
+    marks += [_baseline(item, cost, item.arch in named) for item in baselines]
     if baselines:
         legend.append(LegendEntry(sample="square", kind="other", words="baselines"))
     label = COST_WORDS[cost]
@@ -158,10 +160,15 @@ def _mark(side: RunSide, item: ArchSummary, cost: SideCost, kind: PlotKind, shap
     )
 
 
-def _baseline(item: ArchSummary, cost: SideCost) -> PlotMark:
-    title = f"{_described(item, cost)}, baseline"
+def _baseline(item: ArchSummary, cost: SideCost, is_named: bool) -> PlotMark:
     return PlotMark(
-        x=COSTS[cost](item), y=item.error_pct, kind="other", shape="square", title=title, label=item.arch, large=True
+        x=COSTS[cost](item),
+        y=item.error_pct,
+        kind="other",
+        shape="square",
+        title=f"{_described(item, cost)}, baseline",
+        label=item.arch if is_named else "",
+        large=True,
     )
 
 

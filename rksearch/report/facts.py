@@ -276,8 +276,11 @@ def _witness(tables: Tables) -> str:
         return ""
     wrong = sum(not row.witness_agrees for row in checked)
     if wrong:
-        return f"{wrong} of {text.count(len(checked), 'training')} disagree with the built model: counts are in doubt"
-    return f"closed form, equal to the built model's in all {text.count(len(checked), 'training')} that were checked"
+        verb = "disagrees" if wrong == 1 else "disagree"
+        return f"{wrong:,} of {text.count(len(checked), 'training')} {verb} with the built model: counts are in doubt"
+    if len(checked) == 1:
+        return "closed form, equal to the built model's in the 1 training that was checked"
+    return f"closed form, equal to the built model's in all {len(checked):,} trainings that were checked"
 
 
 def _time(history: History) -> str:

@@ -118,7 +118,7 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = BY_PARAMS) -> Stati
     x = axis_of(f"{cost.label} (log scale)", 10**low, 10**high, axes.log_ticks(low, high), log=True, sizes=True)
     y = axis_of(f"{error.capitalize()}, %", y_low, y_high, axes.linear_ticks(y_low, y_high))
     crowd = others if len(others) > CROWD else []
-    named = _named(baselines, by)
+    named = named_baselines(baselines, by)
     marks = [
         *(_mark(item, by, of_cost, "") for item in others if not crowd),
         *(_mark(item, by, of_cost, item.arch if item.arch in named else "") for item in baselines),
@@ -140,7 +140,7 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = BY_PARAMS) -> Stati
     )
 
 
-def _named(baselines: Sequence[ArchSummary], by: CostFunction) -> set[str]:
+def named_baselines(baselines: Sequence[ArchSummary], by: CostFunction) -> set[str]:
     """Names of the baselines that have their names beside them: of many, those on their front."""
     if len(baselines) > MOST_NAMED:
         baselines = pareto(baselines, cost=by, error=lambda i: i.error_pct)

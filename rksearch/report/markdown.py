@@ -1,4 +1,4 @@
-"""`README.md` of a run, which GitHub shows with the run's directory."""
+"""Markdown of a report, as GitHub shows it: `README.md` of a run, and comparisons."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from rksearch.report.rendering import render
 from rksearch.report.sections import ReportContent
 
 
-def report_markdown(content: ReportContent) -> str:
-    """Verdict, tables, picture, facts about the run and the command that repeats it, as GitHub's Markdown."""
+def report_markdown(content: ReportContent, written_by: str = "rksearch report") -> str:
+    """Verdict, tables, pictures, facts and commands as GitHub's Markdown.
+
+    Args:
+        content: what the report says.
+        written_by: the command that writes the file, for its last line; empty for what is no file.
+    """
     return render(
-        "readme.md", content=content, sections=content.shown_in("readme"), kind=lambda part: type(part).__name__
+        "readme.md",
+        content=content,
+        sections=content.shown_in("readme"),
+        kind=lambda part: type(part).__name__,
+        written_by=written_by,
     )

@@ -22,7 +22,7 @@ from rksearch.report.figures import BAND_LABEL, CostAxis, costs_of, front_bands
 from rksearch.results.columns import Metric
 from rksearch.results.history import History, TrialRecord
 from rksearch.results.summaries import ArchSummary, size_band
-from rksearch.results.tables import Tables
+from rksearch.results.tables import Tables, methods_of
 
 CURVE_POINTS = 400_000
 """Approximate number of points of all learning curves together."""
@@ -101,7 +101,7 @@ def _column(metric: Metric, tables: Tables) -> dict[str, Any]:
         "hover": metric.hover,
         "number": metric.is_number,
         # A spread stands beside its mean, and the choices have a table of their own.
-        "card": metric.field not in {"arch", "role", "m", "s", "r", "share"}
+        "card": metric.field not in {"arch", "role", "m", "s", "r", "share", "method"}
         and metric.kind != "flag"
         and metric.field not in {m.sd for m in tables.arch_metrics},
     }
@@ -161,6 +161,7 @@ def _stopped(history: History, pair: TrialRecord, status: str) -> dict[str, Any]
         "s": tuple(p.s for p in periods),
         "r": tuple(p.r for p in periods),
         "share": tuple("yes" if p.share else "no" for p in periods),
+        "method": methods_of(periods),
         "params": result.params,
         "macs": result.macs,
         history.metric.field: last,

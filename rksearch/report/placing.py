@@ -12,6 +12,9 @@ CHARACTER = 7.7
 LINE = 15.0
 """Height of a label."""
 
+MOST_COVERED = 0.3
+"""Share of a label that may lie on marks and lines: it may cross a line, but hides no group of marks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
@@ -36,10 +39,10 @@ class Rectangle:
 def place_labels(
     labels: Sequence[tuple[float, float, str]], obstacles: Sequence[Rectangle], inside: Rectangle
 ) -> list[Rectangle | None]:
-    """The rectangle of each label; None for one that finds no place.
+    """The rectangle of each label; None for one that finds no place: its name stands in the title of its mark.
 
     Labels never cover one another and never leave `inside`; among the places that remain, the one that covers the least
-    of the obstacles is taken, the nearest of equals.
+    of the obstacles is taken, the nearest of equals, if that is at most `MOST_COVERED` of it.
 
     Args:
         labels: x, y of the mark and the words, the most important first.
@@ -54,7 +57,8 @@ def place_labels(
             for box in _around(x, y, width)
             if inside.holds(box) and not any(other.overlap(box) for other in placed if other is not None)
         ]
-        placed.append(min(free, key=lambda box: sum(map(box.overlap, obstacles)), default=None))
+        covered, best = min(((sum(map(box.overlap, obstacles)), i) for i, box in enumerate(free)), default=(0.0, None))
+        placed.append(free[best] if best is not None and covered <= MOST_COVERED * width * LINE else None)
     return placed
 
 

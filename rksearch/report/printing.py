@@ -9,7 +9,7 @@ import io
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from rksearch.report.figure import Panel, PlotKind, PlotMark, StaticFigure, firm
+from rksearch.report.figure import Panel, PlotAxis, PlotKind, PlotMark, StaticFigure, firm
 from rksearch.report.placing import Rectangle, obstacles, place_labels
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "rksearch",
     "pdf.fonttype": 42,
 }
-"""Settings of matplotlib: small type, text as text, fixed ids."""
+"""Settings of matplotlib: small type, text as text whatever signs it has, fixed ids."""
 
 COLOURS: dict[PlotKind, str] = {
     "front": "#2b62dd",
@@ -57,8 +58,11 @@ COLOURS: dict[PlotKind, str] = {
 
 MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "x"}
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (7, 2)))
-LABEL = 24
-"""Maximum number of characters in a line of a tick's label."""
+LABEL, TITLE, HEADING = 28, 36, 42
+"""Maximum number of characters in a line of a tick's label, of an axis's title, and of the figure's."""
+
+WORDS_PT = 5.5
+"""Size of ticks' labels that are words, in points."""
 
 SHADE = 0.15
 """Opacity of areas."""
@@ -78,6 +82,7 @@ def printed(figure: StaticFigure, kind: str) -> bytes:
         rows = -(-len(figure.panels) // figure.columns)
         columns = min(figure.columns, len(figure.panels))
         tall = COLUMN_IN / columns * figure.height / figure.width * (1.25 if columns == 1 else 1.6)
+        tall = max(tall, *(_tall_in(panel.y) for panel in figure.panels), 0.0)
         sheet = Figure(figsize=(COLUMN_IN, max(1.9, tall * rows) + 0.45), layout="constrained")
         grid = sheet.subplots(rows, columns, squeeze=False)
         for i, axes in enumerate(grid.flat):
@@ -85,7 +90,7 @@ def printed(figure: StaticFigure, kind: str) -> bytes:
                 _draw(axes, figure.panels[i])
             else:
                 axes.set_axis_off()
-        sheet.suptitle(figure.title, fontsize=8.5, fontweight="bold")
+        sheet.suptitle(fill(figure.title, HEADING), fontsize=8.5, fontweight="bold")
         handles = [_sample(entry.sample, entry.kind, entry.words) for entry in figure.legend]
         if handles:
             sheet.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=1.6, columnspacing=1.2)
@@ -100,13 +105,27 @@ def printed(figure: StaticFigure, kind: str) -> bytes:
         return out.getvalue()
 
 
+def _tall_in(axis: PlotAxis) -> float:
+    """Height in inches that an upright axis needs for its ticks' labels not to touch."""
+    lines = max((_label(label).count("\n") + 1 for _, label in axis.ticks), default=1)
+    line_in = WORDS_PT * 1.3 / 72
+    return 0.6 + len(axis.ticks) * (lines + 0.4) * line_in
+
+
+def _label(words: str) -> str:
+    """A tick's label in lines that a column has room for."""
+    return fill(words, LABEL)
+
+
 def _draw(axes: Axes, panel: Panel) -> None:
     for axis, name in ((panel.x, "x"), (panel.y, "y")):
         if axis.log:
             axes.set(**{f"{name}scale": "log"})
-        axes.set(**{f"{name}lim": (axis.low, axis.high), f"{name}label": axis.title})
+        axes.set(**{f"{name}lim": (axis.low, axis.high), f"{name}label": fill(axis.title, TITLE)})
         ticks = getattr(axes, f"{name}axis")
-        ticks.set_ticks([value for value, _ in axis.ticks], [fill(label, LABEL) for _, label in axis.ticks])
+        ticks.set_ticks([value for value, _ in axis.ticks], [_label(label) for _, label in axis.ticks])
+        if any(" " in label for _, label in axis.ticks):
+            ticks.set_tick_params(labelsize=WORDS_PT)
         ticks.set_ticks([], minor=True)
     if panel.title:
         axes.set_title(panel.title, loc="left")

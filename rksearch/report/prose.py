@@ -87,7 +87,7 @@ def _baseline_line(rows: Sequence[BaselineRow], macs_rows: Sequence[BaselineRow]
 
 
 def _outcomes(found: Tally, other: str) -> str:
-    """`2 wins (1 with more MACs), 1 tie and 1 loss`."""
+    """`2 wins (1 with more MACs), 1 tie and 1 loss`; a rival costs no more than the baseline."""
     half = "all" if found.half_wins == found.wins and found.wins > 1 else f"{found.half_wins}"
     wins = text.count(found.wins, "win")
     if found.half_wins:
@@ -96,7 +96,10 @@ def _outcomes(found: Tally, other: str) -> str:
     parts += [text.count(found.ties, "tie")] if found.ties else []
     parts += [text.count(found.losses, "loss", "losses")] if found.losses else []
     parts += [f"{found.undecided} with too few seeds"] if found.undecided else []
-    return text.listing(parts) if parts else "none costs as little"
+    if not parts:
+        return "none costs as little"
+    parts += [f"{found.unmatched} without a rival"] if found.unmatched else []
+    return text.listing(parts)
 
 
 def _leaning(*tallies: Tally) -> Tone:

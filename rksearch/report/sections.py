@@ -1,8 +1,8 @@
 """The structure of a report: one list of sections, which page and README both render.
 
 `rksearch.report.content.report_content` fills it from a history. All text is plain: whoever renders escapes it, and
-nothing here knows HTML or Markdown. Numbers stand in a cell twice, as people read them and raw, so that a table can be
-sorted.
+nothing here knows HTML or Markdown. Cells hold numbers as people read them; the raw ones are in the files beside the
+report and in the page's data.
 
 Sections have fixed ids, in this order; a section without content is left out:
 
@@ -67,7 +67,7 @@ class TableColumn:
 
     Attributes:
         label: heading.
-        numeric: whether cells are aligned and sorted as numbers.
+        numeric: whether cells are aligned as numbers.
         note: explanation in a line; empty where the label says all.
     """
 

@@ -94,6 +94,14 @@ ARCH_METRICS: tuple[Metric, ...] = (
     Metric(field="s", label="Stages s", kind="list", hover=True, note="of the Runge-Kutta method, per period"),
     Metric(field="r", label="Time-steps r", kind="list", hover=True, note="per period"),
     Metric(field="share", label="Shared", kind="list", hover=True, note="convolutions across time-steps, per period"),
+    Metric(
+        field="method",
+        label="Methods",
+        kind="list",
+        hover=True,
+        optional=True,
+        note="Runge-Kutta method per period; none where all are learned",
+    ),
     Metric(field="params", label="Parameters", kind="size", column=True, hover=True, note="all, with batch norm"),
     Metric(field="params_paper", label="Parameters (paper)", kind="size", note="without batch norm"),
     Metric(

@@ -227,10 +227,11 @@ def ladder(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Outcomes against the baselines that have a rival.
+    """Outcomes against the baselines.
 
     Attributes:
-        wins, ties, losses, undecided: numbers of baselines.
+        wins, ties, losses, undecided: numbers of baselines that have a rival.
+        unmatched: number of baselines without one.
         half_wins: wins whose rival costs more in the other cost; they count in `wins` too.
         borne, not_borne: wins that the test errors show too, and those that they do not; the rest was not read.
     """
@@ -239,6 +240,7 @@ class Tally:
     ties: int
     losses: int
     undecided: int
+    unmatched: int
     half_wins: int
     borne: int
     not_borne: int
@@ -246,7 +248,8 @@ class Tally:
 
 def tally(rows: Iterable[BaselineRow]) -> Tally:
     """The outcomes of several comparisons."""
-    found = [row for row in rows if row.outcome is not None]
+    every = list(rows)
+    found = [row for row in every if row.outcome is not None]
     outcomes = [row.outcome for row in found]
     bears = [row.test_bears for row in found]
     return Tally(
@@ -254,6 +257,7 @@ def tally(rows: Iterable[BaselineRow]) -> Tally:
         ties=outcomes.count("tie"),
         losses=outcomes.count("loss"),
         undecided=outcomes.count("open"),
+        unmatched=len(every) - len(found),
         half_wins=sum(row.outcome == "win" and row.is_half for row in found),
         borne=bears.count(True),
         not_borne=bears.count(False),

@@ -37,6 +37,7 @@ import numpy as np
 
 from rksearch.arch import ArchSpec, Period, family_of, parse
 from rksearch.arch.arrays import Floats
+from rksearch.arch.period import LEARNED
 from rksearch.results.stats import CONFIDENCE, holm, student_quantile, student_tails
 from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import log_odds
@@ -226,7 +227,7 @@ def factors_of(spec: ArchSpec) -> Factors:
         found[STAGES, number] = period.s
         found[TIME_STEPS, number] = period.r
         found[SHARE, number] = _yes(period.share)
-        found[METHOD, number] = str(period.solver).removeprefix("@") if period.solver else "learned"
+        found[METHOD, number] = period.method_name
         if isinstance(period, Period):
             found[MULTIPLE, number] = period.m
     return found
@@ -264,7 +265,7 @@ def _steps(values: set[Hashable]) -> list[tuple[Hashable, Hashable]]:
     if all(isinstance(v, int) for v in values):
         numbers = sorted(values, key=lambda v: int(str(v)))
         return list(pairwise(numbers))
-    words = sorted(values, key=lambda v: (v not in ("learned", "no", "dense"), str(v)))
+    words = sorted(values, key=lambda v: (v not in (LEARNED, "no", "dense"), str(v)))
     return [(words[0], word) for word in words[1:]]
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rksearch.errors import RunError
-from rksearch.results.comparisons import ErrorComparison, compare
+from rksearch.results.comparisons import ErrorComparison, compare, compare_tested
 from rksearch.results.dominance import Reference, hypervolume
 from rksearch.results.fronts import HypervolumeBand, hypervolume_band, rk_front
 from rksearch.results.history import History, TrialRecord
@@ -121,12 +121,14 @@ class SizeRung:
         limit: most of it.
         best: by side, the network of least mean error; None where all cost more.
         comparisons: by side, that network against the first side's; None for the first side, and where either has none.
+        tested: the same by their test errors; None where the test set was not read for both, too.
     """
 
     cost: SideCost
     limit: int
     best: tuple[ArchSummary | None, ...]
     comparisons: tuple[ErrorComparison | None, ...]
+    tested: tuple[ErrorComparison | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +262,7 @@ class _Pool:
     """
 
     def __init__(self, histories: Mapping[str, History], *, pooled: bool) -> None:
-        from rksearch.results.uncertainty import draw  # numpy: not needed to read a ledger
+        from rksearch.results.uncertainty import draw, draw_tested  # numpy: not needed to read a ledger
 
         self._histories = histories
         self._pooled = pooled
@@ -268,8 +270,10 @@ class _Pool:
         self._items = {label: {item.arch: item for item in summarise(own)} for label, own in groups.items()}
         self.baselines = _distinct(item for own in self._items.values() for item in own.values() if item.is_baseline)
         self._draws = {label: draw(list(own.values())) for label, own in self._items.items()}
+        self._tested = {label: draw_tested(list(own.values())) for label, own in self._items.items()}
         # Very large runs have fewer draws.
-        self._common = min(len(draws.errors_pct) for draws in self._draws.values())
+        every = (*self._draws.values(), *self._tested.values())
+        self._common = min(len(draws.errors_pct) for draws in every)
         self._progress: dict[_SideKey, ArmProgress] = {}
         for run, history in histories.items():
             for arm, roles in ARMS.items():
@@ -378,7 +382,10 @@ class _Pool:
     def rungs(self, cost: SideCost) -> list[SizeRung]:
         """The size ladder by one cost: at each round size, the best of every side that costs no more."""
         members = {key: self._members(key) for key in self.sides}
-        joint = self._joint(members)
+        joint = self._joint(members, self._draws)
+        tested = self._joint(
+            {key: [item for item in items if item.tested_errors_pct] for key, items in members.items()}, self._tested
+        )
         sizes = [int(COSTS[cost](item)) for items in members.values() for item in items]
         limits = sorted({size_band(max(1, size))[1] for size in sizes})
         found: list[SizeRung] = []
@@ -391,24 +398,35 @@ class _Pool:
                 )
                 for items in members.values()
             ]
-            first, keys = best[0], list(members)
-            comparisons = [
-                compare(_named(item, keys[i]), _named(first, keys[0]), joint) if i and item and first else None
-                for i, item in enumerate(best)
-            ]
-            if not found or [i and i.arch for i in best] != [i and i.arch for i in found[-1].best]:
-                found.append(SizeRung(cost=cost, limit=limit, best=tuple(best), comparisons=tuple(comparisons)))
+            if found and [i and i.arch for i in best] == [i and i.arch for i in found[-1].best]:
+                continue
+            named = [item and _named(item, key) for item, key in zip(best, members, strict=True)]
+            pairs = [(item, named[0]) if i and item and named[0] else None for i, item in enumerate(named)]
+            found.append(
+                SizeRung(
+                    cost=cost,
+                    limit=limit,
+                    best=tuple(best),
+                    comparisons=tuple(pair and compare(*pair, joint) for pair in pairs),
+                    tested=tuple(pair and compare_tested(*pair, tested) for pair in pairs),
+                )
+            )
         return found
 
-    def _joint(self, members: Mapping[_SideKey, Sequence[ArchSummary]]) -> ErrorDraws:
-        """Draws of the networks of all sides, each named after its side too."""
+    def _joint(self, members: Mapping[_SideKey, Sequence[ArchSummary]], draws: Mapping[str, ErrorDraws]) -> ErrorDraws:
+        """Draws of the networks of all sides, each named after its side too.
+
+        Args:
+            members: networks of each side.
+            draws: draws of their errors, by run or of all runs.
+        """
         import numpy as np
 
         from rksearch.results.uncertainty import ErrorDraws
 
         names = tuple(_named(item, key).arch for key, items in members.items() for item in items)
-        columns = [self._shuffled(key, self._of(key).of(items)) for key, items in members.items()]
-        known = all(draws.spread_known for draws in self._draws.values())
+        columns = [self._shuffled(key, self._of(key, draws).of(items)) for key, items in members.items()]
+        known = all(own.spread_known for own in draws.values() if own.archs)
         return ErrorDraws(names, np.concatenate(columns, axis=1), spread_known=known)
 
     def _members(self, key: _SideKey, epochs: int | None = None) -> list[ArchSummary]:
@@ -427,8 +445,8 @@ class _Pool:
             drawn = drawn[np.random.default_rng(run).permutation(len(drawn))]
         return drawn[: self._common]
 
-    def _of(self, key: _SideKey) -> ErrorDraws:
-        return self._draws["" if self._pooled else key.run]
+    def _of(self, key: _SideKey, draws: Mapping[str, ErrorDraws] | None = None) -> ErrorDraws:
+        return (self._draws if draws is None else draws)["" if self._pooled else key.run]
 
 
 def _named(item: ArchSummary, key: _SideKey) -> ArchSummary:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rksearch.arch import Period, family_of, parse
+from rksearch.arch import Period, Steps, family_of, parse
 from rksearch.results.class_errors import ClassErrorTable, class_error_tables
 from rksearch.results.columns import Metric, arch_metrics
 from rksearch.results.comparisons import BaselineRow, LadderStep, baseline_rows, ladder
@@ -43,6 +43,7 @@ class ArchRow:
             probability is 1 whatever its error.
         growth_rate: channels k that a layer adds.
         m, s, r, share: per period; empty where the family has none.
+        method: Runge-Kutta method per period; None where all are learned.
         params, params_paper, macs, executed_macs, fvcore_flops: counts; see `ArchSummary`.
         latency_ms: median latency of one image; None where it was not measured.
         seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors, and the balanced and the
@@ -70,6 +71,7 @@ class ArchRow:
     s: tuple[int, ...]
     r: tuple[int, ...]
     share: tuple[str, ...]
+    method: tuple[str, ...] | None
     params: int
     params_paper: int
     macs: int
@@ -297,6 +299,11 @@ def reference(history: History, items: Sequence[ArchSummary], cost: CostFunction
     )
 
 
+def methods_of(periods: Sequence[Steps]) -> tuple[str, ...] | None:
+    """The Runge-Kutta method of each period; None where all are learned, as in most runs."""
+    return tuple(period.method_name for period in periods) if any(period.solver for period in periods) else None
+
+
 def _arch_row(
     item: ArchSummary,
     shares: Sequence[dict[str, float]],
@@ -326,6 +333,7 @@ def _arch_row(
         s=tuple(p.s for p in periods),
         r=tuple(p.r for p in periods),
         share=tuple("yes" if p.share else "no" for p in periods),
+        method=methods_of(periods),
         params=item.params,
         params_paper=item.params_paper,
         macs=item.macs,

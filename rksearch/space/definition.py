@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rksearch.arch import ArchSpec, Solver, Steps
 from rksearch.arch.equivalence import canonical_steps
-from rksearch.arch.period import read_solver
+from rksearch.arch.period import LEARNED, read_solver
 from rksearch.arch.reader import Reader
 from rksearch.arch.tableaux import tableau
 from rksearch.data.facts import Dataset
@@ -20,9 +20,6 @@ from rksearch.space.plan import SearchPlan
 
 MAX_COUNT = 2**60
 """Counts stay below this, so that sums of a few of them are exact in 64 bits."""
-
-LEARNED = "learned"
-"""The paper's method among the choices of `method`; all others are tableaux with their options."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from rksearch.arch.period import LEARNED
 from rksearch.recipes.recipe import Recipe
 
 BudgetRange = tuple[int | None, int | None]
@@ -23,7 +24,7 @@ class PeriodSummary:
     s: tuple[int, ...]
     r: tuple[int, ...]
     share: tuple[bool, ...]
-    method: tuple[str, ...] = ("learned",)
+    method: tuple[str, ...] = (LEARNED,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

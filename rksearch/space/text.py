@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rksearch.arch.period import LEARNED
 from rksearch.space.counting import Member
-from rksearch.space.definition import LEARNED, SpaceDefinition
+from rksearch.space.definition import SpaceDefinition
 from rksearch.space.space import Space
 
 REJECTION_WORDS = {

@@ -114,6 +114,16 @@ def test_files_of_the_users_are_not_replaced(
     assert {path.name for path in tmp_path.iterdir()} == {"comparison.md"}
 
 
+def test_test_gaps_stand_beside_those_of_validation(tmp_path: Path, answer: Callable[..., Answer]) -> None:
+    full_run(tmp_path / "a")
+    full_run(tmp_path / "b", 12)
+    code, shown, _ = answer("compare", tmp_path / "a", tmp_path / "b", "--to", tmp_path)
+    assert code == 0
+    assert "| Gap (95 %), points | Test gap (95 %), points |" in shown
+    assert "Written by" not in shown
+    assert f"<!-- Written by `{WRITTEN_BY}`, and" in (tmp_path / "comparison.md").read_text()
+
+
 class Page(HTMLParser):
     """Tags and attributes of a page, which must close what it opens."""
 

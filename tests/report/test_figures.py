@@ -26,7 +26,7 @@ from rksearch.report.figure import Panel, PlotAxis, PlotMark, StaticFigure
 from rksearch.report.figures import BAND_LABEL, all_figures, costs_of, front_figure, stepped, stepped_x
 from rksearch.report.interactive import interactive_front
 from rksearch.report.page_data import page_data
-from rksearch.report.placing import LINE, Rectangle, place_labels
+from rksearch.report.placing import LINE, MOST_COVERED, Rectangle, obstacles, place_labels
 from rksearch.report.printing import COLUMN_IN, DOTS_PER_INCH, FORMATS, printed
 from rksearch.report.rendering import escape_latex, render
 from rksearch.report.svg import figure_svg
@@ -161,6 +161,17 @@ def test_placed_labels_never_touch_nor_leave_their_room(labels: list[tuple[float
     assert not any(a.overlap(b) for a, b in combinations(boxes, 2))
 
 
+@given(st.lists(st.tuples(st.floats(0, 600), st.floats(0, 300)), max_size=60))
+def test_a_placed_label_hides_little_and_one_in_a_crowd_is_left_out(places: list[tuple[float, float]]) -> None:
+    room, crowd = Rectangle(0, 0, 600, 300), obstacles(places, [])
+    for (x, y), box in zip(places, place_labels([(x, y, "ResNet-8") for x, y in places], crowd, room), strict=True):
+        if box is not None:
+            assert sum(map(box.overlap, crowd)) <= MOST_COVERED * box.width * box.height
+            assert math.hypot(box.x - x, box.y - y) < 120
+    everywhere = obstacles([(x, y) for x in range(0, 600, 12) for y in range(0, 300, 12)], [])
+    assert place_labels([(300.0, 150.0, "ResNet-8")], everywhere, room) == [None]
+
+
 def test_a_label_alone_finds_its_place_beside_the_mark() -> None:
     (box,) = place_labels([(300.0, 150.0, "ResNet-8")], [], Rectangle(0, 0, 600, 300))
     assert box is not None
@@ -230,6 +241,12 @@ def check_printed(files: dict[str, bytes], title: str) -> None:
     assert title in [e.text for e in root.iter(f"{SVG}text")]
     assert files["pdf"].startswith(b"%PDF")
     assert title.encode() in files["pdf"]
+
+
+def test_a_name_with_signs_of_mathematics_is_printed_as_it_is(derived: Tables) -> None:
+    name = r"costs $5 to $\frac{6}$, a long name that takes two lines"
+    written = printed(front_figure(derived, name), "svg").decode()
+    assert r"$\frac{6}$" in written
 
 
 def test_a_printed_figure_is_titled_on_white_and_the_same_bytes_every_time(derived: Tables) -> None:

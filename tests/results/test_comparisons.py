@@ -219,7 +219,7 @@ def test_outcomes_are_counted_once_each() -> None:
     base = summary("base", 10, [5.0], role="baseline")
     none = BaselineRow(item=base, rival=None, comparison=None)
     found = tally([none])
-    assert (found.wins, found.ties, found.losses, found.undecided) == (0, 0, 0, 0)
+    assert (found.wins, found.ties, found.losses, found.undecided, found.unmatched) == (0, 0, 0, 0, 1)
 
 
 def test_test_errors_of_a_summary_are_those_of_its_readings(tmp_path: Path) -> None:

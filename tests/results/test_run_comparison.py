@@ -17,7 +17,7 @@ from rksearch.results.dominance import hypervolume
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan
-from rksearch.results.records import Role
+from rksearch.results.records import Role, TestResult
 from rksearch.results.run_comparison import compare_runs, mismatches
 from rksearch.results.stats import mean
 from rksearch.results.summaries import summarise
@@ -105,6 +105,36 @@ def test_a_clearly_better_run_has_the_larger_hypervolume(tmp_path: Path) -> None
     assert other is not None
     assert other.verdict == "smaller"
     assert other.of_means == pytest.approx(-found.difference("good", "bad", "params").of_means)  # type: ignore[union-attr]
+
+
+def test_the_ladder_has_the_test_gap_where_both_were_read(tmp_path: Path) -> None:
+    def tested(path: Path, archs: list[str], error: float, readings: Mapping[str, float]) -> History:
+        run_of(path, two_seeds(archs, error, first_size=15_000))
+        ledger = Ledger(path, clock=ticking())
+        for arch, reading in readings.items():
+            for replicate, shift in enumerate((-0.2, 0.2)):
+                read = TestResult(test_error_pct=reading + shift, test_loss=1.0, test_images=10_000)
+                ledger.write_test(trial(arch, replicate), read)
+        return ledger.read()
+
+    # The larger networks were read for both, the smaller ones for one side alone.
+    a = tested(tmp_path / "a", NAMES[:2], 30.0, {NAMES[0]: 31.0, NAMES[1]: 29.0})
+    b = tested(tmp_path / "b", NAMES[2:4], 25.0, {NAMES[3]: 33.0})
+    found = [rung for rung in compare_runs({"a": a, "b": b}).rungs if rung.cost == "params"]
+    assert [[item and item.arch for item in rung.best] for rung in found] == [
+        [NAMES[0], NAMES[2]],
+        [NAMES[1], NAMES[3]],
+    ]
+    small, large = (rung.tested for rung in found)
+    assert small == (None, None)
+    assert large[0] is None
+    assert large[1] is not None
+    # Better on the validation images, and worse on the test set.
+    assert found[1].comparisons[1].outcome == "win"  # type: ignore[union-attr]
+    assert large[1].gap_pct == pytest.approx(4.0)
+    assert large[1].outcome == "loss"
+    assert large[1].interval_pct is not None
+    assert large[1].interval_pct[0] < 4 < large[1].interval_pct[1]
 
 
 def test_a_network_of_two_runs_has_the_seeds_of_both_and_the_same_seed_once(tmp_path: Path) -> None:

@@ -78,10 +78,19 @@ const canvasOf = (canvas, { width, height }) => {
   return context;
 };
 
+// Sizes of elements in CSS pixels, which change with the window alone: asking for one makes the browser lay out the page.
+let sizes = new WeakMap();
+const forgetSizes = () => { sizes = new WeakMap(); };
+const sizeOf = (element) => {
+  if (!sizes.get(element)?.width) sizes.set(element, { width: element.clientWidth, height: element.clientHeight });
+  return sizes.get(element);
+};
+
 // `tall` is the height where the element grows with its legend; else the element has its own.
 const boxOf = (element, { left = 56, right = 14, top = 26, bottom = 44, tall = null } = {}) => {
-  const width = Math.max(240, element.clientWidth);
-  const height = tall ?? Math.max(160, element.clientHeight);
+  const size = sizeOf(element);
+  const width = Math.max(240, size.width);
+  const height = tall ?? Math.max(160, size.height);
   return { width, height, left, right: width - right, top, bottom: height - bottom };
 };
 
@@ -121,8 +130,10 @@ const textWidth = (words, weight = 600) => {
   return ruler.measureText(words).width;
 };
 
-// Places labels beside their marks, the first ones first. One that would cover another label or leave the frame is left
-// out: its name stands in the hover, the card and the table.
+const MOST_COVERED = 0.3; // share of a label that may lie on marks and lines
+
+// Places labels beside their marks, the first ones first. One that would cover another label or much else, or leave the
+// frame, is left out: its name stands in the hover, the card and the table.
 const placeLabels = (labels, marks, box) => {
   const taken = [];
   const cover = (a, b) =>
@@ -139,7 +150,7 @@ const placeLabels = (labels, marks, box) => {
     if (!free.length) continue;
     const cost = (p) => near.reduce((sum, other) => sum + cover(p, other), 0);
     const best = free.map((p) => [cost(p), p]).reduce((a, b) => (b[0] < a[0] ? b : a))[1];
-    if (cost(best) > 0.6 * w * h) continue;
+    if (cost(best) > MOST_COVERED * w * h) continue;
     taken.push(best);
     parts.push(tag("text", { class: `label ${css}`, x: px(best.x), y: px(best.y + 12) }, plain(words)));
   }

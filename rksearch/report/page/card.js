@@ -39,7 +39,7 @@ const periodTable = (net) => {
   if (!net.s?.length) return "";
   const line = (label, values) => (values.length ? `<tr><th scope="row">${label}</th>${values.map((v) => `<td class="n">${plain(v)}</td>`).join("")}</tr>` : "");
   return `<table class="small"><thead><tr><th scope="col">Period</th>${net.s.map((_, i) => `<th scope="col" class="n">${i + 1}</th>`).join("")}</tr></thead>
-    <tbody>${line("growth multiple m", net.m)}${line("stages s", net.s)}${line("time-steps r", net.r)}${line("shared", net.share)}</tbody></table>`;
+    <tbody>${line("growth multiple m", net.m)}${line("stages s", net.s)}${line("time-steps r", net.r)}${line("shared", net.share)}${net.method ? line("method", net.method) : ""}</tbody></table>`;
 };
 
 const neighbourTable = (net) => {

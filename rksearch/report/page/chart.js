@@ -9,17 +9,14 @@ const chart = { root: document.getElementById("chart"), places: [], front: new S
 
 const drawChart = () => {
   const { root } = chart;
-  const shown = netsShown();
-  const front = frontShown(shown);
-  const box = boxOf(root, { left: root.clientWidth < 520 ? 44 : 56 });
-  const [costs, errors] = shown.length ? [homeCosts(shown), homeErrors(shown, front)] : [[1, 10], [1, 100]];
+  const { shown, front, marked, costs, errors } = homeShown();
+  const box = boxOf(root, { left: sizeOf(root).width < 520 ? 44 : 56 });
   const x = scaleOf(...(state.zoom?.x ?? costs), box.left + 6, box.right - 6, true);
   const y = scaleOf(...(state.zoom?.y ?? errors), box.bottom - 4, box.top + 6, state.log);
   // The logarithm of 0 is nowhere: such errors lie far below the frame.
   const down = (error) => y.map(state.log ? Math.max(error, y.low / 1e3) : error);
   Object.assign(chart, { box, x, y, places: [], front: new Set(front) });
 
-  const marked = shown.map((net) => ({ net, kind: kindOf(net, chart.front) })).sort((a, b) => RANK[a.kind] - RANK[b.kind]);
   const layers = { marks: [], edges: [], crowd: [], hollow: [], outside: { above: 0, below: 0, left: 0, right: 0 } };
   for (const { net, kind } of marked) placeMark(net, kind, marked.length, down, layers);
   for (const row of publishedShown()) placePublished(row, down, layers);

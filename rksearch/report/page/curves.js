@@ -24,14 +24,16 @@ const drawCurves = (root, lines, label) => {
 
 const curvesChart = () => {
   const root = document.getElementById("curves");
+  const title = (net) => `${net.arch}: ${Number.isFinite(net[COMPARED]) ? `${net[COMPARED].toFixed(2)} %` : MISSING}`;
+  const firm = [
+    ...nets.filter(isBaseline).map((net, i) => ({ points: meanCurve(net), css: "base", dash: ["6 4", "2 3", "8 3 2 3", "10 4"][i % 4], title: title(net), strong: true })),
+    ...nets.filter((net) => net.on_front).map((net) => ({ points: meanCurve(net), css: "front", title: title(net), strong: true })),
+  ];
   views.push(() => {
     const picked = isFiltered() ? nets.filter((net) => chosen[net.index] && !net.on_front && !isBaseline(net)).slice(0, MOST_CURVES) : [];
-    const front = nets.filter((net) => net.on_front);
-    const title = (net) => `${net.arch}: ${Number.isFinite(net[COMPARED]) ? `${net[COMPARED].toFixed(2)} %` : MISSING}`;
     const lines = [
       ...picked.map((net) => ({ points: meanCurve(net), css: net.status === "complete" ? "other" : "pruned", title: title(net) })),
-      ...nets.filter(isBaseline).map((net, i) => ({ points: meanCurve(net), css: "base", dash: ["6 4", "2 3", "8 3 2 3", "10 4"][i % 4], title: title(net), strong: true })),
-      ...front.map((net) => ({ points: meanCurve(net), css: "front", title: title(net), strong: true })),
+      ...firm,
     ].filter((line) => line.points.length);
     drawCurves(root, lines, payload.errors[0].label);
     document.getElementById("curves-note").innerHTML = `Means over seeds: the front solid, baselines dashed${picked.length ? ", the selection thin" : ""}.`

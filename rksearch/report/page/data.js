@@ -14,14 +14,15 @@ const byName = new Map(nets.map((net) => [net.arch, net]));
 const isSearched = (net) => net.status === "complete" && (net.role === "candidate" || net.role === "known");
 const isBaseline = (net) => net.status === "complete" && net.role === "baseline";
 
-// The value of a field, or of one entry of a list: `m:0` is the first period's growth multiple.
-const valueOf = (net, key) => {
+// Reads a field of a network, or one entry of a list: `m:0` is the first period's growth multiple.
+const readerOf = (key) => {
   const [field, place] = key.split(":");
-  const value = net[field];
-  if (place === undefined) return value ?? null;
-  const entry = value ? value[Number(place)] : undefined;
-  if (entry === undefined) return null;
-  return entry === "yes" ? 1 : entry === "no" ? 0 : entry;
+  if (place === undefined) return (net) => net[field] ?? null;
+  return (net) => {
+    const entry = net[field]?.[Number(place)];
+    if (entry === undefined) return null;
+    return entry === "yes" ? 1 : entry === "no" ? 0 : entry;
+  };
 };
 
 // All trainings of a network: errors after the epochs that the page keeps, in percent.
@@ -50,13 +51,17 @@ const frontOf = (group, cost, error) => {
   return found;
 };
 
-// Differences of two networks' choices, in words; null where they are of different families.
+// The Runge-Kutta method of each period.
+const methodsOf = (net) => net.method ?? net.s.map(() => "learned");
+
+// Differences of two networks' choices, in words; null where they are of different families, or have none of these choices,
+// as DenseNets and ResNets have none.
 const differences = (a, b) => {
-  if (a.family !== b.family || a.s.length !== b.s.length) return null;
+  if (a.family !== b.family || !a.s.length || a.s.length !== b.s.length) return null;
   const found = a.growth_rate === b.growth_rate ? [] : [`k ${a.growth_rate} → ${b.growth_rate}`];
-  for (const [field, name] of [["m", "m"], ["s", "s"], ["r", "r"], ["share", "shared"]]) {
-    a[field].forEach((value, i) => {
-      if (value !== b[field][i]) found.push(`${name}${i + 1} ${value} → ${b[field][i]}`);
+  for (const [of, name] of [[(net) => net.m, "m"], [(net) => net.s, "s"], [(net) => net.r, "r"], [(net) => net.share, "shared"], [methodsOf, "method"]]) {
+    of(a).forEach((value, i) => {
+      if (value !== of(b)[i]) found.push(`${name}${i + 1} ${value} → ${of(b)[i]}`);
     });
   }
   return found;

@@ -18,7 +18,10 @@ startRemembering();
 
 let resizing = 0;
 let width = innerWidth;
-const redraw = () => { for (const view of views) view(); };
+const redraw = () => {
+  forgetSizes();
+  for (const view of views) view();
+};
 addEventListener("resize", () => {
   if (innerWidth === width) return; // a phone's address bar comes and goes
   width = innerWidth;
@@ -29,6 +32,5 @@ addEventListener("resize", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 matchMedia("print").addEventListener("change", redraw);
 
-// Tables of the report itself that overflow say so, as the large one does.
-for (const scroller of document.querySelectorAll(".scroll:not(#all-scroll)")) cueMore(scroller);
+for (const scroller of document.querySelectorAll(".scroll")) cueMore(scroller);
 document.documentElement.classList.add("scripted");

@@ -13,7 +13,7 @@ const parallelChart = () => {
   const spreads = new Map(); // ends of each axis, which never change
   const spread = (key) => {
     if (!spreads.has(key)) {
-      const values = nets.map((net) => valueOf(net, key)).filter(Number.isFinite);
+      const values = nets.map(readerOf(key)).filter(Number.isFinite);
       const [low, high] = [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
       spreads.set(key, low < high ? [low, high] : null);
     }
@@ -29,10 +29,11 @@ const parallelChart = () => {
 
   const draw = () => {
     const fields = [...choices, ...payload.costs.map((c) => ({ key: c.field, label: c.short, log: true })), { key: state.error, label: "error, %" }];
-    axes = fields.map((axis) => ({ ...axis, ends: spread(axis.key) })).filter((axis) => axis.ends);
+    axes = fields.map((axis) => ({ ...axis, read: readerOf(axis.key), ends: spread(axis.key) })).filter((axis) => axis.ends);
     if (!axes.length) { paper.innerHTML = "<p>All networks have the same choices, costs and error.</p>"; return; }
-    const width = Math.max(root.clientWidth, 62 * axes.length);
-    const box = { width, height: root.clientHeight, left: 34, right: width - 40, top: 34, bottom: root.clientHeight - 18 };
+    const size = sizeOf(root);
+    const width = Math.max(size.width, 62 * axes.length);
+    const box = { width, height: size.height, left: 34, right: width - 40, top: 34, bottom: size.height - 18 };
     axes.forEach((axis, i) => {
       axis.x = box.left + (i / Math.max(1, axes.length - 1)) * (box.right - box.left);
       axis.scale = scaleOf(...axis.ends, box.bottom, box.top, Boolean(axis.log) && axis.ends[0] > 0);
@@ -53,7 +54,7 @@ const parallelChart = () => {
         context.beginPath();
         let pen = false;
         for (const axis of axes) {
-          const value = valueOf(net, axis.key);
+          const value = axis.read(net);
           if (!Number.isFinite(value)) { pen = false; continue; }
           const y = axis.scale.map(value);
           if (pen) context.lineTo(axis.x, y);

@@ -3,6 +3,6 @@
 const cueMore = (scroller) => {
   const cue = () => scroller.classList.toggle("more", scroller.scrollLeft + scroller.clientWidth < scroller.scrollWidth - 2);
   scroller.addEventListener("scroll", cue, { passive: true });
-  new ResizeObserver(cue).observe(scroller);
-  cue();
+  const observer = new ResizeObserver(cue);
+  for (const element of [scroller, ...scroller.children]) observer.observe(element);
 };

@@ -42,13 +42,13 @@ for (const group of GROUPS) {
 const select = () => {
   const terms = state.words.toLowerCase().split(/\s+/).filter(Boolean);
   const pressed = GROUPS.filter((group) => state.chips[group.name]?.size);
-  const ranges = Object.entries(state.ranges);
+  const ranges = Object.entries(state.ranges).map(([key, ends]) => [readerOf(key), ...ends]);
   chosenCount = 0;
   nets.forEach((net, i) => {
     const kept =
       pressed.every((group) => state.chips[group.name].has(group.values[i])) &&
-      ranges.every(([key, [low, high]]) => {
-        const value = valueOf(net, key);
+      ranges.every(([read, low, high]) => {
+        const value = read(net);
         return value !== null && value >= low && value <= high;
       }) &&
       terms.every((term) => texts[i].includes(term));
@@ -125,7 +125,7 @@ const drawChips = () => {
   }
   for (const shown of document.querySelectorAll("[data-shown]")) {
     shown.textContent = isFiltered() ? `${chosenCount.toLocaleString("en")} of ${count(nets.length, "network")} selected`
-      : `all ${count(nets.length, "network")}`;
+      : `${nets.length > 1 ? "all " : ""}${count(nets.length, "network")}`;
   }
   document.getElementById("clear").hidden = !isFiltered();
 };

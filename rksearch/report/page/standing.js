@@ -51,3 +51,18 @@ const kindOf = (net, onFront) =>
     : net.role === "control" ? "control" : "other";
 const shapeOf = (net, kind) =>
   ({ base: "square", pruned: "cross", control: "triangle" })[kind] ?? (net.role === "known" ? "diamond" : "circle");
+
+// Networks, front, looks and ranges for the chosen cost and error, whatever is selected: made once for each choice.
+const homes = new Map();
+const homeShown = () => {
+  const key = [state.cost, state.error, state.log, state.published].join();
+  if (!homes.has(key)) {
+    const shown = netsShown();
+    const front = frontShown(shown);
+    const onFront = new Set(front);
+    const marked = shown.map((net) => ({ net, kind: kindOf(net, onFront) })).sort((a, b) => RANK[a.kind] - RANK[b.kind]);
+    const [costs, errors] = shown.length ? [homeCosts(shown), homeErrors(shown, front)] : [[1, 10], [1, 100]];
+    homes.set(key, { shown, front, marked, costs, errors });
+  }
+  return homes.get(key);
+};

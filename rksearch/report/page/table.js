@@ -1,6 +1,7 @@
 // The table of all networks: only the rows in sight exist, so that ten thousand scroll like ten.
 
 const ROW = 31; // height of a row in CSS pixels, as in the style sheet
+const TALL = 640; // largest height of the table, as in the style sheet
 const PRINTED = 200; // maximum number of rows on paper
 
 const allTable = () => {
@@ -10,6 +11,7 @@ const allTable = () => {
   const shownColumns = columns.filter((c) => c.column);
   let rows = [];
   let from = -1, to = -1;
+  let top = 0; // how far it is scrolled; a shorter table is scrolled back by the browser, which says so
   let printing = false; // paper's rows stay until it is done, whatever scrolls or redraws meanwhile
 
   const head = () => {
@@ -38,8 +40,8 @@ const allTable = () => {
   };
   const rowsInSight = (again = false) => {
     if (printing) return;
-    const first = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 12);
-    const last = Math.min(rows.length, first + Math.ceil(scroller.clientHeight / ROW) + 24);
+    const first = Math.max(0, Math.floor(Math.min(top, rows.length * ROW) / ROW) - 12);
+    const last = Math.min(rows.length, first + Math.ceil(TALL / ROW) + 24);
     if (!again && first === from && last === to) return;
     [from, to] = [first, last];
     const gap = (height) => (height ? `<tr class="gap" aria-hidden="true" style="height:${height}px"><td colspan="${shownColumns.length}"></td></tr>` : "");
@@ -47,10 +49,7 @@ const allTable = () => {
     body.innerHTML = gap(first * ROW) + rows.slice(first, last).map((net, i) => rowOf(net, first + i)).join("") + gap((rows.length - last) * ROW);
     if (focused) body.querySelector(`tr[data-net="${focused}"] a`)?.focus({ preventScroll: true });
   };
-  const cue = () => {
-    scroller.classList.toggle("more", scroller.scrollLeft + scroller.clientWidth < scroller.scrollWidth - 2);
-  };
-  scroller.addEventListener("scroll", () => { rowsInSight(); cue(); }, { passive: true });
+  scroller.addEventListener("scroll", () => { top = scroller.scrollTop; rowsInSight(); }, { passive: true });
   table.tHead.addEventListener("click", (event) => {
     const field = event.target.closest("button")?.dataset.field;
     if (!field) return;
@@ -66,9 +65,8 @@ const allTable = () => {
     table.setAttribute("aria-rowcount", rows.length + 1);
     head();
     if (field) table.tHead.querySelector(`button[data-field="${field}"]`)?.focus({ preventScroll: true });
-    scroller.style.height = `${Math.min(640, (rows.length + 1) * ROW + 24)}px`;
+    scroller.style.height = `${Math.min(TALL, (rows.length + 1) * ROW + 24)}px`;
     rowsInSight(true);
-    cue();
   });
   // Paper has no scroll bars: a small selection is printed whole, and of a large one its first rows in the order shown.
   addEventListener("beforeprint", () => {

@@ -18,9 +18,10 @@ import numpy.typing as npt
 from rksearch.arch import ArchSpec, Period, Steps
 from rksearch.arch.arrays import Integers
 from rksearch.arch.equivalence import canonical_steps
+from rksearch.arch.period import LEARNED
 from rksearch.errors import SpaceError, nearest
 from rksearch.space.counting.pricing import NO_GROWTH, PricedFamily, families, multiples, priced_family
-from rksearch.space.definition import LEARNED, PeriodChoices, SpaceDefinition
+from rksearch.space.definition import PeriodChoices, SpaceDefinition
 
 FIELDS = ("m", "s", "r", "share", "method")
 """Decisions of each period, in their order."""
@@ -212,7 +213,7 @@ def _snap_steps(period: Steps, choices: PeriodChoices) -> Steps:
     known = choices.decisions.get(_bare(canonical_steps(period)))
     if known is not None:
         return choices.steps(*known)
-    method = str(period.solver)[1:] if period.solver else LEARNED
+    method = period.method_name
     if method not in choices.method:
         method = choices.method[0]
     s, r = (_nearest_value(getattr(period, name), getattr(choices, name) or (0,)) for name in ("s", "r"))

@@ -9,6 +9,7 @@ from typing import Any
 from rksearch.arch import MAX_NUMBER, ArchSpec, canonical, cost, family_of, parse
 from rksearch.arch.families import searchable
 from rksearch.arch.layout import layout
+from rksearch.arch.period import LEARNED
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.errors import DataError, SpaceError, SpecError, nearest
@@ -16,7 +17,7 @@ from rksearch.recipes.document import Entry, read_document
 from rksearch.recipes.in_space import read_recipe_key
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import DEFAULT_RECIPE, recipe
-from rksearch.space.definition import LEARNED, MAX_COUNT, CountRange, PeriodChoices, SpaceDefinition, solver_of
+from rksearch.space.definition import MAX_COUNT, CountRange, PeriodChoices, SpaceDefinition, solver_of
 from rksearch.space.format.expression import Expression, read_expression
 from rksearch.space.format.magnitude import check_magnitude, check_resolution
 from rksearch.space.format.search import read_metric, read_plan

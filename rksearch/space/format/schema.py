@@ -10,11 +10,12 @@ from typing import Any
 
 from rksearch.arch import MAX_NUMBER
 from rksearch.arch.families import searchable
+from rksearch.arch.period import LEARNED
 from rksearch.arch.tableaux import TABLEAUX
 from rksearch.data.facts import KINDS, datasets
 from rksearch.recipes.reading import LARGEST, types
 from rksearch.recipes.shipped import recipes
-from rksearch.space.definition import LEARNED, MAX_COUNT
+from rksearch.space.definition import MAX_COUNT
 from rksearch.space.format.reading import BUDGETS, CHOICES, OPTIONAL, REQUIRED
 from rksearch.space.plan import METRICS, OBJECTIVES, RANKS
 
