@@ -21,7 +21,7 @@ from PIL import Image
 from rksearch.data.address import PACKED_SIDE
 from rksearch.data.dataset import Dataset
 from rksearch.data.pack import END, INDEX, MAGIC, TRAILER, VERSION
-from rksearch.data.pictures import Picture, PictureSource, Stored, shown_key
+from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture, shown_key
 from rksearch.errors import DataError, PackError
 
 _AT_ONCE = 64
@@ -143,8 +143,8 @@ class _Writer:
         rows: list[tuple[int, int, int, int]] = []
         for place, found in self._decoded(pictures):
             self._on_image()
-            if isinstance(found, DataError):
-                self._skipped.append(shown_key(pictures.keys[place]))
+            if isinstance(found, UnreadablePicture):
+                self._skipped.append(found.line)
                 continue
             height, width, channels = found.shape
             if channels != dataset.channels:
@@ -181,13 +181,13 @@ class _Writer:
         }
         return arrays, places
 
-    def _decoded(self, pictures: PictureSource) -> Iterator[tuple[int, Picture | DataError]]:
+    def _decoded(self, pictures: PictureSource) -> Iterator[tuple[int, Picture | UnreadablePicture]]:
         """Resized images in their order, decoded by threads a few ahead of what is written."""
 
-        def one(place: int) -> Picture | DataError:
+        def one(place: int) -> Picture | UnreadablePicture:
             try:
                 return _shrunk(pictures.read(place), self._side)
-            except DataError as error:
+            except UnreadablePicture as error:
                 return error
 
         with ThreadPoolExecutor(self._threads) as pool:
