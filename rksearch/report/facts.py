@@ -90,8 +90,12 @@ def _data(history: History, tables: Tables) -> str:
     source = "" if data is None else "; ".join([f": {data.source}", *data.notes])
     used = sorted({(r.train_images, r.val_images) for r in tables.trials if r.train_images and r.val_images})
     counts = "; ".join(f"{train:,} images trained on, {val:,} for validation" for train, val in used)
-    lost = text.unreadable(_distinct(line for result in _results(history) for line in result.unreadable or ()))
-    return "; ".join(part for part in (f"{name}{source}", counts, lost) if part)
+    return "; ".join(part for part in (f"{name}{source}", counts, text.unreadable(unreadable(history))) if part)
+
+
+def unreadable(history: History) -> list[str]:
+    """Streamed images that a training or a reading of the test set left out: name and reason of each."""
+    return _distinct(line for result in _results(history) for line in result.unreadable or ())
 
 
 def _results(history: History) -> Iterator[TrialResult | TestResult]:

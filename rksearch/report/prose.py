@@ -346,7 +346,11 @@ def reading_sentences(history: History) -> list[str]:
         searched = sorted(
             {r.images.train for key, (_, r) in history.trials.items() if key not in final and r.images.train}
         )
-        more = f", {_numbers(seen)} images in place of {_numbers(searched)}" if seen and searched else ""
+        more = (
+            f", {_numbers(seen)} images in place of {_numbers(searched)}"
+            if seen and searched and seen != searched
+            else ""
+        )
         sentences.append(
             f"{text.count(len(read), 'of these trainings was', 'of these trainings were')} made for it, on "
             f"training and validation images together{more}."
