@@ -341,7 +341,7 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
             done = complete(error + rng.gauss(0, 1), params=params)
             ledger.write_trial(trial(spec.name, replicate, role), done, wall_time_s=8.0)
     again = trial(spec.name, 50, "final")
-    with_validation = replace(complete(1.0, params=params), images=ImageCounts(train=15_000))
+    with_validation = dataclasses.replace(complete(1.0, params=params), images=ImageCounts(train=15_000))
     ledger.write_trial(again, with_validation, wall_time_s=9.0)
     ledger.write_test(again, TestResult(test_error_pct=17.0, test_loss=0.5, test_images=10_000))
     ledger.write_end("finished")
