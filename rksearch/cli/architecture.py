@@ -272,7 +272,7 @@ def train(
         show(json.dumps(_trained_json(trained), indent=2))
         return
     result = trained.result
-    for lost in filter(None, (result.unreadable, trained.test and trained.test.unreadable)):
+    if lost := (*(result.unreadable or ()), *((trained.test and trained.test.unreadable) or ())):
         click.echo(f"rksearch: {dataset_name}: {text.unreadable(lost)}", err=True)
     if result.compile_reason:
         show(f"the training steps were {result.compile_reason}")

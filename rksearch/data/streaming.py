@@ -141,7 +141,7 @@ class PictureReader:
     def _note(self, missed: Missed) -> None:
         if missed.place not in self.unreadable:
             self.unreadable[missed.place] = missed.line
-            logger.warning("left out, since it cannot be read: %s", missed.line)
+            logger.info("left out, since it cannot be read: %s", missed.line)
 
     def close(self) -> None:
         """End the workers, whatever they do; a second call has no effect."""

@@ -260,6 +260,7 @@ def damage(root: Path, keys: Sequence[bytes]) -> set[str]:
 def test_the_next_image_of_its_class_stands_in_for_one_that_is_damaged(
     tmp_path: Path, photos: str, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     data, images, parts = opened(photos)
     batches, reader = batches_of(photos, SCALE_ASPECT, workers=workers)
     places = parts.train.tolist()

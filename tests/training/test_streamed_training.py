@@ -133,9 +133,10 @@ def test_damaged_images_are_left_out_counted_and_listed(tmp_path: Path, photos: 
     for key in (*lost, tested):
         path = tmp_path / "photos" / key.decode()
         path.write_bytes(bytes(path.stat().st_size))
-    whole = run_trial(trial(photos), execution(tmp_path / "a"))
-    run_trial(trial(photos), execution(tmp_path / "b"), until=1)
-    resumed = run_trial(trial(photos), execution(tmp_path / "b"))
+    chosen = trial(photos, replace(SMALL, epochs=2))
+    whole = run_trial(chosen, execution(tmp_path / "a"))
+    run_trial(chosen, execution(tmp_path / "b"), until=1)
+    resumed = run_trial(chosen, execution(tmp_path / "b"))
     assert numbers(resumed) == numbers(whole)
     for result in (whole, resumed):
         assert result.unreadable == tuple(f"{key.decode()} (no image)" for key in lost)
@@ -143,10 +144,11 @@ def test_damaged_images_are_left_out_counted_and_listed(tmp_path: Path, photos: 
         assert result.val_confusion is not None
         assert sum(result.val_confusion.images) == 5
         assert from_plain(TrialResult, to_plain(result)) == result
-    found = read_test_set(trial(photos), execution(tmp_path / "a"))
+    found = read_test_set(chosen, execution(tmp_path / "a"))
     assert (found.test_images, found.unreadable) == (5, (f"{tested.decode()} (no image)",))
 
 
+@pytest.mark.slow
 def test_the_command_says_which_images_were_left_out(tmp_path: Path, photos: str) -> None:
     shared = SharedInputs.load(trial(photos), execution(tmp_path))
     assert isinstance(shared.images, Stored)
