@@ -74,7 +74,7 @@ def test_images_that_the_folder_holds_out_stay_held_out(tmp_path: Path) -> None:
     assert isinstance(images.train, FilePictures)
     (images.train.root / images.train.keys[1].decode()).write_bytes(b"broken")
     written = write_pack(data, images, tmp_path / "x.rkpack", side=SIDE)
-    assert written.skipped == (images.train.keys[1].decode(),)
+    assert written.skipped == (f"{images.train.keys[1].decode()} (no image)",)
     facts, stored = opened(f"pack:{tmp_path / 'x.rkpack'}")
     assert facts.notes == (f"1 file was skipped when it was packed: {images.train.keys[1].decode()}",)
     parts = split(facts, stored)
