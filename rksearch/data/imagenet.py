@@ -75,7 +75,8 @@ def _synsets(home: Path, meta: tuple[frozenset[str], tuple[str, ...]] | None) ->
     names = tuple(folders(home / "train"))
     if len(names) != IMAGENET.classes:
         raise DataError(
-            f"imagenet must have {IMAGENET.classes:,} classes, but {home / 'train'} has {len(names):,} folders; "
+            f"imagenet must have {IMAGENET.classes:,} classes, but {home / 'train'} has {len(names):,} folder"
+            f"{'' if len(names) == 1 else 's'}; "
             f"complete it, or train on it as folder:{home},size=224,stream=yes"
         )
     unknown = sorted(set(names) - meta[0]) if meta else []
