@@ -233,11 +233,13 @@ def skipped_notes(skipped: Sequence[str], one: str, more: str) -> tuple[str, ...
     return (f"1 file {one}: {listed}" if len(skipped) == 1 else f"{len(skipped):,} files {more}: {listed}",)
 
 
+UNREADABLE_NOTE = "cannot be read, and trainings leave"
+
+
 def unreadable_notes(sample: MeasuredSample) -> tuple[str, ...]:
     """A note on the images of a sample that cannot be read; none where all can."""
     lines = tuple(sample.unreadable.values())
-    rest = "cannot be read, and trainings leave"
-    return skipped_notes(lines, f"{rest} it out", f"{rest} them out")
+    return skipped_notes(lines, f"{UNREADABLE_NOTE} it out", f"{UNREADABLE_NOTE} them out")
 
 
 def shown(path: Path, base: Path) -> str:

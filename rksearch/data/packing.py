@@ -10,7 +10,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from rksearch.data.address import PACKED_SIDE
+from rksearch.data.collected import UNREADABLE_NOTE
 from rksearch.data.dataset import Dataset
 from rksearch.data.pack import END, INDEX, MAGIC, TRAILER, VERSION
 from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture, shown_key
@@ -114,9 +115,11 @@ class _Writer:
         if images.held_out is not None:
             kept = index["train"][1]
             self._add("held_out", np.flatnonzero(np.isin(kept, images.held_out)).astype("<i8").tobytes())
+        # What could not be read is not in the pack, whose own note lists it.
+        notes = tuple(note for note in dataset.notes if UNREADABLE_NOTE not in note)
         header = {
             "version": VERSION,
-            "facts": dataset.facts(),
+            "facts": replace(dataset, notes=notes).facts(),
             "side": self._side,
             "skipped": self._skipped,
             "parts": self._parts,

@@ -20,6 +20,7 @@ from rksearch.data.facts import dataset
 from rksearch.data.images import Split, load_data, load_images, split
 from rksearch.data.inspection import inspect, write_contact_sheet
 from rksearch.data.lighting import DEVIATION, EIGENVALUES, EIGENVECTORS, lighting
+from rksearch.data.packing import write_pack
 from rksearch.data.pictures import FilePictures, Stored
 from rksearch.data.streaming import EVALUATION, PictureReader, StreamedImages, as_in_worker, view_seed, worker_count
 from rksearch.data.views import Views
@@ -334,6 +335,9 @@ def test_damaged_images_of_a_streamed_folder_are_listed_before_it_trains(tmp_pat
     assert note.startswith(f"1 file cannot be read, and trainings leave it out: {name} (")
     assert f"measured on {len(parts.train) - 1} of the images to train on" in data.normalisation
     assert inspect(data, images, parts).notes == data.notes
+    write_pack(data, images, tmp_path / "x.rkpack")
+    (packed,) = dataset(f"pack:{tmp_path / 'x.rkpack'}").notes
+    assert packed.startswith(f"1 file was skipped when it was packed: {name} (")
     sheet = tmp_path / "sheet.png"
     write_contact_sheet(data, images, sheet)
     with Image.open(sheet) as picture:
