@@ -63,10 +63,10 @@ def collect(address: Address, path: Path) -> Collected:
 
 def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
-        found, remedy = "missing", "correct the path"
+        state, remedy = "missing", "correct the path"
         if path.is_dir():
-            found, remedy = "a folder", f"name a file in it, or images in folders as folder:{address.place}"
-        raise DataError(f"{address} needs a file at {path}, which is {found}; {remedy}")
+            state, remedy = "a folder", f"name a file in it, or images in folders as folder:{address.place}"
+        raise DataError(f"{address} needs a file at {path}, which is {state}; {remedy}")
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip file, or cut off")
