@@ -128,8 +128,9 @@ class TrialFailed(RksearchError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint ` (did you mean 'x'?)` for a mistyped word, or the empty string when nothing is near."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
+    folded = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
+    return f" (did you mean {folded[matches[0]]!r}?)" if matches else ""
 
 
 def in_one_line(error: BaseException, limit: int = 300) -> str:

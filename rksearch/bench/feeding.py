@@ -13,7 +13,7 @@ import torch
 from rksearch.arch import ArchSpec
 from rksearch.data.augmentation import Augmentation
 from rksearch.data.dataset import Dataset
-from rksearch.data.pictures import Stored
+from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture
 from rksearch.data.streaming import PictureReader, Request, as_in_worker, view_seed
 from rksearch.data.views import Views
 from rksearch.training.engine.precision import Precision
@@ -83,16 +83,17 @@ def bench_feeding(
     order = np.random.default_rng(0).permutation(len(pictures)).tolist()
     places = cycle(order)
     with as_in_worker():
-        some = [pictures.read(place) for place in islice(cycle(order), 32)]
+        readable = (picture for place in order if (picture := _picture(pictures, place)) is not None)
+        some = list(islice(readable, 32))
         turn = cycle(range(len(some)))
-        decode = _rate(lambda: _one(pictures.read(next(places))), window_s)
+        decode = _rate(lambda: _one(_picture(pictures, next(places))), window_s)
         augment = _rate(lambda: _one(views.train(some[next(turn)], 0)), window_s)
     reader = PictureReader(pictures, views, workers=workers, pinned=device.type == "cuda")
     try:
         coming = reader.batches(_requests(order, batch_size))
         for _ in range(max(1, 2 * workers)):  # the workers start, and fill their queues
             next(coming)
-        deliver = _rate(lambda: len(next(coming)), window_s)
+        deliver = _rate(lambda: len(next(coming).pixels), window_s)
     finally:
         reader.close()
     source = ImageSource(dataset, None, 0)
@@ -112,6 +113,14 @@ def _requests(order: list[int], batch_size: int) -> Iterator[list[Request]]:
     places = cycle(order)
     while True:
         yield [(place, view_seed(0, place)) for place in islice(places, batch_size)]
+
+
+def _picture(pictures: PictureSource, place: int) -> Picture | None:
+    """The picture at `place`; None where it is unreadable."""
+    try:
+        return pictures.read(place)
+    except UnreadablePicture:
+        return None
 
 
 def _one(found: object) -> int:

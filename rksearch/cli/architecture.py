@@ -234,6 +234,7 @@ def train(
     from rksearch import api
     from rksearch.cli.wording import classes_text, tested_text, validated_text
     from rksearch.recipes.shipped import recipe
+    from rksearch.report import text
 
     own = api.default_execution(out, data_dir)
     execution = replace(
@@ -271,6 +272,8 @@ def train(
         show(json.dumps(_trained_json(trained), indent=2))
         return
     result = trained.result
+    if lost := (*(result.unreadable or ()), *((trained.test and trained.test.unreadable) or ())):
+        click.echo(f"rksearch: {dataset_name}: {text.unreadable(lost)}", err=True)
     if result.compile_reason:
         show(f"the training steps were {result.compile_reason}")
     show(

@@ -96,7 +96,7 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
             on_image=lambda: progress.advance(task),
         )
     for skipped in written.skipped:
-        click.echo(f"rksearch: {skipped} cannot be read and was left out", err=True)
+        click.echo(f"rksearch: left out, since it cannot be read: {skipped}", err=True)
     if as_json:
         plain = {"path": str(path), "images": written.images, "file_bytes": written.file_bytes}
         click.echo(json.dumps({**plain, "skipped": list(written.skipped)}, indent=2))
@@ -170,7 +170,7 @@ def _lines(facts: Dataset, found: Inspection) -> list[tuple[str, str]]:
         ("split", f"{found.split[:16]} (SHA-256 of the indices, first 16 digits)"),
         ("fingerprint", facts.fingerprint or ""),
     ]
-    lines += [("note", note) for note in facts.notes]
+    lines += [("note", note) for note in dict.fromkeys((*facts.notes, *found.notes))]
     for part, counts in found.counts.items():
         lines.append((part, f"{sum(counts):,} images, {min(counts):,} to {max(counts):,} of a class"))
     if facts.classes <= MOST_CLASSES:

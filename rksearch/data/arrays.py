@@ -63,12 +63,14 @@ def collect(address: Address, path: Path) -> Collected:
 
 def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
-        raise DataError(f"{address} needs a file at {path}, which is missing; correct the path")
+        state, remedy = "missing", "correct the path"
+        if path.is_dir():
+            state, remedy = "a folder", f"name a file in it, or images in folders as folder:{address.place}"
+        raise DataError(f"{address} needs a file at {path}, which is {state}; {remedy}")
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        with file:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip file, or cut off")
+        with np.load(path, allow_pickle=False) as file:
             wanted = {key for layout in LAYOUTS for keys in layout.values() for key in keys}
             _check_memory(address, path, wanted)
             found = {key: file[key] if key in wanted else None for key in file.files}

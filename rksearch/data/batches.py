@@ -46,6 +46,12 @@ class TrainImages(Protocol):
     """
 
     streamed: ClassVar[bool]
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Names and reasons of streamed images that were found to be unreadable so far."""
+        ...
+
     channels: int
     height: int
     width: int
@@ -86,6 +92,7 @@ class DeviceImages:
     """
 
     streamed: ClassVar[bool] = False
+    unreadable: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, images: Tensor, labels: Tensor, dataset: Dataset, device: torch.device) -> None:
         _, self.channels, self.height, self.width = images.shape

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rksearch.data.address import Address
 from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels, Pixels, hashed_order, held_out_first, split_order
-from rksearch.data.pictures import moments
+from rksearch.data.pictures import MeasuredSample, moments
 from rksearch.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -231,6 +231,15 @@ def skipped_notes(skipped: Sequence[str], one: str, more: str) -> tuple[str, ...
         return ()
     listed = ", ".join(skipped[:MAX_LISTED]) + (", ..." if len(skipped) > MAX_LISTED else "")
     return (f"1 file {one}: {listed}" if len(skipped) == 1 else f"{len(skipped):,} files {more}: {listed}",)
+
+
+UNREADABLE_NOTE = "cannot be read, and trainings leave"
+
+
+def unreadable_notes(sample: MeasuredSample) -> tuple[str, ...]:
+    """A note on the images of a sample that cannot be read; none where all can."""
+    lines = tuple(sample.unreadable.values())
+    return skipped_notes(lines, f"{UNREADABLE_NOTE} it out", f"{UNREADABLE_NOTE} them out")
 
 
 def shown(path: Path, base: Path) -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FOLDER = "imagenet"
 META = "meta.bin"
 
+ARCHIVES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
+"""Files by image-net.org that torchvision unpacks."""
+
 
 def _load(data_dir: Path, download: bool) -> Stored:
     """All images, to be streamed; the test images are the official validation images, since those for testing have no
@@ -37,8 +40,9 @@ def _load(data_dir: Path, download: bool) -> Stored:
     for part in ("train", "val"):
         if not (home / part).is_dir():
             raise DataError(
-                f"imagenet needs the folders train and val in {home}, but {part} is missing; download it by hand from "
-                "image-net.org, and unpack its archives with torchvision.datasets.ImageNet"
+                f"imagenet needs the folders train and val in {home}, but {part} is missing; link or move them there, "
+                f"or put {', '.join(ARCHIVES)} there, by hand from image-net.org, and unpack them by "
+                f"torchvision.datasets.ImageNet({str(home)!r}, {part!r})"
             )
     meta = _meta(home)
     names = _synsets(home, meta)
@@ -71,7 +75,8 @@ def _synsets(home: Path, meta: tuple[frozenset[str], tuple[str, ...]] | None) ->
     names = tuple(folders(home / "train"))
     if len(names) != IMAGENET.classes:
         raise DataError(
-            f"imagenet must have {IMAGENET.classes:,} classes, but {home / 'train'} has {len(names):,} folders; "
+            f"imagenet must have {IMAGENET.classes:,} classes, but {home / 'train'} has {len(names):,} folder"
+            f"{'' if len(names) == 1 else 's'}; "
             f"complete it, or train on it as folder:{home},size=224,stream=yes"
         )
     unknown = sorted(set(names) - meta[0]) if meta else []
@@ -112,8 +117,9 @@ def _test_listed(
     found = list(files(home / "val"))
     if meta is None:
         raise DataError(
-            f"the images in {home / 'val'} must lie in folders of their synsets, or {META} must be beside it, but "
-            "neither is so; torchvision.datasets.ImageNet makes both from the archives"
+            f"the images in {home / 'val'} must lie in folders of their synsets, as in train, or {META} must be beside "
+            f"it, but neither is so; move them into such folders, or put {ARCHIVES[2]} into {home}, from which "
+            f"torchvision.datasets.imagenet.parse_devkit_archive({str(home)!r}) writes {META}"
         )
     if len(found) != len(meta[1]):
         raise DataError(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from rksearch.data.collected import measured
+from rksearch.data.collected import measured, unreadable_notes
 from rksearch.data.dataset import Dataset, Images
 from rksearch.data.decoding import resized
 from rksearch.data.images import Split
 from rksearch.data.order import Labels, Pixels
-from rksearch.data.pictures import PictureSource, Stored, measured_sample, sample_of
+from rksearch.data.pictures import PictureSource, Stored, UnreadablePicture, measured_sample, sample_of
 from rksearch.errors import DataError
 
 HASH_SIDE = 8
@@ -55,6 +57,7 @@ class Inspection:
         split: SHA-256 of the split's indices, in hex.
         duplicates: by pair of parts, such as `train, test`; empty where images are streamed, which are not all read.
         sample: number of images that were measured; None for all.
+        notes: on images that cannot be read.
     """
 
     counts: Mapping[str, tuple[int, ...]]
@@ -63,13 +66,14 @@ class Inspection:
     split: str
     duplicates: Mapping[str, Duplicates]
     sample: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def inspect(dataset: Dataset, images: Images | Stored, parts: Split) -> Inspection:
     """Count and measure the parts of a data set; of streamed images a sample is measured.
 
     Raises:
-        DataError: an image of the sample cannot be read.
+        DataError: no image of the sample can be read.
     """
     if isinstance(images, Stored):
         return _inspect_streamed(dataset, images, parts)
@@ -93,7 +97,7 @@ def inspect(dataset: Dataset, images: Images | Stored, parts: Split) -> Inspecti
 def _inspect_streamed(dataset: Dataset, images: Stored, parts: Split) -> Inspection:
     labels = images.train.labels
     sample = sample_of(images.train, parts.train.numpy(), dataset.classes)
-    mean, std = measured_sample(images.train, sample)
+    found = measured_sample(images.train, sample)
     of_parts = {
         "train": labels[parts.train.numpy()],
         "val": labels[parts.val.numpy()],
@@ -101,11 +105,12 @@ def _inspect_streamed(dataset: Dataset, images: Stored, parts: Split) -> Inspect
     }
     return Inspection(
         counts={part: tuple(np.bincount(of, minlength=dataset.classes).tolist()) for part, of in of_parts.items()},
-        mean=mean,
-        std=std,
+        mean=found.mean,
+        std=found.std,
         split=parts.digest,
         duplicates={},
-        sample=len(sample),
+        sample=found.images,
+        notes=unreadable_notes(found),
     )
 
 
@@ -143,22 +148,23 @@ def _duplicates(
 
 
 def write_contact_sheet(dataset: Dataset, images: Images | Stored, path: Path) -> None:
-    """Write a PNG file with one row for each class: its first training images, side by side.
+    """Write a PNG file with one row for each class: its first training images that can be read, side by side.
 
     Raises:
-        DataError: the file cannot be written, or an image cannot be read.
+        DataError: the file cannot be written, or the images have gone.
     """
     channels, height, width = dataset.channels, dataset.height, dataset.width
     labels = images.train.labels if isinstance(images, Stored) else images.train_labels.numpy()
     rows = min(dataset.classes, MAX_CLASSES)
     sheet = np.full((rows * (height + 1) - 1, PER_CLASS * (width + 1) - 1, channels), 255, dtype=np.uint8)
     for row in range(rows):
-        for column, index in enumerate(np.flatnonzero(labels == row)[:PER_CLASS]):
+        places = np.flatnonzero(labels == row).tolist()
+        if isinstance(images, Stored):
+            found = _readable(images.train, places, (height, width))
+        else:
+            found = (images.train_images[place].numpy().transpose(1, 2, 0) for place in places)
+        for column, pixels in enumerate(islice(found, PER_CLASS)):
             y, x = row * (height + 1), column * (width + 1)
-            if isinstance(images, Stored):
-                pixels = _at_size(images.train, int(index), (height, width))
-            else:
-                pixels = images.train_images[int(index)].numpy().transpose(1, 2, 0)
             sheet[y : y + height, x : x + width] = pixels
     try:
         Image.fromarray(sheet[..., 0] if channels == 1 else sheet).save(path, format="PNG")
@@ -167,6 +173,13 @@ def write_contact_sheet(dataset: Dataset, images: Images | Stored, path: Path) -
             f"the contact sheet must be written to {path}, but that failed ({error.strerror or error}); "
             "choose another file"
         ) from error
+
+
+def _readable(pictures: PictureSource, places: list[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Those of the pictures at `places` that can be read, at `size`."""
+    for place in places:
+        with suppress(UnreadablePicture):
+            yield _at_size(pictures, place, size)
 
 
 def _at_size(pictures: PictureSource, place: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,9 +19,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from rksearch.data.address import PACKED_SIDE
+from rksearch.data.collected import UNREADABLE_NOTE
 from rksearch.data.dataset import Dataset
 from rksearch.data.pack import END, INDEX, MAGIC, TRAILER, VERSION
-from rksearch.data.pictures import Picture, PictureSource, Stored, shown_key
+from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture, shown_key
 from rksearch.errors import DataError, PackError
 
 _AT_ONCE = 64
@@ -114,9 +115,11 @@ class _Writer:
         if images.held_out is not None:
             kept = index["train"][1]
             self._add("held_out", np.flatnonzero(np.isin(kept, images.held_out)).astype("<i8").tobytes())
+        # What could not be read is not in the pack, whose own note lists it.
+        notes = tuple(note for note in dataset.notes if UNREADABLE_NOTE not in note)
         header = {
             "version": VERSION,
-            "facts": dataset.facts(),
+            "facts": replace(dataset, notes=notes).facts(),
             "side": self._side,
             "skipped": self._skipped,
             "parts": self._parts,
@@ -143,8 +146,8 @@ class _Writer:
         rows: list[tuple[int, int, int, int]] = []
         for place, found in self._decoded(pictures):
             self._on_image()
-            if isinstance(found, DataError):
-                self._skipped.append(shown_key(pictures.keys[place]))
+            if isinstance(found, UnreadablePicture):
+                self._skipped.append(found.line)
                 continue
             height, width, channels = found.shape
             if channels != dataset.channels:
@@ -181,13 +184,13 @@ class _Writer:
         }
         return arrays, places
 
-    def _decoded(self, pictures: PictureSource) -> Iterator[tuple[int, Picture | DataError]]:
+    def _decoded(self, pictures: PictureSource) -> Iterator[tuple[int, Picture | UnreadablePicture]]:
         """Resized images in their order, decoded by threads a few ahead of what is written."""
 
-        def one(place: int) -> Picture | DataError:
+        def one(place: int) -> Picture | UnreadablePicture:
             try:
                 return _shrunk(pictures.read(place), self._side)
-            except DataError as error:
+            except UnreadablePicture as error:
                 return error
 
         with ThreadPoolExecutor(self._threads) as pool:

@@ -5,8 +5,9 @@ A data set's loader returns `Stored` in place of `rksearch.data.dataset.Images` 
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,29 @@ Picture = npt.NDArray[np.uint8]
 
 SAMPLE = 1000
 """Largest number of images of which the mean and deviation of streamed images are measured."""
+
+
+ANOTHER_TIME = frozenset(errno.errorcode) - {errno.EACCES, errno.EPERM}
+"""Errors of the system after which a file may be whole: it is gone, or its disk does not answer."""
+
+
+class UnreadablePicture(DataError):
+    """One image is damaged, or must not be read: the same whenever it is read, so that it can be left out.
+
+    Args:
+        rule: what must hold, for a message about this image alone.
+        name: of the image.
+        why: a few words on the reason.
+    """
+
+    def __init__(self, rule: str, name: str, why: str) -> None:
+        super().__init__(f"{rule}, but {name} is not ({why}); remove or replace it")
+        self.name, self.why = name, why
+
+    @property
+    def line(self) -> str:
+        """Name and reason, as lists of such images have them."""
+        return f"{self.name} ({self.why})"
 
 
 class PictureSource(Protocol):
@@ -50,7 +74,8 @@ class PictureSource(Protocol):
         """Pixels (H, W, C) of the image at `place`.
 
         Raises:
-            DataError: it cannot be read.
+            UnreadablePicture: it never can be read; trainings leave it out.
+            DataError: it cannot be read; trainings end.
         """
         ...
 
@@ -96,10 +121,10 @@ class FilePictures:
             with Image.open(path) as image:
                 pixels = np.asarray(converted(image, gray=self.channels == 1))
         except UNREADABLE as error:
-            raise DataError(
-                f"each image of {self.root} must be readable, but {shown_key(self.keys[place])} is not "
-                f"({reason(error)}); remove or replace it"
-            ) from error
+            rule, name = f"each image of {self.root} must be readable", shown_key(self.keys[place])
+            if getattr(error, "errno", None) in ANOTHER_TIME:
+                raise DataError(f"{rule}, but {name} is not ({reason(error)}); bring it back, then resume") from error
+            raise UnreadablePicture(rule, name, reason(error)) from error
         return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
@@ -120,21 +145,46 @@ def sample_of(pictures: PictureSource, places: npt.NDArray[np.int64], classes: i
     return sorted(int(places[index]) for _, _, index in ranked[:SAMPLE])
 
 
-def measured_sample(pictures: PictureSource, places: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all pixels of the images at `places`, on the 0..255 scale.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredSample:
+    """Measurements on a sample of images.
 
-    Exact sums of integers, rounded to four digits behind the point.
+    Attributes:
+        mean, std: of each channel over all pixels of its images, on the 0..255 scale, from exact sums of integers,
+            rounded to four digits behind the point.
+        images: number of images that were read.
+        unreadable: the others, place and line of each.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    images: int
+    unreadable: Mapping[int, str]
+
+
+def measured_sample(pictures: PictureSource, places: Sequence[int]) -> MeasuredSample:
+    """Mean and standard deviation of the images at `places`; those that cannot be read are left out.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: none of them can be read.
     """
     histogram: npt.NDArray[np.int64] | None = None
+    unreadable: dict[int, str] = {}
     for place in places:
-        pixels = pictures.read(place)
+        try:
+            pixels = pictures.read(place)
+        except UnreadablePicture as error:
+            unreadable[place] = error.line
+            continue
         counts = np.stack([np.bincount(pixels[..., c].ravel(), minlength=256) for c in range(pixels.shape[2])])
         histogram = counts if histogram is None else histogram + counts
-    assert histogram is not None
-    return moments(histogram)
+    if histogram is None:
+        raise DataError(
+            f"images must be readable, but none of {len(places):,} is, the first being "
+            f"{unreadable[places[0]]}; replace them"
+        )
+    mean, std = moments(histogram)
+    return MeasuredSample(mean=mean, std=std, images=len(places) - len(unreadable), unreadable=unreadable)
 
 
 def moments(counts: npt.NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:

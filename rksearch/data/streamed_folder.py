@@ -11,13 +11,21 @@ import numpy as np
 from PIL import Image
 
 from rksearch.data.address import Address
-from rksearch.data.collected import VAL_FRACTION, check_classes, check_counts, check_shares, own_facts, parted, shown
+from rksearch.data.collected import (
+    VAL_FRACTION,
+    check_classes,
+    check_counts,
+    check_shares,
+    own_facts,
+    parted,
+    shown,
+    unreadable_notes,
+)
 from rksearch.data.dataset import Dataset
-from rksearch.data.decoding import GRAY, UNREADABLE, reason
+from rksearch.data.decoding import GRAY, UNREADABLE
 from rksearch.data.folder import check_every_class, class_names_of, existing, files, layout_of
 from rksearch.data.order import Keys, Labels, split_order
-from rksearch.data.pictures import FilePictures, Stored, measured_sample, sample_of, shown_key
-from rksearch.errors import DataError
+from rksearch.data.pictures import FilePictures, Stored, measured_sample, sample_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +40,12 @@ def open_folder(address: Address, root: Path) -> StreamedFolder:
     """The data set of a folder whose images are streamed.
 
     Which image goes where follows from the SHA-256 of its file's name beneath the folder. Colour, mean and deviation
-    are those of a sample of the images to train on. The fingerprint is of the names and sizes of all files, since to
-    read them all takes hours where there are many.
+    are those of a sample of the images to train on, and a note names those of it that cannot be read. The fingerprint
+    is of the names and sizes of all files, since to read them all takes hours where there are many.
 
     Raises:
-        DataError: there is no such folder, it holds no images or no classes, a part lacks a class, or an image of the
-            sample cannot be read.
+        DataError: there is no such folder, it holds no images or no classes, or a part lacks a class
+            or images of one that can be read.
     """
     assert address.options.size is not None
     homes = layout_of(address, existing(address, root))
@@ -61,16 +69,20 @@ def open_folder(address: Address, root: Path) -> StreamedFolder:
     sample = sample_of(coloured, np.array(sorted(order)), len(names))
     channels = 1 if all(_is_gray(coloured, place) for place in sample) else 3
     pictures = FilePictures(root=root, keys=coloured.keys, labels=labels, channels=channels)
+    measured = measured_sample(pictures, sample)
+    readable = np.setdiff1d(order, list(measured.unreadable))  # or not known to be unreadable
+    check_every_class(address, homes["train"], root, names, labels[readable].tolist())
     facts = own_facts(
         address,
         class_names=tuple(shown(homes["train"] / name, homes["train"]) for name in names),
         channels=channels,
         size=address.options.size,
-        measured=measured_sample(pictures, sample),
-        measured_on=f"{len(sample):,} of the images to train on",
+        measured=(measured.mean, measured.std),
+        measured_on=f"{measured.images:,} of the images to train on",
         counts=(len(labels), len(test[1])),
         to_train_on=len(order),
         fingerprint=digest.hexdigest(),
+        notes=unreadable_notes(measured),
         streamed=True,
     )
     tested = FilePictures(root=root, keys=tuple(test[0]), labels=test[1], channels=channels)
@@ -95,12 +107,9 @@ def listed(root: Path, home: Path, names: tuple[str, ...]) -> tuple[Keys, Labels
 
 
 def _is_gray(pictures: FilePictures, place: int) -> bool:
-    """Whether a file holds a gray image, by its header."""
+    """Whether a file holds a gray image, by its header; also true of what cannot be read."""
     try:
         with Image.open(pictures.root / os.fsdecode(pictures.keys[place])) as image:
             return image.mode in GRAY
-    except UNREADABLE as error:
-        raise DataError(
-            f"each image of {pictures.root} must be readable, but {shown_key(pictures.keys[place])} is not "
-            f"({reason(error)}); remove it"
-        ) from error
+    except UNREADABLE:
+        return True

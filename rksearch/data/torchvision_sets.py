@@ -5,6 +5,7 @@ Their images are brought to 0..1 and no further, since no normalisation is publi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,13 @@ SIZES_DIFFER = (
 """Classification data sets of torchvision whose images have many sizes."""
 
 
+SAVED_FIRST = ("CelebA", "FER2013", "LFWPeople", "Omniglot", "PCAM", "QMNIST", "RenderedSST2")
+"""Data sets of torchvision with images of one size that are not read here: their labels need a choice (CelebA, QMNIST,
+Omniglot, LFWPeople), a package (PCAM) or a file by hand (FER2013), or their images are huge (RenderedSST2)."""
+
+EUROSAT_URL = "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/"
+EUROSAT_ARCHIVE, EUROSAT_MD5 = "EuroSAT.zip", "c8fa014336c82ac7804f0398fcb19387"
+
 EMNIST_CLASSES = {"balanced": 47, "bymerge": 47, "byclass": 62, "letters": 26, "digits": 10, "mnist": 10}
 """Numbers of classes of the splits of EMNIST. The files count letters from 1; here labels begin at 0."""
 
@@ -60,6 +68,11 @@ def found(class_name: str) -> Dataset:
         raise DataError(
             f"the images of a data set must have one size, but those of torchvision's {class_name} have many; "
             "sort them into folders and use folder:PATH,size=N"
+        )
+    if class_name in SAVED_FIRST:
+        raise DataError(
+            f"torchvision's {class_name} is not read by its name, because its labels or files need a choice of yours, "
+            f"but got 'torchvision:{class_name}'; save its images and labels by numpy.savez, and use npz:FILE"
         )
     raise DataError(
         f"torchvision:NAME must be one of {', '.join(known)}, which are classification data sets with images of one "
@@ -105,7 +118,33 @@ def _known() -> dict[str, Dataset]:
         "learning, AISTATS",
         load=_load_stl10,
     )
-    return {"KMNIST": kmnist, "STL10": stl10, "USPS": usps, **_emnist()}
+    eurosat = replace(
+        stl10,
+        name="torchvision:EuroSAT",
+        height=64,
+        width=64,
+        crop_padding=8,
+        source=f"EuroSAT (Helber et al. 2019), land seen by Sentinel-2, 27,000 images, {_OWN_TEST}",
+        licence="MIT",
+        citation="P. Helber et al. (2019), EuroSAT: a novel dataset and deep learning benchmark for land use and land "
+        "cover classification, IEEE Journal of Selected Topics in Applied Earth Observations and Remote Sensing 12",
+        class_names=("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture",
+                     "PermanentCrop", "Residential", "River", "SeaLake"),
+        load=_load_eurosat,
+    )  # fmt: skip
+    semeion = _gray(
+        "SEMEION",
+        10,
+        16,
+        source=f"Semeion (Buscema 1998), handwritten digits in black and white, 1,593 images, {_OWN_TEST}",
+        licence="Creative Commons Attribution 4.0",
+        citation="M. Buscema (1998), Metanet: the theory of independent judges, Substance Use and Misuse 33",
+        load=_load_semeion,
+    )
+    return {"KMNIST": kmnist, "STL10": stl10, "USPS": usps, "EuroSAT": eurosat, "SEMEION": semeion, **_emnist()}
+
+
+_OWN_TEST = "of which a fifth of each class, chosen by the hash of their pixels, are for testing"
 
 
 def _emnist() -> dict[str, Dataset]:
@@ -235,6 +274,80 @@ def _load_stl10(data_dir: Path, download: bool) -> Images:
     ensure(remote, download=download)
     train, test = (STL10(data_dir, split=part, download=False) for part in ("train", "test"))
     return _images(train.data, train.labels, test.data, test.labels)
+
+
+def _load_eurosat(data_dir: Path, download: bool) -> Images:
+    """All images of EuroSAT, read from its archive.
+
+    Raises:
+        DataError: the archive is missing or damaged and must not or cannot be downloaded.
+    """
+    import io
+    import zipfile
+
+    import numpy as np
+    from PIL import Image
+
+    from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import fetch
+
+    name, folder = "torchvision:EuroSAT", "eurosat"
+    remote = Remote(
+        dataset=name,
+        directory=data_dir,
+        folder=folder,
+        files=((EUROSAT_ARCHIVE, EUROSAT_MD5),),
+        url=EUROSAT_URL,
+        damaged=f"{folder}/{EUROSAT_ARCHIVE}",
+        fetch=lambda: fetch(EUROSAT_URL + EUROSAT_ARCHIVE, data_dir / folder / EUROSAT_ARCHIVE, EUROSAT_MD5),
+    )
+    ensure(remote, download=download)
+    label_of = {word: label for label, word in enumerate(_known()["EuroSAT"].class_names)}
+    with zipfile.ZipFile(remote.home / EUROSAT_ARCHIVE) as whole:
+        files = sorted(file for file in whole.namelist() if file.endswith(".jpg"))
+        pixels = np.empty((len(files), 3, 64, 64), dtype=np.uint8)
+        for place, file in enumerate(files):
+            with Image.open(io.BytesIO(whole.read(file))) as image:
+                pixels[place] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    labels = np.array([label_of[file.split("/")[-2]] for file in files], dtype=np.int64)
+    return _with_own_test(name, pixels, labels)
+
+
+def _load_semeion(data_dir: Path, download: bool) -> Images:
+    """All images of Semeion.
+
+    Raises:
+        DataError: the file is missing or damaged and must not or cannot be downloaded.
+    """
+    from torchvision.datasets import SEMEION
+
+    from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import fetch
+
+    name, file, md5 = "torchvision:SEMEION", SEMEION.filename, SEMEION.md5_checksum
+    remote = Remote(
+        dataset=name,
+        directory=data_dir,
+        folder="",
+        files=((file, md5),),
+        url=SEMEION.url,
+        damaged=file,
+        fetch=lambda: fetch(SEMEION.url, data_dir / file, md5),
+    )
+    ensure(remote, download=download)
+    whole = SEMEION(data_dir, download=False)
+    return _with_own_test(name, whole.data[:, None], whole.labels)
+
+
+def _with_own_test(name: str, pixels: Any, labels: Any) -> Images:
+    """Images (N, C, H, W) of a data set without a test set: a fifth of each class becomes one, by its hash."""
+    from rksearch.data.address import read_address
+    from rksearch.data.collected import parted
+
+    train, test, _ = parted(
+        read_address(name), {"train": (pixels, labels)}, classes=_known()[name.partition(":")[2]].classes
+    )
+    return _images(*train, *test)
 
 
 def _images(train: Any, train_labels: Any, test: Any, test_labels: Any) -> Images:

@@ -50,7 +50,7 @@ class Views:
     """
 
     def __init__(self, augmentation: Augmentation, dataset: Dataset, *, augment: bool) -> None:
-        self._size = (dataset.height, dataset.width)
+        self._size, self._channels = (dataset.height, dataset.width), dataset.channels
         self._cover = self._size
         if augmentation.kind == STREAMED:
             self._cover = (_evaluated(dataset.height), _evaluated(dataset.width))
@@ -68,6 +68,10 @@ class Views:
             if transform is not None:
                 pixels = transform(pixels)
         return pixels.permute(1, 2, 0)
+
+    def blank(self) -> Tensor:
+        """Zeros in the shape of a view."""
+        return torch.zeros(*self._size, self._channels, dtype=torch.uint8)
 
     def evaluate(self, picture: Picture) -> Tensor:
         """The fixed view of an image, uint8 (H, W, C)."""

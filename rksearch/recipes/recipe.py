@@ -36,7 +36,7 @@ class Recipe:
         schedule: `step` divides the rate by 10 after each of `milestones`; `cosine` lets it fall to zero step by step;
             `one_cycle` rises and falls along two lines, from and to a small share of `lr` (see `lr_at`).
         milestones: fractions of `epochs` after which `step` divides, rounded to whole epochs.
-        warmup: fraction of all steps over which `cosine` first rises linearly from zero, and `one_cycle` rises.
+        warmup: fraction of all steps over which the rate first rises linearly: from zero, or as `one_cycle` does.
         momentum: of SGD; decay of the first moment (beta 1) of AdamW.
         nesterov: whether SGD looks ahead.
         weight_decay: decay of the parameters; AdamW decouples it from the gradient.
@@ -158,16 +158,17 @@ class Recipe:
         `one_cycle` is torch's `OneCycleLR` with linear pieces: from lr / 25 up to lr over the share `warmup` of the
         steps, then down to lr / 250,000 in the last one; momentum stays as it is.
         """
-        if self.schedule == "step":
-            epoch = step // steps_per_epoch
-            passed = sum(epoch >= round(m * self.epochs) for m in self.milestones)
-            return self.lr * 0.1**passed
         total = self.epochs * steps_per_epoch
         if self.schedule == "one_cycle":
             return self.lr * self._cycle(step, total)
         rising = round(self.warmup * total)
+        peak = self.lr * (step + 1) / rising if step < rising else self.lr
+        if self.schedule == "step":
+            epoch = step // steps_per_epoch
+            passed = sum(epoch >= round(m * self.epochs) for m in self.milestones)
+            return peak * 0.1**passed
         if step < rising:
-            return self.lr * (step + 1) / rising
+            return peak
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
     def _cycle(self, step: int, total: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ from rksearch.results.early_stops import early_stops
 from rksearch.results.environment import Environment
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
+from rksearch.results.records import TestResult, TrialResult
 from rksearch.results.tables import Tables
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import OBJECTIVES
@@ -89,7 +90,18 @@ def _data(history: History, tables: Tables) -> str:
     source = "" if data is None else "; ".join([f": {data.source}", *data.notes])
     used = sorted({(r.train_images, r.val_images) for r in tables.trials if r.train_images and r.val_images})
     counts = "; ".join(f"{train:,} images trained on, {val:,} for validation" for train, val in used)
-    return f"{name}{source}{'; ' if counts and name else ''}{counts}"
+    return "; ".join(part for part in (f"{name}{source}", counts, text.unreadable(unreadable(history))) if part)
+
+
+def unreadable(history: History) -> list[str]:
+    """Streamed images that a training or a reading of the test set left out: name and reason of each."""
+    return _distinct(line for result in _results(history) for line in result.unreadable or ())
+
+
+def _results(history: History) -> Iterator[TrialResult | TestResult]:
+    """All finished trainings, and all readings of the test set."""
+    yield from (result for _, result in history.trials.values())
+    yield from (reading.result for reading in history.tests)
 
 
 def _split(tables: Tables) -> str:

@@ -327,6 +327,10 @@ def state_sentence(history: History) -> list[str]:
     return [f"{how}; everything here is provisional."]
 
 
+def _numbers(counts: Sequence[int]) -> str:
+    return text.listing([f"{count:,}" for count in counts])
+
+
 def reading_sentences(history: History) -> list[str]:
     """Sentences about the use of the test set."""
     tested = {test.trial for test in history.tests}
@@ -339,13 +343,22 @@ def reading_sentences(history: History) -> list[str]:
         f"of the front and for the baselines: {text.count(len(tested), 'training')} of "
         f"{text.count(len(archs), 'architecture')}, {once}."
     ]
-    final = {key for key, (spec, _) in history.trials.items() if spec.role == "final"}
-    if final & tested:
-        sentences.append(
-            f"{text.count(len(final & tested), 'of these trainings was', 'of these trainings were')} made for it, on "
-            "training and validation images together."
+    final = {key: result.images.train for key, (spec, result) in history.trials.items() if spec.role == "final"}
+    if read := final.keys() & tested:
+        seen = sorted({count for key in read if (count := final[key])})
+        searched = sorted(
+            {r.images.train for key, (_, r) in history.trials.items() if key not in final and r.images.train}
         )
-    if number := len(set(history.finished_after_test) - final):
+        more = (
+            f", {_numbers(seen)} images in place of {_numbers(searched)}"
+            if seen and searched and seen != searched
+            else ""
+        )
+        sentences.append(
+            f"{text.count(len(read), 'of these trainings was', 'of these trainings were')} made for it, on "
+            f"training and validation images together{more}."
+        )
+    if number := len(set(history.finished_after_test) - final.keys()):
         sentences.append(
             f"{text.count(number, 'training')} finished after the first reading, because the run was extended; "
             "no choice looked at a test error."

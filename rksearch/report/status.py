@@ -7,7 +7,7 @@ from typing import Any
 
 from rksearch.report import text
 from rksearch.report.cells import CHEAPEST
-from rksearch.report.facts import search
+from rksearch.report.facts import search, unreadable
 from rksearch.report.prose import verdict_lines
 from rksearch.report.racing import racing_plan
 from rksearch.report.sections import VerdictLine
@@ -78,6 +78,7 @@ def status_json(state: RunStatus) -> dict[str, Any]:
         "best_per_band": [
             {"low": low, "high": high, **to_plain(item)} for (low, high), item in state.best_per_band.items()
         ],
+        "unreadable": unreadable(state.history),
         "damaged_lines": len(state.damage),
         "damage": to_plain(state.damage),
         "unknown": [{"line": u.line, "record": u.record, "reason": u.reason} for u in state.unknown],
@@ -117,6 +118,8 @@ def format_status(state: RunStatus) -> str:
         lines.append(f"unfinished: {', '.join(state.history.running)}; `rksearch resume` continues them")
     if state.paused_trials:
         lines.append(f"paused: {', '.join(state.paused_trials)}")
+    if lost := unreadable(state.history):
+        lines.append(f"images: {text.unreadable(lost)}")
     for kind in skipped(state.damage, state.unknown):
         lines += [f"ledger: {kind.heading}", *(f"  {line}" for line in kind.lines)]
     lines += [needed(state.missing)] if state.missing else []

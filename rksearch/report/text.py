@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 MISSING = "–"
 
+MOST_NAMED = 20
+"""Unreadable images that a sentence names."""
+
 
 def size(value: float) -> str:
     """A number with three significant digits and a unit prefix: `999`, `12.3k`, `0.77M` is `769k`."""
@@ -101,6 +104,16 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
 def listing(words: Sequence[str]) -> str:
     """A list of words: `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def unreadable(images: Sequence[str]) -> str:
+    """A sentence on streamed images that could not be read, each with its reason; empty where there are none."""
+    if not images:
+        return ""
+    more = "" if len(images) <= MOST_NAMED else ", ..."
+    counts = "counts" if len(images) == 1 else "count"
+    named = ", ".join(images[:MOST_NAMED])
+    return f"{count(len(images), 'image')} could not be read and {counts} nowhere: {named}{more}"
 
 
 def one_line(text: str) -> str:

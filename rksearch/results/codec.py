@@ -15,7 +15,9 @@ from rksearch.results.recipes import sparse, whole
 
 T = TypeVar("T")
 
-OPTIONAL_MEASUREMENTS = frozenset({"val_confusion", "balanced_test_error_pct", "top5_test_error_pct", "test_confusion"})
+OPTIONAL_MEASUREMENTS = frozenset(
+    {"val_confusion", "balanced_test_error_pct", "top5_test_error_pct", "test_confusion", "unreadable"}
+)
 """Keys of results that are left out where nothing was measured, as in the records before there were any."""
 
 SCALARS = frozenset({str, int, float, bool, type(None)})

@@ -280,6 +280,8 @@ class TrialResult:
         work_times: where its time went; None where that was not measured.
         val_confusion: predictions on the validation split after the last epoch of a complete training; None where they
             were not recorded.
+        unreadable: name and reason of each streamed image that could not be read and is not counted in `images`: others
+            of its class stood in for it in training, and validation left it out. None where there were none.
     """
 
     status: Status
@@ -305,6 +307,7 @@ class TrialResult:
     metrics: dict[str, float] = field(default_factory=dict)
     work_times: WorkTimes | None = None
     val_confusion: Confusion | None = None
+    unreadable: tuple[str, ...] | None = None
 
     @property
     def image_latency_ms(self) -> float | None:
@@ -326,6 +329,8 @@ class TestResult:
         top5_test_error_pct: top-5 error in percent; None where it was not measured, as with few classes.
         test_confusion: the predictions; None where they were not recorded.
         metrics: further measurements by name.
+        unreadable: name and reason of each streamed image that could not be read and was left out; None where there
+            were none.
     """
 
     __test__: ClassVar[bool] = False  # keeps pytest from taking the class for a group of tests
@@ -337,6 +342,7 @@ class TestResult:
     top5_test_error_pct: Percent | None = None
     test_confusion: Confusion | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    unreadable: tuple[str, ...] | None = None
 
     def error_pct(self, metric: ErrorMetric = TOP1) -> float | None:
         """The error that `metric` names; None where it was not measured."""

@@ -231,7 +231,7 @@ def final(
     require_same_images(history.run, space.definition.dataset)
     with run_dir.driver(), datasets.beneath(space.definition.directory), _end_recorded(launch):
         state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
-        return _work(launch, state, space, plan, seeds=fresh)
+        return _work(launch, state, space, plan, seeds=fresh, of_final=fresh > 0)
 
 
 def _start(launch: _Launch, space: Space, plan: Plan, asked: Collection[str], *, retry_failed: bool = False) -> Ended:
@@ -342,8 +342,10 @@ def _require_no_clock(plan: Plan, resources: Resources) -> None:
         raise RunError(f"{rule}, but {LATENCY} is measured; leave that objective out")
 
 
-def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int) -> Ended:
+def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int, of_final: bool = False) -> Ended:
     """Do all tasks of `state`; `seeds` is the largest number of seeds of an architecture that could go together.
+
+    With `of_final` they are trainings of role `final`.
 
     Without a task, neither images are loaded nor Ray started, and a ledger that says so already is not written to.
     """
@@ -363,7 +365,7 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
         return _ended(launch, ending, state, recorded=state.history.state == ending)
     if LATENCY in plan.objectives:
         require_importable(_families(space, plan))
-    execution = _begin_session(launch, space, plan, state)
+    execution = _begin_session(launch, space, plan, state, of_final=of_final)
 
     def sample() -> TypicalTraining:
         return TypicalTraining(
@@ -424,7 +426,7 @@ def _families(space: Space, plan: Plan) -> list[Family]:
     return own + [family_of(spec) for spec in named]
 
 
-def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -> Execution:
+def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState, *, of_final: bool) -> Execution:
     """Check all that can be known before Ray starts, record the session, and return where and how its trials run.
 
     Raises:
@@ -453,8 +455,13 @@ def _begin_session(launch: _Launch, space: Space, plan: Plan, state: RunState) -
         raise DataError(f"{error} (looked for in {', '.join(others)} too)" if others else str(error)) from error
     counts = image_counts(facts, images, None)
     launch.images = (counts.train or 0) + (counts.val or 0)
-    if plan.train_images is not None:
-        split(facts, images, plan.train_images)
+    if plan.train_images is not None or of_final:
+        parts = split(facts, images, plan.train_images)
+        if of_final:
+            launch.view.message(
+                f"Each new training sees {len(parts.train) + len(parts.val):,} images: {len(parts.train):,} as in the "
+                f"search, and the {len(parts.val):,} that were held out for validation."
+            )
     launch.run_dir.note_places(places)
     if places.storage:
         require_storage(places.storage)

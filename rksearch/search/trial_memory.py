@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rksearch.arch import FAMILIES, family_of, parse
-from rksearch.data.facts import dataset
+from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import TrialFailed
 from rksearch.results.plan import Plan
 from rksearch.training.execution import Execution
@@ -12,8 +12,15 @@ WORKER_BYTES = 700 * 10**6
 """Memory of a worker process before it trains: Python, torch, Ray, and the images of a small data set."""
 
 
+LOADER_BYTES = 450 * 10**6
+"""Memory of a process that reads streamed images, beside the batches that wait: Python, torch and torchvision."""
+
+KEY_BYTES = 200
+"""Memory of the name and the label of a streamed image; each process that reads images knows them all."""
+
+
 def memory_of_a_trial(arch: str, plan: Plan, execution: Execution, *, images: int) -> int:
-    """Bytes that the training of an architecture by a run's plan takes, its worker process included.
+    """Bytes that the training of an architecture by a run's plan takes, its processes included.
 
     Args:
         arch: canonical name, of a typical member of the space: larger ones plan for their share of the memory.
@@ -28,8 +35,9 @@ def memory_of_a_trial(arch: str, plan: Plan, execution: Execution, *, images: in
     from rksearch.training.memory import plan_memory
 
     facts, spec = dataset(plan.dataset), parse(arch)
+    processes = WORKER_BYTES + (_reading(facts, plan, execution, images) if facts.streamed else 0)
     if family_of(spec) not in FAMILIES.shipped():
-        return WORKER_BYTES  # the memory of a plugin's networks is found by running their code
+        return processes  # the memory of a plugin's networks is found by running their code
     try:
         planned = plan_memory(
             spec,
@@ -42,5 +50,17 @@ def memory_of_a_trial(arch: str, plan: Plan, execution: Execution, *, images: in
             streamed=facts.streamed,
         )
     except TrialFailed:
-        return WORKER_BYTES
-    return WORKER_BYTES + planned.predicted_peak_bytes
+        return processes
+    return processes + planned.predicted_peak_bytes
+
+
+def _reading(facts: Dataset, plan: Plan, execution: Execution, images: int) -> int:
+    """Bytes that reading streamed images takes: its processes, and the batches that they have ready."""
+    import torch
+
+    from rksearch.data.batches import EVAL_BATCH_SIZE
+    from rksearch.data.streaming import PREFETCHED, worker_count
+
+    workers = worker_count(execution.threads, torch.device("cpu"))
+    batch = max(plan.recipe.batch_size, EVAL_BATCH_SIZE) * facts.channels * facts.height * facts.width
+    return images * KEY_BYTES + workers * (LOADER_BYTES + images * KEY_BYTES + PREFETCHED * batch)

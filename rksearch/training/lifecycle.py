@@ -26,7 +26,7 @@ from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.models.witness import witness
 from rksearch.results.codec import from_plain, to_plain
-from rksearch.results.records import Epoch, MemoryPlan, TrialResult, TrialSpec
+from rksearch.results.records import Epoch, ImageCounts, MemoryPlan, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.compiling import Choice
 from rksearch.training.engine.heap import freed_memory_kept
@@ -128,6 +128,7 @@ class Training:
         self._noted_s: dict[str, float] = {}
         self._execution, self._directory, self._store = execution, directory, store
         self._known = TrialResult(status="paused")
+        self._listed = self._known.images
         saved = next(store.newest_first(), None)
         if saved is not None:
             _check_images(spec, saved.state.get("fingerprint"), execution.fingerprint)
@@ -153,6 +154,7 @@ class Training:
         """
         shared = group.shared
         self._known = shared.result(self._execution.threads)
+        self._listed = self._known.images
         try:
             model = self._build(shared)
             # A network with dropout continues the random numbers of its initialisation: nothing may draw in between.
@@ -236,6 +238,7 @@ class Training:
         trainer = self.trainer
         assert trainer is not None
         self._note_times(trainer)
+        self._note_unreadable(trainer)
         completed = self._completed(trainer) if trainer.done else None
         with self.clock.part("save"):
             state = trainer.state_dict()
@@ -256,6 +259,13 @@ class Training:
         for part, total_s in (("prepare", trainer.prepare_time_s), ("validate", trainer.validation_time_s)):
             self.clock.add(part, total_s - self._noted_s.get(part, 0.0))
             self._noted_s[part] = total_s
+
+    def _note_unreadable(self, trainer: Trainer) -> None:
+        """Count streamed images that cannot be read as none that were used."""
+        train, val = trainer.unreadable
+        if train or val:
+            left = ImageCounts(train=_less(self._listed.train, train), val=_less(self._listed.val, val))
+            self._known = replace(self._known, images=left, unreadable=(*train, *val))
 
     def fail(self, failure: TrialFailed) -> None:
         """End it, and keep the traceback in `error.txt`.
@@ -294,6 +304,10 @@ class Training:
             work_times=self.clock.times(),
             val_confusion=None if last is None else last.confusion,
         )
+
+
+def _less(count: int | None, unreadable: Sequence[str]) -> int | None:
+    return None if count is None else count - len(unreadable)
 
 
 def _train_group(

@@ -198,6 +198,11 @@ class Trainer:
         return self.step.optimizer
 
     @property
+    def unreadable(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Streamed images for training and for validation that were found to be unreadable so far: name and reason."""
+        return self._train.images.unreadable, () if self._val is None else self._val.unreadable
+
+    @property
     def done(self) -> bool:
         """Whether all epochs of the recipe have run."""
         return len(self.epochs) >= self.recipe.epochs
@@ -377,7 +382,7 @@ def evaluate(
     *,
     mirrored: bool = False,
 ) -> Pass:
-    """Loss and errors over all images in eval mode, in which the model is left.
+    """Loss and errors over all images that can be read, in eval mode, in which the model is left.
 
     All numbers are added on the device and copied to the host together, at the end: the host waits once. Whole numbers
     are counted, so that the errors do not depend on the order in which a device adds.
@@ -411,12 +416,13 @@ def evaluate(
     moved = torch.cat([_bits(total), beyond_five.view(1), counts]).cpu()
     matrix = moved[2:].view(classes, classes)
     of_class = matrix.sum(1)
+    count = int(of_class.sum())  # streamed images that cannot be read are none of these
     wrong = of_class - matrix.diagonal()
     return Pass(
-        loss=_number(moved[:1], total.dtype) / len(images),
-        error_pct=100 * int(wrong.sum()) / len(images),
+        loss=_number(moved[:1], total.dtype) / count,
+        error_pct=100 * int(wrong.sum()) / count,
         balanced_error_pct=balanced_error_pct(of_class.tolist(), wrong.tolist()),
-        top5_error_pct=100 * int(moved[1]) / len(images) if classes > MANY_CLASSES else None,
+        top5_error_pct=100 * int(moved[1]) / count if classes > MANY_CLASSES else None,
         confusion=Confusion.from_matrix(matrix.numpy()),
     )
 

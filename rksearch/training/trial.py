@@ -115,10 +115,11 @@ def test_trial(spec: TrialSpec, execution: Execution, on_part: OnPart = unobserv
     return TestResult(
         test_error_pct=found.error_pct,
         test_loss=found.loss,
-        test_images=len(test),
+        test_images=len(test) - len(test.unreadable),
         balanced_test_error_pct=found.balanced_error_pct,
         top5_test_error_pct=found.top5_error_pct,
         test_confusion=found.confusion,
+        unreadable=test.unreadable or None,
     )
 
 

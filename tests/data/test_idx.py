@@ -4,6 +4,7 @@ import bz2
 import contextlib
 import gzip
 import hashlib
+import io
 import struct
 import subprocess
 import sys
@@ -16,7 +17,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
+from rksearch.data import torchvision_sets
+from rksearch.data.dataset import Images
 from rksearch.data.facts import dataset, datasets
 from rksearch.data.images import load_images, split
 from rksearch.data.torchvision_sets import SHIPPED
@@ -145,6 +149,49 @@ def test_usps_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert images.test_labels.tolist() == [*range(10)] * 2
 
 
+def assert_a_fifth_is_for_testing(images: Images, pixels: np.ndarray, labels: np.ndarray, classes: int) -> None:
+    """All images are there once, with their labels, and a fifth of each class is the test set."""
+    found = [
+        (pixels.numpy().tobytes(), int(label))
+        for part, of in ((images.train_images, images.train_labels), (images.test_images, images.test_labels))
+        for pixels, label in zip(part, of, strict=True)
+    ]
+    assert sorted(found) == sorted((p.tobytes(), int(label)) for p, label in zip(pixels, labels, strict=True))
+    assert np.bincount(images.test_labels, minlength=classes).tolist() == [len(labels) // classes // 5] * classes
+
+
+def test_eurosat_is_read_from_its_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dataset("torchvision:EuroSAT")
+    rng = np.random.default_rng(0)
+    (tmp_path / "eurosat").mkdir()
+    path = tmp_path / "eurosat" / "EuroSAT.zip"
+    pixels, labels = [], []
+    with zipfile.ZipFile(path, "w") as archive:
+        for label, name in enumerate(data.class_names):
+            for i in range(5):
+                file = io.BytesIO()
+                Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, format="JPEG")
+                archive.writestr(f"2750/{name}/{name}_{i}.jpg", file.getvalue())
+                pixels.append(np.asarray(Image.open(file)).transpose(2, 0, 1))
+                labels.append(label)
+    monkeypatch.setattr(torchvision_sets, "EUROSAT_MD5", hashlib.md5(path.read_bytes()).hexdigest())
+    images = load_images(data, tmp_path, download=False)
+    assert_a_fifth_is_for_testing(images, np.stack(pixels), np.array(labels), 10)
+
+
+def test_semeion_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    bits, labels = rng.integers(0, 2, (100, 256)), np.arange(100) % 10
+    text = "\n".join(
+        " ".join(map(str, [*row, *np.eye(10, dtype=int)[label]])) for row, label in zip(bits, labels, strict=True)
+    )
+    (tmp_path / "semeion.data").write_text(text)
+    monkeypatch.setattr(torchvision.datasets.SEMEION, "md5_checksum", hashlib.md5(text.encode()).hexdigest())
+    images = load_images(dataset("torchvision:SEMEION"), tmp_path, download=False)
+    pixels = (255 * bits).astype(np.uint8).reshape(100, 1, 16, 16)
+    assert_a_fifth_is_for_testing(images, pixels, labels, 10)
+
+
 def test_splits_of_emnist_are_read_from_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     arrays = {}
@@ -180,8 +227,13 @@ def test_splits_of_emnist_are_read_from_the_archive(tmp_path: Path, monkeypatch:
         ),
         (
             "torchvision:CocoDetection",
-            "must be one of KMNIST, STL10, USPS, EMNIST-.*, which are classification data sets",
+            "must be one of KMNIST, STL10, USPS, EuroSAT, SEMEION, EMNIST-.*, which are classification data sets",
         ),
+        (
+            "torchvision:PCAM",
+            "is not read by its name, .*; save its images and labels by numpy.savez, and use npz:FILE",
+        ),
+        ("torchvision:kmnist", r"but got 'kmnist' \(did you mean 'KMNIST'\?\)"),
         ("torchvision:EMNIST", "the name must say one, but got .*; use torchvision:EMNIST-balanced"),
         ("torchvision:KMNISTS", r"but got 'KMNISTS' \(did you mean 'KMNIST'\?\)"),
     ],

@@ -71,7 +71,9 @@ def test_validation_images_without_folders_take_their_labels_from_the_developmen
         path.rename(home / "val" / path.name)
     for name in NAMES:
         (home / "val" / name).rmdir()
-    assert "or meta.bin must be beside it" in refused(copy)
+    said = refused(copy)
+    assert "or meta.bin must be beside it" in said
+    assert f"put ILSVRC2012_devkit_t12.tar.gz into {home}, from which" in said
     torch.save(META, home / "meta.bin")
     found = loaded(copy)
     assert [NAMES[label] for label in found.test.labels.tolist()] == META[1]
@@ -82,7 +84,8 @@ def test_validation_images_without_folders_take_their_labels_from_the_developmen
 
 def test_damaged_folders_are_one_line(copy: Path, tmp_path: Path) -> None:
     home = copy / "imagenet"
-    assert "train is missing; download it by hand" in refused(tmp_path / "nowhere")
+    said = refused(tmp_path / "nowhere")
+    assert "train is missing; link or move them there, or put ILSVRC2012_img_train.tar, " in said
     (home / "meta.bin").write_bytes(b"broken")
     assert "must be the file that torchvision writes" in refused(copy)
     (home / "meta.bin").unlink()

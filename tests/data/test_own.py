@@ -94,6 +94,7 @@ def test_an_address_is_read_as_it_is_written(kind: str, options: Options, place:
         ("torchvision:KMNIST,size=3", "torchvision has no options, but got 'size=3'"),
         ("folder:nowhere", "needs a folder at .*nowhere, which is missing; correct the path"),
         ("npz:nowhere.npz", "needs a file at .*nowhere.npz, which is missing; correct the path"),
+        ("npz:.", r"needs a file at .*, which is a folder; name a file in it, or images in folders as folder:\."),
         ("./pets", "has a name such as folder:PATH, but got './pets'; use folder:./pets"),
         ("pets/cells.npz", "use npz:pets/cells.npz"),
         ("pets/cells.rkpack", "use pack:pets/cells.rkpack"),

@@ -2,7 +2,8 @@
 
 import math
 import multiprocessing
-from collections.abc import Iterator
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from rksearch.data.batches import Batch, DeviceImages, TrainBatches
 from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
 from rksearch.data.images import Split, load_data, load_images, split
+from rksearch.data.inspection import inspect, write_contact_sheet
 from rksearch.data.lighting import DEVIATION, EIGENVALUES, EIGENVECTORS, lighting
+from rksearch.data.packing import write_pack
 from rksearch.data.pictures import FilePictures, Stored
-from rksearch.data.streaming import EVALUATION, PictureReader, StreamedImages, view_seed, worker_count
+from rksearch.data.streaming import EVALUATION, PictureReader, StreamedImages, as_in_worker, view_seed, worker_count
 from rksearch.data.views import Views
 from rksearch.errors import DataError
 from tests.helpers.pictures import photos_folder
@@ -115,7 +118,9 @@ def test_a_streamed_folder_has_the_pixels_of_the_folder_in_memory(tmp_path: Path
     streamed = StreamedImages(reader, parts.train, data, CPU, batch_size=9)
     held = load_images(dataset(photos.replace("stream=yes", "stream=no")), tmp_path)
     everything = {pixels.numpy().tobytes() for part in (held.train_images, held.test_images) for pixels in part}
-    seen = [p for batch in reader.batches([[(place, EVALUATION)] for place in parts.train.tolist()]) for p in batch]
+    seen = [
+        p for batch in reader.batches([[(place, EVALUATION)] for place in parts.train.tolist()]) for p in batch.pixels
+    ]
     assert {p.permute(2, 0, 1).contiguous().numpy().tobytes() for p in seen} <= everything
 
     resident = DeviceImages(torch.stack(seen).permute(0, 3, 1, 2), streamed.labels(torch.arange(len(seen))), data, CPU)
@@ -244,20 +249,99 @@ def test_images_that_change_are_refused(tmp_path: Path, photos: str) -> None:
         load_data(data, tmp_path)
 
 
-def breaking(root: Path) -> Iterator[Path]:
-    for path in sorted(root.rglob("*.jpg")):
-        path.write_bytes(b"broken")
-        yield path
+def damage(root: Path, keys: Sequence[bytes]) -> set[str]:
+    """Cut the files short; returns their names."""
+    for key in keys:
+        path = root / key.decode()
+        path.write_bytes(path.read_bytes()[:-200])
+    return {key.decode() for key in keys}
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=[pytest.mark.slow])])
-def test_an_unreadable_image_is_one_line(tmp_path: Path, photos: str, workers: int) -> None:
+def test_the_next_image_of_its_class_stands_in_for_one_that_is_damaged(
+    tmp_path: Path, photos: str, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    data, images, parts = opened(photos)
     batches, reader = batches_of(photos, SCALE_ASPECT, workers=workers)
-    list(breaking(tmp_path / "photos"))
-    with pytest.raises(DataError, match=r"must be readable, but class\d/\d+\.jpg is not \(no image\)") as caught:
+    places = parts.train.tolist()
+    alike = [place for place in places if images.train.labels[place] == 1]
+    lost = [alike[2], alike[3], alike[-1]]
+    names = damage(tmp_path / "photos", [images.train.keys[place] for place in lost])
+    stand_ins = {alike[2]: alike[4], alike[3]: alike[4], alike[-1]: alike[0]}
+    views = Views(SCALE_ASPECT, data, augment=True)
+    for _ in range(2):
+        draws = batches.draw()
+        assert draws.seed is not None
+        dark = replace(draws, light=None)
+        batches.begin(dark)
+        shown = [(pixels, label) for batch, labels in batches.apply(dark)
+                 for pixels, label in zip(batch, labels.tolist(), strict=True)]  # fmt: skip
+        assert len(shown) == len(places)
+        for (pixels, label), place, flip in zip(shown, parts.train[draws.order].tolist(), draws.flip, strict=True):
+            picture = images.train.read(stand_ins.get(place, place))
+            with as_in_worker():
+                view = views.train(picture, view_seed(int(draws.seed), place))
+            expected = (view.float() - torch.tensor(data.mean)) / torch.tensor(data.std)
+            expected = expected.flip(1) if flip else expected
+            assert torch.allclose(pixels.permute(1, 2, 0), expected, atol=1e-5)
+            assert label == images.train.labels[place]
+    assert {line.partition(" (")[0] for line in batches.images.unreadable} == names
+    assert sum("left out, since it cannot be read" in said for said in caplog.messages) == 3
+    reader.close()
+
+
+def test_an_evaluation_leaves_damaged_images_out(tmp_path: Path, photos: str) -> None:
+    data, images, parts = opened(photos)
+    reader = PictureReader(images.train, Views(CROP, data, augment=False), workers=0, pinned=False)
+    there = StreamedImages(reader, parts.val, data, CPU)
+    whole = list(there.batches(2))
+    assert list(there.unreadable) == []
+    lost = parts.val.tolist()[:3]  # one batch, and half of the next
+    names = damage(tmp_path / "photos", [images.train.keys[place] for place in lost])
+    for _ in range(2):
+        left = list(there.batches(2))
+        assert torch.equal(torch.cat([batch for batch, _ in left]), torch.cat([batch for batch, _ in whole])[3:])
+        assert torch.equal(torch.cat([labels for _, labels in left]), torch.cat([labels for _, labels in whole])[3:])
+    assert {line.partition(" (")[0] for line in there.unreadable} == names
+    damage(tmp_path / "photos", [images.train.keys[place] for place in parts.val.tolist()[3:]])
+    with pytest.raises(DataError, match=r"images to evaluate on must be readable, but none of 6 .* is"):
+        list(there.batches(2))
+
+
+def test_a_class_without_a_readable_image_is_one_line(tmp_path: Path, photos: str) -> None:
+    batches, _ = batches_of(photos, SCALE_ASPECT)
+    for path in (tmp_path / "photos" / "class1").iterdir():
+        path.write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"none of the 8 of that of class1/\d+\.jpg \(no image\) can") as caught:
         list(batches.epoch())
     assert "\n" not in str(caught.value)
-    reader.close()
+    with pytest.raises(DataError, match=r"must have images that can be read, but class1 has none"):
+        dataset(photos)
+
+
+def test_an_image_that_has_gone_ends_the_epoch(tmp_path: Path, photos: str) -> None:
+    batches, _ = batches_of(photos, SCALE_ASPECT)
+    shutil.rmtree(tmp_path / "photos" / "class2")
+    with pytest.raises(DataError, match=r"class2/\d+\.jpg is not \(No such file or directory\); bring it back"):
+        list(batches.epoch())
+
+
+def test_damaged_images_of_a_streamed_folder_are_listed_before_it_trains(tmp_path: Path, photos: str) -> None:
+    _, images, parts = opened(photos)
+    (name,) = damage(tmp_path / "photos", [images.train.keys[int(parts.train[5])]])
+    data, images, parts = opened(photos)
+    (note,) = data.notes
+    assert note.startswith(f"1 file cannot be read, and trainings leave it out: {name} (")
+    assert f"measured on {len(parts.train) - 1} of the images to train on" in data.normalisation
+    assert inspect(data, images, parts).notes == data.notes
+    write_pack(data, images, tmp_path / "x.rkpack")
+    (packed,) = dataset(f"pack:{tmp_path / 'x.rkpack'}").notes
+    assert packed.startswith(f"1 file was skipped when it was packed: {name} (")
+    sheet = tmp_path / "sheet.png"
+    write_contact_sheet(data, images, sheet)
+    with Image.open(sheet) as picture:
+        assert picture.size == (10 * 29 - 1, 3 * 29 - 1)
 
 
 def test_the_number_of_workers_follows_from_the_cpus() -> None:

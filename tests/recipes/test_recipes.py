@@ -61,6 +61,15 @@ def test_the_rates_of_recipes_of_the_literature(name: str, rates: dict[int, floa
     assert {epoch: own.lr_at(epoch * 5, 5) for epoch in rates} == pytest.approx({e: 0.1 * r for e, r in rates.items()})
 
 
+def test_the_rate_of_steps_rises_first_where_there_is_a_warm_up() -> None:
+    own = Recipe(name="x", epochs=10, lr=0.4, milestones=(0.2, 0.5), warmup=0.3)
+    plain = replace(own, warmup=0.0)
+    found = [own.lr_at(step, 4) for step in range(40)]
+    expected = [plain.lr_at(step, 4) * min(1.0, (step + 1) / 12) for step in range(40)]
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert found[12:] == [plain.lr_at(step, 4) for step in range(12, 40)]
+
+
 @pytest.mark.parametrize(("total", "rising"), [(40, 0.3), (7, 0.2), (10, 0.0), (10, 0.1), (3, 0.5), (1, 0.0), (2, 0.9)])
 def test_one_cycle_is_torchs(total: int, rising: float) -> None:
     own = Recipe(name="x", epochs=total, lr=0.4, schedule="one_cycle", warmup=rising)

@@ -297,6 +297,22 @@ def test_damaged_lines_stand_in_the_report_with_number_and_reason(tmp_path: Path
     assert content.section("front") is not None
 
 
+def test_images_that_could_not_be_read_are_said_once(tmp_path: Path) -> None:
+    ledger = full_run(tmp_path)
+    reason = "a/1.jpg (no image)", "b/2.jpg (Truncated File Read)"
+    spec = trial("ResNet-8", 7)
+    ledger.write_trial(spec, replace(complete(20.0), unreadable=reason), wall_time_s=1.0)
+    reading = TestResult(
+        test_error_pct=17.0, test_loss=0.5, test_images=9_999, unreadable=("b/2.jpg (Truncated File Read)",)
+    )
+    ledger.write_test(spec, reading)
+    history = ledger.read()
+    words = f"2 images could not be read and count nowhere: {reason[0]}, {reason[1]}"
+    assert f"images: {words}" in format_status(run_status(history)).splitlines()
+    assert status_json(run_status(history))["unreadable"] == list(reason)
+    assert report_markdown(said(history)).count(words) == 1
+
+
 def broken(record: dict[str, Any], kind: str) -> None:
     """Make an intact record of a training one of these broken or odd ones."""
     result = record["result"]

@@ -33,7 +33,7 @@ from rksearch.results.files import write_atomically
 from rksearch.results.fronts import membership, rk_front
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.plan import Plan, RacingRule
-from rksearch.results.records import Role, TestResult
+from rksearch.results.records import ImageCounts, Role, TestResult
 from rksearch.results.run_dir import read_run
 from rksearch.results.status import run_status
 from rksearch.results.summaries import summarise
@@ -341,7 +341,8 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
             done = complete(error + rng.gauss(0, 1), params=params)
             ledger.write_trial(trial(spec.name, replicate, role), done, wall_time_s=8.0)
     again = trial(spec.name, 50, "final")
-    ledger.write_trial(again, complete(1.0, params=params), wall_time_s=9.0)
+    with_validation = dataclasses.replace(complete(1.0, params=params), images=ImageCounts(train=15_000))
+    ledger.write_trial(again, with_validation, wall_time_s=9.0)
     ledger.write_test(again, TestResult(test_error_pct=17.0, test_loss=0.5, test_images=10_000))
     ledger.write_end("finished")
     write_report(path, Ledger(path).read())
@@ -388,7 +389,10 @@ def test_a_training_with_the_validation_images_has_a_test_error_alone(raced: Pat
     assert row.val_error_pct > 10
     assert (row.test_error_pct, row.test_seeds) == (17.0, 1)
     told = reading_sentences(history)
-    assert told[1] == "1 of these trainings was made for it, on training and validation images together."
+    assert told[1] == (
+        "1 of these trainings was made for it, on training and validation images together, 15,000 images in place of "
+        "10,000."
+    )
     assert len(told) == 2
 
 

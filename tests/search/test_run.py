@@ -226,7 +226,14 @@ def test_racing_and_the_test_set(tmp_path, space_file):
     tested = Counter(t.arch for t in history.tests)
     assert {item["name"] for item in found["front"]} < set(tested)
     assert tested["ResNet-8"] == 2
-    assert rksearch("final", str(run_dir), "--arch", "ResNet-8", "--fresh", "1", cwd=tmp_path).returncode == 0
+    fresh = rksearch("final", str(run_dir), "--arch", "ResNet-8", "--fresh", "1", cwd=tmp_path)
+    assert fresh.returncode == 0, fresh.stderr
+    said = re.search(
+        r"Each new training sees ([\d,]+) images: ([\d,]+) as in the search, and the ([\d,]+) that", fresh.stdout
+    )
+    assert said is not None
+    total, searched, held_out = (int(number.replace(",", "")) for number in said.groups())
+    assert total == searched + held_out
     history = Ledger(run_dir).read()
     assert history.tests[-1].trial == "ResNet-8@final0"
     assert len(history.tests) == sum(tested.values()) + 1

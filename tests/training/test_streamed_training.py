@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from rksearch.arch import parse
+from rksearch.cli.main import cli
 from rksearch.data.facts import dataset
-from rksearch.errors import DataError
+from rksearch.data.pictures import Stored
 from rksearch.models import build
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import recipe
-from rksearch.results.records import TrialResult, TrialSpec
+from rksearch.results.codec import from_plain, to_plain
+from rksearch.results.records import ImageCounts, TrialResult, TrialSpec
 from rksearch.space import load_space
 from rksearch.training.execution import Execution
 from rksearch.training.inputs import GroupInputs, SharedInputs, largest_group
@@ -121,13 +124,51 @@ def test_a_recipe_of_images_in_memory_suits_streamed_ones(tmp_path: Path, photos
     assert len(numbers(run_trial(trial(photos, chosen), execution(tmp_path)))) == 2
 
 
-def test_an_unreadable_image_ends_the_training_in_one_line(tmp_path: Path, photos: str) -> None:
-    run_trial(trial(photos), execution(tmp_path), until=1)
-    for path in (tmp_path / "photos" / "class1").iterdir():
+def test_damaged_images_are_left_out_counted_and_listed(tmp_path: Path, photos: str) -> None:
+    """Also where a training is interrupted: its numbers are those of one that was not."""
+    shared = SharedInputs.load(trial(photos), execution(tmp_path))
+    assert isinstance(shared.images, Stored)
+    lost = [shared.images.train.keys[int(part[1])] for part in (shared.parts.train, shared.parts.val)]
+    tested = shared.images.test.keys[4]
+    for key in (*lost, tested):
+        path = tmp_path / "photos" / key.decode()
         path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(DataError, match=r"must be readable, but class1/\d+\.jpg is not") as caught:
-        run_trial(trial(photos), execution(tmp_path))
-    assert "\n" not in str(caught.value)
+    chosen = trial(photos, replace(SMALL, epochs=2))
+    whole = run_trial(chosen, execution(tmp_path / "a"))
+    run_trial(chosen, execution(tmp_path / "b"), until=1)
+    resumed = run_trial(chosen, execution(tmp_path / "b"))
+    assert numbers(resumed) == numbers(whole)
+    for result in (whole, resumed):
+        assert result.unreadable == tuple(f"{key.decode()} (no image)" for key in lost)
+        assert result.images == ImageCounts(train=23, val=5)
+        assert result.val_confusion is not None
+        assert sum(result.val_confusion.images) == 5
+        assert from_plain(TrialResult, to_plain(result)) == result
+    found = read_test_set(chosen, execution(tmp_path / "a"))
+    assert (found.test_images, found.unreadable) == (5, (f"{tested.decode()} (no image)",))
+
+
+@pytest.mark.slow
+def test_the_command_says_which_images_were_left_out(tmp_path: Path, photos: str) -> None:
+    shared = SharedInputs.load(trial(photos), execution(tmp_path))
+    assert isinstance(shared.images, Stored)
+    lost = shared.images.train.keys[int(shared.parts.val[0])].decode()
+    (tmp_path / "photos" / lost).write_bytes(b"broken")
+    words = [
+        "train",
+        "ResNet-8",
+        "--dataset",
+        photos,
+        "--recipe",
+        "short",
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    assert f"1 image could not be read and counts nowhere: {lost} (no image)" in done.stderr
 
 
 def test_memory_is_planned_for_a_batch_and_not_for_all_images() -> None:
