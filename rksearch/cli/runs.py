@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
 from rksearch.cli.options import (
     SamplerName,
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--space", "space_name", required=True, help="A shipped space's name, or the path of a YAML file.")
+@click.option(
+    "--space",
+    "space_name",
+    required=True,
+    shell_complete=completion.spaces,
+    help="A shipped space's name, or the path of a YAML file.",
+)
 @click.option(
     "--out",
     type=UserPath(file_okay=False),
@@ -38,7 +45,10 @@ if TYPE_CHECKING:
 )
 @click.option("--trials", type=click.IntRange(0, MOST_TRIALS), help="Number of candidates. [default: the space's]")
 @click.option(
-    "--recipe", "recipe_name", help="A shipped recipe's name, or the path of a YAML file. [default: the space's]"
+    "--recipe",
+    "recipe_name",
+    shell_complete=completion.recipes,
+    help="A shipped recipe's name, or the path of a YAML file. [default: the space's]",
 )
 @click.option(
     "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Epochs of a whole training. [default: the recipe's]"
@@ -55,6 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--sampler",
     type=SamplerName(),
+    shell_complete=completion.samplers,
     help="Method that chooses candidates "
     f"({'; '.join(f'{entry.name}: {entry.description}' for entry in samplers.shipped())}; or a plugin's). "
     "[default: the space's]",
@@ -79,7 +90,13 @@ if TYPE_CHECKING:
     "the same command on the same kind of device writes the same ledger, times aside. Slots wait where more than N "
     f"could be trained at a time. [alone: {DEFAULT_WINDOW}]",
 )
-@click.option("--start", multiple=True, metavar="NAME", help="An architecture to propose first; may be repeated.")
+@click.option(
+    "--start",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.architectures,
+    help="An architecture to propose first; may be repeated.",
+)
 @click.option(
     "--import",
     "imports",
@@ -161,7 +178,14 @@ def run(
     type=click.IntRange(0, MOST_TRIALS),
     help="Another total of further trainings where the front is uncertain. [default: as before]",
 )
-@click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="A further baseline; may be repeated.")
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.architectures,
+    help="A further baseline; may be repeated.",
+)
 @budget_options
 @session_options
 def resume(
@@ -192,7 +216,14 @@ def resume(
 
 @click.command()
 @run_dir_argument
-@click.option("--arch", "archs", multiple=True, metavar="NAME", help="Read for this one; may be repeated.")
+@click.option(
+    "--arch",
+    "archs",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.architectures,
+    help="Read for this one; may be repeated.",
+)
 @click.option(
     "--fresh",
     type=click.IntRange(0, MOST_SEEDS),
@@ -240,7 +271,14 @@ def _readings_json(run: Run) -> dict[str, Any]:
 @click.command()
 @run_dir_argument
 @click.option("--front", is_flag=True, help="Train the networks on its fronts, of parameters and of MACs.")
-@click.option("--arch", "archs", multiple=True, metavar="NAME", help="Train this one too; may be repeated.")
+@click.option(
+    "--arch",
+    "archs",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.architectures,
+    help="Train this one too; may be repeated.",
+)
 @paper_recipe_option
 @click.option(
     "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Epochs of a whole training. [default: the recipe's]"
