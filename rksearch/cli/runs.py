@@ -407,7 +407,11 @@ def report(directory: Path, to: Path | None, figures: bool, calibrate: bool, as_
 
 
 def _conclude(run: Run, *, quiet: bool = False) -> int:
-    """Print the state of a run that has ended and the place of its report, unless `quiet`; return the exit code."""
+    """Print the state of a run whose session has ended and the place of its report, unless `quiet`.
+
+    Returns:
+        The exit code, which is that of the session.
+    """
     from rksearch.api import shown_path
     from rksearch.report import format_status
 
@@ -415,12 +419,13 @@ def _conclude(run: Run, *, quiet: bool = False) -> int:
     if not quiet:
         show(f"\n{format_status(run.status())}\n\nreport: {shown_path(run.path / 'report.html')}")
         if state == "interrupted":
-            show(f"interrupted; continue with: rksearch resume {shown_path(run.path)}")
+            what = "interrupted" if run.ending == "interrupted" else "the search was interrupted before"
+            show(f"{what}; continue with: rksearch resume {shown_path(run.path)}")
         elif state == "stopped":
             show(
                 f"stopped by its budget of time ({run.history.message}), with work left; give it more with: "
                 f"rksearch resume {shown_path(run.path)}"
             )
-    if state == "interrupted":
+    if run.ending == "interrupted":
         return EXIT_INTERRUPTED
     return EXIT_FAILURES if run.history.failed else 0

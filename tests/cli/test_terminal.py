@@ -53,7 +53,7 @@ def test_commands_are_completed_in_a_shell() -> None:
         ("train --dataset dig", ["digits"]),
         ("space show cifar10_s", ["cifar10_small"]),
         ("recipe show fa", ["fast"]),
-        ("data show kmn", ["kmnist"]),
+        ("data show fash", ["fashion_mnist"]),
         ("bench latency CliqueNet-k36", ["CliqueNet-k36-T12"]),
     ],
 )
