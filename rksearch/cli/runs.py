@@ -87,8 +87,8 @@ if TYPE_CHECKING:
     flag_value=DEFAULT_WINDOW,
     metavar="[N]",
     help="Choose each training from the results of those before the last N alone, in their order, whatever ends first: "
-    "the same command on the same kind of device writes the same ledger, times aside. Slots wait where more than N "
-    f"could be trained at a time. [alone: {DEFAULT_WINDOW}]",
+    "the same command on the same kind of device writes the same ledger, times and free memory aside. Slots wait where "
+    f"more than N could be trained at a time. [alone: {DEFAULT_WINDOW}]",
 )
 @click.option(
     "--start",
