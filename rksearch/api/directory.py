@@ -31,10 +31,13 @@ class Run:
     Args:
         directory: the run directory.
         history: what its ledger says, where it has been read already; None to read it when it is needed.
+        ending: how the session ended that returns this: `finished`, `interrupted` or `stopped`; None without one. After
+            the test set was read, the run's own state, `history.state`, may be another one.
     """
 
-    def __init__(self, directory: str | Path, *, history: History | None = None) -> None:
+    def __init__(self, directory: str | Path, *, history: History | None = None, ending: str | None = None) -> None:
         self.run_dir = RunDir(Path(directory))
+        self.ending = ending
         self._history = history
         self._tables: tuple[History, Tables] | None = None
 

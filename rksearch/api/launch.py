@@ -381,6 +381,6 @@ def _noting(view: View | None, run_dir: RunDir) -> View:
 
 
 def _reported(run_dir: RunDir, ended: Ended) -> Run:
-    found = Run(run_dir.path, history=ended.history)
+    found = Run(run_dir.path, history=ended.history, ending=ended.ending)
     found.write_report()
     return found

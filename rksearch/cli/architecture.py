@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
+from rksearch.cli import completion
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option, paper_recipe_option
 from rksearch.cli.output import require_replaceable, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_THREADS, SEED, UserPath
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.architectures)
 @dataset_option
 @json_option
 @click.option("--draw", "picture", type=UserPath(dir_okay=False), help="Also write a drawing, as an SVG file.")
@@ -190,7 +191,7 @@ def _less(defined: int, executed: int) -> str:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.architectures)
 @dataset_option
 @paper_recipe_option
 @click.option(

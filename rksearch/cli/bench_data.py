@@ -8,18 +8,27 @@ from pathlib import Path
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.options import device_option, json_option, precision_option
 from rksearch.cli.values import UserPath
 
 
 @click.command("data")
-@click.argument("dataset_name", metavar="DATASET")
-@click.option("--arch", "name", default="DenseNet-121", show_default=True, help="The network that trains.")
+@click.argument("dataset_name", metavar="DATASET", shell_complete=completion.datasets)
+@click.option(
+    "--arch",
+    "name",
+    default="DenseNet-121",
+    show_default=True,
+    shell_complete=completion.architectures,
+    help="The network that trains.",
+)
 @click.option(
     "--recipe",
     "recipe_name",
     default="paper_imagenet_256",
     show_default=True,
+    shell_complete=completion.recipes,
     help="Recipe whose augmentation is measured: a name, or the path of a YAML file.",
 )
 @click.option("--batch-size", type=click.IntRange(min=2), default=32, show_default=True, help="Images of a batch.")

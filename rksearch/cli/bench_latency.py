@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.options import dataset_option, device_option, json_option, precision_option
 from rksearch.cli.values import MOST_THREADS
 
 
 @click.command("latency")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completion.architectures)
 @dataset_option
 @click.option(
     "--batch-size",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.options import dataset_option, device_option, json_option, precision_option
 from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, UserPath
 
@@ -33,7 +34,7 @@ class Lengths(click.ParamType):  # type: ignore[type-arg]  # generic in the newe
 
 
 @click.command("recipes")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.architectures)
 @click.option(
     "--recipe",
     "recipe_names",
@@ -41,6 +42,7 @@ class Lengths(click.ParamType):  # type: ignore[type-arg]  # generic in the newe
     default=("short", "fast"),
     show_default=True,
     metavar="NAME|FILE",
+    shell_complete=completion.recipes,
     help="A recipe; give the option again for each. The others are compared with the first.",
 )
 @click.option(

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.bench_train import output, to_option
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
 from rksearch.cli.values import UserPath
 
 
 @click.command("run")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.architectures)
 @click.option("--epochs", type=click.IntRange(min=1), default=6, show_default=True, help="Epochs of each training.")
 @click.option(
     "--train-images", type=click.IntRange(min=10), default=8_000, show_default=True, help="Training images of each."

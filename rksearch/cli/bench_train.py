@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
 from rksearch.cli.values import MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
@@ -34,6 +35,7 @@ trained_dataset_option = click.option(
     "dataset_name",
     default=DEFAULT_DATASET,
     show_default=True,
+    shell_complete=completion.datasets,
     help="Data set: sets shapes and augmentation.",
 )
 threads_option = click.option(
@@ -51,7 +53,7 @@ cpu_time_option = click.option(
 
 
 @click.command("train")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.architectures)
 @trained_dataset_option
 @click.option(
     "--data-dir",
@@ -141,7 +143,7 @@ def bench_training(
 
 
 @click.command("optimisations")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.architectures)
 @trained_dataset_option
 @device_option
 @precision_option

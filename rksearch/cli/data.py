@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.options import json_option
 from rksearch.cli.output import console, require_replaceable
 from rksearch.cli.values import UserPath
@@ -42,7 +43,7 @@ def list_data(as_json: bool) -> None:
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.datasets)
 @click.option(
     "--to",
     "path",
@@ -117,7 +118,7 @@ def verify(path: Path) -> None:
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.datasets)
 @click.option(
     "--contact-sheet",
     "sheet",

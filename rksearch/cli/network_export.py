@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.options import dataset_option, is_given, json_option
 from rksearch.cli.values import SEED, UserPath
 from rksearch.errors import RksearchError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("what", metavar="NAME|RUN:TRIAL|RUN")
+@click.argument("what", metavar="NAME|RUN:TRIAL|RUN", shell_complete=completion.exportable)
 @click.option("--to", "directory", type=UserPath(file_okay=False), required=True, help="Directory to write.")
 @click.option("--front", is_flag=True, help="Export the front of RUN: one directory beneath --to for each network.")
 @dataset_option

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from rksearch.cli import completion
 from rksearch.cli.values import MOST_SEEDS, Cpus, FiniteNumber, Gpus, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.recipes.shipped import PAPER_RECIPE
@@ -58,6 +59,7 @@ paper_recipe_option = click.option(
     "recipe_name",
     default=PAPER_RECIPE,
     show_default=True,
+    shell_complete=completion.recipes,
     help="A shipped recipe's name, or the path of a YAML file.",
 )
 
@@ -66,6 +68,7 @@ dataset_option = click.option(
     "dataset_name",
     default=DEFAULT_DATASET,
     show_default=True,
+    shell_complete=completion.datasets,
     help="Data set, by name or as in folder:PATH, npz:FILE; sets image size and classes.",
 )
 

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.options import json_option
 
 
@@ -33,7 +34,7 @@ def list_recipes(as_json: bool) -> None:
 
 
 @recipe.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.recipes)
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show recipe NAME (or a YAML file): its text, or with --json every field."""

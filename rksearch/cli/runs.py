@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.exits import EXIT_FAILURES, EXIT_INTERRUPTED
 from rksearch.cli.options import (
     SamplerName,
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--space", "space_name", required=True, help="A shipped space's name, or the path of a YAML file.")
+@click.option(
+    "--space",
+    "space_name",
+    required=True,
+    shell_complete=completion.spaces,
+    help="A shipped space's name, or the path of a YAML file.",
+)
 @click.option(
     "--out",
     type=UserPath(file_okay=False),
@@ -38,7 +45,10 @@ if TYPE_CHECKING:
 )
 @click.option("--trials", type=click.IntRange(0, MOST_TRIALS), help="Number of candidates. [default: the space's]")
 @click.option(
-    "--recipe", "recipe_name", help="A shipped recipe's name, or the path of a YAML file. [default: the space's]"
+    "--recipe",
+    "recipe_name",
+    shell_complete=completion.recipes,
+    help="A shipped recipe's name, or the path of a YAML file. [default: the space's]",
 )
 @click.option(
     "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Epochs of a whole training. [default: the recipe's]"
@@ -55,6 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--sampler",
     type=SamplerName(),
+    shell_complete=completion.samplers,
     help="Method that chooses candidates "
     f"({'; '.join(f'{entry.name}: {entry.description}' for entry in samplers.shipped())}; or a plugin's). "
     "[default: the space's]",
@@ -76,10 +87,16 @@ if TYPE_CHECKING:
     flag_value=DEFAULT_WINDOW,
     metavar="[N]",
     help="Choose each training from the results of those before the last N alone, in their order, whatever ends first: "
-    "the same command on the same kind of device writes the same ledger, times aside. Slots wait where more than N "
-    f"could be trained at a time. [alone: {DEFAULT_WINDOW}]",
+    "the same command on the same kind of device writes the same ledger, times and free memory aside. Slots wait where "
+    f"more than N could be trained at a time. [alone: {DEFAULT_WINDOW}]",
 )
-@click.option("--start", multiple=True, metavar="NAME", help="An architecture to propose first; may be repeated.")
+@click.option(
+    "--start",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.architectures,
+    help="An architecture to propose first; may be repeated.",
+)
 @click.option(
     "--import",
     "imports",
@@ -161,7 +178,14 @@ def run(
     type=click.IntRange(0, MOST_TRIALS),
     help="Another total of further trainings where the front is uncertain. [default: as before]",
 )
-@click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="A further baseline; may be repeated.")
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.architectures,
+    help="A further baseline; may be repeated.",
+)
 @budget_options
 @session_options
 def resume(
@@ -192,7 +216,14 @@ def resume(
 
 @click.command()
 @run_dir_argument
-@click.option("--arch", "archs", multiple=True, metavar="NAME", help="Read for this one; may be repeated.")
+@click.option(
+    "--arch",
+    "archs",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.architectures,
+    help="Read for this one; may be repeated.",
+)
 @click.option(
     "--fresh",
     type=click.IntRange(0, MOST_SEEDS),
@@ -240,7 +271,14 @@ def _readings_json(run: Run) -> dict[str, Any]:
 @click.command()
 @run_dir_argument
 @click.option("--front", is_flag=True, help="Train the networks on its fronts, of parameters and of MACs.")
-@click.option("--arch", "archs", multiple=True, metavar="NAME", help="Train this one too; may be repeated.")
+@click.option(
+    "--arch",
+    "archs",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.architectures,
+    help="Train this one too; may be repeated.",
+)
 @paper_recipe_option
 @click.option(
     "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Epochs of a whole training. [default: the recipe's]"
@@ -369,7 +407,11 @@ def report(directory: Path, to: Path | None, figures: bool, calibrate: bool, as_
 
 
 def _conclude(run: Run, *, quiet: bool = False) -> int:
-    """Print the state of a run that has ended and the place of its report, unless `quiet`; return the exit code."""
+    """Print the state of a run whose session has ended and the place of its report, unless `quiet`.
+
+    Returns:
+        The exit code, which is that of the session.
+    """
     from rksearch.api import shown_path
     from rksearch.report import format_status
 
@@ -377,12 +419,13 @@ def _conclude(run: Run, *, quiet: bool = False) -> int:
     if not quiet:
         show(f"\n{format_status(run.status())}\n\nreport: {shown_path(run.path / 'report.html')}")
         if state == "interrupted":
-            show(f"interrupted; continue with: rksearch resume {shown_path(run.path)}")
+            what = "interrupted" if run.ending == "interrupted" else "the search was interrupted before"
+            show(f"{what}; continue with: rksearch resume {shown_path(run.path)}")
         elif state == "stopped":
             show(
                 f"stopped by its budget of time ({run.history.message}), with work left; give it more with: "
                 f"rksearch resume {shown_path(run.path)}"
             )
-    if state == "interrupted":
+    if run.ending == "interrupted":
         return EXIT_INTERRUPTED
     return EXIT_FAILURES if run.history.failed else 0

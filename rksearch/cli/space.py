@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from rksearch.cli import completion
 from rksearch.cli.options import execution_options, json_option
 from rksearch.cli.output import require_replaceable
 from rksearch.cli.values import MOST_TRIALS, SEED, UserPath
@@ -35,7 +36,7 @@ def list_spaces(as_json: bool) -> None:
 
 
 @space.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.spaces)
 @click.option("--html", type=UserPath(dir_okay=False), help="Write a page with pictures to this file.")
 @click.option("--time", "with_time", is_flag=True, help="Also measure some steps, and say what a run would cost here.")
 @json_option
@@ -80,7 +81,7 @@ def show(
 
 
 @space.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.spaces)
 @click.option(
     "-n", "count", type=click.IntRange(1, MOST_TRIALS), default=10, show_default=True, help="Number of architectures."
 )
@@ -102,7 +103,7 @@ def sample(name: str, count: int, seed: int, as_json: bool) -> None:
 
 
 @space.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.spaces)
 @click.option("--to", "path", type=UserPath(dir_okay=False), required=True, help="A .parquet file.")
 def export(name: str, path: Path) -> None:
     """Write all architectures of space NAME, in the order of their names, with params, macs and depth."""

@@ -103,13 +103,13 @@ def forecast_fact(history: History) -> str:
     parts = [f"{_duration(found.wall_time_s)} expected before the first training"]
     took = history.sessions[0].duration_s
     if history.state == "finished" and len(history.sessions) == 1 and len(history.plans) == 1:
-        parts.append(f"{_duration(took)} taken ({took / found.wall_time_s:.2f} of it)")
+        parts.append(f"{_duration(took)} taken ({took / found.wall_time_s:.2f} times as long)")
     ratios = _ratios(history, found)
     if ratios:
         mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
         parts.append(
-            f"{text.count(len(ratios), 'training')} of measured networks took {mean:.2f} of what was expected "
-            "(geometric mean)"
+            f"{text.count(len(ratios), 'training')} of measured networks took {mean:.2f} times as long as "
+            "expected (geometric mean)"
         )
     return "; ".join(parts)
 

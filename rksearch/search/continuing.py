@@ -23,8 +23,16 @@ from rksearch.results.recipes import as_begun
 from rksearch.results.records import parse_trial_id
 from rksearch.space import Space, SpaceDefinition, parse_space
 
-CHOICES = ("families", "growth_rates", "periods", "params", "macs", "depth")
-"""Fields of a definition that decide which networks a space holds, besides data set, constraints and lists."""
+CHOICES = {
+    "families": "families",
+    "growth_rates": "growth_rate",
+    "periods": "periods",
+    "params": "budgets.params",
+    "macs": "budgets.macs",
+    "depth": "budgets.depth",
+}
+"""Fields of a definition that decide which networks a space holds, with their keys in the space file, besides data set,
+constraints and lists."""
 
 FREE = ("trials", "replicates", "search_seeds", "final_seeds", "baselines")
 """Fields of a plan that a run may change; numbers of seeds rise, and baselines are added."""
@@ -177,7 +185,7 @@ def _different_choices(before: SpaceDefinition, space: Space) -> FieldDifference
     if before is now:
         return None
     pairs: list[tuple[str, Any, Any]] = [("dataset", before.dataset.name, now.dataset.name)]
-    pairs += [(name, getattr(before, name), getattr(now, name)) for name in CHOICES]
+    pairs += [(key, getattr(before, name), getattr(now, name)) for name, key in CHOICES.items()]
     pairs.append(("constraints", tuple(e.text for e in before.constraints), tuple(e.text for e in now.constraints)))
     pairs.append(("architectures", tuple(map(str, before.architectures)), tuple(map(str, now.architectures))))
     return next((found for name, one, other in pairs if (found := first_difference(one, other, name))), None)

@@ -18,7 +18,7 @@ from rksearch.data.locations import data_home
 from rksearch.errors import DataError, LedgerError, MissingPluginError, RksearchError, RunAborted, RunError, in_one_line
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
-from rksearch.results.events import EndState
+from rksearch.results.events import EndState, SessionEnded
 from rksearch.results.history import History
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.plan import Plan
@@ -76,7 +76,7 @@ class Ended:
     """A session that has ended.
 
     Attributes:
-        ending: how it ended.
+        ending: how it ended. Where it read the test set, the search may stand otherwise: see `history.state`.
         history: everything that the ledger says now.
     """
 
@@ -221,6 +221,11 @@ def final(
     history, space, plan = _begun(launch)
     launch.as_before(history, chosen)
     trained = {spec.arch for spec, result in history.trials.values() if result.status == "complete"}
+    if not trained:
+        raise RunError(
+            f"the test set is read with complete trainings, but {run_dir.path} has none; "
+            "continue it with `rksearch resume`"
+        )
     for arch in archs:
         if arch not in trained:
             raise RunError(
@@ -231,7 +236,14 @@ def final(
     require_same_images(history.run, space.definition.dataset)
     with run_dir.driver(), datasets.beneath(space.definition.directory), _end_recorded(launch):
         state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
-        return _work(launch, state, space, plan, seeds=fresh, of_final=fresh > 0)
+        return _work(launch, state, space, plan, seeds=fresh, search=_end_of_search(history, space, plan))
+
+
+def _end_of_search(history: History, space: Space, plan: Plan) -> SessionEnded:
+    """How the search of a run stands: what a session records at its end that does not continue it."""
+    if history.state == "finished" or not search_agenda(space, plan)(history).remaining(history).tasks:
+        return SessionEnded(state="finished")
+    return SessionEnded(state="interrupted", budget=history.message if history.state == "stopped" else None)
 
 
 def _start(launch: _Launch, space: Space, plan: Plan, asked: Collection[str], *, retry_failed: bool = False) -> Ended:
@@ -342,11 +354,13 @@ def _require_no_clock(plan: Plan, resources: Resources) -> None:
         raise RunError(f"{rule}, but {LATENCY} is measured; leave that objective out")
 
 
-def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int, of_final: bool = False) -> Ended:
+def _work(
+    launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: int, search: SessionEnded | None = None
+) -> Ended:
     """Do all tasks of `state`; `seeds` is the largest number of seeds of an architecture that could go together.
 
-    With `of_final` they are trainings of role `final`.
-
+    `search` is how the search stands where these tasks are not its own but readings of the test set, after `seeds` new
+    trainings each: then the end of them is not that of the run.
     Without a task, neither images are loaded nor Ray started, and a ledger that says so already is not written to.
     """
     if not state.has_work():
@@ -362,10 +376,10 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
                 "stopped": f"The budget of time is used up ({state.budget.words}); resume with more of it.",
             }[ending]
         )
-        return _ended(launch, ending, state, recorded=state.history.state == ending)
+        return _ended(launch, ending, state, search=search, recorded=bool(search) or state.history.state == ending)
     if LATENCY in plan.objectives:
         require_importable(_families(space, plan))
-    execution = _begin_session(launch, space, plan, state, of_final=of_final)
+    execution = _begin_session(launch, space, plan, state, of_final=search is not None and seeds > 0)
 
     def sample() -> TypicalTraining:
         return TypicalTraining(
@@ -387,7 +401,7 @@ def _work(launch: _Launch, state: RunState, space: Space, plan: Plan, *, seeds: 
         ends=_ends(launch),
         memory_bytes=lambda: memory_of_a_trial(typical(space), plan, execution, images=launch.images),
     )
-    return _ended(launch, _ending(launch, state), state)
+    return _ended(launch, _ending(launch, state), state, search=search)
 
 
 def _ending(launch: _Launch, state: RunState) -> Ending:
@@ -399,10 +413,14 @@ def _ending(launch: _Launch, state: RunState) -> Ending:
     return "stopped" if state.cut_short else "finished"
 
 
-def _ended(launch: _Launch, ending: Ending, state: RunState, *, recorded: bool = False) -> Ended:
+def _ended(
+    launch: _Launch, ending: Ending, state: RunState, *, search: SessionEnded | None, recorded: bool = False
+) -> Ended:
     """The end of a session, written to the ledger unless it is `recorded` there already."""
     if not recorded:
-        if ending == "stopped":
+        if ending == "finished" and search is not None:
+            launch.ledger.append(search)
+        elif ending == "stopped":
             launch.ledger.write_end("interrupted", budget=state.budget.words)
         else:
             launch.ledger.write_end(ending)

@@ -25,6 +25,7 @@ from rksearch.arch.cost import cost
 from rksearch.data.facts import dataset
 from rksearch.results.events import Forecast
 from rksearch.results.history import History
+from rksearch.results.ledger import FILE_NAME as LEDGER_NAME
 from rksearch.results.plan import Plan
 from rksearch.results.records import Role, TrialResult, TrialSpec, parse_trial_id
 from rksearch.results.run_dir import RunDir
@@ -203,7 +204,7 @@ class StudyCopy:
         places = [str(Path(rksearch.__file__).parents[1]), os.environ.get("PYTHONPATH")]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - this Python, with a module of ours
-                [sys.executable, "-m", "rksearch.search.samplers.study_file", str(self.path)],
+                [sys.executable, "-m", "rksearch.search.samplers.study_file", str(self.path), str(self._ledger)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -270,7 +271,7 @@ class StudyCopy:
 
     def _finish(self, history: History) -> None:
         if self._process is None:
-            if history.state != "finished" or self._is_newer_than_ledger():
+            if history.state not in ("finished", "stopped") or self._is_untouched():
                 return
             self._begin(history)
         assert self._process is not None
@@ -288,13 +289,17 @@ class StudyCopy:
             self._tell(reason[-1] if reason else f"its process ended with {code}")
         else:
             self._log.unlink(missing_ok=True)
-            os.utime(self.path)  # newer than the ledger, whose last record may have come later
 
-    def _is_newer_than_ledger(self) -> bool:
+    def _is_untouched(self) -> bool:
+        """Whether nobody has written to copy or ledger since the copy was complete and took the ledger's time."""
         try:
-            return self.path.stat().st_mtime >= (self._run_dir.path / "ledger.jsonl").stat().st_mtime
+            return self.path.stat().st_mtime_ns == self._ledger.stat().st_mtime_ns
         except OSError:
             return False
+
+    @property
+    def _ledger(self) -> Path:
+        return self._run_dir.path / LEDGER_NAME
 
     @property
     def _log(self) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.shell_completion import CompletionItem, ShellComplete
 
 import rksearch as package
 from rksearch.cli.main import cli
@@ -34,10 +35,40 @@ def test_each_shell_gets_its_script(shell: str) -> None:
     assert "_RKSEARCH_COMPLETE" in done.stdout
 
 
-def test_commands_options_and_values_are_completed() -> None:
+def test_commands_are_completed_in_a_shell() -> None:
     assert {"report", "resume"} <= set(completed("rksearch re", 1))
-    assert "--calibrate" in completed("rksearch report --c", 2)
-    assert completed("rksearch train --device c", 3) == ["cpu", "cuda"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("report --cal", ["--calibrate"]),
+        ("train --device c", ["cpu", "cuda"]),
+        ("run --space quick", ["quickstart"]),
+        ("run --sampler fro", ["frontier"]),
+        ("run --recipe sh", ["short"]),
+        ("run --start ResNet-2", ["ResNet-20"]),
+        ("resume reports/mine --baseline RKNet-Res-1x3s", ["RKNet-Res-1x3s_1x2s_1x2s"]),
+        ("train DenseNet-BC-10", ["DenseNet-BC-100-k12"]),
+        ("train --dataset dig", ["digits"]),
+        ("space show cifar10_s", ["cifar10_small"]),
+        ("recipe show fa", ["fast"]),
+        ("data show fash", ["fashion_mnist"]),
+        ("bench latency CliqueNet-k36", ["CliqueNet-k36-T12"]),
+    ],
+)
+def test_options_choices_and_names_are_completed(words: str, offered: list[str]) -> None:
+    assert [item.value for item in offers(words) if item.type == "plain"] == offered
+
+
+@pytest.mark.parametrize("words", ["run --space ./mi", "run --recipe mine", "space show ~/sp", "export reports/fi"])
+def test_paths_are_completed_by_the_shell(words: str) -> None:
+    assert [(item.type, item.value) for item in offers(words)] == [("file", words.split()[-1])]
+
+
+def offers(words: str) -> list[CompletionItem]:
+    *before, typed = words.split()
+    return ShellComplete(cli, {}, "rksearch", "_RKSEARCH_COMPLETE").get_completions(before, typed)
 
 
 @pytest.mark.parametrize("command", JSON_COMMANDS)

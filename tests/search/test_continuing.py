@@ -73,9 +73,9 @@ def test_a_comment_or_another_description_is_no_other_space() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "field", "before", "now"),
     [
-        ("growth_rate: [4]", "growth_rate: [4, 6]", "growth_rates", "4", "4, 6"),
+        ("growth_rate: [4]", "growth_rate: [4, 6]", "growth_rate", "4", "4, 6"),
         ("m: [1, 2], s: [1], r: [1, 2]", "m: [1, 3], s: [1], r: [1, 2]", "periods[1].m", "1, 2", "1, 3"),
-        ("dataset: digits", "dataset: digits\nbudgets: {params: [null, 9000]}", "params.high", "none", "9000"),
+        ("dataset: digits", "dataset: digits\nbudgets: {params: [null, 9000]}", "budgets.params.high", "none", "9000"),
         ("dataset: digits", "dataset: digits\nconstraints: [m1 <= m2]", "constraints", "none", "m1 <= m2"),
         ("epochs: 2", "epochs: 3", "recipe.epochs", "2", "3"),
         ("train_images: 100", "train_images: 120", "train_images", "100", "120"),

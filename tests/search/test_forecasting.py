@@ -304,7 +304,7 @@ def test_the_report_sets_the_forecast_beside_what_it_took(tmp_path: Path) -> Non
         ledger.write_trial(trial("ResNet-8", replicate, "baseline"), complete(20.0), wall_time_s=took)
     ledger.write_end("finished")
     text = forecast_fact(ledger.read())
-    assert "2 trainings of measured networks took 1.00 of what was expected" in text
+    assert "2 trainings of measured networks took 1.00 times as long as expected" in text
     assert " taken (" in text
 
 

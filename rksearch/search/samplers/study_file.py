@@ -1,9 +1,9 @@
 """The copy of a run's study in a SQLite file: an ordinary Optuna study, which optuna-dashboard opens.
 
-`python -m rksearch.search.samplers.study_file FILE` is a process beside the driver. It reads lines of JSON: the study
-first, with all trials that there are, then trials that are new or have changed. The lines are the truth. A file that is
-missing, damaged, locked, of another version or different is written again as a whole under another name, and takes the
-place of the old one.
+`python -m rksearch.search.samplers.study_file FILE LEDGER` is a process beside the driver. It reads lines of JSON: the
+study first, with all trials that there are, then trials that are new or have changed. The lines are the truth. A file
+that is missing, damaged, locked, of another version or different is written again as a whole under another name, and
+takes the place of the old one. When the lines end, the file takes the ledger's time of modification: both agree then.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def _remove(path: Path) -> None:
 
 
 def main() -> None:
-    """Keep the file named by the command line in line with what comes on standard input, until that ends."""
+    """Keep the file that the command line names in line with what comes on standard input, until that ends."""
     os.nice(19)
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -231,6 +231,8 @@ def main() -> None:
         for line in sys.stdin.buffer:
             file.put([json.loads(line)])
         file.close()
+        modified_ns = Path(sys.argv[2]).stat().st_mtime_ns
+        os.utime(sys.argv[1], ns=(modified_ns, modified_ns))
     except Exception as error:  # noqa: BLE001 - the last line of this process, which the driver shows
         print(in_one_line(error), file=sys.stderr)
         sys.exit(1)
