@@ -65,7 +65,6 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
 
     Images that cannot be read are left out, counted and listed.
     """
-    import os
 
     from rich.progress import Progress
 
@@ -76,6 +75,7 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
     from rksearch.data.packing import write_pack
     from rksearch.data.pictures import Stored
     from rksearch.errors import DataError
+    from rksearch.search.reservations import cpus_here
 
     require_replaceable(path, MAGIC)
     facts = dataset(name)
@@ -92,7 +92,7 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
             images,
             path,
             side=side,
-            threads=threads or os.cpu_count() or 1,
+            threads=threads or cpus_here(),
             on_image=lambda: progress.advance(task),
         )
     for skipped in written.skipped:
