@@ -58,9 +58,7 @@ def default_execution(work_dir: str | Path = "work", data_dir: Path | None = Non
         work_dir: directory of the checkpoints.
         data_dir: directory of data sets; None for the usual one.
     """
-    return Execution(
-        work_dir=str(Path(work_dir).absolute()), data_dir=str(data_home(data_dir)), threads=cpus_here()
-    )
+    return Execution(work_dir=str(Path(work_dir).absolute()), data_dir=str(data_home(data_dir)), threads=cpus_here())
 
 
 def train(

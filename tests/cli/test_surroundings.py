@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import subprocess
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from rksearch.cli.output import console
 from rksearch.results import files
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.run_dir import RunDir, read_run
+from rksearch.training.parts import PartClock
 from tests.helpers.command_line import TINY_SPACE, Answer, command, environment
 from tests.helpers.ledgers import begin, complete, trial
 
@@ -193,6 +195,13 @@ def test_a_clock_that_is_changed_gives_no_negative_time(tmp_path: Path) -> None:
     for _ in range(3):
         ledger.write_start("ResNet-8@0")
     assert ledger.read().sessions[0].duration_s >= 0
+
+
+def test_a_clock_that_is_set_back_while_a_trial_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = PartClock()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    times = clock.times()
+    assert 0 <= times.ended_s - times.began_s < 60
 
 
 def test_a_file_system_that_does_not_know_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
