@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.cli.output import console
+from rksearch.errors import RunError
 from rksearch.results import files
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.run_dir import RunDir, read_run
@@ -45,6 +46,10 @@ def test_a_disk_that_is_full_behind_the_output_is_one_line(run_dir: Path) -> Non
     [line] = done.stderr.decode().splitlines()
     assert line.startswith("rksearch: ")
     assert "No space left" in line
+
+
+def test_an_error_that_cannot_be_shown_keeps_its_exit_code(tmp_path: Path) -> None:
+    assert run(["status", str(tmp_path / "nowhere")], '"$@" 2> /dev/full; exit $?').returncode == 2
 
 
 def test_a_pipe_that_closes_is_silent(run_dir: Path) -> None:
@@ -128,6 +133,16 @@ def test_forced_colours_make_no_terminal_of_a_file(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, "1")
     assert not console().is_terminal
     assert not console(stderr=True).is_terminal
+
+
+def test_a_lock_that_may_not_be_written_is_one_line(tmp_path: Path) -> None:
+    lock = tmp_path / "work" / "driver.lock"
+    lock.mkdir(parents=True)  # refuses the user root too, as another user's file refuses all others
+    with (
+        pytest.raises(RunError, match=rf"must be writable, but {lock} is not \(Is a directory\); choose another --out"),
+        RunDir(tmp_path).driver(),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
