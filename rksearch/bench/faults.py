@@ -73,7 +73,7 @@ growth_rate: [4]
 periods:
   - {m: [1], s: [1], r: [1]}
   - {m: [1], s: [1], r: [1]}
-recipe: {name: short, epochs: 12, batch_size: 32}
+recipe: {name: short, epochs: 8, batch_size: 32}
 train_images: 200
 trials: 1
 seeds: {search: 1, final: 1}

@@ -1,4 +1,4 @@
-"""A minute's test of an installation: equal numbers, checkpoints, ledger, and a run on Ray whose driver is killed."""
+"""A quick test of an installation: equal numbers, checkpoints, ledger, and a run on Ray whose driver is killed."""
 
 from __future__ import annotations
 
