@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import torch
 
 from rksearch.errors import CheckpointError, RunError
-from rksearch.recipes.ordinary import open_ordinary
+from rksearch.recipes.ordinary import PIECE_BYTES, open_ordinary
 from rksearch.results.files import force, sync_directory
 from rksearch.training.mirror import UNUSABLE, Mirror
 
@@ -215,7 +215,10 @@ def _decode(content: BinaryIO) -> dict[str, Any]:
     header = content.readline(_HEADER_BYTES)
     if not header.startswith(_MAGIC):
         raise ValueError("not a checkpoint of this format")
-    if header != _header_of(hashlib.file_digest(content, "sha256").hexdigest()):  # type: ignore[arg-type]
+    digest = hashlib.sha256()  # not `file_digest`, which takes a BytesIO from its beginning
+    while piece := content.read(PIECE_BYTES):
+        digest.update(piece)
+    if header != _header_of(digest.hexdigest()):
         raise ValueError("its checksum is wrong")
     content.seek(len(header))
     payload = content.read()
