@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.results.training_record import TrainingRecord, read_training
+from rksearch.search.reservations import cpus_here
 from rksearch.training.execution import Execution
 
 if TYPE_CHECKING:
@@ -51,15 +51,14 @@ class Trained:
 
 
 def default_execution(work_dir: str | Path = "work", data_dir: Path | None = None) -> Execution:
-    """Execution of a training alone on this machine: all cores, checkpoints beneath `work_dir`.
+    """Execution of a training alone on this machine: all of this process's CPUs, checkpoints
+    beneath `work_dir`.
 
     Args:
         work_dir: directory of the checkpoints.
         data_dir: directory of data sets; None for the usual one.
     """
-    return Execution(
-        work_dir=str(Path(work_dir).absolute()), data_dir=str(data_home(data_dir)), threads=os.cpu_count() or 1
-    )
+    return Execution(work_dir=str(Path(work_dir).absolute()), data_dir=str(data_home(data_dir)), threads=cpus_here())
 
 
 def train(
@@ -81,7 +80,7 @@ def train(
 
     Args:
         arch: an architecture's name or spec.
-        execution: where and with what resources; None for checkpoints beneath `work`, all cores, and the defaults of
+        execution: where and with what resources; None for checkpoints beneath `work`, all CPUs, and the defaults of
             `rksearch train`.
         dataset: name of the data set.
         recipe: a training recipe, or its name.

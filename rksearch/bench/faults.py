@@ -55,14 +55,30 @@ dataset: digits
 families: [dense]
 growth_rate: [4]
 periods:
-  - {{m: [1, 2], s: [1], r: [1]}}
-  - {{m: [1], s: [1, 2], r: [1]}}
-recipe: {{name: short, epochs: {epochs}, batch_size: 32}}
+  - {m: [1, 2], s: [1], r: [1]}
+  - {m: [1], s: [1, 2], r: [1]}
+recipe: {name: short, epochs: 12, batch_size: 32}
 train_images: 200
-trials: {trials}
-seeds: {{search: 1, final: {final}}}
-search: {{racing: false, replicates: 0, sampler: random}}
-baselines: [ResNet-8{more}]
+trials: 4
+seeds: {search: 1, final: 2}
+search: {racing: false, replicates: 0, sampler: random}
+baselines: [ResNet-8]
+"""
+
+TWO_TRAININGS = """
+description: a space of one network, beside a baseline
+dataset: digits
+families: [dense]
+growth_rate: [4]
+periods:
+  - {m: [1], s: [1], r: [1]}
+  - {m: [1], s: [1], r: [1]}
+recipe: {name: short, epochs: 8, batch_size: 32}
+train_images: 200
+trials: 1
+seeds: {search: 1, final: 1}
+search: {racing: false, replicates: 0, sampler: random}
+baselines: [ResNet-8]
 """
 
 
@@ -74,28 +90,30 @@ class SmallRun:
         directory: of the run.
         space: its space file.
         data_dir: where data sets lie.
+        options: further options of its commands.
     """
 
     directory: Path
     space: Path
     data_dir: Path
+    options: tuple[str, ...] = ()
 
     @classmethod
     def of_a_space(cls, directory: Path, data_dir: Path) -> SmallRun:
         """A run of all members of a space: the same trainings, in whatever order they end."""
-        return cls._written(directory, data_dir, SPACE.format(epochs=12, trials=4, final=2, more=""))
+        return cls._written(directory, data_dir, SPACE)
 
     @classmethod
     def of_two_trainings(cls, directory: Path, data_dir: Path) -> SmallRun:
-        """A run of a baseline and a candidate."""
-        return cls._written(directory, data_dir, SPACE.format(epochs=12, trials=1, final=1, more=""))
+        """A run of a baseline and then a candidate, by one worker: a second one imports as much again."""
+        return cls._written(directory, data_dir, TWO_TRAININGS, "--max-concurrent", "1")
 
     @classmethod
-    def _written(cls, directory: Path, data_dir: Path, text: str) -> SmallRun:
+    def _written(cls, directory: Path, data_dir: Path, text: str, *options: str) -> SmallRun:
         directory.parent.mkdir(parents=True, exist_ok=True)
         space = directory.with_suffix(".yaml")
         space.write_text(text, encoding="utf-8")
-        return cls(directory=directory, space=space, data_dir=data_dir)
+        return cls(directory=directory, space=space, data_dir=data_dir, options=options)
 
     def start(self) -> SmallRunCommand:
         """Begin the run."""
@@ -142,7 +160,17 @@ class SmallRunCommand:
         self.began_s = time.monotonic()
         with _answered():
             self.process = subprocess.Popen(  # noqa: S603 - this Python, with a command of ours
-                [sys.executable, "-m", "rksearch", *words, "--data-dir", str(small.data_dir), "--device", "cpu"],
+                [
+                    sys.executable,
+                    "-m",
+                    "rksearch",
+                    *words,
+                    *small.options,
+                    "--data-dir",
+                    str(small.data_dir),
+                    "--device",
+                    "cpu",
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import resource
 import sys
 import time
@@ -28,6 +27,7 @@ from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.cluster import run_tasks
+from rksearch.search.reservations import cpus_here
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Phase, Remaining, Task
@@ -87,7 +87,7 @@ def sleep_run(directory: Path, *, trials: int, trial_s: float, slots: int) -> Sc
     sleepers = _Sleepers(trials)
     state = RunState(Ledger(run_dir.path), lambda history: sleepers)
     # Ray counts CPUs in ten-thousandths; rounded down, so that all slots fit.
-    share = math.floor(1e4 * (os.cpu_count() or 1) / slots) / 1e4
+    share = math.floor(1e4 * cpus_here() / slots) / 1e4
     execution = Execution(work_dir=str(run_dir.work), data_dir="")
     resources = Resources(cpus_per_trial=share, gpus_per_trial=0.0)
     run_tasks(state, execution, run_dir, resources, Silent(), work=_Sleep(trial_s))

@@ -28,6 +28,7 @@ from rksearch.data.facts import dataset, datasets
 from rksearch.errors import RksearchError
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import WorkTimes
+from rksearch.search.reservations import cpus_here
 
 NETWORKS = (
     "RKNet-k8-m2_3_4-1x1_1x1_1x1",
@@ -71,8 +72,8 @@ class WholeRun:
     networks: tuple[str, ...] = NETWORKS
     epochs: int = 6
     train_images: int = 8_000
-    slots: int = field(default_factory=lambda: os.cpu_count() or 1)
-    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    slots: int = field(default_factory=cpus_here)
+    threads: int = field(default_factory=cpus_here)
     rounds: int = 3
     data_dir: str | None = None
     device: str = "auto"

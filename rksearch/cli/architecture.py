@@ -199,7 +199,7 @@ def _less(defined: int, executed: int) -> str:
 )
 @click.option("--train-images", type=click.IntRange(min=1), help="Train on a stratified subset. [default: all]")
 @click.option("--seed", "replicate", type=SEED, default=0, show_default=True, help="Replicate number.")
-@click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads. [default: all cores]")
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads. [default: all CPUs of the process]")
 @click.option("--test", "read_test", is_flag=True, help="Read the test set once at the end.")
 @click.option(
     "--out",

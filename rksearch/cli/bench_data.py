@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import click
@@ -32,7 +31,7 @@ from rksearch.cli.values import UserPath
     help="Recipe whose augmentation is measured: a name, or the path of a YAML file.",
 )
 @click.option("--batch-size", type=click.IntRange(min=2), default=32, show_default=True, help="Images of a batch.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that read images. [default: all cores]")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that read images. [default: the CPUs]")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Time of each rate.")
 @click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of the data sets.")
 @device_option
@@ -62,6 +61,7 @@ def bench_data(
     from rksearch.errors import DataError
     from rksearch.recipes.shipped import recipe
     from rksearch.results.environment import current_environment
+    from rksearch.search.reservations import cpus_here
     from rksearch.training.engine.device import resolve_device, resolve_precision
     from rksearch.training.trainer import augmentation_of, check_images_suit
 
@@ -83,7 +83,7 @@ def bench_data(
         batch_size=batch_size,
         device=there,
         precision=resolve_precision(precision, there),
-        workers=(os.cpu_count() or 1) if workers is None else workers,
+        workers=cpus_here() if workers is None else workers,
         window_s=seconds,
     )
     if as_json:

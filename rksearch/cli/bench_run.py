@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -19,7 +18,7 @@ from rksearch.cli.values import UserPath
 @click.option(
     "--train-images", type=click.IntRange(min=10), default=8_000, show_default=True, help="Training images of each."
 )
-@click.option("--slots", type=click.IntRange(min=1), help="Trials, and loops, at a time. [default: all cores]")
+@click.option("--slots", type=click.IntRange(min=1), help="Trials, and loops, at a time. [default: the CPUs]")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each.")
 @click.option(
     "--data-dir",
@@ -49,12 +48,13 @@ def bench_run_command(
     Beside it: one tuned loop with all threads that trains them one after another, and as many as there are slots.
     """
     from rksearch.bench.whole_run import NETWORKS, WholeRun, bench_run, run_text
+    from rksearch.search.reservations import cpus_here
 
     asked = WholeRun(
         networks=names or NETWORKS,
         epochs=epochs,
         train_images=train_images,
-        slots=slots or os.cpu_count() or 1,
+        slots=slots or cpus_here(),
         rounds=rounds,
         data_dir=None if data_dir is None else str(data_dir.absolute()),
         device=device,

@@ -39,7 +39,7 @@ trained_dataset_option = click.option(
     help="Data set: sets shapes and augmentation.",
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads. [default: all cores]"
+    "--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads. [default: all CPUs of the process]"
 )
 batch_option = click.option(
     "--batch-size", type=click.IntRange(min=2), default=64, show_default=True, help="Images in a step."
@@ -208,18 +208,17 @@ def _prepare(
     workers: int | None,
 ) -> tuple[ImageSource, BenchSettings]:
     """The images to train on, and the settings of the measurement."""
-    import os
-
     import torch
 
     from rksearch.bench.settings import BenchSettings
     from rksearch.data.facts import dataset
     from rksearch.data.images import load_images
+    from rksearch.search.reservations import cpus_here
     from rksearch.training.engine.compiling import missing_compiler
     from rksearch.training.engine.device import resolve_device, resolve_precision
     from rksearch.training.throughput import ImageSource
 
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or cpus_here())
     there = resolve_device(device)
     if numbers["cpu_time"] and (there.type != "cpu" or torch.get_num_threads() != 1):
         raise click.UsageError("--cpu-time is honest on a CPU with one thread only; add --device cpu --threads 1")

@@ -66,7 +66,6 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
 
     Images that cannot be read are left out, counted and listed.
     """
-    import os
 
     from rich.progress import Progress
 
@@ -77,6 +76,7 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
     from rksearch.data.packing import write_pack
     from rksearch.data.pictures import Stored
     from rksearch.errors import DataError
+    from rksearch.search.reservations import cpus_here
 
     require_replaceable(path, MAGIC)
     facts = dataset(name)
@@ -93,7 +93,7 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
             images,
             path,
             side=side,
-            threads=threads or os.cpu_count() or 1,
+            threads=threads or cpus_here(),
             on_image=lambda: progress.advance(task),
         )
     for skipped in written.skipped:

@@ -18,7 +18,7 @@ from rksearch.cli.compare import compare
 from rksearch.cli.data import data
 from rksearch.cli.exits import EXIT_INTERRUPTED
 from rksearch.cli.network_export import export
-from rksearch.cli.output import let_go_of_output
+from rksearch.cli.output import let_go_of_output, show
 from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, retrain, run, status
 from rksearch.cli.selftest import selftest
@@ -73,10 +73,10 @@ def main() -> None:
         _show(error)
         sys.exit(error.exit_code)
     except RksearchError as error:
-        click.echo(f"rksearch: {' '.join(str(error).split())}", err=True)
+        show(f"rksearch: {' '.join(str(error).split())}", stderr=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("rksearch: interrupted", err=True)
+        show("rksearch: interrupted", stderr=True)
         sys.exit(EXIT_INTERRUPTED)
     except (OSError, MemoryError, RecursionError) as error:
         if isinstance(error, OSError):
@@ -105,7 +105,7 @@ def _report(error: Exception, remedy: str) -> None:
     """Print an exception that no command foresaw, in one line; with its traceback where the user asks for that."""
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
-    click.echo(f"rksearch: {in_one_line(error)}; {remedy}", err=True)
+    show(f"rksearch: {in_one_line(error)}; {remedy}", stderr=True)
 
 
 def _prepare_streams() -> None:
@@ -128,8 +128,8 @@ def _show(error: click.ClickException) -> None:
     """Print an error of the command line in one line, or the help of a command group that was called alone."""
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
-        click.echo(message, err=True)
+        show(message, stderr=True)
         return
     context = error.ctx if isinstance(error, click.UsageError) else None
     remedy = f"; see `{context.command_path} --help`" if context else ""
-    click.echo(f"rksearch: {' '.join(message.split()).rstrip('.')}{remedy}", err=True)
+    show(f"rksearch: {' '.join(message.split()).rstrip('.')}{remedy}", stderr=True)

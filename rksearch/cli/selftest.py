@@ -27,7 +27,7 @@ MOST_FAULTS = 100_000
 )
 @click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of data sets. [default: as for `run`]")
 def selftest(faults: int | None, seed: int, kinds: tuple[str, ...], out: Path | None, data_dir: Path | None) -> int:
-    """Check that trainings, checkpoints, the ledger and a killed run keep their promises; takes a minute.
+    """Check that trainings, checkpoints, the ledger and a killed run keep their promises, in one to two minutes.
 
     With --faults: kills, signals, suspensions and damaged files at random moments of runs. The exit code is 0 when all
     is as it should be, else 1. The same command continues after an interruption.

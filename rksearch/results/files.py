@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +33,9 @@ WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @contextmanager
-def file_lock(path: Path, *, wait_s: float, busy: RksearchError) -> Iterator[None]:
+def file_lock(
+    path: Path, *, wait_s: float, busy: RksearchError, unusable: Callable[[OSError], RksearchError]
+) -> Iterator[None]:
     """Hold the exclusive lock `path` (created when missing, left behind empty) for the length of a `with` block.
 
     The system releases it when its holder ends, for whatever reason. On a file system without locks nothing is held.
@@ -42,11 +44,12 @@ def file_lock(path: Path, *, wait_s: float, busy: RksearchError) -> Iterator[Non
         path: the lock file; its directory must exist.
         wait_s: longest wait for another holder, in seconds.
         busy: error to raise when the lock is still held after that.
-
-    Raises:
-        OSError: the file cannot be created.
+        unusable: makes the error to raise when the file cannot be created or written.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise unusable(error) from None
     try:
         deadline = time.monotonic() + wait_s
         while not _acquired(handle):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from rksearch.errors import MissingPluginError, RunAborted, RunError, TakenError
+from rksearch.errors import MissingPluginError, RksearchError, RunAborted, RunError, TakenError
 from rksearch.recipes.ordinary import is_text, read_ordinary
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
@@ -122,17 +122,20 @@ class RunDir:
             if not (self.work / ".gitignore").exists():
                 (self.work / ".gitignore").write_text("*\n")
         except OSError as error:
-            rule = f"the run directory must be writable, but {self.path} is not ({error.strerror})"
-            if error.errno in NO_ROOM:
-                raise RunAborted(f"{rule}; make room, or choose another --out") from None
-            raise RunError(f"{rule}; choose another --out") from None
+            raise self._not_writable(error) from None
         if not is_text(str(self.path)):
             raise RunError(
                 f"a run directory must have a path of UTF-8, but got {str(self.path)!r}; choose another --out"
             )
         busy = RunError(f"one driver at a time may work on a run, but another one is at work on {self.path}")
-        with file_lock(self._lock, wait_s=0, busy=busy):
+        with file_lock(self._lock, wait_s=0, busy=busy, unusable=self._not_writable):
             yield
+
+    def _not_writable(self, error: OSError) -> RksearchError:
+        rule = f"the run directory must be writable, but {error.filename or self.path} is not ({error.strerror})"
+        if error.errno in NO_ROOM:
+            return RunAborted(f"{rule}; make room, or choose another --out")
+        return RunError(f"{rule}; choose another --out, or copy the directory and resume the copy")
 
     def note_places(self, places: Places) -> None:
         """Note the paths for later sessions, which may begin in any working directory; the driver alone may.

@@ -154,7 +154,7 @@ def _require_machine(kind: str, amount: float, *, most: float) -> None:
     if amount > most:
         raise RunError(
             f"a trial runs on one machine and can have at most what the largest has, but --{kind}s-per-trial is "
-            f"{amount:g} and the largest has {most:g}; give {most:g} or less"
+            f"{amount:g} and the largest has {most:g}; give {f'{most:g} or less' if most else 0}"
         )
 
 

@@ -13,6 +13,14 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP",
 """Signals that end a session. Batch systems send SIGUSR1 ahead of the end of a job, where they are asked to."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends what is under way.
+
+    A KeyboardInterrupt itself that passes through code which C runs, as the imports of some packages are, makes Python
+    end by SIGINT in the end, whatever the exit code should be.
+    """
+
+
 class StopRequest:
     """The wish of a user or of a batch system that the session ends.
 
@@ -52,7 +60,7 @@ class StopRequest:
             KeyboardInterrupt: a signal has come before.
         """
         if self.asked:
-            raise KeyboardInterrupt
+            raise Interrupted
         self._at_work = True
         try:
             yield
@@ -71,7 +79,7 @@ class StopRequest:
     def _answer(self, signum: int, frame: FrameType | None) -> None:
         again, self.asked = self.asked, True
         if not self._deaf and (again or not self._at_work):
-            raise KeyboardInterrupt
+            raise Interrupted
 
 
 @contextmanager

@@ -15,11 +15,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from rksearch.errors import CheckpointError, RunError
+from rksearch.recipes.ordinary import PIECE_BYTES, open_ordinary
 from rksearch.results.files import force, sync_directory
 from rksearch.training.mirror import UNUSABLE, Mirror
 
@@ -29,6 +30,11 @@ NEWEST = "checkpoint.pt"
 PREVIOUS = "previous.pt"
 _MIRRORED = "mirrored after epoch "
 _MAGIC = b"rksearch checkpoint 1 "
+_HEADER_BYTES = len(_MAGIC) + 64 + 1
+"""Bytes of the header line: the digest has 64 digits."""
+
+MOST_BYTES = 2**36
+"""Largest file that is read as a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,26 +120,28 @@ class CheckpointStore:
     def _local(self) -> Iterator[Saved]:
         for file in (NEWEST, PREVIOUS):
             try:
-                content = (self._directory / file).read_bytes()
+                with open_ordinary(self._directory / file, MOST_BYTES) as content:
+                    saved = self._accepted(file, content)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 self.reject(file, f"cannot be read ({error.strerror})")
                 continue
-            if saved := self._accepted(file, content):
+            if saved:
                 yield saved
 
     def _mirrored(self, epoch: int) -> Iterator[Saved]:
         """Yield the mirror's copy after this epoch, if it is usable."""
         assert self._mirror is not None
         content = self._mirror.get(epoch)
-        if content is not None and (saved := self._accepted(f"{_MIRRORED}{epoch}", content)):
+        if content is not None and (saved := self._accepted(f"{_MIRRORED}{epoch}", io.BytesIO(content))):
             yield saved
 
-    def _accepted(self, file: str, content: bytes) -> Saved | None:
+    def _accepted(self, file: str, content: BinaryIO) -> Saved | None:
         """Checkpoint in `content`; None, after it was set aside, when it is damaged or of another identity.
 
         Raises:
+            OSError: the content cannot be read.
             RunError: it is the end of another training, which would be displaced.
         """
         try:
@@ -196,21 +204,30 @@ def _age(state: Mapping[str, Any]) -> int:
 
 
 def _header(payload: bytes | memoryview) -> bytes:
-    return _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+    return _header_of(hashlib.sha256(payload).hexdigest())
 
 
-def _decode(content: bytes) -> dict[str, Any]:
-    """Identity and state in a file's content.
+def _header_of(digest: str) -> bytes:
+    return _MAGIC + digest.encode() + b"\n"
+
+
+def _decode(content: BinaryIO) -> dict[str, Any]:
+    """Identity and state in a file's content, of which nothing is kept in memory before its checksum is known.
 
     Raises:
+        OSError: it cannot be read.
         ValueError: the content is not whole; with the reason.
     """
-    header, newline, _ = content.partition(b"\n")
-    payload = memoryview(content)[len(header) + len(newline) :]
+    header = content.readline(_HEADER_BYTES)
     if not header.startswith(_MAGIC):
         raise ValueError("not a checkpoint of this format")
-    if header + newline != _header(payload):
+    digest = hashlib.sha256()  # not `file_digest`, which takes a BytesIO from its beginning
+    while piece := content.read(PIECE_BYTES):
+        digest.update(piece)
+    if header != _header_of(digest.hexdigest()):
         raise ValueError("its checksum is wrong")
+    content.seek(len(header))
+    payload = content.read()
     try:
         record = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except Exception as error:  # whose checksum is right and whose content is not may raise anything

@@ -19,7 +19,7 @@ class PartClock:
 
     def __init__(self, on_part: OnPart = unobserved) -> None:
         self._on_part = on_part
-        self._began_s = time.time()
+        self._began_s, self._start = time.time(), time.monotonic()
         self._parts_s: dict[str, float] = {}
 
     @contextmanager
@@ -40,6 +40,6 @@ class PartClock:
         """The seconds up to now, in milliseconds' steps: a ledger holds thousands of them."""
         return WorkTimes(
             began_s=round(self._began_s, 3),
-            ended_s=round(time.time(), 3),
+            ended_s=round(self._began_s + time.monotonic() - self._start, 3),  # the clock may have been set meanwhile
             parts_s={name: round(seconds, 3) for name, seconds in self._parts_s.items()},
         )

@@ -193,14 +193,18 @@ def _locked(spec: TrialSpec, execution: Execution) -> Iterator[Path]:
         f"trial {spec.id} is being run by another process, which has held {lock} for over {LOCK_WAIT_S:.0f} s; "
         "wait for that process or end it"
     )
+
+    def unusable(error: OSError) -> RunError:
+        return RunError(
+            f"the work directory must be writable, but {error.filename or directory} is not ({error.strerror}); choose "
+            "another one"
+        )
+
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock.touch()
     except OSError as error:
-        raise RunError(
-            f"the work directory must be writable, but {directory} is not ({error.strerror}); choose another one"
-        ) from error
-    with file_lock(lock, wait_s=LOCK_WAIT_S, busy=busy):
+        raise unusable(error) from error
+    with file_lock(lock, wait_s=LOCK_WAIT_S, busy=busy, unusable=unusable):
         yield directory
 
 

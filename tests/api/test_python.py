@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pandas
@@ -13,6 +14,7 @@ import rksearch
 from rksearch import results
 from rksearch.api import ProgressBar, Run, train
 from rksearch.api.progress import view_of
+from rksearch.api.single import default_execution
 from rksearch.errors import SpaceError
 from rksearch.results.fronts import rk_front
 from rksearch.results.summaries import summarise
@@ -22,6 +24,13 @@ from tests.helpers.ledgers import full_run
 from tests.helpers.simulation import new_state, work
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "quickstart.ipynb"
+
+
+def test_a_training_alone_takes_the_cpus_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("the system has no affinity")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
+    assert default_execution().threads == 1
 
 
 def test_a_run_has_its_front_its_frame_and_its_report(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import subprocess
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from rksearch.cli.output import console
+from rksearch.errors import RunError
 from rksearch.results import files
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.run_dir import RunDir, read_run
+from rksearch.training.parts import PartClock
 from tests.helpers.command_line import TINY_SPACE, Answer, command, environment
 from tests.helpers.ledgers import begin, complete, trial
 
@@ -43,6 +46,10 @@ def test_a_disk_that_is_full_behind_the_output_is_one_line(run_dir: Path) -> Non
     [line] = done.stderr.decode().splitlines()
     assert line.startswith("rksearch: ")
     assert "No space left" in line
+
+
+def test_an_error_that_cannot_be_shown_keeps_its_exit_code(tmp_path: Path) -> None:
+    assert run(["status", str(tmp_path / "nowhere")], '"$@" 2> /dev/full; exit $?').returncode == 2
 
 
 def test_a_pipe_that_closes_is_silent(run_dir: Path) -> None:
@@ -128,6 +135,16 @@ def test_forced_colours_make_no_terminal_of_a_file(monkeypatch: pytest.MonkeyPat
     assert not console(stderr=True).is_terminal
 
 
+def test_a_lock_that_may_not_be_written_is_one_line(tmp_path: Path) -> None:
+    lock = tmp_path / "work" / "driver.lock"
+    lock.mkdir(parents=True)  # refuses the user root too, as another user's file refuses all others
+    with (
+        pytest.raises(RunError, match=rf"must be writable, but {lock} is not \(Is a directory\); choose another --out"),
+        RunDir(tmp_path).driver(),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer], number: int
@@ -193,6 +210,13 @@ def test_a_clock_that_is_changed_gives_no_negative_time(tmp_path: Path) -> None:
     for _ in range(3):
         ledger.write_start("ResNet-8@0")
     assert ledger.read().sessions[0].duration_s >= 0
+
+
+def test_a_clock_that_is_set_back_while_a_trial_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = PartClock()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    times = clock.times()
+    assert 0 <= times.ended_s - times.began_s < 60
 
 
 def test_a_file_system_that_does_not_know_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

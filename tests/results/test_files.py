@@ -13,8 +13,12 @@ from rksearch.errors import RunError
 from rksearch.results.files import NAME_BYTES, file_lock, file_name
 
 
+def unusable(error: OSError) -> RunError:
+    return RunError(f"{error.filename} is not ({error.strerror})")
+
+
 def hold(path: Path, ready: Connection) -> None:
-    with file_lock(path, wait_s=5, busy=RunError("busy")):
+    with file_lock(path, wait_s=5, busy=RunError("busy"), unusable=unusable):
         ready.send("held")
         time.sleep(60)
 
@@ -27,21 +31,32 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_of_a_living_one_is_not
     holder.start()
     try:
         assert here.recv() == "held"
-        with pytest.raises(RunError, match="busy"), file_lock(path, wait_s=0.2, busy=RunError("busy")):
+        with (
+            pytest.raises(RunError, match="busy"),
+            file_lock(path, wait_s=0.2, busy=RunError("busy"), unusable=unusable),
+        ):
             pass
     finally:
         assert holder.pid is not None
         os.kill(holder.pid, signal.SIGKILL)
         holder.join()
-    with file_lock(path, wait_s=1, busy=RunError("busy")):
+    with file_lock(path, wait_s=1, busy=RunError("busy"), unusable=unusable):
         pass
 
 
 def test_the_lock_is_released_after_an_exception(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with pytest.raises(ValueError, match="inside"), file_lock(path, wait_s=0, busy=RunError("busy")):
+    with pytest.raises(ValueError, match="inside"), file_lock(path, wait_s=0, busy=RunError("busy"), unusable=unusable):
         raise ValueError("inside")
-    with file_lock(path, wait_s=0, busy=RunError("busy")):
+    with file_lock(path, wait_s=0, busy=RunError("busy"), unusable=unusable):
+        pass
+
+
+def test_a_lock_that_cannot_be_opened_is_the_caller_s_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunError, match=rf"{tmp_path} is not \(Is a directory\)"),
+        file_lock(tmp_path, wait_s=0, busy=RunError("busy"), unusable=unusable),
+    ):
         pass
 
 

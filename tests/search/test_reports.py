@@ -173,6 +173,7 @@ def test_an_actor_bears_the_run_s_name() -> None:
     assert made.default_resource_request({}) == {"cpu": 2}
     assert pickle.loads(cloudpickle.dumps(made)).__qualname__ == "quick_start_1", "its workers get it by value"
     assert class_name("...") != ""
+    assert class_name("b] é[lr]🦊") == "b_lr_"
 
 
 def test_a_worker_writes_a_line_per_epoch_and_reports_numbers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rksearch.errors import RunAborted
-from rksearch.search.ray.starting import LONGEST_SOCKET, SESSION, require_answer, require_temporary_directory
+from rksearch.search.ray.starting import (
+    LONGEST_SOCKET,
+    SESSION,
+    require_answer,
+    require_temporary_directory,
+    temporary_directory,
+)
 
 
 def test_an_address_with_nothing_behind_it_is_one_line_in_seconds() -> None:
@@ -71,4 +79,42 @@ def test_a_temporary_directory_that_is_a_file_or_full_is_one_line(
     monkeypatch.setenv("TMPDIR", "/tmp")
     monkeypatch.setattr(starting, "ROOM_BYTES", 2**62)
     with pytest.raises(RunAborted, match=r"/tmp \(TMPDIR\) has"):
+        require_temporary_directory()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory whose path is short enough for Ray's sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="r") as directory:
+        yield Path(directory)
+
+
+def test_a_relative_temporary_directory_is_made_absolute_and_an_empty_one_counts_as_unset(
+    monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("RAY_TMPDIR", "t")
+    require_temporary_directory()
+    assert os.environ["RAY_TMPDIR"] == str(place / "t")
+    for ray, general, expected in (("", str(place), str(place)), ("", "", "/tmp"), (str(place), "", str(place))):
+        monkeypatch.setenv("RAY_TMPDIR", ray)
+        monkeypatch.setenv("TMPDIR", general)
+        require_temporary_directory()
+        assert (os.environ["RAY_TMPDIR"], str(temporary_directory())) == (expected, expected)
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.delenv("TMPDIR")
+    require_temporary_directory()
+    assert "RAY_TMPDIR" not in os.environ
+
+
+def test_a_directory_of_ray_s_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(place))
+    (place / "ray").write_text("")
+    with pytest.raises(RunAborted, match=f"{place}/ray is no directory\\); set RAY_TMPDIR"):
+        require_temporary_directory()
+    (place / "ray").unlink()
+    (place / "ray").mkdir()
+    usual = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != place / "ray" and usual(path, mode))
+    with pytest.raises(RunAborted, match=f"must be writable, but {place}/ray is not; set RAY_TMPDIR"):
         require_temporary_directory()

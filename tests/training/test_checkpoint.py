@@ -3,6 +3,7 @@ import gc
 import hashlib
 import io
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rksearch.errors import CheckpointError
-from rksearch.training.checkpoint import NEWEST, PREVIOUS, CheckpointStore
+from rksearch.training.checkpoint import MOST_BYTES, NEWEST, PREVIOUS, CheckpointStore
 
 IDENTITY = {"arch": "ResNet-8", "seed": 1}
 
@@ -60,6 +61,32 @@ def test_any_damage_to_the_newest_is_noticed(tmp_path: Path, share: float, kind:
     assert content in [path.read_bytes() for path in tmp_path.glob(f"{NEWEST}.unusable*")]
     store.save(state(3))
     assert found(tmp_path) == [3, 1]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory", "huge", "huge and begun"])
+def test_what_is_no_checkpoint_is_neither_waited_for_nor_held_in_memory(tmp_path: Path, kind: str) -> None:
+    filled(tmp_path)
+    path = tmp_path / NEWEST
+    if kind == "huge and begun":
+        os.truncate(path, 2**28)
+    else:
+        path.unlink()
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "directory":
+            path.mkdir()
+        case "huge":
+            path.touch()
+            os.truncate(path, MOST_BYTES + 1)
+    tracemalloc.start()
+    try:
+        assert found(tmp_path) == [1]
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
 
 
 def test_damage_is_said_and_both_damaged_leave_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

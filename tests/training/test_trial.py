@@ -441,7 +441,9 @@ def test_a_trial_that_another_process_is_running_is_left_alone(tmp_path: Path, m
     directory = trial_dir(tmp_path, SPEC.id)
     directory.mkdir(parents=True)
     with (
-        file_lock(directory / "lock", wait_s=0, busy=RunError("unexpected")),
+        file_lock(
+            directory / "lock", wait_s=0, busy=RunError("unexpected"), unusable=lambda error: RunError(str(error))
+        ),
         pytest.raises(RunError, match="is being run by another process"),
     ):
         run_trial(SPEC, execution(tmp_path))

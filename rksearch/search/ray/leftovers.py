@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from rksearch.search.ray.starting import temporary_directory
+from rksearch.search.ray.starting import RAY, temporary_directory
 
 MARK = "rksearch.pid"
 """File in a session's directory that says which process of rksearch has started it."""
@@ -29,7 +29,7 @@ _OLD_S = 60.0
 
 def sessions_of(pid: int) -> list[Path]:
     """Directories of the Ray sessions that a process has started, the first one first."""
-    return sorted((temporary_directory() / "ray").glob(f"session_*_{pid}"))
+    return sorted((temporary_directory() / RAY).glob(f"session_*_{pid}"))
 
 
 def own_sessions() -> list[Path]:
@@ -54,7 +54,7 @@ def end_session(*, keep_logs: bool) -> None:
     end_processes(processes_of(sessions))
     for directory in sessions[:-1] if keep_logs else sessions:
         shutil.rmtree(directory, ignore_errors=True)
-    link = temporary_directory() / "ray" / "session_latest"
+    link = temporary_directory() / RAY / "session_latest"
     with contextlib.suppress(OSError):
         if link.is_symlink() and not link.exists():
             link.unlink()
@@ -62,7 +62,7 @@ def end_session(*, keep_logs: bool) -> None:
 
 def clear_dead_sessions() -> None:
     """Remove directories of sessions whose driver, a process of rksearch and of this user, was killed."""
-    for mark in (temporary_directory() / "ray").glob(f"session_*/{MARK}"):
+    for mark in (temporary_directory() / RAY).glob(f"session_*/{MARK}"):
         with contextlib.suppress(OSError, ValueError):
             status = mark.stat()
             alive = Path(f"/proc/{int(mark.read_text(encoding='ascii'))}").exists()

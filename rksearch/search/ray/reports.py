@@ -120,8 +120,8 @@ def line(spec: TrialSpec, report: Mapping[str, Any]) -> str:
 
 
 def class_name(run: str) -> str:
-    """A run's name as the name of a class, which is what Ray shows of an actor."""
-    return re.sub(r"\W+", "_", run) or "run"
+    """A run's name as the name of a class, which is what Ray shows of an actor; Tune takes ASCII alone."""
+    return re.sub(r"\W+", "_", run, flags=re.ASCII) or "run"
 
 
 class Reporter:

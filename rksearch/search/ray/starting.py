@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -10,8 +11,11 @@ from pathlib import Path
 
 from rksearch.errors import RunAborted, in_one_line
 
-ANSWER_S = 10.0
-"""Longest wait for an answer at a cluster's address, in seconds."""
+CONNECT_S = 5.0
+"""Longest wait for a connection to a cluster's address, in seconds: lost packets are sent again after one and three."""
+
+ANSWER_S = 8.0
+"""Longest wait for Ray's answer there, in seconds."""
 
 CLIENT = "ray://"
 """Scheme of the address of a Ray client's server."""
@@ -19,7 +23,13 @@ CLIENT = "ray://"
 LONGEST_SOCKET = 107
 """Longest path of a Unix socket, in bytes."""
 
-SESSION = "/ray/session_2026-01-31_12-00-00_123456_{pid}/sockets/plasma_store"
+TEMPORARY = ("RAY_TMPDIR", "TMPDIR")
+"""Variables with Ray's temporary directory, in the order in which it looks."""
+
+RAY = "ray"
+"""Directory of all sessions beneath the temporary directory."""
+
+SESSION = f"/{RAY}/session_2026-01-31_12-00-00_123456_{{pid}}/sockets/plasma_store"
 """Longest path of a socket beneath Ray's temporary directory."""
 
 ROOM_BYTES = 50 * 2**20
@@ -41,7 +51,7 @@ def require_answer(address: str) -> None:
             )
         return  # `auto`, or a form that Ray itself judges
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
     except (OSError, OverflowError, UnicodeError) as error:
         raise RunAborted(
             f"the Ray cluster at {address} must be reachable, but {in_one_line(error)}; check --address, and that "
@@ -87,11 +97,14 @@ def temporary_directory() -> Path:
 
 
 def _variable() -> str | None:
-    return next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
+    return next((name for name in TEMPORARY if os.environ.get(name)), None)
 
 
 def require_temporary_directory() -> None:
     """Make sure that Ray can put its sockets and logs where it will: in `RAY_TMPDIR`, `TMPDIR` or `/tmp`.
+
+    Ray takes an empty path for the working directory, and its processes take a relative one for places of their own:
+    both are replaced in the environment of this process.
 
     Raises:
         RunAborted: it cannot.
@@ -107,15 +120,24 @@ def require_temporary_directory() -> None:
         )
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        beneath = directory / RAY
+        if beneath.exists() and not beneath.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{beneath} is no directory")
         free = shutil.disk_usage(directory).free
     except OSError as error:
         raise RunAborted(
             f"Ray's temporary directory must be usable, but {where} is not ({error.strerror}); {remedy}"
         ) from None
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise RunAborted(f"Ray's temporary directory must be writable, but {where} is not; {remedy}")
+    for place in (directory, beneath):
+        if place.exists() and not os.access(place, os.W_OK | os.X_OK):  # another user's, where Ray began before
+            raise RunAborted(
+                f"Ray's temporary directory must be writable, but {where if place == directory else place} is not; "
+                f"{remedy}"
+            )
     if free < ROOM_BYTES:
         raise RunAborted(
             f"Ray's temporary directory must have {ROOM_BYTES // 2**20} MiB free, but {where} has {free // 2**20}; "
             f"make room, or {remedy}"
         )
+    if any(name in os.environ for name in TEMPORARY):
+        os.environ[TEMPORARY[0]] = str(directory)
