@@ -225,7 +225,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_job_pauses_ahead_of_its_end_is_requeued_and_goes_on(tmp_path: Path, slurm: dict[str, str]) -> None:
     (tmp_path / "space.yaml").write_text(TINY_SPACE.replace("epochs: 2", "epochs: 25"))
     (tmp_path / "job.sh").write_text(batch_script())

@@ -305,7 +305,7 @@ def wait_for_trials(run_dir: Path, count: int, driver: subprocess.Popen[str], ti
 @pytest.mark.parametrize(
     ("how", "finished_first"),
     [
-        pytest.param(signal.SIGINT, 1, marks=pytest.mark.ci),
+        (signal.SIGINT, 1),
         (signal.SIGINT, 4),
         (signal.SIGTERM, 1),
         (signal.SIGTERM, 4),
