@@ -292,7 +292,7 @@ def _headline(planned: PlannedRun) -> str:
 def _epochs_text(plan: Plan) -> str:
     full = plan.recipe.epochs
     if plan.racing is None:
-        return f"{full} {'epoch' if full == 1 else 'epochs'} each"
+        return f"{count(full, 'epoch')} each"
     stops = ", ".join(map(str, plan.racing.rungs))
     return f"up to {full} epochs, of which the better continue after {stops}"
 

@@ -51,8 +51,7 @@ class Trained:
 
 
 def default_execution(work_dir: str | Path = "work", data_dir: Path | None = None) -> Execution:
-    """Execution of a training alone on this machine: all of this process's CPUs, checkpoints
-    beneath `work_dir`.
+    """Execution of a training alone on this machine: all CPUs of this process, checkpoints beneath `work_dir`.
 
     Args:
         work_dir: directory of the checkpoints.

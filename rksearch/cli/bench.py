@@ -148,7 +148,8 @@ def bench_search(
     The strategies run the search's own code on virtual workers; rivals are replayed beside them. Each replay is written
     as it ends: the same command again plays what is missing.
     """
-    from rksearch.results.environment import current_environment, own_cpus
+    from rksearch.results.environment import current_environment
+    from rksearch.search.reservations import cpus_here
 
     if overhead:
         from rksearch.bench.replay.proposal_time import measure_overhead, measure_rival, overhead_text
@@ -180,7 +181,7 @@ def bench_search(
     with opened(directory, conditions, commit=environment.code) as store:
         missing = [turn for turn in turns if turn not in store.results]
         with progress("replays", len(missing), quiet=as_json) as advance:
-            for replay in replay_all(conditions, missing, jobs=jobs or own_cpus()):
+            for replay in replay_all(conditions, missing, jobs=jobs or cpus_here()):
                 store.add(replay)
                 advance()
         found = compared(conditions, [store.results[turn] for turn in turns])

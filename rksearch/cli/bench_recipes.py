@@ -108,7 +108,8 @@ def bench_recipes(
     from rksearch.data.images import load_data, split
     from rksearch.data.locations import data_home
     from rksearch.recipes.shipped import recipe
-    from rksearch.results.environment import current_environment, own_cpus
+    from rksearch.results.environment import current_environment
+    from rksearch.search.reservations import cpus_here
     from rksearch.training.engine.device import resolve_device, resolve_precision
     from rksearch.training.trainer import check_images_suit
 
@@ -140,7 +141,7 @@ def bench_recipes(
         path, "training", RecipeTraining, lambda one: one.wanted, conditions.record(), commit=environment.code
     ) as store:
         missing = [one for one in wanted if one not in store.results]
-        processes = jobs or (own_cpus() if resolved.type == "cpu" else 1)
+        processes = jobs or (cpus_here() if resolved.type == "cpu" else 1)
         trained = train_all(conditions, missing, str(place), jobs=processes, download=not no_download)
         for i, result in enumerate(trained, start=1):
             store.add(result)

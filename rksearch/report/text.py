@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 MISSING = "–"
 
-MOST_NAMED = 20
+MOST_LISTED = 20
 """Unreadable images that a sentence names."""
 
 
@@ -110,9 +110,9 @@ def unreadable(images: Sequence[str]) -> str:
     """A sentence on streamed images that could not be read, each with its reason; empty where there are none."""
     if not images:
         return ""
-    more = "" if len(images) <= MOST_NAMED else ", ..."
+    more = "" if len(images) <= MOST_LISTED else ", ..."
     counts = "counts" if len(images) == 1 else "count"
-    named = ", ".join(images[:MOST_NAMED])
+    named = ", ".join(images[:MOST_LISTED])
     return f"{count(len(images), 'image')} could not be read and {counts} nowhere: {named}{more}"
 
 
