@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from rksearch.space.plan import TOP1, ErrorMetric
 
 if TYPE_CHECKING:
     from rksearch.results.history import History
+    from rksearch.results.records import TrialResult, TrialSpec
 
 ColumnKind = Literal["text", "flag", "whole", "size", "pct", "share", "seconds", "ms", "list"]
 
@@ -370,20 +372,31 @@ def curves_csv(history: History) -> str:
     A training on the validation images too has no validation error. What is not finite is `nan`, what was not measured
     is empty.
     """
-    head = ("trial", "arch", "role", "replicate", *CURVE_FIELDS)
-    lines = [_csv_line(head)]
-    all_of = attrgetter(*CURVE_FIELDS)
-    hidden = [place for place, field in enumerate(CURVE_FIELDS) if "val_" in field]
-    for spec, result in (*history.trials.values(), *history.paused.values()):
-        first = _csv_line((spec.id, spec.arch, spec.role, spec.replicate))
-        for epoch in result.epochs:
-            # Numbers need no quotes.
-            values = [repr(round(v, 6)) if v.__class__ is float and v - v == 0 else _plain(v) for v in all_of(epoch)]
-            if spec.role == "final":
-                for place in hidden:
-                    values[place] = ""
-            lines.append(f"{first},{','.join(values)}")
+    lines = [_csv_line(("trial", "arch", "role", "replicate", *CURVE_FIELDS))]
+    trainings = (*history.trials.values(), *history.paused.values())
+    for first in range(0, len(trainings), _CURVES_AT_A_TIME):
+        lines.extend(_curve_lines(trainings[first : first + _CURVES_AT_A_TIME]))
     return "\n".join(lines) + "\n"
+
+
+_CURVES_AT_A_TIME = 500
+
+
+def _curve_lines(trainings: Sequence[tuple[TrialSpec, TrialResult]]) -> Iterator[str]:
+    """The lines of these trainings' epochs, made column by column, since a large run has millions of numbers."""
+    heads: list[str] = []
+    hidden: list[int] = []
+    for spec, result in trainings:
+        if spec.role == "final":
+            hidden.extend(range(len(heads), len(heads) + len(result.epochs)))
+        heads.extend([_csv_line((spec.id, spec.arch, spec.role, spec.replicate))] * len(result.epochs))
+    epochs = [epoch for _, result in trainings for epoch in result.epochs]
+    columns = [plain_column([getattr(epoch, field) for epoch in epochs]) for field in CURVE_FIELDS]
+    for field, column in zip(CURVE_FIELDS, columns, strict=True):
+        if "val_" in field:
+            for place in hidden:
+                column[place] = ""
+    return map(",".join, zip(heads, *columns, strict=True))
 
 
 def _csv_line(values: Sequence[Any]) -> str:
@@ -391,6 +404,21 @@ def _csv_line(values: Sequence[Any]) -> str:
     text = _LineFeeds()
     csv.writer(text).writerow(values)
     return text.getvalue().removesuffix("\n")
+
+
+def plain_column(values: Sequence[float | None]) -> list[str]:
+    """The numbers as text, to six decimals."""
+    if {float} == set(map(type, values)):
+        numbers = np.array(values, dtype=np.float64)
+        # Above 2^53 millionths the product would not be exact, and what is not finite has names.
+        if np.all(np.abs(numbers) < 1e9):
+            millionths = numbers * 1e6
+            text = list(map(repr, (np.rint(millionths) / 1e6).tolist()))
+            # Halfway between two millionths the product decides by its own rounding, `round` by the number's digits.
+            for place in np.flatnonzero(np.abs(millionths % 1 - 0.5) <= 1e-15 * np.abs(millionths)).tolist():
+                text[place] = _plain(values[place])
+            return text
+    return list(map(_plain, values))
 
 
 def _plain(value: float | None) -> str:
