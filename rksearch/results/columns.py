@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from rksearch.space.plan import TOP1, ErrorMetric
 
 if TYPE_CHECKING:
@@ -408,6 +406,8 @@ def _csv_line(values: Sequence[Any]) -> str:
 
 def plain_column(values: Sequence[float | None]) -> list[str]:
     """The numbers as text, to six decimals."""
+    import numpy as np  # not at the top: a ledger is read without it
+
     if {float} == set(map(type, values)):
         numbers = np.array(values, dtype=np.float64)
         # Above 2^53 millionths the product would not be exact, and what is not finite has names.

@@ -130,7 +130,8 @@ def test_long_runs_are_thinned(tmp_path: Path) -> None:
 def test_claims_are_counted_and_the_same_seed_counts_the_same(history: History) -> None:
     ended: list[None] = []
     found = calibrate(history, runs=2, on_run=lambda: ended.append(None))
-    assert found == calibrate(history, runs=2)
+    # As text: from Python 3.13 on a dataclass that holds a NaN does not equal itself.
+    assert repr(found) == repr(calibrate(history, runs=2))
     assert len(ended) == 6
     assert [case.noise for case in found.cases] == ["normal", "heavy-tailed", "resampled"]
     for case in found.cases:
