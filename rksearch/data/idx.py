@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,12 @@ def _read(name: str, path: Path) -> Tensor:
     return parsed(name, path.name, gzip.decompress(path.read_bytes()))
 
 
+TYPES = {8: ">u1", 12: ">i4"}
+"""Types of numbers by the third byte of an IDX file: images and labels are bytes, QMNIST's labels are integers."""
+
+
 def parsed(name: str, file: str, content: bytes) -> Tensor:
-    """The array of an unpacked IDX file: two zero bytes, type 8 (bytes), number of dimensions, lengths, values.
+    """The array of an unpacked IDX file: two zero bytes, type, number of dimensions, lengths, values.
 
     Raises:
         DataError: the content is something else.
@@ -88,12 +93,14 @@ def parsed(name: str, file: str, content: bytes) -> Tensor:
     import numpy as np
     import torch
 
-    dimensions = content[3] if content[:3] == b"\0\0\x08" else 0
-    shape = np.frombuffer(content, ">i4", dimensions, offset=4).tolist()
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
-    if not dimensions or len(values) != int(np.prod(shape)):
-        raise DataError(f"{file} of {name} must be an IDX file of bytes, but is none; remove it and try again")
-    return torch.from_numpy(values.reshape(shape).copy())
+    kind = TYPES.get(content[2]) if len(content) > 3 and content[:2] == b"\0\0" else None
+    if kind:
+        shape = np.frombuffer(content, ">i4", content[3], offset=4).tolist()
+        values = content[4 + 4 * len(shape) :]
+        if shape and len(values) == np.dtype(kind).itemsize * math.prod(shape):
+            array = np.frombuffer(values, kind).reshape(shape)
+            return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    raise DataError(f"{file} of {name} must be an IDX file of numbers, but is none; remove it and try again")
 
 
 MNIST = Dataset(

@@ -34,9 +34,17 @@ SIZES_DIFFER = (
 """Classification data sets of torchvision whose images have many sizes."""
 
 
-SAVED_FIRST = ("CelebA", "FER2013", "LFWPeople", "Omniglot", "PCAM", "QMNIST", "RenderedSST2")
-"""Data sets of torchvision with images of one size that are not read here: their labels need a choice (CelebA, QMNIST,
-Omniglot, LFWPeople), a package (PCAM) or a file by hand (FER2013), or their images are huge (RenderedSST2)."""
+NOT_READ = {
+    "CelebA": "has forty labels for each image; choose one, save it and the images by numpy.savez, and use npz:FILE",
+    "LFWPeople": "has one image of most people; choose people, save their images by numpy.savez, and use npz:FILE",
+    "Omniglot": "has other characters in its test set than in training; divide the images of each character, save them "
+    "by numpy.savez, and use npz:FILE",
+    "PCAM": "is 8 GB of pixels in HDF5 files, too many to lie in memory; write a folder for each class, and use "
+    "folder:PATH",
+    "RenderedSST2": "is 6 GB of pixels, too many to lie in memory, but lies in a folder for each class; use "
+    "folder:PATH/rendered-sst2",
+}
+"""Classification data sets of torchvision with images of one size that are not read here: why, and what to do."""
 
 EUROSAT_URL = "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/"
 EUROSAT_ARCHIVE, EUROSAT_MD5 = "EuroSAT.zip", "c8fa014336c82ac7804f0398fcb19387"
@@ -69,10 +77,10 @@ def found(class_name: str) -> Dataset:
             f"the images of a data set must have one size, but those of torchvision's {class_name} have many; "
             "sort them into folders and use folder:PATH,size=N"
         )
-    if class_name in SAVED_FIRST:
+    if class_name in NOT_READ:
         raise DataError(
-            f"torchvision's {class_name} is not read by its name, because its labels or files need a choice of yours, "
-            f"but got 'torchvision:{class_name}'; save its images and labels by numpy.savez, and use npz:FILE"
+            f"labels and pixels of a data set that is read by its name must be usable as they are, but torchvision's "
+            f"{class_name} {NOT_READ[class_name]}"
         )
     raise DataError(
         f"torchvision:NAME must be one of {', '.join(known)}, which are classification data sets with images of one "
@@ -100,6 +108,31 @@ def _known() -> dict[str, Dataset]:
         citation="J. J. Hull (1994), A database for handwritten text recognition research, IEEE Transactions on "
         "Pattern Analysis and Machine Intelligence 16",
         load=_load_usps,
+    )
+    qmnist = _gray(
+        "QMNIST",
+        10,
+        28,
+        source="QMNIST (Yadav and Bottou 2019), MNIST's 60,000 training images and 60,000 test images in place of its "
+        "10,000",
+        licence="3-clause BSD",
+        citation="C. Yadav and L. Bottou (2019), Cold case: the lost MNIST digits, NeurIPS",
+        load=_load_qmnist,
+    )
+    fer2013 = replace(
+        _gray(
+            "FER2013",
+            7,
+            48,
+            source="FER2013 (Goodfellow et al. 2013), faces, 28,709 training and 7,178 test images, public and private",
+            licence="not stated",
+            citation="I. J. Goodfellow et al. (2013), Challenges in representation learning: a report on three machine "
+            "learning contests, ICONIP",
+            load=_load_fer2013,
+        ),
+        crop_padding=6,
+        flip=True,
+        class_names=("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
     )
     stl10 = Dataset(
         name="torchvision:STL10",
@@ -141,7 +174,8 @@ def _known() -> dict[str, Dataset]:
         citation="M. Buscema (1998), Metanet: the theory of independent judges, Substance Use and Misuse 33",
         load=_load_semeion,
     )
-    return {"KMNIST": kmnist, "STL10": stl10, "USPS": usps, "EuroSAT": eurosat, "SEMEION": semeion, **_emnist()}
+    named = (kmnist, qmnist, fer2013, stl10, usps, eurosat, semeion)
+    return {**{data.name.partition(":")[2]: data for data in named}, **_emnist()}
 
 
 _OWN_TEST = "of which a fifth of each class, chosen by the hash of their pixels, are for testing"
@@ -177,6 +211,80 @@ def _gray(name: str, classes: int, side: int, **about: Any) -> Dataset:
         crop_padding=2,
         **about,
     )
+
+
+def _load_qmnist(data_dir: Path, download: bool) -> Images:
+    """All images of QMNIST; of each image's eight labels the first, its digit.
+
+    Raises:
+        DataError: archives are missing or damaged and must not or cannot be downloaded.
+    """
+    import gzip
+
+    from torchvision.datasets import QMNIST
+
+    from rksearch.data.downloads import Remote, ensure
+    from rksearch.data.fetching import fetch
+
+    name, folder = "torchvision:QMNIST", "QMNIST/raw"
+    wanted = [(url, url.rpartition("/")[2], md5) for part in ("train", "test") for url, md5 in QMNIST.resources[part]]
+
+    def fetched() -> None:
+        for url, file, md5 in wanted:
+            fetch(url, data_dir / folder / file, md5)
+
+    remote = Remote(
+        dataset=name,
+        directory=data_dir,
+        folder=folder,
+        files=tuple((file, md5) for _, file, md5 in wanted),
+        url=wanted[0][0].rpartition("/")[0],
+        damaged=f"{folder}/*.gz",
+        fetch=fetched,
+    )
+    ensure(remote, download=download)
+    train, train_labels, test, test_labels = (
+        parsed(name, file, gzip.decompress((remote.home / file).read_bytes())) for _, file, _ in wanted
+    )
+    return Images(
+        train_images=train.unsqueeze(1),
+        train_labels=train_labels[:, 0].long(),
+        test_images=test.unsqueeze(1),
+        test_labels=test_labels[:, 0].long(),
+    )
+
+
+FER2013_FILES = ("fer2013.csv", "icml_face_data.csv")
+"""Files of FER2013 that have the labels of its test images; either will do."""
+
+
+def _load_fer2013(data_dir: Path, download: bool) -> Images:
+    """All images of FER2013, from a file that only people with an account can download.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    import numpy as np
+    from torchvision.datasets import FER2013
+
+    home = data_dir / "fer2013"
+    found = next((file for file in FER2013_FILES if (home / file).is_file()), None)
+    rule = f"torchvision:FER2013 needs {' or '.join(FER2013_FILES)} in {home}"
+    if found is None:
+        raise DataError(
+            f"{rule}, but there is neither; download one from Kaggle's challenge in facial expression "
+            "recognition, which asks for an account, and put it there"
+        )
+    try:
+        parts = [FER2013(data_dir, split=part) for part in ("train", "test")]
+    except RuntimeError:
+        raise DataError(f"{rule}, but {found} is damaged (its checksum differs); download it again") from None
+    pixels, labels = [], []
+    for part in parts:
+        images, classes = zip(*part, strict=True)
+        pixels.append(np.stack([np.asarray(image) for image in images])[:, None])
+        labels.append(classes)
+    return _images(pixels[0], labels[0], pixels[1], labels[1])
 
 
 def _load_usps(data_dir: Path, download: bool) -> Images:

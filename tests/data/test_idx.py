@@ -23,7 +23,7 @@ from rksearch.data import torchvision_sets
 from rksearch.data.dataset import Images
 from rksearch.data.facts import dataset, datasets
 from rksearch.data.images import load_images, split
-from rksearch.data.torchvision_sets import SHIPPED
+from rksearch.data.torchvision_sets import NOT_READ, SHIPPED
 from rksearch.errors import DataError
 from tests.helpers.command_line import environment, python
 from tests.helpers.web_server import serving
@@ -192,6 +192,65 @@ def test_semeion_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.Monk
     assert_a_fifth_is_for_testing(images, pixels, labels, 10)
 
 
+def test_qmnist_has_the_first_of_eight_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    home = tmp_path / "QMNIST" / "raw"
+    home.mkdir(parents=True)
+    arrays, resources = {}, {}
+    for part, count in (("train", 40), ("test", 30)):
+        pixels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = np.column_stack([np.arange(count) % 10, rng.integers(-300, 70_000, (count, 7))]).astype(">i4")
+        header = struct.pack(">BBBB2i", 0, 0, 12, 2, *labels.shape)
+        files = {
+            f"qmnist-{part}-images-idx3-ubyte.gz": idx(pixels),
+            f"qmnist-{part}-labels-idx2-int.gz": gzip.compress(header + labels.tobytes()),
+        }
+        for file, content in files.items():
+            (home / file).write_bytes(content)
+        resources[part] = [(f"http://127.0.0.1:9/{f}", hashlib.md5(c).hexdigest()) for f, c in files.items()]
+        arrays[part] = pixels, labels[:, 0].tolist()
+    monkeypatch.setattr(torchvision.datasets.QMNIST, "resources", resources)
+    images = load_images(dataset("torchvision:QMNIST"), tmp_path, download=False)
+    assert np.array_equal(images.train_images[:, 0].numpy(), arrays["train"][0])
+    assert np.array_equal(images.test_images[:, 0].numpy(), arrays["test"][0])
+    assert (images.train_labels.tolist(), images.test_labels.tolist()) == (arrays["train"][1], arrays["test"][1])
+    (home / "qmnist-test-labels-idx2-int.gz").unlink()
+    with pytest.raises(DataError, match=r"needs intact files in .*QMNIST/raw, but .*allow the download"):
+        load_images(dataset("torchvision:QMNIST"), tmp_path, download=False)
+
+
+@pytest.mark.parametrize(("key", "file"), [("fer", "fer2013.csv"), ("icml", "icml_face_data.csv")])
+def test_fer2013_is_read_from_the_file_with_the_test_labels(
+    key: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dataset("torchvision:FER2013")
+    with pytest.raises(
+        DataError, match=r"needs fer2013.csv or icml_face_data.csv in .*, but there is neither; download"
+    ):
+        load_images(data, tmp_path, download=False)
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (42, 48 * 48), dtype=np.uint8), np.arange(42) % 7
+    uses = ["Training"] * 28 + ["PublicTest"] * 7 + ["PrivateTest"] * 7
+    if key == "fer":
+        lines = ["emotion,pixels,Usage"]
+        lines += [f"{c},{' '.join(map(str, p))},{use}" for c, p, use in zip(labels, pixels, uses, strict=True)]
+    else:
+        lines = ["emotion, Usage, pixels"]
+        lines += [f"{c},{use},{' '.join(map(str, p))}" for c, p, use in zip(labels, pixels, uses, strict=True)]
+    content = "\n".join(lines)
+    (tmp_path / "fer2013").mkdir()
+    (tmp_path / "fer2013" / file).write_text(content)
+    with pytest.raises(DataError, match=f"but {file} is damaged"):
+        load_images(data, tmp_path, download=False)
+    known = torchvision.datasets.FER2013._RESOURCES
+    monkeypatch.setitem(known, key, (file, hashlib.md5(content.encode()).hexdigest()))
+    images = load_images(data, tmp_path, download=False)
+    shaped = pixels.reshape(42, 1, 48, 48)
+    assert np.array_equal(images.train_images.numpy(), shaped[:28])
+    assert np.array_equal(images.test_images.numpy(), shaped[28:])
+    assert (images.train_labels.tolist(), images.test_labels.tolist()) == (labels[:28].tolist(), labels[28:].tolist())
+
+
 def test_splits_of_emnist_are_read_from_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     arrays = {}
@@ -227,11 +286,14 @@ def test_splits_of_emnist_are_read_from_the_archive(tmp_path: Path, monkeypatch:
         ),
         (
             "torchvision:CocoDetection",
-            "must be one of KMNIST, STL10, USPS, EuroSAT, SEMEION, EMNIST-.*, which are classification data sets",
+            "must be one of KMNIST, QMNIST, FER2013, STL10, USPS, EuroSAT, SEMEION, EMNIST-.*, which are",
         ),
-        (
-            "torchvision:PCAM",
-            "is not read by its name, .*; save its images and labels by numpy.savez, and use npz:FILE",
+        *(
+            (
+                f"torchvision:{name}",
+                f"must be usable as they are, but torchvision's {name} (has|is) .*; .*use (npz|folder):",
+            )
+            for name in NOT_READ
         ),
         ("torchvision:kmnist", r"but got 'kmnist' \(did you mean 'KMNIST'\?\)"),
         ("torchvision:EMNIST", "the name must say one, but got .*; use torchvision:EMNIST-balanced"),
