@@ -213,6 +213,12 @@ def test_gauges_say_which_architecture_and_seed_they_are_about(monkeypatch: pyte
     assert seen == [("train_loss", 0.5, tags)], "a gauge shows no number that is not finite"
 
 
+def test_rays_own_gauges_take_runs_and_networks_with_any_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reporter, "_images", lambda self, spec: None)
+    reporter = Reporter("größe ñ 🦊", EXECUTION, to=lambda report: None)
+    reporter.on_epoch(replace(SPEC, arch="netz_ß"), epoch(1))
+
+
 # -- loggers
 
 

@@ -152,7 +152,10 @@ class Reporter:
 
     def _set_gauges(self, spec: TrialSpec) -> None:
         values = (self._run, spec.arch, str(spec.seed), str(spec.replicate), spec.role)
-        tags = dict(zip(TAGS, values, strict=True))
+        # Ray raises at any other letter of a tag.
+        tags = {
+            tag: value.encode("ascii", "backslashreplace").decode() for tag, value in zip(TAGS, values, strict=True)
+        }
         for name in GAUGES:
             value = self._last.get(name)
             if value is not None and math.isfinite(value):
