@@ -22,7 +22,7 @@ class Asked:
     """The user's wishes that replace what the space file says; None keeps what it says.
 
     `timed`: a budget of time ends the run, so that without a number of candidates there is no limit to them, nor to
-    the replicates.
+    replicates for which the space has no number.
     """
 
     trials: int | None = None
@@ -74,13 +74,9 @@ def plan_of(definition: SpaceDefinition, asked: Asked, *, members: int) -> Plan:
     trials = asked.trials
     if trials is None:
         trials = members if asked.timed else definition.trials
-    replicates: int | None = asked.replicates
+    replicates = definition.search.replicates if asked.replicates is None else asked.replicates
     if replicates is None and not asked.timed:
-        replicates = (
-            math.ceil(trials * REPLICATES_SHARE)
-            if definition.search.replicates is None
-            else definition.search.replicates
-        )
+        replicates = math.ceil(trials * REPLICATES_SHARE)
     shares = definition.search.racing
     if asked.racing is not None:
         shares = (shares or RacingPlan()) if asked.racing else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,10 +18,15 @@ from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from rksearch.results.status import run_status
 from rksearch.search.budget import TimeBudget, budget_sentence, clock_time
+from rksearch.search.planning import Asked, plan_of
 from rksearch.search.reservations import Reservations
 from rksearch.search.session import SessionClock
+from rksearch.space import parse_space
+from tests.helpers.command_line import TINY_SPACE
 from tests.helpers.ledgers import begin
 from tests.helpers.simulation import must, new_state, outcome, settings, work
+
+SPACE = parse_space(TINY_SPACE, name="tiny")
 
 NOON = datetime(2026, 11, 27, 12, 30).astimezone()
 
@@ -39,6 +45,15 @@ def test_a_time_of_day_that_has_passed_is_tomorrow_and_said_to_be() -> None:
 def test_where_the_time_alone_ends_the_search_the_whole_space_is_said() -> None:
     said = budget_sentence(TimeBudget(cpu_hours=2), settings(trials=5_042), members=5_042)
     assert said.startswith("The run stops after 2 CPU hours; until then all 5,042 architectures of the space are")
+
+
+@pytest.mark.parametrize("stated", [None, 0, 7])
+def test_a_number_of_replicates_in_the_space_holds_within_a_budget_too(stated: int | None) -> None:
+    definition = SPACE.definition
+    definition = replace(definition, search=replace(definition.search, replicates=stated))
+    plan = plan_of(definition, Asked(timed=True), members=len(SPACE))
+    assert (plan.trials, plan.replicates) == (len(SPACE), stated)
+    assert plan_of(definition, Asked(timed=True, replicates=2), members=len(SPACE)).replicates == 2
 
 
 def test_several_limits_are_all_named() -> None:
