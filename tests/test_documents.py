@@ -289,12 +289,17 @@ def test_lists_of_commands_hold_no_others() -> None:
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a finished run of small networks on the digits, with a control arm and its checkpoints."""
-    home = tmp_path_factory.mktemp("small")
+    """The directory of a finished run of small networks on the digits.
+
+    With what documents look for in a run: a control arm, checkpoints, enough networks for `--calibrate`, and its epochs
+    in MLflow under the name that docs/watching.md uses.
+    """
+    home, name = tmp_path_factory.mktemp("small"), "quickstart-1"
     (home / "tiny.yaml").write_text(TINY_SPACE)
-    done = rksearch("run", "--space", "tiny.yaml", "--out", "run", "--control", cwd=home, timeout_s=500)
+    options = ("--out", name, "--trials", "9", "--control", "--log", "mlflow")
+    done = rksearch("run", "--space", "tiny.yaml", *options, cwd=home, timeout_s=500)
     assert done.returncode == 0, done.stderr
-    return home / "run"
+    return home / name
 
 
 def wanted_runs(path: Path) -> set[str]:
