@@ -230,17 +230,24 @@ SKIPPED = {
 }
 """Commands that no test runs as they stand, and why."""
 
+RUN_ELSEWHERE = {
+    "rksearch run --space quickstart": "tests/search/test_run.py runs it whole",
+    "rksearch run --space quickstart --sampler random --out reports/second": "the run of docs/tutorial.md before it",
+    "rksearch selftest": "tests/bench/test_selftest.py",
+    "rksearch resume reports/cifar10_bc-1 --seeds 5": "docs/tutorial.md, with a baseline besides",
+    "rksearch retrain reports/cifar10_small-1 --front": "docs/tutorial.md, with a recipe besides",
+    "rksearch final reports/cifar10_bc-1": "docs/tutorial.md",
+}
+"""Commands of which another test of .ci/run runs the like, since those that start Ray take half a minute each."""
+
 SMALL_RUN = "--trials 1 --epochs 1 --seeds 1 --replicates 0"
 
 SMALLER = {
-    "rksearch run --space quickstart": SMALL_RUN,
     "rksearch run --space quickstart --out reports/first": SMALL_RUN,
-    "rksearch run --space quickstart --sampler random --out reports/second": SMALL_RUN,
     "rksearch run --space ./sharing.yaml --out reports/sharing": SMALL_RUN,
     "rksearch run --space own.yaml": SMALL_RUN,
     "rksearch bench cost": "--candidates 20000 --sample 2",
     "rksearch bench search": "--table synthetic-quiet --repetitions 1 --trainings 12 --strategies random --start same",
-    "rksearch retrain reports/cifar10_small-1 --front": "--epochs 1 --seeds 1",
     "rksearch retrain reports/bc --front --recipe paper --seeds 3": "--epochs 1 --seeds 1",
     "rksearch train RKNet-BC-k12-m2_9_12-1x8s_1x2s_1x2s --recipe short --epochs 10": "--dataset digits --epochs 1",
     "rksearch train RKNet-BC-k4-m2_3_2-1x3s_2x1_1x2 --dataset digits --recipe short --epochs 10": "--epochs 1",
@@ -252,9 +259,6 @@ SMALLER = {
 
 PYTHON = ("README.md", "docs/networks.md", "docs/python.md", "docs/watching.md")
 """Documents whose Python runs behind their commands."""
-
-QUICK = ("rksearch/recipes/README.md", "search_spaces/README.md")
-"""Documents whose commands take seconds: part of .ci/run, which also runs the quickstart whole."""
 
 PYTHON_ELSEWHERE = {
     "docs/extending.md": "tests/arch/test_extending_family.py and its like",
@@ -281,8 +285,9 @@ def made_by(command: Command) -> set[str]:
 
 def test_lists_of_commands_hold_no_others() -> None:
     known = {str(command) for path in current() for command in ours(path)}
-    assert not (SKIPPED.keys() | SMALLER.keys()) - known
-    assert not SKIPPED.keys() & SMALLER.keys()
+    assert not (SKIPPED.keys() | RUN_ELSEWHERE.keys() | SMALLER.keys()) - known
+    assert not SKIPPED.keys() & RUN_ELSEWHERE.keys()
+    assert not (SKIPPED.keys() | RUN_ELSEWHERE.keys()) & SMALLER.keys()
     for line, options in SMALLER.items():
         assert refusal((*line.split(), *options.split()), complete=True) is None
 
@@ -302,12 +307,17 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / name
 
 
+def is_run(command: Command) -> bool:
+    """Whether the test of its document runs a command."""
+    return str(command) not in SKIPPED and str(command) not in RUN_ELSEWHERE
+
+
 def wanted_runs(path: Path) -> set[str]:
     """The run directories that the commands and the Python of a document find, rather than make."""
     made: set[str] = set()
     wanted: set[str] = set()
     for command in ours(path):
-        if str(command) not in SKIPPED:
+        if is_run(command):
             made |= made_by(command)
             wanted |= set(RUN_DIRECTORY.findall(" ".join(command.words[2:]))) - made
     if title(path) in PYTHON:
@@ -338,20 +348,17 @@ def test_the_python_of_every_document_is_run_somewhere() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, id=title(path), marks=[pytest.mark.ci] if title(path) in QUICK else [])
-        for path in current()
-        if ours(path) or title(path) in PYTHON
-    ],
+    [pytest.param(path, id=title(path)) for path in current() if ours(path) or title(path) in PYTHON],
 )
 def test_a_document_runs(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     for name in wanted_runs(path):
         shutil.copytree(request.getfixturevalue("small_run"), tmp_path / name)
     prepare(tmp_path, path)
     for command in ours(path):
-        if str(command) in SKIPPED:
+        if not is_run(command):
             continue
         words = [*command.words[1:], *SMALLER.get(str(command), "").split()]
         done = rksearch(*words, cwd=tmp_path, timeout_s=500)

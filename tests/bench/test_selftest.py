@@ -233,6 +233,7 @@ def test_an_empty_history_lacks_everything() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_the_quick_test_passes_here(tmp_path: Path) -> None:
     done = rksearch("selftest", cwd=tmp_path, timeout_s=400)
     assert done.returncode == 0, (done.stdout, done.stderr)
