@@ -1,7 +1,9 @@
 """Random faults in number: injected one after the other, kept as they end, so that the command resumes, and reported.
 
 `faults.jsonl` holds the conditions and the undisturbed run in its first line, and an injection in each other one, each
-line with a checksum as in a ledger. The table of `faults.md` is made from it.
+line with a checksum as in a ledger. A later call runs undisturbed once more, since it may be on another machine, whose
+numbers differ in their last bits; where they do, another line of conditions precedes its injections. The table of
+`faults.md` is made from it.
 """
 
 from __future__ import annotations
@@ -32,14 +34,14 @@ UNDISTURBED_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultConditions:
-    """What all injections of a directory have in common.
+    """What all injections of a directory have in common that were made on one machine.
 
     Attributes:
         seed: of kinds, moments and of what a fault chooses by itself.
         kinds: kinds of faults to choose from; empty for all.
         span_s: duration of the undisturbed run.
         undisturbed: numbers of each of its trainings.
-        environment: where they were made first.
+        environment: where that run was made.
     """
 
     seed: int
@@ -66,37 +68,38 @@ def inject_faults(
 
     Raises:
         RunError: the directory holds faults of another seed or of other kinds.
-        RunAborted: the undisturbed run does not finish.
+        RunAborted: an undisturbed run does not finish.
     """
     draw(0, seed, 1.0, kinds)
     path = directory / FILE
     directory.mkdir(parents=True, exist_ok=True)
     records = list(_records(path))
-    if records:
-        conditions = from_plain(FaultConditions, records[0])
-        if (conditions.seed, conditions.kinds) != (seed, tuple(kinds)):
-            raise RunError(
-                f"injections go on with their own seed and kinds, but {path} has seed {conditions.seed} and "
-                f"{', '.join(conditions.kinds) or 'all kinds'}; give these, or another --out"
-            )
-    else:
-        conditions = _conditions(directory, seed, kinds, data_dir)
-        _append(path, to_plain(conditions))
-    found = [from_plain(Disturbed, record) for record in records[1:]]
+    known = [from_plain(FaultConditions, record) for record in records if "undisturbed" in record]
+    found = [from_plain(Disturbed, record) for record in records if "undisturbed" not in record]
+    if known and (known[0].seed, known[0].kinds) != (seed, tuple(kinds)):
+        raise RunError(
+            f"injections go on with their own seed and kinds, but {path} has seed {known[0].seed} and "
+            f"{', '.join(known[0].kinds) or 'all kinds'}; give these, or another --out"
+        )
+    if count > len(found):
+        here = _conditions(directory, seed, kinds, data_dir)
+        if not known or here.undisturbed != known[-1].undisturbed:
+            _append(path, to_plain(here))
+            known.append(here)
     commit = current_environment().commit
     for i in range(count):
         if i >= len(found):
-            fault = drawn(i, seed, span_s(conditions, found), conditions.kinds)
+            fault = drawn(i, seed, span_s(known[-1], found), known[-1].kinds)
             small = SmallRun.of_a_space(directory / "work" / f"run-{i}", data_dir)
             shutil.rmtree(small.directory, ignore_errors=True)  # of a call that was interrupted
-            one = replace(disturb(small, fault, conditions.undisturbed), commit=commit)
+            one = replace(disturb(small, fault, known[-1].undisturbed), commit=commit)
             _append(path, to_plain(one))
             found.append(one)
-            write_atomically(directory / REPORT, report_text(conditions, found).encode())
+            write_atomically(directory / REPORT, report_text(known, found).encode())
             if one.problem is None:
                 shutil.rmtree(small.directory, ignore_errors=True)
         show(f"{i + 1}/{count} {outcome_text(found[i])}")
-    write_atomically(directory / REPORT, report_text(conditions, found).encode())
+    write_atomically(directory / REPORT, report_text(known, found).encode())
     return found
 
 
@@ -144,11 +147,16 @@ def outcome_text(one: Disturbed) -> str:
     return f"{one.fault.kind} at {one.fault.moment_s} s: {what}, {sessions}; {one.problem or 'ok'}"
 
 
-def report_text(conditions: FaultConditions, found: Sequence[Disturbed]) -> str:
-    """The report in Markdown: a table of kinds, one of what should not have happened, and how to repeat it."""
+def report_text(known: Sequence[FaultConditions], found: Sequence[Disturbed]) -> str:
+    """The report in Markdown: a table of kinds, one of what should not have happened, and how to repeat it.
+
+    Args:
+        known: conditions of each machine, at least one.
+        found: what came of each fault.
+    """
     bad = [(i, one) for i, one in enumerate(found) if one.problem is not None]
     met = [one for one in found if one.met]
-    env = conditions.environment
+    conditions, env = known[0], known[0].environment
     commits = list(dict.fromkeys(one.commit or env.commit or "unknown" for one in found))
     kinds = f" {' '.join(f'--kind {kind!r}' for kind in conditions.kinds)}" if conditions.kinds else ""
     lines = [
@@ -171,6 +179,7 @@ def report_text(conditions: FaultConditions, found: Sequence[Disturbed]) -> str:
         lines += ["## Not as it should be", ""]
         lines += [f"- {i}: {outcome_text(one)}" for i, one in bad]
         lines += [""]
+    machines = ", then ".join(dict.fromkeys(_machine(own.environment) for own in known))
     lines += [
         "## To repeat it",
         "",
@@ -178,12 +187,16 @@ def report_text(conditions: FaultConditions, found: Sequence[Disturbed]) -> str:
         f"rksearch selftest --faults {len(found)} --seed {conditions.seed}{kinds} --out DIRECTORY",
         "```",
         "",
-        f"rksearch {env.rksearch}, commits {', '.join(commits)}{' with changes' if env.dirty else ''}; Python "
-        f"{env.python}, torch {env.version('torch')}, ray {env.version('ray')}; {env.cpu_count} CPUs ({env.cpu}), "
-        f"{env.os}. Each injection, with its moment, seed and outcome, is a line of `{FILE}`.",
+        f"rksearch {env.rksearch}, commits {', '.join(commits)}{' with changes' if env.dirty else ''}; {machines}. "
+        f"Each injection, with its moment, seed and outcome, is a line of `{FILE}`.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _machine(env: Environment) -> str:
+    versions = f"Python {env.python}, torch {env.version('torch')}, ray {env.version('ray')}"
+    return f"{versions}; {env.cpu_count} CPUs ({env.cpu}), {env.os}"
 
 
 def _kind_rows(found: Sequence[Disturbed]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -117,17 +117,36 @@ def one(kind: str, problem: str | None = None, *, met: bool = True) -> Disturbed
     )
 
 
+@dataclass
+class Machine:
+    """A machine on which no run takes place: its processor, and what an undisturbed run gives there."""
+
+    cpu: str = "first"
+    loss: float = 1.0
+
+    def conditions(self, *args: object) -> reliability.FaultConditions:
+        return reliability.FaultConditions(
+            seed=3,
+            kinds=(),
+            span_s=20.0,
+            undisturbed={"ResNet-8@0": ((self.loss, 2.0, 3.0, 4.0),)},
+            environment=Environment(cpu=self.cpu),
+        )
+
+
 @pytest.fixture
-def injected(monkeypatch: pytest.MonkeyPatch) -> list[Fault]:
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def injected(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[Fault]:
     """Faults that were injected, where no run takes place."""
     found: list[Fault] = []
-    conditions = reliability.FaultConditions(
-        seed=3, kinds=(), span_s=20.0, undisturbed={"ResNet-8@0": ((1.0, 2.0, 3.0, 4.0),)}, environment=Environment()
-    )
-    monkeypatch.setattr(reliability, "_conditions", lambda *args: conditions)
+    monkeypatch.setattr(reliability, "_conditions", machine.conditions)
 
     def disturb(small: SmallRun, fault: Fault, undisturbed: Mapping[str, Numbers]) -> Disturbed:
-        assert undisturbed == conditions.undisturbed
+        assert undisturbed == machine.conditions().undisturbed
         assert fault.moment_s is not None
         small.directory.mkdir()
         found.append(fault)
@@ -157,6 +176,28 @@ def test_injections_go_on_where_they_were_interrupted(tmp_path: Path, injected: 
     assert "a training is lost" in report
     with pytest.raises(RunError, match="has seed 3 and all kinds; give these"):
         inject(5, seed=4)
+
+
+def test_injections_go_on_elsewhere_with_the_numbers_of_that_machine(
+    tmp_path: Path, machine: Machine, injected: list[Fault]
+) -> None:
+    def inject(count: int) -> list[Disturbed]:
+        return reliability.inject_faults(
+            tmp_path / "out", count=count, seed=3, kinds=(), data_dir=tmp_path, show=lambda line: None
+        )
+
+    inject(2)
+    machine.cpu = "same numbers"
+    inject(3)
+    machine.cpu, machine.loss = "other numbers", 1.5
+    assert [found.fault.kind for found in inject(5)] == [fault.kind for fault in injected]
+    inject(5)
+    assert len(injected) == 5, "nothing is injected twice"
+    lines = (tmp_path / "out" / reliability.FILE).read_bytes().splitlines()
+    assert [i for i, line in enumerate(lines) if b'"undisturbed":{' in line] == [0, 4]
+    report = (tmp_path / "out" / reliability.REPORT).read_text()
+    assert "(first)" in report
+    assert "(other numbers)" in report
 
 
 def test_moments_lie_in_the_time_that_the_last_whole_session_took() -> None:
@@ -210,7 +251,7 @@ def test_the_table_has_a_row_for_each_kind_that_was_drawn() -> None:
         seed=0, kinds=("worker killed",), span_s=20.0, undisturbed={}, environment=Environment()
     )
     text = reliability.report_text(
-        conditions, [one("worker killed"), one("GCS killed"), one("GCS killed", met=False), one("GCS killed", "lost")]
+        [conditions], [one("worker killed"), one("GCS killed"), one("GCS killed", met=False), one("GCS killed", "lost")]
     )
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert rows[1:] == ["| worker killed | 1 | 1 | 1 |  | 1 | 0 |", "| GCS killed | 3 | 2 | 0 | 2 s | 1 | 1 |"]
