@@ -75,7 +75,6 @@ def test_it_works_as_an_installed_plugin(plugin: dict[str, str], tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_run_trains_and_reports_it(plugin: dict[str, str], tmp_path: Path) -> None:
     space, out = tmp_path / "own.yaml", tmp_path / "run"
     space.write_text(SPACE.replace("trials: 3", "trials: 2"), encoding="utf-8")

@@ -29,7 +29,6 @@ def refused(*args: str, cwd: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_folder_from_a_run_to_the_report_and_not_when_it_changes(tmp_path: Path) -> None:
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     elsewhere.mkdir()

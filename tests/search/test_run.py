@@ -82,7 +82,6 @@ def copied_trials(run_dir: Path) -> dict[str, bool]:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_run_report_resume(tmp_path, space_file):
     run_dir = tmp_path / "run"
     done = rksearch("run", "--space", str(space_file), "--out", str(run_dir), cwd=tmp_path)
@@ -185,7 +184,6 @@ def bytes_read(*args: str, cwd: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_each_command_reads_the_ledger_once(tmp_path, space_file):
     space_file.write_text(TINY_SPACE.replace("epochs: 2", "epochs: 1"))
     ledger = tmp_path / "run" / "ledger.jsonl"
@@ -244,7 +242,6 @@ def test_racing_and_the_test_set(tmp_path, space_file):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_budget_of_work_ends_the_run_and_more_of_it_goes_on(tmp_path, space_file):
     run_dir = tmp_path / "run"
     done = rksearch("run", "--space", str(space_file), "--out", str(run_dir), "--cpu-hours", "0.002", cwd=tmp_path)
