@@ -232,7 +232,6 @@ SKIPPED = {
 
 RUN_ELSEWHERE = {
     "rksearch run --space quickstart": "tests/search/test_run.py runs it whole",
-    "rksearch run --space quickstart --sampler random --out reports/second": "the run of docs/tutorial.md before it",
     "rksearch selftest": "tests/bench/test_selftest.py",
     "rksearch resume reports/cifar10_bc-1 --seeds 5": "docs/tutorial.md, with a baseline besides",
     "rksearch retrain reports/cifar10_small-1 --front": "docs/tutorial.md, with a recipe besides",
@@ -244,6 +243,7 @@ SMALL_RUN = "--trials 1 --epochs 1 --seeds 1 --replicates 0"
 
 SMALLER = {
     "rksearch run --space quickstart --out reports/first": SMALL_RUN,
+    "rksearch run --space quickstart --sampler random --out reports/second": SMALL_RUN,
     "rksearch run --space ./sharing.yaml --out reports/sharing": SMALL_RUN,
     "rksearch run --space own.yaml": SMALL_RUN,
     "rksearch bench cost": "--candidates 20000 --sample 2",
