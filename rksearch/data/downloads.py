@@ -6,14 +6,14 @@ import errno
 import http.client
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rksearch.data.fetching import is_intact
+from rksearch.data.fetching import fetch, is_intact
 from rksearch.errors import DataError
 
 WITHOUT_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
@@ -71,6 +71,31 @@ class Remote:
             except OSError as error:
                 return f"{name} cannot be read ({error.strerror})"
         return None
+
+
+def as_served(
+    dataset: str, directory: Path, folder: str, files: Sequence[tuple[str, str, str]], *, url: str, damaged: str
+) -> Remote:
+    """Files that are kept as servers have them.
+
+    Args:
+        dataset, directory, folder, url, damaged: see `Remote`.
+        files: address, name and MD5 checksum of each.
+    """
+
+    def fetched() -> None:
+        for address, name, md5 in files:
+            fetch(address, directory / folder / name, md5)
+
+    return Remote(
+        dataset=dataset,
+        directory=directory,
+        folder=folder,
+        files=tuple((name, md5) for _, name, md5 in files),
+        url=url,
+        damaged=damaged,
+        fetch=fetched,
+    )
 
 
 def ensure(remote: Remote, *, download: bool) -> None:

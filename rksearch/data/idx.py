@@ -46,7 +46,7 @@ def load_idx(name: str, class_name: str, data_dir: Path, download: bool) -> Imag
     )
     ensure(remote, download=download)
     files = [next(file for file, _ in source.resources if file.startswith(begin)) for begin in NAMES]
-    train_images, train_labels, test_images, test_labels = (_read(name, remote.home / file) for file in files)
+    train_images, train_labels, test_images, test_labels = (read_idx(name, remote.home / file) for file in files)
     return Images(
         train_images=train_images.unsqueeze(1),
         train_labels=train_labels.long(),
@@ -69,7 +69,7 @@ def _fetch(source: Any, home: Path) -> None:
                     raise
 
 
-def _read(name: str, path: Path) -> Tensor:
+def read_idx(name: str, path: Path) -> Tensor:
     """The array of a compressed IDX file.
 
     Raises:

@@ -19,24 +19,12 @@ def _load(data_dir: Path, download: bool) -> Images:
     """
     from torchvision.datasets import SVHN as SOURCE  # torchvision takes a second to import
 
-    from rksearch.data.downloads import Remote, ensure
-    from rksearch.data.fetching import fetch
+    from rksearch.data.downloads import as_served, ensure
 
     parts = {part: tuple(SOURCE.split_list[part]) for part in ("train", "extra", "test")}
 
-    def fetched() -> None:
-        for url, name, md5 in parts.values():
-            fetch(url, data_dir / name, md5)
-
-    remote = Remote(
-        dataset="svhn",
-        directory=data_dir,
-        folder="",
-        files=tuple((name, md5) for _, name, md5 in parts.values()),
-        url=parts["train"][0].rpartition("/")[0],
-        damaged="*_32x32.mat",
-        fetch=fetched,
-    )
+    files = list(parts.values())
+    remote = as_served("svhn", data_dir, "", files, url=files[0][0].rpartition("/")[0], damaged="*_32x32.mat")
     ensure(remote, download=download)
     paths = {part: data_dir / name for part, (_, name, _) in parts.items()}
     train_images, train_labels = _read([paths["train"], paths["extra"]])

@@ -29,18 +29,9 @@ def _load(data_dir: Path, download: bool) -> Images:
     """
     import torch
 
-    from rksearch.data.downloads import Remote, ensure
-    from rksearch.data.fetching import fetch
+    from rksearch.data.downloads import as_served, ensure
 
-    remote = Remote(
-        dataset="tiny_imagenet",
-        directory=data_dir,
-        folder="",
-        files=((ARCHIVE, MD5),),
-        url=URL,
-        damaged=ARCHIVE,
-        fetch=lambda: fetch(URL, data_dir / ARCHIVE, MD5),
-    )
+    remote = as_served("tiny_imagenet", data_dir, "", [(URL, ARCHIVE, MD5)], url=URL, damaged=ARCHIVE)
     if not (data_dir / FOLDER).is_dir():
         ensure(remote, download=download)
     train_images, train_labels, test_images, test_labels = map(torch.from_numpy, _decoded(data_dir))

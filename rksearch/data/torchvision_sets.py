@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rksearch.data.dataset import Dataset, Images
-from rksearch.data.idx import load_idx, parsed
+from rksearch.data.idx import load_idx, parsed, read_idx
 from rksearch.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -219,33 +219,15 @@ def _load_qmnist(data_dir: Path, download: bool) -> Images:
     Raises:
         DataError: archives are missing or damaged and must not or cannot be downloaded.
     """
-    import gzip
-
     from torchvision.datasets import QMNIST
 
-    from rksearch.data.downloads import Remote, ensure
-    from rksearch.data.fetching import fetch
+    from rksearch.data.downloads import as_served, ensure
 
     name, folder = "torchvision:QMNIST", "QMNIST/raw"
-    wanted = [(url, url.rpartition("/")[2], md5) for part in ("train", "test") for url, md5 in QMNIST.resources[part]]
-
-    def fetched() -> None:
-        for url, file, md5 in wanted:
-            fetch(url, data_dir / folder / file, md5)
-
-    remote = Remote(
-        dataset=name,
-        directory=data_dir,
-        folder=folder,
-        files=tuple((file, md5) for _, file, md5 in wanted),
-        url=wanted[0][0].rpartition("/")[0],
-        damaged=f"{folder}/*.gz",
-        fetch=fetched,
-    )
+    files = [(url, url.rpartition("/")[2], md5) for part in ("train", "test") for url, md5 in QMNIST.resources[part]]
+    remote = as_served(name, data_dir, folder, files, url=files[0][0].rpartition("/")[0], damaged=f"{folder}/*.gz")
     ensure(remote, download=download)
-    train, train_labels, test, test_labels = (
-        parsed(name, file, gzip.decompress((remote.home / file).read_bytes())) for _, file, _ in wanted
-    )
+    train, train_labels, test, test_labels = (read_idx(name, remote.home / file) for _, file, _ in files)
     return Images(
         train_images=train.unsqueeze(1),
         train_labels=train_labels[:, 0].long(),
@@ -291,24 +273,10 @@ def _load_usps(data_dir: Path, download: bool) -> Images:
     """All images of USPS; see `found` for what it raises."""
     from torchvision.datasets import USPS
 
-    from rksearch.data.downloads import Remote, ensure
-    from rksearch.data.fetching import fetch
+    from rksearch.data.downloads import as_served, ensure
 
     files = [tuple(USPS.split_list[part]) for part in ("train", "test")]
-
-    def fetched() -> None:
-        for url, name, md5 in files:
-            fetch(url, data_dir / name, md5)
-
-    remote = Remote(
-        dataset="torchvision:USPS",
-        directory=data_dir,
-        folder="",
-        files=tuple((name, md5) for _, name, md5 in files),
-        url=files[0][0].rpartition("/")[0],
-        damaged="usps*.bz2",
-        fetch=fetched,
-    )
+    remote = as_served("torchvision:USPS", data_dir, "", files, url=files[0][0].rpartition("/")[0], damaged="usps*.bz2")
     ensure(remote, download=download)
     train, test = (USPS(data_dir, train=part, download=False) for part in (True, False))
     return _images(train.data[:, None], train.targets, test.data[:, None], test.targets)
@@ -325,19 +293,11 @@ def _load_emnist(part: str, data_dir: Path, download: bool) -> Images:
 
     from torchvision.datasets import EMNIST
 
-    from rksearch.data.downloads import Remote, ensure
-    from rksearch.data.fetching import fetch
+    from rksearch.data.downloads import as_served, ensure
 
     name, archive, folder = f"torchvision:EMNIST-{part}", EMNIST.url.rpartition("/")[2], "EMNIST/raw"
-    remote = Remote(
-        dataset=name,
-        directory=data_dir,
-        folder=folder,
-        files=((archive, EMNIST.md5),),
-        url=EMNIST.url,
-        damaged=f"{folder}/{archive}",
-        fetch=lambda: fetch(EMNIST.url, data_dir / folder / archive, EMNIST.md5),
-    )
+    files = [(EMNIST.url, archive, EMNIST.md5)]
+    remote = as_served(name, data_dir, folder, files, url=EMNIST.url, damaged=f"{folder}/{archive}")
     ensure(remote, download=download)
     with zipfile.ZipFile(remote.home / archive) as whole:
 
@@ -396,19 +356,11 @@ def _load_eurosat(data_dir: Path, download: bool) -> Images:
     import numpy as np
     from PIL import Image
 
-    from rksearch.data.downloads import Remote, ensure
-    from rksearch.data.fetching import fetch
+    from rksearch.data.downloads import as_served, ensure
 
     name, folder = "torchvision:EuroSAT", "eurosat"
-    remote = Remote(
-        dataset=name,
-        directory=data_dir,
-        folder=folder,
-        files=((EUROSAT_ARCHIVE, EUROSAT_MD5),),
-        url=EUROSAT_URL,
-        damaged=f"{folder}/{EUROSAT_ARCHIVE}",
-        fetch=lambda: fetch(EUROSAT_URL + EUROSAT_ARCHIVE, data_dir / folder / EUROSAT_ARCHIVE, EUROSAT_MD5),
-    )
+    archives = [(EUROSAT_URL + EUROSAT_ARCHIVE, EUROSAT_ARCHIVE, EUROSAT_MD5)]
+    remote = as_served(name, data_dir, folder, archives, url=EUROSAT_URL, damaged=f"{folder}/{EUROSAT_ARCHIVE}")
     ensure(remote, download=download)
     label_of = {word: label for label, word in enumerate(_known()["EuroSAT"].class_names)}
     with zipfile.ZipFile(remote.home / EUROSAT_ARCHIVE) as whole:
@@ -429,19 +381,10 @@ def _load_semeion(data_dir: Path, download: bool) -> Images:
     """
     from torchvision.datasets import SEMEION
 
-    from rksearch.data.downloads import Remote, ensure
-    from rksearch.data.fetching import fetch
+    from rksearch.data.downloads import as_served, ensure
 
     name, file, md5 = "torchvision:SEMEION", SEMEION.filename, SEMEION.md5_checksum
-    remote = Remote(
-        dataset=name,
-        directory=data_dir,
-        folder="",
-        files=((file, md5),),
-        url=SEMEION.url,
-        damaged=file,
-        fetch=lambda: fetch(SEMEION.url, data_dir / file, md5),
-    )
+    remote = as_served(name, data_dir, "", [(SEMEION.url, file, md5)], url=SEMEION.url, damaged=file)
     ensure(remote, download=download)
     whole = SEMEION(data_dir, download=False)
     return _with_own_test(name, whole.data[:, None], whole.labels)
