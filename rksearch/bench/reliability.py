@@ -86,13 +86,14 @@ def inject_faults(
         if not known or here.undisturbed != known[-1].undisturbed:
             _append(path, to_plain(here))
             known.append(here)
+    conditions = known[-1]
     commit = current_environment().commit
     for i in range(count):
         if i >= len(found):
-            fault = drawn(i, seed, span_s(known[-1], found), known[-1].kinds)
+            fault = drawn(i, seed, span_s(conditions, found), conditions.kinds)
             small = SmallRun.of_a_space(directory / "work" / f"run-{i}", data_dir)
             shutil.rmtree(small.directory, ignore_errors=True)  # of a call that was interrupted
-            one = replace(disturb(small, fault, known[-1].undisturbed), commit=commit)
+            one = replace(disturb(small, fault, conditions.undisturbed), commit=commit)
             _append(path, to_plain(one))
             found.append(one)
             write_atomically(directory / REPORT, report_text(known, found).encode())

@@ -214,9 +214,24 @@ def test_gauges_say_which_architecture_and_seed_they_are_about(monkeypatch: pyte
 
 
 def test_rays_own_gauges_take_runs_and_networks_with_any_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rksearch.search.ray import reports
+
+    taken: list[dict[str, str]] = []
+    rays = reports._gauge
+
+    def gauge(name: str) -> Any:
+        def set_and_note(value: float, tags: dict[str, str]) -> None:
+            rays(name).set(value, tags)
+            taken.append(tags)
+
+        return SimpleNamespace(set=set_and_note)
+
+    monkeypatch.setattr(reports, "_gauge", gauge)
     monkeypatch.setattr(Reporter, "_images", lambda self, spec: None)
-    reporter = Reporter("größe ñ 🦊", EXECUTION, to=lambda report: None)
-    reporter.on_epoch(replace(SPEC, arch="netz_ß"), epoch(1))
+    told: list[dict[str, Any]] = []
+    Reporter("größe ñ 🦊", EXECUTION, to=told.append).on_epoch(replace(SPEC, arch="netz_ß"), epoch(1))
+    assert [report["epoch"] for report in told] == [1]
+    assert {(tags["run"], tags["architecture"]) for tags in taken} == {(r"gr\xf6\xdfe \xf1 \U0001f98a", r"netz_\xdf")}
 
 
 # -- loggers
