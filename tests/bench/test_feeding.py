@@ -29,11 +29,12 @@ def test_the_limit_is_the_slower_one_of_what_is_too_slow() -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_rates_are_measured_and_leave_the_generator_alone(tmp_path: Path) -> None:
-    data = dataset(f"folder:{photos_folder(tmp_path / 'photos')},size=28,stream=yes")
-    images = load_data(data, tmp_path)
+def measured(home: Path, window_s: float) -> Feeding:
+    """Rates of a streamed folder of photos, beside the training of ResNet-8."""
+    data = dataset(f"folder:{photos_folder(home / 'photos')},size=28,stream=yes")
+    images = load_data(data, home)
     assert isinstance(images, Stored)
-    found = bench_feeding(
+    return bench_feeding(
         parse("ResNet-8"),
         data,
         images,
@@ -42,10 +43,20 @@ def test_rates_are_measured_and_leave_the_generator_alone(tmp_path: Path) -> Non
         device=torch.device("cpu"),
         precision="fp32",
         workers=0,
-        window_s=0.1,
+        window_s=window_s,
     )
+
+
+def test_rates_are_measured_and_delivering_is_slower_than_decoding(tmp_path: Path) -> None:
+    found = measured(tmp_path, window_s=0.1)
     assert min(found.decode, found.augment, found.deliver, found.train) > 0
     assert found.deliver < found.decode
+
+
+@pytest.mark.timing
+def test_delivering_takes_longer_than_augmenting_alone(tmp_path: Path) -> None:
+    """By a sixth where decoding is fast, which is less than a busy machine shifts between two windows."""
+    found = measured(tmp_path, window_s=1.0)
     assert found.deliver < found.augment
 
 
