@@ -25,7 +25,7 @@ from rksearch.space import Space, load_space
 
 if TYPE_CHECKING:
     from rksearch.results.events import Forecast
-    from rksearch.search.driver import Ended
+    from rksearch.search.session_end import Ended
 
 EVERY_RESOURCE = frozenset(Resources.__slots__)
 """Names of all fields of `Resources`: the caller has chosen each, nothing is taken over from an earlier session."""

@@ -54,7 +54,7 @@ def retrain(
         SpaceError: no such recipe.
         RunAborted: no further trial could succeed.
     """
-    from rksearch.search.driver import images_base
+    from rksearch.search.launch import images_base
     from rksearch.search.retraining import retraining
 
     source = run if isinstance(run, Run) else Run(run)

@@ -18,6 +18,7 @@ from rksearch.results.environment import Environment
 from rksearch.results.ledger import Ledger
 from rksearch.results.run_dir import DERIVED, Places, RunDir, claim_free
 from rksearch.search import driver
+from rksearch.search.launch import Launch
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.view import Silent
 from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
@@ -37,8 +38,8 @@ def reported(tmp_path: Path) -> Path:
     return run_dir
 
 
-def launch_of(run_dir: Path, *, chosen: frozenset[str] | None, **asked: object) -> driver._Launch:
-    launch = driver._Launch(RunDir(run_dir), Resources(**asked), Silent())  # type: ignore[arg-type]
+def launch_of(run_dir: Path, *, chosen: frozenset[str] | None, **asked: object) -> Launch:
+    launch = Launch(RunDir(run_dir), Resources(**asked), Silent())  # type: ignore[arg-type]
     launch.chosen = chosen
     return launch
 
