@@ -155,7 +155,7 @@ def bench_recipes(
     found = judged(trainings, tuple(terms))
     paths = write_recipes(found, trainings, conditions, out, measured)
     if as_json:
-        click.echo(json.dumps(to_json(found, conditions, measured), indent=2))
+        click.echo(json.dumps(to_json(found, trainings, conditions, measured), indent=2))
         return
     click.echo(lengths_text(found))
     for written in paths:

@@ -11,7 +11,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
-from rksearch.bench.recipes.judging import judged, spearman
+from rksearch.bench.recipes.judging import judged, spearman, standings
 from rksearch.bench.recipes.trainings import NETWORKS, RecipeTraining, Wanted, wanted_trainings, without_each_term
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
@@ -107,6 +107,26 @@ def test_lengths_are_judged_by_means_over_networks_and_seeds() -> None:
     same = found["y", 2].ranks_against_first
     assert same is not None
     assert (same.value, same.low, same.high) == (0, 0, 0)
+    # y 45 41 28 30 against x 50 40 30 35: the first order with c and d as they are.
+    order = found["y", 1].order_of_first
+    assert order is not None
+    assert order.value == pytest.approx(stats.spearmanr([45, 41, 28, 30], [50, 40, 30, 35]).statistic) == 1
+    assert found["x", 1].order_of_first is None
+
+
+def test_networks_stand_in_the_order_of_the_first_recipe_with_their_ranks_in_each() -> None:
+    final = {"x": {"a": (20.0, 22.0), "b": (18, 18), "c": (10, 14)}, "y": {"a": (12, 12), "b": (12, 12), "c": (30, 31)}}
+    trainings = [trained(r, 2, i, n, final[r][n][i]) for r, n, i in product("xy", "abc", (1, 0))]
+    trainings += [trained(r, 1, 2, n, 1.0) for r, n in product("xy", "abc")]  # shorter: not what is shown
+    found = standings(trainings, ["x", "y"])
+    assert [(one.recipe, one.arch, one.val_errors_pct, one.val_error_pct, one.rank) for one in found] == [
+        ("x", "c", (10, 14), 12, 1),
+        ("x", "b", (18, 18), 18, 2),
+        ("x", "a", (20, 22), 21, 3),
+        ("y", "c", (30, 31), 30.5, 3),
+        ("y", "b", (12, 12), 12, 1.5),
+        ("y", "a", (12, 12), 12, 1.5),
+    ]
 
 
 def test_a_failed_training_counts_as_an_error_of_100() -> None:
@@ -120,6 +140,7 @@ def test_a_failed_training_counts_as_an_error_of_100() -> None:
     assert [own.failed for own in found] == [0, 1]
     assert found[1].val_error_pct == pytest.approx(140 / 3)
     assert found[0].ranks is None  # one length with one seed has nothing to be compared with
+    assert found[1].order_of_first is None  # equal errors have no order
     with pytest.raises(ValueError, match="three networks"):
         judged(trainings[:-1], ["x", "y"])
 
@@ -148,6 +169,8 @@ def test_a_comparison_is_resumed_from_its_committed_trainings(tmp_path: Path) ->
     assert {**torn, "time_s": 0} == {**whole, "time_s": 0}
     page = (tmp_path / "README.md").read_text()
     assert "`fast` has " in page
+    assert "## Each network after 2 epochs" in page
+    assert all(f"| {name} |" in page for name in SMALL)
     assert "<svg" in (tmp_path / "errors.svg").read_text()
     # Other conditions do not mix with these.
     other = rksearch(*arguments, "--train-images", "200")

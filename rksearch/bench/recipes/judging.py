@@ -41,6 +41,8 @@ class Length:
             For the longest themselves that of one seed with the mean of the others; None where they have one seed.
         ranks_against_first: difference of that correlation to the first recipe's; None for that recipe and where one of
             them is None.
+        order_of_first: rank correlation of its errors with those of the first recipe at the same length: whether both
+            order the networks alike; None for that recipe.
     """
 
     recipe: str
@@ -53,6 +55,29 @@ class Length:
     time_ratio: float
     ranks: Estimate | None
     ranks_against_first: Estimate | None
+    order_of_first: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A network among the others by one recipe, after its longest trainings.
+
+    Attributes:
+        arch: name of the network.
+        recipe: key of the recipe.
+        val_errors_pct: of its seeds, in their order.
+        rank: 1 for the lowest mean error; equal ones have their mean rank.
+    """
+
+    arch: str
+    recipe: str
+    val_errors_pct: tuple[float, ...]
+    rank: float
+
+    @property
+    def val_error_pct(self) -> float:
+        """Mean over the seeds."""
+        return mean(self.val_errors_pct)
 
 
 def judged(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[Length]:
@@ -65,9 +90,7 @@ def judged(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[
     Raises:
         ValueError: fewer than three networks, which have no rank correlation to speak of, or one is missing somewhere.
     """
-    errors: dict[tuple[str, int], dict[str, list[RecipeTraining]]] = {}
-    for one in sorted(trainings, key=lambda one: one.wanted):
-        errors.setdefault((one.recipe, one.epochs), {}).setdefault(one.arch, []).append(one)
+    errors = _by_network(trainings)
     networks = sorted({arch for own in errors.values() for arch in own})
     if len(networks) < 3 or any(sorted(own) != networks for own in errors.values()):
         raise ValueError("a comparison needs three networks or more, each trained by all recipes at all lengths")
@@ -93,21 +116,52 @@ def judged(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[
                     time_ratio=_time_s(own) / _time_s(first),
                     ranks=_estimate(ranks),
                     ranks_against_first=None if recipe == recipes[0] else _rank_difference(ranks, first_ranks[epochs]),
+                    order_of_first=None if recipe == recipes[0] else _order(own, first, networks, draws),
                 )
             )  # fmt: skip
+    return found
+
+
+def standings(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[Standing]:
+    """Every network by every recipe after the longest trainings: recipe by recipe, the lowest error of the first one
+    first."""
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
+
+    errors = _by_network(trainings)
+    longest = max(epochs for _, epochs in errors)
+    first = errors[recipes[0], longest]
+    networks = sorted(first, key=lambda arch: (_error_pct(first[arch]), arch))
+    found = []
+    for recipe in recipes:
+        own = errors[recipe, longest]
+        ranks = rankdata([_error_pct(own[arch]) for arch in networks])
+        found += [
+            Standing(
+                arch=arch, recipe=recipe, val_errors_pct=tuple(one.val_error_pct for one in own[arch]), rank=float(rank)
+            )
+            for arch, rank in zip(networks, ranks, strict=True)
+        ]
     return found
 
 
 def spearman(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Spearman's rank correlation of each row of `a` with that of `b`, (draws, n): Pearson's of the ranks, equal values
     having their mean rank. Rows of one value have none: NaN."""
-    from scipy.stats import rankdata  # type: ignore[import-untyped]
+    from scipy.stats import rankdata
 
     x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (rankdata(a, axis=1), rankdata(b, axis=1)))
     spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     with np.errstate(invalid="ignore"):
         found: npt.NDArray[np.float64] = (x * y).sum(axis=1) / spread
     return found
+
+
+def _by_network(trainings: Iterable[RecipeTraining]) -> dict[tuple[str, int], dict[str, list[RecipeTraining]]]:
+    """Trainings of each network, in the order of their seeds, by recipe and length."""
+    errors: dict[tuple[str, int], dict[str, list[RecipeTraining]]] = {}
+    for one in sorted(trainings, key=lambda one: one.wanted):
+        errors.setdefault((one.recipe, one.epochs), {}).setdefault(one.arch, []).append(one)
+    return errors
 
 
 def _rank_draws(
@@ -125,8 +179,25 @@ def _rank_draws(
     else:
         ranked = [_error_pct(own[arch]) for arch in networks]
         truth = [_error_pct(longest[arch]) for arch in networks]
-    index = np.vstack([np.arange(len(networks)), draws])
-    return spearman(np.asarray(ranked)[index], np.asarray(truth)[index])
+    return _drawn_correlations(ranked, truth, draws)
+
+
+def _order(
+    own: Mapping[str, list[RecipeTraining]],
+    first: Mapping[str, list[RecipeTraining]],
+    networks: Sequence[str],
+    draws: npt.NDArray[np.int64],
+) -> Estimate | None:
+    a, b = ([_error_pct(errors[arch]) for arch in networks] for errors in (own, first))
+    return _estimate(_drawn_correlations(a, b, draws))
+
+
+def _drawn_correlations(
+    a: Sequence[float], b: Sequence[float], draws: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Rank correlation over all networks, and then in every draw of networks."""
+    index = np.vstack([np.arange(len(a)), draws])
+    return spearman(np.asarray(a)[index], np.asarray(b)[index])
 
 
 def _rank_difference(ranks: npt.NDArray[np.float64] | None, first: npt.NDArray[np.float64] | None) -> Estimate | None:
@@ -137,8 +208,8 @@ def _rank_difference(ranks: npt.NDArray[np.float64] | None, first: npt.NDArray[n
 
 def _estimate(values: npt.NDArray[np.float64] | None) -> Estimate | None:
     """The first value with the interval of the others, which are draws; one of a single network has no ranks and is
-    left out."""
-    if values is None:
+    left out, as everything is where all networks have one error."""
+    if values is None or not np.isfinite(values[0]):
         return None
     low, high = central_interval(values[1:][np.isfinite(values[1:])], CONFIDENCE)
     return Estimate(float(values[0]), low, high)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.bench.estimates import Estimate
-from rksearch.bench.recipes.judging import DRAWS, Length
+from rksearch.bench.recipes.judging import DRAWS, Length, Standing, standings
 from rksearch.bench.recipes.picture import draw
 from rksearch.bench.recipes.trainings import RecipeConditions, RecipeTraining
 from rksearch.report import text
@@ -27,7 +27,7 @@ def write_recipes(
     """Write `README.md`, `recipes.json` and the picture; returns their paths."""
     files = {
         "README.md": markdown(found, trainings, conditions, environment),
-        "recipes.json": json.dumps(to_json(found, conditions, environment), indent=2) + "\n",
+        "recipes.json": json.dumps(to_json(found, trainings, conditions, environment), indent=2) + "\n",
     }
     for name, content in files.items():
         (out / name).write_text(content, encoding="utf-8")
@@ -35,11 +35,17 @@ def write_recipes(
     return [*(out / name for name in files), out / PICTURE]
 
 
-def to_json(found: Sequence[Length], conditions: RecipeConditions, environment: Mapping[str, Any]) -> dict[str, Any]:
+def to_json(
+    found: Sequence[Length],
+    trainings: Sequence[RecipeTraining],
+    conditions: RecipeConditions,
+    environment: Mapping[str, Any],
+) -> dict[str, Any]:
     """The numbers and the conditions, as plain values."""
     return {
         "conditions": conditions.record(),
         "lengths": [asdict(length) for length in found],
+        "networks": [asdict(standing) for standing in standings(trainings, _recipes(found))],
         "environment": dict(environment),
     }
 
@@ -77,7 +83,13 @@ def markdown(
         f"(Student's t). *Time*: mean of a training with its validations. *Ranks*: Spearman's correlation of the "
         f"networks' errors with those after {longest} epochs of the same recipe ({text.count(seeds, 'seed')} each, "
         f"which no shorter training has; {reliability}), with the interval that holds 95 % of {DRAWS:,} bootstrap "
-        f"draws of networks.",
+        f"draws of networks. *Order of {first}*: the same correlation of the errors with those by {first} at the same "
+        f"number of epochs.",
+        f"## Each network after {longest} epochs",
+        _networks_table(standings(trainings, _recipes(found))),
+        "Top-1 validation error in percent (mean, and each seed where there are several), and the network's rank by "
+        "that recipe in brackets.",
+        "## What was trained",
         f"{text.count(len(trainings), 'training')} on {conditions.dataset}, {images} an epoch, device "
         f"{conditions.device}, {_time_words(conditions)}. The networks: {', '.join(f'`{name}`' for name in networks)}.",
         *_failures(trainings),
@@ -90,7 +102,10 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-HEAD = ("Recipe", "Epochs", "Error, %", "Against the first, points", "Time, s", "Ranks", "Against the first")
+HEAD = (
+    "Recipe", "Epochs", "Error, %", "Against the first, points", "Time, s", "Ranks", "Against the first",
+    "Order of the first",
+)  # fmt: skip
 
 
 def _cells(length: Length) -> tuple[str, ...]:
@@ -102,6 +117,27 @@ def _cells(length: Length) -> tuple[str, ...]:
         f"{length.time_s:.1f}",
         _correlation(length.ranks),
         _difference(length.ranks_against_first),
+        _correlation(length.order_of_first),
+    )
+
+
+def _recipes(found: Sequence[Length]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(length.recipe for length in found))
+
+
+def _networks_table(found: Sequence[Standing]) -> str:
+    recipes = tuple(dict.fromkeys(standing.recipe for standing in found))
+    rows: dict[str, list[str]] = {}
+    for standing in found:
+        seeds = standing.val_errors_pct
+        each = f"; {', '.join(f'{error:.2f}' for error in seeds)}" if len(seeds) > 1 else ""
+        rows.setdefault(standing.arch, []).append(f"{standing.val_error_pct:.2f}{each} ({standing.rank:g})")
+    return "\n".join(
+        [
+            f"| Network | {' | '.join(recipes)} |",
+            f"| --- |{' ---: |' * len(recipes)}",
+            *(f"| {arch} | {' | '.join(cells)} |" for arch, cells in rows.items()),
+        ]
     )
 
 
