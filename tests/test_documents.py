@@ -7,7 +7,6 @@ import shutil
 import tomllib
 from pathlib import Path
 
-import click
 import pytest
 
 from rksearch.cli.main import cli
@@ -24,6 +23,7 @@ from tests.helpers.documents import (
     relative_links,
     title,
 )
+from tests.helpers.parsing import refusal
 from tests.helpers.pictures import digits_folder
 
 PROGRAMS = {
@@ -61,35 +61,6 @@ def current() -> list[Path]:
 def ours(path: Path) -> list[Command]:
     """The commands of a document that are rksearch's."""
     return [command for command in commands(path) if command.words[0] == "rksearch"]
-
-
-def refusal(words: tuple[str, ...], *, complete: bool) -> str | None:
-    """What the command line says against a command that it parses without running it; None where nothing.
-
-    Args:
-        words: the command, `rksearch` first.
-        complete: whether nothing may be missing; prose also names commands without their arguments.
-    """
-    own: click.Command = cli
-    context: click.Context | None = None
-    name, rest = "rksearch", list(words[1:])
-    try:
-        while True:
-            missing = not rest and isinstance(own, click.Group)
-            if missing:
-                return "a command is missing" if complete else None
-            context = own.make_context(name, rest, parent=context, resilient_parsing=False)
-            if not isinstance(own, click.Group):
-                return None
-            found, next_one, rest = own.resolve_command(context, [*context._protected_args, *context.args])
-            assert next_one is not None, "resolve_command raises where there is none"
-            name, own = found or "", next_one
-    except click.MissingParameter as error:
-        return error.format_message() if complete else None
-    except click.exceptions.Exit:
-        return None  # --help
-    except click.ClickException as error:
-        return error.format_message()
 
 
 @pytest.mark.parametrize(
@@ -208,8 +179,8 @@ def test_commands_whose_results_scripts_use_print_json() -> None:
 # -- Running them
 
 SKIPPED = {
-    "rksearch run --space cifar10_small": "downloads CIFAR-10, and takes an hour",
-    "rksearch run --space cifar10_small --out reports/small": "downloads CIFAR-10, and takes an hour",
+    "rksearch run --space cifar10_small": "downloads CIFAR-10, and takes hours",
+    "rksearch run --space cifar10_small --out reports/small": "downloads CIFAR-10, and takes hours",
     "rksearch run --space cifar10_bc --dry-run": "downloads CIFAR-10",
     "rksearch run --space cifar10_bc --recipe short --dry-run": "downloads CIFAR-10",
     "rksearch run --space cifar10_bc --recipe short": "downloads CIFAR-10, and needs a GPU",

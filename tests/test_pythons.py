@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.helpers.tools import tool
+
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def pythons() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pythons", ROOT / "tools" / "pythons.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look for the module of their annotations.
-    import sys
-
-    sys.modules["pythons"] = module
-    spec.loader.exec_module(module)
-    return module
+    return tool("pythons")
 
 
 def test_it_runs_the_versions_that_the_project_names(pythons: ModuleType) -> None:

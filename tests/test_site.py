@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 import tomllib
 from collections.abc import Iterator
@@ -16,18 +15,9 @@ import pytest
 
 import rksearch
 from tests.helpers.documents import ROOT, relative_links, without_fences
+from tests.helpers.tools import tool
 
 DOCS = ROOT / "docs"
-
-
-def tool(name: str) -> ModuleType:
-    """A script of `tools/` as a module."""
-    spec = importlib.util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,7 @@ def bench_search(
         with TemporaryDirectory() as scratch:
             slept = sleep_run(Path(scratch) / "run", trials=1000, trial_s=0.02, slots=2)
         measured = to_plain({"proposals": costs, "rivals": rivals, "sleeping": slept})
+        measured["environment"] = current_environment().flat()
         click.echo(
             json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs, rivals)}\n{sleep_text(slept)}"
         )

@@ -26,8 +26,8 @@ class Environment:
 
     Attributes:
         rksearch: version of this package.
-        commit, dirty: commit of the checkout that the package runs from, and whether it has uncommitted changes; None
-            for an installed package.
+        commit, dirty: commit of the checkout that the package runs from, and whether the package has uncommitted
+            changes; None for an installed package.
         command: the words of the command line.
         python: version of Python.
         packages: versions by package; None for one that is not installed.
@@ -95,13 +95,14 @@ def _as_text(word: str) -> str:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that this package runs from, and whether files differ from it; None for a wheel."""
-    root = Path(rksearch.__file__).parent.parent
+    """Commit of the checkout that this package runs from, and whether the package differs from it; None for a wheel."""
+    package = Path(rksearch.__file__).parent
+    root = package.parent
     if not (root / ".git").exists():
         return None, None
     commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
-    # Files that git does not know (a run's own directory, for one) change no code; edited files do.
-    changed = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    # Files beside the package (a ledger that grows, for one), and those that git does not know, change no code.
+    changed = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no", "--", str(package))
     return commit, bool(changed) if commit else None
 
 

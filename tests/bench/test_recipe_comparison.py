@@ -11,7 +11,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
-from rksearch.bench.recipes.judging import judged, spearman, standings
+from rksearch.bench.recipes.judging import judged, recipe_standings, spearman
 from rksearch.bench.recipes.trainings import NETWORKS, RecipeTraining, Wanted, wanted_trainings, without_each_term
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
@@ -115,10 +115,13 @@ def test_lengths_are_judged_by_means_over_networks_and_seeds() -> None:
 
 
 def test_networks_stand_in_the_order_of_the_first_recipe_with_their_ranks_in_each() -> None:
-    final = {"x": {"a": (20.0, 22.0), "b": (18, 18), "c": (10, 14)}, "y": {"a": (12, 12), "b": (12, 12), "c": (30, 31)}}
+    final: dict[str, dict[str, tuple[float, float]]] = {
+        "x": {"a": (20, 22), "b": (18, 18), "c": (10, 14)},
+        "y": {"a": (12, 12), "b": (12, 12), "c": (30, 31)},
+    }
     trainings = [trained(r, 2, i, n, final[r][n][i]) for r, n, i in product("xy", "abc", (1, 0))]
     trainings += [trained(r, 1, 2, n, 1.0) for r, n in product("xy", "abc")]  # shorter: not what is shown
-    found = standings(trainings, ["x", "y"])
+    found = recipe_standings(trainings, ["x", "y"])
     assert [(one.recipe, one.arch, one.val_errors_pct, one.val_error_pct, one.rank) for one in found] == [
         ("x", "c", (10, 14), 12, 1),
         ("x", "b", (18, 18), 18, 2),

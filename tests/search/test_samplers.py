@@ -63,6 +63,18 @@ constraints: [m1 <= m2]
 budgets: {params: [null, 40_000], depth: [null, 14]}
 """
 
+# Growth rates whose sizes overlap, so that a good one among them pays at every size.
+OVERLAPPING = """
+dataset: digits
+families: [dense, dense_bc]
+growth_rate: [4, 6, 8]
+periods:
+  - {m: [1, 2], s: [1, 2], r: [1, 2, 3], share: [false, true]}
+  - {m: [1, 2, 3], s: [1, 2], r: [1, 2], share: [false, true]}
+  - {m: [1, 2, 4], s: [1, 2], r: [1, 2], share: [false, true]}
+budgets: {params: [1_500, 50_000], macs: [null, 1_200_000]}
+"""
+
 LISTED = """
 dataset: digits
 recipe: {name: short, epochs: 4}
@@ -409,7 +421,7 @@ def test_a_training_that_tells_nothing_new_gains_less():
 @pytest.mark.parametrize("name", MODELLING)
 def test_samplers_learn_what_is_good(name):
     """Where the growth rate decides everything, later proposals prefer the good one."""
-    space = load_space("quickstart")
+    space = parse_space(OVERLAPPING, name="overlapping")
     sampler = made(name, space, trials=75, seed=3)
     taken: set[str] = set()
     late: list[Any] = []
@@ -513,7 +525,7 @@ def test_every_sampler_works_in_anyones_study_from_final_values(name):
 
 
 def test_an_ordinary_study_learns_what_is_good():
-    space = load_space("quickstart")
+    space = parse_space(OVERLAPPING, name="overlapping")
     study = plain_study(FrontierSampler(space, seed=0))
     distributions = distributions_of(space)
     late = []

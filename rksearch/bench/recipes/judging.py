@@ -59,7 +59,7 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RecipeStanding:
     """A network among the others by one recipe, after its longest trainings.
 
     Attributes:
@@ -122,7 +122,7 @@ def judged(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[
     return found
 
 
-def standings(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[Standing]:
+def recipe_standings(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> list[RecipeStanding]:
     """Every network by every recipe after the longest trainings: recipe by recipe, the lowest error of the first one
     first."""
     from scipy.stats import rankdata  # type: ignore[import-untyped]
@@ -136,7 +136,7 @@ def standings(trainings: Iterable[RecipeTraining], recipes: Sequence[str]) -> li
         own = errors[recipe, longest]
         ranks = rankdata([_error_pct(own[arch]) for arch in networks])
         found += [
-            Standing(
+            RecipeStanding(
                 arch=arch, recipe=recipe, val_errors_pct=tuple(one.val_error_pct for one in own[arch]), rank=float(rank)
             )
             for arch, rank in zip(networks, ranks, strict=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.bench.estimates import Estimate
-from rksearch.bench.recipes.judging import DRAWS, Length, Standing, standings
+from rksearch.bench.recipes.judging import DRAWS, Length, RecipeStanding, recipe_standings
 from rksearch.bench.recipes.picture import draw
 from rksearch.bench.recipes.trainings import RecipeConditions, RecipeTraining
 from rksearch.report import text
@@ -45,7 +45,7 @@ def to_json(
     return {
         "conditions": conditions.record(),
         "lengths": [asdict(length) for length in found],
-        "networks": [asdict(standing) for standing in standings(trainings, _recipes(found))],
+        "networks": [asdict(standing) for standing in recipe_standings(trainings, _recipes(found))],
         "environment": dict(environment),
     }
 
@@ -86,7 +86,7 @@ def markdown(
         f"draws of networks. *Order of {first}*: the same correlation of the errors with those by {first} at the same "
         f"number of epochs.",
         f"## Each network after {longest} epochs",
-        _networks_table(standings(trainings, _recipes(found))),
+        _networks_table(recipe_standings(trainings, _recipes(found))),
         "Top-1 validation error in percent (mean, and each seed where there are several), and the network's rank by "
         "that recipe in brackets.",
         "## What was trained",
@@ -125,7 +125,7 @@ def _recipes(found: Sequence[Length]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(length.recipe for length in found))
 
 
-def _networks_table(found: Sequence[Standing]) -> str:
+def _networks_table(found: Sequence[RecipeStanding]) -> str:
     recipes = tuple(dict.fromkeys(standing.recipe for standing in found))
     rows: dict[str, list[str]] = {}
     for standing in found:

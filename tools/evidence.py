@@ -1,0 +1,264 @@
+"""Make again what stands under `reports/`, with the code as it is committed.
+
+    python tools/evidence.py --list              # every command, its hours on two cores, and what it writes
+    python tools/evidence.py --check             # which of it comes from another state of the code
+    python tools/evidence.py cifar10_table       # the commands of a part, or of several, one after another
+    python tools/evidence.py quickstart --dry-run
+
+Run it in a checkout in which `rksearch/` has no uncommitted changes. CIFAR-10 is looked for as by every command
+(`RKSEARCH_DATA`), and downloaded if need be. What was interrupted goes on when the same part is run again. Parts marked
+`idle` measure time: let nothing else run beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+REPORTS = Path("reports")
+
+CODE = "rksearch"
+"""Directory whose state is the state of the code."""
+
+TABLES = ("digits_table", "cifar10_table", "synthetic-quiet", "synthetic-noisy")
+KINDS = "RKNet-BC-k8-m2_4_6-1x2s_1x1_1x1 DenseNet-22-k12 ResNet-20"
+RATES = "RKNet-k8-m2_3_2-1x1_1x1_2x2s RKNet-k8-m1_4_8-1x1_1x1_1x1 DenseNet-13-k8 DenseNet-BC-16-k8 ResNet-8 ResNet-14"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Evidence of one kind.
+
+    Attributes:
+        name: what it is called here.
+        hours: about how long it takes on two cores.
+        writes: what its results are in, beneath `reports/`.
+        commands: what makes them, in this order.
+        idle: whether it measures time.
+    """
+
+    name: str
+    hours: float
+    writes: tuple[str, ...]
+    commands: tuple[str, ...]
+    idle: bool = False
+
+
+PARTS = (
+    Part(
+        name="quickstart",
+        hours=0.05,
+        writes=("quickstart/environment.json",),
+        commands=("rksearch run --space quickstart --out reports/quickstart",),
+    ),
+    Part(
+        name="recipes",
+        hours=3,
+        writes=("recipes/trainings.jsonl", "recipes/terms/trainings.jsonl"),
+        commands=(
+            "rksearch bench recipes",
+            "rksearch bench recipes --each-term --epochs 8 --seeds 1 --out reports/recipes/terms",
+        ),
+    ),
+    Part(
+        name="digits_table",
+        hours=1.5,
+        writes=("digits_table/environment.json",),
+        commands=("rksearch run --space digits_table --out reports/digits_table",),
+    ),
+    Part(
+        name="cifar10_table",
+        hours=2,
+        writes=("cifar10_table/environment.json",),
+        commands=("rksearch run --space cifar10_table --out reports/cifar10_table",),
+    ),
+    *(
+        Part(
+            name=f"search_benchmark/{table}",
+            hours=2,
+            writes=(f"search_benchmark/{table}/standings.json",),
+            commands=(
+                f"rksearch bench search --table {table if table.startswith('synthetic') else f'reports/{table}'} "
+                "--repetitions 40",
+            ),
+        )
+        for table in TABLES
+    ),
+    Part(
+        name="cifar10_small",
+        hours=4,
+        writes=("cifar10_small_cpu/environment.json",),
+        commands=(
+            "rksearch run --space cifar10_small --racing --control --out reports/cifar10_small_cpu",
+            "rksearch final reports/cifar10_small_cpu",
+            "rksearch paper --ledger reports/cifar10_small_cpu",
+        ),
+    ),
+    Part(
+        name="learning_rate",
+        hours=1,
+        writes=("learning_rate/trainings.jsonl",),
+        commands=(
+            f"rksearch bench recipes {RATES} --recipe fast --recipe reports/learning_rate/third.yaml "
+            "--recipe reports/learning_rate/triple.yaml --epochs 8 --seeds 2 --out reports/learning_rate",
+        ),
+    ),
+    Part(
+        name="performance",
+        hours=2,
+        writes=(
+            *(f"performance/train_{kind}_{turn}.json" for kind in ("eager", "compiled") for turn in (1, 2, 3)),
+            *(f"performance/run_{turn}.json" for turn in (1, 2, 3)),
+            "performance/concurrent.json",
+            "performance/optimisations.json",
+        ),
+        commands=(
+            *(
+                f"rksearch bench train {KINDS} --compile {compiled} --to reports/performance/train_{kind}_{turn}.json"
+                for turn in (1, 2, 3)
+                for kind, compiled in (("eager", "off"), ("compiled", "on"))
+            ),
+            *(f"rksearch bench run --rounds 1 --to reports/performance/run_{turn}.json" for turn in (1, 2, 3)),
+            "rksearch bench train ResNet-20 DenseNet-22-k12 --concurrent 1,2 --together 2,4 --rounds 3 "
+            "--to reports/performance/concurrent.json",
+            "rksearch bench optimisations ResNet-20 DenseNet-22-k12 --threads 1 --cpu-time --rounds 3 --compile on "
+            "--to reports/performance/optimisations.json",
+        ),
+        idle=True,
+    ),
+    Part(
+        name="search_overhead",
+        hours=0.3,
+        writes=("search_benchmark/overhead.json",),
+        commands=("rksearch bench search --overhead --json > reports/search_benchmark/overhead.json",),
+        idle=True,
+    ),
+    Part(
+        name="precision",
+        hours=0.5,
+        writes=("precision/digits.json", "precision/cifar10.json"),
+        commands=(
+            "python tools/compare_precision.py digits --out reports/precision",
+            "python tools/compare_precision.py cifar10 --out reports/precision",
+        ),
+    ),
+    Part(
+        name="reliability",
+        hours=5,
+        writes=("reliability/faults.jsonl",),
+        commands=(
+            "rksearch selftest --faults 200 --seed 2026 --out reports/reliability",
+            *(f"python tools/fuzz.py --inputs 5000 --seed {seed}" for seed in range(1, 21)),
+        ),
+    ),
+)
+
+
+def main() -> int:
+    """Do what is asked; the exit code is 1 where a command fails or evidence is missing or of another code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="PART", help="parts to make, in this order")
+    parser.add_argument("--list", action="store_true", help="show every part and its commands")
+    parser.add_argument("--check", action="store_true", help="compare the code that made each part with the code here")
+    parser.add_argument("--dry-run", action="store_true", help="show the commands of the parts that are named")
+    asked = parser.parse_args()
+    parts = {part.name: part for part in PARTS}
+    for name in asked.names:
+        if name not in parts:
+            parser.error(f"a part must be one of {', '.join(parts)}, but got {name!r}")
+    chosen = [parts[name] for name in asked.names]
+    if asked.check:
+        return check(chosen or PARTS)
+    if asked.list or asked.dry_run or not chosen:
+        print("\n\n".join(described(part) for part in chosen or PARTS))
+        return 0
+    return make(chosen)
+
+
+def described(part: Part) -> str:
+    """A part and its commands, for a terminal."""
+    idle = ", with nothing beside it" if part.idle else ""
+    head = f"{part.name}: about {part.hours:g} h{idle}; writes {', '.join(str(REPORTS / path) for path in part.writes)}"
+    return "\n".join([head, *(f"    {command}" for command in part.commands)])
+
+
+def make(chosen: Sequence[Part]) -> int:
+    """Run the commands of parts, until one fails; its exit code."""
+    if git("status", "--porcelain", "--", CODE):
+        print(f"the code must be committed, but {CODE}/ has uncommitted changes; commit or stash them", file=sys.stderr)
+        return 2
+    for part in chosen:
+        for command in part.commands:
+            print(f"+ {command}", flush=True)
+            program, _, target = command.partition(" > ")
+            words = shlex.split(program)
+            words = [sys.executable, "-m", *words] if words[0] == "rksearch" else [sys.executable, *words[1:]]
+            if target:
+                whole = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE)
+                if not whole.returncode:
+                    (ROOT / target).write_bytes(whole.stdout)
+                code = whole.returncode
+            else:
+                code = subprocess.run(words, cwd=ROOT).returncode
+            if code:
+                return code
+    return 0
+
+
+def check(chosen: Sequence[Part]) -> int:
+    """Say of each result which commits made it, and whether they hold the code that is here."""
+    here, differs = state_of("HEAD"), False
+    for part in chosen:
+        for written in part.writes:
+            path = ROOT / REPORTS / written
+            if not path.is_file():
+                said = "missing"
+            else:
+                commits = sorted(set(commits_of(path)))
+                other = [commit for commit in commits if state_of(commit) != here]
+                said = f"from other code ({', '.join(commit[:12] for commit in other)})" if other else "as here"
+                said = said if commits else "without a commit"
+            differs |= said != "as here"
+            print(f"{REPORTS / written}: {said}")
+    return 1 if differs else 0
+
+
+def commits_of(path: Path) -> Iterator[str]:
+    """Every commit that a file of results names: JSON, or lines of JSON."""
+    text = path.read_text(encoding="utf-8")
+    for whole in text.splitlines() if path.suffix == ".jsonl" else [text]:
+        yield from named_commits(json.loads(whole))
+
+
+def named_commits(value: object) -> Iterator[str]:
+    """Commits under the keys that name some, at any depth."""
+    if isinstance(value, list):
+        for item in value:
+            yield from named_commits(item)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "commit" or key.endswith("_with"):
+                yield from ([item] if isinstance(item, str) else item or [])
+            else:
+                yield from named_commits(item)
+
+
+def state_of(commit: str) -> str | None:
+    """What tells one state of the code from another; None for a commit that is not known here."""
+    return git("rev-parse", "--verify", "--quiet", f"{commit}:{CODE}") or None
+
+
+def git(*arguments: str) -> str:
+    """What git prints."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()  # noqa: S607
+
+
+if __name__ == "__main__":
+    sys.exit(main())
