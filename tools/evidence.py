@@ -63,8 +63,8 @@ PARTS = (
         hours=3,
         writes=("recipes/trainings.jsonl", "recipes/terms/trainings.jsonl"),
         commands=(
-            "rksearch bench recipes",
-            "rksearch bench recipes --each-term --epochs 8 --seeds 1 --out reports/recipes/terms",
+            "rksearch bench recipes --precision bf16",
+            "rksearch bench recipes --precision bf16 --each-term --epochs 8 --seeds 1 --out reports/recipes/terms",
         ),
     ),
     Part(
@@ -107,7 +107,8 @@ PARTS = (
         writes=("learning_rate/trainings.jsonl",),
         commands=(
             f"rksearch bench recipes {RATES} --recipe fast --recipe reports/learning_rate/third.yaml "
-            "--recipe reports/learning_rate/triple.yaml --epochs 8 --seeds 2 --out reports/learning_rate",
+            "--recipe reports/learning_rate/triple.yaml --epochs 8 --seeds 2 --precision bf16 "
+            "--out reports/learning_rate",
         ),
     ),
     Part(
