@@ -46,6 +46,9 @@ PROGRAMS = {
 OTHER_PYTHON = {
     "python tools/fuzz.py --inputs 100000": "tests/cli/test_fuzzing.py runs some thousand inputs",
     "python tools/site.py": "run by .ci/run",
+    "python tools/evidence.py --list": "tests/test_evidence.py",
+    "python tools/evidence.py --check": "tests/test_evidence.py",
+    "python tools/evidence.py quickstart": "tests/test_evidence.py; the run itself is tests/search/test_run.py's",
 }
 """Commands that run Python, and what runs them."""
 

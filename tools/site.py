@@ -29,6 +29,7 @@ SOURCES = (
     "docs/**/*",
     "examples/*",
     "hub/**/*.md",
+    "reports/*.md",
     "reports/*/*",
     "rksearch/recipes/*.md",
     "rksearch/recipes/*.yaml",
