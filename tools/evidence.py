@@ -83,7 +83,7 @@ PARTS = (
         Part(
             name=f"search_benchmark/{table}",
             hours=2,
-            writes=(f"search_benchmark/{table}/standings.json",),
+            writes=(f"search_benchmark/{table}/replays.jsonl",),
             commands=(
                 f"rksearch bench search --table {table if table.startswith('synthetic') else f'reports/{table}'} "
                 "--repetitions 40",

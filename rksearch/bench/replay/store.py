@@ -11,8 +11,8 @@ from rksearch.bench.replay.replays import Conditions, Turn
 from rksearch.bench.store import Store
 from rksearch.results.codec import to_plain
 
-FILE = "work/replays.jsonl"
-"""Within the directory of the comparison; git ignores `work`, for the replays are megabytes and can be played again."""
+FILE = "replays.jsonl"
+"""Within the directory of the comparison, beside the page that is made from it."""
 
 FORMAT = 1
 
