@@ -33,8 +33,8 @@ TABLES = (
     ("synthetic-quiet", "synthetic-quiet", ""),
     ("synthetic-noisy", "synthetic-noisy", ""),
 )
-"""Tables for the replay of search strategies: directory, how it is named, and its budget: a quarter of the small table of
-CIFAR-10 would be over before a search has learned anything, so half of it."""
+"""Tables for the replay of search strategies: directory, what the command calls it, and its budget. The default, a
+quarter of the table, would be over on the small one before a search has learned anything: half of it."""
 
 KINDS = "RKNet-BC-k8-m2_4_6-1x2s_1x1_1x1 DenseNet-22-k12 ResNet-20"
 RATES = "RKNet-k8-m2_4_6-1x2s_1x2s_1x2s RKNet-k8-m2_4_6-1x2_1x2_1x2 DenseNet-13-k8 DenseNet-13-k12 ResNet-8 ResNet-14"
