@@ -18,7 +18,9 @@ from typing import Any
 
 import msgspec
 
-from rksearch.bench.faults import BUSY, KINDS, MOST_BUSY, Disturbed, Numbers, SmallRun, disturb, draw, drawn, numbers_in
+from rksearch.bench.faults.disturbing import BUSY, MOST_BUSY, Disturbed, Numbers, disturb, numbers_in
+from rksearch.bench.faults.kinds import KINDS, draw, drawn
+from rksearch.bench.faults.small_run import SmallRun
 from rksearch.errors import RunAborted, RunError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.environment import Environment, current_environment

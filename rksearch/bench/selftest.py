@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rksearch.bench.faults import Disturbed, Fault, Numbers, SmallRun, differences, disturb, numbers_of
+from rksearch.bench.faults.disturbing import Disturbed, Numbers, differences, disturb, numbers_of
+from rksearch.bench.faults.kinds import Fault
+from rksearch.bench.faults.small_run import SmallRun
 from rksearch.errors import RksearchError, in_one_line
 from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import Environment

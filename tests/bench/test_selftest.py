@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from rksearch.bench import faults, reliability
+from rksearch.bench import reliability
 from rksearch.bench.fair_clock import LONGEST_LOOK_S, FairClock, waited_s
-from rksearch.bench.faults import KINDS, Disturbed, Fault, Numbers, SmallRun, differences, draw, drawn, numbers_in
+from rksearch.bench.faults import kinds, small_run
+from rksearch.bench.faults.disturbing import Disturbed, Numbers, differences, numbers_in
+from rksearch.bench.faults.kinds import KINDS, Fault, draw, drawn
+from rksearch.bench.faults.small_run import SmallRun
 from rksearch.errors import RunError
 from rksearch.results.environment import Environment
 from rksearch.results.history import History
@@ -82,25 +85,25 @@ def test_files_are_damaged_as_their_kind_says(small: SmallRun) -> None:
     rng = random.Random(1)
     checkpoint = small.checkpoints()[0]
     before, ledger = checkpoint.read_bytes(), small.directory / FILE_NAME
-    assert faults._flip_checkpoint(small, rng)
+    assert kinds._flip_checkpoint(small, rng)
     flipped = checkpoint.read_bytes()
     assert sum(bin(a ^ b).count("1") for a, b in zip(before, flipped, strict=True)) == 1
-    assert faults._cut_checkpoint(small, rng)
+    assert kinds._cut_checkpoint(small, rng)
     assert flipped.startswith(checkpoint.read_bytes())
     assert checkpoint.stat().st_size < 256
     lines = ledger.read_bytes().split(b"\n")
-    assert faults._cut_ledger(small, rng)
+    assert kinds._cut_ledger(small, rng)
     assert ledger.read_bytes().split(b"\n")[:-1] == lines[:-2]
     assert len(ledger.read_bytes().split(b"\n")[-1]) <= len(lines[-2])
     history = small.history()
     assert len(history.trials) == 5
     whole = ledger.read_bytes()
-    assert faults._flip_ledger(small, rng)
+    assert kinds._flip_ledger(small, rng)
     assert ledger.read_bytes() != whole
     assert ledger.read_bytes().split(b"\n")[:3] == whole.split(b"\n")[:3]
-    assert faults._remove_checkpoints(small, rng)
+    assert kinds._remove_checkpoints(small, rng)
     assert small.checkpoints() == []
-    for damage in (faults._flip_checkpoint, faults._cut_checkpoint, faults._remove_checkpoints):
+    for damage in (kinds._flip_checkpoint, kinds._cut_checkpoint, kinds._remove_checkpoints):
         assert not damage(small, rng)
 
 
@@ -239,7 +242,7 @@ def test_runs_of_a_background_job_answer_signals(number: signal.Signals) -> None
     before = signal.signal(number, signal.SIG_IGN)
     try:
         assert subprocess.check_output(words, text=True).strip() == "True"
-        with faults._answered():
+        with small_run._answered():
             assert subprocess.check_output(words, text=True).strip() == "False"
         assert signal.getsignal(number) is signal.SIG_IGN
     finally:
