@@ -36,6 +36,7 @@ TABLES = (
 """Tables for the replay of search strategies: directory, what the command calls it, and its budget. The default, a
 quarter of the table, would be over on the small one before a search has learned anything: half of it."""
 
+PROPOSED = "--recipe short --recipe reports/recipes/proposal.yaml"
 KINDS = "RKNet-BC-k8-m2_4_6-1x2s_1x1_1x1 DenseNet-22-k12 ResNet-20"
 RATES = "RKNet-k8-m2_4_6-1x2s_1x2s_1x2s RKNet-k8-m2_4_6-1x2_1x2_1x2 DenseNet-13-k8 DenseNet-13-k12 ResNet-8 ResNet-14"
 
@@ -71,8 +72,9 @@ PARTS = (
         hours=3,
         writes=("recipes/trainings.jsonl", "recipes/terms/trainings.jsonl"),
         commands=(
-            "rksearch bench recipes --precision bf16",
-            "rksearch bench recipes --precision bf16 --each-term --epochs 8 --seeds 1 --out reports/recipes/terms",
+            f"rksearch bench recipes {PROPOSED} --recipe fast --precision bf16",
+            f"rksearch bench recipes {PROPOSED} --each-term --epochs 8 --seeds 1 --precision bf16 "
+            "--out reports/recipes/terms",
         ),
     ),
     Part(

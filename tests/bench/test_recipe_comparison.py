@@ -16,6 +16,7 @@ from rksearch.bench.recipes.trainings import NETWORKS, RecipeTraining, Wanted, w
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
 from tests.helpers.command_line import Answer, rksearch
+from tests.helpers.documents import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,23 +49,38 @@ def test_short_trainings_share_no_seed_with_the_long_ones_that_they_are_compared
 
 
 def test_each_term_of_a_recipe_is_replaced_alone() -> None:
-    fast, short = recipe("fast"), recipe("short")
-    found = without_each_term(fast, short)
-    assert found.pop("fast") == fast
+    proposal, short = recipe(ROOT / "reports" / "recipes" / "proposal.yaml"), recipe("short")
+    found = without_each_term(proposal, short)
+    assert found.pop("proposal") == proposal
     assert set(found) == {
-        "fast without schedule, warmup",
-        "fast without batch_size, lr",
-        "fast without weight_decay",
-        "fast without decay_norms_and_biases",
-        "fast without label_smoothing",
-        "fast without translation",
-        "fast without alternating_flip",
+        "proposal without schedule, warmup",
+        "proposal without batch_size, lr",
+        "proposal without weight_decay",
+        "proposal without decay_norms_and_biases",
+        "proposal without label_smoothing",
+        "proposal without translation",
+        "proposal without alternating_flip",
     }
     for key, own in found.items():
-        changed = key.removeprefix("fast without ").split(", ")
-        for field in fast.__dataclass_fields__:
-            expected = short if field in changed else fast
+        changed = key.removeprefix("proposal without ").split(", ")
+        for field in proposal.__dataclass_fields__:
+            expected = short if field in changed else proposal
             assert getattr(own, field) == getattr(expected, field), (key, field)
+
+
+def test_fast_has_the_terms_whose_removal_was_measured_to_raise_the_error() -> None:
+    """From the committed trainings of the proposal, by a t-interval written out here."""
+    errors: dict[str, dict[str, float]] = {}
+    for line in (ROOT / "reports" / "recipes" / "terms" / "trainings.jsonl").read_text().splitlines()[1:]:
+        one = json.loads(line)["training"]
+        errors.setdefault(one["recipe"], {})[one["arch"]] = one["val_errors_pct"][-1]
+    whole, fast, short = errors.pop("proposal"), recipe("fast"), recipe("short")
+    assert len(errors) == 7
+    for key, own in errors.items():
+        changes = np.array([own[arch] - whole[arch] for arch in NETWORKS])
+        low, _ = stats.t.interval(0.95, len(changes) - 1, loc=changes.mean(), scale=stats.sem(changes))
+        for field in key.removeprefix("proposal without ").split(", "):
+            assert (getattr(fast, field) != getattr(short, field)) == (low > 0), (key, low)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=12))

@@ -148,7 +148,9 @@ def _difference(found: Estimate | None) -> str:
 
 
 def _correlation(found: Estimate | None) -> str:
-    return text.MISSING if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    if found is None:
+        return text.MISSING
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})".replace("-", "−")
 
 
 def _sentences(found: Sequence[Length], first: str) -> list[str]:
