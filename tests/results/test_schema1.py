@@ -52,7 +52,7 @@ def test_resuming_a_finished_run_starts_nothing(
     ledger = (run_dir / "ledger.jsonl").read_bytes()
     started: list[str] = []
     monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: started.append("Ray"))
-    monkeypatch.setattr(driver, "_begin_session", lambda *args, **kwargs: started.append("session"))
+    monkeypatch.setattr(driver, "begin_session", lambda *args, **kwargs: started.append("session"))
     code, _, errors = answer("resume", run_dir)
     assert (code, errors, started) == (0, "", [])
     assert (run_dir / "ledger.jsonl").read_bytes() == ledger

@@ -27,7 +27,7 @@ from rksearch.results.codec import to_plain
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialResult
-from rksearch.search import disk, driver
+from rksearch.search import disk, driver, session_start
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.ray.tune import LedgerSearcher, StateCallback, do_task
@@ -216,7 +216,6 @@ REFUSED = {
 
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rksearch.search import driver
 
     def run_tasks(*args: object, **kwargs: object) -> None:
         raise AssertionError("Ray would have started")
@@ -260,7 +259,6 @@ def test_more_images_than_there_are_is_one_line_of_the_space_file(
 def test_a_plan_that_never_began_gives_way_to_one_that_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
 ) -> None:
-    from rksearch.search import driver
 
     monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: None)
     run_dir = tmp_path / "run"
@@ -290,7 +288,6 @@ def test_a_disk_without_room_for_the_checkpoints_is_known_before(
 def test_an_exception_that_nothing_foresaw_is_one_line_with_its_traceback_in_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
 ) -> None:
-    from rksearch.search import driver
 
     def run_tasks(*args: object, **kwargs: object) -> None:
         raise EOFError("Ran out\nof input")
@@ -343,7 +340,7 @@ def test_a_run_that_ends_by_time_is_not_refused_for_room(
     tmp_path: Path, answer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: None)
-    monkeypatch.setattr(driver, "disk_need", lambda *args: disk.DiskNeed(least=10**18, most=10**20))
+    monkeypatch.setattr(session_start, "disk_need", lambda *args: disk.DiskNeed(least=10**18, most=10**20))
     space = space_in(tmp_path)
     code, shown, errors = answer("run", "--space", space, "--out", tmp_path / "timed", "--cpu-hours", 1)
     assert (code, errors) == (130, "")

@@ -171,7 +171,7 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(driver, "_begin_session", stop)
+    monkeypatch.setattr(driver, "begin_session", stop)
     return tmp_path / "run"
 
 

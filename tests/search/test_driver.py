@@ -187,7 +187,6 @@ def test_latency_of_a_script_s_family_is_refused_before_the_run_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
-    monkeypatch.setattr(driver, "_begin_session", lambda *args: started.append("session"))
     monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: started.append("Ray"))
     text = """
 dataset: digits
@@ -203,3 +202,4 @@ search: {objectives: [val_error_pct, latency_ms]}
         with pytest.raises(RunError, match="the family 'smooth' came from a program"):
             driver.start(space, plan, RunDir(tmp_path / "run"), Resources(), Silent())
     assert started == []
+    assert not Ledger(tmp_path / "run").read().sessions

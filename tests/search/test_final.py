@@ -55,7 +55,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def done(state: RunState, *args: Any, **options: Any) -> None:
         work(state, slots=1)
 
-    monkeypatch.setattr(driver, "_begin_session", lambda *args, **options: SimpleNamespace(precision="fp32", threads=1))
+    monkeypatch.setattr(driver, "begin_session", lambda *args, **options: SimpleNamespace(precision="fp32", threads=1))
     monkeypatch.setattr(driver, "run_tasks", done)
 
 
