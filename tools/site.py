@@ -29,8 +29,7 @@ SOURCES = (
     "docs/**/*",
     "examples/*",
     "hub/**/*.md",
-    "reports/*.md",
-    "reports/*/*",
+    "reports/**/*",
     "rksearch/recipes/*.md",
     "rksearch/recipes/*.yaml",
     "search_spaces/*",
@@ -95,7 +94,7 @@ def with_formulas(text: str) -> str:
 def stage(pages: Path) -> int:
     """Copy the documents and what they link to; returns the number of files."""
     shutil.rmtree(pages, ignore_errors=True)
-    files = {path for pattern in SOURCES for path in ROOT.glob(pattern) if path.is_file()}
+    files = {path for pattern in SOURCES for path in ROOT.glob(pattern) if path.is_file() and "work" not in path.parts}
     for path in sorted(files):
         copy = pages / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
