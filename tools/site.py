@@ -94,7 +94,8 @@ def with_formulas(text: str) -> str:
 def stage(pages: Path) -> int:
     """Copy the documents and what they link to; returns the number of files."""
     shutil.rmtree(pages, ignore_errors=True)
-    files = {path for pattern in SOURCES for path in ROOT.glob(pattern) if path.is_file() and "work" not in path.parts}
+    found = {path for pattern in SOURCES for path in ROOT.glob(pattern) if path.is_file()}
+    files = {path for path in found if "work" not in path.relative_to(ROOT).parts}  # what a run leaves behind
     for path in sorted(files):
         copy = pages / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
