@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rksearch.recipes.shipped import recipe
 from rksearch.results.environment import current_environment
 from tests.helpers.documents import ROOT
 from tests.helpers.parsing import refusal
@@ -123,3 +125,11 @@ def test_a_ledger_that_grows_is_no_change_of_the_code(checkout: Path, monkeypatc
     assert (found.commit, found.dirty) == (git(checkout, "rev-parse", "HEAD"), False)
     (checkout / "rksearch" / "__init__.py").write_text("changed = 1\n")
     assert current_environment().dirty
+
+
+def test_the_learning_rate_s_recipes_differ_from_fast_in_the_rate_alone() -> None:
+    fast = recipe("fast")
+    for name, factor in (("third", 1 / 3), ("triple", 3)):
+        own = recipe(ROOT / "reports" / "learning_rate" / f"{name}.yaml")
+        assert own.lr == pytest.approx(factor * fast.lr, rel=1e-2)
+        assert replace(own, name="fast", lr=fast.lr) == fast

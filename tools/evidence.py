@@ -3,7 +3,6 @@
     python tools/evidence.py --list              # every command, its hours on two cores, and what it writes
     python tools/evidence.py --check             # which of it comes from another state of the code
     python tools/evidence.py cifar10_table       # the commands of a part, or of several, one after another
-    python tools/evidence.py quickstart --dry-run
 
 Run it in a checkout in which `rksearch/` has no uncommitted changes. CIFAR-10 is looked for as by every command
 (`RKSEARCH_DATA`), and downloaded if need be. What was interrupted goes on when the same part is run again. Parts marked
@@ -173,9 +172,8 @@ def main() -> int:
     """Do what is asked; the exit code is 1 where a command fails or evidence is missing or of another code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="PART", help="parts to make, in this order")
-    parser.add_argument("--list", action="store_true", help="show every part and its commands")
+    parser.add_argument("--list", action="store_true", help="show parts and their commands; without a name, all")
     parser.add_argument("--check", action="store_true", help="compare the code that made each part with the code here")
-    parser.add_argument("--dry-run", action="store_true", help="show the commands of the parts that are named")
     asked = parser.parse_args()
     parts = {part.name: part for part in PARTS}
     for name in asked.names:
@@ -184,7 +182,7 @@ def main() -> int:
     chosen = [parts[name] for name in asked.names]
     if asked.check:
         return check(chosen or PARTS)
-    if asked.list or asked.dry_run or not chosen:
+    if asked.list or not chosen:
         print("\n\n".join(described(part) for part in chosen or PARTS))
         return 0
     return make(chosen)
@@ -208,15 +206,11 @@ def make(chosen: Sequence[Part]) -> int:
             program, _, target = command.partition(" > ")
             words = shlex.split(program)
             words = [sys.executable, "-m", *words] if words[0] == "rksearch" else [sys.executable, *words[1:]]
+            done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE if target else None)
+            if done.returncode:
+                return done.returncode
             if target:
-                whole = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE)
-                if not whole.returncode:
-                    (ROOT / target).write_bytes(whole.stdout)
-                code = whole.returncode
-            else:
-                code = subprocess.run(words, cwd=ROOT).returncode
-            if code:
-                return code
+                (ROOT / target).write_bytes(done.stdout)
     return 0
 
 

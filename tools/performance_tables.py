@@ -1,7 +1,6 @@
 """Write the tables of `reports/performance/README.md` from the measurements beside it.
 
     python tools/performance_tables.py
-    python tools/performance_tables.py --check     # exit code 1 where the page differs from the measurements
 
 The page has a pair of comments around each table (`<!-- table NAME -->` to `<!-- end -->`). Ratios are those of paired
 rounds, of the three runs together; the range of the runs' own medians stands beside them.
@@ -22,24 +21,18 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from rksearch.bench.ratios import speed_up
 from rksearch.bench.whole_run import BESIDE, ONE, RUN
+from rksearch.report.text import markdown_table
 
 DIRECTORY = Path(__file__).parent.parent / "reports" / "performance"
 TURNS = (1, 2, 3)
 BLOCK = re.compile(r"(<!-- table (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def main() -> int:
-    """Write the page, or compare it; the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="compare the page with the measurements")
-    asked = parser.parse_args()
+def main() -> None:
+    """Write the page."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     page = DIRECTORY / "README.md"
-    before = page.read_text(encoding="utf-8")
-    after = filled(before, DIRECTORY)
-    if asked.check:
-        return int(before != after)
-    page.write_text(after, encoding="utf-8")
-    return 0
+    page.write_text(filled(page.read_text(encoding="utf-8"), DIRECTORY), encoding="utf-8")
 
 
 def filled(page: str, directory: Path) -> str:
@@ -58,7 +51,7 @@ def train_table(directory: Path) -> str:
             for rival in ("plain", tuned):
                 cells.append(ratio([(one[rival]["turns_s"], one[ours]["turns_s"]) for one in sides]))
         rows.append(cells)
-    return markdown(head, rows)
+    return markdown_table(head, rows)
 
 
 def memory_table(directory: Path) -> str:
@@ -71,7 +64,7 @@ def memory_table(directory: Path) -> str:
         )
         peaks = [plain, tuned, ours, one["predicted_mem_bytes"], compiled]
         rows.append([one["name"], *(f"{peak / 2**20:,.1f}" for peak in peaks)])
-    return markdown(head, rows)
+    return markdown_table(head, rows)
 
 
 def run_table(directory: Path) -> str:
@@ -83,7 +76,7 @@ def run_table(directory: Path) -> str:
         times = [run["seconds"][name] for run in found]
         against = "–" if name == RUN else ratio(list(zip(times, (run["seconds"][RUN] for run in found), strict=True)))
         rows.append([name, *(f"{median(each):.0f}" for each in times), against])
-    return markdown(head, rows)
+    return markdown_table(head, rows)
 
 
 def spent_table(directory: Path) -> str:
@@ -95,7 +88,7 @@ def spent_table(directory: Path) -> str:
             share = 100 * one["slot_s"].get(part, 0.0) / (one["slots"] * one["wall_s"])
             shares.setdefault(part, []).append(share)
     rows = [[part, f"{median(own):.1f} ({min(own):.1f} to {max(own):.1f})"] for part, own in shares.items()]
-    return markdown(("Part", "Share of the slot-seconds, %"), rows)
+    return markdown_table(("Part", "Share of the slot-seconds, %"), rows)
 
 
 def concurrent_table(directory: Path) -> str:
@@ -103,27 +96,25 @@ def concurrent_table(directory: Path) -> str:
     rows = []
     for one in read(directory / "concurrent.json")["concurrent"]:
         beside = "alone" if one["processes"] == 1 else f"{one['processes']} processes"
-        rate = one["images_per_s"]
         rows.append(
             [
                 one["name"],
                 beside if one["seeds"] == 1 else f"{one['seeds']} seeds as one program",
                 f"{one['threads']}",
-                f"{rate['median']:,.0f} ({rate['low']:,.0f} to {rate['high']:,.0f})",
+                spread(one["images_per_s"], ",.0f"),
                 f"{one['times_one']:.2f}",
             ]
         )
-    return markdown(("Network", "Trainings", "Threads of each", "Images/s in all", "Times one alone"), rows)
+    return markdown_table(("Network", "Trainings", "Threads of each", "Images/s in all", "Times one alone"), rows)
 
 
 def optimisations_table(directory: Path) -> str:
     """Every optimisation with and without."""
     rows = []
     for one in read(directory / "optimisations.json")["optimisations"]:
-        found = one["measured"]
-        measured = f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+        measured = spread(one["measured"], ".2f")
         rows.append([one["optimisation"], one["subject"], f"{one['predicted']:.2f}", measured, one["because"]])
-    return markdown(("Optimisation", "On", "Predicted", "Measured", "Prediction from"), rows)
+    return markdown_table(("Optimisation", "On", "Predicted", "Measured", "Prediction from"), rows)
 
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
@@ -144,6 +135,11 @@ def ratio(rounds: Sequence[tuple[Sequence[float], Sequence[float]]]) -> str:
     return f"{whole.median:.2f} ({whole.low:.2f} to {whole.high:.2f}; runs {min(medians):.2f} to {max(medians):.2f})"
 
 
+def spread(one: Mapping[str, float], style: str) -> str:
+    """A median with its range."""
+    return f"{one['median']:{style}} ({one['low']:{style}} to {one['high']:{style}})"
+
+
 def runs(directory: Path, name: str) -> list[dict[str, Any]]:
     """The measurements of three runs of one command."""
     return [read(directory / f"{name}_{turn}.json") for turn in TURNS]
@@ -155,11 +151,5 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose cells but the first are set to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

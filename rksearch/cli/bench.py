@@ -13,7 +13,7 @@ from rksearch.cli.bench_data import bench_data
 from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.bench_recipes import bench_recipes
 from rksearch.cli.bench_run import bench_run_command
-from rksearch.cli.bench_train import bench_each_optimisation, bench_training
+from rksearch.cli.bench_train import bench_each_optimisation, bench_training, output
 from rksearch.cli.options import dataset_option, json_option
 from rksearch.cli.progress import progress
 from rksearch.cli.values import SEED, UserPath
@@ -159,11 +159,9 @@ def bench_search(
         costs, rivals = measure_overhead(), measure_rival()
         with TemporaryDirectory() as scratch:
             slept = sleep_run(Path(scratch) / "run", trials=1000, trial_s=0.02, slots=2)
-        measured = to_plain({"proposals": costs, "rivals": rivals, "sleeping": slept})
-        measured["environment"] = current_environment().flat()
-        click.echo(
-            json.dumps(measured, indent=2) if as_json else f"{overhead_text(costs, rivals)}\n{sleep_text(slept)}"
-        )
+        if not as_json:
+            click.echo(f"{overhead_text(costs, rivals)}\n{sleep_text(slept)}")
+        output(to_plain({"proposals": costs, "rivals": rivals, "sleeping": slept}), as_json, None)
         return
     from rksearch.bench.replay.comparison import compared
     from rksearch.bench.replay.judging import STARTS

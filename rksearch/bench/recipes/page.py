@@ -65,8 +65,6 @@ def markdown(
     networks = sorted({one.arch for one in trainings})
     first, longest = found[0].recipe, max(length.epochs for length in found)
     images = "all images" if conditions.train_images is None else f"{conditions.train_images:,} images"
-    table = [f"| {' | '.join(HEAD)} |", f"| --- |{' ---: |' * (len(HEAD) - 1)}"]
-    table += [f"| {' | '.join(_cells(length))} |" for length in found]
     seeds = max(length.seeds for length in found if length.epochs == longest)
     reliability = (
         "the longest themselves stand with the agreement of their own seeds"
@@ -77,7 +75,7 @@ def markdown(
         "# Recipes, measured",
         *_sentences(found, first),
         f"![Validation error against training time, a line for each recipe]({PICTURE})",
-        "\n".join(table),
+        text.markdown_table(HEAD, [_cells(length) for length in found]),
         f"*Error*: mean over {text.count(len(networks), 'network')} of the top-1 validation error after the last "
         f"epoch. *Against {first}*: difference at the same number of epochs, with its 95 % interval over the networks "
         f"(Student's t). *Time*: mean of a training with its validations. *Ranks*: Spearman's correlation of the "
@@ -132,13 +130,7 @@ def _networks_table(found: Sequence[RecipeStanding]) -> str:
         seeds = standing.val_errors_pct
         each = f"; {', '.join(f'{error:.2f}' for error in seeds)}" if len(seeds) > 1 else ""
         rows.setdefault(standing.arch, []).append(f"{standing.val_error_pct:.2f}{each} ({standing.rank:g})")
-    return "\n".join(
-        [
-            f"| Network | {' | '.join(recipes)} |",
-            f"| --- |{' ---: |' * len(recipes)}",
-            *(f"| {arch} | {' | '.join(cells)} |" for arch, cells in rows.items()),
-        ]
-    )
+    return text.markdown_table(("Network", *recipes), [(arch, *cells) for arch, cells in rows.items()])
 
 
 def _difference(found: Estimate | None) -> str:

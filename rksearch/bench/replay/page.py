@@ -151,13 +151,12 @@ def markdown(found: StrategyComparison, environment: Mapping[str, Any]) -> str:
 
 def _case_parts(case: Case) -> list[str]:
     head = (
-        "| Strategy | Final, % | Epochs to goal, % | For good, % | Time, % | Lower, % | Lead, points | "
-        "To the default, points | As seen, % | Begun / ended |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
-    )
+        "Strategy", "Final, %", "Epochs to goal, %", "For good, %", "Time, %", "Lower, %", "Lead, points",
+        "To the default, points", "As seen, %", "Begun / ended",
+    )  # fmt: skip
     return [
         f"## {CORNER_WORDS[case.corner].capitalize()}; {START_WORDS[case.start]}",
-        head + "\n".join(_row(item) for item in case.standings),
+        text.markdown_table(head, [_row(item) for item in case.standings]),
     ]
 
 
@@ -272,9 +271,9 @@ def _measured_with(environment: Mapping[str, Any]) -> str:
     )
 
 
-def _row(item: Standing) -> str:
+def _row(item: Standing) -> tuple[str, ...]:
     reference, default = item.strategy == REFERENCE, item.strategy == DEFAULT_STRATEGY
-    cells = [
+    return (
         f"`{item.strategy}`",
         _percent(item.final),
         _percent(item.epochs, 0),
@@ -285,8 +284,7 @@ def _row(item: Standing) -> str:
         text.MISSING if default or item.to_default is None else _points(item.to_default),
         _percent(item.seen),
         f"{item.started:.0f} / {item.complete:.0f}",
-    ]
-    return f"| {' | '.join(cells)} |"
+    )
 
 
 def _cells(item: Standing) -> tuple[str, ...]:
