@@ -29,11 +29,12 @@ CODE = "rksearch"
 TABLES = (
     ("digits_table", "reports/digits_table", ""),
     ("cifar10_table", "reports/cifar10_table", " --trainings 33"),
-    ("synthetic-quiet", "synthetic-quiet", ""),
-    ("synthetic-noisy", "synthetic-noisy", ""),
+    ("synthetic-quiet", "synthetic-quiet", " --trainings 60"),
+    ("synthetic-noisy", "synthetic-noisy", " --trainings 60"),
 )
-"""Tables for the replay of search strategies: directory, what the command calls it, and its budget. The default, a
-quarter of the table, would be over on the small one before a search has learned anything: half of it."""
+"""Tables for the replay of search strategies: directory, what the command calls it, and its budget. A quarter of the
+digits are 60 trainings, and the large tables have the same. A quarter of the smallest would be over before a search has
+learned anything: half of it."""
 
 PROPOSED = "--recipe short --recipe reports/recipes/proposal.yaml"
 KINDS = "RKNet-BC-k8-m2_4_6-1x2s_1x1_1x1 DenseNet-22-k12 ResNet-20"
