@@ -65,7 +65,7 @@ PARTS = (
         name="quickstart",
         hours=0.05,
         writes=("quickstart/environment.json",),
-        commands=("rksearch run --space quickstart --out reports/quickstart",),
+        commands=("rksearch run --space quickstart --out reports/quickstart", "rksearch final reports/quickstart"),
     ),
     Part(
         name="recipes",
