@@ -96,8 +96,9 @@ def test_results_of_other_code_are_told_from_those_of_this(checkout: Path, capsy
     (reports / "page.json").write_text(json.dumps({"environment": {"commit": first, "played_with": [first]}}))
     (reports / "store.jsonl").write_text(f'{{"conditions": 1}}\n{{"commit": "{first}"}}\n')
     (reports / "none.json").write_text("{}")
+    (checkout / "rksearch" / "README.md").write_text("words\n")
     git(checkout, "add", ".")
-    git(checkout, "commit", "--quiet", "-m", "results")  # another commit with the same code
+    git(checkout, "commit", "--quiet", "-m", "results and words")  # another commit with the same code
     own = part(writes=("run.json", "page.json", "store.jsonl"))
     assert evidence.check([own]) == 0
     assert capsys.readouterr().out.count("as here") == 3

@@ -254,8 +254,9 @@ def named_commits(value: object) -> Iterator[str]:
 
 
 def state_of(commit: str) -> str | None:
-    """What tells one state of the code from another; None for a commit that is not known here."""
-    return git("rev-parse", "--verify", "--quiet", f"{commit}:{CODE}") or None
+    """What tells one state of the code from another, its documents aside; None for a commit that is not known here."""
+    files = git("ls-tree", "-r", commit, "--", CODE).splitlines()
+    return "\n".join(line for line in files if not line.endswith(".md")) or None
 
 
 def git(*arguments: str) -> str:
