@@ -241,7 +241,7 @@ def final(
     chosen: frozenset[str],
     as_json: bool,
 ) -> int:
-    """Read the test set for the findings of the run in DIRECTORY: the only command that does.
+    """Read the test set for the findings of the run in DIRECTORY; no other command reads it for a run.
 
     Without --arch: for the baselines and the front. Each training is read once, and every reading is recorded. With
     --json, all readings of the run are printed at the end, and its progress goes to standard error.

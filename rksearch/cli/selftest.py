@@ -23,7 +23,7 @@ MOST_FAULTS = 100_000
 @click.option(
     "--out",
     type=UserPath(file_okay=False),
-    help="Directory of the injections and their report; one that holds some goes on. [default: selftest]",
+    help="Directory of the injections and their report; one that holds some is continued. [default: selftest]",
 )
 @click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of data sets. [default: as for `run`]")
 def selftest(faults: int | None, seed: int, kinds: tuple[str, ...], out: Path | None, data_dir: Path | None) -> int:
