@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from rksearch.errors import MissingPluginError, RksearchError, RunAborted, RunError, TakenError
-from rksearch.recipes.ordinary import is_text, read_ordinary
+from rksearch.recipes.ordinary import expanded, is_text, read_ordinary
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
 from rksearch.results.files import file_lock, is_locked, write_atomically
@@ -76,7 +76,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         if not str(path):
             raise RunError("a run directory must have a path, but it is empty; give a directory")
-        self.path = path.expanduser().absolute()
+        self.path = expanded(path, RunError).absolute()
 
     @property
     def work(self) -> Path:
@@ -177,7 +177,8 @@ class RunDir:
         That which was meant in the last session comes first, then what is meant relative to the run.
         """
         noted = self.places()
-        relative = typed is not None and not typed.expanduser().is_absolute()
+        # Not expanded: the user that it names may be one of another machine.
+        relative = typed is not None and not typed.is_absolute() and not str(typed).startswith("~")
         here = self.path.resolve()
         beside = [base / typed for base in (here, here.parent)] if typed is not None and relative else []
         return list(dict.fromkeys([*([noted.data_dir] if noted else []), *beside]))
