@@ -49,7 +49,7 @@ OWN_README = "`rksearch report`"
 
 
 LARGEST_NOTE = 10_000_000
-"""Largest note of a session's progress that is read, in bytes."""
+"""Largest note of a session's progress, or of its places, that is read, in bytes."""
 
 LARGEST_README = 100_000_000
 """Largest `README.md` that is searched for these words, in bytes."""
@@ -145,7 +145,7 @@ class RunDir:
         """
         values = {"directory": str(places.directory), "data_dir": str(places.data_dir), "storage": places.storage}
         try:
-            self._places.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            write_atomically(self._places, (json.dumps(values, indent=2) + "\n").encode())
         except OSError as error:
             raise RunError(
                 f"the run directory must be writable, but {self._places} is not ({error.strerror}); make room or make "
@@ -155,12 +155,13 @@ class RunDir:
     def places(self) -> Places | None:
         """The paths of the last session, which may be gone by now; None where they are not noted."""
         try:
-            values = json.loads(self._places.read_text(encoding="utf-8"))
-            return Places(
-                directory=Path(values["directory"]), data_dir=Path(values["data_dir"]), storage=values.get("storage")
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # the run came from another machine, or its scratch was removed
+            values = json.loads(read_ordinary(self._places, LARGEST_NOTE))
+            storage = values.get("storage")
+            if not isinstance(storage, str | None):
+                return None
+            return Places(directory=Path(values["directory"]), data_dir=Path(values["data_dir"]), storage=storage)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None  # the run came from another machine, or its scratch was removed or damaged
 
     def directories(self) -> list[Path]:
         """Directories beneath which the relative path of its images may lie, the likeliest first.
