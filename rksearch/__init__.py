@@ -119,11 +119,17 @@ def create(name: str | ArchSpec, num_classes: int = 10, in_channels: int = 3, im
         see `rksearch.Network` for what else it has.
 
     Raises:
-        SpecError: the name is malformed, or the images are too small for the network.
+        SpecError: the name is malformed, or no name, or the images are too small for the network.
+        DataError: a number is not whole, below 1 or too large.
     """
-    from rksearch.arch import parse
+    from rksearch.arch import ArchSpec, parse
     from rksearch.arch.image import image_shape
+    from rksearch.errors import SpecError
     from rksearch.models import build
 
+    if not isinstance(name, str | ArchSpec):
+        raise SpecError(
+            f"an architecture is given by its name or as a spec, but got {type(name).__name__}; see list_models()"
+        )
     spec = parse(name) if isinstance(name, str) else name
     return build(spec, image_shape(channels=in_channels, size=image_size, classes=num_classes))

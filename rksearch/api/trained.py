@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +53,15 @@ def load(what: str | Path) -> Network:
 
     Raises:
         ExportError: files of an export are missing or damaged.
-        RunError: there is no such run, trial or training, or its checkpoint is missing.
+        RunError: there is no such run, trial or training, or its checkpoint is missing; or `what` is no name.
         SpecError: a name is malformed.
     """
     from rksearch.models.export import load as load_export
 
+    if not isinstance(what, str | PathLike):
+        raise RunError(
+            f"a network to load is named by a directory or RUN:TRIAL, but got {type(what).__name__}; give one"
+        )
     if Path(what).exists() or names_training(str(what)) is None:
         return load_export(what)
     return trained_network(str(what)).network

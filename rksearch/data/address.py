@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.errors import DataError, nearest
+from rksearch.recipes.ordinary import expanded
 
 KINDS = ("folder", "npz", "pack", "torchvision")
 """What may stand before the colon."""
@@ -67,8 +68,12 @@ class Address:
         return f"{self.kind}:{self.place}" + "".join(f",{key}={_written(v)}" for key, v in found if v is not None)
 
     def path(self, base: Path) -> Path:
-        """The absolute path of the place; a relative one lies beneath `base`."""
-        return (base / Path(self.place).expanduser()).absolute()
+        """The absolute path of the place; a relative one lies beneath `base`.
+
+        Raises:
+            DataError: it lies in a home directory that is not known.
+        """
+        return (base / expanded(self.place, DataError)).absolute()
 
 
 def is_address(name: str) -> bool:

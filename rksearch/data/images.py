@@ -14,6 +14,7 @@ from rksearch.data.dataset import Dataset, Images
 from rksearch.data.order import Labels, Pixels, split_order
 from rksearch.data.pictures import Stored
 from rksearch.errors import DataError
+from rksearch.recipes.ordinary import expanded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ def load_data(dataset: Dataset, data_dir: Path, *, download: bool = True) -> Ima
             f"networks for {dataset.name} can be built and counted and not trained, because it has no loader; "
             "choose a data set that has one, such as digits or cifar10"
         )
-    images = dataset.load(data_dir.expanduser(), download)
+    images = dataset.load(expanded(data_dir, DataError), download)
     if isinstance(images, Stored):
         for part, pictures in (("training", images.train), ("test", images.test)):
             _check_labels(dataset, part, pictures.labels)

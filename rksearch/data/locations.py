@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rksearch.errors import DataError
+from rksearch.recipes.ordinary import expanded
+
 VARIABLE = "RKSEARCH_DATA"
 """Environment variable that names the directory."""
 
@@ -20,13 +23,22 @@ def data_home(given: Path | None) -> Path:
 
     Args:
         given: the user's choice; None for none.
+
+    Raises:
+        DataError: it lies in a home directory that is not known.
     """
     if given is not None:
-        return given.expanduser().absolute()
+        return expanded(given, DataError).absolute()
     if named := os.environ.get(VARIABLE):
-        return Path(named).expanduser().absolute()
+        return expanded(named, DataError).absolute()
     if Path(BESIDE).is_dir():
         return Path(BESIDE).absolute()
     import platformdirs
 
-    return platformdirs.user_cache_path("rksearch", appauthor=False) / BESIDE
+    try:
+        return platformdirs.user_cache_path("rksearch", appauthor=False) / BESIDE
+    except RuntimeError:  # as in a container whose user has no entry
+        raise DataError(
+            "data sets lie in the user's cache directory, but this user has no home directory; give --data-dir, or "
+            f"set {VARIABLE} or HOME"
+        ) from None

@@ -1,4 +1,7 @@
-"""Ordinary files, opened without waiting: devices, pipes and files of absurd size are refused before they are read."""
+"""Ordinary files, opened without waiting: devices, pipes and files of absurd size are refused before they are read.
+
+And what makes a path usable: a home directory that is known, and a name of UTF-8.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from rksearch.errors import RksearchError
 
 _KINDS = {
     stat.S_IFIFO: "a pipe, whose content can be read only once; write it to a file first",
@@ -59,6 +64,25 @@ def read_ordinary(path: Path, most_bytes: int) -> bytes:
         if len(content) > most_bytes:
             raise OSError(errno.EFBIG, f"at most {most_bytes:,} bytes are read, and it grows", str(path))
     return bytes(content)
+
+
+def expanded(path: str | Path, refused: type[RksearchError]) -> Path:
+    """The path with the home directory in place of a `~` or `~user` at its start.
+
+    Args:
+        path: as the user wrote it.
+        refused: class of the error to raise, made from its message alone.
+
+    Raises:
+        RksearchError: of that class; there is no such user, or the user has no home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise refused(
+            f"a ~ at the start of a path must stand for a known home directory, but got {str(path)!r}; write the whole "
+            "path"
+        ) from None
 
 
 def is_text(path: str) -> bool:

@@ -28,8 +28,15 @@ EPOCH_NUMBERS = ("lr", "train_loss", "train_error_pct", "val_loss", "val_error_p
 
 
 def to_json_bytes(record: object) -> bytes:
-    """The record as compact JSON in UTF-8; numbers that JSON cannot hold become null."""
-    return msgspec.json.encode(_sparse(msgspec.to_builtins(record, str_keys=True)))
+    """The record as compact JSON in UTF-8; numbers that JSON cannot hold become null.
+
+    Surrogates, which stand for bytes that are no UTF-8 (as in a path), are written as `\\udcff`.
+    """
+    plain = _sparse(msgspec.to_builtins(record, str_keys=True))
+    try:
+        return msgspec.json.encode(plain)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_as_text(plain))
 
 
 def to_plain(record: object) -> Any:
@@ -45,6 +52,15 @@ def from_plain(kind: type[T], value: Any) -> T:
         RksearchError: a value breaks a rule of the record itself.
     """
     return msgspec.convert(_with_nan(value), kind)
+
+
+def _as_text(value: Any) -> Any:
+    """The value of JSON with every surrogate in its texts as a code."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(v) for key, v in value.items()}
+    return [_as_text(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _sparse(value: Any) -> Any:

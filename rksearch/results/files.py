@@ -84,7 +84,7 @@ def take_lock(handle: int, *, wait: bool) -> bool:
 def is_locked(path: Path) -> bool:
     """Whether some process holds the lock `path` now; a directory that may only be read is no obstacle."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe is not waited for
     except OSError:
         return False
     try:

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from rksearch.errors import MissingPluginError, RksearchError, RunAborted, RunError, TakenError
-from rksearch.recipes.ordinary import is_text, read_ordinary
+from rksearch.recipes.ordinary import expanded, is_text, read_ordinary
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
 from rksearch.results.files import file_lock, is_locked, write_atomically
@@ -49,7 +49,7 @@ OWN_README = "`rksearch report`"
 
 
 LARGEST_NOTE = 10_000_000
-"""Largest note of a session's progress that is read, in bytes."""
+"""Largest note of a session's progress, or of its places, that is read, in bytes."""
 
 LARGEST_README = 100_000_000
 """Largest `README.md` that is searched for these words, in bytes."""
@@ -76,7 +76,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         if not str(path):
             raise RunError("a run directory must have a path, but it is empty; give a directory")
-        self.path = path.expanduser().absolute()
+        self.path = expanded(path, RunError).absolute()
 
     @property
     def work(self) -> Path:
@@ -145,7 +145,7 @@ class RunDir:
         """
         values = {"directory": str(places.directory), "data_dir": str(places.data_dir), "storage": places.storage}
         try:
-            self._places.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            write_atomically(self._places, (json.dumps(values, indent=2) + "\n").encode())
         except OSError as error:
             raise RunError(
                 f"the run directory must be writable, but {self._places} is not ({error.strerror}); make room or make "
@@ -155,12 +155,13 @@ class RunDir:
     def places(self) -> Places | None:
         """The paths of the last session, which may be gone by now; None where they are not noted."""
         try:
-            values = json.loads(self._places.read_text(encoding="utf-8"))
-            return Places(
-                directory=Path(values["directory"]), data_dir=Path(values["data_dir"]), storage=values.get("storage")
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # the run came from another machine, or its scratch was removed
+            values = json.loads(read_ordinary(self._places, LARGEST_NOTE))
+            storage = values.get("storage")
+            if not isinstance(storage, str | None):
+                return None
+            return Places(directory=Path(values["directory"]), data_dir=Path(values["data_dir"]), storage=storage)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None  # the run came from another machine, or its scratch was removed or damaged
 
     def directories(self) -> list[Path]:
         """Directories beneath which the relative path of its images may lie, the likeliest first.
@@ -177,7 +178,8 @@ class RunDir:
         That which was meant in the last session comes first, then what is meant relative to the run.
         """
         noted = self.places()
-        relative = typed is not None and not typed.expanduser().is_absolute()
+        # Not expanded: the user that it names may be one of another machine.
+        relative = typed is not None and not typed.is_absolute() and not str(typed).startswith("~")
         here = self.path.resolve()
         beside = [base / typed for base in (here, here.parent)] if typed is not None and relative else []
         return list(dict.fromkeys([*([noted.data_dir] if noted else []), *beside]))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from rksearch.errors import RunError
+from rksearch.recipes.ordinary import expanded
 
 HARMLESS = frozenset(
     {"region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion", "anonymous"}
@@ -21,8 +21,12 @@ _PARAMETER = re.compile(r"([?&])([^=&#\s]+)=([^&#\s]*)")
 
 
 def absolute_address(address: str) -> str:
-    """The address in a form for every process of every machine: a path is made absolute, a URI left as it is."""
-    return address if "://" in address else str(Path(address).expanduser().absolute())
+    """The address in a form for every process of every machine: a path is made absolute, a URI left as it is.
+
+    Raises:
+        RunError: it lies in a home directory that is not known.
+    """
+    return address if "://" in address else str(expanded(address, RunError).absolute())
 
 
 def without_credentials(text: str) -> str:

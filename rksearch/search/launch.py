@@ -11,7 +11,7 @@ from rksearch.results.history import History
 from rksearch.results.ledger import Follower, Ledger
 from rksearch.results.run_dir import Places, RunDir
 from rksearch.results.storage_address import absolute_address
-from rksearch.search.resources import Resources, as_before
+from rksearch.search.resources import Resources, as_before, unusable
 from rksearch.search.stopping import StopRequest
 from rksearch.search.view import View
 
@@ -51,7 +51,10 @@ class Launch:
     def as_before(self, history: History, chosen: frozenset[str]) -> None:
         """Take over the last session's resources, except for the `chosen` ones."""
         if history.sessions:
-            self.resources = as_before(self.resources, chosen, history.sessions[-1].options)
+            options = history.sessions[-1].options
+            self.resources = as_before(self.resources, chosen, options)
+            if bad := unusable(chosen, options):
+                self.view.message(f"Damaged options of the last session, which are not taken over: {bad}")
         self.chosen = chosen
 
     def places(self, directory: Path) -> Places:

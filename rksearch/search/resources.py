@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from rksearch.errors import RunError
+from rksearch.recipes.ordinary import is_text
+from rksearch.results.checks import printable
 from rksearch.results.storage_address import require_no_credentials
 from rksearch.search.batch import job_pauses_at_s
 from rksearch.search.budget import TimeBudget
-from rksearch.training.engine.words import AUTO
+from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
 
 CPUS_PER_TRIAL = 1.0
 """CPU cores of a trial, unless the user says otherwise."""
@@ -42,7 +44,8 @@ class Resources:
             them ends the session.
 
     Raises:
-        RunError: more than one GPU for a trial, or credentials in the address of the storage.
+        RunError: more than one GPU for a trial, an address or a storage that is not of UTF-8, or credentials in the
+            address of the storage.
     """
 
     cpus_per_trial: float = CPUS_PER_TRIAL
@@ -70,7 +73,9 @@ class Resources:
                 f"a trial trains on one GPU, because a search runs its trials in parallel, but got --gpus-per-trial "
                 f"{self.gpus_per_trial:g}; give 1 or less, and every GPU has trials of its own"
             )
-
+        for option in ("address", "storage"):
+            if not is_text(getattr(self, option) or ""):
+                raise RunError(f"--{option} must be of UTF-8, but got {getattr(self, option)!r}; give another one")
         if self.storage is not None:
             require_no_credentials(self.storage)
 
@@ -101,28 +106,51 @@ class Resources:
         return {k: str(v) if isinstance(v, Path) else v for k, v in own.items()}
 
 
-REMEMBERED = (
-    "cpus_per_trial",
-    "gpus_per_trial",
-    "seeds_together",
-    "max_concurrent",
-    "trial_hours",
-    "data_dir",
-    "download",
-    "device",
-    "precision",
-    "compile",
-    "storage",
-    "cpu_hours",
-    "gpu_hours",
-    "log",
-)
-"""Options of a session that the next one takes over unless the user chooses others."""
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_share(value: Any) -> bool:
+    return value is None or (_is_number(value) and value >= 0)
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or (_is_number(value) and value > 0)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+
+
+def _is_place(value: object) -> bool:
+    return value is None or (isinstance(value, str) and "\0" not in value)
+
+
+REMEMBERED: Mapping[str, Callable[[Any], bool]] = {
+    "cpus_per_trial": lambda value: _is_number(value) and value > 0,
+    "gpus_per_trial": _is_share,
+    "seeds_together": _is_count,
+    "max_concurrent": _is_count,
+    "trial_hours": _is_limit,
+    "data_dir": _is_place,
+    "download": lambda value: isinstance(value, bool),
+    "device": DEVICES.__contains__,
+    "precision": PRECISIONS.__contains__,
+    "compile": COMPILATION.__contains__,
+    "storage": _is_place,
+    "cpu_hours": _is_limit,
+    "gpu_hours": _is_limit,
+    "log": lambda value: isinstance(value, str),
+}
+"""Options of a session that the next one takes over unless the user chooses others, and what each may be."""
 
 
 def as_before(resources: Resources, chosen: frozenset[str], options: Mapping[str, Any]) -> Resources:
-    """The resources with the earlier session's options wherever the user chose none; never its address or verbosity."""
-    kept = {key: options[key] for key in REMEMBERED if key in options}
+    """The resources with the earlier session's options wherever the user chose none; never its address or verbosity.
+
+    What is no value of an option (see `unusable`) is not taken over.
+    """
+    kept = {key: options[key] for key, suits in REMEMBERED.items() if key in options and suits(options[key])}
     if kept.get("data_dir") is not None:
         kept["data_dir"] = Path(kept["data_dir"])
     if "log" in kept:
@@ -130,3 +158,9 @@ def as_before(resources: Resources, chosen: frozenset[str], options: Mapping[str
     if "no_download" in chosen:
         chosen |= {"download"}
     return replace(resources, **{key: value for key, value in kept.items() if key not in chosen})
+
+
+def unusable(chosen: frozenset[str], options: Mapping[str, Any]) -> str:
+    """The earlier session's options that cannot be taken over, in words; empty where all can, or the user chose."""
+    bad = [k for k, suits in REMEMBERED.items() if k not in chosen and k in options and not suits(options[k])]
+    return ", ".join(f"{key} {printable(repr(options[key]))}" for key in bad)

@@ -112,7 +112,7 @@ def _unexpected(run_dir: RunDir, error: Exception) -> str:
     if is_full(run_dir.path):
         return f"the disk of {run_dir.path} is full ({in_one_line(error)}); make room, then resume the run"
     with suppress(OSError):
-        note.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        note.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
     return (
         f"the session ended by {in_one_line(error)}; what is finished is kept, the traceback is in {note}; resume the "
         f"run with `rksearch resume {run_dir.path}`"

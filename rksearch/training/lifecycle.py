@@ -275,7 +275,7 @@ class Training:
         """
         path = self._directory / "error.txt"
         try:
-            path.write_text("".join(traceback.format_exception(failure)), encoding="utf-8")
+            path.write_text("".join(traceback.format_exception(failure)), encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise RunError(
                 f"a traceback must be written to {path}, but that failed ({error.strerror}); make room or make it "

@@ -169,7 +169,7 @@ def note_fault(specs: Sequence[TrialSpec], execution: Execution) -> None:
     for spec in specs:
         with suppress(OSError):
             path = trial_dir(Path(execution.work_dir), spec.id) / "error.txt"
-            path.write_text(traceback.format_exc(), encoding="utf-8")
+            path.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

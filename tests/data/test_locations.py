@@ -1,9 +1,17 @@
+import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 import pytest
 
+from rksearch.data.facts import dataset
+from rksearch.data.images import load_data
 from rksearch.data.locations import data_home
+from rksearch.errors import DataError, RunError
+from rksearch.results.run_dir import RunDir
+from rksearch.results.storage_address import absolute_address
+from tests.helpers.command_line import TINY_SPACE, Answer
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +35,47 @@ def test_the_users_choice_comes_first_then_the_environment_then_a_folder_that_ex
     assert data_home(None) == here / "elsewhere"
     assert data_home(Path("mine")) == here / "mine"
     assert data_home(Path("~/mine")) == Path.home() / "mine"
+
+
+def test_a_home_that_is_not_known_is_one_line(
+    here: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
+) -> None:
+    (here / "tiny.yaml").write_text(TINY_SPACE.replace("dataset: digits", "dataset: folder:~nosuchuser/x"))
+    for words in (
+        ("export", "~nosuchuser/x", "--to", "there"),
+        ("export", "~nosuchuser/x", "--front", "--to", "there"),
+        ("export", "~nosuchuser/x:trial", "--to", "there"),
+        ("data", "show", "folder:~nosuchuser/x"),
+        ("space", "show", "tiny.yaml"),
+    ):
+        code, _, errors = answer(*words)
+        assert (code, len(errors.splitlines())) == (2, 1), errors
+        assert "must stand for a known home directory, but got '~nosuchuser/x" in errors
+    with pytest.raises(RunError, match="known home directory"):
+        absolute_address("~nosuchuser/x")
+    with pytest.raises(DataError, match="known home directory"):
+        load_data(dataset("digits"), Path("~nosuchuser/x"))
+    monkeypatch.setenv("RKSEARCH_DATA", "~nosuchuser/x")
+    code, _, errors = answer("data", "show", "cifar10", "--no-download")
+    assert (code, len(errors.splitlines())) == (2, 1)
+    assert "known home directory" in errors
+
+
+def test_a_home_of_another_machine_is_no_place_to_look(here: Path) -> None:
+    """A run that was copied here may have been given a directory of a user who is unknown here."""
+    (here / "run").mkdir()
+    assert RunDir(here / "run").data_dirs(Path("~nosuchuser/x")) == []
+
+
+def test_a_user_without_a_home_is_told_what_to_give(
+    here: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
+) -> None:
+    def unknown(uid: int) -> pwd.struct_passwd:
+        raise KeyError(uid)
+
+    for variable in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    code, _, errors = answer("data", "show", "cifar10", "--no-download")
+    assert (code, len(errors.splitlines())) == (2, 1)
+    assert "no home directory; give --data-dir, or set RKSEARCH_DATA or HOME" in errors

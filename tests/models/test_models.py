@@ -1,3 +1,7 @@
+import math
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +22,7 @@ from rksearch.arch import (
 )
 from rksearch.arch.image import image_shape
 from rksearch.arch.tableaux import TABLEAUX
-from rksearch.errors import DataError, SpecError
+from rksearch.errors import DataError, RunError, SpecError
 from rksearch.models import build
 from rksearch.models.methods import Coefficients
 from tests.helpers import naive
@@ -169,8 +173,31 @@ def test_create_takes_classes_channels_and_size():
     assert model(torch.zeros(2, 1, 9, 9)).shape == (2, 13)
     with pytest.raises(SpecError, match="cannot halve"):
         rksearch.create("RKNet-k4-m2_2-1x2_2x1", image_size=1)
-    with pytest.raises(DataError, match="num_classes must be at least 1"):
+    with pytest.raises(DataError, match="num_classes must be a whole number from 1 to 999999, but got 0"):
         rksearch.create("ResNet-8", num_classes=0)
+    counted: Any = np.int64(3)
+    assert rksearch.create("ResNet-8", num_classes=counted)(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("number", ["num_classes", "in_channels", "image_size"])
+@pytest.mark.parametrize(
+    "odd",
+    [None, "32", b"32", [32], (32, 48), {}, 2.5, math.nan, True, 10**30, 10**5000, -1, np.arange(999)],
+    ids=lambda odd: type(odd).__name__,
+)
+def test_create_refuses_odd_numbers_in_one_line(number: str, odd: Any) -> None:
+    with pytest.raises(DataError, match=f"{number} must be a whole number from 1 to 999999, but got .*") as refused:
+        rksearch.create("ResNet-8", **{number: odd})
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("odd", [None, 5, b"ResNet-8", ["ResNet-8"], rksearch.ResNet])
+def test_create_and_load_refuse_what_names_nothing(odd: object) -> None:
+    with pytest.raises(SpecError, match="by its name or as a spec, but got"):
+        rksearch.create(odd)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="by a directory or RUN:TRIAL, but got"):
+        rksearch.load(odd)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("learned", "solved"), [("1x3s_1x2", "1x3s@euler_1x2@euler"), ("1x2_1x1", "1x2_1x1@euler")])

@@ -222,3 +222,16 @@ def test_processes_that_append_at_once_do_not_mix_their_lines(tmp_path: Path) ->
     history = Ledger(tmp_path).read()
     assert history.damaged == 0
     assert sorted(history.retried) == sorted(f"ResNet-8@{w}{i:02d}" for w in range(1, 4) for i in range(40))
+
+
+def test_bytes_that_are_no_text_are_written_by_their_codes(tmp_path: Path) -> None:
+    """A path or a plugin's message may hold surrogates, for which UTF-8 has no bytes."""
+    ledger = Ledger(tmp_path)
+    ledger.write_session(environment=Environment(command=("rksearch", "a\udcff")), options={"out": "a\udcff"})
+    ledger.write_trial(trial("ResNet-8"), replace(failed("error"), message="no \ud800 é"), wall_time_s=1.0)
+    ledger.write_end("failed", "/tmp/\udcff")
+    history = ledger.read()
+    assert not history.damage
+    assert history.sessions[0].options == {"out": r"a\udcff"}
+    assert [result.message for _, result in history.trials.values()] == [r"no \ud800 é"]
+    assert (history.state, history.message) == ("failed", r"/tmp/\udcff")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -88,3 +89,9 @@ def test_the_recorded_command_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -
         "s3://***@bucket/runs",
         "--storage=s3://bucket/runs?secret_key=***&region=eu-central-1",
     )
+
+
+@pytest.mark.parametrize("option", ["address", "storage"])
+def test_what_is_no_text_is_refused(option: Literal["address", "storage"]) -> None:
+    with pytest.raises(RunError, match=rf"--{option} must be of UTF-8, but got 'h\\udcff:1'"):
+        Resources(**{option: "h\udcff:1"})  # type: ignore[arg-type]

@@ -290,17 +290,21 @@ def test_an_exception_that_nothing_foresaw_is_one_line_with_its_traceback_in_a_f
 ) -> None:
 
     def run_tasks(*args: object, **kwargs: object) -> None:
-        raise EOFError("Ran out\nof input")
+        raise EOFError("Ran out\nof input \udcff")
 
     monkeypatch.setattr(driver, "run_tasks", run_tasks)
     run_dir = tmp_path / "run"
     code, _, errors = answer("run", "--space", space_in(tmp_path), "--out", run_dir)
     assert code == 1
     assert len(errors.strip().splitlines()) == 1
-    assert "EOFError: Ran out of input" in errors
+    assert r"EOFError: Ran out of input \udcff" in errors
     assert f"rksearch resume {run_dir}" in errors
-    assert "run_tasks" in (run_dir / "work" / "error.txt").read_text()
-    assert Ledger(run_dir).read().state == "failed"
+    note = (run_dir / "work" / "error.txt").read_text()
+    assert "run_tasks" in note
+    assert r"of input \udcff" in note
+    history = Ledger(run_dir).read()
+    assert history.state == "failed"
+    assert r"Ran out of input \udcff" in str(history.message)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from rksearch.api import Run, plan_run
 from rksearch.errors import RunError, TakenError
 from rksearch.models import export as exporting
 from rksearch.results.environment import Environment
+from rksearch.results.events import Option
 from rksearch.results.ledger import Ledger
 from rksearch.results.run_dir import DERIVED, Places, RunDir, claim_free
 from rksearch.search import driver
@@ -22,7 +24,7 @@ from rksearch.search.launch import Launch
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.view import Silent
 from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
-from tests.helpers.ledgers import complete, plan_record, space_record, trial
+from tests.helpers.ledgers import begin, complete, plan_record, space_record, trial
 
 
 @pytest.fixture
@@ -36,6 +38,16 @@ def reported(tmp_path: Path) -> Path:
         ledger.write_trial(trial(arch), complete(20.0), wall_time_s=1.0)
     ledger.write_end("finished")
     return run_dir
+
+
+class Saying(Silent):
+    """A view that keeps the messages."""
+
+    def __init__(self, said: list[str]) -> None:
+        self._said = said
+
+    def message(self, text: str) -> None:
+        self._said.append(text)
 
 
 def launch_of(run_dir: Path, *, chosen: frozenset[str] | None, **asked: object) -> Launch:
@@ -306,3 +318,71 @@ def test_a_run_resumed_from_another_directory_finds_its_images(tmp_path: Path) -
     assert lost.returncode == 2
     assert len(lost.stderr.strip().splitlines()) == 1
     assert str(tmp_path / "moved" / "mine.npz") in lost.stderr
+
+
+# -- what a session recorded and no session can have had
+
+
+@pytest.mark.parametrize(
+    ("option", "odd"),
+    [
+        *(("data_dir", odd) for odd in (5, True, "a\0b")),
+        *(("storage", odd) for odd in (5, 0.5, "a\0b")),
+        *(("cpus_per_trial", odd) for odd in ("x", None, 0, -1, True)),
+        *(("gpus_per_trial", odd) for odd in ("x", -0.5, True)),
+        *(("seeds_together", odd) for odd in (-3, 0, 1.5, "x", True)),
+        *(("max_concurrent", odd) for odd in ("x", 0, 2.5)),
+        *((hours, odd) for hours in ("cpu_hours", "gpu_hours", "trial_hours") for odd in ("x", 0, -1.0, False)),
+        *((word, odd) for word in ("device", "precision", "compile") for odd in ("x", 5, None)),
+        *(("log", odd) for odd in (5, None)),
+        *(("download", odd) for odd in ("yes", 1, None)),
+    ],
+)
+def test_an_option_that_can_have_been_none_is_left_out_and_named(tmp_path: Path, option: str, odd: Option) -> None:
+    begin(tmp_path / "run").write_session(
+        environment=Environment(), options={**Resources(cpus_per_trial=2).options(), option: odd}
+    )
+    said: list[str] = []
+    launch = Launch(RunDir(tmp_path / "run"), Resources(), Saying(said))
+    launch.as_before(launch.refresh(), frozenset())
+    assert getattr(launch.resources, option) == getattr(Resources(), option)
+    assert (launch.resources.cpus_per_trial == 2) == (option != "cpus_per_trial")
+    [line] = said
+    assert line.startswith(f"Damaged options of the last session, which are not taken over: {option} ")
+    assert line.isprintable()
+
+
+def test_an_option_that_is_chosen_now_may_have_been_anything(tmp_path: Path) -> None:
+    begin(tmp_path / "run").write_session(environment=Environment(), options={"data_dir": 5})
+    said: list[str] = []
+    launch = Launch(RunDir(tmp_path / "run"), Resources(data_dir=tmp_path), Saying(said))
+    launch.as_before(launch.refresh(), frozenset({"data_dir"}))
+    assert (launch.resources.data_dir, said) == (tmp_path, [])
+
+
+# -- damaged notes of where things lie
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "number", "list", "nested"])
+def test_places_that_cannot_be_read_are_none_and_are_noted_again(tmp_path: Path, kind: str) -> None:
+    run = RunDir(tmp_path / "run")
+    run.work.mkdir(parents=True)
+    note = run.work / "places.json"
+    if kind == "pipe":
+        os.mkfifo(note)
+    elif kind == "device":
+        note.symlink_to("/dev/zero")
+    else:
+        directories = '{"directory": "/tmp", "data_dir": "/tmp", "storage": 7}'
+        note.write_text({"number": directories, "list": "[]", "nested": "[" * 100_000}[kind])
+    assert run.places() is None
+    places = Places(directory=tmp_path, data_dir=tmp_path, storage="s3://bucket")
+    run.note_places(places)
+    assert run.places() == places
+
+
+def test_a_pipe_in_place_of_the_lock_is_held_by_nobody(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.work.mkdir(parents=True)
+    os.mkfifo(run.work / "driver.lock")
+    assert not run.driven

@@ -326,15 +326,28 @@ class Broken(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        raise ZeroDivisionError("broken\nnetwork")
+        raise ZeroDivisionError("broken\nnetwork \udcff")
 
 
 def test_an_exception_of_the_network_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "build", lambda arch, facts: Broken())
     monkeypatch.setattr(lifecycle, "witness", lambda *args: {})
     result = run_trial(SPEC, execution(tmp_path))
-    assert (result.failure, result.message) == ("error", "ZeroDivisionError while training epoch 1: broken network")
-    assert "in forward" in (trial_dir(tmp_path, SPEC.id) / "error.txt").read_text()
+    assert result.failure == "error"
+    assert result.message == "ZeroDivisionError while training epoch 1: broken network \udcff"
+    note = (trial_dir(tmp_path, SPEC.id) / "error.txt").read_text()
+    assert "in forward" in note
+    assert r"network \udcff" in note
+    assert to_plain(result)["message"].endswith(r"broken network \udcff")
+
+
+def test_a_fault_is_noted_whatever_its_message(tmp_path: Path) -> None:
+    trial_dir(tmp_path, SPEC.id).mkdir(parents=True)
+    try:
+        raise ValueError("no \udcff")
+    except ValueError:
+        trial_module.note_fault([SPEC], execution(tmp_path))
+    assert r"ValueError: no \udcff" in (trial_dir(tmp_path, SPEC.id) / "error.txt").read_text()
 
 
 def test_a_trial_recomputes_what_would_not_fit_and_finds_the_same(
