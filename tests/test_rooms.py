@@ -26,7 +26,7 @@ SAMPLERS = "search.samplers.registry"
 NEIGHBOURS: dict[str, set[str]] = {
     "arch": set(),
     "recipes": set(),
-    "data": {"arch"},
+    "data": {"arch", ORDINARY},
     "models": {"arch", FACTS, ORDINARY},
     "space": {"arch", "recipes", FACTS},
     "results": {"arch", "recipes", FACTS, "space.summary", "space.plan"},
