@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rksearch.errors import RunError, TakenError
+from rksearch.recipes.ordinary import read_ordinary
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
 from rksearch.report.figure import LegendEntry, Panel, PlotKind, PlotLine, PlotMark, Shape, StaticFigure, axis_of
@@ -21,6 +22,9 @@ from rksearch.results.summaries import ArchSummary
 
 WRITTEN_BY = "rksearch compare"
 """Value of a key of every `comparison.json`: a directory that has one holds no file of the user's by these names."""
+
+LARGEST_COMPARISON_BYTES = 100_000_000
+"""Largest `comparison.json` that is searched for this key."""
 
 LOOKS: tuple[tuple[PlotKind, Shape], ...] = (
     ("front", "circle"),
@@ -74,8 +78,8 @@ def write_comparison_files(directory: Path, found: RunComparison) -> list[Path]:
 def _is_own(path: Path) -> bool:
     """Whether a `comparison.json` was written by a comparison."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_ordinary(path, LARGEST_COMPARISON_BYTES))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.get("written_by") == WRITTEN_BY
 
