@@ -1,8 +1,10 @@
 """One's own images: folders and `.npz` files, intact and damaged."""
 
+import io
 import json
 import os
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +17,7 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.format import write_array_header_1_0
 from PIL import Image
 
 from rksearch.cli.main import cli
@@ -505,6 +508,16 @@ def test_files_that_hold_other_things_are_one_line(here: Path) -> None:
     for i, broken in enumerate((content[:-40], content[:400] + b"\xff" * 60 + content[460:], b"", b"junk")):
         (here / f"broken{i}.npz").write_bytes(broken)
         assert "must be a file that numpy.savez has written" in refused(f"npz:broken{i}.npz")
+
+
+@pytest.mark.parametrize("shape", [(4 * 10**12,), (2**40, 2**40), (2**70,)])
+def test_an_array_whose_header_claims_more_than_there_is_is_one_line(here: Path, shape: tuple[int, ...]) -> None:
+    header = io.BytesIO()
+    write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(here / "huge.npz", "w") as archive:
+        for name in ("x.npy", "y.npy"):
+            archive.writestr(name, header.getvalue() + b"abc")
+    assert "must be a file that numpy.savez has written" in refused("npz:huge.npz")
 
 
 def test_a_class_that_only_a_later_part_has_is_one_line(here: Path) -> None:
