@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rksearch.errors import RunError, TakenError
+from rksearch.errors import RunError, TakenError, unwritable
 from rksearch.recipes.ordinary import read_ordinary
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
@@ -67,10 +67,11 @@ def write_comparison_files(directory: Path, found: RunComparison) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content.encode())
         except OSError as error:
-            raise RunError(
+            refused = RunError(
                 f"the comparison must be writable, but {path} is not ({error.strerror}); free some space, correct the "
                 "permissions, or choose another directory"
-            ) from error
+            )
+            raise unwritable(refused, error) from error
         paths.append(path)
     return paths
 
