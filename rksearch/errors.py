@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from typing import TypeVar
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors of a disk that is full or broken: no other input would help."""
 
 
 class RksearchError(Exception):
@@ -57,6 +62,12 @@ class SpaceError(RksearchError):
 
 class DataError(RksearchError):
     """A data set is missing, damaged or cannot be downloaded."""
+
+
+class FetchError(DataError):
+    """A data set cannot be downloaded now: its server, the network, the disk or another process prevents it."""
+
+    exit_code = 1
 
 
 class PackError(RksearchError):
@@ -124,6 +135,16 @@ class TrialFailed(RksearchError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+_Error = TypeVar("_Error", bound=RksearchError)
+
+
+def unwritable(error: _Error, cause: OSError) -> _Error:
+    """The same error about what cannot be written; it exits with 1 where the cause is a full or broken disk."""
+    if cause.errno in NO_ROOM:
+        error.exit_code = 1
+    return error
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

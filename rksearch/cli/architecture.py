@@ -15,7 +15,7 @@ from rksearch.cli.options import compile_option, dataset_option, execution_optio
 from rksearch.cli.output import require_replaceable, show
 from rksearch.cli.values import MOST_EPOCHS, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import Dataset, dataset
-from rksearch.errors import RksearchError
+from rksearch.errors import RksearchError, unwritable
 from rksearch.recipes.shipped import PAPER_RECIPE
 
 if TYPE_CHECKING:
@@ -122,9 +122,8 @@ def _draw(spec: ArchSpec, data: Dataset, path: Path) -> None:
     try:
         path.write_text(draw(spec, data, data.name), encoding="utf-8")
     except OSError as error:
-        raise RksearchError(
-            f"the drawing cannot be written to {path} ({error.strerror}); choose another file"
-        ) from error
+        refused = RksearchError(f"the drawing cannot be written to {path} ({error.strerror}); choose another file")
+        raise unwritable(refused, error) from error
 
 
 def _print_methods(spec: ArchSpec) -> None:

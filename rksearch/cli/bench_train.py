@@ -12,7 +12,7 @@ from rksearch.cli import completion
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
 from rksearch.cli.values import MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
-from rksearch.errors import RksearchError
+from rksearch.errors import RksearchError, unwritable
 from rksearch.training.engine.words import AUTO
 
 if TYPE_CHECKING:
@@ -322,6 +322,5 @@ def output(found: dict[str, Any], as_json: bool, path: Path | None) -> None:
         try:
             path.write_text(text + "\n", encoding="utf-8")
         except OSError as error:
-            raise RksearchError(
-                f"the figures cannot be written to {path} ({error.strerror}); choose another file"
-            ) from error
+            refused = RksearchError(f"the figures cannot be written to {path} ({error.strerror}); choose another file")
+            raise unwritable(refused, error) from error

@@ -11,7 +11,7 @@ from rksearch.cli import completion
 from rksearch.cli.options import execution_options, json_option
 from rksearch.cli.output import require_replaceable
 from rksearch.cli.values import MOST_TRIALS, SEED, UserPath
-from rksearch.errors import RunError
+from rksearch.errors import RunError, unwritable
 
 
 @click.group()
@@ -130,6 +130,5 @@ def _write(path: Path, text: str) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"cannot write {path}: {error.strerror or error}; choose a directory that exists and can be written"
-    )
+    rule = f"cannot write {path}: {error.strerror or error}"
+    return unwritable(RunError(f"{rule}; choose a directory that exists and can be written"), error)

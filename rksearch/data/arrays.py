@@ -29,6 +29,20 @@ LAYOUTS: tuple[dict[str, tuple[str, str]], ...] = (
 )
 """Names of the arrays of each part, one dictionary for each convention; `train` must be there."""
 
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    MemoryError,  # a header may claim any shape, and what the file holds is known to fit
+    OverflowError,
+    RecursionError,
+)
+"""Errors of numpy for files that are damaged or hold other things."""
+
 
 def signature(path: Path) -> str:
     """Size and time of the file; empty where there is none."""
@@ -74,7 +88,7 @@ def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
             wanted = {key for layout in LAYOUTS for keys in layout.values() for key in keys}
             _check_memory(address, path, wanted)
             found = {key: file[key] if key in wanted else None for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{address} must be a file that numpy.savez has written, without pickled objects, but {path} is not "

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rksearch.data.fetching import fetch, is_intact
-from rksearch.errors import DataError
+from rksearch.errors import DataError, FetchError, unwritable
 
 WITHOUT_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 """Errors of file systems that have no locks, besides ENOSYS, for which `filelock` has an answer of its own."""
@@ -102,7 +102,8 @@ def ensure(remote: Remote, *, download: bool) -> None:
     """Make sure that all files are there and intact.
 
     Raises:
-        DataError: they are not, and must not or cannot be downloaded.
+        DataError: they are not, and must not be downloaded, or not to this directory.
+        FetchError: they cannot be downloaded now.
     """
     problem = remote.problem()
     if problem and not download:
@@ -118,7 +119,8 @@ def _download(remote: Remote) -> None:
     """Fetch under a lock; a process that had to wait finds the files there.
 
     Raises:
-        DataError: the directory cannot be written, or the download failed or is damaged.
+        DataError: the directory cannot be written.
+        FetchError: the download failed or is damaged.
     """
     lock = remote.directory / f".{remote.folder or remote.dataset}.lock"
     try:
@@ -129,17 +131,18 @@ def _download(remote: Remote) -> None:
             _fetch(remote)
             problem = remote.problem()
     except Timeout:
-        raise DataError(
+        raise FetchError(
             f"{remote.dataset} is being downloaded by another process that has held {lock} for over "
             f"{DOWNLOAD_WAIT_S / 60:.0f} minutes; end that process or wait for it"
         ) from None
     except OSError as error:
-        raise DataError(
+        refused = DataError(
             f"{remote.dataset} cannot be stored in {remote.directory} ({error.strerror or error}); "
             f"choose a directory that can be written, {remote.instead}"
-        ) from error
+        )
+        raise unwritable(refused, error) from error
     if problem:
-        raise DataError(
+        raise FetchError(
             f"{remote.dataset} was downloaded to {remote.directory}, but {problem}; "
             f"remove {remote.directory / remote.damaged} and try again, {remote.instead}"
         )
@@ -169,7 +172,7 @@ def _fetch(remote: Remote) -> None:
         remote.fetch()
     except (OSError, RuntimeError, http.client.HTTPException, EOFError, tarfile.TarError, zlib.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
+        raise FetchError(
             f"{remote.dataset} could not be downloaded from {remote.url} to {remote.directory} ({reason}); "
             f"check the network and the disk and try again, {remote.instead}"
         ) from error

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,13 @@ from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected, shown
 from rksearch.data.decoding import EXTENSIONS, UNKNOWN, UNREADABLE, converted, reason, resized
 from rksearch.errors import DataError
+from rksearch.recipes.ordinary import read_ordinary
+
+LARGEST_IMAGE_BYTES = 2**28
+"""Largest image file that is read."""
+
+OTHERS, OTHERS_PER_IMAGE = 100_000, 10
+"""More files and folders than this number, and than this multiple of the images, are no folder of images."""
 
 
 def memory_bytes() -> int:
@@ -30,12 +37,15 @@ def memory_bytes() -> int:
 
 
 def signature(root: Path) -> str:
-    """Digest of the names, sizes and times of all files: whether the folder is as it was, without reading them."""
+    """Digest of the names, sizes and times of all files: whether the folder is as it was, without reading them.
+
+    Raises:
+        DataError: a link leads back, or hardly any file is an image.
+    """
     digest = hashlib.sha256()
-    for folder, inner, files in os.walk(root, followlinks=True):
-        inner.sort()
+    for folder, names in _walked(root):
         digest.update(os.fsencode(folder) + b"\0")
-        for name in sorted(files):
+        for name in names:
             with contextlib.suppress(OSError):  # a link to nothing; reading will say so
                 state = os.stat(os.path.join(folder, name))
                 digest.update(os.fsencode(name) + f"\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
@@ -97,13 +107,13 @@ def files(home: Path) -> Iterator[Path]:
     """All image files beneath a folder, in the order of their names; hidden ones are ignored.
 
     Raises:
-        DataError: a folder cannot be read, or a file is a pipe or a device.
+        DataError: a folder cannot be read, a file is a pipe or a device, a link leads back, or hardly any file is an
+            image.
     """
     try:
-        for folder, inner, files in os.walk(home, followlinks=True, onerror=_raise):
-            inner[:] = sorted(name for name in inner if not name.startswith("."))
-            for name in sorted(files):
-                if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
+        for folder, names in _walked(home, _raise):
+            for name in names:
+                if _is_image(name):
                     path = Path(folder, name)
                     if path.exists() and not path.is_file():  # reading a pipe would wait for its writer
                         raise DataError(f"images must be ordinary files, but {path} is none; remove it")
@@ -114,6 +124,56 @@ def files(home: Path) -> Iterator[Path]:
 
 def _raise(error: OSError) -> None:
     raise error
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+
+
+def _walked(home: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Every folder beneath one, with the names of its files; links are followed, hidden folders are ignored.
+
+    Raises:
+        DataError: a link leads to a folder above it, whose images would get another label or never end; or hardly any
+            file is an image, as where the whole disk was named.
+    """
+    above = {str(home): _and_above(home)}
+    images = others = 0
+    for folder, inner, names in os.walk(home, followlinks=True, onerror=onerror):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        images += (found := sum(map(_is_image, names)))
+        others += len(inner) + len(names) - found
+        if others > max(OTHERS, OTHERS_PER_IMAGE * images):
+            raise DataError(
+                f"a folder of images must hold images for the most part, but {home} has {images:,} among the first "
+                f"{images + others:,} files and folders; correct the path, or move the other files away"
+            )
+        here = above.pop(folder)
+        for name in inner:
+            path = os.path.join(folder, name)
+            identity = _identity(path)
+            if identity in here:
+                raise DataError(
+                    f"a link in a folder of images must not lead to a folder above it, but {path} leads to "
+                    f"{os.path.realpath(path)}; remove the link"
+                )
+            above[path] = here | {identity} - {None}
+        yield folder, sorted(names)
+
+
+def _and_above(home: Path) -> frozenset[tuple[int, int] | None]:
+    """Identities of a folder and of all above it: where it lies and, for a link, where the link lies."""
+    starts = {Path(os.path.realpath(path)) for path in (home, home.parent if home.is_symlink() else home)}
+    return frozenset(_identity(path) for start in starts for path in (start, *start.parents)) - {None}
+
+
+def _identity(folder: str | Path) -> tuple[int, int] | None:
+    """Device and number of a folder, which all of its paths share; None where it cannot be found."""
+    try:
+        state = os.stat(folder)
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 def folders(home: Path) -> list[str]:
@@ -211,7 +271,7 @@ class _Reader:
         """Pixels (H, W) of a gray image or (H, W, 3) of a coloured one; None for a file that cannot be read."""
         name = shown(path, self.root)
         try:
-            content = path.read_bytes()
+            content = read_ordinary(path, LARGEST_IMAGE_BYTES)
             self.digest.update(os.fsencode(path.relative_to(self.root)) + b"\0" + hashlib.sha256(content).digest())
             with Image.open(io.BytesIO(content)) as image:
                 if image.mode in UNKNOWN:

@@ -19,7 +19,7 @@ from rksearch.data.decoding import resized
 from rksearch.data.images import Split
 from rksearch.data.order import Labels, Pixels
 from rksearch.data.pictures import PictureSource, Stored, UnreadablePicture, measured_sample, sample_of
-from rksearch.errors import DataError
+from rksearch.errors import DataError, unwritable
 
 HASH_SIDE = 8
 """A perceptual hash has one bit for each cell of a grid of this side."""
@@ -169,10 +169,8 @@ def write_contact_sheet(dataset: Dataset, images: Images | Stored, path: Path) -
     try:
         Image.fromarray(sheet[..., 0] if channels == 1 else sheet).save(path, format="PNG")
     except OSError as error:
-        raise DataError(
-            f"the contact sheet must be written to {path}, but that failed ({error.strerror or error}); "
-            "choose another file"
-        ) from error
+        rule = f"the contact sheet must be written to {path}, but that failed ({error.strerror or error})"
+        raise unwritable(DataError(f"{rule}; choose another file"), error) from error
 
 
 def _readable(pictures: PictureSource, places: list[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:

@@ -33,7 +33,7 @@ from rksearch.data.collected import skipped_notes
 from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels
 from rksearch.data.pictures import Picture, Stored
-from rksearch.errors import DataError
+from rksearch.errors import DataError, in_one_line
 
 MAGIC = b"rkpack 1\n"
 END = b"rkpack 1"
@@ -50,6 +50,15 @@ INDEX = {
     "keys": "|u1",
 }
 """Arrays of each part, `train.offsets` and so on, and their types."""
+
+PIXELS = ("train.pixels", "test.pixels")
+"""Parts that hold the pixels, which are read when they are needed."""
+
+LARGEST_HEADER_BYTES = 2**28
+"""Largest header that is read."""
+
+ODD = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""Errors that a header gives which is whole, and was written by something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +168,7 @@ class Pack:
             DataError: they differ.
         """
         with self.path.open("rb") as file:
-            for name in ("train.pixels", "test.pixels"):
+            for name in PIXELS:
                 part = self.parts[name]
                 file.seek(part["offset"])
                 digest, left = hashlib.sha256(), int(part["bytes"])
@@ -183,7 +192,8 @@ def open_pack(path: Path) -> Pack:
             f"a pack must be a file, but {path} is not there ({error.strerror}); correct the path"
         ) from error
     if not path.is_file():
-        raise DataError(f"a pack must be a file, but {path} is a folder; name the file itself")
+        found = "a folder" if path.is_dir() else "a pipe or a device"
+        raise DataError(f"a pack must be a file, but {path} is {found}; name the file itself")
     return _opened_pack(path, state.st_size, state.st_mtime_ns)
 
 
@@ -194,32 +204,28 @@ def _opened_pack(path: Path, size: int, mtime_ns: int) -> Pack:
             if file.read(len(MAGIC)) != MAGIC:
                 raise DataError(f"a pack begins with {END.decode()!r}, but {path} does not; name a file by `data pack`")
             header, fingerprint = _header(path, file, size)
-            arrays = {
-                name: _array(path, file, name, part)
-                for name, part in header["parts"].items()
-                if not name.endswith(".pixels")
-            }
-    except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from error
-    try:
+            parts = {name: _checked_part(name, part, size) for name, part in header["parts"].items()}
+            if missing := set(PIXELS) - parts.keys():
+                raise ValueError(f"it has no {min(missing)}")
+            arrays = {name: _array(path, file, name, part) for name, part in parts.items() if name not in PIXELS}
         facts = Dataset.from_facts(header["facts"])
         train, test = (
-            PackedPictures(
-                path=path, part=part, channels=facts.channels, index={name: arrays[f"{part}.{name}"] for name in INDEX}
-            )
+            PackedPictures(path=path, part=part, channels=facts.channels, index=_index(part, arrays))
             for part in ("train", "test")
         )
         return Pack(
             path=path,
             facts=facts,
             side=int(header["side"]),
-            parts=header["parts"],
+            parts=parts,
             fingerprint=fingerprint,
             images=Stored(train=train, test=test, held_out=arrays.get("held_out")),
-            skipped=tuple(header["skipped"]),
+            skipped=tuple(map(str, header["skipped"])),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    except ODD as error:
+        raise _damaged(path, in_one_line(error)) from error
 
 
 def _header(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any], str]:
@@ -228,7 +234,7 @@ def _header(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any], str]
         raise _damaged(path, "it is cut off")
     file.seek(size - TRAILER.size)
     length, digest, end = TRAILER.unpack(file.read(TRAILER.size))
-    if end != END or length > size - TRAILER.size - len(MAGIC):
+    if end != END or length > min(LARGEST_HEADER_BYTES, size - TRAILER.size - len(MAGIC)):
         raise _damaged(path, "its end is missing")
     file.seek(size - TRAILER.size - length)
     text = file.read(length)
@@ -242,12 +248,28 @@ def _header(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any], str]
     return header, hashlib.sha256(text).hexdigest()
 
 
+def _checked_part(name: str, part: dict[str, Any], size: int) -> dict[str, Any]:
+    """Place and checksum of a part, which lies within a file of `size` bytes; a ValueError where it does not."""
+    start, length = int(part["offset"]), int(part["bytes"])
+    if not 0 <= start <= start + length <= size:
+        raise ValueError(f"{name} does not lie within the file")
+    return {"offset": start, "bytes": length, "sha256": str(part["sha256"])}
+
+
 def _array(path: Path, file: BinaryIO, name: str, part: dict[str, Any]) -> npt.NDArray[Any]:
     file.seek(part["offset"])
     content = file.read(part["bytes"])
     if hashlib.sha256(content).hexdigest() != part["sha256"]:
         raise _damaged(path, f"the SHA-256 of {name} differs")
     return np.frombuffer(content, dtype=INDEX.get(name.partition(".")[2], "<i8"))
+
+
+def _index(part: str, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a part by their names in `INDEX`; a ValueError where they are of unequal numbers of images."""
+    index = {name: arrays[f"{part}.{name}"] for name in INDEX}
+    if len({len(array) for name, array in index.items() if name != "keys"}) != 1:
+        raise ValueError(f"the arrays of {part} differ in length")
+    return index
 
 
 def _damaged(path: Path, why: str) -> DataError:

@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rksearch.errors import RunError, TakenError
+from rksearch.errors import RunError, TakenError, unwritable
+from rksearch.recipes.ordinary import read_ordinary
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
 from rksearch.report.figure import LegendEntry, Panel, PlotKind, PlotLine, PlotMark, Shape, StaticFigure, axis_of
@@ -21,6 +22,9 @@ from rksearch.results.summaries import ArchSummary
 
 WRITTEN_BY = "rksearch compare"
 """Value of a key of every `comparison.json`: a directory that has one holds no file of the user's by these names."""
+
+LARGEST_COMPARISON_BYTES = 100_000_000
+"""Largest `comparison.json` that is searched for this key."""
 
 LOOKS: tuple[tuple[PlotKind, Shape], ...] = (
     ("front", "circle"),
@@ -63,10 +67,11 @@ def write_comparison_files(directory: Path, found: RunComparison) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content.encode())
         except OSError as error:
-            raise RunError(
+            refused = RunError(
                 f"the comparison must be writable, but {path} is not ({error.strerror}); free some space, correct the "
                 "permissions, or choose another directory"
-            ) from error
+            )
+            raise unwritable(refused, error) from error
         paths.append(path)
     return paths
 
@@ -74,8 +79,8 @@ def write_comparison_files(directory: Path, found: RunComparison) -> list[Path]:
 def _is_own(path: Path) -> bool:
     """Whether a `comparison.json` was written by a comparison."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_ordinary(path, LARGEST_COMPARISON_BYTES))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.get("written_by") == WRITTEN_BY
 

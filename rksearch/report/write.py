@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from rksearch.errors import RunError
+from rksearch.errors import RunError, unwritable
 from rksearch.report import text
 from rksearch.report.content import report_content
 from rksearch.report.figures import all_figures, front_figure
@@ -84,10 +84,11 @@ def _write(directory: Path, files: dict[str, bytes]) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
         except OSError as error:
-            raise RunError(
+            refused = RunError(
                 f"the report must be writable, but {path} is not ({error.strerror}); "
                 "free some space, correct the permissions, or write it elsewhere with `rksearch report --to`"
-            ) from error
+            )
+            raise unwritable(refused, error) from error
         paths.append(path)
     return paths
 

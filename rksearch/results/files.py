@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,14 +66,16 @@ def _acquired(handle: int) -> bool:
     return take_lock(handle, wait=False)
 
 
-def take_lock(handle: int, *, wait: bool) -> bool:
+def take_lock(handle: int, *, wait: bool, shared: bool = False) -> bool:
     """Take the lock of an open file; False where another one holds it and `wait` is off.
+
+    A `shared` lock keeps out exclusive ones alone.
 
     Raises:
         OSError: the file cannot be locked, for a reason other than that its file system has no locks.
     """
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError as error:
@@ -88,7 +91,8 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _acquired(handle)
+        # Network file systems refuse an exclusive lock of a file that is open for reading alone.
+        return not take_lock(handle, wait=False, shared=True)
     finally:
         os.close(handle)
 
@@ -125,7 +129,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; the old file is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    # Of this thread alone: another one that writes the same file must not take this one away.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from rksearch.errors import MissingPluginError, RksearchError, RunAborted, RunError, TakenError
+from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, TakenError, unwritable
 from rksearch.recipes.ordinary import expanded, is_text, read_ordinary
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
@@ -22,10 +21,6 @@ from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.live import LiveProgress
 from rksearch.results.plan import Plan
 from rksearch.results.storage_address import absolute_address
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""Errors of a disk that is full or broken: no other input would help."""
-
 
 DERIVED = (
     "run.yaml",
@@ -147,10 +142,8 @@ class RunDir:
         try:
             write_atomically(self._places, (json.dumps(values, indent=2) + "\n").encode())
         except OSError as error:
-            raise RunError(
-                f"the run directory must be writable, but {self._places} is not ({error.strerror}); make room or make "
-                "it writable"
-            ) from None
+            rule = f"the run directory must be writable, but {self._places} is not ({error.strerror})"
+            raise unwritable(RunError(f"{rule}; make room or make it writable"), error) from None
 
     def places(self) -> Places | None:
         """The paths of the last session, which may be gone by now; None where they are not noted."""
@@ -352,9 +345,8 @@ def claim_free(parent: Path, name: str) -> Path:
                 (parent / f"{name}-{n}").mkdir()
                 return parent / f"{name}-{n}"
     except OSError as error:
-        raise RunError(
-            f"a run directory must be made in {parent.absolute()}, but that failed ({error.strerror}); choose --out"
-        ) from None
+        rule = f"a run directory must be made in {parent.absolute()}, but that failed ({error.strerror})"
+        raise unwritable(RunError(f"{rule}; choose --out"), error) from None
     raise AssertionError("unreachable")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from rksearch.errors import RksearchError, RunError
+from rksearch.errors import RksearchError, RunError, unwritable
 from rksearch.recipes.ordinary import read_ordinary
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.data_record import DataRecord
@@ -52,10 +52,11 @@ class TrainingRecord:
         try:
             write_atomically(path, (json.dumps(to_plain(self), indent=2) + "\n").encode())
         except OSError as error:
-            raise RunError(
+            refused = RunError(
                 f"the record of a training must be written to {path}, but that failed ({error.strerror}); make room or "
                 "make it writable, then give the command again: the training is kept"
-            ) from error
+            )
+            raise unwritable(refused, error) from error
 
 
 def read_training(directory: Path) -> TrainingRecord | None:

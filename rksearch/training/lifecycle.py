@@ -21,7 +21,7 @@ from torch import nn
 
 from rksearch.arch.cost import executed_macs
 from rksearch.data.own import changed
-from rksearch.errors import RunError, TrialFailed
+from rksearch.errors import RunError, TrialFailed, unwritable
 from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.models.witness import witness
@@ -277,10 +277,8 @@ class Training:
         try:
             path.write_text("".join(traceback.format_exception(failure)), encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            raise RunError(
-                f"a traceback must be written to {path}, but that failed ({error.strerror}); make room or make it "
-                "writable"
-            ) from error
+            rule = f"a traceback must be written to {path}, but that failed ({error.strerror})"
+            raise unwritable(RunError(f"{rule}; make room or make it writable"), error) from error
         self.result = replace(
             self._known,
             status="failed",

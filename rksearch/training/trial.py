@@ -19,7 +19,7 @@ from rksearch.data.facts import Dataset, dataset
 from rksearch.data.images import load_data
 from rksearch.data.pictures import Stored
 from rksearch.data.streaming import StreamedImages
-from rksearch.errors import RunError, TrialFailed
+from rksearch.errors import RunError, TrialFailed, unwritable
 from rksearch.models import build
 from rksearch.results.codec import to_plain
 from rksearch.results.files import file_lock, file_name
@@ -195,10 +195,8 @@ def _locked(spec: TrialSpec, execution: Execution) -> Iterator[Path]:
     )
 
     def unusable(error: OSError) -> RunError:
-        return RunError(
-            f"the work directory must be writable, but {error.filename or directory} is not ({error.strerror}); choose "
-            "another one"
-        )
+        rule = f"the work directory must be writable, but {error.filename or directory} is not ({error.strerror})"
+        return unwritable(RunError(f"{rule}; choose another one"), error)
 
     try:
         directory.mkdir(parents=True, exist_ok=True)

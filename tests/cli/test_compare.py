@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -112,6 +113,17 @@ def test_files_of_the_users_are_not_replaced(
     assert "rksearch replaces only what it wrote itself" in errors
     assert (tmp_path / "comparison.md").read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {"comparison.md"}
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_a_pipe_or_device_is_not_read(
+    tmp_path: Path, runs: tuple[Path, Path], answer: Callable[..., Answer], make: Callable[[Path], object]
+) -> None:
+    make(tmp_path / "comparison.json")
+    code, _, errors = answer("compare", *runs, "--to", tmp_path)
+    [line] = errors.splitlines()
+    assert code == 2
+    assert "replaces only what it wrote itself" in line
 
 
 def test_test_gaps_stand_beside_those_of_validation(tmp_path: Path, answer: Callable[..., Answer]) -> None:

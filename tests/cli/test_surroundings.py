@@ -17,7 +17,7 @@ from rksearch.cli.output import console
 from rksearch.errors import RunError
 from rksearch.results import files
 from rksearch.results.ledger import FILE_NAME, Ledger
-from rksearch.results.run_dir import RunDir, read_run
+from rksearch.results.run_dir import Places, RunDir, claim_free, read_run
 from rksearch.training.parts import PartClock
 from tests.helpers.command_line import TINY_SPACE, Answer, command, environment
 from tests.helpers.ledgers import begin, complete, trial
@@ -46,6 +46,44 @@ def test_a_disk_that_is_full_behind_the_output_is_one_line(run_dir: Path) -> Non
     [line] = done.stderr.decode().splitlines()
     assert line.startswith("rksearch: ")
     assert "No space left" in line
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EACCES, 2)])
+def test_a_full_disk_is_no_bad_input(
+    run_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[..., Answer],
+    number: int,
+    code: int,
+) -> None:
+    other = begin(tmp_path / "other")
+    other.write_trial(trial("ResNet-8"), complete(20.0), wall_time_s=1.0)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    for words in (
+        ("report", run_dir),
+        ("report", run_dir, "--to", tmp_path / "to"),
+        ("compare", run_dir, tmp_path / "other", "--allow-differences", "--to", tmp_path / "compared"),
+        ("space", "show", "quickstart", "--html", tmp_path / "page.html"),
+        ("describe", "ResNet-8", "--dataset", "digits", "--draw", tmp_path / "drawing.svg"),
+    ):
+        found, _, errors = answer(*words)
+        [line] = errors.splitlines()
+        assert (found, os.strerror(number) in line) == (code, True), line
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    for write in (
+        lambda: RunDir(tmp_path / "other").note_places(Places(directory=tmp_path, data_dir=tmp_path)),
+        lambda: claim_free(tmp_path, "run"),
+    ):
+        with pytest.raises(RunError) as caught:
+            write()
+        assert caught.value.exit_code == code
+    assert RunError.exit_code == 2
 
 
 def test_an_error_that_cannot_be_shown_keeps_its_exit_code(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import io
+import os
 import pickle
 import tarfile
 from collections import Counter
@@ -289,6 +291,7 @@ def test_no_network(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(DataError, match=r"Connection refused.*check the network") as error:
         load_images(CIFAR, tmp_path)
     one_line(error)
+    assert error.value.exit_code == 1
 
 
 def test_a_directory_that_cannot_be_written(mirror: Mirror, tmp_path: Path) -> None:
@@ -296,6 +299,17 @@ def test_a_directory_that_cannot_be_written(mirror: Mirror, tmp_path: Path) -> N
     with pytest.raises(DataError, match="choose a directory that can be written") as error:
         load_images(CIFAR, tmp_path / "file" / "below")
     one_line(error)
+    assert error.value.exit_code == 2
+
+
+def test_a_full_disk_is_no_bad_input(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(DataError, match="No space left") as error:
+        load_images(CIFAR, tmp_path)
+    assert error.value.exit_code == 1
 
 
 def test_a_download_that_never_ends_elsewhere(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

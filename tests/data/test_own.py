@@ -1,8 +1,10 @@
 """One's own images: folders and `.npz` files, intact and damaged."""
 
+import io
 import json
 import os
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +17,7 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.format import write_array_header_1_0
 from PIL import Image
 
 from rksearch.cli.main import cli
@@ -214,6 +217,70 @@ def test_unreadable_images_are_counted_and_listed(here: Path) -> None:
     assert len(images.train_images) + len(images.test_images) == 12
     (note,) = data.notes
     assert note.startswith("2 files are skipped: class0/a.png (no image), class1/b.png (")
+
+
+def two_classes(root: Path) -> Path:
+    pixels, labels = enlarged(classes=2, each=6)
+    return write_folder(root, pixels, labels)
+
+
+@pytest.mark.parametrize("options", ["", ",size=8", ",size=8,stream=yes"])
+@pytest.mark.parametrize(
+    ("links", "named"),
+    [
+        ({"class0/loop": ".."}, "class0/loop"),
+        ({"class0/x": ".", "class0/y": "."}, "class0/x"),
+        ({"loop": "."}, "loop"),
+        ({"class0/deep": "../../elsewhere"}, "class0/deep/back"),
+        ({"class0/up": "../.."}, "class0/up"),
+    ],
+)
+def test_a_link_that_leads_back_is_one_line(here: Path, links: dict[str, str], named: str, options: str) -> None:
+    root = two_classes(here / "digs")
+    (here / "elsewhere").mkdir()
+    (here / "elsewhere" / "back").symlink_to(root)
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    assert f"must not lead to a folder above it, but {root / named} leads to " in refused(f"folder:digs{options}")
+
+
+def test_links_to_other_folders_are_followed(here: Path) -> None:
+    root = two_classes(here / "digs")
+    _, images, _ = loaded("folder:digs")
+    plain = contents(images.train_images, images.train_labels)
+    (here / "pool").mkdir()
+    (root / "class0").rename(here / "pool" / "zeros")
+    (root / "class0").symlink_to("../pool/zeros")
+    (root / "class1" / "more").mkdir()
+    for path in list((root / "class1").glob("*.png"))[:3]:
+        path.rename(root / "class1" / "more" / path.name)
+    (root / "class1" / "more").rename(here / "pool" / "ones")
+    (root / "class1" / "more").symlink_to(here / "pool" / "ones")
+    (here / "view").symlink_to("digs")
+    (root / ".hidden").symlink_to("..")
+    for name in ("folder:digs", "folder:view", "folder:digs/../digs", "folder:./view"):
+        _, images, _ = loaded(name)
+        assert contents(images.train_images, images.train_labels) == plain
+
+
+def test_a_folder_of_other_things_is_one_line_soon(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = two_classes(here / "digs")
+    monkeypatch.setattr(folder, "OTHERS", 50)
+    for i in range(55):
+        (root / "class0" / f"{i}.txt").touch()
+    dataset("folder:digs")  # fewer than ten for each image
+    for i in range(20):
+        (root / "class0" / f"{i}.xml").touch()
+    assert "must hold images for the most part, but " in refused("folder:digs")
+    assert "must hold images for the most part, but " in refused("folder:digs,size=8,stream=yes")
+
+
+def test_a_huge_file_is_skipped_unread(here: Path) -> None:
+    root = two_classes(here / "digs")
+    with (root / "class0" / "huge.png").open("wb") as file:
+        file.truncate(200 * 10**9)
+    [note] = dataset("folder:digs").notes
+    assert "1 file is skipped: class0/huge.png (it has 200,000,000,000 bytes, and at most 268,435,456 are read)" in note
 
 
 def test_names_that_are_no_text_are_shown_and_recorded(here: Path) -> None:
@@ -441,6 +508,16 @@ def test_files_that_hold_other_things_are_one_line(here: Path) -> None:
     for i, broken in enumerate((content[:-40], content[:400] + b"\xff" * 60 + content[460:], b"", b"junk")):
         (here / f"broken{i}.npz").write_bytes(broken)
         assert "must be a file that numpy.savez has written" in refused(f"npz:broken{i}.npz")
+
+
+@pytest.mark.parametrize("shape", [(4 * 10**12,), (2**40, 2**40), (2**70,)])
+def test_an_array_whose_header_claims_more_than_there_is_is_one_line(here: Path, shape: tuple[int, ...]) -> None:
+    header = io.BytesIO()
+    write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(here / "huge.npz", "w") as archive:
+        for name in ("x.npy", "y.npy"):
+            archive.writestr(name, header.getvalue() + b"abc")
+    assert "must be a file that numpy.savez has written" in refused("npz:huge.npz")
 
 
 def test_a_class_that_only_a_later_part_has_is_one_line(here: Path) -> None:

@@ -1,8 +1,11 @@
 """Packs: the folder's split and pixels in one file, and every way in which it can be damaged."""
 
 import errno
+import hashlib
 import json
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from rksearch.data.augmentation import Augmentation
 from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
 from rksearch.data.images import load_data, split
-from rksearch.data.pack import open_pack
+from rksearch.data.pack import END, TRAILER, open_pack
 from rksearch.data.packing import write_pack
 from rksearch.data.pictures import FilePictures, Stored
 from rksearch.data.views import Views
@@ -128,6 +131,60 @@ def test_other_files_are_no_packs(tmp_path: Path) -> None:
     assert "begins with 'rkpack 1'" in refused(tmp_path / "x.rkpack")
     assert "is not there" in refused(tmp_path / "y.rkpack")
     assert "is a folder" in refused(tmp_path)
+
+
+def with_header(path: Path, text: bytes) -> None:
+    """Write another header, with its right checksum, at the end of a pack."""
+    content = path.read_bytes()
+    length = TRAILER.unpack(content[-TRAILER.size :])[0]
+    trailer = TRAILER.pack(len(text), hashlib.sha256(text).digest(), END)
+    path.write_bytes(content[: -TRAILER.size - length] + text + trailer)
+
+
+ODD: dict[str, Callable[[dict[str, Any]], object]] = {
+    "empty": lambda header: {},
+    "list": lambda header: [],
+    "number": lambda header: 3,
+    "no parts": lambda header: {**header, "parts": None},
+    "parts of numbers": lambda header: {**header, "parts": {"train.labels": 3}},
+    "no pixels": lambda header: {
+        **header,
+        "parts": {name: part for name, part in header["parts"].items() if name != "test.pixels"},
+    },
+    "no facts": lambda header: {**header, "facts": []},
+    "a fact of another type": lambda header: {**header, "facts": {**header["facts"], "mean": 3}},
+    "side": lambda header: {**header, "side": {}},
+    "skipped": lambda header: {**header, "skipped": 1},
+    "infinite": lambda header: {**header, "side": float("inf")},
+    **{
+        f"{field} {value}": lambda header, field=field, value=value: {  # type: ignore[misc]
+            **header,
+            "parts": {**header["parts"], "train.labels": {**header["parts"]["train.labels"], field: value}},
+        }
+        for field, value in (("bytes", 10**15), ("bytes", 10**30), ("bytes", -1), ("bytes", 8), ("offset", -5),
+                             ("offset", "x"), ("offset", float("inf")), ("sha256", None))
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_header_with_a_right_checksum_is_one_line(packed: Path, kind: str) -> None:
+    content = packed.read_bytes()
+    length = TRAILER.unpack(content[-TRAILER.size :])[0]
+    header = json.loads(content[-TRAILER.size - length : -TRAILER.size])
+    with_header(packed, json.dumps(ODD[kind](header)).encode())
+    assert "damaged" in refused(packed)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[" * 100_000, b'{"version": "\xff"}'])
+def test_a_header_that_is_no_json_is_one_line(packed: Path, text: bytes) -> None:
+    with_header(packed, text)
+    assert "damaged" in refused(packed)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.rkpack")
+    assert "is a pipe or a device" in refused(tmp_path / "x.rkpack")
 
 
 def test_verify_finds_what_reading_an_image_would(packed: Path) -> None:

@@ -1,7 +1,10 @@
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rksearch.errors import RunError
-from rksearch.results.files import NAME_BYTES, file_lock, file_name
+from rksearch.results.files import NAME_BYTES, file_lock, file_name, is_locked, write_atomically
 
 
 def unusable(error: OSError) -> RunError:
@@ -58,6 +61,41 @@ def test_a_lock_that_cannot_be_opened_is_the_caller_s_error(tmp_path: Path) -> N
         file_lock(tmp_path, wait_s=0, busy=RunError("busy"), unusable=unusable),
     ):
         pass
+
+
+def test_a_lock_is_seen_where_reading_gives_no_exclusive_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, flock = tmp_path / "lock", fcntl.flock
+
+    def as_on_a_network(handle: int, operation: int) -> None:
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", as_on_a_network)
+    with file_lock(lock, wait_s=0, busy=RunError("busy"), unusable=unusable):
+        assert is_locked(lock)
+    assert not is_locked(lock)
+
+
+def test_several_may_write_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    contents = [bytes([65 + number]) * 10_000 for number in range(8)]
+
+    def write(content: bytes) -> None:
+        for _ in range(10):
+            write_atomically(path, content)
+            assert path.read_bytes() in contents
+
+    with ThreadPoolExecutor(len(contents)) as pool:
+        list(pool.map(write, contents))
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write, args=(content,)) for content in contents[:4]]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @given(st.text(alphabet="abcé🦊-_@0", max_size=400))
