@@ -224,6 +224,7 @@ class Run:
 
         Raises:
             RunError: no network was trained to the end, or the directory cannot be written.
+            TakenError: files that are not a report's stand in `figures`.
         """
         from rksearch.report import write_figures
 

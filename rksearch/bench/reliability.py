@@ -1,9 +1,9 @@
 """Random faults in number: injected one after the other, kept as they end, so that the command resumes, and reported.
 
 `faults.jsonl` holds the conditions and the undisturbed run in its first line, and an injection in each other one, each
-line with a checksum as in a ledger. A later call runs undisturbed once more, since it may be on another machine, whose
-numbers differ in their last bits; where they do, another line of conditions precedes its injections. The table of
-`faults.md` is made from it.
+line with a checksum as in a ledger; an injection whose line is damaged is made again. A later call runs undisturbed
+once more, since it may be on another machine, whose numbers differ in their last bits; where they do, another line of
+conditions precedes its injections. The table of `faults.md` is made from it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ import msgspec
 
 from rksearch.bench.faults.disturbing import BUSY, MOST_BUSY, Disturbed, Numbers, disturb, numbers_in
 from rksearch.bench.faults.kinds import KINDS, draw, drawn
-from rksearch.bench.faults.small_run import SmallRun
+from rksearch.bench.faults.small_run import SPACE, SmallRun
 from rksearch.errors import RunAborted, RunError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.environment import Environment, current_environment
-from rksearch.results.files import write_atomically
+from rksearch.results.files import begins_with, require_free, write_atomically
 from rksearch.results.lines import intact, sealed
 
 FILE = "faults.jsonl"
 REPORT = "faults.md"
+TITLE = "# Faults injected into runs"
+
+UNDISTURBED = "undisturbed"
+"""Run that is left alone, beneath the runs of injections."""
 
 UNDISTURBED_S = 600.0
 """Longest time of the undisturbed run."""
@@ -70,40 +74,84 @@ def inject_faults(
 
     Raises:
         RunError: the directory holds faults of another seed or of other kinds.
+        TakenError: it holds files that no injection wrote.
         RunAborted: an undisturbed run does not finish.
     """
     draw(0, seed, 1.0, kinds)
     path = directory / FILE
+    records, damaged = _records(path)
+    _require_own(directory, begun=bool(records))
     directory.mkdir(parents=True, exist_ok=True)
-    records = list(_records(path))
+    if damaged:
+        show(f"damaged lines of {path}, whose injections are made again: {', '.join(map(str, damaged))}")
     known = [from_plain(FaultConditions, record) for record in records if "undisturbed" in record]
-    found = [from_plain(Disturbed, record) for record in records if "undisturbed" not in record]
+    ended = [from_plain(Disturbed, record) for record in records if "undisturbed" not in record]
     if known and (known[0].seed, known[0].kinds) != (seed, tuple(kinds)):
         raise RunError(
             f"injections go on with their own seed and kinds, but {path} has seed {known[0].seed} and "
             f"{', '.join(known[0].kinds) or 'all kinds'}; give these, or another --out"
         )
-    if count > len(found):
+    by_number = _by_number(ended, len(ended) + len(damaged), seed, kinds)
+    if not known or any(i not in by_number for i in range(count)):
         here = _conditions(directory, seed, kinds, data_dir)
         if not known or here.undisturbed != known[-1].undisturbed:
             _append(path, to_plain(here))
             known.append(here)
     conditions = known[-1]
     commit = current_environment().commit
+
+    def found() -> list[Disturbed]:
+        return [by_number[i] for i in sorted(by_number)]
+
     for i in range(count):
-        if i >= len(found):
-            fault = drawn(i, seed, span_s(conditions, found), conditions.kinds)
+        if i not in by_number:
+            fault = drawn(i, seed, span_s(conditions, ended), conditions.kinds)
             small = SmallRun.of_a_space(directory / "work" / f"run-{i}", data_dir)
             shutil.rmtree(small.directory, ignore_errors=True)  # of a call that was interrupted
             one = replace(disturb(small, fault, conditions.undisturbed), commit=commit)
             _append(path, to_plain(one))
-            found.append(one)
-            write_atomically(directory / REPORT, report_text(known, found).encode())
+            ended.append(one)
+            by_number[i] = one
+            write_atomically(directory / REPORT, report_text(known, found()).encode())
             if one.problem is None:
                 shutil.rmtree(small.directory, ignore_errors=True)
-        show(f"{i + 1}/{count} {outcome_text(found[i])}")
-    write_atomically(directory / REPORT, report_text(known, found).encode())
+        show(f"{i + 1}/{count} {outcome_text(by_number[i])}")
+    write_atomically(directory / REPORT, report_text(known, found()).encode())
+    return found()
+
+
+def _by_number(ended: Sequence[Disturbed], numbers: int, seed: int, kinds: Sequence[str]) -> dict[int, Disturbed]:
+    """What came of faults, by their numbers: where a line was damaged, they are not in order."""
+    records = {(one.fault.kind, one.fault.seed): one for one in ended}
+    found: dict[int, Disturbed] = {}
+    # A torn or damaged line leaves out a number, and no more numbers than lines were ever given.
+    for i in range(numbers):
+        fault = drawn(i, seed, 1.0, kinds)
+        if (one := records.get((fault.kind, fault.seed))) is not None:
+            found[i] = one
     return found
+
+
+def _require_own(directory: Path, *, begun: bool) -> None:
+    """Make sure that what injections replace and remove in a directory is of earlier ones.
+
+    Args:
+        directory: the directory, which need not exist.
+        begun: whether it holds a record of an injection.
+
+    Raises:
+        TakenError: it is not.
+    """
+    if not begins_with(directory / REPORT, TITLE.encode()):
+        require_free([directory / REPORT], "the report of injections")
+    if begun:
+        return
+    if not begins_with(directory / FILE, b'{"seed":'):  # the first line, torn
+        require_free([directory / FILE], "the record of injections")
+    work = directory / "work"
+    empty = work.is_dir() and not any(work.iterdir())
+    if not empty and not begins_with(work / f"{UNDISTURBED}.yaml", SPACE.encode()):
+        require_free([work], "the runs of injections")
 
 
 def span_s(conditions: FaultConditions, found: Sequence[Disturbed]) -> float:
@@ -118,7 +166,7 @@ def span_s(conditions: FaultConditions, found: Sequence[Disturbed]) -> float:
 
 
 def _conditions(directory: Path, seed: int, kinds: Sequence[str], data_dir: Path) -> FaultConditions:
-    small = SmallRun.of_a_space(directory / "work" / "undisturbed", data_dir)
+    small = SmallRun.of_a_space(directory / "work" / UNDISTURBED, data_dir)
     for _ in range(MOST_BUSY):
         shutil.rmtree(small.directory, ignore_errors=True)
         began_s = time.monotonic()
@@ -163,7 +211,7 @@ def report_text(known: Sequence[FaultConditions], found: Sequence[Disturbed]) ->
     commits = list(dict.fromkeys(one.commit or env.commit or "unknown" for one in found))
     kinds = f" {' '.join(f'--kind {kind!r}' for kind in conditions.kinds)}" if conditions.kinds else ""
     lines = [
-        "# Faults injected into runs",
+        TITLE,
         "",
         f"{len(found)} faults were drawn with seed {conditions.seed}; {len(met)} met something to disturb. "
         f"{len(found) - len(bad)} of the {len(found)} runs ended with the {len(conditions.undisturbed)} trainings of "
@@ -231,9 +279,14 @@ def _append(path: Path, record: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file up to the first damaged line."""
-    for line in path.read_bytes().split(b"\n") if path.exists() else ():
-        if not intact(line):
-            return
-        yield {key: value for key, value in msgspec.json.decode(line).items() if key != "crc"}
+def _records(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The records of a file, and the numbers of its damaged lines; what follows the last line feed is neither."""
+    records, damaged = [], []
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        record = msgspec.json.decode(line) if intact(line) else {}
+        if "undisturbed" in record or "fault" in record:
+            records.append({key: value for key, value in record.items() if key != "crc"})
+        else:
+            damaged.append(number)
+    return records, damaged

@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -17,7 +17,12 @@ from filelock import FileLock, Timeout
 
 from rksearch.errors import RunError
 from rksearch.results.codec import from_plain, to_plain
+from rksearch.results.environment import is_measurement
+from rksearch.results.files import begins_with, require_free
 from rksearch.results.lines import intact, sealed
+
+FIRST = b'{"conditions":'
+"""Beginning of the first line."""
 
 Key = TypeVar("Key", bound=Hashable)
 StoredEntry = TypeVar("StoredEntry")
@@ -60,6 +65,7 @@ class Store(Generic[Key, StoredEntry]):
 
         Raises:
             RunError: another process writes there, or the file holds results of other conditions.
+            TakenError: the file holds something else.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -83,6 +89,8 @@ class Store(Generic[Key, StoredEntry]):
     def _read(self) -> None:
         lines = list(_lines(self._path)) if self._path.exists() else []
         if not lines:
+            if not begins_with(self._path, FIRST):  # torn when its first line was written
+                require_free([self._path], "the results of a comparison")
             self._path.write_bytes(_line({"conditions": self._conditions}))
             return
         _check(lines[0].get("conditions"), self._conditions, self._path)
@@ -100,6 +108,24 @@ class Store(Generic[Key, StoredEntry]):
             os.fsync(file.fileno())
         self.results[self._key(result)] = result
         self.commits.add(self._commit)
+
+
+def require_own_page(directory: Path, title: str, numbers: str, names: Iterable[str]) -> None:
+    """Make sure that the page of a comparison and what belongs to it replace only those of an earlier one.
+
+    Args:
+        directory: the directory, which need not exist.
+        title: first line of the page, `README.md`.
+        numbers: name of the JSON file; where it is a measurement, the other files are of an earlier comparison.
+        names: names of the other files.
+
+    Raises:
+        TakenError: a file of these names is something else.
+    """
+    if not begins_with(directory / "README.md", title.encode()):
+        require_free([directory / "README.md"], "the page of a comparison")
+    if not is_measurement(directory / numbers):
+        require_free((directory / name for name in (numbers, *names)), "a file of a comparison")
 
 
 def _check(found: Any, own: Mapping[str, Any], path: Path) -> None:

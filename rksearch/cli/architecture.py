@@ -24,13 +24,20 @@ if TYPE_CHECKING:
     from rksearch.results.records import Epoch
 
 
+MOST_WITNESSED = {"layers (norms and pools included)": 1_000, "parameters": 200_000_000, "MACs": 100_000_000_000}
+"""Size of the largest network that is built to count beside the arithmetic: within about half a minute."""
+
+
 @click.command()
 @click.argument("name", shell_complete=completion.architectures)
 @dataset_option
 @json_option
 @click.option("--draw", "picture", type=UserPath(dir_okay=False), help="Also write a drawing, as an SVG file.")
 def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) -> None:
-    """Print the layers, shapes and costs of architecture NAME, and what the built model and fvcore count."""
+    """Print the layers, shapes and costs of architecture NAME, and what the built model and fvcore count.
+
+    A network that would take minutes to build and to count is counted by arithmetic alone, and a line says so.
+    """
     from rksearch.arch.cost import cost, executed_macs
 
     spec, data = parse(name), dataset(dataset_name)
@@ -45,15 +52,32 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
         _print_layers(spec, data)
         _print_methods(spec)
         _print_costs(counted, executed_macs(spec, data), witnessed)
+        if witnessed.agree is None:
+            click.echo(f"{'witnesses':13} {'left out':>15}  {_too_large(spec, data, counted)}")
         _print_memory(spec, data)
-    if not witnessed.agree:
+    if witnessed.agree is False:
         raise RksearchError(
             f"the arithmetic and the built model must agree, but {spec} has {counted} and {witnessed}; report this"
         )
 
 
+def _too_large(spec: ArchSpec, data: Dataset, counted: Cost) -> str | None:
+    """Why a network is not built to be counted; None where it is."""
+    from rksearch.arch.layout import layout
+
+    sizes = (len(layout(spec, data).rows), counted.params, counted.macs)
+    for (what, most), size in zip(MOST_WITNESSED.items(), sizes, strict=True):
+        if size > most:
+            return f"networks of at most {most:,} {what} are built to be counted, but this one has {size:,}"
+    return None
+
+
 def _witness(spec: ArchSpec, data: Dataset, counted: Cost) -> Witness:
-    from rksearch.arch.cost import executed_macs
+    """What the built network counts; nothing where it is too large to be built."""
+    from rksearch.arch.cost import Witness, executed_macs
+
+    if _too_large(spec, data, counted):
+        return Witness()
     from rksearch.models import build
     from rksearch.models.witness import witness
 
@@ -158,28 +182,29 @@ def _print_layers(spec: ArchSpec, data: Dataset) -> None:
 
 
 def _print_costs(counted: Cost, executed: int, witnessed: Witness) -> None:
-    fvcore = witnessed.fvcore_flops
+    fvcore, built = witnessed.fvcore_flops, witnessed.agree is not None
     lines = [
-        ("params", counted.params, "all parameters", f"built model: {witnessed.params:,}"),
+        ("params", counted.params, "all parameters", f"built model: {witnessed.params:,}" if built else ""),
         ("params_paper", counted.params_paper, "without batch norm, as the RKNet paper counts", ""),
         ("macs", counted.macs, "multiply-adds of convolutions and linear layers, one image, as defined", ""),
         (
             "executed_macs",
             executed,
             f"as executed, {_less(counted.macs, executed)}",
-            f"torch: {witnessed.executed_macs:,}",
+            f"torch: {witnessed.executed_macs:,}" if built else "",
         ),
         (
             "fvcore_flops",
             counted.fvcore_flops,
             "by fvcore's convention: with batch norm and global pooling",
-            f"fvcore: {fvcore:,}" if fvcore is not None else "fvcore: not installed",
+            f"fvcore: {fvcore:,}" if fvcore is not None else "fvcore: not installed" if built else "",
         ),
     ]
     click.echo()
     for name, value, meaning, seen in lines:
         click.echo(f"{name:13} {value:>15,}  {meaning}{'; ' + seen if seen else ''}")
-    click.echo(f"{'witnesses':13} {'agree' if witnessed.agree else 'DISAGREE':>15}")
+    if built:
+        click.echo(f"{'witnesses':13} {'agree' if witnessed.agree else 'DISAGREE':>15}")
 
 
 def _less(defined: int, executed: int) -> str:

@@ -165,7 +165,7 @@ def bench_search(
         return
     from rksearch.bench.replay.comparison import compared
     from rksearch.bench.replay.judging import STARTS
-    from rksearch.bench.replay.page import standings_text, to_json, write_comparison
+    from rksearch.bench.replay.page import require_own_files, standings_text, to_json, write_comparison
     from rksearch.bench.replay.replays import conditions_of, replay_all, turns_of
     from rksearch.bench.replay.store import opened
     from rksearch.bench.replay.strategies import chosen_strategies
@@ -177,6 +177,7 @@ def bench_search(
     environment = current_environment()
     place = f"made-up-{Path(made_up).stem}" if made_up else Path(table_name).resolve().name
     directory = out or Path("reports/search_benchmark") / place
+    require_own_files(directory)
     with opened(directory, conditions, commit=environment.code) as store:
         missing = [turn for turn in turns if turn not in store.results]
         with progress("replays", len(missing), quiet=as_json) as advance:

@@ -94,7 +94,7 @@ def bench_recipes(
     """
     from rksearch.arch import parse
     from rksearch.bench.recipes.judging import judged
-    from rksearch.bench.recipes.page import lengths_text, to_json, write_recipes
+    from rksearch.bench.recipes.page import lengths_text, require_own_files, to_json, write_recipes
     from rksearch.bench.recipes.trainings import (
         NETWORKS,
         RecipeConditions,
@@ -136,6 +136,7 @@ def bench_recipes(
     split(facts, load_data(facts, place, download=not no_download), train_images)
     environment = current_environment()
     wanted = wanted_trainings(tuple(terms), networks, epochs, seeds=seeds)
+    require_own_files(out)
     path = out / "trainings.jsonl"
     with Store(
         path, "training", RecipeTraining, lambda one: one.wanted, conditions.record(), commit=environment.code

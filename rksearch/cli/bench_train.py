@@ -10,6 +10,7 @@ import click
 
 from rksearch.cli import completion
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
+from rksearch.cli.output import require_measurement
 from rksearch.cli.values import MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.errors import RksearchError, unwritable
@@ -24,10 +25,19 @@ if TYPE_CHECKING:
 ROUNDS = 5
 """Measurements of each thing, where none of them is a short turn."""
 
+
+def _replaceable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """The path, looked at before anything is measured."""
+    if path is not None:
+        require_measurement(path)
+    return path
+
+
 to_option = click.option(
     "--to",
     "path",
     type=UserPath(dir_okay=False),
+    callback=_replaceable,
     help="Also write all figures here, as JSON.",
 )
 trained_dataset_option = click.option(

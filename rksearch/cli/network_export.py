@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from rksearch.models.card import TrainingFacts
 
 
+MOST_EXPORTED_PARAMS = 500_000_000
+"""Parameters of the largest network that is exported with fresh weights."""
+
+
 @click.command()
 @click.argument("what", metavar="NAME|RUN:TRIAL|RUN", shell_complete=completion.exportable)
 @click.option("--to", "directory", type=UserPath(file_okay=False), required=True, help="Directory to write.")
@@ -99,6 +103,7 @@ def _sources(what: str, directory: Path, *, front: bool, dataset_name: str, seed
 
 def _fresh(name: str, directory: Path, dataset_name: str, seed: int) -> _Source:
     from rksearch.arch import parse
+    from rksearch.arch.cost import cost
     from rksearch.data.facts import dataset
     from rksearch.results.run_dir import RunDir
 
@@ -107,6 +112,11 @@ def _fresh(name: str, directory: Path, dataset_name: str, seed: int) -> _Source:
             f"{name} is a run; name one of its trials, as in {name}:TRIAL, or add --front for its front"
         )
     spec, data = parse(name), dataset(dataset_name)
+    if (params := cost(spec, data).params) > MOST_EXPORTED_PARAMS:
+        raise RksearchError(
+            f"a network to export may have at most {MOST_EXPORTED_PARAMS:,} parameters, but {spec} has {params:,}; "
+            "choose a smaller one"
+        )
 
     import torch
 

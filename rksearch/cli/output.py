@@ -48,6 +48,20 @@ def let_go_of_output(*, stderr: bool = False) -> None:
     os.close(null)
 
 
+def require_measurement(path: Path) -> None:
+    """Make sure that a measurement to be written replaces nothing but an earlier one.
+
+    Raises:
+        TakenError: something else stands there.
+    """
+    from rksearch.results.environment import is_measurement
+
+    if os.path.exists(path) and os.path.getsize(path) and not is_measurement(path):
+        raise TakenError(
+            f"rksearch replaces only what it wrote itself, but {path} holds no measurement; choose another name"
+        )
+
+
 def require_replaceable(path: Path, mark: bytes) -> None:
     """Make sure that a file to be written replaces nothing but an earlier one of its kind.
 

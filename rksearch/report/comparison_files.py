@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rksearch.errors import RunError, TakenError, unwritable
+from rksearch.errors import RunError, unwritable
 from rksearch.recipes.ordinary import read_ordinary
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
@@ -16,7 +16,7 @@ from rksearch.report.figures import named_baselines
 from rksearch.report.markdown import report_markdown
 from rksearch.report.rendering import asset, only_script, policy, render
 from rksearch.report.svg import figure_svg
-from rksearch.results.files import write_atomically
+from rksearch.results.files import require_free, write_atomically
 from rksearch.results.run_comparison import COSTS, RunComparison, RunSide, SideCost
 from rksearch.results.summaries import ArchSummary
 
@@ -54,12 +54,7 @@ def write_comparison_files(directory: Path, found: RunComparison) -> list[Path]:
     """
     files = comparison_files(found)
     if not _is_own(directory / "comparison.json"):
-        for name in files:
-            if (directory / name).exists():
-                raise TakenError(
-                    f"rksearch replaces only what it wrote itself, but {directory / name} stands where a comparison "
-                    "would; choose another directory, or move that file"
-                )
+        require_free((directory / name for name in files), "a comparison")
     paths = []
     for name, content in files.items():
         path = directory / name

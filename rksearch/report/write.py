@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from rksearch.errors import RunError, unwritable
+from rksearch.recipes.ordinary import read_ordinary
 from rksearch.report import text
 from rksearch.report.content import report_content
 from rksearch.report.figures import all_figures, front_figure
@@ -24,7 +25,7 @@ from rksearch.report.svg import figure_svg
 from rksearch.results.calibration import Calibration
 from rksearch.results.codec import to_plain
 from rksearch.results.columns import EFFECT_METRICS, TRIAL_METRICS, csv_text, curves_csv
-from rksearch.results.files import write_atomically
+from rksearch.results.files import require_free, write_atomically
 from rksearch.results.history import History
 from rksearch.results.run_dir import is_own_readme
 from rksearch.results.tables import tables
@@ -67,11 +68,23 @@ def write_figures(run_dir: Path, history: History, activation_bytes: Mapping[str
 
     Raises:
         RunError: the directory cannot be written, or there is no network to show yet.
+        TakenError: `figures` holds files of these names, and no table that a report wrote.
     """
     found = figure_files(history, activation_bytes)
     if not found:
         raise RunError("figures need a network that was trained to the end, but there is none; run on, then try again")
-    return _write(Path(run_dir), {f"figures/{name}": content for name, content in found.items()})
+    directory = Path(run_dir) / "figures"
+    if not any(_is_own_table(directory / name) for name in found if name.endswith(".tex")):
+        require_free((directory / name for name in found), "a figure of the report")
+    return _write(directory, found)
+
+
+def _is_own_table(path: Path) -> bool:
+    """Whether a table for LaTeX was written by a report."""
+    try:
+        return OWN_TABLE in read_ordinary(path, LARGEST_TABLE).partition(b"\n")[0]
+    except OSError:
+        return False
 
 
 def _write(directory: Path, files: dict[str, bytes]) -> list[Path]:
@@ -118,6 +131,12 @@ def derived_files(
     }
 
 
+OWN_TABLE = rb"Needs \usepackage{booktabs}."
+"""Words in the first line of every table for LaTeX that a report wrote."""
+
+LARGEST_TABLE = 100_000_000
+"""Largest table for LaTeX that is searched for these words, in bytes."""
+
 LATEX_TABLES = ("ladder-params", "ladder-macs", "baselines-params", "baselines-macs", "front")
 """Tables of the report that are written for LaTeX too."""
 
@@ -127,15 +146,19 @@ def figure_files(history: History, activation_bytes: Mapping[str, int] | None = 
     from rksearch.report.printing import FORMATS, printed  # matplotlib: only where figures are asked for
 
     derived = tables(history, activation_bytes)
-    found = {
+    figures = {
         f"{figure.name}.{kind}": printed(figure, kind)
         for figure in all_figures(derived, text.one_line(history.name))
         for kind in FORMATS
     }
-    if found:
-        for table in latex_tables(report_content(history, derived)):
-            found[f"{table.id.replace('-', '_')}.tex"] = render("table.tex", table=table, name=history.name).encode()
-    return found
+    if not figures:
+        return {}
+    # The tables stand first: they tell a later report that the figures are its own.
+    written = {
+        f"{table.id.replace('-', '_')}.tex": render("table.tex", table=table, name=history.name).encode()
+        for table in latex_tables(report_content(history, derived))
+    }
+    return {**written, **figures}
 
 
 def latex_tables(content: ReportContent) -> list[ReportTable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import rksearch
+from rksearch.recipes.ordinary import read_ordinary
 from rksearch.results.codec import to_plain
 from rksearch.results.storage_address import without_credentials
 
@@ -64,6 +66,20 @@ class Environment:
         for key, value in plain.items():
             flat |= value if key == "packages" else {key: value}
         return flat
+
+
+LARGEST_MEASUREMENT = 100_000_000
+"""Largest file that is read to see whether it is a measurement, in bytes."""
+
+
+def is_measurement(path: Path) -> bool:
+    """Whether a file holds JSON with an `environment` as `Environment.flat` gives it, as measurements do."""
+    try:
+        found = json.loads(read_ordinary(path, LARGEST_MEASUREMENT))
+    except (OSError, ValueError, RecursionError):
+        return False
+    environment = found.get("environment") if isinstance(found, dict) else None
+    return isinstance(environment, dict) and {"rksearch", "commit", "command"} <= environment.keys()
 
 
 def own_cpus() -> int:

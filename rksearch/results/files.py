@@ -6,13 +6,15 @@ import errno
 import fcntl
 import hashlib
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rksearch.errors import RksearchError
+from rksearch.errors import RksearchError, TakenError
+from rksearch.recipes.ordinary import open_ordinary
 
 _POLL_S = 0.05
 
@@ -139,6 +141,33 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def begins_with(path: Path, mark: bytes) -> bool:
+    """Whether an ordinary file begins with a mark, or is empty."""
+    try:
+        with open_ordinary(path, sys.maxsize) as file:
+            return file.read(len(mark)) in (b"", mark)
+    except OSError:
+        return False
+
+
+def require_free(paths: Iterable[Path], what: str) -> None:
+    """Make sure that nothing stands where files are to be written for the first time.
+
+    Args:
+        paths: the files.
+        what: what would stand there, with its article.
+
+    Raises:
+        TakenError: something stands there.
+    """
+    for path in paths:
+        if os.path.exists(path):  # False, too, for a name that is too long
+            raise TakenError(
+                f"rksearch replaces only what it wrote itself, but {path} stands where {what} would; choose another "
+                "directory, or move that file"
+            )
 
 
 def size_text(size: int) -> str:

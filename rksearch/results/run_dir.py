@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, TakenError, unwritable
+from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, unwritable
 from rksearch.recipes.ordinary import expanded, is_text, read_ordinary
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
-from rksearch.results.files import file_lock, is_locked, write_atomically
+from rksearch.results.files import file_lock, is_locked, require_free, write_atomically
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.live import LiveProgress
@@ -97,13 +97,27 @@ class RunDir:
             return False
 
     def require_unused(self) -> None:
-        """Make sure that a directory without a run holds none of the files that a report would replace.
+        """Make sure that a directory without a run holds none of the files that a run and its report would replace.
 
         Raises:
             TakenError: it holds one.
         """
-        if not self.has_ledger:
-            require_own(self.path)
+        if self.has_ledger:
+            return
+        require_own(self.path)
+        if not self._scratch_is_own():
+            require_free([self.work], "the scratch of a run")
+
+    def _scratch_is_own(self) -> bool:
+        """Whether `work` is that of a run that has recorded nothing yet, or holds nothing."""
+        if os.path.exists(self._lock):  # every driver leaves it
+            return True
+        try:
+            return all(entry.name == ".gitignore" for entry in os.scandir(self.work))
+        except NotADirectoryError:
+            return False
+        except OSError:
+            return True  # it is not there, or the driver will say what is wrong with it
 
     @contextmanager
     def driver(self) -> Iterator[None]:
@@ -324,12 +338,7 @@ def require_own(directory: Path) -> None:
     """
     if is_own_readme(directory / "README.md"):
         return
-    for name in DERIVED:
-        if os.path.exists(path := directory / name):  # False, too, for a name that is too long
-            raise TakenError(
-                f"rksearch replaces only what it wrote itself, but {path} stands where a report would; choose another "
-                "directory, or move that file"
-            )
+    require_free((directory / name for name in DERIVED), "a report")
 
 
 def claim_free(parent: Path, name: str) -> Path:

@@ -20,7 +20,7 @@ from rksearch.bench.faults import kinds, small_run
 from rksearch.bench.faults.disturbing import Disturbed, Numbers, differences, numbers_in
 from rksearch.bench.faults.kinds import KINDS, Fault, draw, drawn
 from rksearch.bench.faults.small_run import SmallRun
-from rksearch.errors import RunError
+from rksearch.errors import RunError, TakenError
 from rksearch.results.environment import Environment
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME, Ledger
@@ -153,7 +153,7 @@ def injected(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[Fault]:
         assert fault.moment_s is not None
         small.directory.mkdir()
         found.append(fault)
-        return one(fault.kind, "a training is lost" if len(found) == 2 else None)
+        return replace(one(fault.kind, "a training is lost" if len(found) == 2 else None), fault=fault)
 
     monkeypatch.setattr(reliability, "disturb", disturb)
     return found
@@ -179,6 +179,43 @@ def test_injections_go_on_where_they_were_interrupted(tmp_path: Path, injected: 
     assert "a training is lost" in report
     with pytest.raises(RunError, match="has seed 3 and all kinds; give these"):
         inject(5, seed=4)
+
+
+def test_an_injection_whose_line_is_damaged_is_made_again_alone(tmp_path: Path, injected: list[Fault]) -> None:
+    said: list[str] = []
+
+    def inject(count: int) -> list[Disturbed]:
+        return reliability.inject_faults(tmp_path, count=count, seed=3, kinds=(), data_dir=tmp_path, show=said.append)
+
+    first = inject(4)
+    records = tmp_path / reliability.FILE
+    lines = records.read_bytes().splitlines(keepends=True)
+    for damaged, number in ((2, 1), (0, None)):  # an injection; the conditions
+        before = len(injected)
+        content = records.read_bytes().splitlines(keepends=True)
+        content[damaged] = content[damaged].replace(b":", b";", 1)
+        records.write_bytes(b"".join(content))
+        assert [one.fault.seed for one in inject(4)] == [one.fault.seed for one in first]
+        again = [] if number is None else [first[number].fault.seed]
+        assert [fault.seed for fault in injected[before:]] == again
+        assert any(f"damaged lines of {records}" in line and str(damaged + 1) in line for line in said)
+    assert set(lines[3:]) <= set(records.read_bytes().splitlines(keepends=True)), "intact lines stay"
+
+
+@pytest.mark.parametrize("name", [reliability.REPORT, reliability.FILE, "work/undisturbed/notes", "work/run-0/notes"])
+def test_injections_leave_files_of_the_users(tmp_path: Path, injected: list[Fault], name: str) -> None:
+    def inject() -> None:
+        reliability.inject_faults(tmp_path, count=1, seed=3, kinds=(), data_dir=tmp_path, show=lambda line: None)
+
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(TakenError, match="rksearch replaces only what it wrote itself"):
+        inject()
+    assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["mine"]
+    (tmp_path / name).unlink()
+    SmallRun.of_a_space(tmp_path / "work" / reliability.UNDISTURBED, tmp_path)  # interrupted before the first record
+    inject()
+    assert len(injected) == 1
 
 
 def test_injections_go_on_elsewhere_with_the_numbers_of_that_machine(

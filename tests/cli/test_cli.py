@@ -1,7 +1,10 @@
+import json
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,7 @@ from rksearch.arch.cost import cost, executed_macs
 from rksearch.data.facts import dataset
 from rksearch.space import load_space
 from rksearch.training.memory import footprint
-from tests.helpers.command_line import environment, rksearch, rksearch_json
+from tests.helpers.command_line import Answer, environment, rksearch, rksearch_json
 
 COMMANDS = ("run", "resume", "status", "report", "space", "describe", "train")
 RK = "RKNet-BC-k4-m2_3_2-1x3s_2x1_1x2"
@@ -139,6 +142,25 @@ def test_describe_prints_layers_and_both_witnesses():
     assert "% less, because transitions pool before they convolve; torch: " in text
     assert text.count("MiB  predicted peak of a training step") == 4
     assert "agree" in text
+
+
+def test_a_network_too_large_to_build_is_described_by_arithmetic_and_not_exported(
+    tmp_path: Path, answer: Callable[..., Answer]
+):
+    name = "RKNet-k1500-m2-2x2"
+    code, shown, errors = answer("describe", name, "--dataset", "digits")
+    assert (code, errors) == (0, "")
+    assert f"{cost(parse(name), dataset('digits')).params:,}" in shown
+    [line] = [line for line in shown.splitlines() if line.startswith("witnesses")]
+    assert "left out  networks of at most 200,000,000 parameters are built" in line
+    assert "built model" not in shown
+    assert "fvcore:" not in shown
+    code, shown, errors = answer("describe", name, "--dataset", "digits", "--json")
+    assert (code, set(json.loads(shown)["witness"].values())) == (0, {None})
+    code, _, errors = answer("export", name, "--dataset", "digits", "--to", tmp_path / "out")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "may have at most 500,000,000 parameters" in errors
+    assert not (tmp_path / "out").exists()
 
 
 def test_space_sample_is_reproducible_and_within_the_budgets():

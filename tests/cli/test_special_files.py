@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 
 import rksearch
-from rksearch.errors import DataError, ExportError
+from rksearch.bench.recipes import page as recipes_page
+from rksearch.bench.replay import page as replay_page
+from rksearch.cli.output import require_measurement
+from rksearch.errors import DataError, ExportError, TakenError
 from rksearch.results.ledger import FILE_NAME, LONGEST_LINE, Ledger
 from rksearch.results.run_dir import read_run
 from tests.helpers.command_line import TINY_SPACE, Answer
 from tests.helpers.command_line import rksearch as rksearch_command
+from tests.helpers.documents import ROOT
 from tests.helpers.ledgers import begin, complete, trial
 
 SECONDS = 5.0
@@ -176,6 +180,55 @@ def test_a_path_that_is_too_long(tmp_path: Path, answer: Callable[..., Answer], 
     folder = rksearch_command("data", "show", f"folder:{name}")
     assert folder.returncode == 2
     assert len(folder.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["train", "optimisations", "run"])
+@pytest.mark.parametrize("content", ["my notes", '{"environment": {"python": "3.11"}}', "[1]"])
+def test_a_measurement_replaces_measurements_alone(
+    tmp_path: Path, answer: Callable[..., Answer], command: str, content: str
+) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(content)
+    assert "replaces only what it wrote itself" in refused(answer, "bench", command, "--to", path)
+    assert path.read_text() == content
+
+
+def test_committed_measurements_are_known_as_such() -> None:
+    for name in ("performance", "precision", "recipes", "search_benchmark"):
+        found = list((ROOT / "reports" / name).rglob("*.json"))
+        assert found
+        for path in found:
+            require_measurement(path)
+    for directory in (ROOT / "reports" / "recipes", ROOT / "reports" / "recipes" / "terms"):
+        recipes_page.require_own_files(directory)
+    for directory in (ROOT / "reports" / "search_benchmark", ROOT / "reports" / "search_benchmark" / "digits_table"):
+        replay_page.require_own_files(directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("README.md", "# Mine\n"),
+        ("recipes.json", "{}"),
+        ("errors.svg", "<svg/>"),
+        ("trainings.jsonl", "my notes"),
+    ],
+)
+def test_a_comparison_of_recipes_leaves_files_of_the_users(
+    tmp_path: Path, answer: Callable[..., Answer], name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert "replaces only what it wrote itself" in refused(
+        answer, "bench", "recipes", "--dataset", "digits", "--train-images", "64", "--out", tmp_path
+    )
+    assert (tmp_path / name).read_text() == content
+
+
+@pytest.mark.parametrize("name", ["README.md", "standings.json", "curves.csv", "curves_same_tight.svg"])
+def test_a_replay_leaves_files_of_the_users(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(TakenError, match="replaces only what it wrote itself"):
+        replay_page.require_own_files(tmp_path)
 
 
 WRITES = {

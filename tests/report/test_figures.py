@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rksearch.api import Run
-from rksearch.errors import RunError
-from rksearch.report import figures, text
+from rksearch.errors import RunError, TakenError
+from rksearch.report import figures, text, write
 from rksearch.report.content import report_content
 from rksearch.report.density import count_cells, density_cells
 from rksearch.report.figure import Panel, PlotAxis, PlotMark, StaticFigure
@@ -29,6 +29,7 @@ from rksearch.report.page_data import page_data
 from rksearch.report.placing import LINE, MOST_COVERED, Rectangle, obstacles, place_labels
 from rksearch.report.printing import COLUMN_IN, DOTS_PER_INCH, FORMATS, printed
 from rksearch.report.rendering import escape_latex, render
+from rksearch.report.sections import ReportTable
 from rksearch.report.svg import figure_svg
 from rksearch.report.write import figure_files, latex_tables
 from rksearch.results.columns import CURVE_FIELDS, curves_csv
@@ -268,6 +269,25 @@ def test_report_writes_figures_and_tables_for_latex(
     for figure in all_figures(derived, history.name):
         check_printed({kind: written[f"{figure.name}.{kind}"] for kind in FORMATS}, figure.title)
     assert str(tmp_path / "out" / "figures" / "front.pdf") in done.stdout
+
+
+def test_figures_of_the_users_stay(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = render("table.tex", table=ReportTable(id="front", caption="", columns=(), rows=()), name="a run").encode()
+    monkeypatch.setattr(write, "figure_files", lambda *_: {"front.tex": table, "front.png": b"ours"})
+    own = tmp_path / "figures"
+    own.mkdir()
+    (own / "front.png").write_bytes(b"mine")
+    with pytest.raises(TakenError, match=r"front.png stands where a figure of the report would"):
+        Run(run_dir).write_figures(tmp_path)
+    (own / "front.tex").write_bytes(b"mine")
+    with pytest.raises(TakenError):
+        Run(run_dir).write_figures(tmp_path)
+    assert {path.read_bytes() for path in own.iterdir()} == {b"mine"}
+    for path in own.iterdir():
+        path.unlink()
+    for _ in range(2):  # its own are replaced
+        Run(run_dir).write_figures(tmp_path)
+        assert (own / "front.png").read_bytes() == b"ours"
 
 
 def test_figures_of_a_run_without_networks_are_one_line(tmp_path: Path) -> None:

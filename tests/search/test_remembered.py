@@ -225,6 +225,42 @@ def test_a_run_does_not_begin_where_a_report_would_replace_a_file(
     assert [path.name for path in out.iterdir()] == ["README.md"]
 
 
+def files_below(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["places.json", "optuna.db", "tune/session/notes.txt"])
+def test_a_run_does_not_begin_beside_scratch_that_is_no_runs(
+    tmp_path: Path, answer: Callable[..., Answer], name: str
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    (tmp_path / "work" / name).parent.mkdir(parents=True)
+    (tmp_path / "work" / name).write_text("mine")
+    before = files_below(tmp_path)
+    code, _, errors = answer("run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path)
+    assert code == 2
+    [line] = errors.strip().splitlines()
+    assert f"{tmp_path}/work stands where the scratch of a run would" in line
+    assert files_below(tmp_path) == before
+
+
+def test_scratch_of_a_run_that_recorded_nothing_is_its_own(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    run_dir.work.mkdir()
+    (run_dir.work / ".gitignore").write_text("*\n")
+    run_dir.require_unused()  # killed before it took the lock
+    with run_dir.driver():
+        pass
+    run_dir.tune.mkdir()
+    run_dir.require_unused()
+
+
+def test_a_run_of_any_version_continues_whatever_its_scratch_holds(tmp_path: Path) -> None:
+    begin(tmp_path)
+    (tmp_path / "work" / "trials").mkdir(parents=True)
+    RunDir(tmp_path).require_unused()
+
+
 def test_a_readme_that_was_written_since_stays(reported: Path, answer: Callable[..., Answer]) -> None:
     assert answer("report", reported)[0] == 0
     assert answer("report", reported)[0] == 0, "our own is replaced"

@@ -12,6 +12,7 @@ from rksearch.arch.cost import cost
 from rksearch.errors import SpaceError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.space import CountRange, describe_space, load_space, parse_space, shipped_spaces
+from rksearch.space.format import reading
 from rksearch.space.format.expression import read_expression
 from rksearch.space.summary import SpaceSummary
 from tests.helpers.documents import ROOT, blocks
@@ -217,6 +218,17 @@ def test_networks_with_too_many_layers_are_rejected_as_too_deep():
     space = parse_space(text, name="deep")
     # 100 * 100 * 1 layers may be built, 100 * 100 * 2 may not.
     assert (len(space), space.canonical_size, space.rejected["too_deep"]) == (7, 8, 1)
+
+
+@pytest.mark.parametrize("key", ["baselines", "known", "architectures"])
+def test_listed_networks_have_limited_layers_in_all(key: str, monkeypatch: pytest.MonkeyPatch):
+    names = [f"RKNet-k{k}-m1-1x200" for k in range(1, 4)]  # of 404 rows each
+    choices = "" if key == "architectures" else "growth_rate: [2]\nperiods: [{m: [1], s: [1], r: [1]}]\n"
+    text = f"dataset: digits\n{choices}{key}: [{', '.join(names)}]\n"
+    parse_space(text, name="deep", file="deep.yaml", samplers=None)
+    monkeypatch.setattr(reading, "MAX_LISTED_LAYERS", 1000)
+    with pytest.raises(SpaceError, match=rf"{key}: the listed networks may have at most 1,000 layers in all.*k3-m1-"):
+        parse_space(text, name="deep", file="deep.yaml", samplers=None)
 
 
 def test_budgets_may_have_units_and_baselines():

@@ -12,9 +12,19 @@ from rksearch.bench.estimates import Estimate
 from rksearch.bench.recipes.judging import DRAWS, Length, RecipeStanding, recipe_standings
 from rksearch.bench.recipes.picture import draw
 from rksearch.bench.recipes.trainings import RecipeConditions, RecipeTraining
+from rksearch.bench.store import require_own_page
 from rksearch.report import text
 
-PICTURE = "errors.svg"
+TITLE, NUMBERS, PICTURE = "# Recipes, measured", "recipes.json", "errors.svg"
+
+
+def require_own_files(out: Path) -> None:
+    """Make sure that a directory holds no file that `write_recipes` would replace and did not write.
+
+    Raises:
+        TakenError: it holds one.
+    """
+    require_own_page(out, TITLE, NUMBERS, [PICTURE])
 
 
 def write_recipes(
@@ -27,7 +37,7 @@ def write_recipes(
     """Write `README.md`, `recipes.json` and the picture; returns their paths."""
     files = {
         "README.md": markdown(found, trainings, conditions, environment),
-        "recipes.json": json.dumps(to_json(found, trainings, conditions, environment), indent=2) + "\n",
+        NUMBERS: json.dumps(to_json(found, trainings, conditions, environment), indent=2) + "\n",
     }
     for name, content in files.items():
         (out / name).write_text(content, encoding="utf-8")
@@ -72,7 +82,7 @@ def markdown(
         else "the longest themselves have one seed, and so no number"
     )
     parts = [
-        "# Recipes, measured",
+        TITLE,
         *_sentences(found, first),
         f"![Validation error against training time, a line for each recipe]({PICTURE})",
         text.markdown_table(HEAD, [_cells(length) for length in found]),

@@ -13,11 +13,12 @@ from typing import Any
 
 from rksearch.bench.estimates import Estimate
 from rksearch.bench.replay.comparison import Case, StrategyComparison
-from rksearch.bench.replay.judging import CORNERS, DRAWS_OF_SEEDS, TIGHT_QUANTILE, CornerName, Start
+from rksearch.bench.replay.judging import CORNERS, DRAWS_OF_SEEDS, STARTS, TIGHT_QUANTILE, CornerName, Start
 from rksearch.bench.replay.picture import curves_svg
 from rksearch.bench.replay.replays import SLOW_REPETITIONS
 from rksearch.bench.replay.standings import CONFIDENCE, DRAWS, Standing
 from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, EARLY, REFERENCE, left_out, strategies
+from rksearch.bench.store import require_own_page
 from rksearch.report import text
 from rksearch.results.codec import to_plain
 
@@ -29,16 +30,28 @@ START_WORDS: Mapping[Start, str] = {
 CORNER_WORDS: Mapping[CornerName, str] = {"space": "the space's corner", "tight": "the tight corner"}
 
 
+TITLE, NUMBERS = "# Search strategies, replayed", "standings.json"
+TABLES = ("standings.csv", "curves.csv", "repetitions.csv")
+
+
+def require_own_files(out: Path) -> None:
+    """Make sure that a directory holds no file that `write_comparison` would replace and did not write.
+
+    Raises:
+        TakenError: it holds one.
+    """
+    pictures = [_picture_name(start, corner) for start in STARTS for corner in CORNERS]
+    require_own_page(out, TITLE, NUMBERS, [*TABLES, *pictures])
+
+
 def write_comparison(found: StrategyComparison, out: Path, environment: Mapping[str, Any]) -> list[Path]:
     """Write `README.md`, `standings.json`, tables as CSV, and a picture of each case."""
     out.mkdir(parents=True, exist_ok=True)
     files = {
         "README.md": markdown(found, environment),
-        "standings.json": json.dumps(to_json(found, environment), indent=2) + "\n",
-        "standings.csv": _standings_csv(found),
-        "curves.csv": _curves_csv(found),
-        "repetitions.csv": _repetitions_csv(found),
-        **{_picture_name(case): _picture(found, case) for case in found.cases},
+        NUMBERS: json.dumps(to_json(found, environment), indent=2) + "\n",
+        **dict(zip(TABLES, (_standings_csv(found), _curves_csv(found), _repetitions_csv(found)), strict=True)),
+        **{_picture_of(case): _picture(found, case) for case in found.cases},
     }
     for name, content in files.items():
         (out / name).write_text(content, encoding="utf-8")
@@ -117,10 +130,10 @@ def markdown(found: StrategyComparison, environment: Mapping[str, Any]) -> str:
     """The page."""
     shown = [case for case in found.cases if case.start == "same"] or list(found.cases)
     parts = [
-        "# Search strategies, replayed",
+        TITLE,
         verdict(found),
         "\n".join(
-            f"![Hypervolume against epochs for every strategy, {CORNER_WORDS[case.corner]}]({_picture_name(case)})"
+            f"![Hypervolume against epochs for every strategy, {CORNER_WORDS[case.corner]}]({_picture_of(case)})"
             for case in shown
         ),
         *(part for case in found.cases for part in _case_parts(case)),
@@ -310,8 +323,12 @@ def _points(figure: Estimate) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _picture_name(case: Case) -> str:
-    return f"curves_{case.start}_{case.corner}.svg"
+def _picture_of(case: Case) -> str:
+    return _picture_name(case.start, case.corner)
+
+
+def _picture_name(start: Start, corner: CornerName) -> str:
+    return f"curves_{start}_{corner}.svg"
 
 
 def _picture(found: StrategyComparison, case: Case) -> str:

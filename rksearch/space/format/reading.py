@@ -22,6 +22,9 @@ from rksearch.space.format.expression import Expression, read_expression
 from rksearch.space.format.magnitude import check_magnitude, check_resolution
 from rksearch.space.format.search import read_metric, read_plan
 
+MAX_LISTED_LAYERS = 200_000
+"""Maximum number of layers of all networks of a list, norms and pools included: each costs microseconds to read."""
+
 DEFAULT_TRIALS = 24
 """Number of candidates of a run whose space states none."""
 
@@ -304,12 +307,21 @@ def _seeds(entry: Entry) -> tuple[int, int]:
 
 
 def _architectures(entry: Entry, data: Dataset, forbidden: tuple[ArchSpec, ...] = ()) -> tuple[ArchSpec, ...]:
+    layers = 0
+
     def read(item: Entry) -> ArchSpec:
+        nonlocal layers
         try:
             spec = parse(item.text())
-            cost.cost(spec, data)
+            layers += len(layout(spec, data).rows)
         except SpecError as error:
             raise item.complaint(str(error), "correct the name") from None
+        if layers > MAX_LISTED_LAYERS:
+            raise item.complaint(
+                f"the listed networks may have at most {MAX_LISTED_LAYERS:,} layers in all, norms and pools included, "
+                f"but up to {spec} they have {layers:,}",
+                "list fewer, or smaller ones",
+            )
         if spec in forbidden:
             raise item.error("an architecture is a baseline or known, not both", "remove one")
         return spec
