@@ -17,6 +17,9 @@ from rksearch.training.engine.words import AUTO
 CPUS_PER_TRIAL = 1.0
 """CPU cores of a trial, unless the user says otherwise."""
 
+LOCAL = "local"
+"""What Ray calls a Ray that it starts itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
@@ -42,7 +45,8 @@ class Resources:
             them ends the session.
 
     Raises:
-        RunError: more than one GPU for a trial, or credentials in the address of the storage.
+        RunError: more than one GPU for a trial, an address that names no cluster, or a storage that is empty or whose
+            address holds credentials.
     """
 
     cpus_per_trial: float = CPUS_PER_TRIAL
@@ -70,8 +74,18 @@ class Resources:
                 f"a trial trains on one GPU, because a search runs its trials in parallel, but got --gpus-per-trial "
                 f"{self.gpus_per_trial:g}; give 1 or less, and every GPU has trials of its own"
             )
-
+        # Ray takes both for a Ray of its own, which nothing here would guard or limit.
+        if self.address is not None and self.address.strip() in ("", LOCAL):
+            raise RunError(
+                f"--address must name a Ray cluster to join, but got {self.address!r}; leave it out to start Ray on "
+                "this machine, or give HOST:PORT or `auto`"
+            )
         if self.storage is not None:
+            if not self.storage.strip():
+                raise RunError(
+                    f"--storage must be a URI or a path, but got {self.storage!r}; leave it out to keep checkpoints "
+                    "here alone"
+                )
             require_no_credentials(self.storage)
 
     @property
@@ -125,6 +139,8 @@ def as_before(resources: Resources, chosen: frozenset[str], options: Mapping[str
     kept = {key: options[key] for key in REMEMBERED if key in options}
     if kept.get("data_dir") is not None:
         kept["data_dir"] = Path(kept["data_dir"])
+    if not kept.get("storage"):
+        kept.pop("storage", None)  # an empty one meant none before it was refused
     if "log" in kept:
         kept["log"] = tuple(filter(None, str(kept["log"]).split(",")))
     if "no_download" in chosen:

@@ -44,6 +44,21 @@ def test_an_address_and_noise_are_not_taken_over():
     assert (resumed.address, resumed.verbose) == (None, False)
 
 
+@pytest.mark.parametrize("asked", [{"address": ""}, {"address": " "}, {"address": "local"}, {"storage": ""}])
+def test_an_address_of_nothing_is_refused_and_starts_no_ray_of_its_own(asked, tmp_path, answer):
+    [(option, value)] = asked.items()
+    with pytest.raises(RunError, match=f"--{option} must .*, but got {value!r}; leave it out"):
+        Resources(**asked)
+    for words in (("run", "--space", "quickstart"), ("resume", tmp_path), ("retrain", tmp_path), ("final", tmp_path)):
+        code, _, errors = answer(*words, f"--{option}", value)
+        assert (code, len(errors.splitlines())) == (2, 1)
+        assert f"--{option} must" in errors
+
+
+def test_a_run_that_was_started_with_an_empty_storage_has_none():
+    assert as_before(Resources(), frozenset(), {**Resources().options(), "storage": ""}).storage is None
+
+
 @pytest.mark.parametrize(
     ("asked", "expected", "slots"),
     [

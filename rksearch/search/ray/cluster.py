@@ -95,7 +95,7 @@ def run_tasks(
     """
     for key, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    if resources.address and has_token():
+    if resources.address is not None and has_token():
         # `ray start` guards a cluster wherever it finds a token, but a driver that joins one must ask for it.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     ends = ends or SessionEnds.ignored()

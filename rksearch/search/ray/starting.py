@@ -10,12 +10,19 @@ import threading
 from pathlib import Path
 
 from rksearch.errors import RunAborted, in_one_line
+from rksearch.search.resources import LOCAL
 
 CONNECT_S = 5.0
 """Longest wait for a connection to a cluster's address, in seconds: lost packets are sent again after one and three."""
 
 ANSWER_S = 8.0
 """Longest wait for Ray's answer there, in seconds."""
+
+AUTO = "auto"
+"""Address of the cluster of this machine, or of that of `RAY_ADDRESS`."""
+
+RAY_ADDRESS = "RAY_ADDRESS"
+"""Variable that Ray reads in place of `auto`."""
 
 CLIENT = "ray://"
 """Scheme of the address of a Ray client's server."""
@@ -40,8 +47,13 @@ def require_answer(address: str) -> None:
     """Make sure that something answers at `HOST:PORT` or `ray://HOST:PORT`: Ray would wait for it for minutes.
 
     Raises:
-        RunAborted: nothing does, or the address of a Ray client has no port.
+        RunAborted: nothing does, the address of a Ray client has no port, or `auto` means a Ray that is not there.
     """
+    if address == AUTO and os.environ.get(RAY_ADDRESS) == LOCAL:
+        raise RunAborted(
+            f"--address {AUTO} must find a Ray cluster, but {RAY_ADDRESS} is {LOCAL}; unset it, or leave --address out",
+            2,
+        )
     place = address.removeprefix(CLIENT)
     host, colon, port = place.rpartition(":")
     if not colon or "/" in place or not port.isdecimal():
