@@ -10,7 +10,7 @@ from typing import Any
 
 from rksearch.errors import RunError
 from rksearch.results.storage_address import require_no_credentials
-from rksearch.search.batch import job_pauses_at_s
+from rksearch.search.batch import LATEST_S, job_pauses_at_s
 from rksearch.search.budget import TimeBudget
 from rksearch.training.engine.words import AUTO
 
@@ -46,7 +46,7 @@ class Resources:
 
     Raises:
         RunError: more than one GPU for a trial, an address that names no cluster, or a storage that is empty or whose
-            address holds credentials.
+            address holds credentials, or an end that no calendar reaches.
     """
 
     cpus_per_trial: float = CPUS_PER_TRIAL
@@ -73,6 +73,11 @@ class Resources:
             raise RunError(
                 f"a trial trains on one GPU, because a search runs its trials in parallel, but got --gpus-per-trial "
                 f"{self.gpus_per_trial:g}; give 1 or less, and every GPU has trials of its own"
+            )
+        if self.until_s is not None and not 0 <= self.until_s <= LATEST_S:
+            raise RunError(
+                f"--until must be a time from 0 to {LATEST_S:,} seconds since 1970, but got {self.until_s:g}; give "
+                "another one"
             )
         # Ray takes both for a Ray of its own, which nothing here would guard or limit.
         if self.address is not None and self.address.strip() in ("", LOCAL):

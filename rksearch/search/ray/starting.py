@@ -24,6 +24,15 @@ AUTO = "auto"
 RAY_ADDRESS = "RAY_ADDRESS"
 """Variable that Ray reads in place of `auto`."""
 
+TLS = "RAY_USE_TLS"
+"""Variable that makes Ray's services encrypt what they say."""
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client of HTTP/2, which gRPC speaks, begins: with these words and empty settings (RFC 9113, section 3.4)."""
+
+SETTINGS = 3
+"""Position of the type of a frame of HTTP/2; the first one of a server is of type 4, its settings."""
+
 CLIENT = "ray://"
 """Scheme of the address of a Ray client's server."""
 
@@ -44,7 +53,7 @@ ROOM_BYTES = 50 * 2**20
 
 
 def require_answer(address: str) -> None:
-    """Make sure that something answers at `HOST:PORT` or `ray://HOST:PORT`: Ray would wait for it for minutes.
+    """Make sure that a service of gRPC answers at `HOST:PORT` or `ray://HOST:PORT`: Ray would wait for it for minutes.
 
     Raises:
         RunAborted: nothing does, the address of a Ray client has no port, or `auto` means a Ray that is not there.
@@ -63,12 +72,34 @@ def require_answer(address: str) -> None:
             )
         return  # `auto`, or a form that Ray itself judges
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S) as there:
+            why = "" if os.environ.get(TLS, "0") not in ("", "0") else _not_grpc(there)
     except (OSError, OverflowError, UnicodeError) as error:
+        why = in_one_line(error)
+    if why:
         raise RunAborted(
-            f"the Ray cluster at {address} must be reachable, but {in_one_line(error)}; check --address, and that "
+            f"the Ray cluster at {address} must be reachable, but {why}; check --address, and that "
             "`ray start --head` runs there"
         ) from None
+
+
+def _not_grpc(there: socket.socket) -> str:
+    """Why what has accepted a connection does not speak gRPC, as all services of Ray's do; empty where it does.
+
+    Ray itself would wait for its first word for half a minute, and print lines of its own.
+
+    Raises:
+        OSError: the connection is lost.
+    """
+    there.settimeout(ANSWER_S)
+    there.sendall(GREETING)
+    said = b""
+    try:
+        while len(said) < SETTINGS + 1 and (more := there.recv(SETTINGS + 1 - len(said))):
+            said += more
+    except TimeoutError:
+        return f"it says nothing within {ANSWER_S:.0f} s"
+    return "" if said[SETTINGS:] == b"\x04" else "what answers there is not Ray"
 
 
 def require_ray(address: str) -> None:
