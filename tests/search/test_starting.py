@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +22,7 @@ from rksearch.search.ray.starting import (
     SESSION,
     require_answer,
     require_temporary_directory,
+    require_variables,
     temporary_directory,
 )
 
@@ -151,3 +154,40 @@ def test_a_directory_of_ray_s_that_cannot_be_used_is_one_line(monkeypatch: pytes
     monkeypatch.setattr(os, "access", lambda path, mode: path != place / "ray" and usual(path, mode))
     with pytest.raises(RunAborted, match=f"must be writable, but {place}/ray is not; set RAY_TMPDIR"):
         require_temporary_directory()
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A process that has not imported Ray, without variables for it."""
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("value", ["abc", ""])
+def test_a_variable_with_which_ray_cannot_be_imported_is_named(unset: pytest.MonkeyPatch, value: str) -> None:
+    unset.setenv("RAY_health_check_period_ms", value)
+    with pytest.raises(RunAborted, match=f"with RAY_health_check_period_ms='{value}' the import ends with") as error:
+        require_variables({})
+    assert error.value.exit_code == 2
+    assert "\n" not in str(error.value)
+
+
+def test_ray_is_not_tried_where_no_variable_of_the_user_could_break_it(unset: pytest.MonkeyPatch) -> None:
+    tried: list[object] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        tried.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    unset.setattr(subprocess, "run", run)
+    ours = {"RAY_USAGE_STATS_ENABLED": "0"}
+    require_variables(ours)
+    for name, value in {**ours, "RAY_TMPDIR": "/tmp", "RAY_AUTH_MODE": "token", "RAY_ADDRESS": "auto"}.items():
+        unset.setenv(name, value)
+    require_variables(ours)
+    assert tried == []
+    unset.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    require_variables(ours)
+    assert len(tried) == 1

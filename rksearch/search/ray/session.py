@@ -23,6 +23,7 @@ from rksearch.search.reservations import cpus_here
 from rksearch.search.resources import LOCAL, Resources
 from rksearch.search.stopping import StopRequest, kept_from_children
 from rksearch.search.view import View
+from rksearch.training.engine.limits import free_memory_bytes
 
 EXIT_INTERRUPTED = 130
 
@@ -138,6 +139,7 @@ def _started(resources: Resources, stop: StopRequest, run: str) -> str | None:
                 address=LOCAL if resources.address is None else resources.address,
                 num_cpus=cpus_here() if resources.address is None else None,
                 object_store_memory=STORE_BYTES if resources.address is None else None,
+                _memory=_memory_of_trials() if resources.address is None else None,
                 include_dashboard=None,  # it is started where it can be, and costs nothing where it cannot
                 dashboard_host="127.0.0.1",
                 job_config=ray.job_config.JobConfig(metadata={"job_name": run}),
@@ -153,6 +155,11 @@ def _started(resources: Resources, stop: StopRequest, run: str) -> str | None:
     finally:
         stop.take_back()
     return context.dashboard_url or None
+
+
+def _memory_of_trials() -> int:
+    """Bytes of memory that trials on this machine may reserve: Ray's own estimate knows no limit of an outer group."""
+    return max(STORE_BYTES, free_memory_bytes() - STORE_BYTES)  # next to nothing is not none, which would be no limit
 
 
 @contextlib.contextmanager

@@ -6,10 +6,14 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from rksearch.errors import RunAborted, in_one_line
+from rksearch.search.ray.token import MODE, TOKEN, TOKEN_PATH
 from rksearch.search.resources import LOCAL
 
 CONNECT_S = 5.0
@@ -41,6 +45,15 @@ LONGEST_SOCKET = 107
 
 TEMPORARY = ("RAY_TMPDIR", "TMPDIR")
 """Variables with Ray's temporary directory, in the order in which it looks."""
+
+TEXTS = frozenset({*TEMPORARY, RAY_ADDRESS, MODE, TOKEN, TOKEN_PATH})
+"""Variables that Ray takes as they are, of which its import makes nothing."""
+
+IMPORT_S = 60.0
+"""Longest time of the trial import of Ray, in seconds."""
+
+SHOWN = 5
+"""Largest number of variables that a message names."""
 
 RAY = "ray"
 """Directory of all sessions beneath the temporary directory."""
@@ -130,6 +143,45 @@ def require_ray(address: str) -> None:
         raise RunAborted(
             f"the Ray cluster at {address} must be reachable, but {why}; check --address, and that the token is that "
             "of `ray start --head` there"
+        )
+
+
+def require_variables(ours: Mapping[str, str]) -> None:
+    """Make sure that Ray can be imported with the variables that the user has set for it.
+
+    Ray reads them at its import, and a value of the wrong type ends the process by a signal: another process tries it,
+    which costs nothing where no such variable is set.
+
+    Args:
+        ours: variables with the values that are set here, which are known to be right.
+
+    Raises:
+        RunAborted: it cannot.
+    """
+    names = sorted(
+        name
+        for name, value in os.environ.items()
+        if name.startswith("RAY_") and name not in TEXTS and value != ours.get(name)
+    )
+    if not names or "ray" in sys.modules:
+        return
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", "import ray"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=IMPORT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return  # a busy machine
+    if done.returncode:
+        shown = ", ".join(f"{name}={os.environ[name][:40]!r}" for name in names[:SHOWN])
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        raise RunAborted(
+            f"Ray must be importable with the variables that are set for it, but with {shown}{more} the import "
+            f"ends with exit code {done.returncode}; correct or unset them",
+            2,
         )
 
 
