@@ -13,7 +13,7 @@ from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
 from rksearch.cli import completion
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option, paper_recipe_option
 from rksearch.cli.output import require_replaceable, show
-from rksearch.cli.values import MOST_EPOCHS, MOST_THREADS, SEED, UserPath
+from rksearch.cli.values import MOST_EPOCHS, MOST_IMAGES, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError, unwritable
 from rksearch.recipes.shipped import PAPER_RECIPE
@@ -221,7 +221,9 @@ def _less(defined: int, executed: int) -> str:
 @click.option(
     "--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Passes over the training images. [default: the recipe's]"
 )
-@click.option("--train-images", type=click.IntRange(min=1), help="Train on a stratified subset. [default: all]")
+@click.option(
+    "--train-images", type=click.IntRange(1, MOST_IMAGES), help="Train on a stratified subset. [default: all]"
+)
 @click.option("--seed", "replicate", type=SEED, default=0, show_default=True, help="Replicate number.")
 @click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads. [default: all CPUs of the process]")
 @click.option("--test", "read_test", is_flag=True, help="Read the test set once at the end.")

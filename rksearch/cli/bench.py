@@ -16,7 +16,7 @@ from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training, output
 from rksearch.cli.options import dataset_option, json_option
 from rksearch.cli.progress import progress
-from rksearch.cli.values import SEED, UserPath
+from rksearch.cli.values import MOST_PROCESSES, MOST_ROUNDS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
 
 if TYPE_CHECKING:
     from rksearch.bench.replay.table import Table
@@ -43,14 +43,14 @@ bench.add_command(bench_each_optimisation)
 @dataset_option
 @click.option(
     "--candidates",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_TRIALS),
     default=2_000_000,
     show_default=True,
     help="Networks whose costs are counted at once.",
 )
 @click.option(
     "--sample",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_TRIALS),
     default=10,
     show_default=True,
     help="Networks to build and count with fvcore.",
@@ -97,7 +97,7 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
 )
 @click.option(
     "--handed-out",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_SEEDS),
     help="Seeds of each member that strategies may see; the others judge. [default: half of them, rounded down]",
 )
 @click.option("--made-up", "made_up", metavar="SPACE", help="Use made-up errors for this space instead of a table.")
@@ -108,7 +108,9 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
     help="Directory for the replays, which are resumed there, the tables, the pictures and the page. "
     "[default: reports/search_benchmark/TABLE]",
 )
-@click.option("--repetitions", type=click.IntRange(min=1), default=100, show_default=True, help="Replays of each.")
+@click.option(
+    "--repetitions", type=click.IntRange(1, MOST_ROUNDS), default=100, show_default=True, help="Replays of each."
+)
 @click.option(
     "--strategies", help="Names, separated by commas; random+smallest is always added. [default: all that can play]"
 )
@@ -121,11 +123,13 @@ def bench_costs(dataset_name: str, candidates: int, sample: int, seed: int, as_j
 )
 @click.option(
     "--trainings",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_TRIALS),
     help="Budget of each strategy, in full trainings. [default: a quarter of the table's members, at most 80]",
 )
-@click.option("--slots", type=click.IntRange(min=1), default=2, show_default=True, help="Number of virtual workers.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Number of processes. [default: one per core]")
+@click.option(
+    "--slots", type=click.IntRange(1, MOST_PROCESSES), default=2, show_default=True, help="Number of virtual workers."
+)
+@click.option("--jobs", type=click.IntRange(1, MOST_PROCESSES), help="Number of processes. [default: one per core]")
 @click.option("--overhead", is_flag=True, help="Measure the time of a proposal and the driver's memory instead.")
 @json_option
 def bench_search(

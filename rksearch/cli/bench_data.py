@@ -9,7 +9,7 @@ import click
 
 from rksearch.cli import completion
 from rksearch.cli.options import device_option, json_option, precision_option
-from rksearch.cli.values import UserPath
+from rksearch.cli.values import MOST_BATCH, MOST_PROCESSES, FiniteNumber, UserPath
 
 
 @click.command("data")
@@ -30,9 +30,15 @@ from rksearch.cli.values import UserPath
     shell_complete=completion.recipes,
     help="Recipe whose augmentation is measured: a name, or the path of a YAML file.",
 )
-@click.option("--batch-size", type=click.IntRange(min=2), default=32, show_default=True, help="Images of a batch.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that read images. [default: the CPUs]")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Time of each rate.")
+@click.option(
+    "--batch-size", type=click.IntRange(2, MOST_BATCH), default=32, show_default=True, help="Images of a batch."
+)
+@click.option(
+    "--workers", type=click.IntRange(0, MOST_PROCESSES), help="Processes that read images. [default: the CPUs]"
+)
+@click.option(
+    "--seconds", type=FiniteNumber(min=0.1, max=86_400), default=5.0, show_default=True, help="Time of each rate."
+)
 @click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of the data sets.")
 @device_option
 @precision_option

@@ -10,7 +10,7 @@ import click
 
 from rksearch.cli import completion
 from rksearch.cli.options import dataset_option, device_option, json_option, precision_option
-from rksearch.cli.values import MOST_THREADS
+from rksearch.cli.values import MOST_BATCH, MOST_THREADS
 
 
 @click.command("latency")
@@ -19,7 +19,7 @@ from rksearch.cli.values import MOST_THREADS
 @click.option(
     "--batch-size",
     "batch_sizes",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_BATCH),
     multiple=True,
     default=(1, 256),
     show_default=True,

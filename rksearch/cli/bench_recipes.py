@@ -9,7 +9,7 @@ import click
 
 from rksearch.cli import completion
 from rksearch.cli.options import dataset_option, device_option, json_option, precision_option
-from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, UserPath
+from rksearch.cli.values import MOST_EPOCHS, MOST_IMAGES, MOST_PROCESSES, MOST_SEEDS, UserPath
 
 
 class Lengths(click.ParamType):  # type: ignore[type-arg]  # generic in the newest Click alone
@@ -28,8 +28,8 @@ class Lengths(click.ParamType):  # type: ignore[type-arg]  # generic in the newe
         if isinstance(value, tuple):
             return value
         parts = value.split(",")
-        if not all(part.strip().isdecimal() and 1 <= int(part) <= MOST_EPOCHS for part in parts):
-            self.fail(f"lengths must be whole numbers from 1 to {MOST_EPOCHS:,}, but got {value!r}; write 2,4,8")
+        if not all(part.strip().isdecimal() and len(part) < 100 and 1 <= int(part) <= MOST_EPOCHS for part in parts):
+            self.fail(f"lengths must be whole numbers from 1 to {MOST_EPOCHS:,}, but got {value[:100]!r}; write 2,4,8")
         return tuple(sorted({int(part) for part in parts}))
 
 
@@ -56,13 +56,13 @@ class Lengths(click.ParamType):  # type: ignore[type-arg]  # generic in the newe
 )
 @dataset_option
 @click.option(
-    "--train-images", type=click.IntRange(min=1), default=8_000, show_default=True, help="Images of an epoch."
+    "--train-images", type=click.IntRange(1, MOST_IMAGES), default=8_000, show_default=True, help="Images of an epoch."
 )
 @click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of the data sets.")
 @click.option("--no-download", is_flag=True, help="Fail instead of downloading missing images.")
 @device_option
 @precision_option
-@click.option("--jobs", type=click.IntRange(min=1), help="Trainings at a time. [default: one per core]")
+@click.option("--jobs", type=click.IntRange(1, MOST_PROCESSES), help="Trainings at a time. [default: one per core]")
 @click.option(
     "--out",
     type=UserPath(file_okay=False),

@@ -9,17 +9,27 @@ import click
 from rksearch.cli import completion
 from rksearch.cli.bench_train import output, to_option
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
-from rksearch.cli.values import UserPath
+from rksearch.cli.values import MOST_EPOCHS, MOST_IMAGES, MOST_PROCESSES, MOST_ROUNDS, UserPath
 
 
 @click.command("run")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.architectures)
-@click.option("--epochs", type=click.IntRange(min=1), default=6, show_default=True, help="Epochs of each training.")
 @click.option(
-    "--train-images", type=click.IntRange(min=10), default=8_000, show_default=True, help="Training images of each."
+    "--epochs", type=click.IntRange(1, MOST_EPOCHS), default=6, show_default=True, help="Epochs of each training."
 )
-@click.option("--slots", type=click.IntRange(min=1), help="Trials, and loops, at a time. [default: the CPUs]")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each.")
+@click.option(
+    "--train-images",
+    type=click.IntRange(10, MOST_IMAGES),
+    default=8_000,
+    show_default=True,
+    help="Training images of each.",
+)
+@click.option(
+    "--slots", type=click.IntRange(1, MOST_PROCESSES), help="Trials, and loops, at a time. [default: the CPUs]"
+)
+@click.option(
+    "--rounds", type=click.IntRange(1, MOST_ROUNDS), default=3, show_default=True, help="Measurements of each."
+)
 @click.option(
     "--data-dir",
     type=UserPath(file_okay=False, exists=True),

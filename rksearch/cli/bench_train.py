@@ -11,7 +11,7 @@ import click
 from rksearch.cli import completion
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
 from rksearch.cli.output import require_measurement
-from rksearch.cli.values import MOST_THREADS, SEED, UserPath
+from rksearch.cli.values import MOST_BATCH, MOST_PROCESSES, MOST_ROUNDS, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.errors import RksearchError, unwritable
 from rksearch.training.engine.words import AUTO
@@ -52,7 +52,7 @@ threads_option = click.option(
     "--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads. [default: all CPUs of the process]"
 )
 batch_option = click.option(
-    "--batch-size", type=click.IntRange(min=2), default=64, show_default=True, help="Images in a step."
+    "--batch-size", type=click.IntRange(2, MOST_BATCH), default=64, show_default=True, help="Images in a step."
 )
 
 cpu_time_option = click.option(
@@ -75,17 +75,19 @@ cpu_time_option = click.option(
 @compile_option("off")
 @batch_option
 @click.option(
-    "--rounds", type=click.IntRange(min=1), help="Turns of each. [default: 60; 5 with --concurrent or --together]"
+    "--rounds",
+    type=click.IntRange(1, MOST_ROUNDS),
+    help="Turns of each. [default: 60; 5 with --concurrent or --together]",
 )
 @click.option(
     "--steps",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_ROUNDS),
     help="Timed steps of a turn. [default: 4; an epoch of 20 with --concurrent or --together]",
 )
 @threads_option
 @click.option(
     "--workers",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MOST_PROCESSES),
     help="Processes of the plain loop's DataLoader. [default: 2 on a GPU; 0 on a CPU, whose cores they would take]",
 )
 @cpu_time_option
@@ -159,7 +161,7 @@ def bench_training(
 @precision_option
 @compile_option()
 @batch_option
-@click.option("--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="Turns of each.")
+@click.option("--rounds", type=click.IntRange(1, MOST_ROUNDS), default=ROUNDS, show_default=True, help="Turns of each.")
 @threads_option
 @cpu_time_option
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of weights and random images.")
@@ -286,8 +288,11 @@ def _counts(text: str | None, option: str) -> list[int]:
         numbers = [int(count) for count in text.split(",")]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 1:
-        raise click.BadParameter(f"numbers of trainings, such as 1,2,4,8, but got {text!r}", param_hint=option)
+    if not numbers or min(numbers) < 1 or max(numbers) > MOST_PROCESSES:
+        raise click.BadParameter(
+            f"numbers of trainings from 1 to {MOST_PROCESSES:,}, such as 1,2,4,8, but got {text[:100]!r}",
+            param_hint=option,
+        )
     return numbers
 
 

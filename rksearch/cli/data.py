@@ -11,7 +11,7 @@ import click
 from rksearch.cli import completion
 from rksearch.cli.options import json_option
 from rksearch.cli.output import console, require_replaceable
-from rksearch.cli.values import UserPath
+from rksearch.cli.values import MOST_THREADS, UserPath
 from rksearch.data.address import MAX_SIDE, PACKED_SIDE
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def list_data(as_json: bool) -> None:
     show_default=True,
     help="Shorter side in pixels, at most.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads that decode. [default: one per core]")
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="Threads that decode. [default: one per core]")
 @click.option("--data-dir", type=UserPath(file_okay=False), help="Directory of the data sets.")
 @json_option
 def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path | None, as_json: bool) -> None:

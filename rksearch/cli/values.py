@@ -30,6 +30,18 @@ MOST_EPOCHS = 1_000_000
 MOST_THREADS = 1_024
 """Most CPU threads of a training."""
 
+MOST_PROCESSES = 1_024
+"""Most processes, or workers, of a benchmark."""
+
+MOST_ROUNDS = 1_000_000
+"""Most repetitions of a measurement."""
+
+MOST_BATCH = 1_000_000
+"""Most images of a batch."""
+
+MOST_IMAGES = 1_000_000_000
+"""Most images of a data set."""
+
 
 class UserPath(click.Path):
     """A path, `~` at its start standing for the home directory; never empty, and of UTF-8, as records are.

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from rksearch.errors import RunError
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
+from rksearch.search.batch import LATEST_S
 from rksearch.search.tasks import Phase
 
 SEARCH_SHARE = 0.8
@@ -119,7 +120,7 @@ def clock_time(text: str, now: datetime) -> datetime:
     """The next time at which the clock shows `text`: `18:30`, or a date and time such as `2026-01-31T18:30`.
 
     Raises:
-        RunError: it is no time, or it has passed.
+        RunError: it is no time, it has passed, or no calendar reaches that far.
     """
     rule = f"--until must be a future time, such as 18:30 or 2026-01-31T18:30, but got {text!r}"
     try:
@@ -133,4 +134,6 @@ def clock_time(text: str, now: datetime) -> datetime:
     moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
     if moment <= now:
         raise RunError(f"{rule}, which has passed; give a later one")
+    if moment.timestamp() > LATEST_S:
+        raise RunError(f"{rule}, which is too far away; give an earlier one")
     return moment

@@ -147,7 +147,8 @@ def require_cpus_here(resources: Resources) -> None:
 
 def cpus_here() -> int:
     """Number of CPUs that this process may use: those of its affinity, its control group and its batch job."""
-    return max(1, math.ceil(min(own_cpus(), cpu_quota(), job_cpus())))
+    # Of a fraction nothing is given away: two trials on one and a half CPUs would wait for each other.
+    return max(1, math.floor(min(own_cpus(), cpu_quota(), job_cpus())))
 
 
 def _require_machine(kind: str, amount: float, *, most: float) -> None:

@@ -12,12 +12,15 @@ from rksearch.errors import RunError
 from rksearch.recipes.ordinary import is_text
 from rksearch.results.checks import printable
 from rksearch.results.storage_address import require_no_credentials
-from rksearch.search.batch import job_pauses_at_s
+from rksearch.search.batch import LATEST_S, job_pauses_at_s
 from rksearch.search.budget import TimeBudget
 from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
 
 CPUS_PER_TRIAL = 1.0
 """CPU cores of a trial, unless the user says otherwise."""
+
+LOCAL = "local"
+"""What Ray calls a Ray that it starts itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,8 @@ class Resources:
             them ends the session.
 
     Raises:
-        RunError: more than one GPU for a trial, an address or a storage that is not of UTF-8, or credentials in the
-            address of the storage.
+        RunError: more than one GPU for a trial, an address or a storage that is not of UTF-8, an address that names no
+            cluster, a storage that is empty or whose address holds credentials, or an end that no calendar reaches.
     """
 
     cpus_per_trial: float = CPUS_PER_TRIAL
@@ -76,7 +79,23 @@ class Resources:
         for option in ("address", "storage"):
             if not is_text(getattr(self, option) or ""):
                 raise RunError(f"--{option} must be of UTF-8, but got {getattr(self, option)!r}; give another one")
+        if self.until_s is not None and not 0 <= self.until_s <= LATEST_S:
+            raise RunError(
+                f"--until must be a time from 0 to {LATEST_S:,} seconds since 1970, but got {self.until_s:g}; give "
+                "another one"
+            )
+        # Ray takes both for a Ray of its own, which nothing here would guard or limit.
+        if self.address is not None and self.address.strip() in ("", LOCAL):
+            raise RunError(
+                f"--address must name a Ray cluster to join, but got {self.address!r}; leave it out to start Ray on "
+                "this machine, or give HOST:PORT or `auto`"
+            )
         if self.storage is not None:
+            if not self.storage.strip():
+                raise RunError(
+                    f"--storage must be a URI or a path, but got {self.storage!r}; leave it out to keep checkpoints "
+                    "here alone"
+                )
             require_no_credentials(self.storage)
 
     @property
@@ -153,6 +172,8 @@ def as_before(resources: Resources, chosen: frozenset[str], options: Mapping[str
     kept = {key: options[key] for key, suits in REMEMBERED.items() if key in options and suits(options[key])}
     if kept.get("data_dir") is not None:
         kept["data_dir"] = Path(kept["data_dir"])
+    if not kept.get("storage"):
+        kept.pop("storage", None)  # an empty one meant none before it was refused
     if "log" in kept:
         kept["log"] = tuple(filter(None, str(kept["log"]).split(",")))
     if "no_download" in chosen:

@@ -13,6 +13,7 @@ from rksearch.errors import DataError
 from rksearch.results.environment import current_environment
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import mirror_address
+from rksearch.search.batch import job_notes
 from rksearch.search.disk import disk_need, require_disk
 from rksearch.search.launch import Launch
 from rksearch.search.loggers import require_loggers
@@ -79,6 +80,8 @@ def begin_session(launch: Launch, space: Space, plan: Plan, state: RunState, *, 
     if resources.limited:
         need = replace(need, least=0)  # how many candidates the time is enough for is not known
     launch.view.message(require_disk(launch.run_dir.work, need))
+    for note in job_notes():
+        launch.view.message(note)
     if state.budget.job_until_s is not None:
         pause = _clock_text(state.budget.job_until_s)
         launch.view.message(f"The batch job ends soon after {pause}: trials pause then.")

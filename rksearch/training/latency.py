@@ -69,7 +69,7 @@ def measure_latency(
     done = subprocess.run(
         [sys.executable, "-m", "rksearch.training.latency"],
         input=json.dumps(asked),
-        env=_environment(),
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=PROCESS_LIMIT_S,
@@ -108,7 +108,7 @@ def _resolve(device: str, precision: str) -> None:
     resolve_precision(precision, resolve_device(device))
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Environment of this process, with the running package first on the path."""
     root = str(Path(rksearch.__file__).parent.parent)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from rksearch.errors import RunError, StorageError
 from rksearch.results.storage_address import without_credentials
+from rksearch.training.latency import child_environment
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo
@@ -28,6 +31,9 @@ UNUSABLE = ".unusable"
 
 _COPY = re.compile(r"checkpoint-(\d{6})\.pt(\.tmp-\w+)?")
 
+ANSWER_S = 15.0
+"""Longest time of the check before a run, in seconds."""
+
 _WHOLE_OBJECTS = ("s3", "gcs", "abfs")
 """Stores that show an object only when it is whole, and in which a rename is a copy."""
 
@@ -37,8 +43,40 @@ def require_storage(address: str) -> None:
 
     Raises:
         RunError: the address is not understood.
-        StorageError: nothing can be written there, or removed.
+        StorageError: nothing can be written there, or removed, or it does not answer.
     """
+    if "://" not in address or address.startswith("file:") or not _checked_in_time(address):
+        _check(address)
+
+
+def _checked_in_time(address: str) -> bool:
+    """Whether another process could write at the address; where it could not, the reason is found in this one.
+
+    A store that says nothing keeps its client for minutes in code that no signal interrupts and that outlives every
+    thread, since it is waited for at the end of a process.
+
+    Raises:
+        StorageError: it does not answer.
+    """
+    code = "import sys; from rksearch.training.mirror import _check; _check(sys.argv[1])"
+    try:
+        done = subprocess.run(  # noqa: S603 - this interpreter and the code above
+            [sys.executable, "-c", code, address],
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ANSWER_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise StorageError(
+            f"the storage must be reachable, but {without_credentials(address)} did not answer within {ANSWER_S:.0f} s;"
+            " check --storage and the network, then resume: what is finished is kept"
+        ) from None
+    return done.returncode == 0
+
+
+def _check(address: str) -> None:
     try:
         place = Mirror(address)
     except StorageError as error:

@@ -200,3 +200,44 @@ def test_train_prints_its_curve_and_goes_on_where_it_stopped(tmp_path):
     assert "  test, by class: 0 " in first.stdout
     assert second.stdout.splitlines()[-3:-1] == first.stdout.splitlines()[-5:-3]
     assert second.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+
+
+HUGE = ("99999999999", "9" * 5_000)
+
+
+@pytest.mark.parametrize("value", HUGE)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "cost --candidates",
+        "cost --sample",
+        "search --handed-out",
+        "search --repetitions",
+        "search --trainings",
+        "search --slots",
+        "search --jobs",
+        "data --batch-size",
+        "data --workers",
+        "data --seconds",
+        "latency ResNet-8 --batch-size",
+        "recipes --epochs",
+        "recipes --train-images",
+        "recipes --jobs",
+        "run --epochs",
+        "run --train-images",
+        "run --slots",
+        "run --rounds",
+        "train --batch-size",
+        "train --rounds",
+        "train --steps",
+        "train --workers",
+        "train --concurrent",
+        "train --together",
+        "optimisations --rounds",
+    ],
+)
+def test_no_number_of_a_benchmark_is_without_bounds(words: str, value: str, answer: Callable[..., Answer]) -> None:
+    code, _, errors = answer("bench", *words.split(), value)
+    [line] = errors.splitlines()
+    assert code == 2
+    assert words.split()[-1] in line

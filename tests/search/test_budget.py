@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,18 +12,21 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rksearch.errors import RunError
 from rksearch.report import format_status
 from rksearch.report.text import clock_text
 from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from rksearch.results.status import run_status
+from rksearch.search.batch import LATEST_S
 from rksearch.search.budget import TimeBudget, budget_sentence, clock_time
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.reservations import Reservations
+from rksearch.search.resources import Resources
 from rksearch.search.session import SessionClock
 from rksearch.space import parse_space
-from tests.helpers.command_line import TINY_SPACE
+from tests.helpers.command_line import TINY_SPACE, Answer
 from tests.helpers.ledgers import begin
 from tests.helpers.simulation import must, new_state, outcome, settings, work
 
@@ -140,3 +144,18 @@ def test_the_console_shows_a_forecast(tmp_path: Path) -> None:
 def test_the_day_after_is_found_on_the_last_of_a_month() -> None:
     now = datetime(2026, 12, 31, 23, 59).astimezone()
     assert clock_time("00:01", now) - now == timedelta(minutes=2)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-23:59", "9999-12-31", "5139-01-01T00:00"])
+def test_an_end_that_no_calendar_reaches_is_bad_input(text: str, answer: Callable[..., Answer]) -> None:
+    code, _, errors = answer("run", "--space", "quickstart", "--until", text)
+    [line] = errors.splitlines()
+    assert code == 2
+    assert f"but got '{text}', which is too far away; give an earlier one" in line
+    for until_s in (1e12, float("inf"), float("nan"), -1.0):
+        with pytest.raises(RunError, match="--until must be a time from 0 to"):
+            Resources(until_s=until_s)
+
+
+def test_the_latest_end_has_words() -> None:
+    assert "5138" in TimeBudget(until_s=LATEST_S, job_until_s=LATEST_S).words

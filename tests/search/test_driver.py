@@ -13,10 +13,12 @@ from rksearch.results.records import TrialSpec
 from rksearch.results.run_dir import RunDir, mirror_address
 from rksearch.search import driver
 from rksearch.search.planning import Asked, plan_of
-from rksearch.search.ray.session import SessionEnds, ray_session
+from rksearch.search.ray import session
+from rksearch.search.ray.session import STORE_BYTES, SessionEnds, ray_session
 from rksearch.search.ray.token import has_token
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources, as_before
+from rksearch.search.stopping import StopRequest
 from rksearch.search.tasks import Task
 from rksearch.search.view import Silent
 from rksearch.space import parse_space
@@ -42,6 +44,21 @@ def test_an_address_and_noise_are_not_taken_over():
     before = Resources(address="10.0.0.1:6379", verbose=True)
     resumed = as_before(Resources(), frozenset(), before.options())
     assert (resumed.address, resumed.verbose) == (None, False)
+
+
+@pytest.mark.parametrize("asked", [{"address": ""}, {"address": " "}, {"address": "local"}, {"storage": ""}])
+def test_an_address_of_nothing_is_refused_and_starts_no_ray_of_its_own(asked, tmp_path, answer):
+    [(option, value)] = asked.items()
+    with pytest.raises(RunError, match=f"--{option} must .*, but got {value!r}; leave it out"):
+        Resources(**asked)
+    for words in (("run", "--space", "quickstart"), ("resume", tmp_path), ("retrain", tmp_path), ("final", tmp_path)):
+        code, _, errors = answer(*words, f"--{option}", value)
+        assert (code, len(errors.splitlines())) == (2, 1)
+        assert f"--{option} must" in errors
+
+
+def test_a_run_that_was_started_with_an_empty_storage_has_none():
+    assert as_before(Resources(), frozenset(), {**Resources().options(), "storage": ""}).storage is None
 
 
 @pytest.mark.parametrize(
@@ -148,6 +165,26 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
         "Ray on this machine must be reachable, but The current node timed out during startup; resume when the "
         "machine is less busy"
     )
+
+
+@pytest.mark.parametrize(("free", "expected"), [(10**10, 10**10 - STORE_BYTES), (10**8, STORE_BYTES), (0, STORE_BYTES)])
+def test_ray_here_offers_the_memory_that_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, free: int, expected: int
+) -> None:
+    import ray
+
+    asked: list[dict[str, object]] = []
+
+    def init(**options: object) -> None:
+        asked.append(options)
+        raise ConnectionError("none")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(session, "free_memory_bytes", lambda: free)
+    for resources in (Resources(), Resources(address="auto")):
+        with pytest.raises(RunAborted):
+            session._started(resources, StopRequest(), "run")
+    assert [(options["address"], options["_memory"]) for options in asked] == [("local", expected), ("auto", None)]
 
 
 def test_a_driver_that_ends_while_its_run_is_read_was_not_killed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from rksearch.results.events import SlotsCounted
 from rksearch.results.ledger import Ledger
 from rksearch.search import reservations
-from rksearch.search.batch import MARGIN_S, job_pauses_at_s
+from rksearch.search.batch import MARGIN_S, job_cpus, job_notes, job_pauses_at_s
 from rksearch.search.ray.tune import LedgerSearcher
 from rksearch.search.reservations import Reservations, cpus_here, machines_of, require_cpus_here
 from rksearch.search.resources import Resources, as_before
@@ -129,8 +130,9 @@ def unlimited(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_cpus_are_those_of_the_process(unlimited: pytest.MonkeyPatch) -> None:
     mine = os.sched_getaffinity(0)
     assert cpus_here() == len(mine)
-    unlimited.setattr(reservations, "cpu_quota", lambda: 0.5)
-    assert cpus_here() == 1
+    for quota, expected in ((0.5, 1), (1.5, 1), (len(mine) + 0.5, len(mine))):
+        unlimited.setattr(reservations, "cpu_quota", lambda quota=quota: quota)
+        assert cpus_here() == expected
     unlimited.setattr(reservations, "cpu_quota", lambda: float("inf"))
     try:
         os.sched_setaffinity(0, {min(mine)})
@@ -155,6 +157,20 @@ def test_a_session_pauses_before_its_job_ends(unlimited: pytest.MonkeyPatch) -> 
     assert job_pauses_at_s() == 2_000_000_000 - MARGIN_S
     unlimited.setenv("SLURM_JOB_END_TIME", "NONE")
     assert job_pauses_at_s() is None
+
+
+@pytest.mark.parametrize("value", ["99999999999999", "9" * 400, "9" * 5_000, "0", "NONE", "-1"])
+def test_a_job_s_nonsense_is_ignored_and_named(unlimited: pytest.MonkeyPatch, value: str) -> None:
+    names = ("SLURM_JOB_END_TIME", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
+    for name in names:
+        unlimited.setenv(name, value)
+    assert job_notes() == [], "outside of a job it means nothing"
+    unlimited.setenv("SLURM_JOB_ID", "17")
+    assert (job_pauses_at_s(), job_cpus()) == (None, math.inf)
+    assert [note.split()[0] for note in job_notes()] == list(names)
+    assert all(f"but is {value[:40]!r}: it is ignored" in note for note in job_notes())
+    unlimited.setenv("SLURM_CPUS_ON_NODE", "1")
+    assert (cpus_here(), len(job_notes())) == (1, 2)
 
 
 def test_more_cpus_than_this_machine_has_are_refused_before_ray_starts() -> None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from rksearch.errors import RunAborted
+from rksearch.search.ray import starting
 from rksearch.search.ray.starting import (
     LONGEST_SOCKET,
     SESSION,
     require_answer,
     require_temporary_directory,
+    require_variables,
     temporary_directory,
 )
 
@@ -40,13 +46,45 @@ def test_a_client_s_address_without_a_port_is_one_line() -> None:
         assert error.value.exit_code == 2
 
 
-def test_what_answers_and_what_ray_judges_passes() -> None:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
+def test_what_answers_as_ray_does_and_what_ray_judges_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    grpc = pytest.importorskip("grpc")
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
         for scheme in ("", "ray://"):
-            require_answer(f"{scheme}127.0.0.1:{listening.getsockname()[1]}")
+            require_answer(f"{scheme}127.0.0.1:{port}")
+    finally:
+        server.stop(None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     require_answer("auto")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    with pytest.raises(RunAborted, match="RAY_ADDRESS is local; unset it") as error:
+        require_answer("auto")
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_what_accepts_and_is_not_ray_is_one_line(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "ANSWER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"{scheme}127.0.0.1:{there.getsockname()[1]}"
+        with pytest.raises(RunAborted, match=f"at {address} must be reachable, but it says nothing within"):
+            require_answer(address)
+        there.accept()[0].close()
+
+        def answer() -> None:
+            with there.accept()[0] as asking:
+                asking.recv(100)
+                asking.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(RunAborted, match="but what answers there is not Ray; check --address"):
+            require_answer(address)
+        thread.join()
+        monkeypatch.setenv("RAY_USE_TLS", "1")
+        require_answer(address)
 
 
 def test_a_temporary_directory_as_long_as_sockets_allow_passes_and_a_longer_one_does_not(
@@ -65,8 +103,6 @@ def test_a_temporary_directory_as_long_as_sockets_allow_passes_and_a_longer_one_
 def test_a_temporary_directory_that_is_a_file_or_full_is_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from rksearch.search.ray import starting
-
     file = Path("/tmp") / f"f{os.getpid()}"
     file.write_text("")
     try:
@@ -118,3 +154,40 @@ def test_a_directory_of_ray_s_that_cannot_be_used_is_one_line(monkeypatch: pytes
     monkeypatch.setattr(os, "access", lambda path, mode: path != place / "ray" and usual(path, mode))
     with pytest.raises(RunAborted, match=f"must be writable, but {place}/ray is not; set RAY_TMPDIR"):
         require_temporary_directory()
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A process that has not imported Ray, without variables for it."""
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("value", ["abc", ""])
+def test_a_variable_with_which_ray_cannot_be_imported_is_named(unset: pytest.MonkeyPatch, value: str) -> None:
+    unset.setenv("RAY_health_check_period_ms", value)
+    with pytest.raises(RunAborted, match=f"with RAY_health_check_period_ms='{value}' the import ends with") as error:
+        require_variables({})
+    assert error.value.exit_code == 2
+    assert "\n" not in str(error.value)
+
+
+def test_ray_is_not_tried_where_no_variable_of_the_user_could_break_it(unset: pytest.MonkeyPatch) -> None:
+    tried: list[object] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        tried.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    unset.setattr(subprocess, "run", run)
+    ours = {"RAY_USAGE_STATS_ENABLED": "0"}
+    require_variables(ours)
+    for name, value in {**ours, "RAY_TMPDIR": "/tmp", "RAY_AUTH_MODE": "token", "RAY_ADDRESS": "auto"}.items():
+        unset.setenv(name, value)
+    require_variables(ours)
+    assert tried == []
+    unset.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    require_variables(ours)
+    assert len(tried) == 1

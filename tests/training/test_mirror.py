@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from rksearch.errors import RunError, StorageError
 from rksearch.results.ledger import Ledger
 from rksearch.results.storage_address import absolute_address
+from rksearch.training import mirror as mirror_module
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.mirror import KEPT, UNUSABLE, Mirror, require_storage
 from tests.helpers.command_line import TINY_SPACE, rksearch
@@ -130,6 +132,17 @@ def test_a_storage_that_cannot_be_used_is_one_line(address: str) -> None:
         require_storage(address)
     assert "\n" not in str(error.value)
     assert address in str(error.value)
+
+
+def test_a_storage_that_accepts_and_says_nothing_is_one_line_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "ANSWER_S", 1.0)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"s3://b/x?scheme=http&endpoint_override=127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(StorageError, match="did not answer within 1 s; check --storage") as error:
+            require_storage(address)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from rksearch.results.events import SlotsCounted
 from rksearch.results.run_dir import RunDir
 from rksearch.search.ray.extensions import Extensions
 from rksearch.search.ray.session import SessionEnds, ray_session
+from rksearch.search.ray.starting import require_variables
 from rksearch.search.ray.token import has_token, on_loopback
 from rksearch.search.reservations import Machine, Reservations, has_gpu, machines_of
 from rksearch.search.resources import Resources
@@ -89,13 +90,15 @@ def run_tasks(
 
     Raises:
         RunError: Ray has less than one task reserves.
-        RunAborted: Ray is not reachable, or has died; or no further task of the run could succeed.
+        RunAborted: Ray cannot be imported with the user's variables, is not reachable, or has died; or no further task
+            of the run could succeed.
         LedgerError: a result cannot be recorded.
         KeyboardInterrupt: a signal came before the work began, or a second one.
     """
+    require_variables(RAY_ENVIRONMENT)
     for key, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    if resources.address and has_token():
+    if resources.address is not None and has_token():
         # `ray start` guards a cluster wherever it finds a token, but a driver that joins one must ask for it.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     ends = ends or SessionEnds.ignored()

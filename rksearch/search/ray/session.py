@@ -20,9 +20,10 @@ from rksearch.search.ray.starting import require_answer, require_ray, require_te
 from rksearch.search.ray.token import guard, hint
 from rksearch.search.ray.watch import Watch
 from rksearch.search.reservations import cpus_here
-from rksearch.search.resources import Resources
+from rksearch.search.resources import LOCAL, Resources
 from rksearch.search.stopping import StopRequest, kept_from_children
 from rksearch.search.view import View
+from rksearch.training.engine.limits import free_memory_bytes
 
 EXIT_INTERRUPTED = 130
 
@@ -66,7 +67,7 @@ def ray_session(resources: Resources, view: View, ends: SessionEnds, run: Path) 
     """
     import ray
 
-    view.message(f"Joining Ray at {resources.address} ..." if resources.address else "Starting Ray ...")
+    view.message("Starting Ray ..." if resources.address is None else f"Joining Ray at {resources.address} ...")
     token: str | None
     if resources.address is None:
         require_temporary_directory()
@@ -114,7 +115,7 @@ def ray_session(resources: Resources, view: View, ends: SessionEnds, run: Path) 
 
 def _keeper(resources: Resources, run: Path, ends: SessionEnds) -> AbstractContextManager[OrphanKeeper]:
     """What ends a Ray of this machine if the driver cannot."""
-    return nullcontext(OrphanKeeper(None)) if resources.address else orphans_ended(run, ends.resume)
+    return orphans_ended(run, ends.resume) if resources.address is None else nullcontext(OrphanKeeper(None))
 
 
 def _started(resources: Resources, stop: StopRequest, run: str) -> str | None:
@@ -135,9 +136,10 @@ def _started(resources: Resources, stop: StopRequest, run: str) -> str | None:
     try:
         with kept_from_children(), _own_handlers():
             context = ray.init(
-                address=resources.address or "local",
+                address=LOCAL if resources.address is None else resources.address,
                 num_cpus=cpus_here() if resources.address is None else None,
                 object_store_memory=STORE_BYTES if resources.address is None else None,
+                _memory=_memory_of_trials() if resources.address is None else None,
                 include_dashboard=None,  # it is started where it can be, and costs nothing where it cannot
                 dashboard_host="127.0.0.1",
                 job_config=ray.job_config.JobConfig(metadata={"job_name": run}),
@@ -145,13 +147,19 @@ def _started(resources: Resources, stop: StopRequest, run: str) -> str | None:
                 logging_level="INFO" if resources.verbose else "ERROR",
             )
     except Exception as error:  # noqa: BLE001 - Ray raises this very class when a node does not start in time
-        where = f"the Ray cluster at {resources.address}" if resources.address else "Ray on this machine"
-        remedy = "check --address" if resources.address else "resume when the machine is less busy"
+        here = resources.address is None
+        where = "Ray on this machine" if here else f"the Ray cluster at {resources.address}"
+        remedy = "resume when the machine is less busy" if here else "check --address"
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise RunAborted(f"{where} must be reachable, but {reason}; {remedy}") from None
     finally:
         stop.take_back()
     return context.dashboard_url or None
+
+
+def _memory_of_trials() -> int:
+    """Bytes of memory that trials on this machine may reserve: Ray's own estimate knows no limit of an outer group."""
+    return max(STORE_BYTES, free_memory_bytes() - STORE_BYTES)  # next to nothing is not none, which would be no limit
 
 
 @contextlib.contextmanager

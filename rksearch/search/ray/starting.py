@@ -6,16 +6,36 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from rksearch.errors import RunAborted, in_one_line
+from rksearch.search.ray.token import MODE, TOKEN, TOKEN_PATH
+from rksearch.search.resources import LOCAL
 
 CONNECT_S = 5.0
 """Longest wait for a connection to a cluster's address, in seconds: lost packets are sent again after one and three."""
 
 ANSWER_S = 8.0
 """Longest wait for Ray's answer there, in seconds."""
+
+AUTO = "auto"
+"""Address of the cluster of this machine, or of that of `RAY_ADDRESS`."""
+
+RAY_ADDRESS = "RAY_ADDRESS"
+"""Variable that Ray reads in place of `auto`."""
+
+TLS = "RAY_USE_TLS"
+"""Variable that makes Ray's services encrypt what they say."""
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client of HTTP/2, which gRPC speaks, begins: with these words and empty settings (RFC 9113, section 3.4)."""
+
+SETTINGS = 3
+"""Position of the type of a frame of HTTP/2; the first one of a server is of type 4, its settings."""
 
 CLIENT = "ray://"
 """Scheme of the address of a Ray client's server."""
@@ -25,6 +45,15 @@ LONGEST_SOCKET = 107
 
 TEMPORARY = ("RAY_TMPDIR", "TMPDIR")
 """Variables with Ray's temporary directory, in the order in which it looks."""
+
+TEXTS = frozenset({*TEMPORARY, RAY_ADDRESS, MODE, TOKEN, TOKEN_PATH})
+"""Variables that Ray takes as they are, of which its import makes nothing."""
+
+IMPORT_S = 60.0
+"""Longest time of the trial import of Ray, in seconds."""
+
+SHOWN = 5
+"""Largest number of variables that a message names."""
 
 RAY = "ray"
 """Directory of all sessions beneath the temporary directory."""
@@ -37,11 +66,16 @@ ROOM_BYTES = 50 * 2**20
 
 
 def require_answer(address: str) -> None:
-    """Make sure that something answers at `HOST:PORT` or `ray://HOST:PORT`: Ray would wait for it for minutes.
+    """Make sure that a service of gRPC answers at `HOST:PORT` or `ray://HOST:PORT`: Ray would wait for it for minutes.
 
     Raises:
-        RunAborted: nothing does, or the address of a Ray client has no port.
+        RunAborted: nothing does, the address of a Ray client has no port, or `auto` means a Ray that is not there.
     """
+    if address == AUTO and os.environ.get(RAY_ADDRESS) == LOCAL:
+        raise RunAborted(
+            f"--address {AUTO} must find a Ray cluster, but {RAY_ADDRESS} is {LOCAL}; unset it, or leave --address out",
+            2,
+        )
     place = address.removeprefix(CLIENT)
     host, colon, port = place.rpartition(":")
     if not colon or "/" in place or not port.isdecimal():
@@ -51,12 +85,34 @@ def require_answer(address: str) -> None:
             )
         return  # `auto`, or a form that Ray itself judges
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S) as there:
+            why = "" if os.environ.get(TLS, "0") not in ("", "0") else _not_grpc(there)
     except (OSError, OverflowError, UnicodeError) as error:
+        why = in_one_line(error)
+    if why:
         raise RunAborted(
-            f"the Ray cluster at {address} must be reachable, but {in_one_line(error)}; check --address, and that "
+            f"the Ray cluster at {address} must be reachable, but {why}; check --address, and that "
             "`ray start --head` runs there"
         ) from None
+
+
+def _not_grpc(there: socket.socket) -> str:
+    """Why what has accepted a connection does not speak gRPC, as all services of Ray's do; empty where it does.
+
+    Ray itself would wait for its first word for half a minute, and print lines of its own.
+
+    Raises:
+        OSError: the connection is lost.
+    """
+    there.settimeout(ANSWER_S)
+    there.sendall(GREETING)
+    said = b""
+    try:
+        while len(said) < SETTINGS + 1 and (more := there.recv(SETTINGS + 1 - len(said))):
+            said += more
+    except TimeoutError:
+        return f"it says nothing within {ANSWER_S:.0f} s"
+    return "" if said[SETTINGS:] == b"\x04" else "what answers there is not Ray"
 
 
 def require_ray(address: str) -> None:
@@ -87,6 +143,45 @@ def require_ray(address: str) -> None:
         raise RunAborted(
             f"the Ray cluster at {address} must be reachable, but {why}; check --address, and that the token is that "
             "of `ray start --head` there"
+        )
+
+
+def require_variables(ours: Mapping[str, str]) -> None:
+    """Make sure that Ray can be imported with the variables that the user has set for it.
+
+    Ray reads them at its import, and a value of the wrong type ends the process by a signal: another process tries it,
+    which costs nothing where no such variable is set.
+
+    Args:
+        ours: variables with the values that are set here, which are known to be right.
+
+    Raises:
+        RunAborted: it cannot.
+    """
+    names = sorted(
+        name
+        for name, value in os.environ.items()
+        if name.startswith("RAY_") and name not in TEXTS and value != ours.get(name)
+    )
+    if not names or "ray" in sys.modules:
+        return
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", "import ray"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=IMPORT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return  # a busy machine
+    if done.returncode:
+        shown = ", ".join(f"{name}={os.environ[name][:40]!r}" for name in names[:SHOWN])
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        raise RunAborted(
+            f"Ray must be importable with the variables that are set for it, but with {shown}{more} the import "
+            f"ends with exit code {done.returncode}; correct or unset them",
+            2,
         )
 
 
