@@ -232,6 +232,18 @@ def test_a_run_does_not_begin_beside_scratch_that_is_no_runs(
     assert files_below(tmp_path) == before
 
 
+def test_a_ledger_that_is_no_runs_stays(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text("12 eggs\n")
+    with pytest.raises(TakenError, match=r"ledger.jsonl stands where the ledger of a run would"):
+        RunDir(tmp_path).require_unused()
+    path.write_text("")
+    RunDir(tmp_path).require_unused()
+    (tmp_path / "trials.csv").write_text("mine")
+    with pytest.raises(TakenError, match=r"trials.csv stands"):
+        RunDir(tmp_path).require_unused()
+
+
 def test_scratch_of_a_run_that_recorded_nothing_is_its_own(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path)
     run_dir.work.mkdir()
