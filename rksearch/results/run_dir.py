@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, unwritable
-from rksearch.recipes.ordinary import expanded, is_text, read_ordinary
+from rksearch.recipes.ordinary import expanded, is_text, open_ordinary, read_ordinary
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
 from rksearch.results.files import file_lock, is_locked, require_free, write_atomically
@@ -42,6 +43,9 @@ MISSING_SHOWN = 5
 OWN_README = "`rksearch report`"
 """Words in every `README.md` that a report wrote."""
 
+
+EVENT, LEDGER_HEAD = b'"event":', 1_000_000
+"""Bytes in every line of a ledger, of any version, and the length of its beginning that is searched for them."""
 
 LARGEST_NOTE = 10_000_000
 """Largest note of a session's progress, or of its places, that is read, in bytes."""
@@ -102,11 +106,27 @@ class RunDir:
         Raises:
             TakenError: it holds one.
         """
-        if self.has_ledger:
+        if self.has_ledger and self._ledger_is_own():
             return
         require_own(self.path)
         if not self._scratch_is_own():
             require_free([self.work], "the scratch of a run")
+
+    def _ledger_is_own(self) -> bool:
+        """Whether the ledger is one, however damaged, and no file of the user's that has its name.
+
+        Raises:
+            TakenError: it is such a file.
+        """
+        path = self.path / FILE_NAME
+        try:
+            with open_ordinary(path, sys.maxsize) as file:
+                head = file.read(LEDGER_HEAD)
+        except OSError:
+            return True  # the reader of the ledger will say what is wrong with it
+        if head and EVENT not in head and not (os.path.exists(self._lock) or is_own_readme(self.path / "README.md")):
+            require_free([path], "the ledger of a run")
+        return EVENT in head
 
     def _scratch_is_own(self) -> bool:
         """Whether `work` is that of a run that has recorded nothing yet, or holds nothing."""

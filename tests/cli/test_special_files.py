@@ -201,8 +201,7 @@ def test_committed_measurements_are_known_as_such() -> None:
             require_measurement(path)
     for directory in (ROOT / "reports" / "recipes", ROOT / "reports" / "recipes" / "terms"):
         recipes_page.require_own_files(directory)
-    for directory in (ROOT / "reports" / "search_benchmark", ROOT / "reports" / "search_benchmark" / "digits_table"):
-        replay_page.require_own_files(directory)
+    replay_page.require_own_files(ROOT / "reports" / "search_benchmark" / "digits_table")
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def test_a_full_disk_is_no_bad_input(
 ) -> None:
     other = begin(tmp_path / "other")
     other.write_trial(trial("ResNet-8"), complete(20.0), wall_time_s=1.0)
+    (tmp_path / "other" / "work").mkdir(exist_ok=True)
 
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(number, os.strerror(number))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from rksearch.search.launch import Launch
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.view import Silent
 from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
-from tests.helpers.ledgers import begin, complete, plan_record, space_record, trial
+from tests.helpers.ledgers import begin, complete, failed, plan_record, pruned, space_record, trial
 
 
 @pytest.fixture
@@ -208,6 +210,37 @@ def test_an_empty_path_is_refused_by_functions_too() -> None:
         plan_run("quickstart", out="")
 
 
+def test_what_an_incomplete_run_gives_another_is_finite_and_stays_so(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    space = tmp_path / "tiny.yaml"
+    alone = plan_run(space, out=tmp_path / "alone")
+    names = [str(member) for member in alone.space][:4]
+    specs = [
+        replace(trial(name), dataset="digits", recipe=alone.plan.recipe, train_images=alone.plan.train_images)
+        for name in names
+    ]
+    ledger = Ledger(tmp_path / "earlier")
+    ledger.write_run(name="earlier", space=alone.space.summary(), plan=alone.plan)
+    ledger.write_session(environment=Environment(), options={})
+    results = [complete(20.0, epochs=2), failed(), pruned(30.0)]
+    for spec, result in zip(specs, results, strict=False):
+        ledger.write_trial(spec, result, wall_time_s=1.0)
+    ledger.write_pause(specs[3], pruned(40.0), wall_time_s=1.0)
+    ledger.write_start(names[3] + "@0")  # under way: the run was killed
+    planned = plan_run(space, out=tmp_path / "later", imports=[tmp_path / "earlier"])
+    assert [one.arch for one in planned.plan.imported] == names[:1]
+    timed = TINY_SPACE.replace("replicates: 0}", "replicates: 0, objectives: [val_error_pct, latency_ms]}")
+    (tmp_path / "timed.yaml").write_text(timed)
+    unmeasured = plan_run(tmp_path / "timed.yaml", out=tmp_path / "timed", imports=[tmp_path / "earlier"])
+    assert unmeasured.plan.imported == (), "the earlier run has no latencies"
+    later = Ledger(tmp_path / "later")
+    later.write_run(name="later", space=planned.space.summary(), plan=planned.plan)
+    resumed = later.read().plan
+    assert resumed is not None
+    assert resumed.imported == planned.plan.imported
+    assert all(value is not None and math.isfinite(value) for one in resumed.imported for value in one.values)
+
+
 # -- files of the user's
 
 
@@ -242,6 +275,18 @@ def test_a_run_does_not_begin_beside_scratch_that_is_no_runs(
     [line] = errors.strip().splitlines()
     assert f"{tmp_path}/work stands where the scratch of a run would" in line
     assert files_below(tmp_path) == before
+
+
+def test_a_ledger_that_is_no_runs_stays(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text("12 eggs\n")
+    with pytest.raises(TakenError, match=r"ledger.jsonl stands where the ledger of a run would"):
+        RunDir(tmp_path).require_unused()
+    path.write_text("")
+    RunDir(tmp_path).require_unused()
+    (tmp_path / "trials.csv").write_text("mine")
+    with pytest.raises(TakenError, match=r"trials.csv stands"):
+        RunDir(tmp_path).require_unused()
 
 
 def test_scratch_of_a_run_that_recorded_nothing_is_its_own(tmp_path: Path) -> None:
