@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rksearch.errors import TakenError
-from rksearch.recipes.ordinary import open_ordinary
+from rksearch.ordinary import open_ordinary
 
 if TYPE_CHECKING:
     from pathlib import Path

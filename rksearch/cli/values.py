@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from rksearch.recipes.ordinary import is_text
+from rksearch.ordinary import is_text
 
 LARGEST_SEED = 2**32 - 1
 """Largest seed of the generators that are used."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.errors import DataError, nearest
-from rksearch.recipes.ordinary import expanded
+from rksearch.ordinary import expanded
 
 KINDS = ("folder", "npz", "pack", "torchvision")
 """What may stand before the colon."""

@@ -22,7 +22,7 @@ from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected, shown
 from rksearch.data.decoding import EXTENSIONS, UNKNOWN, UNREADABLE, converted, reason, resized
 from rksearch.errors import DataError
-from rksearch.recipes.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary
 
 LARGEST_IMAGE_BYTES = 2**28
 """Largest image file that is read."""

@@ -14,7 +14,7 @@ from rksearch.data.dataset import Dataset, Images
 from rksearch.data.order import Labels, Pixels, split_order
 from rksearch.data.pictures import Stored
 from rksearch.errors import DataError
-from rksearch.recipes.ordinary import expanded
+from rksearch.ordinary import expanded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

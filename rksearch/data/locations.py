@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from rksearch.errors import DataError
-from rksearch.recipes.ordinary import expanded
+from rksearch.ordinary import expanded
 
 VARIABLE = "RKSEARCH_DATA"
 """Environment variable that names the directory."""

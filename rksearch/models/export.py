@@ -28,7 +28,7 @@ from rksearch.data.facts import Dataset
 from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line
 from rksearch.models import Network, build
 from rksearch.models.card import TrainingFacts, card
-from rksearch.recipes.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary
 
 FORMAT = 1
 WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"

@@ -18,7 +18,7 @@ from typing import TypeVar
 import yaml
 
 from rksearch.errors import SpaceError, nearest
-from rksearch.recipes.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary
 
 T = TypeVar("T")
 

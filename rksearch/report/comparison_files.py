@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rksearch.errors import RunError, unwritable
-from rksearch.recipes.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
 from rksearch.report.figure import LegendEntry, Panel, PlotKind, PlotLine, PlotMark, Shape, StaticFigure, axis_of

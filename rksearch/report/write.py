@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rksearch.errors import RunError, unwritable
-from rksearch.recipes.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary
 from rksearch.report import text
 from rksearch.report.content import report_content
 from rksearch.report.figures import all_figures, front_figure

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import rksearch
-from rksearch.recipes.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary
 from rksearch.results.codec import to_plain
 from rksearch.results.storage_address import without_credentials
 

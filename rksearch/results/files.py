@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rksearch.errors import RksearchError, TakenError
-from rksearch.recipes.ordinary import open_ordinary
+from rksearch.ordinary import open_ordinary
 
 _POLL_S = 0.05
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rksearch.errors import LedgerError
-from rksearch.recipes.ordinary import open_ordinary
+from rksearch.ordinary import open_ordinary
 from rksearch.results.checks import incomplete
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from rksearch.errors import RunError
-from rksearch.recipes.ordinary import expanded
+from rksearch.ordinary import expanded
 
 HARMLESS = frozenset(
     {"region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion", "anonymous"}

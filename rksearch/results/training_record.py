@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from rksearch.errors import RksearchError, RunError, unwritable
-from rksearch.recipes.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rksearch.errors import RunError
-from rksearch.recipes.ordinary import is_text
+from rksearch.ordinary import is_text
 from rksearch.results.checks import printable
 from rksearch.results.storage_address import require_no_credentials
 from rksearch.search.batch import LATEST_S, job_pauses_at_s

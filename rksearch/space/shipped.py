@@ -8,8 +8,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from rksearch.errors import SpaceError, nearest
+from rksearch.ordinary import is_text
 from rksearch.recipes.document import is_path, read_text
-from rksearch.recipes.ordinary import is_text
 from rksearch.space.parsing import parse_space
 from rksearch.space.space import Space
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import torch
 
 from rksearch.errors import CheckpointError, RunError
-from rksearch.recipes.ordinary import PIECE_BYTES, open_ordinary
+from rksearch.ordinary import PIECE_BYTES, open_ordinary
 from rksearch.results.files import force, sync_directory
 from rksearch.training.mirror import UNUSABLE, Mirror
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rksearch.recipes.ordinary import open_ordinary, read_ordinary
+from rksearch.ordinary import open_ordinary, read_ordinary
 
 
 @given(content=st.binary(max_size=200), most=st.integers(0, 250))
