@@ -260,11 +260,10 @@ RECOMPUTED = {"front.csv": (), "effects.csv": ("low", "high", "answer")}
 
 @pytest.mark.parametrize("name", ["quickstart", "digits_table"])
 def test_committed_tables_are_made_again(name: str) -> None:
-    """Their ledgers know no error but the top-1 error."""
+    """Their networks are compared by the top-1 error; an older ledger knows no other one."""
     directory = Path(__file__).parents[2] / "reports" / name
     history = read_run(directory)
     assert history.metric == TOP1
-    assert tables(history).class_errors == ()
     made = derived_files(history)
     assert {file: made[file] == (directory / file).read_text(encoding="utf-8") for file in UNCHANGED} == dict.fromkeys(
         UNCHANGED, True
