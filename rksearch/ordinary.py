@@ -6,12 +6,13 @@ And what makes a path usable: a home directory that is known, and a name of UTF-
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from rksearch.errors import RksearchError
 
@@ -64,6 +65,14 @@ def read_ordinary(path: Path, most_bytes: int) -> bytes:
         if len(content) > most_bytes:
             raise OSError(errno.EFBIG, f"at most {most_bytes:,} bytes are read, and it grows", str(path))
     return bytes(content)
+
+
+def read_json(path: Path, most_bytes: int) -> Any:
+    """The value in an ordinary file of JSON; None where there is none that can be read."""
+    try:
+        return json.loads(read_ordinary(path, most_bytes))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def expanded(path: str | Path, refused: type[RksearchError]) -> Path:

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import rksearch
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.history import History
+from rksearch.results.processes import child_environment
 
 STOP_S = 5.0
 """Time that a process has to end when it is asked to, in seconds."""
@@ -71,11 +71,9 @@ def _failure(reason: str) -> str:
 
 
 def _begin(directory: Path) -> subprocess.Popen[str]:
-    root = str(Path(rksearch.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(  # noqa: S603 - this program, by its own interpreter
         [sys.executable, "-m", "rksearch.api.live_page", str(directory)],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env=child_environment(OMP_NUM_THREADS="1"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rksearch.errors import RunError, unwritable
-from rksearch.ordinary import read_ordinary
+from rksearch.ordinary import read_json
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
 from rksearch.report.figure import LegendEntry, Panel, PlotKind, PlotLine, PlotMark, Shape, StaticFigure, axis_of
@@ -73,10 +73,7 @@ def write_comparison_files(directory: Path, found: RunComparison) -> list[Path]:
 
 def _is_own(path: Path) -> bool:
     """Whether a `comparison.json` was written by a comparison."""
-    try:
-        found = json.loads(read_ordinary(path, LARGEST_COMPARISON_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return False
+    found = read_json(path, LARGEST_COMPARISON_BYTES)
     return isinstance(found, dict) and found.get("written_by") == WRITTEN_BY
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import rksearch
-from rksearch.ordinary import read_ordinary
+from rksearch.ordinary import read_json
 from rksearch.results.codec import to_plain
 from rksearch.results.storage_address import without_credentials
 
@@ -74,10 +73,7 @@ LARGEST_MEASUREMENT = 100_000_000
 
 def is_measurement(path: Path) -> bool:
     """Whether a file holds JSON with an `environment` as `Environment.flat` gives it, as measurements do."""
-    try:
-        found = json.loads(read_ordinary(path, LARGEST_MEASUREMENT))
-    except (OSError, ValueError, RecursionError):
-        return False
+    found = read_json(path, LARGEST_MEASUREMENT)
     environment = found.get("environment") if isinstance(found, dict) else None
     return isinstance(environment, dict) and {"rksearch", "commit", "command"} <= environment.keys()
 

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,17 +56,13 @@ def file_lock(
         raise unusable(error) from None
     try:
         deadline = time.monotonic() + wait_s
-        while not _acquired(handle):
+        while not take_lock(handle, wait=False):
             if time.monotonic() >= deadline:
                 raise busy
             time.sleep(_POLL_S)
         yield
     finally:
         os.close(handle)  # releases the lock
-
-
-def _acquired(handle: int) -> bool:
-    return take_lock(handle, wait=False)
 
 
 def take_lock(handle: int, *, wait: bool, shared: bool = False) -> bool:
@@ -141,6 +138,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_traceback(path: Path, error: BaseException) -> None:
+    """Write the traceback of an exception; bytes in it that are no UTF-8 stand as their codes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
 
 
 def begins_with(path: Path, mark: bytes) -> bool:

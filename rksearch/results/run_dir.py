@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, unwritable
-from rksearch.ordinary import expanded, is_text, open_ordinary, read_ordinary
+from rksearch.ordinary import expanded, is_text, open_ordinary, read_json, read_ordinary
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
 from rksearch.results.files import file_lock, is_locked, require_free, write_atomically
@@ -181,13 +181,13 @@ class RunDir:
 
     def places(self) -> Places | None:
         """The paths of the last session, which may be gone by now; None where they are not noted."""
+        values = read_json(self._places, LARGEST_NOTE)
         try:
-            values = json.loads(read_ordinary(self._places, LARGEST_NOTE))
             storage = values.get("storage")
             if not isinstance(storage, str | None):
                 return None
             return Places(directory=Path(values["directory"]), data_dir=Path(values["data_dir"]), storage=storage)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (KeyError, TypeError, AttributeError):
             return None  # the run came from another machine, or its scratch was removed or damaged
 
     def directories(self) -> list[Path]:
@@ -238,8 +238,8 @@ class RunDir:
     def progress(self) -> LiveProgress | None:
         """The noted progress of the session under way; None where there is none that can be read."""
         try:
-            return from_plain(LiveProgress, json.loads(read_ordinary(self._progress, LARGEST_NOTE)))
-        except (OSError, ValueError, RecursionError):  # none was noted, or another version noted it
+            return from_plain(LiveProgress, read_json(self._progress, LARGEST_NOTE))
+        except ValueError:  # none was noted, or another version noted it
             return None
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Literal
 
 from rksearch.errors import LedgerError, RksearchError, RunAborted, in_one_line
 from rksearch.results.events import EndState, SessionEnded
+from rksearch.results.files import write_traceback
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan
@@ -112,7 +112,7 @@ def _unexpected(run_dir: RunDir, error: Exception) -> str:
     if is_full(run_dir.path):
         return f"the disk of {run_dir.path} is full ({in_one_line(error)}); make room, then resume the run"
     with suppress(OSError):
-        note.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+        write_traceback(note, error)
     return (
         f"the session ended by {in_one_line(error)}; what is finished is kept, the traceback is in {note}; resume the "
         f"run with `rksearch resume {run_dir.path}`"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -19,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import rksearch
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import dataset
@@ -27,6 +25,7 @@ from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME as LEDGER_NAME
 from rksearch.results.plan import Plan
+from rksearch.results.processes import child_environment
 from rksearch.results.records import Role, TrialResult, TrialSpec, parse_trial_id
 from rksearch.results.run_dir import RunDir
 from rksearch.search.beside import Beside
@@ -201,14 +200,13 @@ class StudyCopy:
         self._paused = {key: result for key, (_, result) in history.paused.items()}
         rows = self._rows.of_history(history)
         first = {"study": self._rows.study(history.name), "rows": rows}
-        places = [str(Path(rksearch.__file__).parents[1]), os.environ.get("PYTHONPATH")]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - this Python, with a module of ours
                 [sys.executable, "-m", "rksearch.search.samplers.study_file", str(self.path), str(self._ledger)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places)), "OMP_NUM_THREADS": "1"},
+                env=child_environment(OMP_NUM_THREADS="1"),
                 start_new_session=True,  # ctrl-C is for the driver
             )
         self._beside = Beside("study copy")

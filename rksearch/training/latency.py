@@ -8,21 +8,19 @@ writes JSON to standard output.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-import rksearch
 from rksearch.arch import FAMILIES, family_of, parse
 from rksearch.arch.family import Family
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.codec import from_plain, to_plain
+from rksearch.results.processes import child_environment
 from rksearch.results.records import Latency
 from rksearch.training.engine.words import AUTO
 
@@ -106,12 +104,6 @@ def _resolve(device: str, precision: str) -> None:
     from rksearch.training.engine.device import resolve_device, resolve_precision
 
     resolve_precision(precision, resolve_device(device))
-
-
-def child_environment() -> dict[str, str]:
-    """Environment of this process, with the running package first on the path."""
-    root = str(Path(rksearch.__file__).parent.parent)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
 def _measure(asked: dict[str, Any]) -> list[Latency]:

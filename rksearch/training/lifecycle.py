@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -26,6 +25,7 @@ from rksearch.models import build
 from rksearch.models.recompute import recompute
 from rksearch.models.witness import witness
 from rksearch.results.codec import from_plain, to_plain
+from rksearch.results.files import write_traceback
 from rksearch.results.records import Epoch, ImageCounts, MemoryPlan, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.compiling import Choice
@@ -275,7 +275,7 @@ class Training:
         """
         path = self._directory / "error.txt"
         try:
-            path.write_text("".join(traceback.format_exception(failure)), encoding="utf-8", errors="backslashreplace")
+            write_traceback(path, failure)
         except OSError as error:
             rule = f"a traceback must be written to {path}, but that failed ({error.strerror})"
             raise unwritable(RunError(f"{rule}; make room or make it writable"), error) from error

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rksearch.errors import RunError, StorageError
+from rksearch.results.processes import child_environment
 from rksearch.results.storage_address import without_credentials
-from rksearch.training.latency import child_environment
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo

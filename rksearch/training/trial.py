@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -22,7 +21,7 @@ from rksearch.data.streaming import StreamedImages
 from rksearch.errors import RunError, TrialFailed, unwritable
 from rksearch.models import build
 from rksearch.results.codec import to_plain
-from rksearch.results.files import file_lock, file_name
+from rksearch.results.files import file_lock, file_name, write_traceback
 from rksearch.results.recipes import concerning
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
@@ -164,12 +163,11 @@ def own_dir(parent: Path, spec: TrialSpec) -> Path:
     return parent / f"{file_name(spec.id)}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
 
-def note_fault(specs: Sequence[TrialSpec], execution: Execution) -> None:
-    """Keep the traceback of the exception being handled in `error.txt` of each trial, as far as the disk allows."""
+def note_fault(specs: Sequence[TrialSpec], execution: Execution, error: BaseException) -> None:
+    """Keep the traceback of an exception in `error.txt` of each trial, as far as the disk allows."""
     for spec in specs:
         with suppress(OSError):
-            path = trial_dir(Path(execution.work_dir), spec.id) / "error.txt"
-            path.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+            write_traceback(trial_dir(Path(execution.work_dir), spec.id) / "error.txt", error)
 
 
 @contextmanager

@@ -345,8 +345,8 @@ def test_a_fault_is_noted_whatever_its_message(tmp_path: Path) -> None:
     trial_dir(tmp_path, SPEC.id).mkdir(parents=True)
     try:
         raise ValueError("no \udcff")
-    except ValueError:
-        trial_module.note_fault([SPEC], execution(tmp_path))
+    except ValueError as error:
+        trial_module.note_fault([SPEC], execution(tmp_path), error)
     assert r"ValueError: no \udcff" in (trial_dir(tmp_path, SPEC.id) / "error.txt").read_text()
 
 

@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import rksearch
 from rksearch.errors import RksearchError
+from rksearch.results.processes import child_environment
 from rksearch.search.ray.leftovers import end_processes, mark_session, processes_of, sessions_of
 from rksearch.search.stopping import ENDING
 
@@ -59,14 +59,13 @@ def orphans_ended(directory: Path, resume: str) -> Iterator[OrphanKeeper]:
         directory: of the run.
         resume: the command that resumes it.
     """
-    places = [str(Path(rksearch.__file__).parents[1]), os.environ.get("PYTHONPATH")]
     process = None
     with contextlib.suppress(OSError):  # no process can be made: then what follows fails with its own reason
         process = subprocess.Popen(  # noqa: S603 - this Python, with a module of ours
             [sys.executable, "-m", "rksearch.search.ray.orphans", str(os.getpid()), str(directory), resume],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
+            env=child_environment(),
             start_new_session=True,  # signals are for the driver
         )
     keeper = OrphanKeeper(process)

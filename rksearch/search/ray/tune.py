@@ -116,7 +116,7 @@ def _outcome(
         # The worker's machine: its disk, its files, its packages.
         return {"abort": f"{task.trial.id} could not be worked on: {in_one_line(error)}; mend the cause, then resume"}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - one that reaches Tune would kill the worker
-        trial.note_fault(specs_of(task), execution)
+        trial.note_fault(specs_of(task), execution, error)
         return {"failure": "fault", "message": in_one_line(error)}
 
 
