@@ -214,7 +214,21 @@ def class_names_of(address: Address, parts: dict[str, Path]) -> tuple[str, ...]:
                     f"all parts of {address} must have the same classes, but {where} lacks {min(missing)!r}; "
                     "add the folder with images, or remove the class from the other parts"
                 )
+    _check_apart(parts)
     return tuple(names)
+
+
+def _check_apart(parts: dict[str, Path]) -> None:
+    """Raise a DataError where links lead twice to one folder: its images would have two labels, or be tested on too."""
+    places: dict[tuple[int, int], str] = {}
+    for home in parts.values():
+        for folder, _ in _walked(home):
+            identity = _identity(folder)
+            if identity is not None and (other := places.setdefault(identity, folder)) != folder:
+                raise DataError(
+                    f"images must be in a folder of images once, but {other} and {folder} are the same folder; remove "
+                    "the link"
+                )
 
 
 def _readable(reader: _Reader, home: Path, names: tuple[str, ...]) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:

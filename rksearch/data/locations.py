@@ -19,7 +19,7 @@ def data_home(given: Path | None) -> Path:
     """Absolute path of the directory for data sets, which need not exist.
 
     The first of: what the user gave; `RKSEARCH_DATA`; `data` in the working directory, if it exists; the platform's
-    cache directory.
+    cache directory; where the user has no home directory, and so no cache, `data` in the working directory.
 
     Args:
         given: the user's choice; None for none.
@@ -38,7 +38,4 @@ def data_home(given: Path | None) -> Path:
     try:
         return platformdirs.user_cache_path("rksearch", appauthor=False) / BESIDE
     except RuntimeError:  # as in a container whose user has no entry
-        raise DataError(
-            "data sets lie in the user's cache directory, but this user has no home directory; give --data-dir, or "
-            f"set {VARIABLE} or HOME"
-        ) from None
+        return Path(BESIDE).absolute()

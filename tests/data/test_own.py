@@ -244,6 +244,41 @@ def test_a_link_that_leads_back_is_one_line(here: Path, links: dict[str, str], n
     assert f"must not lead to a folder above it, but {root / named} leads to " in refused(f"folder:digs{options}")
 
 
+@pytest.mark.parametrize("options", ["", ",size=8", ",size=8,stream=yes"])
+@pytest.mark.parametrize(
+    ("links", "first", "second"),
+    [
+        ({"class0/more": "../class1"}, "class0/more", "class1"),
+        ({"class2": "class1"}, "class1", "class2"),
+        ({"class0/a": "../../store", "class0/b": "../../store"}, "class0/a", "class0/b"),
+        ({"class0/a": "../../store", "class1/b": "../../store"}, "class0/a", "class1/b"),
+    ],
+)
+def test_a_folder_that_is_reached_twice_is_one_line(
+    here: Path, links: dict[str, str], first: str, second: str, options: str
+) -> None:
+    """Its images would count twice, or have two labels."""
+    root = two_classes(here / "digs")
+    (here / "store").mkdir()
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    assert f"but {root / first} and {root / second} are the same folder" in refused(f"folder:digs{options}")
+
+
+def test_test_images_that_are_training_images_are_one_line(here: Path) -> None:
+    root = two_classes(here / "digs" / "train").parent
+    (root / "test").symlink_to("train")
+    assert f"but {root / 'train'} and {root / 'test'} are the same folder" in refused("folder:digs")
+
+
+def test_a_link_to_a_folder_elsewhere_is_followed(here: Path) -> None:
+    root = two_classes(here / "digs")
+    (root / "class0").rename(here / "elsewhere")
+    (root / "class0").symlink_to("../elsewhere")
+    _, images, _ = loaded("folder:digs")
+    assert len(images.train_images) + len(images.test_images) == 12
+
+
 def test_links_to_other_folders_are_followed(here: Path) -> None:
     root = two_classes(here / "digs")
     _, images, _ = loaded("folder:digs")
