@@ -11,6 +11,18 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors of a disk that is full or broken: no other input would help."""
 
 
+LONGEST_MESSAGE = 2_000
+"""Characters of a message: a damaged file may hold values of any length, which would bury the rule and the remedy."""
+
+
+def shortened(message: str, limit: int = LONGEST_MESSAGE) -> str:
+    """A message of at most `limit` characters, with its beginning and its end."""
+    if len(message) <= limit:
+        return message
+    end = limit // 3
+    return f"{message[: limit - end - 5]} ... {message[-end:]}"
+
+
 class RksearchError(Exception):
     """Base of every error raised on purpose; the command line prints it as one line, without a traceback.
 
@@ -18,6 +30,10 @@ class RksearchError(Exception):
     """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """The message; of a very long one, its beginning and its end."""
+        return shortened(super().__str__())
 
 
 class SpecError(RksearchError):

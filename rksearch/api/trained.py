@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -62,7 +63,7 @@ def load(what: str | Path) -> Network:
         raise RunError(
             f"a network to load is named by a directory or RUN:TRIAL, but got {type(what).__name__}; give one"
         )
-    if Path(what).exists() or names_training(str(what)) is None:
+    if os.path.exists(what) or names_training(str(what)) is None:
         return load_export(what)
     return trained_network(str(what)).network
 

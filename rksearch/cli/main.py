@@ -23,7 +23,7 @@ from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, retrain, run, status
 from rksearch.cli.selftest import selftest
 from rksearch.cli.space import space
-from rksearch.errors import RksearchError, in_one_line
+from rksearch.errors import RksearchError, in_one_line, shortened
 
 TRACEBACK = "RKSEARCH_TRACEBACK"
 """Environment variable: set, an exception that no command foresaw is shown with its traceback."""
@@ -132,4 +132,4 @@ def _show(error: click.ClickException) -> None:
         return
     context = error.ctx if isinstance(error, click.UsageError) else None
     remedy = f"; see `{context.command_path} --help`" if context else ""
-    show(f"rksearch: {' '.join(message.split()).rstrip('.')}{remedy}", stderr=True)
+    show(f"rksearch: {shortened(' '.join(message.split()).rstrip('.'))}{remedy}", stderr=True)

@@ -5,6 +5,7 @@ This module imports no torch, and neither do the facts that it holds; images are
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,7 @@ class Datasets(Registry[Dataset]):
         """
         if is_address(name):
             return self._at(name)
-        if name not in self and ("/" in name or Path(name).exists()):
+        if name not in self and ("/" in name or os.path.exists(name)):
             kind = {".npz": "npz", ".rkpack": "pack"}.get(Path(name).suffix, "folder")
             raise DataError(f"a data set in files has a name such as {kind}:PATH, but got {name!r}; use {kind}:{name}")
         return super().get(name)

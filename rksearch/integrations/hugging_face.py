@@ -14,6 +14,7 @@ card. Nothing is pickled.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -79,7 +80,7 @@ class HubNetwork(  # type: ignore[call-arg]  # the mixin, which has no types her
             ExportError: files of the export are missing or damaged.
             RunError: there is no such run or training.
         """
-        if Path(what).exists() or names_training(str(what)) is None:
+        if os.path.exists(what) or names_training(str(what)) is None:
             network, record = load_described(what)
             about = {key: value for key, value in record.items() if key not in ("format", "weights_sha256")}
         else:

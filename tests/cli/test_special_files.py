@@ -182,6 +182,28 @@ def test_a_path_that_is_too_long(tmp_path: Path, answer: Callable[..., Answer], 
     assert len(folder.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["x" * 5_000, "0, " * 2_000, "a/" * 2_500], ids=["letters", "list", "path"])
+@pytest.mark.parametrize(
+    "words",
+    ["describe NAME", "describe ResNet-8 --dataset NAME", "data show NAME", "space show NAME", "predict NAME x.png"],
+)
+def test_a_name_of_absurd_length_leaves_the_rule_and_the_remedy_in_sight(
+    answer: Callable[..., Answer], words: str, name: str
+) -> None:
+    assert len(refused(answer, *(word.replace("NAME", name) for word in words.split()))) < 2_200
+
+
+def test_a_value_of_absurd_length_in_a_file_leaves_the_rule_and_the_remedy_in_sight(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps({"format": "9" * 5_000}))
+    with pytest.raises(ExportError) as caught:
+        rksearch.load(tmp_path)
+    message = str(caught.value)
+    assert len(message) < 2_100
+    assert message.startswith(f"{tmp_path / 'spec.json'} must be of format 1, but it is of '999")
+    assert " ... 999" in message
+    assert not message.endswith("999")
+
+
 @pytest.mark.parametrize("command", ["train", "optimisations", "run"])
 @pytest.mark.parametrize("content", ["my notes", '{"environment": {"python": "3.11"}}', "[1]"])
 def test_a_measurement_replaces_measurements_alone(

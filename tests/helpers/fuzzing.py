@@ -21,7 +21,7 @@ from typing import Any
 
 from rksearch.arch import parse
 from rksearch.data.locations import VARIABLE, data_home
-from rksearch.errors import RksearchError
+from rksearch.errors import LONGEST_MESSAGE, RksearchError
 from rksearch.recipes.shipped import recipe
 from rksearch.report.write import derived_files
 from rksearch.results.environment import Environment
@@ -144,7 +144,7 @@ def violation(call: Callable[[], object], *, memory: bool = False) -> str | None
         text = str(error)
         if "\n" in text.strip() or not text.strip():
             return f"not one line: {text!r}"
-        if len(text) > 5_000:
+        if len(text) > LONGEST_MESSAGE:
             return f"a line of {len(text)} characters: {text[:200]!r}"
     except BaseException as error:  # noqa: BLE001 - any of them is what is looked for
         return f"{type(error).__name__}: {str(error)[:300]}"
