@@ -1,0 +1,58 @@
+"""A disk that fills up under a run, which then ends in one line and goes on when there is room."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.command_line import TINY_SPACE, command, environment
+
+MOUNTS = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+"""A shell that may mount what nobody else sees, without being root."""
+
+FILLED = """
+mount -t tmpfs -o size=8m full small || exit 99
+( until grep -q '"event":"trial"' small/run/ledger.jsonl 2> /dev/null; do sleep 0.1; done
+  head -c 100000000 /dev/zero > small/fill 2> /dev/null ) &
+"$@" run --space tiny.yaml --out small/run > shown 2> errors
+echo $? > code
+wait
+cp small/run/ledger.jsonl interrupted.jsonl
+rm small/fill
+"$@" resume small/run > shown_later 2> errors_later
+echo $? > code_later
+cp small/run/ledger.jsonl finished.jsonl
+"""
+
+
+def can_mount(directory: Path) -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    done = subprocess.run([*MOUNTS, f"mount -t tmpfs -o size=1m full '{directory}'"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def records(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_ends_a_run_in_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    if not can_mount(tmp_path / "small"):
+        pytest.skip("nothing can be mounted here")
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE.replace("trials: 3", "trials: 8"))
+    subprocess.run([*MOUNTS, FILLED, "sh", *command()], cwd=tmp_path, env=environment(), check=True, timeout=300)
+    errors = (tmp_path / "errors").read_text()
+    assert (tmp_path / "code").read_text() == "1\n", errors
+    assert len(errors.splitlines()) == 1
+    assert "No space left on device" in errors
+    assert "make room" in errors
+    interrupted, finished = records(tmp_path / "interrupted.jsonl"), records(tmp_path / "finished.jsonl")
+    assert (tmp_path / "code_later").read_text() == "0\n", (tmp_path / "errors_later").read_text()
+    assert finished[: len(interrupted)] == interrupted
+    assert [record["state"] for record in finished if record["event"] == "end"] == ["failed", "finished"]
+    trials = [record["trial"] for record in finished if record["event"] == "trial"]
+    assert len(trials) == len(set(trials)) >= 10
