@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from rksearch.search.ray.starting import (
     require_variables,
     temporary_directory,
 )
+from tests.helpers.command_line import TINY_SPACE, command, environment
 
 
 def test_an_address_with_nothing_behind_it_is_one_line_in_seconds() -> None:
@@ -191,3 +193,43 @@ def test_ray_is_not_tried_where_no_variable_of_the_user_could_break_it(unset: py
     unset.setenv("RAY_USAGE_STATS_ENABLED", "1")
     require_variables(ours)
     assert len(tried) == 1
+
+
+NO_DASHBOARD = """
+import os
+import sys
+
+if any(word.endswith("dashboard/dashboard.py") for word in sys.orig_argv):
+    os._exit(3)
+"""
+
+
+@pytest.mark.slow
+def test_a_dashboard_that_dies_costs_nothing_and_ray_leaves_nothing_behind(tmp_path: Path, place: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    (tmp_path / "sitecustomize.py").write_text(NO_DASHBOARD)
+    variables = environment()
+    variables["PYTHONPATH"] = os.pathsep.join((str(tmp_path), variables["PYTHONPATH"]))
+    done = subprocess.run(
+        command("run", "--space", "tiny.yaml", "--trials", "1", "--out", "run"),
+        cwd=tmp_path,
+        env={**variables, "RAY_TMPDIR": str(place)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Ray dashboard: not running" in done.stdout
+    assert done.stderr == ""
+    assert "report: run/report.html" in done.stdout
+    assert not list(place.rglob("session_2*"))
+    assert not [name for name in os.listdir("/dev/shm") if "ray" in name or "plasma" in name]
+    assert not [line for line in commands() if str(place) in line], "no process of this Ray is left"
+
+
+def commands() -> list[str]:
+    """Command lines of all processes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append(os.fsdecode(path.read_bytes().replace(b"\0", b" ")))
+    return found
