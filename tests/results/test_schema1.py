@@ -17,7 +17,6 @@ from tests.helpers.command_line import rksearch as rksearch_command
 from tests.helpers.tables import kept
 
 SCHEMA1 = Path(__file__).parent / "schema1"
-REPORTS = Path(__file__).parents[2] / "reports"
 
 
 def copied(run: Path, tmp_path: Path) -> Path:
@@ -25,7 +24,7 @@ def copied(run: Path, tmp_path: Path) -> Path:
 
 
 def test_an_absent_key_takes_the_default_of_the_version_that_wrote_it() -> None:
-    history = read_run(REPORTS / "cifar10_small_cpu")
+    history = read_run(SCHEMA1 / "showcase")
     plan = history.plan
     assert plan is not None
     assert history.damage == ()
@@ -34,7 +33,7 @@ def test_an_absent_key_takes_the_default_of_the_version_that_wrote_it() -> None:
     assert (plan.search_seeds, plan.final_seeds) == (1, 2)
 
 
-@pytest.mark.parametrize("run", [REPORTS / "cifar10_small_cpu", SCHEMA1 / "finished"])
+@pytest.mark.parametrize("run", [SCHEMA1 / "showcase", SCHEMA1 / "finished"])
 def test_a_finished_run_has_nothing_left_to_do(run: Path) -> None:
     history = read_run(run)
     assert history.state == "finished"
