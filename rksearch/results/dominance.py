@@ -148,10 +148,29 @@ def hypervolume(errors_pct: Floats, costs: npt.ArrayLike, reference: Reference) 
     """
     import numpy as np
 
-    logs = np.log10(np.asarray(costs, dtype=float))
-    order = np.argsort(logs, kind="stable")
-    ends = np.minimum(logs[order], math.log10(reference.cost))
-    widths = np.diff(ends, append=math.log10(reference.cost))
+    order = np.argsort(np.asarray(costs, dtype=float), kind="stable")
     least = np.minimum.accumulate(errors_pct[:, order], axis=1)
-    area: Floats = np.maximum(reference.error_pct - least, 0) @ widths
+    return area_of_largest(least, np.asarray(costs, dtype=float)[order], reference)
+
+
+def area_of_largest(errors_pct: Floats, costs: npt.ArrayLike, reference: Reference) -> Floats:
+    """Area below the reference's error where at each cost the largest architecture that is affordable is taken.
+
+    Of a front whose errors fall with its costs it is the hypervolume. Where the errors of a front that was named by
+    others are measured again, it is without the luck of a minimum: its expectation is the area of the expected errors,
+    but for errors near the reference's.
+
+    Args:
+        errors_pct: (draws, architectures).
+        costs: (architectures,), not falling; a cost above the reference's adds nothing.
+        reference: the upper right corner.
+
+    Returns:
+        (draws,), in percent times decades of cost.
+    """
+    import numpy as np
+
+    end = math.log10(reference.cost)
+    widths = np.diff(np.minimum(np.log10(np.asarray(costs, dtype=float)), end), append=end)
+    area: Floats = np.maximum(reference.error_pct - errors_pct, 0) @ widths
     return area

@@ -17,7 +17,10 @@ from rksearch.ordinary import read_json
 from rksearch.results.codec import to_plain
 from rksearch.results.storage_address import without_credentials
 
-PACKAGES = ("torch", "torchvision", "ray", "optuna", "fvcore", "numpy", "scikit-learn", "pandas", "matplotlib")
+PACKAGES = (
+    *("torch", "torchvision", "ray", "optuna", "fvcore", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib"),
+    *("botorch", "gpytorch", "syne-tune"),
+)
 """Packages whose versions are recorded."""
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rksearch.arch import parse
+from rksearch.arch.arrays import Floats
 from rksearch.bench.replay.forecast import ForecastStandings
 from rksearch.bench.replay.judging import CORNERS, Judge, Judged, Replay, Start, replay_of
 from rksearch.bench.replay.ledger_in_memory import MemoryLedger
@@ -27,11 +29,11 @@ from rksearch.bench.replay.replays import SLOW_REPETITIONS, Conditions, Turn, co
 from rksearch.bench.replay.search_player import SearchPlayer
 from rksearch.bench.replay.simulation import Finished, Played, VirtualClock, Work, play
 from rksearch.bench.replay.standings import Quartiles, curve, quartiles, standings
-from rksearch.bench.replay.stock_ray import StockRay
+from rksearch.bench.replay.stock_ray import ASKED_MOST, StockRay
 from rksearch.bench.replay.store import FILE, opened
-from rksearch.bench.replay.strategies import EARLY, REFERENCE, Setup, chosen_strategies, strategies
+from rksearch.bench.replay.strategies import EARLY, REFERENCE, SEEDS, Setup, chosen_strategies, strategies
 from rksearch.bench.replay.synflow import SynFlow, score
-from rksearch.bench.replay.synthetic import MadeUpTable, synthetic_table
+from rksearch.bench.replay.synthetic import MadeUpTable, surface, synthetic_table
 from rksearch.bench.replay.table import NoFurtherTraining, Table, TableMember, load_table, member, table_of
 from rksearch.errors import RunError
 from rksearch.models import build
@@ -299,17 +301,18 @@ def test_the_two_corners() -> None:
 
 @settings(deadline=None)
 @given(st.sets(st.integers(0, 35), min_size=1, max_size=8))
-def test_the_area_is_that_of_the_dominated_rectangles(chosen: set[int]) -> None:
+def test_the_area_is_that_of_the_largest_network_at_each_size(chosen: set[int]) -> None:
     of = table()
     judge = Judge(of)
     archs = [arch for i, arch in enumerate(sorted(of.members)) if i in chosen]
+    archs.sort(key=lambda arch: of.members[arch].params)
     for place, name in enumerate(CORNERS):
         corner = judge.corners[name]
         left, area = math.log10(corner.cost), 0.0
-        # From right to left: between two sizes the least error of all that are no larger counts.
-        for edge in sorted({math.log10(of.members[arch].params) for arch in archs}, reverse=True):
-            best = min(judged_error(of, a) for a in archs if math.log10(of.members[a].params) <= edge)
-            area, left = area + (left - edge) * max(corner.error_pct - best, 0), edge
+        # From right to left: between two sizes the error of the smaller counts.
+        for arch in reversed(archs):
+            edge = math.log10(of.members[arch].params)
+            area, left = area + (left - edge) * max(corner.error_pct - judged_error(of, arch), 0), edge
         assert judge.honest(archs)[place, 0] == pytest.approx(area / judge.areas[name])
 
 
@@ -324,6 +327,27 @@ def test_luck_wins_nothing_and_loses_what_it_crowds_out() -> None:
     assert (by_luck.seen[:, -1] > fairly.seen[:, -1]).all()
     assert by_luck.honest[:, -1] == pytest.approx(judge.honest([small]))
     assert (by_luck.honest[:, -1, 0] < fairly.honest[:, -1, 0]).all()
+
+
+def test_a_judge_s_luck_is_no_use_to_long_fronts() -> None:
+    """Networks of one true error, judged with noise: ten at ten sizes are worth no more than the smallest alone.
+
+    A minimum over the judged errors would give the long front an area of more than a point and a decade more.
+    """
+    of = table()
+    rng = random.Random(3)
+    named = sorted(of.members, key=lambda arch: of.members[arch].params)[::3][:10]
+    members = dict(of.members)
+    worth: list[Floats] = []
+    for _ in range(300):
+        for arch in named:
+            judging = tuple(30 + rng.gauss(0, 4) for _ in range(3))
+            members[arch] = replace(of.members[arch], judging=judging)
+        judge = Judge(replace(of, members=members))
+        areas = np.array([judge.areas[name] for name in CORNERS])
+        worth.append((judge.honest(named)[:, 0] - judge.honest(named[:1])[:, 0]) * areas)
+    assert 0 < np.std(worth, axis=0)[0] < 10
+    assert abs(np.mean(worth, axis=0)[0]) < 4 * np.std(worth, axis=0)[0] / math.sqrt(len(worth))
 
 
 def test_baselines_are_known_from_the_beginning_where_the_start_is_the_same() -> None:
@@ -495,12 +519,15 @@ def playing(*, start: Start, without: tuple[str, ...] = ()) -> list[Any]:
 def test_our_strategies_train_each_network_once_within_the_budget(name: str) -> None:
     given_ = conditions()
     played = played_by(name, given_, 1)
-    assert len(set(played.started)) == len(played.started)
+    again = len(played.started) - len(set(played.started))
+    assert again <= 1 + 12 / 4 if name.endswith(SEEDS) else again == 0
     assert set(played.started) <= set(given_.table.members)
     assert played.epochs_spent <= 72
     assert played.finished
+    shown_before: Counter[str] = Counter()
     for item in played.finished:
-        seen = given_.table.training(item.arch, repetition=1, replicate=0)
+        seen = given_.table.training(item.arch, repetition=1, replicate=shown_before[item.arch])
+        shown_before[item.arch] += 1
         assert item.val_error_pct == seen.epochs[-1].val_error_pct
     if name.endswith(EARLY):
         assert len(played.started) > len(played.finished)
@@ -513,7 +540,7 @@ def test_with_the_same_start_every_strategy_trains_the_smallest_member_first(nam
     given_ = conditions(trainings=3)
     played = played_by(name, given_, 2, "same")
     assert played.started[0] == given_.table.space.smallest.name
-    assert played.started.count(played.started[0]) == 1
+    assert played.started.count(played.started[0]) == 1 + name.endswith(SEEDS)
 
 
 def test_the_reference_begins_with_the_smallest_whatever_the_start_is() -> None:
@@ -618,22 +645,33 @@ def test_stock_ray_is_driven_as_tune_drives_it() -> None:
     of = table()
 
     def played(*, two: bool, asha: bool) -> tuple[StockRay, list[str], list[Finished]]:
-        player = StockRay(of, repetition=0, two_objectives=two, asha=asha, trials=30)
+        player = StockRay(of, repetition=0, two_objectives=two, asha=asha)
         found = play(player, of, slots=2, budget_epochs=1000)
         return player, found.started, found.finished
 
     player, started, finished = played(two=True, asha=False)
-    assert len(started) == len(finished) < 30
+    assert len(started) == len(finished)
     # It does not know what it has tried: of so small a space it proposes some again, which are trained with the other
-    # seed; after that the trial ends with what is known, at no cost.
+    # seed; after that the trial ends with what is known, at no cost. When it proposes nothing else, it is over.
     assert max(started.count(arch) for arch in started) == 2
     study = player._searcher._ot_study
-    assert len(study.trials) == 30
+    assert len(study.trials) >= len(started) + ASKED_MOST
     assert sum(trial.state.name == "COMPLETE" for trial in study.trials) > len(started)
     player, started, finished = played(two=False, asha=True)
-    assert len(finished) < len(started) <= 30
+    assert len(finished) < len(started)
     study = player._searcher._ot_study
-    assert sum(len(trial.intermediate_values) for trial in study.trials) < 30 * of.epochs
+    assert sum(len(trial.intermediate_values) for trial in study.trials) < len(started) * of.epochs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ray-optuna", "ray-optuna-error+asha", "moasha+asha"])
+def test_searches_of_others_spend_the_whole_budget_where_most_configurations_name_no_network(name: str) -> None:
+    """A third of the configurations name a member. Searches that learn nothing of the others end in their midst."""
+    if not strategies()[name].installed:
+        pytest.skip(f"{name} is not installed")
+    given_ = conditions_of(surface("synthetic-quiet"), slots=2, trainings=20)
+    played = played_by(name, given_, 0, "same")
+    assert played.epochs_spent == given_.budget_epochs
 
 
 def test_a_search_that_is_not_installed_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,17 @@
-"""Quality of a strategy's findings: the hypervolume of its front, by errors that no strategy saw.
+"""Quality of a strategy's findings: the area of its front, by errors that no strategy saw.
 
-The hypervolume is the area that a front dominates, up to a corner, with log10 of the parameters across and the
-validation error up. Two corners are used, both at the largest network of the space. The *space's own* is guessing, as
-in the reports of runs: the smallest network alone, far left and below 90 % error, is worth most of it. The *tight* one
-is the 90 % quantile of the members' errors, where the shape of the front counts. Areas are given as shares of that of
-the table's own front.
+The front is drawn with log10 of the parameters across and the validation error up, and its area (hypervolume) ends at a
+corner. Two corners are used, both at the largest network of the space. The *space's own* is guessing, as in the reports
+of runs: the smallest network alone, far left and below 90 % error, is worth most of it. The *tight* one is the 90 %
+quantile of the members' errors, where the shape of the front counts. Areas are given as shares of that of the table's
+own front.
 
-*Honest*: the strategy names its front by the errors that it saw, and is judged by the mean errors of the networks on
-it over the judging seeds. This is the headline, because it is what the user gets: a lucky seed wins no area, and
-crowding a better network out of the front loses some. *As seen*: the area of what was seen; it rewards trying many
-noisy networks, and may exceed 1.
+*Honest*: the strategy names its front by the errors that it saw. Whoever follows it takes, at each size, the largest
+network on that front, which is the best as far as the strategy knows, and gets that network's mean error over the
+judging seeds. This is the headline: a lucky seed wins nothing, and loses where it crowds out a better network. Nor is a
+lucky judge of use, since no minimum is taken over judged errors; that minimum would favour long fronts, and whoever
+never trains a network twice. *As seen*: the area of what was seen; it rewards trying many noisy networks, and may
+exceed 1.
 
 The judging seeds are a sample too. Besides the errors themselves (draw 0), a judge holds draws of them: each member's
 judging trainings are drawn with replacement, and the deviation of their mean is scaled by sqrt(n / (n - 1)), so that
@@ -29,7 +31,7 @@ import numpy as np
 from rksearch.arch.arrays import Floats
 from rksearch.bench.replay.simulation import Finished, Played
 from rksearch.bench.replay.table import Table
-from rksearch.results.dominance import Reference, hypervolume, non_dominated, pareto
+from rksearch.results.dominance import Reference, area_of_largest, hypervolume, non_dominated, pareto
 from rksearch.results.stats import mean
 
 Start = Literal["same", "own"]
@@ -43,7 +45,7 @@ CORNERS: tuple[CornerName, ...] = get_args(CornerName)
 TIGHT_QUANTILE = 0.9
 """Quantile of the members' errors at the tight corner."""
 
-DRAWS_OF_SEEDS = 24
+DRAWS_OF_SEEDS = 400
 """Number of draws of the judging seeds."""
 
 
@@ -78,7 +80,7 @@ class Judged:
         replay: the facts.
         epochs: (moments,), spent so far.
         time_s: (moments,), virtual, on the wall.
-        honest: (corners, moments, draws), hypervolume as a share of that of the table's front; draw 0 is the table's.
+        honest: (corners, moments, draws), area as a share of that of the table's front; draw 0 is the table's.
         seen: (corners, moments), the same by the errors that the strategy saw.
     """
 
@@ -129,7 +131,11 @@ class Judge:
                 raise ValueError(f"a table's front must lie below the corner {name}, but its area is {area}")
 
     def honest(self, archs: Sequence[str]) -> Floats:
-        """Share of the area that these architectures dominate by their judged errors: (corners, draws)."""
+        """Share of the area that the judged errors of a front leave, (corners, draws).
+
+        Args:
+            archs: the front as it was named, by rising params.
+        """
         if not archs:
             return np.zeros((len(CORNERS), self.draws))
         errors = np.stack([self._drawn(arch) for arch in archs], axis=1)
@@ -176,8 +182,8 @@ class Judge:
         return self._shares(errors, [self._params(arch) for arch in front])[:, 0]
 
     def _shares(self, errors: Floats, params: Sequence[int]) -> Floats:
-        """Shares of errors (draws, architectures): (corners, draws)."""
-        return np.stack([hypervolume(errors, params, self.corners[name]) / self.areas[name] for name in CORNERS])
+        """Shares of errors (draws, architectures), by rising params: (corners, draws)."""
+        return np.stack([area_of_largest(errors, params, self.corners[name]) / self.areas[name] for name in CORNERS])
 
     def _params(self, arch: str) -> int:
         return self._table.entry(arch).params

@@ -3,8 +3,8 @@
 Syne Tune's part is `MOASHA` (Schmucker and others 2021) with its defaults: configurations at random, trials stopped at
 epochs 1, 3, 9, ... unless they are in the better third by non-dominated sorting of error and parameters. Our part is
 the tuner's: `suggest`, `on_trial_add`, `on_trial_result` after each epoch, and `on_trial_complete` at the end. As for
-Ray's search the kinder choice is taken: a configuration that names no network costs nothing, a network proposed again
-is trained with another seed while the table has one, and only trainings that ran to the end count as results.
+Ray's search a configuration that names no network costs nothing, a network proposed again is trained with another seed
+while the table has one, and only trainings that ran to the end count as results.
 
 Syne Tune is no dependency of rksearch: it requires XGBoost, and with it another build of NCCL than torch's. MOASHA
 needs neither: `pip install --no-deps syne-tune dill`.

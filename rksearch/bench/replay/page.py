@@ -21,6 +21,8 @@ from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, EARLY, REFERENCE,
 from rksearch.bench.store import require_own_page
 from rksearch.report import text
 from rksearch.results.codec import to_plain
+from rksearch.search.samplers.draws import SPREAD_MOST
+from rksearch.search.samplers.frontier import STARTING
 
 START_WORDS: Mapping[Start, str] = {
     "same": "the same start for all: the smallest member first, baselines known",
@@ -114,12 +116,13 @@ def verdict(found: StrategyComparison) -> str:
     if weakest is None or weakest.lead is None:
         return f"The default ({DEFAULT_STRATEGY}) was not among the strategies."
     lead = weakest.lead
-    if lead.low > 0:
-        sure = "it leads in every case"
-    elif lead.high < 0:
-        sure = "there it falls behind"
+    leads = [case.lead for case in found.cases if case.lead is not None]
+    beyond = sum(own.low > 0 for own in leads)
+    if beyond == len(leads):
+        sure = "it leads beyond chance in every case"
     else:
-        sure = "there it does not lead by more than chance"
+        there = "there it falls behind; " if lead.high < 0 else ""
+        sure = f"{there}it leads beyond chance in {beyond} of {len(leads)} cases"
     return (
         f"The default, {DEFAULT_STRATEGY}, ends {_points(lead)} percent points of the front's hypervolume above "
         f"{REFERENCE} in the weakest case ({CORNER_WORDS[weakest.corner]}; {START_WORDS[weakest.start]}): {sure}."
@@ -143,7 +146,8 @@ def markdown(found: StrategyComparison, environment: Mapping[str, Any]) -> str:
         f"from when on it stays there. *Time*: the same on the virtual workers' clock, as a share of the whole time of "
         f"`{REFERENCE}`. *Lower*: share of the repetitions that end below `{REFERENCE}` in the same repetition, which "
         "meets the same trainings. *Lead* and *to the default*: mean difference of the final hypervolume in the same "
-        f"repetition to `{REFERENCE}` and to `{DEFAULT_STRATEGY}`, in percent points.",
+        f"repetition to `{REFERENCE}` and to `{DEFAULT_STRATEGY}`, in percent points. *Spent*: of the budget; less "
+        "where a strategy has nothing left to ask for, because it would repeat what the table has shown it.",
         *_played(found),
         "## How it is judged",
         *_judging(found),
@@ -165,7 +169,7 @@ def markdown(found: StrategyComparison, environment: Mapping[str, Any]) -> str:
 def _case_parts(case: Case) -> list[str]:
     head = (
         "Strategy", "Final, %", "Epochs to goal, %", "For good, %", "Time, %", "Lower, %", "Lead, points",
-        "To the default, points", "As seen, %", "Begun / ended",
+        "To the default, points", "As seen, %", "Begun / ended", "Spent, %",
     )  # fmt: skip
     return [
         f"## {CORNER_WORDS[case.corner].capitalize()}; {START_WORDS[case.start]}",
@@ -198,8 +202,8 @@ def _judging(found: StrategyComparison) -> list[str]:
     table, judge = found.conditions.table, found.judge
     space, tight = judge.corners["space"], judge.corners["tight"]
     parts = [
-        f"The hypervolume is the area that a front dominates, with log10 of the parameters across and the validation "
-        f"error up, to a corner at the space's largest network ({space.cost:,} parameters). The space's corner is "
+        f"The hypervolume of a front is its area with log10 of the parameters across and the validation error up, to a "
+        f"corner at the space's largest network ({space.cost:,} parameters). The space's corner is "
         f"guessing ({space.error_pct:g} %), so that the smallest network alone is worth much of it; the tight one is "
         f"the {100 * TIGHT_QUANTILE:.0f} % quantile of the errors ({tight.error_pct:.2f} %). It is given as a share of "
         f"the area of the table's own front ({text.count(len(judge.front), 'network')}, baselines included).",
@@ -223,8 +227,14 @@ def _judging(found: StrategyComparison) -> list[str]:
             f"which no training shows. {text.count(table.handed_out, 'training')} of each network are handed out, each "
             "once. Intervals resample the repetitions."
         )
+    if table.real:
+        parts.append(
+            "All trainings of the table share one validation split: how well what was found would do on other images "
+            "is not part of this. Which trainings are handed out is not resampled."
+        )
     parts.append(
-        "A lucky seed wins nothing, and loses where it crowds out a better network. *As seen* instead believes what "
+        "At each size the network is judged that the strategy would take there, the largest on its front. A lucky seed "
+        "wins nothing, and loses where it crowds out a better network. *As seen* instead believes what "
         "was seen; it favours whoever trains many noisy networks, which is why it is not the headline."
     )
     return parts
@@ -243,7 +253,10 @@ def _replayed(found: StrategyComparison) -> list[str]:
         f"trainings of {table.epochs} epochs{known}",
         f"- **Budget:** {conditions.budget_epochs:,} epochs a strategy "
         f"({conditions.budget_epochs / table.epochs:g} full trainings)",
-        f"- **Workers:** {conditions.slots}, in virtual time: an epoch takes its network's measured median time",
+        f"- **Workers:** {conditions.slots}, in virtual time: an epoch takes "
+        + ("its network's measured median time" if table.real else "the same time for all networks"),
+        f"- **Beginnings:** a third of the budget, at most {SPREAD_MOST} trainings, is spread over sizes before `tpe`, "
+        f"`nsga2`, `gp` and `evolution` choose, as in a run, and {STARTING} trainings before `frontier` and `botorch`",
         f"- **Racing:** pause after {text.listing([str(r) for r in racing.rungs])} epochs, the best "
         f"{100 * racing.keep:.0f} % of each of {racing.bands} size bands continue, by {racing.rank}. With `+forecast` "
         "a training continues there when its predicted final error may be on the front, whatever its size",
@@ -254,9 +267,9 @@ def _replayed(found: StrategyComparison) -> list[str]:
         "- **An ordinary study:** `frontier-optuna` is the default sampler in a plain Optuna study: `ask`, a whole "
         "training, `tell` with final values",
         "- **Stock Ray:** `OptunaSearch` (default sampler, one categorical choice per decision) and `ASHAScheduler` "
-        "(defaults; `max_t` the epochs of a training), called as Tune's controller calls them. Where stock use leaves "
-        "a choice the kinder one is taken: a configuration that names no network costs nothing, one proposed again is "
-        "trained with another seed as long as the table has one, and only trainings that ran to the end count, "
+        "(defaults; `max_t` the epochs of a training), called as Tune's controller calls them. A configuration that "
+        "names no network costs nothing, and the searcher is told the error of guessing; one proposed again is trained "
+        "with another seed as long as the table has one; only trainings that ran to the end count, for all strategies, "
         "although Tune lists stopped ones beside them",
         "- **Rivals:** `botorch` models the error by a `SingleTaskGP` over the features that our own sampler takes, "
         "with the parameters as a deterministic model; `moasha+asha` calls Syne Tune's scheduler as its tuner does; "
@@ -297,6 +310,7 @@ def _row(item: Standing) -> tuple[str, ...]:
         text.MISSING if default or item.to_default is None else _points(item.to_default),
         _percent(item.seen),
         f"{item.started:.0f} / {item.complete:.0f}",
+        f"{100 * item.spent:.0f}",
     )
 
 
@@ -346,14 +360,14 @@ def _standings_csv(found: StrategyComparison) -> str:
     names = ("final", "seen", "epochs", "settled", "time", "below", "below_reference", "lead", "to_default")
     head = ["start", "corner", "strategy", "repetitions"]
     rows: list[list[Any]] = [
-        [*head, *(f"{name}{end}" for name in names for end in ("", "_low", "_high")), "started", "complete"]
+        [*head, *(f"{name}{end}" for name in names for end in ("", "_low", "_high")), "started", "complete", "spent"]
     ]
     for case in found.cases:
         for item in case.standings:
             figures = [getattr(item, name) for name in names]
             cells = [c for own in figures for c in ((own.value, own.low, own.high) if own else ("", "", ""))]
             written = [f"{c:.6f}" if isinstance(c, float) else c for c in cells]
-            ends = [f"{item.started:.2f}", f"{item.complete:.2f}"]
+            ends = [f"{item.started:.2f}", f"{item.complete:.2f}", f"{item.spent:.4f}"]
             rows.append([case.start, case.corner, item.strategy, item.repetitions, *written, *ends])
     return _csv(rows)
 

@@ -43,18 +43,19 @@ class Standing:
     Attributes:
         strategy: its name.
         repetitions: how many it played.
-        final: median honest hypervolume when the budget is spent.
+        final: median honest area when the budget is spent.
         seen: the same by what the strategy saw.
-        epochs: median epochs until the honest hypervolume first reaches the target, which is the reference's median
+        epochs: median epochs until the honest area first reaches the target, which is the reference's median
             final one, as a share of the budget; infinite in repetitions that never do.
         settled: the same until it reaches the target for good.
         time: the same as `epochs` in virtual time, as a share of the reference's median time in all.
         below: share of the repetitions that end lower than the target.
         below_reference: share of the repetitions that end lower than the reference does in the same repetition.
-        lead: mean difference of the final honest hypervolume to the reference's in the same repetition.
+        lead: mean difference of the final honest area to the reference's in the same repetition.
         to_default: the same to the default strategy's; None where that did not play.
-        spread: quartiles of the final honest hypervolume over the repetitions.
+        spread: quartiles of the final honest area over the repetitions.
         started, complete: trainings, mean.
+        spent: epochs, mean, as a share of the budget.
     """
 
     strategy: str
@@ -71,11 +72,12 @@ class Standing:
     spread: Quartiles
     started: float
     complete: float
+    spent: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Quartiles of the honest hypervolume against epochs."""
+    """Quartiles of the honest area against epochs."""
 
     strategy: str
     epochs: tuple[float, ...]
@@ -119,6 +121,7 @@ class _Runs:
         self.whole_s = np.array([own.replay.time_s for own in ordered])
         self.started = float(np.mean([own.replay.started for own in ordered]))
         self.complete = float(np.mean([len(own.replay.finished) for own in ordered]))
+        self.spent = float(np.mean([own.replay.epochs for own in ordered]))
 
     def rows(self, repetitions: Sequence[int]) -> npt.NDArray[np.int64]:
         """Places of some repetitions."""
@@ -126,7 +129,7 @@ class _Runs:
         return np.array([places[repetition] for repetition in repetitions])
 
     def finals(self, rows: npt.NDArray[np.int64], draw: int) -> Floats:
-        """Final honest hypervolumes."""
+        """Final honest areas."""
         return np.asarray(self.honest[rows, -1, draw])
 
 
@@ -183,6 +186,7 @@ def _standing(name: str, own: _Runs, reference: _Runs, default: _Runs | None, bu
         spread=quartiles(own.finals(places[0], 0).tolist()),
         started=own.started,
         complete=own.complete,
+        spent=own.spent / budget_epochs,
         to_default=figures.pop("to_default", None),
         **figures,
     )
@@ -221,7 +225,7 @@ def _figures(
 
 
 def target(rivals: Sequence[Judged], corner: CornerName) -> float:
-    """Median final honest hypervolume of the reference's replays."""
+    """Median final honest area of the reference's replays."""
     return quartiles([own.final(corner) for own in rivals]).median
 
 

@@ -6,14 +6,17 @@ space, and `ASHAScheduler`. Our part is the controller's alone, in the order in 
 `on_trial_result`, and the searcher's unless the scheduler said STOP; at the end `on_trial_complete` of both. Neither
 part asks more of a trial than its id, which is what `_Trial` has.
 
-Where stock use leaves a choice, the kinder one is taken:
+Where stock use leaves a choice:
 
 - a configuration is asked for when a worker is free, where Tune asks for one ahead;
-- one that names no network of the space (over budget, say) is reported as an error and costs nothing;
+- one that names no network of the space (over budget, say) costs neither epochs nor one of `num_samples`: the budget of
+  epochs alone ends the search. The searcher is told the error of guessing and the largest number of parameters:
+  `OptunaSearch` would learn nothing from a trial that failed, and ask for the like of it again;
 - a network proposed again is trained again, as Tune would, but with another seed; when the table has no further one to
   hand out, the trial costs nothing and ends with what the network showed last, or with an error while it is still being
   trained;
-- only trainings that ran to the last epoch count as results, although Tune lists those stopped by ASHA beside them;
+- only trainings that ran to the last epoch count as results, as for all strategies, although Tune lists those that
+  ASHA stopped beside them;
 - `tell` receives the error of the last epoch that ran, which `OptunaSearch` passes on by itself.
 """
 
@@ -30,6 +33,9 @@ from rksearch.bench.replay.table import Table
 from rksearch.results.records import Epoch, TrialResult
 
 METRIC = "val_error_pct"
+
+ASKED_MOST = 100
+"""Configurations in a row that are asked for at most before one can be trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,6 @@ class StockRay:
         two_objectives: whether validation error and parameters are both to be small, or the error alone.
         asha: whether `ASHAScheduler` stops trials by their error, with `max_t` the epochs of a full training and all
             other arguments as Ray has them (`grace_period` 1, `reduction_factor` 4, one bracket).
-        trials: `num_samples`.
         first: names of members that are tried before any proposal (`points_to_evaluate`).
     """
 
@@ -59,7 +64,6 @@ class StockRay:
         repetition: int,
         two_objectives: bool,
         asha: bool,
-        trials: int,
         first: Sequence[str] = (),
     ) -> None:
         import optuna
@@ -86,23 +90,26 @@ class StockRay:
             if asha
             else FIFOScheduler()
         )
-        self._trials_left = trials
         self._asked = 0
+        guessing = 100 * (1 - 1 / table.space.definition.dataset.classes)
+        self._worst = {METRIC: guessing, "params": table.space.largest.params, "training_iteration": table.epochs}
         self._results: dict[str, dict[str, Any]] = {}
         self._shown: dict[str, dict[str, Any]] = {}
         self._stopped: set[str] = set()
 
     def next(self) -> Work | None:
-        """The network of the next configuration; None when `num_samples` are spent."""
-        while self._trials_left:
-            self._trials_left -= 1
+        """The network of the next configuration; None when none is found."""
+        for _ in range(ASKED_MOST):
             self._asked += 1
             key = f"{self._asked:05d}"
             decisions = self._searcher.suggest(key)
             arch = self._lookup.arch(decisions)
             training = self._lookup.training(arch) if arch is not None else None
-            if arch is None or training is None:
-                known = self._shown.get(arch) if arch is not None else None
+            if arch is None:
+                self._searcher.on_trial_complete(key, result=self._worst)
+                continue
+            if training is None:
+                known = self._shown.get(arch)
                 self._searcher.on_trial_complete(key, result=known, error=known is None)
                 continue
             self._scheduler.on_trial_add(None, _Trial(key))

@@ -22,6 +22,7 @@ from rksearch.bench.replay.whole_trainings import Proposals, WholeTrainings
 from rksearch.errors import RunError, nearest
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.search.assembly import search_agenda
+from rksearch.search.planning import REPLICATES_SHARE
 from rksearch.search.racing import Standings, expected_epochs
 from rksearch.search.run_state import RunState
 from rksearch.search.samplers.registry import samplers
@@ -104,10 +105,8 @@ NOT_COMPARED = ("grid",)
 ORDINARY = "frontier-optuna"
 """The default sampler in an ordinary Optuna study, from final values alone."""
 
-STOCK = {
-    "ray-optuna": "Ray's OptunaSearch as it comes, on error and parameters",
-    "ray-optuna-error": "Ray's OptunaSearch as it comes, on the error alone",
-}
+SEEDS = "+seeds"
+"""End of the name of the strategy that spends a part of its budget on further seeds, as a run does by default."""
 
 DEFAULT_STRATEGY = SearchPlan().sampler + ("+racing" if SearchPlan().racing else "")
 """The strategy of `rksearch run` unless a space says otherwise."""
@@ -137,8 +136,9 @@ def search_player(
     sampler: str,
     racing: RacingRule | None,
     standings: Callable[[], Standings] | None = None,
+    seeds: bool = False,
 ) -> SearchPlayer:
-    """The run that `rksearch run` would make of the table's space, without further seeds.
+    """The run that `rksearch run` would make of the table's space.
 
     Baselines are known at the start rather than trained: none is a member, so that no sampler learns from them.
 
@@ -147,20 +147,24 @@ def search_player(
         sampler: registered name.
         racing: when trials pause; None to train each to its end.
         standings: which paused trials continue; None for the rule of racing.
+        seeds: whether a part of the budget is for second seeds of the front and for where it is uncertain, as in a run
+            that says nothing else.
     """
     table = setup.table
     # How many a rule of its own stops is not known before: the budget ends that search, not the number of candidates.
     each = racing.rungs[0] if standings and racing else expected_epochs(racing, table.epochs)
     trials = min(len(table.members), math.ceil(setup.budget_epochs / each))
+    further = math.ceil(trials * REPLICATES_SHARE) if seeds else 0
     plan = Plan(
         dataset=table.space.definition.dataset.name,
         recipe=table.plan.recipe,
         train_images=table.plan.train_images,
         baselines=(),
         known=(),
-        trials=trials,
+        trials=trials - further,
         search_seeds=1,
-        final_seeds=1,
+        final_seeds=2 if seeds else 1,
+        replicates=further,
         objectives=DEFAULT_OBJECTIVES,
         sampler=sampler,
         sampler_seed=setup.repetition,
@@ -169,6 +173,10 @@ def search_player(
     )
     state = RunState(MemoryLedger(), search_agenda(table.space, plan, standings=standings), clock=setup.clock)
     return SearchPlayer(state, table, repetition=setup.repetition)
+
+
+def _seeds(setup: Setup) -> Player:
+    return search_player(setup, sampler=SearchPlan().sampler, racing=None, seeds=True)
 
 
 def _ordinary(setup: Setup) -> Player:
@@ -183,13 +191,11 @@ def _ordinary(setup: Setup) -> Player:
 
 def _stock(*, two_objectives: bool, asha: bool) -> Callable[[Setup], Player]:
     def player(setup: Setup) -> Player:
-        # Stopped trials cost little: what ends the search is the budget, not the number of trials.
         return StockRay(
             setup.table,
             repetition=setup.repetition,
             two_objectives=two_objectives,
             asha=asha,
-            trials=setup.budget_epochs,
             first=setup.first,
         )
 
@@ -219,6 +225,17 @@ def _moasha(setup: Setup) -> Player:
 
 RIVALS = (
     Strategy(
+        name="ray-optuna",
+        text="Ray's OptunaSearch as it comes, on error and parameters",
+        player=_stock(two_objectives=True, asha=False),
+    ),
+    Strategy(
+        name="ray-optuna-error+asha",
+        text="Ray's OptunaSearch as it comes, on the error alone; Ray's ASHAScheduler on it",
+        player=_stock(two_objectives=False, asha=True),
+        slow=True,
+    ),
+    Strategy(
         name="botorch",
         text="BoTorch's qLogNoisyExpectedHypervolumeImprovement over a pool of members, with known parameters",
         player=_qlognehvi,
@@ -246,7 +263,7 @@ RIVALS = (
 
 @cache
 def strategies() -> Mapping[str, Strategy]:
-    """All strategies by name: samplers, the fast ones with racing too, the ordinary study, and rivals."""
+    """All strategies by name: samplers, the fast ones with racing too, the default's variants, and rivals."""
     text = samplers.get(RANDOM).description
     found = [
         Strategy(name=REFERENCE, text=f"{text}; the smallest member first", player=_random_smallest),
@@ -263,13 +280,10 @@ def strategies() -> Mapping[str, Strategy]:
             found.append(Strategy(name=f"{name}+racing", text=f"{text}; racing", player=_ours(name, race=True)))
     text = f"{samplers.get(SearchPlan().sampler).description}; racing across sizes by predicted final errors"
     found.append(Strategy(name=f"{SearchPlan().sampler}+forecast", text=text, player=_forecast))
+    text = f"{samplers.get(SearchPlan().sampler).description}; the last quarter for second seeds of the front"
+    found.append(Strategy(name=f"{SearchPlan().sampler}{SEEDS}", text=text, player=_seeds))
     text = f"{samplers.get('frontier').description}; in an ordinary Optuna study, from final values alone"
     found.append(Strategy(name=ORDINARY, text=text, player=_ordinary))
-    for name, text in STOCK.items():
-        two = name == "ray-optuna"
-        found.append(Strategy(name=name, text=text, player=_stock(two_objectives=two, asha=False)))
-        text = f"{text}; Ray's ASHAScheduler on the error"
-        found.append(Strategy(name=f"{name}+asha", text=text, player=_stock(two_objectives=two, asha=True)))
     return {strategy.name: strategy for strategy in (*found, *RIVALS)}
 
 
