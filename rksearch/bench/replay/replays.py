@@ -83,14 +83,18 @@ class Turn:
 
 
 def turns_of(names: Sequence[str], starts: Sequence[Start], *, repetitions: int) -> list[Turn]:
-    """Every strategy in every repetition, repetition by repetition; slow strategies play the first ones only."""
+    """Every strategy in every repetition, repetition by repetition.
+
+    Slow strategies play the first repetitions alone, with the first of several starts.
+    """
     known = strategies()
     return [
         Turn(repetition, name, start)
         for repetition in range(repetitions)
         for start in starts
         for name in names
-        if start in known[name].starts and not (known[name].slow and repetition >= SLOW_REPETITIONS)
+        if start in known[name].starts
+        and not (known[name].slow and (repetition >= SLOW_REPETITIONS or start != starts[0]))
     ]
 
 

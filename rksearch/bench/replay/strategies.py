@@ -69,7 +69,7 @@ class Strategy:
         name: name in tables and on the command line; what follows a `+` says how trainings are stopped early.
         text: description in words.
         player: makes a player that has not begun.
-        slow: whether proposals take seconds, so that it plays the first repetitions only.
+        slow: whether a replay takes long, so that it plays the first repetitions with one start only.
         starts: the starts that it plays.
         needs: module that is no dependency of rksearch and must be installed; None without one.
         remedy: how to install it.
