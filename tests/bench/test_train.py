@@ -13,6 +13,7 @@ from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
 from rksearch.bench import dense, usual
 from rksearch.bench.allocation import allocated_peak
+from rksearch.bench.contestants import Participant, Way
 from rksearch.bench.optimisations import batched_gradients
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
@@ -112,6 +113,25 @@ def test_the_allocated_peak_is_what_is_held_together() -> None:
     before = torch.empty(10**6)
     assert allocated_peak(work, CPU) == 4 * 1500
     assert allocated_peak(lambda: before.add_(1), CPU) < 100  # the number, as a tensor
+
+
+@pytest.mark.parametrize(
+    ("way", "copies"),
+    [
+        ("plain", 3),  # weights, momenta, gradients
+        ("tuned", 4),  # and the sums of gradients and decayed weights, which the optimiser makes for all at once
+        ("ours", 3),
+    ],
+)
+def test_what_a_contestant_holds_is_counted_once(way: Way, copies: int) -> None:
+    # Of few and small images: the activations take less than the weights.
+    settings = replace(SETTINGS, batch_size=4, steps=2)
+    arch = parse("ResNet-20")
+    weights = 4 * sum(parameter.numel() for parameter in build(arch, DATA).parameters())
+    participant = Participant(way=way, arch=arch, source=ImageSource(DATA, None, 0), settings=settings)
+    with participant.seated() as contestant:
+        peak = contestant.prepare().peak_mem_bytes
+    assert copies * weights <= peak < (copies + 0.6) * weights
 
 
 def test_the_plain_loop_learns_and_sees_augmented_images() -> None:
