@@ -1,5 +1,6 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from torch.nn import functional as F
 from rksearch.arch import parse
 from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
-from rksearch.bench import dense, usual
+from rksearch.bench import dense, optimisations, usual
 from rksearch.bench.allocation import allocated_peak
 from rksearch.bench.contestants import Participant, Way
-from rksearch.bench.optimisations import batched_gradients
+from rksearch.bench.optimisations import Pair, batched_gradients
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
 from rksearch.bench.settings import BenchSettings
@@ -76,6 +77,29 @@ def test_batched_seeds_have_the_gradients_of_separate_networks(name: str) -> Non
         for path, parameter in model.named_parameters():
             assert parameter.grad is not None
             assert torch.allclose(together[path][i], parameter.grad, rtol=1e-3, atol=1e-5), path  # type: ignore[index]
+
+
+def test_the_works_of_a_pair_come_first_equally_often_and_keep_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    @contextmanager
+    def kept(device: torch.device) -> Iterator[None]:
+        seen.append("kept")
+        yield
+        seen.append("returned")
+
+    monkeypatch.setattr(optimisations, "freed_memory_kept", kept)
+    pair = Pair(
+        optimisation="x",
+        subject="y",
+        predicted=1,
+        because="z",
+        without=lambda: seen.append("without"),
+        within=lambda: seen.append("within"),
+    )
+    optimisations._measure(pair, replace(SETTINGS, rounds=4))
+    one, other = ["without", "within"], ["within", "without"]
+    assert seen == ["kept", *one, *one, *other, *other, *one, "returned"]  # the first two are not timed
 
 
 def test_the_roofline_adds_up_a_network_by_hand() -> None:
