@@ -82,6 +82,38 @@ def test_parts_run_in_order_until_a_command_fails(checkout: Path, capfd: pytest.
     assert (checkout / "kept.txt").read_text() == "['two']\n", "what a failed command prints replaces nothing"
 
 
+def test_a_measurement_of_this_command_code_and_cpu_is_not_made_again(
+    checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = "rksearch bench train --to found.json"
+
+    def made() -> bool:
+        assert evidence.make([part(command)]) == 0
+        return f"+ {command}" in capfd.readouterr().out
+
+    def write(**differing: Any) -> None:
+        environment = {
+            **{"rksearch": "1", "command": command.split(), "dirty": False},
+            **{"commit": git(checkout, "rev-parse", "HEAD"), "cpu": current_environment().cpu},
+        }
+        (checkout / "found.json").write_text(json.dumps({"environment": environment | differing}))
+
+    assert made()
+    write()
+    assert not made()
+    for differing in ({"cpu": "another"}, {"commit": None}, {"dirty": True}, {"command": [*command.split(), "--json"]}):
+        write(**differing)
+        assert made(), differing
+    write()
+    (checkout / "words.md").write_text("words\n")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "-m", "another commit with the same code")
+    assert not made()
+    (checkout / "rksearch" / "__init__.py").write_text("changed = 1\n")
+    git(checkout, "commit", "--quiet", "--all", "-m", "code")
+    assert made()
+
+
 def test_code_with_changes_makes_nothing(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (checkout / "rksearch" / "__init__.py").write_text("changed = 1\n")
     assert evidence.make([part("rksearch one")]) == 2

@@ -5,8 +5,9 @@
     python tools/evidence.py cifar10_table       # the commands of a part, or of several, one after another
 
 Run it in a checkout in which `rksearch/` has no uncommitted changes. CIFAR-10 is looked for as by every command
-(`RKSEARCH_DATA`), and downloaded if need be. What was interrupted goes on when the same part is run again. Parts marked
-`idle` measure time: let nothing else run beside them.
+(`RKSEARCH_DATA`), and downloaded if need be. What was interrupted goes on when the same part is run again: a command
+that writes one file at its end (`--to`) is skipped where that file comes from the same command, code and CPU; remove
+the file to measure again. Parts marked `idle` measure time: let nothing else run beside them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from rksearch.results.environment import current_environment, is_measurement
 
 ROOT = Path(__file__).parent.parent
 REPORTS = Path("reports")
@@ -120,10 +125,10 @@ PARTS = (
     ),
     Part(
         name="performance",
-        hours=2,
+        hours=3.5,
         writes=(
             *(f"performance/train_{turn}.json" for turn in (1, 2, 3)),
-            *(f"performance/run_{turn}.json" for turn in (1, 2, 3)),
+            "performance/run.json",
             "performance/concurrent.json",
             "performance/optimisations.json",
         ),
@@ -132,10 +137,10 @@ PARTS = (
                 f"rksearch bench train {KINDS} --compile on --to reports/performance/train_{turn}.json"
                 for turn in (1, 2, 3)
             ),
-            *(f"rksearch bench run --rounds 1 --to reports/performance/run_{turn}.json" for turn in (1, 2, 3)),
+            "rksearch bench run --rounds 3 --to reports/performance/run.json",
             "rksearch bench train ResNet-20 DenseNet-22-k12 --concurrent 1,2 --together 2,4 --rounds 3 "
             "--to reports/performance/concurrent.json",
-            "rksearch bench optimisations ResNet-20 DenseNet-22-k12 --threads 1 --cpu-time --rounds 3 --compile on "
+            "rksearch bench optimisations ResNet-20 DenseNet-22-k12 --threads 1 --cpu-time --rounds 15 --compile on "
             "--to reports/performance/optimisations.json",
             "python tools/performance_tables.py",
         ),
@@ -203,6 +208,9 @@ def make(chosen: Sequence[Part]) -> int:
         return 2
     for part in chosen:
         for command in part.commands:
+            if measured(command):
+                print(f"= {command}", flush=True)
+                continue
             print(f"+ {command}", flush=True)
             program, _, target = command.partition(" > ")
             words = shlex.split(program)
@@ -213,6 +221,23 @@ def make(chosen: Sequence[Part]) -> int:
             if target:
                 (ROOT / target).write_bytes(done.stdout)
     return 0
+
+
+def measured(command: str) -> bool:
+    """Whether the file that a command writes at its end (`--to`) comes from this command, code and CPU."""
+    words = shlex.split(command)
+    path = ROOT / words[words.index("--to") + 1] if "--to" in words else None
+    if path is None or not is_measurement(path):
+        return False
+    environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
+    here = current_environment()
+    return (
+        environment["command"] == words
+        and not environment["dirty"]
+        and environment["cpu"] == here.cpu
+        and environment["commit"] is not None
+        and state_of(environment["commit"]) == state_of("HEAD")
+    )
 
 
 def check(chosen: Sequence[Part]) -> int:

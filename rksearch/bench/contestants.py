@@ -127,11 +127,13 @@ class _Loop:
         self._loop, self._settings, self._compiled = loop, settings, compiled
 
     def prepare(self) -> Prepared:
-        compiling_s = _seconds(self._steps, self._settings) if self._compiled else 0.0
+        first_s = _seconds(self._steps, self._settings)  # with compiling, where that is asked for
+        self._loop.optimizer.zero_grad()
+        # The momenta of that step are held; its gradients are gone, and counted when they are made again.
         peak = allocated_peak(lambda: self._steps(MEMORY_STEPS), self._settings.device)
         peak += held_bytes(self._loop.model, self._loop.optimizer)
         self._loop.epoch()  # chooses algorithms and fills caches
-        return Prepared(prepare_s=compiling_s, peak_mem_bytes=peak)
+        return Prepared(prepare_s=first_s if self._compiled else 0.0, peak_mem_bytes=peak)
 
     def turn(self) -> float:
         self._steps()

@@ -1,7 +1,8 @@
 """Speed-up by each optimisation of training, measured alone: with it and without it, in alternated rounds.
 
-Whole networks take a training step with and without an optimisation. Those inside of a dense block are measured on one
-block of DenseNet-BC, forward and backward: see `rksearch.bench.dense`. Predictions come from the bytes that must cross
+Most are measured by training steps of whole networks: some by a step on one batch, some by a pass of two steps, images
+included, some by gradients alone. Those inside of a dense block or a time-step are measured on one, forward and
+backward: see `rksearch.bench.dense`. Predictions come from the bytes that must cross
 the memory, in the units of `rksearch.bench.roofline`, or are rules of thumb that say so.
 """
 
@@ -26,6 +27,7 @@ from rksearch.arch.layout import layout
 from rksearch.bench.contestants import plain
 from rksearch.bench.dense import block_pairs
 from rksearch.bench.settings import BenchSettings, Spread, cold_compiler
+from rksearch.bench.turns import order
 from rksearch.bench.usual import as_usually_written
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.models import build
@@ -125,25 +127,37 @@ def _pairs(specs: Sequence[ArchSpec], source: ImageSource, settings: BenchSettin
 
 
 def _measure(pair: Pair, settings: BenchSettings) -> SpeedUp:
-    """Measure in rounds of one call each, after a warm-up of both."""
-    works = (pair.without, pair.within)
-    for work in works:
+    """Measure in rounds of one call each, after a warm-up of both.
+
+    Freed memory is kept meanwhile, as in trainings: else a pass would return it, and the next one take it again.
+    """
+
+    def seconds(within: bool) -> float:
+        work = pair.within if within else pair.without
+        start = settings.now_s()
         work()
-    ratios = []
-    for _ in range(settings.rounds):
-        times = []
-        for work in works:
-            start = settings.now_s()
-            work()
-            times.append(settings.now_s() - start)
-        ratios.append(times[0] / times[1])
+        return settings.now_s() - start
+
+    with freed_memory_kept(settings.device):
+        pair.without()
+        pair.within()
+        measured = _ratios(seconds, settings.rounds)
     return SpeedUp(
         optimisation=pair.optimisation,
         subject=pair.subject,
         predicted=pair.predicted,
         because=pair.because,
-        measured=Spread.of(ratios),
+        measured=measured,
     )
+
+
+def _ratios(seconds: Callable[[bool], float], rounds: int) -> Spread:
+    """Times without an optimisation over those with it, `seconds(False)` and `seconds(True)`, in alternated order."""
+    found = []
+    for number in range(rounds):
+        times = {within: seconds(within) for within in order((False, True), number)}
+        found.append(times[False] / times[True])
+    return Spread.of(found)
 
 
 def _step_of(
@@ -232,20 +246,17 @@ def _heap_speed_up(spec: ArchSpec, source: ImageSource, settings: BenchSettings)
 
     In processes of their own, as trainings are: the rest of a heap decides what is given back.
     """
-    ratios = []
-    for _ in range(settings.rounds):
-        times = []
-        for kept in (False, True):
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                work = process.submit(_steps_s, str(spec), source, settings, torch.get_num_threads(), kept=kept)
-                times.append(work.result())
-        ratios.append(times[0] / times[1])
+
+    def seconds(kept: bool) -> float:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            return process.submit(_steps_s, str(spec), source, settings, torch.get_num_threads(), kept=kept).result()
+
     return SpeedUp(
         optimisation="freed memory kept",
         subject=str(spec),
         predicted=1.1,
         because="rule of thumb: no page is zeroed again, of thousands in a step",
-        measured=Spread.of(ratios),
+        measured=_ratios(seconds, settings.rounds),
     )
 
 
@@ -391,9 +402,8 @@ def _together_pair(spec: ArchSpec, source: ImageSource, settings: BenchSettings)
         trainer.prepare()
 
     def one_by_one() -> None:
-        with freed_memory_kept(settings.device):  # between the passes too, as in one of all
-            for trainer in apart:
-                trainer.train_pass(1)
+        for trainer in apart:
+            trainer.train_pass(1)
 
     on_cpu = settings.device.type == "cpu"
     return Pair(

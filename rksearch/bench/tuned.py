@@ -98,9 +98,9 @@ class TunedLoop:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             logits = forward(images)
         loss = F.cross_entropy(logits.float(), labels)
-        self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.optimizer.zero_grad()  # or they would take memory during the next forward pass
         return loss.detach()
 
     @torch.no_grad()

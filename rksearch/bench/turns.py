@@ -13,12 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
 from rksearch.bench.contestants import Participant, Prepared
 from rksearch.errors import RksearchError
+
+Name = TypeVar("Name")
 
 Word = Literal["prepare", "turn", "deliver"]
 """What a contestant is asked to do: a method of `rksearch.bench.contestants.Contestant`."""
@@ -61,7 +63,7 @@ def play(participants: Mapping[str, Participant], *, rounds: int, deliveries: in
     return Turns(prepared=prepared, turns_s=found["turn"], deliveries_s=found["deliver"])
 
 
-def order(names: Sequence[str], number: int) -> list[str]:
+def order(names: Sequence[Name], number: int) -> list[Name]:
     """Order of the turns of round `number`: it begins with another name each time, and then runs backwards."""
     first = number % len(names)
     rotated = [*names[first:], *names[:first]]

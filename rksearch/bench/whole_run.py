@@ -29,6 +29,7 @@ from rksearch.errors import RksearchError
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import WorkTimes
 from rksearch.search.reservations import cpus_here
+from rksearch.training.engine.device import resolve_device, resolve_precision
 
 NETWORKS = (
     "RKNet-k8-m2_3_4-1x1_1x1_1x1",
@@ -66,7 +67,8 @@ class WholeRun:
         threads: CPU threads in all.
         rounds: runs of each contestant.
         data_dir: directory with CIFAR-10; None for random pixels.
-        device, precision, compile: as for `rksearch run`; the rivals compile nothing.
+        device, precision, compile: as for `rksearch run`; the rivals compile nothing. The figures name the precision
+            that `auto` is here.
     """
 
     networks: tuple[str, ...] = NETWORKS
@@ -143,9 +145,17 @@ def bench_run(asked: WholeRun, on_done: Callable[[str, float], None] | None = No
         on_done: called with a contestant's name and its seconds, each time.
 
     Raises:
-        RksearchError: the run or a rival failed; the end of its output is in the message.
+        RksearchError: more slots than CPUs; or the run or a rival failed, and the message has the end of its output.
     """
-    asked = replace(asked, networks=tuple(str(parse(name)) for name in asked.networks))
+    if asked.slots > asked.threads:
+        raise RksearchError(
+            f"each of the slots must have a CPU, but got {asked.slots} slots for {asked.threads} CPUs; use fewer"
+        )
+    asked = replace(
+        asked,
+        networks=tuple(str(parse(name)) for name in asked.networks),
+        precision=resolve_precision(asked.precision, resolve_device(asked.device)),
+    )
     datasets.adopt((NOISE,))  # the run's ledger names it
     times: dict[str, list[float]] = {RUN: [], ONE: [], BESIDE: []}
     spent: list[Spent] = []
@@ -202,7 +212,7 @@ def _run(asked: WholeRun) -> Spent:
                 *(sys.executable, *COMMAND, "run", "--space", str(space), "--out", str(out)),
                 *("--device", asked.device, "--precision", asked.precision, "--compile", asked.compile),
                 *("--data-dir", asked.data_dir or directory, "--no-download"),
-                *("--cpus-per-trial", str(max(1, asked.threads // asked.slots))),
+                *("--cpus-per-trial", str(asked.threads // asked.slots), "--max-concurrent", str(asked.slots)),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -25,7 +25,9 @@ from rksearch.cli.values import MOST_EPOCHS, MOST_IMAGES, MOST_PROCESSES, MOST_R
     help="Training images of each.",
 )
 @click.option(
-    "--slots", type=click.IntRange(1, MOST_PROCESSES), help="Trials, and loops, at a time. [default: the CPUs]"
+    "--slots",
+    type=click.IntRange(1, MOST_PROCESSES),
+    help="Trials, and loops, at a time; at most the CPUs. [default: the CPUs]",
 )
 @click.option(
     "--rounds", type=click.IntRange(1, MOST_ROUNDS), default=3, show_default=True, help="Measurements of each."

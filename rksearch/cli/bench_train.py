@@ -125,8 +125,8 @@ def bench_training(
 ) -> None:
     """Train architectures NAME... by a plain PyTorch loop, a tuned one and ours, in turns, and compare.
 
-    The tuned loop has images on the device, autocast, channels last and, with --compile, a compiled module, in forty
-    lines of torch. The default networks are a narrow RKNet, DenseNet-BC-100-k12 and ResNet-20.
+    The tuned loop, of torch alone, has images on the device, autocast, channels last and, with --compile, a compiled
+    module. The default networks are a narrow RKNet, DenseNet-BC-100-k12 and ResNet-20.
     """
     from rksearch.bench.train import NAMES
     from rksearch.training.throughput import STEPS
@@ -183,7 +183,7 @@ def bench_each_optimisation(
 ) -> None:
     """Measure each optimisation of training alone: architectures NAME... with it and without it.
 
-    Those inside of a dense block are measured on one block, forward and backward.
+    Those inside of a dense block or a time-step are measured on one, forward and backward.
     """
     from rksearch.bench.optimisations import SpeedUp, bench_optimisations
     from rksearch.bench.train import NAMES

@@ -1,5 +1,6 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from torch.nn import functional as F
 from rksearch.arch import parse
 from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
-from rksearch.bench import dense, usual
+from rksearch.bench import dense, optimisations, usual
 from rksearch.bench.allocation import allocated_peak
-from rksearch.bench.optimisations import batched_gradients
+from rksearch.bench.contestants import Participant, Way
+from rksearch.bench.optimisations import Pair, batched_gradients
 from rksearch.bench.plain import PlainLoop
 from rksearch.bench.roofline import Ceilings, roofline, step_bytes
 from rksearch.bench.settings import BenchSettings
@@ -77,6 +79,29 @@ def test_batched_seeds_have_the_gradients_of_separate_networks(name: str) -> Non
             assert torch.allclose(together[path][i], parameter.grad, rtol=1e-3, atol=1e-5), path  # type: ignore[index]
 
 
+def test_the_works_of_a_pair_come_first_equally_often_and_keep_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    @contextmanager
+    def kept(device: torch.device) -> Iterator[None]:
+        seen.append("kept")
+        yield
+        seen.append("returned")
+
+    monkeypatch.setattr(optimisations, "freed_memory_kept", kept)
+    pair = Pair(
+        optimisation="x",
+        subject="y",
+        predicted=1,
+        because="z",
+        without=lambda: seen.append("without"),
+        within=lambda: seen.append("within"),
+    )
+    optimisations._measure(pair, replace(SETTINGS, rounds=4))
+    one, other = ["without", "within"], ["within", "without"]
+    assert seen == ["kept", *one, *one, *other, *other, *one, "returned"]  # the first two are not timed
+
+
 def test_the_roofline_adds_up_a_network_by_hand() -> None:
     net = layout(parse("DenseNet-13-k4"), dataset("digits"))
     values = 0
@@ -112,6 +137,25 @@ def test_the_allocated_peak_is_what_is_held_together() -> None:
     before = torch.empty(10**6)
     assert allocated_peak(work, CPU) == 4 * 1500
     assert allocated_peak(lambda: before.add_(1), CPU) < 100  # the number, as a tensor
+
+
+@pytest.mark.parametrize(
+    ("way", "copies"),
+    [
+        ("plain", 3),  # weights, momenta, gradients
+        ("tuned", 4),  # and the sums of gradients and decayed weights, which the optimiser makes for all at once
+        ("ours", 3),
+    ],
+)
+def test_what_a_contestant_holds_is_counted_once(way: Way, copies: int) -> None:
+    # Of few and small images: the activations take less than the weights.
+    settings = replace(SETTINGS, batch_size=4, steps=2)
+    arch = parse("ResNet-20")
+    weights = 4 * sum(parameter.numel() for parameter in build(arch, DATA).parameters())
+    participant = Participant(way=way, arch=arch, source=ImageSource(DATA, None, 0), settings=settings)
+    with participant.seated() as contestant:
+        peak = contestant.prepare().peak_mem_bytes
+    assert copies * weights <= peak < (copies + 0.6) * weights
 
 
 def test_the_plain_loop_learns_and_sees_augmented_images() -> None:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
 from rksearch.data.images import load_images
 from rksearch.results.records import WorkTimes
+from rksearch.search.reservations import cpus_here
 from rksearch.space import load_space, parse_space
-from tests.helpers.command_line import rksearch
+from tests.helpers.command_line import Answer, rksearch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -102,6 +104,14 @@ def test_random_pixels_stand_for_cifar10(tmp_path: Path) -> None:
     assert differ == {"name", "source", "licence", "citation"}
 
 
+def test_more_slots_than_cpus_are_refused(answer: Callable[..., Answer]) -> None:
+    cpus = cpus_here()
+    code, _, errors = answer("bench", "run", "--slots", str(cpus + 1))
+    assert code == 2
+    assert f"but got {cpus + 1} slots for {cpus} CPUs" in " ".join(errors.split())
+    assert "Traceback" not in errors
+
+
 @pytest.mark.slow
 def test_bench_run_measures_a_run_beside_its_rivals(tmp_path: Path) -> None:
     path = tmp_path / "found.json"
@@ -113,6 +123,7 @@ def test_bench_run_measures_a_run_beside_its_rivals(tmp_path: Path) -> None:
     assert done.returncode == 0, (done.stdout, done.stderr)
     found = json.loads(path.read_text())
     assert found["synthetic_images"] is True
+    assert found["settings"]["precision"] in ("fp32", "bf16")
     assert "random pixels" in done.stdout
     assert set(found["seconds"]) == {"run", "one loop", "loops beside each other"}
     (spent,) = found["spent"]
