@@ -93,7 +93,7 @@ def markdown(
         f"(Student's t). *Time*: mean of a training with its validations. *Ranks*: {_ranks_words(longest, seeds)} "
         f"*Order of {first}*: Spearman's correlation of the networks' errors with those by {first} at the same number "
         f"of epochs. All recipes train with the same seeds, and so from the same initial weights: this correlation is "
-        f"higher than it would be between separate trainings. The intervals of correlations are Bonett and Wright's, "
+        f"higher than that of separate trainings. The intervals of correlations are Bonett and Wright's, "
         f"for five networks or more.",
         f"## Each network after {longest} epochs",
         _networks_table(recipe_standings(trainings, _recipes(found))),
@@ -155,8 +155,9 @@ def _difference(found: Estimate | None) -> str:
 def _correlation(found: Correlation | None) -> str:
     if found is None:
         return text.MISSING
-    interval = "" if found.interval is None else " ({:.2f} to {:.2f})".format(*found.interval)
-    return f"{found.value:.2f}{interval}".replace("-", "−")
+    # Adding zero turns the -0.00 of a rounded negative into 0.00.
+    value, *ends = (f"{round(number, 2) + 0.0:.2f}" for number in (found.value, *(found.interval or ())))
+    return (f"{value} ({' to '.join(ends)})" if ends else value).replace("-", "−")
 
 
 def _ranks_words(longest: int, seeds: int) -> str:
