@@ -34,12 +34,12 @@ def gap_sentence(found: Sequence[FamilyGap], networks: Sequence[str], seeds: int
     if not changes:
         return ["No networks of different families are of like size: their gaps are not judged."]
     first = found[0].recipe
-    turned = [_named(gap) for gap, change in changes if change.p_reversed < BEYOND_CHANCE]
-    changed = [
-        f"{_named(gap)} ({text.points(change.points.value)})"
+    turned = [
+        f"`{gap.archs[0]}` − `{gap.archs[1]}` by `{gap.recipe}`"
         for gap, change in changes
-        if change.p_changed < BEYOND_CHANCE
+        if change.p_reversed < BEYOND_CHANCE
     ]
+    changed = sum(change.p_changed < BEYOND_CHANCE for _, change in changes)
     reach = median((change.points.high - change.points.low) / 2 for _, change in changes)
     return [
         "Gaps between networks of different families at like size: "
@@ -48,13 +48,9 @@ def gap_sentence(found: Sequence[FamilyGap], networks: Sequence[str], seeds: int
             if turned
             else f"none changes its sign against `{first}` beyond chance"
         )
-        + (
-            f"; {len(changed)} of {len(changes)} change beyond chance, {text.listing(changed)}. "
-            if changed
-            else f", and none of {len(changes)} changes beyond chance. "
-        )
-        + f"Few seeds leave wide intervals: with {seeds}, that of the median change reaches ±{text.pct_points(reach)}, "
-        "and smaller changes may be there."
+        + f"; {changed or 'none'} of {text.count(len(changes), 'change')} {'are' if changed > 1 else 'is'} beyond "
+        f"chance. Few seeds leave wide intervals: with {seeds}, that of the median change reaches "
+        f"±{text.pct_points(reach)}, and smaller changes may be there."
     ]
 
 
@@ -102,7 +98,3 @@ def _points(found: Estimate) -> str:
 def _change(found: GapChange) -> str:
     p = "p < 0.01" if found.p_changed < 0.01 else f"p {found.p_changed:.2f}"
     return f"{_points(found.points)}, {p}"
-
-
-def _named(gap: FamilyGap) -> str:
-    return f"`{gap.archs[0]}` and `{gap.archs[1]}` by `{gap.recipe}`"
