@@ -115,11 +115,11 @@ PARTS = (
     ),
     Part(
         name="learning_rate",
-        hours=1,
+        hours=1.5,
         writes=("learning_rate/trainings.jsonl",),
         commands=(
             f"rksearch bench recipes {RATES} --recipe fast --recipe reports/learning_rate/third.yaml "
-            "--recipe reports/learning_rate/triple.yaml --epochs 8 --seeds 2 --precision bf16 "
+            "--recipe reports/learning_rate/triple.yaml --epochs 8 --seeds 4 --precision bf16 "
             "--out reports/learning_rate",
         ),
     ),

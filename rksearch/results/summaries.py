@@ -42,6 +42,7 @@ class ArchSummary:
             none.
         val_confusions, test_confusions: predictions of these trainings; empty where one has none recorded.
         test_errors_pct: test error of each training behind `test_error_pct`.
+        test_trial_ids: ids of these trainings.
         executed_macs: multiply-adds that its trainings execute for one image; None where they were not counted.
         latency_ms: median latency of one image, mean over the trainings that measured it; None without any.
         val_images, test_images: images behind each validation and each test error; None where trainings differ or do
@@ -72,6 +73,7 @@ class ArchSummary:
     val_confusions: tuple[Confusion, ...] = ()
     test_confusions: tuple[Confusion, ...] = ()
     test_errors_pct: tuple[float, ...] = ()
+    test_trial_ids: tuple[str, ...] = ()
     executed_macs: int | None = None
     latency_ms: float | None = None
     val_images: int | None = None
@@ -177,10 +179,10 @@ def summarise(history: History) -> list[ArchSummary]:
     readings: dict[str, TestResult] = {}
     for test in history.tests:
         readings.setdefault(test.trial, test.result)
-    final: dict[str, list[TestResult]] = {}
+    final: dict[str, list[str]] = {}
     for spec, _ in history.trials.values():
         if spec.role == "final" and spec.id in readings:
-            final.setdefault(spec.arch, []).append(readings[spec.id])
+            final.setdefault(spec.arch, []).append(spec.id)
     metric = history.metric
     return [_summary(arch, pairs, readings, final.get(arch, []), metric) for arch, pairs in groups.items()]
 
@@ -194,7 +196,7 @@ def _summary(
     arch: str,
     pairs: list[tuple[TrialSpec, TrialResult]],
     readings: dict[str, TestResult],
-    final: list[TestResult],
+    final: list[str],
     metric: ErrorMetric,
 ) -> ArchSummary:
     pairs = sorted(pairs, key=lambda pair: pair[0].replicate)
@@ -202,10 +204,11 @@ def _summary(
     first = pairs[0][1]
     last = [result.epochs[-1] for _, result in pairs]
     errors = [epoch.val_error_pct for epoch in last]
-    images = _one(result.images.val for _, result in pairs)
-    tested = final or [readings[spec.id] for spec, _ in pairs if spec.id in readings]
+    images = shared_value(result.images.val for _, result in pairs)
+    tested_ids = final or [spec.id for spec, _ in pairs if spec.id in readings]
+    tested = [readings[trial_id] for trial_id in tested_ids]
     tests = [reading.test_error_pct for reading in tested]
-    test_images = _one(reading.test_images for reading in tested)
+    test_images = shared_value(reading.test_images for reading in tested)
     latencies = [value for _, result in pairs if (value := result.image_latency_ms) is not None]
     role = next(role for role in RANKED_ROLES if role in roles)
     return ArchSummary(
@@ -233,14 +236,15 @@ def _summary(
         val_confusions=_all_or_none([result.val_confusion for _, result in pairs]),
         test_confusions=_all_or_none([reading.test_confusion for reading in tested]),
         test_errors_pct=tuple(tests),
-        executed_macs=_one(result.executed_macs for _, result in pairs),
+        test_trial_ids=tuple(tested_ids),
+        executed_macs=shared_value(result.executed_macs for _, result in pairs),
         latency_ms=mean_of(latencies),
         val_images=images,
         test_images=test_images,
     )
 
 
-def _one(values: Iterable[int | None]) -> int | None:
+def shared_value(values: Iterable[T | None]) -> T | None:
     """The value that all have; None where they differ or one has none."""
     found = set(values)
     return found.pop() if len(found) == 1 else None

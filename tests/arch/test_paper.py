@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +14,7 @@ from rksearch.arch.paper import paper_rows
 from rksearch.cli.main import cli
 from rksearch.errors import SpecError
 from rksearch.results.paper_comparison import compare
+from rksearch.results.records import ImageCounts, TestResult
 from tests.helpers import ledgers
 
 
@@ -30,7 +33,7 @@ def test_all_eighty_rows_are_names():
             assert row.printed_name == row.arch
 
 
-@pytest.mark.parametrize("compared", compare(paper_rows(), {}), ids=lambda c: f"{c.row.table}:{c.row.arch}")
+@pytest.mark.parametrize("compared", compare(paper_rows(), []), ids=lambda c: f"{c.row.table}:{c.row.arch}")
 def test_every_row_that_prints_a_count_prints_ours(compared):
     row = compared.row
     assert (compared.counts_agree is None) == (row.params_m is None)
@@ -90,7 +93,60 @@ def test_our_errors_stand_beside_the_papers(tmp_path):
     shown = CliRunner().invoke(cli, ["paper", "--table", "1", "--ledger", str(tmp_path)])
     assert shown.exit_code == 0, shown.output
     (line,) = [line for line in shown.output.splitlines() if line.startswith(arch)]
-    assert line.endswith("4.75  8.00 (val, 2 seeds)")
+    assert line.split()[-8:] == ["4.75", "8.00", "(val,", "2", "seeds)", "8", "10,000", "short"]
+    assert "1 of 31 rows have trainings of ours." in shown.output
     # The same architecture on another data set has not been trained.
     other = CliRunner().invoke(cli, ["paper", "--table", "2", "--ledger", str(tmp_path)])
     assert "seeds" not in other.output
+    assert "0 of 12 rows have trainings of ours." in other.output
+
+
+def test_columns_of_trainings_stand_where_there_are_ledgers(tmp_path):
+    ledgers.begin(tmp_path)
+    for arguments, has in (([], False), (["--ledger", str(tmp_path)], True)):
+        shown = CliRunner().invoke(cli, ["paper", "--table", "4", *arguments]).output
+        assert all((word in shown) == has for word in ("our error %", "epochs", "recipe", "trainings of ours"))
+        assert max(len(line) for line in shown.splitlines() if line.startswith(("architecture", "R"))) <= 110
+
+
+def trained_run(run_dir, errors_pct, *, epochs=8, images=10_000, tested=None):
+    """A run of ResNet-20, one seed for each error; a training on all images reads the test set where asked."""
+    ledger = ledgers.begin(run_dir)
+    counts = ImageCounts(train=images, val=5_000)
+    for i, error in enumerate(errors_pct):
+        result = replace(ledgers.complete(error, epochs=epochs), images=counts)
+        ledger.write_trial(ledgers.trial("ResNet-20", i, epochs=epochs), result, wall_time_s=1.0)
+    if tested is not None:
+        final = ledgers.trial("ResNet-20", 0, "final", epochs)
+        result = replace(ledgers.complete(50.0, epochs=epochs), images=ImageCounts(train=images + 5_000, val=0))
+        ledger.write_trial(final, result, wall_time_s=1.0)
+        ledger.write_test(final, TestResult(test_error_pct=tested, test_loss=1.0, test_images=10_000))
+    return run_dir
+
+
+def ours(*run_dirs):
+    """What is printed of ours beside ResNet-20, as JSON; the CSV has the same."""
+    options = [word for run_dir in run_dirs for word in ("--ledger", str(run_dir))]
+    found = json.loads(CliRunner().invoke(cli, ["paper", "--table", "4", "--json", *options]).output)
+    text = CliRunner().invoke(cli, ["paper", "--table", "4", "--csv", *options]).output
+    (row,) = [row for row in found if row["arch"] == "ResNet-20"]
+    (same,) = [row for row in csv.DictReader(io.StringIO(text)) if row["arch"] == "ResNet-20"]
+    names = ("our_error_pct", "our_error_kind", "seeds", "our_epochs", "our_recipe", "our_train_images")
+    assert [same[name] for name in names] == ["" if row[name] is None else str(row[name]) for name in names]
+    return tuple(row[name] for name in names)
+
+
+def test_of_several_ledgers_a_row_takes_the_most_epochs_then_the_most_images(tmp_path):
+    short = trained_run(tmp_path / "short", [30.0, 32.0])
+    long = trained_run(tmp_path / "long", [12.0], epochs=30, images=8_000)
+    large = trained_run(tmp_path / "large", [10.0], epochs=30, images=45_000)
+    tested = trained_run(tmp_path / "tested", [11.0], epochs=30, images=45_000, tested=9.0)
+    assert ours() == (None, None, None, None, None, None)
+    assert ours(short) == (31.0, "val", 2, 8, "short", 10_000)
+    for order in ((short, long), (long, short)):
+        assert ours(*order) == (12.0, "val", 1, 30, "short", 8_000)
+    for order in permutations((short, long, large)):
+        assert ours(*order) == (10.0, "val", 1, 30, "short", 45_000)
+    # The error of the test set is of trainings that saw the validation images too.
+    for order in ((large, tested), (tested, large)):
+        assert ours(*order) == (9.0, "test", 1, 30, "short", 50_000)

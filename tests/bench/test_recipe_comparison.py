@@ -5,14 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]
 
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
-from rksearch.bench.recipes.judging import judged, recipe_standings, spearman
-from rksearch.bench.recipes.trainings import NETWORKS, RecipeTraining, Wanted, wanted_trainings, without_each_term
+from rksearch.bench.recipes.gaps import LIKE_SIZE, family_gaps, pairs_of_like_size
+from rksearch.bench.recipes.judging import judged, recipe_standings
+from rksearch.bench.recipes.page import markdown, to_json
+from rksearch.bench.recipes.trainings import (
+    NETWORKS,
+    RecipeConditions,
+    RecipeTraining,
+    Wanted,
+    wanted_trainings,
+    without_each_term,
+)
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
 from tests.helpers.command_line import Answer, rksearch
@@ -83,15 +90,6 @@ def test_fast_has_the_terms_whose_removal_was_measured_to_raise_the_error() -> N
             assert (getattr(fast, field) != getattr(short, field)) == (low > 0), (key, low)
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=12))
-def test_rank_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
-    a, b = (np.array([column], dtype=float) for column in zip(*pairs, strict=True))
-    if len(set(a[0])) > 1 and len(set(b[0])) > 1:
-        assert spearman(a, b)[0] == pytest.approx(stats.spearmanr(a[0], b[0]).statistic)
-    else:
-        assert np.isnan(spearman(a, b)[0])
-
-
 def test_lengths_are_judged_by_means_over_networks_and_seeds() -> None:
     """Against sums and a t-interval written out here."""
     networks = ["a", "b", "c", "d"]
@@ -109,7 +107,7 @@ def test_lengths_are_judged_by_means_over_networks_and_seeds() -> None:
     ranks = found["x", 1].ranks
     assert ranks is not None
     assert ranks.value == pytest.approx(stats.spearmanr([4, 3, 1, 2], [4, 3, 1.5, 1.5]).statistic)
-    assert ranks.low <= ranks.value <= ranks.high <= 1
+    assert ranks.interval is None  # four networks are too few for one
     # One seed of the longest, against the other: 20 18 10 12 and 22 18 13 11.
     own = found["x", 2].ranks
     assert own is not None
@@ -120,14 +118,42 @@ def test_lengths_are_judged_by_means_over_networks_and_seeds() -> None:
     low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
     assert (difference.value, difference.low, difference.high) == pytest.approx((-2.75, low, high))
     assert found["x", 1].against_first is None
-    same = found["y", 2].ranks_against_first
-    assert same is not None
-    assert (same.value, same.low, same.high) == (0, 0, 0)
+    assert found["y", 1].ranks_against_first is None
     # y 45 41 28 30 against x 50 40 30 35: the first order with c and d as they are.
     order = found["y", 1].order_of_first
     assert order is not None
     assert order.value == pytest.approx(stats.spearmanr([45, 41, 28, 30], [50, 40, 30, 35]).statistic) == 1
     assert found["x", 1].order_of_first is None
+
+
+def test_correlations_of_few_networks_have_intervals_that_few_ranks_allow() -> None:
+    """Bonett and Wright's, and Zou's of a difference, written out here."""
+    short = {"x": [1, 2, 3, 4, 5, 6], "y": [2, 1, 3, 4, 6, 5]}
+    trainings = [trained(r, 1, 1, n, own) for r in "xy" for n, own in zip("abcdef", short[r], strict=True)]
+    trainings += [trained(r, 2, 0, n, own) for r in "xy" for n, own in zip("abcdef", [1, 3, 2, 4, 5, 6], strict=True)]
+    found = {(own.recipe, own.epochs): own for own in judged(trainings, ["x", "y"])}
+
+    def expected(rho: float) -> tuple[float, float]:
+        reach = stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / 3)
+        return np.tanh(np.arctanh(rho) - reach), np.tanh(np.arctanh(rho) + reach)
+
+    x, y = 1 - 6 * 2 / 210, 1 - 6 * (1 + 4 + 1 + 1 + 1) / 210  # sums of squared differences of ranks: 2, and 8
+    for recipe_, rho in (("x", x), ("y", y)):
+        ranks = found[recipe_, 1].ranks
+        assert ranks is not None
+        assert ranks.value == pytest.approx(rho)
+        assert ranks.interval == pytest.approx(expected(rho))
+    change = found["y", 1].ranks_against_first
+    assert change is not None
+    (low_x, high_x), (low_y, high_y) = expected(x), expected(y)
+    below, above = np.hypot(y - low_y, high_x - x), np.hypot(high_y - y, x - low_x)
+    assert (change.value, change.low, change.high) == pytest.approx((y - x, y - x - below, y - x + above))
+    # Equal orders of six networks are no proof of a perfect agreement.
+    order = found["y", 2].order_of_first
+    assert order is not None
+    assert order.value == 1
+    assert order.interval is not None
+    assert order.interval[0] < 0.7
 
 
 def test_networks_stand_in_the_order_of_the_first_recipe_with_their_ranks_in_each() -> None:
@@ -162,6 +188,123 @@ def test_a_failed_training_counts_as_an_error_of_100() -> None:
     assert found[1].order_of_first is None  # equal errors have no order
     with pytest.raises(ValueError, match="three networks"):
         judged(trainings[:-1], ["x", "y"])
+
+
+FAMILIES = {
+    "RKNet-k8-m2_4_6-1x2s_1x2s_1x2s": 50_586,
+    "RKNet-k8-m2_4_6-1x2_1x2_1x2": 95_514,
+    "DenseNet-13-k8": 39_370,
+    "DenseNet-13-k12": 86_650,
+    "ResNet-8": 75_290,
+    "ResNet-14": 172_506,
+}
+"""Two networks of each of three families, with their parameters on CIFAR-10."""
+
+SMALL_RKNET, LARGE_RKNET, SMALL_DENSE, LARGE_DENSE, SMALL_RESNET, LARGE_RESNET = FAMILIES
+
+
+def test_networks_are_paired_with_the_nearest_of_each_other_family() -> None:
+    assert {name: cost(parse(name), dataset("cifar10")).params for name in FAMILIES} == FAMILIES
+    assert pairs_of_like_size(FAMILIES) == [
+        (SMALL_RKNET, SMALL_DENSE),
+        (LARGE_RKNET, LARGE_DENSE),
+        (SMALL_RKNET, SMALL_RESNET),
+        (LARGE_RKNET, SMALL_RESNET),
+        (LARGE_RKNET, LARGE_RESNET),
+        (SMALL_DENSE, SMALL_RESNET),
+        (LARGE_DENSE, SMALL_RESNET),
+        (LARGE_DENSE, LARGE_RESNET),
+    ]
+    assert all(1 / LIKE_SIZE <= FAMILIES[a] / FAMILIES[b] <= LIKE_SIZE for a, b in pairs_of_like_size(FAMILIES))
+    assert pairs_of_like_size({SMALL_DENSE: 39_370, LARGE_RESNET: 172_506}) == []  # more than twice as large
+    assert pairs_of_like_size({SMALL_RKNET: 50_586, LARGE_RKNET: 95_514}) == []  # of one family
+
+
+def family_trainings(shift: float, seeds: int = 4) -> list[RecipeTraining]:
+    """Made-up trainings: RKNets have 2 points less than DenseNets of like size by `fast` and `third`, and by `triple`
+    `shift` points more than that."""
+    noise = np.random.default_rng(5).normal(scale=0.1, size=(3, 6, seeds))
+    level = {SMALL_RKNET: 30.0, LARGE_RKNET: 28, SMALL_DENSE: 32, LARGE_DENSE: 30, SMALL_RESNET: 25, LARGE_RESNET: 24}
+    return [
+        trained(r, 8, i, n, level[n] + noise[k, m, i] + (shift if r == "triple" and n.startswith("RKNet") else 0))
+        for k, r in enumerate(RATES)
+        for m, n in enumerate(FAMILIES)
+        for i in range(seeds)
+    ]
+
+
+RATES = ("fast", "third", "triple")
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 4.0])
+def test_gaps_between_families_are_those_of_a_plain_computation(shift: float) -> None:
+    """Everything written out: means, Student's t by SciPy, and Holm's steps one after another."""
+    trainings = family_trainings(shift)
+    errors = {(one.recipe, one.arch, one.replicate): one.val_error_pct for one in trainings}
+
+    def gaps(recipe_: str, a: str, b: str) -> np.ndarray:
+        return np.array([errors[recipe_, a, i] - errors[recipe_, b, i] for i in range(4)])
+
+    found = {(gap.archs, gap.recipe): gap for gap in family_gaps(trainings, RATES, "cifar10")}
+    pairs = pairs_of_like_size(FAMILIES)
+    assert list(found) == [(pair, recipe_) for pair in pairs for recipe_ in RATES]
+    changed, turned = {}, {}
+    for (a, b), recipe_ in found:
+        own, first = gaps(recipe_, a, b), gaps("fast", a, b)
+        gap = found[(a, b), recipe_]
+        assert (gap.params, gap.seeds) == ((FAMILIES[a], FAMILIES[b]), 4)
+        low, high = stats.t.interval(0.95, 3, loc=own.mean(), scale=stats.sem(own))
+        assert (gap.points.value, gap.points.low, gap.points.high) == pytest.approx((own.mean(), low, high))
+        if recipe_ == "fast":
+            assert gap.change is None
+            continue
+        assert gap.change is not None
+        change, points = own - first, gap.change.points
+        low, high = stats.t.interval(0.95, 3, loc=change.mean(), scale=stats.sem(change))
+        assert (points.value, points.low, points.high) == pytest.approx((change.mean(), low, high))
+        changed[(a, b), recipe_] = stats.ttest_rel(own, first).pvalue
+        both = max(stats.ttest_1samp(own, 0).pvalue, stats.ttest_1samp(first, 0).pvalue)
+        turned[(a, b), recipe_] = both if own.mean() * first.mean() < 0 else 1.0
+    for name, raw in (("p_changed", changed), ("p_reversed", turned)):
+        before, left = 0.0, len(raw)
+        for key, p in sorted(raw.items(), key=lambda item: item[1]):
+            before, left = max(before, min(1.0, left * p)), left - 1
+            assert getattr(found[key].change, name) == pytest.approx(before), (key, name)
+    reversed_pairs = {(pair, r) for (pair, r), gap in found.items() if gap.change and gap.change.p_reversed < 0.05}
+    expected = [((SMALL_RKNET, SMALL_DENSE), "triple"), ((LARGE_RKNET, LARGE_DENSE), "triple")]
+    assert reversed_pairs == (set(expected) if shift == 4 else set())
+
+
+def page(trainings: list[RecipeTraining]) -> str:
+    own = {name: recipe("fast", lr=lr) for name, lr in (("fast", 0.1), ("third", 0.0333), ("triple", 0.3))}
+    conditions = RecipeConditions(dataset="cifar10", train_images=8000, recipes=own, device="cpu", precision="bf16")
+    environment = {"command": ["rksearch"], "trained_with": ["1" * 40], "commit": "2" * 40, "torch": "2", "cpu": "one"}
+    found = judged(trainings, RATES)
+    assert len(to_json(found, trainings, conditions, environment)["gaps"]) == len(
+        family_gaps(trainings, RATES, "cifar10")
+    )
+    return markdown(found, trainings, conditions, environment)
+
+
+def test_a_page_says_whether_the_order_of_the_families_changes() -> None:
+    flips, same = page(family_trainings(4.0)), page(family_trainings(0.0))
+    assert "in brackets: `third` lr 0.0333 (0.1); `triple` lr 0.3 (0.1).\n" in flips
+    assert (
+        f"beyond chance, the sign is another than by `fast` for `{SMALL_RKNET}` − `{SMALL_DENSE}` by `triple` and "
+        f"`{LARGE_RKNET}` − `{LARGE_DENSE}` by `triple`; 5 of 16 changes are beyond chance."
+    ) in flips
+    assert "none changes its sign against `fast` beyond chance; none of 16 changes is beyond chance." in same
+    assert "with 4, that of the median change reaches ±" in same
+    assert f"| {SMALL_RKNET} − {SMALL_DENSE} | 50,586 and 39,370 | " in same
+    assert "from the same initial weights: this correlation is higher" in same
+    # A single length has only the agreement of its own seeds.
+    assert "worse ranks" not in flips + same
+    few = page(family_trainings(4.0, seeds=2))
+    assert "takes 3 seeds of the longest trainings or more, which have 2." in few
+    assert "## Gaps" not in few
+    resnets = [one for one in family_trainings(0.0) if "ResNet" in one.arch]
+    resnets += [trained(one.recipe, 8, one.replicate, "ResNet-20", 20.0) for one in resnets if one.arch == SMALL_RESNET]
+    assert "families" not in page(resnets)
 
 
 @pytest.mark.slow

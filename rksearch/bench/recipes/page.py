@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from rksearch.bench.estimates import Estimate
-from rksearch.bench.recipes.judging import DRAWS, Length, RecipeStanding, recipe_standings
+from rksearch.bench.recipes.gaps import family_gaps
+from rksearch.bench.recipes.gaps_in_words import gap_section, gap_sentence
+from rksearch.bench.recipes.judging import Correlation, Length, RecipeStanding, recipe_standings
 from rksearch.bench.recipes.picture import draw
 from rksearch.bench.recipes.trainings import RecipeConditions, RecipeTraining
 from rksearch.bench.store import require_own_page
+from rksearch.recipes.recipe import Recipe
 from rksearch.report import text
 
 TITLE, NUMBERS, PICTURE = "# Recipes, measured", "recipes.json", "errors.svg"
@@ -56,6 +59,7 @@ def to_json(
         "conditions": conditions.record(),
         "lengths": [asdict(length) for length in found],
         "networks": [asdict(standing) for standing in recipe_standings(trainings, _recipes(found))],
+        "gaps": [asdict(gap) for gap in family_gaps(trainings, _recipes(found), conditions.dataset)],
         "environment": dict(environment),
     }
 
@@ -76,27 +80,26 @@ def markdown(
     first, longest = found[0].recipe, max(length.epochs for length in found)
     images = "all images" if conditions.train_images is None else f"{conditions.train_images:,} images"
     seeds = max(length.seeds for length in found if length.epochs == longest)
-    reliability = (
-        "the longest themselves stand with the agreement of their own seeds"
-        if seeds > 1
-        else "the longest themselves have one seed, and so no number"
-    )
+    gaps = family_gaps(trainings, _recipes(found), conditions.dataset)
     parts = [
         TITLE,
-        *_sentences(found, first),
+        _differences_of_recipes({key: conditions.recipes[key] for key in _recipes(found)}),
+        *_sentences(found, first, longest),
+        *gap_sentence(gaps, networks, seeds),
         f"![Validation error against training time, a line for each recipe]({PICTURE})",
         text.markdown_table(HEAD, [_cells(length) for length in found]),
         f"*Error*: mean over {text.count(len(networks), 'network')} of the top-1 validation error after the last "
         f"epoch. *Against {first}*: difference at the same number of epochs, with its 95 % interval over the networks "
-        f"(Student's t). *Time*: mean of a training with its validations. *Ranks*: Spearman's correlation of the "
-        f"networks' errors with those after {longest} epochs of the same recipe ({text.count(seeds, 'seed')} each, "
-        f"which no shorter training has; {reliability}), with the interval that holds 95 % of {DRAWS:,} bootstrap "
-        f"draws of networks. *Order of {first}*: the same correlation of the errors with those by {first} at the same "
-        f"number of epochs.",
+        f"(Student's t). *Time*: mean of a training with its validations. *Ranks*: {_ranks_words(longest, seeds)} "
+        f"*Order of {first}*: Spearman's correlation of the networks' errors with those by {first} at the same number "
+        f"of epochs. All recipes train with the same seeds, and so from the same initial weights: this correlation is "
+        f"higher than that of separate trainings. The intervals of correlations are Bonett and Wright's, "
+        f"for five networks or more.",
         f"## Each network after {longest} epochs",
         _networks_table(recipe_standings(trainings, _recipes(found))),
         "Top-1 validation error in percent (mean, and each seed where there are several), and the network's rank by "
         "that recipe in brackets.",
+        *gap_section(gaps, longest),
         "## What was trained",
         f"{text.count(len(trainings), 'training')} on {conditions.dataset}, {images} an epoch, device "
         f"{conditions.device}, {_time_words(conditions)}. The networks: {', '.join(f'`{name}`' for name in networks)}.",
@@ -149,24 +152,61 @@ def _difference(found: Estimate | None) -> str:
     return f"{text.points(found.value)} ({text.points(found.low)} to {text.points(found.high)})"
 
 
-def _correlation(found: Estimate | None) -> str:
+def _correlation(found: Correlation | None) -> str:
     if found is None:
         return text.MISSING
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})".replace("-", "−")
+    # Adding zero turns the -0.00 of a rounded negative into 0.00.
+    value, *ends = (f"{round(number, 2) + 0.0:.2f}" for number in (found.value, *(found.interval or ())))
+    return (f"{value} ({' to '.join(ends)})" if ends else value).replace("-", "−")
 
 
-def _sentences(found: Sequence[Length], first: str) -> list[str]:
-    """What the intervals separate, a sentence for each recipe but the first."""
+def _ranks_words(longest: int, seeds: int) -> str:
+    """What the column of ranks holds."""
+    return (
+        f"Spearman's correlation of the networks' errors with those after {longest} epochs of the same recipe "
+        f"({text.count(seeds, 'seed')} each, which no shorter training has); for those after {longest} epochs "
+        + ("of their first seed with the mean of the others." if seeds > 1 else "there is none.")
+    )
+
+
+def _differences_of_recipes(recipes: Mapping[str, Recipe]) -> str:
+    """A line that says in what each recipe differs from the first, the length aside, which is each training's own."""
+    (first, reference), *others = recipes.items()
+    terms = [field.name for field in fields(Recipe) if field.name not in ("name", "epochs")]
     parts = []
-    for recipe in dict.fromkeys(length.recipe for length in found if length.recipe != first):
+    for key, own in others:
+        values = [(name, getattr(own, name), getattr(reference, name)) for name in terms]
+        changed = [f"{name} {_value(now)} ({_value(before)})" for name, now, before in values if now != before]
+        parts.append(f"`{key}` {text.listing(changed) if changed else 'nothing'}")
+    return f"What differs from `{first}`, whose values are in brackets: {'; '.join(parts)}."
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return "/".join(f"{one:g}" for one in value)
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _sentences(found: Sequence[Length], first: str, longest: int) -> list[str]:
+    """What the intervals separate, a sentence for each recipe but the first.
+
+    The longest trainings say nothing of ranks: there it is the agreement of a recipe's own seeds.
+    """
+    parts = []
+    for recipe in _recipes(found)[1:]:
         own = [length for length in found if length.recipe == recipe]
         errors = [(length.epochs, length.against_first) for length in own]
-        ranks = [(length.epochs, length.ranks_against_first) for length in own]
-        parts.append(
-            f"`{recipe}` has {_separated(errors, ('a lower error', 'a higher error'))} than `{first}` at the same "
-            f"number of epochs, {_separated(ranks, ('worse ranks', 'better ranks'))}, and takes "
-            f"{text.listing([f'{length.time_ratio:.2f}' for length in own])} of its time."
-        )
+        ranks = [
+            (length.epochs, length.ranks_against_first)
+            for length in own
+            if length.epochs < longest and length.ranks_against_first is not None
+        ]
+        said = f"`{recipe}` has {_separated(errors, ('a lower error', 'a higher error'))} than `{first}` at the same "
+        said += "number of epochs, "
+        said += f"{_separated(ranks, ('worse ranks', 'better ranks'))}, and takes " if ranks else "and takes "
+        parts.append(said + f"{text.listing([f'{length.time_ratio:.2f}' for length in own])} of its time.")
     return parts
 
 
