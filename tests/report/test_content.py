@@ -15,7 +15,7 @@ from rksearch.report.choices import choices_summary
 from rksearch.report.content import report_content
 from rksearch.report.markdown import report_markdown
 from rksearch.report.page_data import page_data
-from rksearch.report.prose import hypervolume_sentence
+from rksearch.report.prose import hypervolume_sentence, limitations
 from rksearch.report.sections import (
     BulletList,
     CodeBlock,
@@ -245,6 +245,26 @@ def test_networks_that_racing_stopped_are_said_to_be_missing_from_the_effects(tm
     assert section is not None
     words = " ".join(b.text for b in section.blocks if isinstance(b, Paragraph))
     assert "1 network that racing stopped early is missing here." in words
+
+
+def test_test_errors_of_the_search_s_trainings_share_the_luck_by_which_the_front_was_picked(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    ledger.write_trial(trial(SMALL), complete(10.0), wall_time_s=1.0)
+
+    def optimism() -> str:
+        history = ledger.read()
+        (found,) = [note for note in limitations(history, tables(history)) if "optimistic" in note]
+        return found
+
+    assert "test errors" not in optimism().lower(), "none was read"
+    read = TestResult(test_error_pct=11.0, test_loss=0.4, test_images=10_000)
+    ledger.write_test(trial(SMALL), read)
+    assert "the luck of their seeds is in both; rksearch final --fresh N" in optimism()
+    fresh = trial(SMALL, 0, "final")
+    ledger.write_trial(fresh, complete(10.0), wall_time_s=1.0)
+    assert "in both" in optimism(), "a training for the test that it was not read with changes nothing"
+    ledger.write_test(fresh, read)
+    assert optimism().endswith("test errors are not picked: images and trainings are new.")
 
 
 def test_control_networks_are_called_control_and_judged(tmp_path: Path) -> None:
