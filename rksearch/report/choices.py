@@ -26,8 +26,8 @@ NOTE = (
     "Each row compares trained networks that differ in one choice, over matched pairs; the number is the ratio of the "
     "odds of an error, after against before: × 0.80 means four errors where there were five. With equal parameters or "
     "equal MACs (within 10 %), what the choice costs is missing elsewhere in the network; with all else equal, it "
-    "comes on top. Each interval is 95 % by itself: of twenty choices that do nothing, one would seem to do something. "
-    "An asterisk marks effects that are significant after a correction for their number (Holm, 5 %)."
+    "comes on top. Intervals are corrected for their number (Bonferroni, 95 %: over all at equal budget, and over all "
+    "with all else equal); those that leave out × 1 are significant and marked by an asterisk."
 )
 
 
@@ -49,13 +49,13 @@ def by_change(effects: Iterable[Effect]) -> dict[str, dict[str, Effect]]:
 
 
 def ratio(effect: Effect | None) -> str:
-    """The ratio with its interval, `× 0.82 (0.72 to 0.93)`; the reason where there is none."""
+    """The ratio with its adjusted interval, `× 0.82 (0.72 to 0.93)`; the reason where there is none."""
     if effect is None or effect.odds_ratio is None:
         return text.MISSING
-    if effect.low is None or effect.high is None:
+    if effect.low_adjusted is None or effect.high_adjusted is None:
         return "too few to say"
     mark = " *" if effect.is_announced else ""
-    return f"× {effect.odds_ratio:.2f} ({effect.low:.2f} to {effect.high:.2f}){mark}"
+    return f"× {effect.odds_ratio:.2f} ({effect.low_adjusted:.2f} to {effect.high_adjusted:.2f}){mark}"
 
 
 def choices_summary(effects: Sequence[Effect]) -> str:
@@ -71,7 +71,7 @@ def choices_summary(effects: Sequence[Effect]) -> str:
     parts = []
     for design in EQUAL_BUDGET:
         for answer in ("fewer errors", "more errors"):
-            found = [e for e in looked if e.design == design and e.answer == answer and e.is_announced]
+            found = [e for e in looked if e.design == design and e.answer == answer]
             if found:
                 named = "; ".join(f"{e.change} (×\u00a0{e.odds_ratio:.2f})" for e in found)
                 parts.append(f"At {design}, {answer}: {named}.")
@@ -79,8 +79,8 @@ def choices_summary(effects: Sequence[Effect]) -> str:
     if not parts and len(looked) == 1:
         return "The one comparison at equal budget is not significant (5 %)."
     if not parts:
-        return f"None of {counted} at equal budget is significant after a correction for their number (Holm, 5 %)."
-    return f"{' '.join(parts)} These are significant after a correction for {counted} (Holm, 5 %)."
+        return f"None of {counted} at equal budget is significant after a correction for their number (Bonferroni, 5 %)."
+    return f"{' '.join(parts)} These are significant after a correction for {counted} (Bonferroni, 5 %)."
 
 
 def choices_note(metric: ErrorMetric) -> str:
@@ -114,7 +114,7 @@ def choices_blocks(
         yield FigureSlot(
             id="effects",
             title="Odds of an error by choice",
-            alt="Ratio of the odds of an error for each choice with its 95 % interval, matched in three ways",
+            alt="Ratio of the odds of an error for each choice with its corrected 95 % interval, matched in three ways",
         )
         yield _table(effects)
     if importances:

@@ -210,6 +210,8 @@ def made(p_adjusted: float | None, design: str, answer: str, factor: str = "stag
         odds_ratio=0.8 if answer == "fewer errors" else 1.3,
         low=0.7,
         high=0.9,
+        low_adjusted=0.6,
+        high_adjusted=0.95 if answer == "fewer errors" else 1.4,
         params_ratio=1.0,
         macs_ratio=1.0,
         answer=answer,  # type: ignore[arg-type]
@@ -222,7 +224,7 @@ def test_the_lead_names_what_is_significant_after_correction_by_both_budgets() -
     found = choices_summary(
         [
             made(0.01, "equal parameters", "fewer errors"),
-            made(0.2, "equal parameters", "fewer errors", "multiple m"),
+            made(0.2, "equal parameters", "not distinguishable", "multiple m"),
             made(0.04, "equal MACs", "more errors"),
             made(0.001, "all else equal", "fewer errors", "sharing"),
         ]
@@ -232,8 +234,8 @@ def test_the_lead_names_what_is_significant_after_correction_by_both_budgets() -
     )
     assert "multiple m" not in found
     assert "sharing" not in found
-    assert "for 3 comparisons (Holm, 5 %)" in found
-    nothing = choices_summary([made(0.2, "equal parameters", "fewer errors")])
+    assert "for 3 comparisons (Bonferroni, 5 %)" in found
+    nothing = choices_summary([made(0.2, "equal parameters", "not distinguishable")])
     assert nothing == "The one comparison at equal budget is not significant (5 %)."
 
 
