@@ -111,8 +111,8 @@ def sample_words(sample: ChoiceSample) -> str:
     return (
         f"Effects and importances are descriptive here: they rest on the {networks} that results chose for training. "
         "Choices that had done well stand together in these, so that each is credited with what the others do; effects "
-        "are too large, and intervals hold less often than they say. A run with --control draws networks at random "
-        "that have no such fault."
+        "tend to be too large, and intervals hold less often than they say. A run with --control draws networks at "
+        "random that have no such fault."
     )
 
 

@@ -415,8 +415,8 @@ def _optimism(history: History, tables: Tables) -> str:
         return f"{picked}, and test errors are not picked: images and trainings are new."
     return (
         f"{picked}. Test errors of the search's trainings rest on new images, but on the trainings by which the front "
-        "was picked, so that the luck of their seeds is in both; rksearch final --fresh N trains again and is free of "
-        "both."
+        "was picked, so that the luck of their seeds is in both errors; rksearch final --fresh N trains again, and "
+        "nothing was picked by its trainings."
     )
 
 

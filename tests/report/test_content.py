@@ -261,7 +261,7 @@ def test_test_errors_of_the_search_s_trainings_share_the_luck_by_which_the_front
     assert "test errors" not in optimism().lower(), "none was read"
     read = TestResult(test_error_pct=11.0, test_loss=0.4, test_images=10_000)
     ledger.write_test(trial(SMALL), read)
-    assert "the luck of their seeds is in both; rksearch final --fresh N" in optimism()
+    assert "the luck of their seeds is in both errors; rksearch final --fresh N" in optimism()
     fresh = trial(SMALL, 0, "final")
     ledger.write_trial(fresh, complete(10.0), wall_time_s=1.0)
     assert "in both" in optimism(), "a training for the test that it was not read with changes nothing"
