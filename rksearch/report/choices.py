@@ -19,6 +19,7 @@ from rksearch.report.sections import (
 from rksearch.space.plan import TOP1, ErrorMetric
 
 if TYPE_CHECKING:
+    from rksearch.results.choice_sample import ChoiceSample
     from rksearch.results.contrasts import Effect
     from rksearch.results.importances import Importance
 
@@ -26,9 +27,11 @@ NOTE = (
     "Each row compares trained networks that differ in one choice, over matched pairs; the number is the ratio of the "
     "odds of an error, after against before: × 0.80 means four errors where there were five. With equal parameters or "
     "equal MACs (within 10 %), what the choice costs is missing elsewhere in the network; with all else equal, it "
-    "comes on top. Each interval is 95 % by itself: of twenty choices that do nothing, one would seem to do something. "
-    "An asterisk marks effects that are significant after a correction for their number (Holm, 5 %)."
+    "comes on top. Intervals are corrected for their number (Bonferroni, 95 %: over all at equal budget, and over all "
+    "with all else equal); those that leave out × 1 are significant and marked by an asterisk."
 )
+
+DESCRIPTIVE_NOTE = "Descriptive: results chose the networks."
 
 
 TONES: dict[str, Tone] = {"fewer errors": "win", "more errors": "loss"}
@@ -49,13 +52,13 @@ def by_change(effects: Iterable[Effect]) -> dict[str, dict[str, Effect]]:
 
 
 def ratio(effect: Effect | None) -> str:
-    """The ratio with its interval, `× 0.82 (0.72 to 0.93)`; the reason where there is none."""
+    """The ratio with its adjusted interval, `× 0.82 (0.72 to 0.93)`; the reason where there is none."""
     if effect is None or effect.odds_ratio is None:
         return text.MISSING
-    if effect.low is None or effect.high is None:
+    if effect.low_adjusted is None or effect.high_adjusted is None:
         return "too few to say"
     mark = " *" if effect.is_announced else ""
-    return f"× {effect.odds_ratio:.2f} ({effect.low:.2f} to {effect.high:.2f}){mark}"
+    return f"× {effect.odds_ratio:.2f} ({effect.low_adjusted:.2f} to {effect.high_adjusted:.2f}){mark}"
 
 
 def choices_summary(effects: Sequence[Effect]) -> str:
@@ -71,7 +74,7 @@ def choices_summary(effects: Sequence[Effect]) -> str:
     parts = []
     for design in EQUAL_BUDGET:
         for answer in ("fewer errors", "more errors"):
-            found = [e for e in looked if e.design == design and e.answer == answer and e.is_announced]
+            found = [e for e in looked if e.design == design and e.answer == answer]
             if found:
                 named = "; ".join(f"{e.change} (×\u00a0{e.odds_ratio:.2f})" for e in found)
                 parts.append(f"At {design}, {answer}: {named}.")
@@ -79,18 +82,50 @@ def choices_summary(effects: Sequence[Effect]) -> str:
     if not parts and len(looked) == 1:
         return "The one comparison at equal budget is not significant (5 %)."
     if not parts:
-        return f"None of {counted} at equal budget is significant after a correction for their number (Holm, 5 %)."
-    return f"{' '.join(parts)} These are significant after a correction for {counted} (Holm, 5 %)."
+        return (
+            f"None of {counted} at equal budget is significant after a correction for their number (Bonferroni, 5 %)."
+        )
+    return f"{' '.join(parts)} These are significant after a correction for {counted} (Bonferroni, 5 %)."
 
 
-def choices_note(metric: ErrorMetric) -> str:
+def sample_words(sample: ChoiceSample) -> str:
+    """The networks that effects and importances rest on, their number, and what follows from that."""
+    number = len(sample.items)
+    networks = text.count(number, "network")
+    if sample.origin == "control arm":
+        return (
+            f"Effects and importances rest on the {networks} that the control arm drew at random and trained to the "
+            "end. The search's own are left out: it joined choices that had done well, so that each would be credited "
+            "with what the others do."
+        )
+    if sample.origin == "whole space":
+        return (
+            f"Effects and importances rest on the {networks} of the space that could be trained to the end: the run "
+            "proposed every member, and no result chose among them."
+        )
+    if sample.origin == "sampler":
+        return (
+            f"Effects and importances rest on the {networks} that the sampler proposed without a look at results and "
+            "that were trained to the end."
+        )
+    return (
+        f"Effects and importances are descriptive here: they rest on the {networks} that results chose for training. "
+        "Choices that had done well stand together in these, so that each is credited with what the others do; effects "
+        "tend to be too large, and intervals hold less often than they say. A run with --control draws networks at "
+        "random that have no such fault."
+    )
+
+
+def choices_note(metric: ErrorMetric, sample: ChoiceSample) -> str:
     """Explanation of the table; it says so where the odds are of another error than top-1."""
-    return NOTE if metric == TOP1 else f"{NOTE} The error here is the {metric.title}."
+    note = NOTE if metric == TOP1 else f"{NOTE} The error here is the {metric.title}."
+    return f"{DESCRIPTIVE_NOTE} {note}" if sample.is_descriptive else note
 
 
 def choices_blocks(
     effects: Sequence[Effect],
     importances: Sequence[Importance],
+    sample: ChoiceSample,
     pruned: int,
     metric: ErrorMetric = TOP1,
 ) -> Iterator[Block]:
@@ -99,26 +134,31 @@ def choices_blocks(
     Args:
         effects: of the choices on the error.
         importances: of the choices, beside chance.
+        sample: the networks that both rest on.
         pruned: number of networks that racing stopped.
         metric: the error.
     """
-    yield Paragraph(text=choices_summary(effects))
-    if pruned:
+    lead = [choices_summary(effects), sample_words(sample)]
+    # A reader of the first sentence alone must not take a description for more.
+    for words in reversed(lead) if sample.is_descriptive else lead:
+        yield Paragraph(text=words)
+    # The control arm trains all of its networks to the end.
+    if pruned and sample.origin != "control arm":
         yield Paragraph(
             text=f"{text.count(pruned, 'network')} that racing stopped early {'is' if pruned == 1 else 'are'} missing "
             "here. They were stopped because of higher errors, so that a choice that is frequent among them seems "
             "better than it is."
         )
     if answered(effects):
-        yield Paragraph(text=choices_note(metric))
+        yield Paragraph(text=choices_note(metric, sample))
         yield FigureSlot(
             id="effects",
             title="Odds of an error by choice",
-            alt="Ratio of the odds of an error for each choice with its 95 % interval, matched in three ways",
+            alt="Ratio of the odds of an error for each choice with its corrected 95 % interval, matched in three ways",
         )
         yield _table(effects)
     if importances:
-        yield from _importances(importances)
+        yield from _importances(importances, sample)
 
 
 def _table(effects: Sequence[Effect]) -> ReportTable:
@@ -159,14 +199,15 @@ def _times(value: float | None) -> TableCell:
     return TableCell(text=text.MISSING) if value is None else TableCell(text=text.times(value))
 
 
-def _importances(importances: Sequence[Importance]) -> Iterator[Block]:
+def _importances(importances: Sequence[Importance], sample: ChoiceSample) -> Iterator[Block]:
     beyond = [found.choice for found in importances if found.is_beyond_chance]
     chance = text.share(importances[0].by_chance)
     which = f"Beyond that: {text.listing(beyond)}." if beyond else "None is beyond that."
+    descriptive = f"{DESCRIPTIVE_NOTE} " if sample.is_descriptive else ""
     yield Paragraph(
-        text="Share of the variance of the log-odds of an error that each choice alone explains over the trained "
-        "networks, whatever they cost (one-way analysis of variance, adjusted for the number of values). Choices that "
-        "were often made together share what they explain. Where nothing "
+        text=f"{descriptive}Share of the variance of the log-odds of an error that each choice alone explains over "
+        "these networks, whatever they cost (one-way analysis of variance, adjusted for the number of values). Choices "
+        "that were often made together share what they explain. Where nothing "
         f"matters, the largest share is at most {chance} in 95 % of the cases (errors shuffled among the networks). "
         f"{which}"
     )

@@ -232,7 +232,7 @@ def _choices(history: History, tables: Tables) -> ReportSection:
     if tables.front:
         trained = {item.arch for item in tables.items}
         pruned = len({spec.arch for spec, _ in history.pruned.values()} - trained)
-        blocks = choices_blocks(tables.effects, tables.importances, pruned, tables.metric)
+        blocks = choices_blocks(tables.effects, tables.importances, tables.choice_sample, pruned, tables.metric)
     return _section("choices", "What the choices do", blocks)
 
 

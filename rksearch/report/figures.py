@@ -349,8 +349,8 @@ RATIO_TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
 
 
 def effects_figure(effects: Sequence[Effect]) -> StaticFigure | None:
-    """Ratios of the odds of an error with their intervals, one row per choice; None without any interval."""
-    shown = [e for e in effects if e.low and e.high and e.odds_ratio]
+    """Ratios of the odds of an error with adjusted intervals, one row per choice; None without any interval."""
+    shown = [e for e in effects if e.low_adjusted and e.high_adjusted and e.odds_ratio]
     if not shown:
         return None
     changes = list(dict.fromkeys(e.change for e in shown))[::-1]
@@ -361,16 +361,17 @@ def effects_figure(effects: Sequence[Effect]) -> StaticFigure | None:
             y=place[e.change] + offset,
             kind=kind,
             shape=shape,
-            title=f"{e.change}, {design}: × {e.odds_ratio:.2f} ({e.low:.2f} to {e.high:.2f}), "
+            title=f"{e.change}, {design}: × {e.odds_ratio:.2f} ({e.low_adjusted:.2f} to {e.high_adjusted:.2f}), "
             f"{text.count(e.pairs, 'pair')}",
-            across=(e.low or 1.0, e.high or 1.0),
+            across=(e.low_adjusted or 1.0, e.high_adjusted or 1.0),
             large=True,
         )
         for design, kind, shape, offset in DESIGNS
         for e in shown
         if e.design == design
     ]
-    low, high = min(e.low or 1.0 for e in shown) * 0.93, max(e.high or 1.0 for e in shown) * 1.07
+    low = min(e.low_adjusted or 1.0 for e in shown) * 0.93
+    high = max(e.high_adjusted or 1.0 for e in shown) * 1.07
     low, high = max(min(low, 0.9), 0.05), min(max(high, 1.1), 20.0)
     panel = Panel(
         x=PlotAxis(
@@ -394,7 +395,7 @@ def effects_figure(effects: Sequence[Effect]) -> StaticFigure | None:
     return StaticFigure(
         name="effects",
         title="What the choices do",
-        alt="ratio of the odds of an error with 95 % intervals, one row for each choice",
+        alt="ratio of the odds of an error with corrected 95 % intervals, one row for each choice",
         panels=(panel,),
         legend=legend,
         height=90 + 34 * len(changes),

@@ -396,11 +396,28 @@ def limitations(history: History, tables: Tables) -> list[str]:
             "of error over size. The intervals of gaps are not corrected for their number."
         )
     if tables.front:
-        notes.append(
-            f"The front picks the lowest {tables.metric.title}s out of many, so these are optimistic; expected errors, "
-            "where they are shown, allow for that, and test errors, where they were read, are not picked."
-        )
+        notes.append(_optimism(history, tables))
     return [*notes, *_executed(tables)]
+
+
+def _optimism(history: History, tables: Tables) -> str:
+    """What picking the front does to its errors, and which errors it leaves alone."""
+    picked = (
+        f"The front picks the lowest {tables.metric.title}s out of many, so these are optimistic; expected errors, "
+        "where they are shown, allow for that"
+    )
+    tested = {row.item.arch for front in (tables.front, tables.macs_front) for row in front if row.item.test_seeds}
+    read = {test.trial for test in history.tests}
+    fresh = {spec.arch for spec, _ in history.trials.values() if spec.role == "final" and spec.id in read}
+    if not tested:
+        return f"{picked}."
+    if tested <= fresh:
+        return f"{picked}, and test errors are not picked: images and trainings are new."
+    return (
+        f"{picked}. Test errors of the search's trainings rest on new images, but on the trainings by which the front "
+        "was picked, so that the luck of their seeds is in both errors; rksearch final --fresh N trains again, and "
+        "nothing was picked by its trainings."
+    )
 
 
 def _executed(tables: Tables) -> list[str]:

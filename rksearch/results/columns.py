@@ -268,6 +268,8 @@ TRIAL_METRICS: tuple[Metric, ...] = (
 """Columns of `trials.csv`, and those of the page's table of failures that are marked so."""
 
 
+ADJUSTED = "for the number of contrasts, by Bonferroni"
+
 EFFECT_METRICS: tuple[Metric, ...] = (
     Metric(field="factor", label="Factor", kind="text"),
     Metric(field="period", label="Period", kind="whole", note="empty for the whole network"),
@@ -278,15 +280,18 @@ EFFECT_METRICS: tuple[Metric, ...] = (
     Metric(field="archs_before", label="Architectures before", kind="whole"),
     Metric(field="archs_after", label="Architectures after", kind="whole"),
     Metric(field="odds_ratio", label="Odds of an error, ratio", kind="text"),
-    Metric(field="low", label="95 % interval, low", kind="text"),
-    Metric(field="high", label="95 % interval, high", kind="text"),
+    Metric(field="low", label="95 % interval, low", kind="text", note="by itself"),
+    Metric(field="high", label="95 % interval, high", kind="text", note="by itself"),
     Metric(field="params_ratio", label="Parameters, ratio", kind="text"),
     Metric(field="macs_ratio", label="MACs, ratio", kind="text"),
-    Metric(field="answer", label="Answer", kind="text"),
+    Metric(field="answer", label="Answer", kind="text", note="by the adjusted interval"),
     Metric(field="p_value", label="P", kind="text", note="if the choice did nothing"),
-    Metric(field="p_adjusted", label="P, adjusted", kind="text", note="for the number of contrasts, by Holm"),
+    Metric(field="low_adjusted", label="95 % interval, low, adjusted", kind="text", note=ADJUSTED),
+    Metric(field="high_adjusted", label="95 % interval, high, adjusted", kind="text", note=ADJUSTED),
+    Metric(field="p_adjusted", label="P, adjusted", kind="text", note=ADJUSTED),
 )
-"""Columns of `effects.csv`."""
+"""Columns of `effects.csv`. Where an adaptive search has no control arm they are descriptive: results chose the
+networks (`rksearch.results.choice_sample`)."""
 
 
 def present(metrics: Iterable[Metric], rows: Sequence[Any]) -> tuple[Metric, ...]:

@@ -20,25 +20,31 @@ MacKinnon and White 1985), and the interval is Student's with the degrees of fre
 "nothing matters" it covers as often as it says. Spread between seeds is part of the scatter and is not modelled
 separately.
 
-Of many choices that do nothing, one will seem to do something. Probabilities adjusted by Holm (1979) over all contrasts
-at equal budget say which effects stand in spite of their number; only those are announced.
+Of many choices that do nothing, one will seem to do something. Limits and probabilities are therefore also adjusted by
+Bonferroni, over all contrasts at equal budget, and over all with all else equal: if nothing matters, all adjusted
+intervals of a family hold 1 in at least 95 % of the runs. The answer follows them. An adjusted interval leaves out 1
+exactly where the adjusted probability is below 5 %; Holm's probabilities, which find a little more, would contradict
+the intervals.
+
+Which networks of a run can answer is a question by itself: see `rksearch.results.choice_sample`.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from rksearch.arch import ArchSpec, Period, family_of, parse
 from rksearch.arch.arrays import Floats
 from rksearch.arch.period import LEARNED
-from rksearch.results.stats import CONFIDENCE, holm, student_quantile, student_tails
+from rksearch.results.stats import CONFIDENCE, student_quantile, student_tails
 from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import log_odds
 
@@ -50,6 +56,9 @@ TOLERANCE = 0.10
 
 LEAST_ARCHS = 4
 """Least number of architectures on either side that an interval is given for."""
+
+FARTHEST = float(np.ptp(log_odds(np.array([0.0, 100.0]))))
+"""Difference of the log-odds of an error of 100 % and of one of 0 %."""
 
 Design = Literal["equal parameters", "equal MACs", "all else equal"]
 DESIGNS: tuple[Design, ...] = ("equal parameters", "equal MACs", "all else equal")
@@ -70,12 +79,13 @@ class Effect:
         pairs: matched pairs.
         archs_before, archs_after: different architectures in them.
         odds_ratio: of an error, after against before; None without a pair.
-        low, high: its 95 % interval; None where there are too few architectures.
+        low, high: its 95 % interval by itself; None where there are too few architectures.
         params_ratio, macs_ratio: geometric means over pairs of the ratios of costs, after against before.
-        answer: conclusion from the interval.
+        answer: conclusion from the adjusted interval.
         p_value: probability of an effect at least as large if the choice did nothing; None without an interval.
-        p_adjusted: the same for any of the contrasts at equal budget (for those with all else equal, any of these), by
-            Holm; None without an interval.
+        low_adjusted, high_adjusted: interval that is adjusted for the number of contrasts at equal budget (for those
+            with all else equal, the number of these), by Bonferroni; None without an interval.
+        p_adjusted: the probability adjusted in the same way; None without an interval.
     """
 
     factor: str
@@ -93,12 +103,14 @@ class Effect:
     macs_ratio: float | None
     answer: Answer
     p_value: float | None = None
+    low_adjusted: float | None = None
+    high_adjusted: float | None = None
     p_adjusted: float | None = None
 
     @property
     def is_announced(self) -> bool:
         """Whether the effect stands in spite of the number of contrasts."""
-        return self.p_adjusted is not None and self.p_adjusted < 1 - CONFIDENCE
+        return self.answer in ("fewer errors", "more errors")
 
     @property
     def change(self) -> str:
@@ -124,16 +136,43 @@ def effects(items: Sequence[ArchSummary]) -> list[Effect]:
             for design in DESIGNS:
                 matched = _matched(sample, design, sides, freed)
                 found.append(_effect(sample, design, matched, factor, period or None, str(before), str(after)))
-    return _adjusted([effect for effect in found if effect.pairs])
+    # Those at equal budget are one family, those with all else equal another.
+    numbers = Counter(effect.design in EQUAL_BUDGET for effect, own in found if own is not None)
+    return [_answered(effect, own, numbers[effect.design in EQUAL_BUDGET]) for effect, own in found if effect.pairs]
 
 
-def _adjusted(found: Sequence[Effect]) -> list[Effect]:
-    """The effects with their probabilities adjusted for the number of contrasts."""
-    adjusted: dict[int, float] = {}
-    for family in (EQUAL_BUDGET, ("all else equal",)):
-        known = [(i, e.p_value) for i, e in enumerate(found) if e.design in family and e.p_value is not None]
-        adjusted.update(zip([i for i, _ in known], holm([p for _, p in known]), strict=True))
-    return [replace(effect, p_adjusted=adjusted.get(i)) for i, effect in enumerate(found)]
+class _StudentEstimate(NamedTuple):
+    """Estimate of a contrast on the scale of log-odds, its standard error, and the degrees of freedom of that."""
+
+    estimate: float
+    error: float
+    degrees: float
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Student's interval of the ratio of odds, within what the least and the largest error allow."""
+        reach = student_quantile(confidence, self.degrees) * self.error
+        # With few degrees of freedom the reach of a corrected interval is beyond what a float can hold.
+        most = max(FARTHEST, abs(self.estimate))
+        return math.exp(max(self.estimate - reach, -most)), math.exp(min(self.estimate + reach, most))
+
+
+def _answered(effect: Effect, own: _StudentEstimate | None, number: int) -> Effect:
+    """The effect with its intervals, probabilities and answer, as one of this number of contrasts."""
+    if own is None:
+        return effect
+    low, high = own.interval(CONFIDENCE)
+    low_adjusted, high_adjusted = own.interval(1 - (1 - CONFIDENCE) / number)
+    p_value = student_tails(*own)
+    return replace(
+        effect,
+        low=low,
+        high=high,
+        low_adjusted=low_adjusted,
+        high_adjusted=high_adjusted,
+        p_value=p_value,
+        p_adjusted=min(1.0, number * p_value),
+        answer="fewer errors" if high_adjusted < 1 else "more errors" if low_adjusted > 1 else "not distinguishable",
+    )
 
 
 class _Sample:
@@ -326,7 +365,8 @@ def _effect(
     period: int | None,
     before: str,
     after: str,
-) -> Effect:
+) -> tuple[Effect, _StudentEstimate | None]:
+    """The effect without intervals, and what they are made from where there are enough architectures for one."""
     pairs = int(matched.pairs_before.sum())
     used = [int((counts > 0).sum()) for counts in (matched.pairs_before, matched.pairs_after)]
     effect = Effect(
@@ -346,7 +386,7 @@ def _effect(
         answer="too few to say",
     )
     if not pairs:
-        return effect
+        return effect, None
     weights = [counts / pairs for counts in (matched.pairs_before, matched.pairs_after)]
 
     def difference(values: Floats) -> float:
@@ -357,20 +397,11 @@ def _effect(
     ratios = [math.exp(difference(cost)) for cost in sample.log_costs.values()]
     effect = replace(effect, odds_ratio=math.exp(estimate), params_ratio=ratios[0], macs_ratio=ratios[1])
     if min(used) < LEAST_ARCHS:
-        return effect
+        return effect, None
     variance, degrees = _variance(matched, weights, z)
     variance *= sample.taken(design)
     # Rounding alone is no effect.
-    estimate, error = (0.0 if abs(estimate) < 1e-12 else estimate), math.sqrt(variance)
-    reach = student_quantile(CONFIDENCE, degrees) * error
-    low, high = math.exp(estimate - reach), math.exp(estimate + reach)
-    return replace(
-        effect,
-        low=low,
-        high=high,
-        answer="fewer errors" if high < 1 else "more errors" if low > 1 else "not distinguishable",
-        p_value=student_tails(estimate, error, degrees),
-    )
+    return effect, _StudentEstimate(0.0 if abs(estimate) < 1e-12 else estimate, math.sqrt(variance), degrees)
 
 
 def _variance(matched: _Matched, weights: Sequence[Floats], z: Floats) -> tuple[float, float]:

@@ -41,7 +41,8 @@ def architectures(run_dir: str | Path) -> pandas.DataFrame:
 def effects(run_dir: str | Path) -> pandas.DataFrame:
     """One row per choice of design and way of matching, with the columns of `effects.csv`.
 
-    See `rksearch.results.contrasts`.
+    See `rksearch.results.contrasts`. Where an adaptive search has no control arm they are descriptive, because results
+    chose the networks: see `rksearch.results.choice_sample`.
 
     Raises:
         RunError: there is no ledger in `run_dir`.

@@ -49,8 +49,8 @@ class Importance:
 def importances(items: Sequence[ArchSummary]) -> list[Importance]:
     """The importances of the choices, the largest first.
 
-    They are computed over all searched architectures that were trained to the end; a choice that not every one of them
-    makes, or that all make alike, is left out. Empty below `LEAST_ARCHS` architectures.
+    A choice that not every one of the architectures makes, or that all make alike, is left out, and so are baselines.
+    Empty below `LEAST_ARCHS` architectures. Which of a run's can answer: see `rksearch.results.choice_sample`.
     """
     searched = sorted((item for item in items if not item.is_baseline), key=lambda item: item.arch)
     read = [(found, item.error_pct) for item in searched if (found := factors_of(parse(item.arch)))]

@@ -66,19 +66,6 @@ def student_tails(estimate: float, error: float, degrees: float) -> float:
     return float(2 * special.stdtr(degrees, -abs(estimate) / error))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Probabilities adjusted for their number: Holm (1979), Scandinavian Journal of Statistics 6:65.
-
-    If nothing is there, none of the adjusted ones is below p with a probability of at least 1 - p.
-    """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
-
-
 def wilson_interval(events: float, total: int, confidence: float) -> tuple[float, float]:
     """Wilson's score interval of a probability: Wilson (1927), Journal of the American Statistical Association 22:209.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rksearch.arch import Period, Steps, family_of, parse
+from rksearch.results.choice_sample import ChoiceSample, choice_sample
 from rksearch.results.class_errors import ClassErrorTable, class_error_tables
 from rksearch.results.columns import Metric, arch_metrics
 from rksearch.results.comparisons import BaselineRow, LadderStep, baseline_rows, ladder
@@ -156,6 +157,7 @@ class Tables:
         hypervolume, macs_hypervolume: areas of the two fronts; None without a searched architecture.
         draws: joint draws of all true errors, behind every probability, interval and band.
         tested_draws: the same of the test errors, of the architectures for which the test set was read.
+        choice_sample: the networks that effects and importances rest on.
         effects: effects of the design choices on the error.
         importances: of the design choices, beside chance.
         histories: regret to the final front of parameters as epochs are spent, per arm.
@@ -184,6 +186,7 @@ class Tables:
     macs_hypervolume: HypervolumeBand | None
     draws: ErrorDraws
     tested_draws: ErrorDraws
+    choice_sample: ChoiceSample
     effects: tuple[Effect, ...]
     importances: tuple[Importance, ...]
     histories: tuple[RegretCurve, ...]
@@ -244,6 +247,7 @@ def tables(
     against = [tuple(baseline_rows(items, draws, cost=cost, tested=tested)) for cost in costs]
     ladders = [tuple(ladder(found, items, cost=cost)) for cost, found in zip(costs, against, strict=True)]
     corners = [reference(history, items, cost) for cost in costs]
+    sample = choice_sample(history, items)
     volumes = [hypervolume_band(items, draws, corner, cost=cost) for cost, corner in zip(costs, corners, strict=True)]
     on_params, on_macs = fronts["params"], fronts["macs"]
     on_front = {row.item.arch: row.item for row in (*on_params, *on_macs)}.values()
@@ -264,8 +268,9 @@ def tables(
         macs_hypervolume=volumes[1],
         draws=draws,
         tested_draws=tested,
-        effects=tuple(effects(items)),
-        importances=tuple(importances(items)),
+        choice_sample=sample,
+        effects=tuple(effects(sample.items)),
+        importances=tuple(importances(sample.items)),
         histories=tuple(regret_curves(history, items, draws, corners[0], by_params)),
         curves={
             item.arch: _curve([history.trials[t][1].epochs for t in item.trial_ids], history.metric) for item in items

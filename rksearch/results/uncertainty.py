@@ -263,8 +263,10 @@ def predicted_runs(
 def draw_tested(items: Sequence[ArchSummary], *, resamples: int = RESAMPLES) -> ErrorDraws:
     """Joint draws of the true test errors of the architectures for which the test set was read.
 
-    None is drawn towards a trend, because no choice looked at a test error. The spread is that between seeds alone, as
-    everywhere: all networks are read on the same images.
+    None is drawn towards a trend: no choice looked at a test error. The images are new, the trainings are so only where
+    they were made for the test (`rksearch final --fresh`); otherwise the front was picked by the same trainings, and
+    what luck of a seed that picked is in the test errors too. The spread is that between seeds alone, as everywhere:
+    all networks are read on the same images.
     """
     read = [
         replace(

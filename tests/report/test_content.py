@@ -15,7 +15,7 @@ from rksearch.report.choices import choices_summary
 from rksearch.report.content import report_content
 from rksearch.report.markdown import report_markdown
 from rksearch.report.page_data import page_data
-from rksearch.report.prose import hypervolume_sentence
+from rksearch.report.prose import hypervolume_sentence, limitations
 from rksearch.report.sections import (
     BulletList,
     CodeBlock,
@@ -210,6 +210,8 @@ def made(p_adjusted: float | None, design: str, answer: str, factor: str = "stag
         odds_ratio=0.8 if answer == "fewer errors" else 1.3,
         low=0.7,
         high=0.9,
+        low_adjusted=0.6,
+        high_adjusted=0.95 if answer == "fewer errors" else 1.4,
         params_ratio=1.0,
         macs_ratio=1.0,
         answer=answer,  # type: ignore[arg-type]
@@ -222,7 +224,7 @@ def test_the_lead_names_what_is_significant_after_correction_by_both_budgets() -
     found = choices_summary(
         [
             made(0.01, "equal parameters", "fewer errors"),
-            made(0.2, "equal parameters", "fewer errors", "multiple m"),
+            made(0.2, "equal parameters", "not distinguishable", "multiple m"),
             made(0.04, "equal MACs", "more errors"),
             made(0.001, "all else equal", "fewer errors", "sharing"),
         ]
@@ -232,8 +234,8 @@ def test_the_lead_names_what_is_significant_after_correction_by_both_budgets() -
     )
     assert "multiple m" not in found
     assert "sharing" not in found
-    assert "for 3 comparisons (Holm, 5 %)" in found
-    nothing = choices_summary([made(0.2, "equal parameters", "fewer errors")])
+    assert "for 3 comparisons (Bonferroni, 5 %)" in found
+    nothing = choices_summary([made(0.2, "equal parameters", "not distinguishable")])
     assert nothing == "The one comparison at equal budget is not significant (5 %)."
 
 
@@ -245,6 +247,26 @@ def test_networks_that_racing_stopped_are_said_to_be_missing_from_the_effects(tm
     assert section is not None
     words = " ".join(b.text for b in section.blocks if isinstance(b, Paragraph))
     assert "1 network that racing stopped early is missing here." in words
+
+
+def test_test_errors_of_the_search_s_trainings_share_the_luck_by_which_the_front_was_picked(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    ledger.write_trial(trial(SMALL), complete(10.0), wall_time_s=1.0)
+
+    def optimism() -> str:
+        history = ledger.read()
+        (found,) = [note for note in limitations(history, tables(history)) if "optimistic" in note]
+        return found
+
+    assert "test errors" not in optimism().lower(), "none was read"
+    read = TestResult(test_error_pct=11.0, test_loss=0.4, test_images=10_000)
+    ledger.write_test(trial(SMALL), read)
+    assert "the luck of their seeds is in both errors; rksearch final --fresh N" in optimism()
+    fresh = trial(SMALL, 0, "final")
+    ledger.write_trial(fresh, complete(10.0), wall_time_s=1.0)
+    assert "in both" in optimism(), "a training for the test that it was not read with changes nothing"
+    ledger.write_test(fresh, read)
+    assert optimism().endswith("test errors are not picked: images and trainings are new.")
 
 
 def test_control_networks_are_called_control_and_judged(tmp_path: Path) -> None:

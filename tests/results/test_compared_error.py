@@ -254,7 +254,7 @@ def test_a_training_without_the_compared_error_is_damage_not_a_point(tmp_path: P
 
 UNCHANGED = ("trials.csv", "environment.json", "space.json")
 
-RECOMPUTED = {"front.csv": (), "effects.csv": ("low", "high", "answer")}
+RECOMPUTED = {"front.csv": (), "effects.csv": ("low", "high", "answer", "p_adjusted")}
 """Tables that have more columns now, and the columns that are computed in another way."""
 
 

@@ -8,15 +8,12 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]
 
 from rksearch.arch import ArchSpec, Period, RKNet, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.data.facts import dataset
-from rksearch.results.contrasts import Effect, effects, factors_of
-from rksearch.results.stats import holm
+from rksearch.results.contrasts import Effect, _StudentEstimate, effects, factors_of
 from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import error_of
 from tests.helpers.ledgers import summary
@@ -175,6 +172,13 @@ def test_pairs_at_equal_budget_equal_a_search_over_all_pairs(field: str) -> None
     assert effect.high is not None
     reach = (math.log(effect.high) - math.log(effect.low)) / 2
     assert reach == pytest.approx(stats.t.ppf(0.975, degrees) * math.sqrt(variance))
+    assert effect.low_adjusted is not None
+    assert effect.high_adjusted is not None
+    family = sum(e.low is not None for e in effects(items) if e.design != "all else equal")
+    assert family > 10
+    wider = stats.t.ppf(1 - 0.05 / (2 * family), degrees) * math.sqrt(variance)
+    assert math.log(effect.low_adjusted) == pytest.approx(mean - wider)
+    assert math.log(effect.high_adjusted) == pytest.approx(mean + wider)
     assert effect.p_value == pytest.approx(2 * stats.t.sf(abs(mean) / math.sqrt(variance), degrees))
 
 
@@ -193,13 +197,26 @@ def sides_by_matrices(pairs: list[tuple[ArchSummary, ArchSummary]], z: dict[str,
     return variance, first**2 / second
 
 
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_holm_equals_its_definition(p_values: list[float]) -> None:
-    adjusted = holm(p_values)
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    for place, i in enumerate(order):
-        steps = [min(1.0, (len(p_values) - j) * p_values[order[j]]) for j in range(place + 1)]
-        assert adjusted[i] == max(steps)
+def test_what_is_announced_has_a_corrected_interval_without_1_and_a_corrected_probability_below_5_percent() -> None:
+    rng = random.Random(13)
+    announced = alone = 0
+    for size in np.linspace(0.2, 1.0, 8):
+        moved = {spec: float(size) * (spec.periods[0].s == 2) for spec in nets()}
+        told = effects(bare(rng.sample(nets(), 60), rng, moved.__getitem__))
+        for family in (("equal parameters", "equal MACs"), ("all else equal",)):
+            known = [e for e in told if e.design in family and e.low is not None]
+            for e in known:
+                assert e.low is not None
+                assert e.high is not None
+                assert e.low_adjusted is not None
+                assert e.high_adjusted is not None
+                assert e.p_value is not None
+                assert e.p_adjusted == min(1.0, len(known) * e.p_value)
+                assert e.low_adjusted < e.low < e.high < e.high_adjusted
+                assert e.is_announced == (e.p_adjusted < 0.05) == (not e.low_adjusted <= 1 <= e.high_adjusted)
+            announced += sum(e.is_announced for e in known)
+            alone += sum(not e.low <= 1 <= e.high for e in known if e.low and e.high)
+    assert 8 < announced < alone
 
 
 def test_few_architectures_are_too_few_to_say() -> None:
@@ -237,3 +254,10 @@ def test_factors_of_other_families() -> None:
     assert residual["sharing", 1] == "yes"
     assert ("multiple m", 1) not in residual
     assert factors_of(parse("RKNet-BC-k8-m2_4-4x1@rk4_1x2"))["method", 1] == "rk4"
+
+
+def test_limits_of_few_degrees_of_freedom_stay_within_what_errors_allow() -> None:
+    """A corrected quantile of one degree of freedom is about a thousand; `exp` of that overflows."""
+    low, high = _StudentEstimate(0.3, 2.0, 1.0).interval(1 - 0.05 / 100)
+    assert (low, high) == pytest.approx(((0.5 / 100.5) ** 2, (100.5 / 0.5) ** 2))
+    assert _StudentEstimate(-1.0, 0.0, 5.0).interval(0.95) == pytest.approx((math.exp(-1), math.exp(-1)))

@@ -60,7 +60,8 @@ def test_resuming_a_finished_run_starts_nothing(
 @pytest.mark.parametrize("name", ["finished", "interrupted"])
 def test_status_and_report_read_an_old_run(tmp_path: Path, answer: Callable[..., Answer], name: str) -> None:
     run_dir = copied(SCHEMA1 / name, tmp_path)
-    tables = {file.name: file.read_text() for file in run_dir.glob("*.csv")}
+    # The effects of that time rested on both arms together.
+    tables = {file.name: file.read_text() for file in run_dir.glob("*.csv") if file.name != "effects.csv"}
     code, shown, errors = answer("status", run_dir)
     assert (code, errors) == (0, "")
     assert name in shown
@@ -69,7 +70,7 @@ def test_status_and_report_read_an_old_run(tmp_path: Path, answer: Callable[...,
     assert (code, errors) == (0, "")
     assert "report.html" in shown
     for file, content in tables.items():
-        assert kept((run_dir / file).read_text(), content, but=("low", "high", "answer")), file
+        assert kept((run_dir / file).read_text(), content), file
 
 
 def test_an_old_export_is_loaded() -> None:

@@ -13,7 +13,7 @@ from rksearch.bench.estimates import Estimate
 from rksearch.bench.recipes.judging import by_network
 from rksearch.bench.recipes.trainings import RecipeTraining
 from rksearch.data.facts import dataset
-from rksearch.results.stats import CONFIDENCE, holm, mean, sample_sd, student_quantile, student_tails
+from rksearch.results.stats import CONFIDENCE, mean, sample_sd, student_quantile, student_tails
 
 FEWEST_SEEDS = 3
 """Seeds that a gap needs. Errors are counts of images: two seeds may well agree to the last digit, which Student's t
@@ -33,7 +33,7 @@ class GapChange:
         p_reversed: probability of the two opposite signs of the gaps by chance: the larger of both gaps' own, as both
             must differ from zero; 1 where the signs are alike.
 
-    Both are adjusted for all changes of the table, by Holm.
+    Both are adjusted for the number of changes of the table, by Bonferroni.
     """
 
     points: Estimate
@@ -154,12 +154,10 @@ def _standard_error(values: Sequence[float]) -> float:
 
 
 def _adjusted(found: Sequence[FamilyGap]) -> list[FamilyGap]:
-    changes = [gap.change for gap in found if gap.change is not None]
-    p_changed = iter(holm([one.p_changed for one in changes]))
-    p_reversed = iter(holm([one.p_reversed for one in changes]))
-    return [
-        replace(gap, change=replace(gap.change, p_changed=next(p_changed), p_reversed=next(p_reversed)))
-        if gap.change is not None
-        else gap
-        for gap in found
-    ]
+    number = sum(gap.change is not None for gap in found)
+
+    def adjusted(change: GapChange) -> GapChange:
+        p_changed, p_reversed = (min(1.0, number * p) for p in (change.p_changed, change.p_reversed))
+        return replace(change, p_changed=p_changed, p_reversed=p_reversed)
+
+    return [replace(gap, change=adjusted(gap.change)) if gap.change is not None else gap for gap in found]

@@ -86,8 +86,8 @@ def gap_section(found: Sequence[FamilyGap], longest: int) -> list[str]:
         f"points, mean over {found[0].seeds} seeds. Its change is against {recipes[0]}, paired by seed, whose number "
         "gives the same initial weights under each recipe. Intervals are 95 % (Student's t over the seeds) and not "
         "adjusted; they are about trainings of these networks, not about other networks of the families. *p* is "
-        "adjusted for all changes of the table (Holm). A sign changes beyond chance where both gaps differ from zero, "
-        "so adjusted, on opposite sides.",
+        "adjusted for the number of changes (Bonferroni). A sign changes beyond chance where both gaps differ from "
+        "zero, so adjusted, on opposite sides.",
     ]
 
 
