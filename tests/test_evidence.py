@@ -139,7 +139,7 @@ def test_results_of_other_code_are_told_from_those_of_this(checkout: Path, capsy
     (checkout / "rksearch" / "__init__.py").write_text("changed = 1\n")
     git(checkout, "commit", "--quiet", "--all", "-m", "code")
     assert evidence.check([own]) == 1
-    assert capsys.readouterr().out.count(f"from other code ({first[:12]})") == 3
+    assert capsys.readouterr().out.count(f"from other code, {first[:12]}: since then ") == 3
     with (reports / "store.jsonl").open("a") as file:
         file.write(f'{{"commit": "{git(checkout, "rev-parse", "HEAD")}, with uncommitted changes"}}\n')
     assert evidence.check([part(writes=("store.jsonl",))]) == 1

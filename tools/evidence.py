@@ -251,7 +251,7 @@ def check(chosen: Sequence[Part]) -> int:
             else:
                 commits = sorted(set(commits_of(path)))
                 other = [commit for commit in commits if state_of(commit) != here]
-                said = f"from other code ({', '.join(commit[:12] for commit in other)})" if other else "as here"
+                said = "; ".join(f"from other code, {since(commit)}" for commit in other) or "as here"
                 said = said if commits else "without a commit"
             differs |= said != "as here"
             print(f"{REPORTS / written}: {said}")
@@ -282,6 +282,15 @@ def state_of(commit: str) -> str | None:
     """What tells one state of the code from another, its documents aside; None for a commit that is not known here."""
     files = git("ls-tree", "-r", commit, "--", CODE).splitlines()
     return "\n".join(line for line in files if not line.endswith(".md")) or None
+
+
+def since(commit: str) -> str:
+    """What has changed in the code since a commit, so that a reader can see whether a result hangs on it."""
+    if state_of(commit) is None:
+        return f"{commit[:12]}, which is not known here"
+    names = git("diff", "--name-only", commit, "HEAD", "--", CODE).splitlines()
+    changed = [name.removeprefix(f"{CODE}/") for name in names if not name.endswith(".md")]
+    return f"{commit[:12]}: since then {', '.join(changed)}"
 
 
 def git(*arguments: str) -> str:
