@@ -97,10 +97,12 @@ def test_a_node_that_dies_loses_no_trial_and_no_epoch_but_the_one_in_progress(tm
         assert len(killed) > 1
         finished = set(Ledger(run_dir).read().trials)
         saved = {}
-        for path in checkpoints.glob("*/checkpoint.pt"):
+        for directory in checkpoints.iterdir():
+            # Between the two renamings of a write, the last epoch stands under the earlier name.
+            path = next(path for path in (directory / "checkpoint.pt", directory / "previous.pt") if path.exists())
             payload = tmp_path / "payload"
             payload.write_bytes(path.read_bytes().partition(b"\n")[2])
-            saved[path.parent.name] = torch.load(payload, weights_only=True)["state"]["epochs"]
+            saved[directory.name] = torch.load(payload, weights_only=True)["state"]["epochs"]
         out, err = driver.communicate(timeout=420)
     finally:
         if driver.poll() is None:
