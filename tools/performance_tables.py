@@ -23,7 +23,7 @@ from evidence import state_of
 
 from rksearch.bench.whole_run import BESIDE, ONE, RUN
 from rksearch.errors import RksearchError
-from rksearch.report.text import markdown_table
+from rksearch.report.text import count, markdown_table
 
 DIRECTORY = Path(__file__).parent.parent / "reports" / "performance"
 TURNS = (1, 2, 3)
@@ -206,7 +206,7 @@ def conditions(found: Mapping[str, Any], rounds: str = "") -> str:
     """The line under a table: rounds (in these words), precision, threads, processor and commit."""
     settings, environment = found["settings"], found["environment"]
     rounds = rounds or f"{settings['rounds']} rounds"
-    threads = f"{settings['threads']} thread{'s' * (settings['threads'] > 1)}"
+    threads = count(settings["threads"], "thread")
     return f"{rounds}; {settings['precision']}, {threads}; {environment['cpu']}, commit {environment['commit'][:7]}."
 
 

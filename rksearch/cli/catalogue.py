@@ -104,10 +104,12 @@ ERRORS = ("architecture", "paper params", "paper error %", "our error %", "epoch
 
 
 def _error_cells(c: Compared) -> tuple[str, ...]:
+    from rksearch.report import text
+
     known = (c.row.arch, _paper_params(c), _paper_error(c))
     if c.ours is None:
         return *known, "-", "-", "-", "-"
-    error = f"{c.ours.error_pct:.2f} ({c.ours.kind}, {c.ours.seeds} seed{'s' if c.ours.seeds != 1 else ''})"
+    error = f"{c.ours.error_pct:.2f} ({c.ours.kind}, {text.count(c.ours.seeds, 'seed')})"
     images = "-" if c.ours.train_images is None else f"{c.ours.train_images:,}"
     return *known, error, "-" if c.ours.epochs is None else str(c.ours.epochs), images, c.ours.recipe or "-"
 

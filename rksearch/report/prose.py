@@ -396,22 +396,20 @@ def limitations(history: History, tables: Tables) -> list[str]:
             "of error over size. The intervals of gaps are not corrected for their number."
         )
     if tables.front:
-        notes.append(_optimism(history, tables))
+        notes.append(_optimism(tables))
     return [*notes, *_executed(tables)]
 
 
-def _optimism(history: History, tables: Tables) -> str:
+def _optimism(tables: Tables) -> str:
     """What picking the front does to its errors, and which errors it leaves alone."""
     picked = (
         f"The front picks the lowest {tables.metric.title}s out of many, so these are optimistic; expected errors, "
         "where they are shown, allow for that"
     )
-    tested = {row.item.arch for front in (tables.front, tables.macs_front) for row in front if row.item.test_seeds}
-    read = {test.trial for test in history.tests}
-    fresh = {spec.arch for spec, _ in history.trials.values() if spec.role == "final" and spec.id in read}
+    tested = [row.item for front in (tables.front, tables.macs_front) for row in front if row.item.test_seeds]
     if not tested:
         return f"{picked}."
-    if tested <= fresh:
+    if all(set(item.test_trial_ids).isdisjoint(item.trial_ids) for item in tested):
         return f"{picked}, and test errors are not picked: images and trainings are new."
     return (
         f"{picked}. Test errors of the search's trainings rest on new images, but on the trainings by which the front "

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rksearch.results.stats import CONFIDENCE, student_quantile, wilson_interval
+from rksearch.results.stats import CONFIDENCE, StudentEstimate, wilson_interval
 
 Noise = Literal["normal", "heavy-tailed", "resampled"]
 """Where truths and seeds of simulated runs come from: the model itself; the model, with a spread between seeds that is
@@ -151,5 +151,5 @@ def clustered_share(tallies: Sequence[ClaimCount]) -> tuple[float, tuple[float, 
     if runs == 1 or squares < 1e-12:
         return share, wilson_interval(share * runs, runs, CONFIDENCE)
     error = math.sqrt(squares * runs / (runs - 1)) / total
-    reach = student_quantile(CONFIDENCE, runs - 1) * error
-    return share, (max(0.0, share - reach), min(1.0, share + reach))
+    low, high = StudentEstimate(share, error, runs - 1).interval(CONFIDENCE)
+    return share, (max(0.0, low), min(1.0, high))

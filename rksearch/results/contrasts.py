@@ -37,14 +37,14 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from rksearch.arch import ArchSpec, Period, family_of, parse
 from rksearch.arch.arrays import Floats
 from rksearch.arch.period import LEARNED
-from rksearch.results.stats import CONFIDENCE, student_quantile, student_tails
+from rksearch.results.stats import CONFIDENCE, StudentEstimate
 from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import log_odds
 
@@ -141,36 +141,28 @@ def effects(items: Sequence[ArchSummary]) -> list[Effect]:
     return [_answered(effect, own, numbers[effect.design in EQUAL_BUDGET]) for effect, own in found if effect.pairs]
 
 
-class _StudentEstimate(NamedTuple):
-    """Estimate of a contrast on the scale of log-odds, its standard error, and the degrees of freedom of that."""
-
-    estimate: float
-    error: float
-    degrees: float
-
-    def interval(self, confidence: float) -> tuple[float, float]:
-        """Student's interval of the ratio of odds, within what the least and the largest error allow."""
-        reach = student_quantile(confidence, self.degrees) * self.error
-        # With few degrees of freedom the reach of a corrected interval is beyond what a float can hold.
-        most = max(FARTHEST, abs(self.estimate))
-        return math.exp(max(self.estimate - reach, -most)), math.exp(min(self.estimate + reach, most))
+def ratio_interval(own: StudentEstimate, confidence: float) -> tuple[float, float]:
+    """The interval of the ratio of odds, within what the least and the largest error allow."""
+    low, high = own.interval(confidence)
+    # With few degrees of freedom the reach of a corrected interval is beyond what a float can hold.
+    most = max(FARTHEST, abs(own.estimate))
+    return math.exp(max(low, -most)), math.exp(min(high, most))
 
 
-def _answered(effect: Effect, own: _StudentEstimate | None, number: int) -> Effect:
+def _answered(effect: Effect, own: StudentEstimate | None, number: int) -> Effect:
     """The effect with its intervals, probabilities and answer, as one of this number of contrasts."""
     if own is None:
         return effect
-    low, high = own.interval(CONFIDENCE)
-    low_adjusted, high_adjusted = own.interval(1 - (1 - CONFIDENCE) / number)
-    p_value = student_tails(*own)
+    low, high = ratio_interval(own, CONFIDENCE)
+    low_adjusted, high_adjusted = ratio_interval(own, 1 - (1 - CONFIDENCE) / number)
     return replace(
         effect,
         low=low,
         high=high,
         low_adjusted=low_adjusted,
         high_adjusted=high_adjusted,
-        p_value=p_value,
-        p_adjusted=min(1.0, number * p_value),
+        p_value=own.p_value,
+        p_adjusted=min(1.0, number * own.p_value),
         answer="fewer errors" if high_adjusted < 1 else "more errors" if low_adjusted > 1 else "not distinguishable",
     )
 
@@ -365,7 +357,7 @@ def _effect(
     period: int | None,
     before: str,
     after: str,
-) -> tuple[Effect, _StudentEstimate | None]:
+) -> tuple[Effect, StudentEstimate | None]:
     """The effect without intervals, and what they are made from where there are enough architectures for one."""
     pairs = int(matched.pairs_before.sum())
     used = [int((counts > 0).sum()) for counts in (matched.pairs_before, matched.pairs_after)]
@@ -401,7 +393,7 @@ def _effect(
     variance, degrees = _variance(matched, weights, z)
     variance *= sample.taken(design)
     # Rounding alone is no effect.
-    return effect, _StudentEstimate(0.0 if abs(estimate) < 1e-12 else estimate, math.sqrt(variance), degrees)
+    return effect, StudentEstimate(0.0 if abs(estimate) < 1e-12 else estimate, math.sqrt(variance), degrees)
 
 
 def _variance(matched: _Matched, weights: Sequence[Floats], z: Floats) -> tuple[float, float]:

@@ -148,9 +148,9 @@ def hypervolume(errors_pct: Floats, costs: npt.ArrayLike, reference: Reference) 
     """
     import numpy as np
 
-    order = np.argsort(np.asarray(costs, dtype=float), kind="stable")
-    least = np.minimum.accumulate(errors_pct[:, order], axis=1)
-    return area_of_largest(least, np.asarray(costs, dtype=float)[order], reference)
+    values = np.asarray(costs, dtype=float)
+    order = np.argsort(values, kind="stable")
+    return area_of_largest(np.minimum.accumulate(errors_pct[:, order], axis=1), values[order], reference)
 
 
 def area_of_largest(errors_pct: Floats, costs: npt.ArrayLike, reference: Reference) -> Floats:

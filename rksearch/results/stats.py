@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -64,6 +64,29 @@ def student_tails(estimate: float, error: float, degrees: float) -> float:
     if error == 0:
         return 0.0 if estimate else 1.0
     return float(2 * special.stdtr(degrees, -abs(estimate) / error))
+
+
+class StudentEstimate(NamedTuple):
+    """An estimate with its standard error, and the degrees of freedom of that."""
+
+    estimate: float
+    error: float
+    degrees: float
+
+    @classmethod
+    def of_mean(cls, values: Sequence[float]) -> Self:
+        """The mean of two or more values."""
+        return cls(mean(values), (sample_sd(values) or 0.0) / math.sqrt(len(values)), len(values) - 1)
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Student's interval."""
+        reach = student_quantile(confidence, self.degrees) * self.error
+        return self.estimate - reach, self.estimate + reach
+
+    @property
+    def p_value(self) -> float:
+        """Probability of an estimate as far from zero by chance."""
+        return student_tails(*self)
 
 
 def wilson_interval(events: float, total: int, confidence: float) -> tuple[float, float]:
@@ -181,21 +204,15 @@ def paired_comparison(a: Sequence[float], b: Sequence[float], *, margin: float) 
             f"a comparison needs two or more pairs and a margin above 0, but got {len(a)} and {len(b)} values, {margin}"
         )
     differences = [x - y for x, y in zip(a, b, strict=True)]
-    centre, spread = mean(differences), sample_sd(differences) or 0.0
-    error, degrees = spread / math.sqrt(len(differences)), len(differences) - 1
-
-    def interval(confidence: float) -> tuple[float, float]:
-        reach = student_quantile(confidence, degrees) * error
-        return centre - reach, centre + reach
-
+    own = StudentEstimate.of_mean(differences)
     # A one-sided 80 % point is where a two-sided interval of 60 % ends.
-    detectable = (student_quantile(0.95, degrees) + student_quantile(0.6, degrees)) * error
+    detectable = (student_quantile(0.95, own.degrees) + student_quantile(0.6, own.degrees)) * own.error
     return PairedComparison(
         pairs=len(differences),
-        mean_difference=centre,
-        sd_difference=spread,
-        interval_95=interval(0.95),
-        interval_90=interval(0.90),
+        mean_difference=own.estimate,
+        sd_difference=sample_sd(differences) or 0.0,
+        interval_95=own.interval(0.95),
+        interval_90=own.interval(0.90),
         margin=margin,
         detectable=detectable,
     )

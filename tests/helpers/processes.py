@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tests.helpers.command_line import command, environment
@@ -50,9 +50,14 @@ def wait_until(holds: Callable[[], bool], driver: subprocess.Popen[str], timeout
 
 def named(driver: subprocess.Popen[str], name: str) -> list[int]:
     """Processes below a command whose command line holds `name`."""
+    return holding(descendants(driver.pid), name)
+
+
+def holding(pids: Iterable[int], name: str) -> list[int]:
+    """Those of some processes whose command line holds `name`."""
     found = []
-    for pid in descendants(driver.pid):
-        with contextlib.suppress(OSError):
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
             if name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found

@@ -13,7 +13,8 @@ from scipy import stats  # type: ignore[import-untyped]
 from rksearch.arch import ArchSpec, Period, RKNet, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.data.facts import dataset
-from rksearch.results.contrasts import Effect, _StudentEstimate, effects, factors_of
+from rksearch.results.contrasts import Effect, effects, factors_of, ratio_interval
+from rksearch.results.stats import StudentEstimate
 from rksearch.results.summaries import ArchSummary
 from rksearch.results.uncertainty import error_of
 from tests.helpers.ledgers import summary
@@ -258,6 +259,6 @@ def test_factors_of_other_families() -> None:
 
 def test_limits_of_few_degrees_of_freedom_stay_within_what_errors_allow() -> None:
     """A corrected quantile of one degree of freedom is about a thousand; `exp` of that overflows."""
-    low, high = _StudentEstimate(0.3, 2.0, 1.0).interval(1 - 0.05 / 100)
+    low, high = ratio_interval(StudentEstimate(0.3, 2.0, 1.0), 1 - 0.05 / 100)
     assert (low, high) == pytest.approx(((0.5 / 100.5) ** 2, (100.5 / 0.5) ** 2))
-    assert _StudentEstimate(-1.0, 0.0, 5.0).interval(0.95) == pytest.approx((math.exp(-1), math.exp(-1)))
+    assert ratio_interval(StudentEstimate(-1.0, 0.0, 5.0), 0.95) == pytest.approx((math.exp(-1), math.exp(-1)))

@@ -4,8 +4,7 @@ import json
 import secrets
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from rksearch.results.ledger import Ledger
 from tests.helpers.command_line import TINY_SPACE, command, environment
 from tests.helpers.nodes import descendants
+from tests.helpers.processes import wait_until
 
 
 class Nodes:
@@ -64,14 +64,6 @@ def nodes() -> Iterator[Nodes]:
             program.kill()
 
 
-def wait_until(true: Callable[[], bool], driver: subprocess.Popen[str], timeout_s: float = 240) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 @pytest.mark.ci
 def test_a_node_that_dies_loses_no_trial_and_no_epoch_but_the_one_in_progress(tmp_path: Path, nodes: Nodes) -> None:
@@ -91,7 +83,7 @@ def test_a_node_that_dies_loses_no_trial_and_no_epoch_but_the_one_in_progress(tm
     )
     try:
         checkpoints = run_dir / "work" / "trials"
-        wait_until(lambda: len(list(checkpoints.glob("*/previous.pt"))) == 2, driver)
+        wait_until(lambda: len(list(checkpoints.glob("*/previous.pt"))) == 2, driver, timeout_s=240)
         # Whichever node it is, a trial runs on it: there are two of both.
         killed = nodes.kill(nodes.raylets[0])
         assert len(killed) > 1

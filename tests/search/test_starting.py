@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -27,6 +26,7 @@ from rksearch.search.ray.starting import (
     temporary_directory,
 )
 from tests.helpers.command_line import TINY_SPACE, command, environment
+from tests.helpers.processes import holding
 
 
 def test_an_address_with_nothing_behind_it_is_one_line_in_seconds() -> None:
@@ -223,13 +223,5 @@ def test_a_dashboard_that_dies_costs_nothing_and_ray_leaves_nothing_behind(tmp_p
     assert "report: run/report.html" in done.stdout
     assert not list(place.rglob("session_2*"))
     assert not [name for name in os.listdir("/dev/shm") if "ray" in name or "plasma" in name]
-    assert not [line for line in commands() if str(place) in line], "no process of this Ray is left"
-
-
-def commands() -> list[str]:
-    """Command lines of all processes."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            found.append(os.fsdecode(path.read_bytes().replace(b"\0", b" ")))
-    return found
+    everything = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    assert holding(everything, str(place)) == [], "no process of this Ray is left"

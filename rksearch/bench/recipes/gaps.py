@@ -13,7 +13,7 @@ from rksearch.bench.estimates import Estimate
 from rksearch.bench.recipes.judging import by_network
 from rksearch.bench.recipes.trainings import RecipeTraining
 from rksearch.data.facts import dataset
-from rksearch.results.stats import CONFIDENCE, mean, sample_sd, student_quantile, student_tails
+from rksearch.results.stats import CONFIDENCE, StudentEstimate
 
 FEWEST_SEEDS = 3
 """Seeds that a gap needs. Errors are counts of images: two seeds may well agree to the last digit, which Student's t
@@ -93,7 +93,7 @@ def family_gaps(trainings: Iterable[RecipeTraining], recipes: Sequence[str], dat
                     params=(sizes[a], sizes[b]),
                     recipe=recipe,
                     seeds=len(own),
-                    points=_estimate(own),
+                    points=_points(StudentEstimate.of_mean(own)),
                     change=None if recipe == recipes[0] else _change(own, first),
                 )
             )
@@ -128,29 +128,20 @@ def _by_seed(a: Sequence[RecipeTraining], b: Sequence[RecipeTraining]) -> list[f
     return [one.val_error_pct - other.val_error_pct for one, other in zip(a, b, strict=True)]
 
 
-def _estimate(values: Sequence[float]) -> Estimate:
-    centre, error = mean(values), _standard_error(values)
-    reach = student_quantile(CONFIDENCE, len(values) - 1) * error
-    return Estimate(centre, centre - reach, centre + reach)
+def _points(own: StudentEstimate) -> Estimate:
+    return Estimate(own.estimate, *own.interval(CONFIDENCE))
 
 
 def _change(own: Sequence[float], first: Sequence[float]) -> GapChange:
     """The change, with probabilities that are not adjusted yet."""
-    changes = [now - before for now, before in zip(own, first, strict=True)]
-    opposite = mean(own) * mean(first) < 0
+    gap, before = StudentEstimate.of_mean(own), StudentEstimate.of_mean(first)
+    change = StudentEstimate.of_mean([now - then for now, then in zip(own, first, strict=True)])
+    opposite = gap.estimate * before.estimate < 0
     return GapChange(
-        points=_estimate(changes),
-        p_changed=_by_chance(changes),
-        p_reversed=max(_by_chance(own), _by_chance(first)) if opposite else 1.0,
+        points=_points(change),
+        p_changed=change.p_value,
+        p_reversed=max(gap.p_value, before.p_value) if opposite else 1.0,
     )
-
-
-def _by_chance(values: Sequence[float]) -> float:
-    return student_tails(mean(values), _standard_error(values), len(values) - 1)
-
-
-def _standard_error(values: Sequence[float]) -> float:
-    return (sample_sd(values) or 0.0) / math.sqrt(len(values))
 
 
 def _adjusted(found: Sequence[FamilyGap]) -> list[FamilyGap]:

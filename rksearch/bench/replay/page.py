@@ -185,7 +185,7 @@ def _played(found: StrategyComparison) -> list[str]:
         return [f"Every strategy played {text.count(found.repetitions, 'repetition')}."]
     return [
         f"Every strategy played {text.count(found.repetitions, 'repetition')}, but for {text.listing(fewer)}: those "
-        f"whose proposals take seconds play the first {SLOW_REPETITIONS} at most, with one start. Each is compared "
+        f"whose replays take long play the first {SLOW_REPETITIONS} at most, with one start. Each is compared "
         "with the others in the repetitions that both played, the goal included."
     ]
 

@@ -102,12 +102,11 @@ class StockRay:
         for _ in range(ASKED_MOST):
             self._asked += 1
             key = f"{self._asked:05d}"
-            decisions = self._searcher.suggest(key)
-            arch = self._lookup.arch(decisions)
-            training = self._lookup.training(arch) if arch is not None else None
+            arch = self._lookup.arch(self._searcher.suggest(key))
             if arch is None:
                 self._searcher.on_trial_complete(key, result=self._worst)
                 continue
+            training = self._lookup.training(arch)
             if training is None:
                 known = self._shown.get(arch)
                 self._searcher.on_trial_complete(key, result=known, error=known is None)

@@ -109,7 +109,7 @@ SEEDS = "+seeds"
 """End of the name of the strategy that spends a part of its budget on further seeds, as a run does by default."""
 
 DEFAULT_STRATEGY = SearchPlan().sampler + ("+racing" if SearchPlan().racing else "")
-"""The strategy of `rksearch run` unless a space says otherwise."""
+"""The sampler and racing of `rksearch run` unless a space says otherwise, without the further seeds of its front."""
 
 SLOW = ("gp",)
 """Samplers whose proposals take seconds."""
