@@ -167,7 +167,7 @@ PARTS = (
         hours=5,
         writes=("reliability/faults.jsonl",),
         commands=(
-            "rksearch selftest --faults 200 --seed 2026 --out reports/reliability",
+            "rksearch selftest --faults 240 --seed 2026 --out reports/reliability",
             *(f"python tools/fuzz.py --inputs 5000 --seed {seed}" for seed in range(1, 21)),
         ),
     ),
