@@ -17,7 +17,7 @@ import pytest
 from rksearch.bench import reliability
 from rksearch.bench.fair_clock import LONGEST_LOOK_S, FairClock, waited_s
 from rksearch.bench.faults import kinds, small_run
-from rksearch.bench.faults.disturbing import Disturbed, Numbers, differences, numbers_in
+from rksearch.bench.faults.disturbing import Disturbed, Numbers, differences, numbers_in, placeless
 from rksearch.bench.faults.kinds import KINDS, Fault, draw, drawn
 from rksearch.bench.faults.small_run import SmallRun
 from rksearch.errors import RunError, TakenError
@@ -327,3 +327,11 @@ def test_some_random_faults_change_nothing(tmp_path: Path) -> None:
                     "--out", "out", cwd=tmp_path, timeout_s=800)  # fmt: skip
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "2 faults, 0 not as it should be" in done.stdout
+
+
+def test_what_is_published_of_a_run_does_not_say_where_it_lay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands say the resolved directory, whatever was typed."""
+    monkeypatch.chdir(tmp_path)
+    said = f"resume it with `rksearch resume {tmp_path.resolve()}/work/run-12`; its logs are in /tmp/ray/session_1/logs"
+    kept = "resume it with `rksearch resume run-12`; its logs are in /tmp/ray/session_1/logs"
+    assert placeless(said, Path("work/run-12")) == placeless(said, tmp_path / "work" / "run-12") == kept

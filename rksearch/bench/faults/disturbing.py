@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rksearch.bench.faults.kinds import KINDS, OF_THE_DRIVER_ITSELF, Fault
 from rksearch.bench.faults.small_run import SmallRun, SmallRunCommand, command_line
@@ -96,12 +97,17 @@ def _disturbed(
         fault=fault,
         met=met,
         went_on=session.process.returncode == 0,
-        line=session.last_line(),
+        line=placeless(session.last_line(), small.directory),
         ended_s=round(ended_s, 1),
         session_s=round(injected_s + ended_s - session.began_s, 1),
         sessions=sessions,
-        problem="; ".join(problems) or None,
+        problem=placeless("; ".join(problems), small.directory) or None,
     )
+
+
+def placeless(words: str, directory: Path) -> str:
+    """Words about a run by its name alone: records are published, and where it lay is nobody's business."""
+    return words.replace(f"{directory.resolve().parent}/", "")
 
 
 def _finished(small: SmallRun, session: SmallRunCommand, problems: list[str]) -> tuple[int, str]:
