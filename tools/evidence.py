@@ -42,6 +42,9 @@ digits are 60 trainings, and the large tables have the same. A quarter of the sm
 learned anything: half of it."""
 
 PROPOSED = "--recipe short --recipe reports/recipes/proposal.yaml"
+MOST_NAMED = 12
+"""Files that are named as changed: more say no more than their number."""
+
 KINDS = "RKNet-BC-k8-m2_4_6-1x2s_1x1_1x1 DenseNet-22-k12 ResNet-20"
 RATES = "RKNet-k8-m2_4_6-1x2s_1x2s_1x2s RKNet-k8-m2_4_6-1x2_1x2_1x2 DenseNet-13-k8 DenseNet-13-k12 ResNet-8 ResNet-14"
 
@@ -290,7 +293,8 @@ def since(commit: str) -> str:
         return f"{commit[:12]}, which is not known here"
     names = git("diff", "--name-only", commit, "HEAD", "--", CODE).splitlines()
     changed = [name.removeprefix(f"{CODE}/") for name in names if not name.endswith(".md")]
-    return f"{commit[:12]}: since then {', '.join(changed)}"
+    more = f" and {len(changed) - MOST_NAMED} files more" if len(changed) > MOST_NAMED else ""
+    return f"{commit[:12]}: since then {', '.join(changed[:MOST_NAMED])}{more}"
 
 
 def git(*arguments: str) -> str:
