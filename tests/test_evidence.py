@@ -32,11 +32,13 @@ def git(directory: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout whose package prints what it is asked, and fails at `bad`."""
+    """A checkout whose package prints what it is asked, fails at `bad` and has failed trainings at `some`."""
     package = tmp_path / "rksearch"
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "__main__.py").write_text("import sys; print(sys.argv[1:]); sys.exit(3 * (sys.argv[1] == 'bad'))")
+    (package / "__main__.py").write_text(
+        "import sys; print(sys.argv[1:]); sys.exit({'bad': 1, 'some': 3}.get(sys.argv[1]))"
+    )
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "-m", "a")
@@ -77,9 +79,11 @@ def test_parts_run_in_order_until_a_command_fails(checkout: Path, capfd: pytest.
     said = capfd.readouterr().out.splitlines()
     assert said == ["+ rksearch one", "['one']", "+ rksearch two > kept.txt", "+ rksearch three", "['three']"]
     assert (checkout / "kept.txt").read_text() == "['two']\n"
-    assert evidence.make([part("rksearch bad > kept.txt", "rksearch four")]) == 3
+    assert evidence.make([part("rksearch bad > kept.txt", "rksearch four")]) == 1
     assert "four" not in capfd.readouterr().out
     assert (checkout / "kept.txt").read_text() == "['two']\n", "what a failed command prints replaces nothing"
+    assert evidence.make([part("rksearch some", "rksearch five")]) == 0, "failed trainings are rows of a report"
+    assert "five" in capfd.readouterr().out
 
 
 def test_a_measurement_of_this_command_code_and_cpu_is_not_made_again(

@@ -1,7 +1,7 @@
 """Train networks in bf16 and fp32 from the same seeds and compare the final validation errors.
 
     python tools/compare_precision.py digits --out reports/precision
-    python tools/compare_precision.py cifar10 --data-dir data --out reports/precision
+    python tools/compare_precision.py cifar10 --out reports/precision
 
 Writes DATASET.json: errors, tests and their power (see `rksearch.bench.precision_comparison`), commit, versions,
 hardware. An interrupted comparison is resumed.
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from rksearch.bench.precision_comparison import compare_precision, summary
 from rksearch.data.facts import dataset
+from rksearch.data.locations import data_home
 from rksearch.recipes.shipped import recipe
 from rksearch.results.codec import to_plain
 from rksearch.results.environment import current_environment
@@ -42,7 +44,7 @@ PLANS: dict[str, dict[str, Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=list(PLANS))
-    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--data-dir", type=Path, help="where CIFAR-10 is, by default as for every command")
     parser.add_argument("--work-dir", type=Path, default=Path("work-precision"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
@@ -53,7 +55,7 @@ def main() -> None:
     chosen = recipe("short", epochs=plan["epochs"])
     execution = Execution(
         work_dir=str(asked.work_dir.absolute()),
-        data_dir=str(asked.data_dir.absolute()),
+        data_dir=str(data_home(asked.data_dir)),
         device=asked.device,
         threads=asked.threads,
         download=False,
@@ -77,7 +79,7 @@ def main() -> None:
         "architectures": found,
         "environment": {
             **current_environment().flat(),
-            "command": ["python", "tools/compare_precision.py", asked.dataset],
+            "command": ["python", "tools/compare_precision.py", *sys.argv[1:]],
         },
     }
     asked.out.mkdir(parents=True, exist_ok=True)

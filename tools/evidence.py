@@ -1,13 +1,14 @@
-"""Make again what stands under `reports/`, with the code as it is committed.
+"""Make what stands under `reports/`, with the code as it is committed.
 
     python tools/evidence.py --list              # every command, its hours on two cores, and what it writes
     python tools/evidence.py --check             # which of it comes from another state of the code
     python tools/evidence.py cifar10_table       # the commands of a part, or of several, one after another
 
 Run it in a checkout in which `rksearch/` has no uncommitted changes. CIFAR-10 is looked for as by every command
-(`RKSEARCH_DATA`), and downloaded if need be. What was interrupted goes on when the same part is run again: a command
-that writes one file at its end (`--to`) is skipped where that file comes from the same command, code and CPU; remove
-the file to measure again. Parts marked `idle` measure time: let nothing else run beside them.
+(`RKSEARCH_DATA`), and downloaded if need be. A part goes on from what lies there: runs, replays, trainings and
+injections that are done stay, whatever code made them; what is to be made anew must be moved away first. A command
+that writes one file at its end (`--to`) is skipped where that file comes from the same command, code and CPU. Parts
+marked `idle` measure time: let nothing else run beside them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ digits are 60 trainings, and the large tables have the same. A quarter of the sm
 learned anything: half of it."""
 
 PROPOSED = "--recipe short --recipe reports/recipes/proposal.yaml"
+SOME_FAILED = 3
+"""Exit code of a run some trainings of which have failed: they are rows of its report, and what follows goes on."""
+
 MOST_NAMED = 12
 """Files that are named as changed: more say no more than their number."""
 
@@ -97,6 +101,7 @@ PARTS = (
         writes=("cifar10_table/environment.json",),
         commands=("rksearch run --space cifar10_table --out reports/cifar10_table",),
     ),
+    # Multi-objective ASHA plays where Syne Tune is installed: see docs/bench_search.md.
     *(
         Part(
             name=f"search_benchmark/{table}",
@@ -113,7 +118,7 @@ PARTS = (
         commands=(
             "rksearch run --space cifar10_small --racing --control --out reports/cifar10_small_cpu",
             "rksearch final reports/cifar10_small_cpu",
-            "rksearch paper --ledger reports/cifar10_small_cpu",
+            "rksearch paper --ledger reports/cifar10_small_cpu > reports/cifar10_small_cpu/paper.txt",
         ),
     ),
     Part(
@@ -174,6 +179,12 @@ PARTS = (
             *(f"python tools/fuzz.py --inputs 5000 --seed {seed}" for seed in range(1, 21)),
         ),
     ),
+    Part(
+        name="pictures",
+        hours=0.1,
+        writes=(),
+        commands=("python tools/figures.py", "python tools/dashboard_picture.py docs"),
+    ),
 )
 
 
@@ -200,12 +211,13 @@ def main() -> int:
 def described(part: Part) -> str:
     """A part and its commands, for a terminal."""
     idle = ", with nothing beside it" if part.idle else ""
-    head = f"{part.name}: about {part.hours:g} h{idle}; writes {', '.join(str(REPORTS / path) for path in part.writes)}"
+    writes = ", ".join(str(REPORTS / path) for path in part.writes) or "what its commands say"
+    head = f"{part.name}: about {part.hours:g} h{idle}; writes {writes}"
     return "\n".join([head, *(f"    {command}" for command in part.commands)])
 
 
 def make(chosen: Sequence[Part]) -> int:
-    """Run the commands of parts, until one fails; its exit code."""
+    """Run the commands of parts, until one fails as a whole; its exit code."""
     if git("status", "--porcelain", "--", CODE):
         print(f"the code must be committed, but {CODE}/ has uncommitted changes; commit or stash them", file=sys.stderr)
         return 2
@@ -219,7 +231,7 @@ def make(chosen: Sequence[Part]) -> int:
             words = shlex.split(program)
             words = [sys.executable, "-m", *words] if words[0] == "rksearch" else [sys.executable, *words[1:]]
             done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE if target else None)
-            if done.returncode:
+            if done.returncode not in (0, SOME_FAILED):
                 return done.returncode
             if target:
                 (ROOT / target).write_bytes(done.stdout)

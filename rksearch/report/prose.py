@@ -119,11 +119,13 @@ def _test_line(history: History, rows: Sequence[BaselineRow], macs_rows: Sequenc
     claims = [(words, tally(own)) for words, own in groups]
     claims = [(words, found) for words, found in claims if found.borne + found.not_borne]
     if claims:
-        missed = any(found.not_borne for _, found in claims)
-        return VerdictLine(
-            text=f"Confirmed on the test set: {text.listing([_borne(words, found) for words, found in claims])}.",
-            tone="warning" if missed else "win",
-        )
+        losses = [(words, lost) for words, own in groups if (lost := _test_losses(own))]
+        missed = bool(losses) or any(found.not_borne for _, found in claims)
+        said = f"Confirmed on the test set: {text.listing([_borne(words, found) for words, found in claims])}."
+        if losses:
+            lost_by = [f"{text.count(lost, 'loss', 'losses')} at no more {words}" for words, lost in losses]
+            said += f" It shows {text.listing(lost_by)}."
+        return VerdictLine(text=said, tone="warning" if missed else "win")
     outcomes = [f"at no more {words}, {_tested(own)}" for words, own in groups]
     return VerdictLine(text=f"On the test set: {'; '.join(outcomes)}.")
 
@@ -132,6 +134,10 @@ def _borne(words: str, found: Tally) -> str:
     """`1 of 2 wins at no more MACs`."""
     made = found.borne + found.not_borne
     return f"{found.borne} of {text.count(made, 'win')} at no more {words}"
+
+
+def _test_losses(rows: Sequence[BaselineRow]) -> int:
+    return sum(row.tested is not None and row.tested.outcome == "loss" for row in rows)
 
 
 def _tested(rows: Sequence[BaselineRow]) -> str:
@@ -178,10 +184,11 @@ def _not_borne(tables: Tables) -> list[str]:
 
 
 def _half_wins(tables: Tables) -> list[str]:
+    """Wins that cost more in the other cost, but for those that the test errors do not show."""
     found = []
     for rows in (tables.baselines, tables.macs_baselines):
         for row in rows:
-            if row.outcome == "win" and row.is_half and row.rival and row.comparison:
+            if row.outcome == "win" and row.is_half and row.test_bears is not False and row.rival and row.comparison:
                 found.append(
                     f"{row.rival.arch} beats {row.item.arch} by {text.pct_points(-row.comparison.gap_pct)} with "
                     f"{text.as_much(row.params_ratio or 0)} its parameters and "

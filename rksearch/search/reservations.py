@@ -136,13 +136,17 @@ def _machine_text(machine: Machine) -> str:
     return ", ".join(parts)
 
 
-def require_cpus_here(resources: Resources) -> None:
-    """Make sure that this machine has the CPUs of a trial, before Ray is started on it.
+def require_here(resources: Resources) -> None:
+    """Make sure that this machine has the CPUs and the GPUs of a trial, before Ray is started on it.
 
     Raises:
         RunError: it has fewer.
     """
     _require_machine("cpu", resources.cpus_per_trial, most=float(cpus_here()))
+    if resources.gpus_per_trial:
+        import torch  # takes seconds, which a run with a GPU has anyway
+
+        _require_machine("gpu", resources.gpus_per_trial, most=float(torch.cuda.device_count()))
 
 
 def cpus_here() -> int:

@@ -17,7 +17,7 @@ from rksearch.search.batch import job_notes
 from rksearch.search.disk import disk_need, require_disk
 from rksearch.search.launch import Launch
 from rksearch.search.loggers import require_loggers
-from rksearch.search.reservations import require_cpus_here
+from rksearch.search.reservations import require_here
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.space import Space
@@ -114,10 +114,10 @@ def _check_machine(resources: Resources) -> None:
 
     Raises:
         DeviceError: no such device or precision.
-        RunError: fewer CPUs than a trial wants.
+        RunError: fewer CPUs or GPUs than a trial wants.
     """
     from rksearch.training.engine.device import resolve_device, resolve_precision
 
     if resources.address is None:
-        require_cpus_here(resources)
+        require_here(resources)
         resolve_precision(resources.precision, resolve_device(resources.device))

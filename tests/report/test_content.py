@@ -141,7 +141,8 @@ def test_test_gaps_stand_beside_validation_gaps_and_what_they_do_not_bear_is_sai
     )
     content = said(history)
     assert content.verdict[2].text == (
-        "Confirmed on the test set: 0 of 1 win at no more parameters and 0 of 1 win at no more MACs."
+        "Confirmed on the test set: 0 of 1 win at no more parameters and 0 of 1 win at no more MACs. It shows 1 loss "
+        "at no more parameters and 1 loss at no more MACs."
     )
     assert content.verdict[2].tone == "warning"
     gaps = re.compile(r"beats ResNet-8 at no more parameters on the validation images \(−5\.00 \(−[\d.]+ to −[\d.]+\) ")
@@ -158,6 +159,40 @@ def test_test_gaps_stand_beside_validation_gaps_and_what_they_do_not_bear_is_sai
     for line in content.verdict:
         assert line.text in format_status(state)
         assert line.text in report_markdown(content).replace("\\", "")
+
+
+def test_losses_on_the_test_set_stand_beside_what_it_confirms(tmp_path: Path) -> None:
+    history = recorded(
+        tmp_path,
+        [
+            ("ResNet-8", "baseline", 12_000, 1_000_000, seeds(20), seeds(20)),
+            ("ResNet-14", "baseline", 22_000, 1_900_000, seeds(15), seeds(9)),
+            (SMALL, "candidate", 10_800, 900_000, seeds(15), seeds(15)),
+        ],
+    )
+    line = said(history).verdict[2]
+    assert line.text == (
+        "Confirmed on the test set: 1 of 1 win at no more parameters and 1 of 1 win at no more MACs. It shows 1 loss "
+        "at no more parameters and 1 loss at no more MACs."
+    )
+    assert line.tone == "warning"
+
+
+def test_a_half_win_that_the_test_set_does_not_bear_is_not_called_one(tmp_path: Path) -> None:
+    def details(tests: Sequence[float]) -> str:
+        history = recorded(
+            tmp_path / str(tests[0]),
+            [
+                ("ResNet-8", "baseline", 12_000, 1_000_000, seeds(20), seeds(20)),
+                (SMALL, "candidate", 10_800, 3_400_000, seeds(15), tests),
+            ],
+        )
+        return "\n".join(said(history).details)
+
+    beats = f"{SMALL} beats ResNet-8 by 5.00 points with 0.90 times its parameters"
+    assert beats in details(seeds(15))
+    assert beats not in (borne := details(seeds(20.5)))
+    assert "and not on the test set" in borne
 
 
 def test_as_many_errors_are_a_tie(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from rksearch.search import disk, driver, session_start
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.ray.tune import LedgerSearcher, StateCallback, do_task
-from rksearch.search.reservations import Reservations, require_cpus_here
+from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
@@ -366,12 +366,6 @@ def test_a_run_that_ends_by_time_is_not_refused_for_room(
 def test_a_trial_fits_on_one_machine(machines: list[dict[str, float]], asked: Resources, says: str) -> None:
     with pytest.raises(RunError, match=says):
         Reservations.on(machines, asked)
-
-
-def test_more_cpus_than_this_machine_has_are_refused_before_ray_starts() -> None:
-    require_cpus_here(Resources(cpus_per_trial=1))
-    with pytest.raises(RunError, match="give"):
-        require_cpus_here(Resources(cpus_per_trial=(os.cpu_count() or 1) + 1))
 
 
 # -- with real Ray

@@ -17,7 +17,7 @@ from rksearch.results.ledger import Ledger
 from rksearch.search import reservations
 from rksearch.search.batch import MARGIN_S, job_cpus, job_notes, job_pauses_at_s
 from rksearch.search.ray.tune import LedgerSearcher
-from rksearch.search.reservations import Reservations, cpus_here, machines_of, require_cpus_here
+from rksearch.search.reservations import Reservations, cpus_here, machines_of, require_here
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.tasks import Task
 from rksearch.training.execution import Execution
@@ -173,12 +173,20 @@ def test_a_job_s_nonsense_is_ignored_and_named(unlimited: pytest.MonkeyPatch, va
     assert (cpus_here(), len(job_notes())) == (1, 2)
 
 
-def test_more_cpus_than_this_machine_has_are_refused_before_ray_starts() -> None:
+def test_more_than_this_machine_has_is_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
     from rksearch.errors import RunError
 
-    require_cpus_here(Resources(cpus_per_trial=1))
+    require_here(Resources(cpus_per_trial=1))
     with pytest.raises(RunError, match="give"):
-        require_cpus_here(Resources(cpus_per_trial=(os.cpu_count() or 1) + 1))
+        require_here(Resources(cpus_per_trial=(os.cpu_count() or 1) + 1))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    require_here(Resources(gpus_per_trial=0))
+    with pytest.raises(RunError, match=r"--gpus-per-trial is 0\.5 and the largest has 0; give 0$"):
+        require_here(Resources(gpus_per_trial=0.5))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    require_here(Resources(gpus_per_trial=0.5))
 
 
 def _trial() -> Any:
