@@ -220,10 +220,11 @@ SMALL_RUN = "--trials 1 --epochs 1 --seeds 1 --replicates 0"
 SMALLER = {
     "rksearch run --space quickstart --out reports/first": SMALL_RUN,
     "rksearch run --space quickstart --sampler random --out reports/second": SMALL_RUN,
-    "rksearch run --space ./sharing.yaml --out reports/sharing": SMALL_RUN,
+    "rksearch run --space ./sharing.yaml --control --out reports/sharing": SMALL_RUN,
     "rksearch run --space own.yaml": SMALL_RUN,
     "rksearch bench cost": "--candidates 20000 --sample 2",
-    "rksearch bench search": "--table synthetic-quiet --repetitions 1 --trainings 12 --strategies random --start same",
+    "rksearch bench search --repetitions 5 --out bench": "--table synthetic-quiet --repetitions 1 --trainings 12 "
+    "--strategies random --start same",
     "rksearch retrain reports/bc --front --recipe paper --seeds 3": "--epochs 1 --seeds 1",
     "rksearch train RKNet-BC-k12-m2_9_12-1x8s_1x2s_1x2s --recipe short --epochs 10": "--dataset digits --epochs 1",
     "rksearch train RKNet-BC-k4-m2_3_2-1x3s_2x1_1x2 --dataset digits --recipe short --epochs 10": "--epochs 1",

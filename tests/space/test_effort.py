@@ -74,7 +74,7 @@ RICH = text(
 MANY_MULTIPLES = text(
     [f"m: {up_to(1000)}, s: [1, 2], r: [1, 2], share: [false, true]"] * 2, [4, 6], "families: [dense, dense_bc]\n"
 )
-BUDGETS = "budgets: {params: [300_000, 400_000], macs: [6M, 9M], depth: [20, 60]}\n"
+BUDGETS = "budgets: {params: [300_000, 400_000], macs: [6M, 9M], depth: [40, 200]}\n"
 FOUR_PERIODS = text(
     ["m: [1, 2, 4], s: [1, 2, 3, 4], r: [1, 2, 3, 4, 5, 6, 7, 8], share: [false, true]"] * 4, up_to(8), BUDGETS
 )
