@@ -147,8 +147,6 @@ def test_starts_at_the_same_moment_take_directories_of_their_own(tmp_path: Path)
     assert {path.name for path in found} == {f"tiny-{n}" for n in range(1, 25)}
 
 
-@pytest.mark.slow
-@pytest.mark.ci
 def test_runs_that_are_started_together_without_a_directory_take_three(tmp_path: Path) -> None:
     """They join a Ray that is not there, and so end before they train."""
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)

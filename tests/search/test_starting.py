@@ -277,9 +277,7 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize(
-    "what", ["nobody", "web server", pytest.param("silent", marks=[pytest.mark.slow, pytest.mark.ci])]
-)
+@pytest.mark.parametrize("what", ["nobody", "web server", pytest.param("silent", marks=pytest.mark.slow)])
 def test_a_run_at_an_address_without_ray_ends_in_one_line_within_15_s(tmp_path: Path, what: str) -> None:
     there, why = ELSEWHERE[what]
     with there() as address:
