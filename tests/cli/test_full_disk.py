@@ -1,16 +1,13 @@
 """A disk that fills up under a run, which then ends in one line and goes on when there is room."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.command_line import TINY_SPACE, command, environment
-
-MOUNTS = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-"""A shell that may mount what nobody else sees, without being root."""
+from tests.helpers.mounts import MOUNTS, can_mount
 
 FILLED = """
 mount -t tmpfs -o size=8m full small || exit 99
@@ -25,13 +22,6 @@ rm small/fill
 echo $? > code_later
 cp small/run/ledger.jsonl finished.jsonl
 """
-
-
-def can_mount(directory: Path) -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    done = subprocess.run([*MOUNTS, f"mount -t tmpfs -o size=1m full '{directory}'"], capture_output=True, check=False)
-    return done.returncode == 0
 
 
 def records(path: Path) -> list[dict[str, object]]:

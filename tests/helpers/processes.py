@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from rksearch.bench.fair_clock import FairClock
 from tests.helpers.command_line import command, environment
 from tests.helpers.nodes import descendants
 
@@ -37,6 +39,41 @@ def under_way(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(driver.pid, signal.SIGKILL)
         driver.communicate()
+
+
+@contextlib.contextmanager
+def started(*args: str, cwd: Path, env: Mapping[str, str] | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A command of rksearch under way, and a mark in the environment of it and of all that it starts."""
+    mark = f"RKSEARCH_TEST={uuid.uuid4()}"
+    key, _, value = mark.partition("=")
+    with under_way(*args, cwd=cwd, env={**(env or {}), key: value}) as driver:
+        yield driver, mark
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that inherited the environment of a command."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (directory / "environ").read_bytes():
+                found.append(int(directory.name))
+    return found
+
+
+def none_left(mark: str, within_s: float = 15) -> bool:
+    deadline = time.monotonic() + within_s
+    while marked(mark) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not marked(mark)
+
+
+def ended_within(driver: subprocess.Popen[str], limit_s: float) -> tuple[str, str]:
+    """Output and errors of a command that ends in time; time that its processes wait for a CPU is not counted."""
+    clock = FairClock(lambda: [driver.pid, *descendants(driver.pid)])
+    while clock.spent_s() < limit_s:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return driver.communicate(timeout=0.5)
+    raise AssertionError(f"the command has not ended within {limit_s:g} s of its own")
 
 
 def wait_until(holds: Callable[[], bool], driver: subprocess.Popen[str], timeout_s: float = 180) -> None:

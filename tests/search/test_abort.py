@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,7 +33,8 @@ from rksearch.search.tasks import Task
 from rksearch.space import load_space
 from rksearch.training import trial as trials
 from rksearch.training.execution import Execution, trial_dir
-from tests.helpers.command_line import TINY_SPACE, Answer, command, environment, rksearch, rksearch_json
+from tests.helpers.command_line import TINY_SPACE, Answer, rksearch, rksearch_json
+from tests.helpers.processes import none_left, started, wait_until
 from tests.helpers.simulation import ListProposer, must, new_state, settings
 
 ONE_TRIAL = Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 2.0, "gpu": 0.0}, largest=2)
@@ -369,52 +365,6 @@ def test_a_trial_fits_on_one_machine(machines: list[dict[str, float]], asked: Re
 
 
 # -- with real Ray
-
-
-def marked(mark: str) -> list[int]:
-    """Processes that inherited the environment of a command."""
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark.encode() in (directory / "environ").read_bytes():
-                found.append(int(directory.name))
-    return found
-
-
-@contextlib.contextmanager
-def started(*args: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A command under way, and a mark that it and all its processes have."""
-    mark = f"RKSEARCH_TEST={uuid.uuid4()}"
-    key, _, value = mark.partition("=")
-    driver = subprocess.Popen(
-        command(*args),
-        cwd=cwd,
-        env={**environment(), key: value},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield driver, mark
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(driver.pid, signal.SIGKILL)
-
-
-def wait_until(holds: Callable[[], bool], driver: subprocess.Popen[str], timeout_s: float = 180) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert driver.poll() is None, driver.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def none_left(mark: str, within_s: float = 15) -> bool:
-    deadline = time.monotonic() + within_s
-    while marked(mark) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return not marked(mark)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -14,12 +15,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rksearch.api import Run, plan_run
+from rksearch.api import PlannedRun, Run, plan_run
 from rksearch.errors import RunError, TakenError
 from rksearch.models import export as exporting
 from rksearch.results.environment import Environment
 from rksearch.results.events import Option
 from rksearch.results.ledger import Ledger
+from rksearch.results.records import Latency
 from rksearch.results.run_dir import DERIVED, Places, RunDir, claim_free
 from rksearch.search import driver
 from rksearch.search.launch import Launch
@@ -27,6 +29,7 @@ from rksearch.search.resources import Resources, as_before
 from rksearch.search.view import Silent
 from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
 from tests.helpers.ledgers import begin, complete, failed, plan_record, pruned, space_record, trial
+from tests.helpers.processes import under_way
 
 
 @pytest.fixture
@@ -144,6 +147,22 @@ def test_starts_at_the_same_moment_take_directories_of_their_own(tmp_path: Path)
     assert {path.name for path in found} == {f"tiny-{n}" for n in range(1, 25)}
 
 
+def test_runs_that_are_started_together_without_a_directory_take_three(tmp_path: Path) -> None:
+    """They join a Ray that is not there, and so end before they train."""
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    words = ("run", "--space", "tiny.yaml", "--address", "127.0.0.1:1")
+    with contextlib.ExitStack() as stack:
+        drivers = [stack.enter_context(under_way(*words, cwd=tmp_path)) for _ in range(3)]
+        ended = [(*driver.communicate(timeout=300), driver.returncode) for driver in drivers]
+    expected = [f"reports/tiny-{n}" for n in (1, 2, 3)]
+    said = [line for shown, _, _ in ended for line in shown.splitlines() if line.startswith("run directory: ")]
+    assert sorted(said) == [f"run directory: {directory}" for directory in expected]
+    assert [(errors.count("\n"), code) for _, errors, code in ended] == [(1, 1)] * 3
+    for directory in expected:
+        events = [json.loads(line)["event"] for line in (tmp_path / directory / "ledger.jsonl").open()]
+        assert events == ["run", "session", "end"]
+
+
 def test_durations_survive_a_clock_that_is_set_back(tmp_path: Path) -> None:
     times = iter(f"2026-01-01T{clock}Z" for clock in ("12:00:00", "12:00:00", "12:10:00", "11:10:00", "11:15:00"))
     ledger = Ledger(tmp_path, clock=lambda: next(times))
@@ -210,35 +229,67 @@ def test_an_empty_path_is_refused_by_functions_too() -> None:
         plan_run("quickstart", out="")
 
 
-def test_what_an_incomplete_run_gives_another_is_finite_and_stays_so(tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
-    space = tmp_path / "tiny.yaml"
-    alone = plan_run(space, out=tmp_path / "alone")
-    names = [str(member) for member in alone.space][:4]
+TIMED = TINY_SPACE.replace("replicates: 0}", "replicates: 0, objectives: [val_error_pct, latency_ms]}")
+"""A space whose runs measure latencies, too."""
+
+
+def incomplete_run(run_dir: Path, planned: PlannedRun) -> list[str]:
+    """A run that was killed; of the networks that are returned, the first and the last have a complete training.
+
+    It measured the latency of the last one alone.
+    """
+    names = [str(member) for member in planned.space][:5]
+    plan = planned.plan
     specs = [
-        replace(trial(name), dataset="digits", recipe=alone.plan.recipe, train_images=alone.plan.train_images)
-        for name in names
+        replace(trial(name), dataset="digits", recipe=plan.recipe, train_images=plan.train_images) for name in names
     ]
-    ledger = Ledger(tmp_path / "earlier")
-    ledger.write_run(name="earlier", space=alone.space.summary(), plan=alone.plan)
+    ledger = Ledger(run_dir)
+    ledger.write_run(name=run_dir.name, space=planned.space.summary(), plan=plan)
     ledger.write_session(environment=Environment(), options={})
-    results = [complete(20.0, epochs=2), failed(), pruned(30.0)]
-    for spec, result in zip(specs, results, strict=False):
-        ledger.write_trial(spec, result, wall_time_s=1.0)
+    latency = Latency(batch_size=1, median_ms=0.5, iqr_ms=0.1, repetitions=9, device="cpu", precision="fp32", threads=1)
+    whole = complete(20.0, epochs=2)
+    ledger.write_trial(specs[0], whole, wall_time_s=1.0)
+    ledger.write_trial(specs[1], failed(), wall_time_s=1.0)
+    ledger.write_trial(specs[2], pruned(30.0), wall_time_s=1.0)
+    ledger.write_trial(specs[4], replace(whole, latency_ms={"1": latency}), wall_time_s=1.0)
     ledger.write_pause(specs[3], pruned(40.0), wall_time_s=1.0)
-    ledger.write_start(names[3] + "@0")  # under way: the run was killed
-    planned = plan_run(space, out=tmp_path / "later", imports=[tmp_path / "earlier"])
-    assert [one.arch for one in planned.plan.imported] == names[:1]
-    timed = TINY_SPACE.replace("replicates: 0}", "replicates: 0, objectives: [val_error_pct, latency_ms]}")
-    (tmp_path / "timed.yaml").write_text(timed)
-    unmeasured = plan_run(tmp_path / "timed.yaml", out=tmp_path / "timed", imports=[tmp_path / "earlier"])
-    assert unmeasured.plan.imported == (), "the earlier run has no latencies"
+    ledger.write_start(names[3] + "@0")  # under way
+    return names
+
+
+def test_what_an_incomplete_run_gives_another_is_finite_and_stays_so(tmp_path: Path) -> None:
+    for file, text in (("tiny.yaml", TINY_SPACE), ("timed.yaml", TIMED)):
+        (tmp_path / file).write_text(text)
+    names = incomplete_run(tmp_path / "earlier", plan_run(tmp_path / "tiny.yaml", out=tmp_path / "alone"))
+    planned = plan_run(tmp_path / "tiny.yaml", out=tmp_path / "later", imports=[tmp_path / "earlier"])
+    assert [one.arch for one in planned.plan.imported] == [names[0], names[4]]
+    timed = plan_run(tmp_path / "timed.yaml", out=tmp_path / "timed", imports=[tmp_path / "earlier"])
+    assert [one.arch for one in timed.plan.imported] == [names[4]], "of the other one there is no latency"
     later = Ledger(tmp_path / "later")
     later.write_run(name="later", space=planned.space.summary(), plan=planned.plan)
     resumed = later.read().plan
     assert resumed is not None
     assert resumed.imported == planned.plan.imported
     assert all(value is not None and math.isfinite(value) for one in resumed.imported for value in one.values)
+
+
+@pytest.mark.slow
+def test_a_run_that_began_with_what_another_measured_incompletely_is_resumed(tmp_path: Path) -> None:
+    (tmp_path / "timed.yaml").write_text(TIMED)
+    names = incomplete_run(tmp_path / "earlier", plan_run(tmp_path / "timed.yaml", out=tmp_path / "alone"))
+    words = ("--space", "timed.yaml", "--import", "earlier", "--out", "later", "--seeds", "1", "--trials", "1")
+    done = rksearch("run", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    begun = Ledger(tmp_path / "later").read()
+    assert begun.plan is not None
+    assert [(one.arch, one.values[1]) for one in begun.plan.imported] == [(names[4], 0.5)]
+    more = rksearch("resume", "later", "--trials", "2", cwd=tmp_path)
+    assert (more.returncode, more.stderr) == (0, "")
+    history = Ledger(tmp_path / "later").read()
+    assert history.plan == replace(begun.plan, trials=2)
+    assert history.state == "finished"
+    roles = [spec.role for spec, result in history.trials.values() if result.status == "complete"]
+    assert sorted(roles) == ["baseline", "baseline", "candidate", "candidate"]
 
 
 # -- files of the user's

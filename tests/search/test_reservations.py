@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +24,7 @@ from rksearch.search.reservations import Reservations, cpus_here, machines_of, r
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.tasks import Task
 from rksearch.training.execution import Execution
+from tests.helpers.command_line import TINY_SPACE, command, environment, rksearch
 from tests.helpers.ledgers import plan_record, space_record
 from tests.helpers.simulation import new_state
 
@@ -141,6 +145,21 @@ def test_cpus_are_those_of_the_process(unlimited: pytest.MonkeyPatch) -> None:
         os.sched_setaffinity(0, mine)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="one CPU")
+def test_a_run_that_is_kept_to_one_cpu_trains_one_network_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    one = min(os.sched_getaffinity(0))
+    done = subprocess.run(
+        ["taskset", "-c", str(one), *command("run", "--space", "tiny.yaml", "--device", "cpu", "--dry-run")],
+        cwd=tmp_path,
+        env={name: value for name, value in environment().items() if not name.startswith("SLURM_")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^The run: about .*, 1 training at a time \(", done.stdout, re.MULTILINE), done.stdout
+
+
 def test_a_batch_job_says_how_many_cpus_are_its_own(unlimited: pytest.MonkeyPatch) -> None:
     unlimited.setenv("SLURM_CPUS_ON_NODE", "1")
     assert cpus_here() == len(os.sched_getaffinity(0)), "outside of a job it means nothing"
@@ -174,8 +193,6 @@ def test_a_job_s_nonsense_is_ignored_and_named(unlimited: pytest.MonkeyPatch, va
 
 
 def test_more_than_this_machine_has_is_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
     from rksearch.errors import RunError
 
     require_here(Resources(cpus_per_trial=1))
@@ -197,3 +214,14 @@ def _trial() -> Any:
 
 
 TRIAL = _trial()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_share_of_a_gpu_that_is_not_there_is_one_line_before_ray_starts(tmp_path: Path) -> None:
+    done = rksearch("run", "--space", "quickstart", "--out", "run", "--gpus-per-trial", "0.5", cwd=tmp_path)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "--gpus-per-trial" in line
+    assert "0.5" in line
+    assert not re.search("Measuring|Starting Ray", done.stdout), done.stdout
+    assert Ledger(tmp_path / "run").read().state == "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from rksearch.errors import RunAborted
+from rksearch.results.ledger import Ledger
 from rksearch.search.ray import starting
 from rksearch.search.ray.starting import (
     LONGEST_SOCKET,
@@ -26,7 +28,8 @@ from rksearch.search.ray.starting import (
     temporary_directory,
 )
 from tests.helpers.command_line import TINY_SPACE, command, environment
-from tests.helpers.processes import holding
+from tests.helpers.processes import ended_within, holding, none_left, sessions, started
+from tests.helpers.web_server import serving
 
 
 def test_an_address_with_nothing_behind_it_is_one_line_in_seconds() -> None:
@@ -225,3 +228,77 @@ def test_a_dashboard_that_dies_costs_nothing_and_ray_leaves_nothing_behind(tmp_p
     assert not [name for name in os.listdir("/dev/shm") if "ray" in name or "plasma" in name]
     everything = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
     assert holding(everything, str(place)) == [], "no process of this Ray is left"
+
+
+# -- from the command line
+
+
+def refused_by_ray(*more: str, cwd: Path, env: dict[str, str] | None = None, within_s: float = 60) -> str:
+    """The one line with which a run ends that Ray cannot serve; it is recorded, and nothing is left."""
+    words = ("run", "--space", "quickstart", "--trials", "0", "--seeds", "1", "--out", "run", *more)
+    with started(*words, cwd=cwd, env=env) as (driver, mark):
+        shown, errors = ended_within(driver, within_s)
+        assert driver.returncode == 1, (shown, errors)
+        assert none_left(mark)
+        assert sessions(driver.pid) == []
+    [line] = errors.splitlines()
+    assert line.startswith("rksearch: ")
+    assert "Traceback" not in shown
+    history = Ledger(cwd / "run").read()
+    assert (history.state, f"rksearch: {history.message}") == ("failed", line)
+    return line
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[str]:
+    """An address at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[str]:
+    """The address of what accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        yield f"127.0.0.1:{there.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def web_server() -> Iterator[str]:
+    with serving(lambda path: b"no Ray", []) as address:
+        yield address.removeprefix("http://")
+
+
+ELSEWHERE = {
+    "nobody": (nobody, "Connection refused"),
+    "silent": (silent, "it says nothing within"),
+    "web server": (web_server, "what answers there is not Ray"),
+}
+
+
+@pytest.mark.parametrize("what", ["nobody", "web server", pytest.param("silent", marks=pytest.mark.slow)])
+def test_a_run_at_an_address_without_ray_ends_in_one_line_within_15_s(tmp_path: Path, what: str) -> None:
+    there, why = ELSEWHERE[what]
+    with there() as address:
+        line = refused_by_ray("--address", address, cwd=tmp_path, within_s=15)
+    assert f"the Ray cluster at {address} must be reachable" in line
+    assert why in line
+    assert line.endswith("; check --address, and that `ray start --head` runs there")
+
+
+@pytest.mark.parametrize(("kind", "rule"), [("long", "must have a path of at most"), ("file", "must be usable")])
+def test_a_run_whose_temporary_directory_ray_cannot_use_ends_in_one_line(
+    tmp_path: Path, place: Path, kind: str, rule: str
+) -> None:
+    unusable = place / kind
+    if kind == "long":
+        unusable /= "t" * 60
+        unusable.mkdir(parents=True)
+    else:
+        unusable.write_text("mine")
+    line = refused_by_ray(cwd=tmp_path, env={"RAY_TMPDIR": "", "TMPDIR": str(unusable)})
+    assert f"Ray's temporary directory {rule}" in line
+    assert f"{unusable} (TMPDIR)" in line
+    assert line.endswith("; set RAY_TMPDIR to a short path of a writable directory")
+    assert kind == "long" or unusable.read_text() == "mine"
