@@ -17,6 +17,7 @@ from rksearch.search.batch import job_notes
 from rksearch.search.disk import disk_need, require_disk
 from rksearch.search.launch import Launch
 from rksearch.search.loggers import require_loggers
+from rksearch.search.ray.starting import require_temporary_directory
 from rksearch.search.reservations import require_here
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
@@ -44,7 +45,7 @@ def begin_session(launch: Launch, space: Space, plan: Plan, state: RunState, *, 
         DeviceError: the device or the precision is not there.
         RunError: the storage cannot be written, a trial wants more CPUs than there are, or the package of a logger is
             missing.
-        RunAborted: the disk has no room for the checkpoints.
+        RunAborted: the disk has no room for the checkpoints, or Ray cannot use its temporary directory.
     """
     from rksearch.data.images import load_data, split
     from rksearch.search.forecasting import smaller_runs
@@ -80,6 +81,8 @@ def begin_session(launch: Launch, space: Space, plan: Plan, state: RunState, *, 
     if resources.limited:
         need = replace(need, least=0)  # how many candidates the time is enough for is not known
     launch.view.message(require_disk(launch.run_dir.work, need))
+    if resources.address is None:
+        require_temporary_directory()  # as again when Ray starts, for measuring takes a while
     for note in job_notes():
         launch.view.message(note)
     if state.budget.job_until_s is not None:

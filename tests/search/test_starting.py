@@ -233,8 +233,8 @@ def test_a_dashboard_that_dies_costs_nothing_and_ray_leaves_nothing_behind(tmp_p
 # -- from the command line
 
 
-def refused_by_ray(*more: str, cwd: Path, env: dict[str, str] | None = None, within_s: float = 60) -> str:
-    """The one line with which a run ends that Ray cannot serve; it is recorded, and nothing is left."""
+def refused_by_ray(*more: str, cwd: Path, env: dict[str, str] | None = None, within_s: float = 60) -> tuple[str, str]:
+    """The one line with which a run ends that Ray cannot serve, and what it showed before; nothing is left."""
     words = ("run", "--space", "quickstart", "--trials", "0", "--seeds", "1", "--out", "run", *more)
     with started(*words, cwd=cwd, env=env) as (driver, mark):
         shown, errors = ended_within(driver, within_s)
@@ -246,7 +246,7 @@ def refused_by_ray(*more: str, cwd: Path, env: dict[str, str] | None = None, wit
     assert "Traceback" not in shown
     history = Ledger(cwd / "run").read()
     assert (history.state, f"rksearch: {history.message}") == ("failed", line)
-    return line
+    return line, shown
 
 
 @contextlib.contextmanager
@@ -281,7 +281,7 @@ ELSEWHERE = {
 def test_a_run_at_an_address_without_ray_ends_in_one_line_within_15_s(tmp_path: Path, what: str) -> None:
     there, why = ELSEWHERE[what]
     with there() as address:
-        line = refused_by_ray("--address", address, cwd=tmp_path, within_s=15)
+        line, _ = refused_by_ray("--address", address, cwd=tmp_path, within_s=15)
     assert f"the Ray cluster at {address} must be reachable" in line
     assert why in line
     assert line.endswith("; check --address, and that `ray start --head` runs there")
@@ -297,7 +297,8 @@ def test_a_run_whose_temporary_directory_ray_cannot_use_ends_in_one_line(
         unusable.mkdir(parents=True)
     else:
         unusable.write_text("mine")
-    line = refused_by_ray(cwd=tmp_path, env={"RAY_TMPDIR": "", "TMPDIR": str(unusable)})
+    line, shown = refused_by_ray(cwd=tmp_path, env={"RAY_TMPDIR": "", "TMPDIR": str(unusable)})
+    assert "Measuring" not in shown, "it is known at once"
     assert f"Ray's temporary directory {rule}" in line
     assert f"{unusable} (TMPDIR)" in line
     assert line.endswith("; set RAY_TMPDIR to a short path of a writable directory")
