@@ -93,7 +93,7 @@ PARTS = (
         name="digits_table",
         hours=1.5,
         writes=("digits_table/environment.json",),
-        commands=("rksearch run --space digits_table --out reports/digits_table",),
+        commands=("rksearch run --space digits_table --precision fp32 --cpus-per-trial 1 --out reports/digits_table",),
     ),
     Part(
         name="cifar10_table",
