@@ -24,10 +24,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from rksearch.cli.exits import EXIT_FAILURES
 from rksearch.results.environment import current_environment, is_measurement
 
 ROOT = Path(__file__).parent.parent
 REPORTS = Path("reports")
+
+MOST_NAMED = 12
+"""Files that are named as changed: more say no more than their number."""
 
 CODE = "rksearch"
 """Directory whose state is the state of the code."""
@@ -43,12 +47,6 @@ digits are 60 trainings, and the large tables have the same. A quarter of the sm
 learned anything: half of it."""
 
 PROPOSED = "--recipe short --recipe reports/recipes/proposal.yaml"
-SOME_FAILED = 3
-"""Exit code of a run some trainings of which have failed: they are rows of its report, and what follows goes on."""
-
-MOST_NAMED = 12
-"""Files that are named as changed: more say no more than their number."""
-
 KINDS = "RKNet-BC-k8-m2_4_6-1x2s_1x1_1x1 DenseNet-22-k12 ResNet-20"
 RATES = "RKNet-k8-m2_4_6-1x2s_1x2s_1x2s RKNet-k8-m2_4_6-1x2_1x2_1x2 DenseNet-13-k8 DenseNet-13-k12 ResNet-8 ResNet-14"
 
@@ -231,7 +229,7 @@ def make(chosen: Sequence[Part]) -> int:
             words = shlex.split(program)
             words = [sys.executable, "-m", *words] if words[0] == "rksearch" else [sys.executable, *words[1:]]
             done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE if target else None)
-            if done.returncode not in (0, SOME_FAILED):
+            if done.returncode not in (0, EXIT_FAILURES):  # failed trainings are rows of a report
                 return done.returncode
             if target:
                 (ROOT / target).write_bytes(done.stdout)
