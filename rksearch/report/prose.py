@@ -119,7 +119,7 @@ def _test_line(history: History, rows: Sequence[BaselineRow], macs_rows: Sequenc
     claims = [(words, tally(own)) for words, own in groups]
     claims = [(words, found) for words, found in claims if found.borne + found.not_borne]
     if claims:
-        losses = [(words, lost) for words, own in groups if (lost := _test_losses(own))]
+        losses = [(words, lost) for words, own in groups if (lost := _test_outcomes(own).count("loss"))]
         missed = bool(losses) or any(found.not_borne for _, found in claims)
         said = f"Confirmed on the test set: {text.listing([_borne(words, found) for words, found in claims])}."
         if losses:
@@ -136,17 +136,17 @@ def _borne(words: str, found: Tally) -> str:
     return f"{found.borne} of {text.count(made, 'win')} at no more {words}"
 
 
-def _test_losses(rows: Sequence[BaselineRow]) -> int:
-    return sum(row.tested is not None and row.tested.outcome == "loss" for row in rows)
+def _test_outcomes(rows: Sequence[BaselineRow]) -> list[str]:
+    return [row.tested.outcome for row in rows if row.tested]
 
 
 def _tested(rows: Sequence[BaselineRow]) -> str:
     """Outcomes of the test gaps, in words."""
-    outcomes = [row.tested.outcome for row in rows if row.tested]
+    outcomes = _test_outcomes(rows)
     parts = [
         text.count(number, one, many)
         for outcome, one, many in (("win", "win", "wins"), ("tie", "tie", "ties"), ("loss", "loss", "losses"))
-        if (number := sum(o == outcome for o in outcomes))
+        if (number := outcomes.count(outcome))
     ]
     parts += [f"{number} with too few seeds"] if (number := outcomes.count("open")) else []
     return text.listing(parts)
