@@ -110,6 +110,15 @@ PARTS = (
         for table, where, budget in TABLES
     ),
     Part(
+        name="replays_again",
+        hours=0.8,
+        writes=("search_benchmark/again.json",),
+        commands=(
+            f"python tools/replays_again.py {' '.join(table for table, _, _ in TABLES)} --repetitions 2 "
+            "--to reports/search_benchmark/again.json",
+        ),
+    ),
+    Part(
         name="cifar10_small",
         hours=4,
         writes=("cifar10_small_cpu/environment.json",),
