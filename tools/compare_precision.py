@@ -10,18 +10,20 @@ hardware. An interrupted comparison is resumed.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from recording import record
 
 from rksearch.bench.precision_comparison import compare_precision, summary
 from rksearch.data.facts import dataset
 from rksearch.data.locations import data_home
 from rksearch.recipes.shipped import recipe
 from rksearch.results.codec import to_plain
-from rksearch.results.environment import current_environment
 from rksearch.training.execution import Execution
 
 PLANS: dict[str, dict[str, Any]] = {
@@ -69,21 +71,18 @@ def main() -> None:
             print(f"{arch}@{len(pairs)}: fp32 {pair[0]:.2f} %, bf16 {pair[1]:.2f} %", flush=True)
             pairs.append(pair)
         found[arch] = summary(pairs, plan["margin_pct"])
-    record = {
-        "dataset": asked.dataset,
-        "recipe": to_plain(chosen),
-        "train_images": plan["train_images"],
-        "seeds": list(range(asked.seeds)),
-        "threads": asked.threads,
-        "time_s": time.perf_counter() - began,
-        "architectures": found,
-        "environment": {
-            **current_environment().flat(),
-            "command": ["python", "tools/compare_precision.py", *sys.argv[1:]],
+    record(
+        asked.out / f"{asked.dataset}.json",
+        {
+            "dataset": asked.dataset,
+            "recipe": to_plain(chosen),
+            "train_images": plan["train_images"],
+            "seeds": list(range(asked.seeds)),
+            "threads": asked.threads,
+            "time_s": time.perf_counter() - began,
+            "architectures": found,
         },
-    }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"{asked.dataset}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    )
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@
 
 Run it in a checkout in which `rksearch/` has no uncommitted changes. CIFAR-10 is looked for as by every command
 (`RKSEARCH_DATA`), and downloaded if need be. A part goes on from what lies there: runs, replays, trainings and
-injections that are done stay, whatever code made them; what is to be made anew must be moved away first. A command
-that writes one file at its end (`--to`) is skipped where that file comes from the same command, code and CPU. Parts
-marked `idle` measure time: let nothing else run beside them.
+injections that are done stay, whatever code made them; what is to be made anew must be moved away first, a run's
+directory with the `work/` in it. A command that writes one file at its end (`--to`) is skipped where that file comes
+from the same command, code and CPU. Parts marked `idle` measure time: let nothing else run beside them.
 """
 
 from __future__ import annotations
@@ -180,10 +180,10 @@ PARTS = (
     Part(
         name="reliability",
         hours=5,
-        writes=("reliability/faults.jsonl",),
+        writes=("reliability/faults.jsonl", "reliability/fuzz.json"),
         commands=(
             "rksearch selftest --faults 240 --seed 2026 --out reports/reliability",
-            *(f"python tools/fuzz.py --inputs 5000 --seed {seed}" for seed in range(1, 21)),
+            "python tools/fuzz.py --inputs 100000 --seed 2026 --to reports/reliability/fuzz.json",
         ),
     ),
     Part(

@@ -23,8 +23,7 @@ from typing import Any, TypeAlias
 sys.path.insert(0, str(Path(__file__).parent))
 
 from evidence import PARTS, ROOT
-
-from rksearch.results.environment import current_environment
+from recording import record
 
 COMMITTED = Path("reports/search_benchmark")
 
@@ -43,15 +42,7 @@ def main() -> int:
     for table in asked.tables:
         found[table] = compared(table, asked.repetitions)
         print(f"{table}: {found[table]}", flush=True)
-    record = {
-        "repetitions": asked.repetitions,
-        "tables": found,
-        "environment": {
-            **current_environment().flat(),
-            "command": ["python", "tools/replays_again.py", *sys.argv[1:]],
-        },
-    }
-    asked.to.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record(asked.to, {"repetitions": asked.repetitions, "tables": found})
     return 1 if any(own["different"] or own["missing"] for own in found.values()) else 0
 
 

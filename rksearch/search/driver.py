@@ -46,6 +46,7 @@ from rksearch.search.trial_memory import memory_of_a_trial
 from rksearch.search.view import View
 from rksearch.space import Space, parse_space
 from rksearch.space.plan import LATENCY
+from rksearch.training.execution import trial_dirs
 
 EVERY_FIELD = frozenset(field.name for field in fields(Plan))
 """Names of all fields of a plan: a resumed run states each as it is recorded."""
@@ -170,6 +171,8 @@ def _start(launch: Launch, space: Space, plan: Plan, asked: Collection[str], *, 
         elif trained := [spec for spec, _ in (*history.trials.values(), *history.paused.values())]:
             plan = replace(plan, recipe=as_begun(plan.recipe, trained[0].recipe))
             require_same_trials(history, plan, launch.run_dir.path)
+        elif history.run is None and not history.damage:
+            _require_no_trainings(launch.run_dir)
         with end_recorded(launch):
             if not is_planned(history, space, plan):
                 summary = space.summary()
@@ -178,6 +181,19 @@ def _start(launch: Launch, space: Space, plan: Plan, asked: Collection[str], *, 
             if retry_failed:
                 _reopen_failed(launch)
             return _search(launch, space, plan)
+
+
+def _require_no_trainings(run_dir: RunDir) -> None:
+    """Make sure that a run which begins takes up no training of another, made by other code at another time.
+
+    Raises:
+        RunError: trainings of a run whose ledger is gone lie there.
+    """
+    if found := trial_dirs(run_dir.work):
+        raise RunError(
+            f"a run must begin without trainings of another, but {run_dir.work} holds {len(found)} of a run whose "
+            "ledger is gone; put its ledger.jsonl back to continue it, move work/ away, or choose another --out"
+        )
 
 
 def _reopen_failed(launch: Launch) -> None:

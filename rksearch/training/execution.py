@@ -53,4 +53,16 @@ class Execution:
 
 def trial_dir(work_dir: Path, trial_id: str) -> Path:
     """Directory of a trial's checkpoints, notes and errors."""
-    return work_dir / "trials" / file_name(trial_id)
+    return _trials(work_dir) / file_name(trial_id)
+
+
+def trial_dirs(work_dir: Path) -> list[Path]:
+    """Directories of all trials that have begun."""
+    try:
+        return list(_trials(work_dir).iterdir())
+    except OSError:  # none has, or the first to begin will say what is wrong
+        return []
+
+
+def _trials(work_dir: Path) -> Path:
+    return work_dir / "trials"

@@ -27,6 +27,7 @@ from rksearch.search import driver
 from rksearch.search.launch import Launch
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.view import Silent
+from rksearch.training.execution import trial_dir
 from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
 from tests.helpers.ledgers import begin, complete, failed, plan_record, pruned, space_record, trial
 from tests.helpers.processes import under_way
@@ -349,6 +350,24 @@ def test_scratch_of_a_run_that_recorded_nothing_is_its_own(tmp_path: Path) -> No
         pass
     run_dir.tune.mkdir()
     run_dir.require_unused()
+
+
+def test_a_run_does_not_begin_with_trainings_of_a_run_whose_ledger_is_gone(
+    tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    """They were made by other code at another time, and the new run would call them its own."""
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    out = tmp_path / "out"
+    with RunDir(out).driver():
+        saved = trial_dir(RunDir(out).work, "DenseNet-10-k2@0") / "checkpoint.pt"
+        saved.parent.mkdir(parents=True)
+        saved.write_bytes(b"trained before")
+    before = files_below(tmp_path)
+    code, _, errors = answer("run", "--space", tmp_path / "tiny.yaml", "--out", out)
+    assert code == 2
+    [line] = errors.strip().splitlines()
+    assert f"{out}/work holds 1 of a run whose ledger is gone" in line
+    assert files_below(tmp_path) == before
 
 
 def test_a_run_of_any_version_continues_whatever_its_scratch_holds(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def verdict(found: StrategyComparison) -> str:
         there = "there it falls behind; " if lead.high < 0 else ""
         sure = f"{there}it leads beyond chance in {beyond} of {len(leads)} cases"
     return (
-        f"The default, {DEFAULT_STRATEGY}, ends {_points(lead)} percent points of the front's hypervolume above "
+        f"The default, {DEFAULT_STRATEGY}, ends {_points(lead)} percentage points of the front's hypervolume above "
         f"{REFERENCE} in the weakest case ({CORNER_WORDS[weakest.corner]}; {START_WORDS[weakest.start]}): {sure}."
     )
 
@@ -146,7 +146,7 @@ def markdown(found: StrategyComparison, environment: Mapping[str, Any]) -> str:
         f"from when on it stays there. *Time*: the same on the virtual workers' clock, as a share of the whole time of "
         f"`{REFERENCE}`. *Lower*: share of the repetitions that end below `{REFERENCE}` in the same repetition, which "
         "meets the same trainings. *Lead* and *to the default*: mean difference of the final hypervolume in the same "
-        f"repetition to `{REFERENCE}` and to `{DEFAULT_STRATEGY}`, in percent points. *Spent*: of the budget; less "
+        f"repetition to `{REFERENCE}` and to `{DEFAULT_STRATEGY}`, in percentage points. *Spent*: of the budget; less "
         "where a strategy has nothing left to ask for, because it would repeat what the table has shown it.",
         *_played(found),
         "## How it is judged",
@@ -332,7 +332,7 @@ def _percent(figure: Estimate, digits: int = 2) -> str:
 
 
 def _points(figure: Estimate) -> str:
-    """A difference of shares in percent points, with its sign."""
+    """A difference of shares in percentage points, with its sign."""
     value, low, high = (f"{100 * v:+.2f}".replace("-", "−") for v in (figure.value, figure.low, figure.high))
     return f"{value} ({low} to {high})"
 

@@ -91,7 +91,7 @@ SURFACES: Mapping[str, Surface] = {
     ),
 }
 """Large made-up tables. With 0.35 on the scale of log-odds, two trainings of a network at 4 % error differ by some two
-percent points, as those of the table of digits do."""
+percentage points, as those of the table of digits do."""
 
 
 class MadeUpMembers(Mapping[str, TableMember]):
