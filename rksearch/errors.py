@@ -10,6 +10,8 @@ from typing import TypeVar
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors of a disk that is full or broken: no other input would help."""
 
+ANY_FAULT = (Exception, SystemExit, GeneratorExit)
+"""Whatever code of others may raise: one that calls `sys.exit` would end a run in silence, and as if it were done."""
 
 LONGEST_MESSAGE = 2_000
 """Characters of a message: a damaged file may hold values of any length, which would bury the rule and the remedy."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from rksearch.errors import PluginError, RksearchError, nearest
+from rksearch.errors import ANY_FAULT, PluginError, RksearchError, in_one_line, nearest
 
 T = TypeVar("T")
 
@@ -146,11 +146,10 @@ def _call(point: EntryPoint) -> None:
         point.load()()
     except RksearchError:
         raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
+    except ANY_FAULT as error:
         raise PluginError(
-            f"the plugin {point.name!r} ({point.value}) must load, but raised {type(error).__name__}: {reason}; "
-            "correct or uninstall it"
+            f"the plugin {point.name!r} ({point.value}) must load, but raised {in_one_line(error)}; correct or "
+            "uninstall it"
         ) from error
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import traceback
+from typing import Any
 
 import click
 
@@ -29,7 +30,22 @@ TRACEBACK = "RKSEARCH_TRACEBACK"
 """Environment variable: set, an exception that no command foresaw is shown with its traceback."""
 
 
+class Commands(click.Group):
+    """The commands, none of which a user's code ends in silence, as `sys.exit` would."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command that is asked for."""
+        try:
+            return super().invoke(ctx)
+        except (SystemExit, GeneratorExit) as error:
+            if isinstance(error.__context__, BrokenPipeError):
+                raise  # rich ends the program where a pipe has closed
+            _report(error, f"code of a plugin or a library has ended the program; set {TRACEBACK}=1 to see where")
+            ctx.exit(1)
+
+
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: rksearch run --space quickstart",
 )
@@ -101,7 +117,7 @@ def _has_working_directory() -> bool:
         return False
 
 
-def _report(error: Exception, remedy: str) -> None:
+def _report(error: BaseException, remedy: str) -> None:
     """Print an exception that no command foresaw, in one line; with its traceback where the user asks for that."""
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)

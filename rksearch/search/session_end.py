@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from rksearch.errors import LedgerError, RksearchError, RunAborted, in_one_line
+from rksearch.errors import ANY_FAULT, LedgerError, RksearchError, RunAborted, in_one_line
 from rksearch.results.events import EndState, SessionEnded
 from rksearch.results.files import write_traceback
 from rksearch.results.history import History
@@ -95,7 +95,7 @@ def end_recorded(launch: Launch) -> Iterator[None]:
     except KeyboardInterrupt:
         _record_end(launch.ledger, "interrupted")
         raise
-    except Exception as error:
+    except ANY_FAULT as error:
         aborted = RunAborted(_unexpected(launch.run_dir, error))
         _record_end(launch.ledger, "failed", str(aborted))
         raise aborted from error
@@ -106,7 +106,7 @@ def _record_end(ledger: Ledger, state: EndState, message: str | None = None) -> 
         ledger.write_end(state, message)
 
 
-def _unexpected(run_dir: RunDir, error: Exception) -> str:
+def _unexpected(run_dir: RunDir, error: BaseException) -> str:
     """What ended a session by an exception that nothing foresaw, in one line; its traceback goes into a file."""
     note = run_dir.work / "error.txt"
     if is_full(run_dir.path):

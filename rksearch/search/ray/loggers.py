@@ -25,7 +25,7 @@ from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
-from rksearch.errors import RunAborted, RunError, in_one_line
+from rksearch.errors import ANY_FAULT, RunAborted, RunError, in_one_line
 from rksearch.results.codec import from_plain
 from rksearch.results.files import file_name
 from rksearch.results.records import TrialSpec
@@ -336,7 +336,7 @@ class UserCallbacks(tune.Callback):
         for callback in self._callbacks:
             try:
                 getattr(callback, hook)(*args, **info)
-            except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+            except ANY_FAULT as error:  # whatever the user's code raises
                 self._abort(
                     RunAborted(
                         f"a callback must not raise, but {type(callback).__name__}.{hook} raised {in_one_line(error)}; "

@@ -19,7 +19,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.trainable import Trainable, wrap_function
 
-from rksearch.errors import RksearchError, in_one_line
+from rksearch.errors import ANY_FAULT, RksearchError, in_one_line
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.files import file_name
 from rksearch.results.records import Epoch, TrialSpec
@@ -115,7 +115,7 @@ def _outcome(
     except (OSError, ImportError) as error:
         # The worker's machine: its disk, its files, its packages.
         return {"abort": f"{task.trial.id} could not be worked on: {in_one_line(error)}; mend the cause, then resume"}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - one that reaches Tune would kill the worker
+    except ANY_FAULT as error:  # one that reaches Tune would kill the worker
         trial.note_fault(specs_of(task), execution, error)
         return {"failure": "fault", "message": in_one_line(error)}
 
@@ -170,7 +170,7 @@ def _guarded(
             return None
         try:
             return method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - raised again by raise_abort
+        except ANY_FAULT as error:  # raised again by raise_abort
             self.abort = error
             return None
 
@@ -221,7 +221,7 @@ class LedgerSearcher(NotPicklable, Searcher):
         self.state = state
         self.execution = to_plain(execution)
         self.tasks: dict[str, Task] = {}
-        self.abort: Exception | None = None
+        self.abort: BaseException | None = None
         self.leaving = False
 
     def raise_abort(self) -> None:
