@@ -205,8 +205,9 @@ def _sentences(found: Sequence[Length], first: str, longest: int) -> list[str]:
         ]
         said = f"`{recipe}` has {_separated(errors, ('a lower error', 'a higher error'))} than `{first}` at the same "
         said += "number of epochs, "
-        said += f"{_separated(ranks, ('worse ranks', 'better ranks'))}, and takes " if ranks else "and takes "
-        parts.append(said + f"{text.listing([f'{length.time_ratio:.2f}' for length in own])} of its time.")
+        said += f"{_separated(ranks, ('worse ranks', 'better ranks'))}, and took " if ranks else "and took "
+        ratios = text.listing([f"{length.time_ratio:.2f}" for length in own])
+        parts.append(f"{said}{ratios} of its time (not side by side: a difference of some percent says nothing).")
     return parts
 
 
