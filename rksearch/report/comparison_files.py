@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rksearch.errors import RunError, unwritable
-from rksearch.ordinary import read_json
+from rksearch.ordinary import read_json, write_atomically
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
 from rksearch.report.figure import LegendEntry, Panel, PlotKind, PlotLine, PlotMark, Shape, StaticFigure, axis_of
@@ -16,7 +16,7 @@ from rksearch.report.figures import named_baselines
 from rksearch.report.markdown import report_markdown
 from rksearch.report.rendering import asset, only_script, policy, render
 from rksearch.report.svg import figure_svg
-from rksearch.results.files import require_free, write_atomically
+from rksearch.results.files import require_free
 from rksearch.results.run_comparison import COSTS, RunComparison, RunSide, SideCost
 from rksearch.results.summaries import ArchSummary
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rksearch.errors import RunError, unwritable
-from rksearch.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary, write_atomically
 from rksearch.report import text
 from rksearch.report.content import report_content
 from rksearch.report.figures import all_figures, front_figure
@@ -25,7 +25,7 @@ from rksearch.report.svg import figure_svg
 from rksearch.results.calibration import Calibration
 from rksearch.results.codec import to_plain
 from rksearch.results.columns import EFFECT_METRICS, TRIAL_METRICS, csv_text, curves_csv
-from rksearch.results.files import require_free, write_atomically
+from rksearch.results.files import require_free
 from rksearch.results.history import History
 from rksearch.results.run_dir import is_own_readme
 from rksearch.results.tables import tables

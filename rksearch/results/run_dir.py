@@ -13,10 +13,10 @@ from itertools import count
 from pathlib import Path
 
 from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, unwritable
-from rksearch.ordinary import expanded, is_text, open_ordinary, read_json, read_ordinary
+from rksearch.ordinary import expanded, is_text, open_ordinary, read_json, read_ordinary, write_atomically
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
-from rksearch.results.files import file_lock, is_locked, require_free, write_atomically
+from rksearch.results.files import file_lock, is_locked, require_free
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.live import LiveProgress
