@@ -1,6 +1,7 @@
 """Ordinary files, opened without waiting: devices, pipes and files of absurd size are refused before they are read.
 
-And what makes a path usable: a home directory that is known, and a name of UTF-8.
+And their replacement, whole or not at all, and what makes a path usable: a home directory that is known, and a name of
+UTF-8.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import errno
 import json
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +75,41 @@ def read_json(path: Path, most_bytes: int) -> Any:
         return json.loads(read_ordinary(path, most_bytes))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+WITHOUT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Errors of file systems, and of directories of some, that cannot be forced to the disk."""
+
+
+def force(handle: int) -> None:
+    """Wait until the disk has what was written to an open file or directory; not where a file system cannot say.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in WITHOUT_SYNC:
+            raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file so that readers, and a crash, find either the old content or the new, whole.
+
+    Raises:
+        OSError: it cannot be written; the old file is then untouched.
+    """
+    # Of this thread alone: another one that writes the same file must not take this one away.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            force(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def expanded(path: str | Path, refused: type[RksearchError]) -> Path:

@@ -21,7 +21,7 @@ SAMPLERS = "search.samplers.registry"
 """Names and titles of the samplers, which reports show; it imports nothing heavy."""
 
 COMMON = {"errors", "ordinary"}
-"""Modules outside of every room that everything may import: errors, and files not yet known to be harmless."""
+"""Modules outside of every room that everything may import: errors, and files read with care and replaced whole."""
 
 NEIGHBOURS: dict[str, set[str]] = {
     "arch": set(),

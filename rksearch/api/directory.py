@@ -186,14 +186,14 @@ class Run:
 
         Raises:
             RunError: the directory cannot be written.
-            TakenError: files that are not a report's stand in `to`.
+            TakenError: files that are not a report's stand in `to`, or in the directory of a ledger without a record.
         """
         from rksearch.report import write_report
 
-        if to is not None and Path(to).absolute() != self.path:
-            require_own(Path(to))
         directory = self.path if to is None else Path(to)
         history = self._seen()
+        if directory.resolve() != self.path.resolve() or history.is_blank:
+            require_own(directory)
         return write_report(directory, history, _activation_bytes(history), calibration)
 
     @property

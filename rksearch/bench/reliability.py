@@ -22,9 +22,10 @@ from rksearch.bench.faults.disturbing import BUSY, MOST_BUSY, Disturbed, Numbers
 from rksearch.bench.faults.kinds import KINDS, draw, drawn
 from rksearch.bench.faults.small_run import SPACE, SmallRun
 from rksearch.errors import RunAborted, RunError
+from rksearch.ordinary import write_atomically
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.environment import Environment, current_environment
-from rksearch.results.files import begins_with, require_free, write_atomically
+from rksearch.results.files import begins_with, require_free
 from rksearch.results.lines import intact, sealed
 
 FILE = "faults.jsonl"

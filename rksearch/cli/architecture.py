@@ -12,10 +12,10 @@ import click
 from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
 from rksearch.cli import completion
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option, paper_recipe_option
-from rksearch.cli.output import require_replaceable, show
+from rksearch.cli.output import require_replaceable, show, write_file
 from rksearch.cli.values import MOST_EPOCHS, MOST_IMAGES, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import Dataset, dataset
-from rksearch.errors import RksearchError, unwritable
+from rksearch.errors import RksearchError
 from rksearch.recipes.shipped import PAPER_RECIPE
 
 if TYPE_CHECKING:
@@ -42,8 +42,11 @@ def describe(name: str, dataset_name: str, as_json: bool, picture: Path | None) 
 
     spec, data = parse(name), dataset(dataset_name)
     if picture is not None:
-        require_replaceable(picture, b"<svg")
-        _draw(spec, data, picture)
+        from rksearch.report.drawing import draw
+        from rksearch.results.own_files import is_own_picture
+
+        require_replaceable(picture, is_own_picture)
+        write_file(picture, draw(spec, data, data.name).encode(), "the drawing")
     counted = cost(spec, data)
     witnessed = _witness(spec, data, counted)
     if as_json:
@@ -138,16 +141,6 @@ def _period_json(period: Steps) -> dict[str, Any]:
     plain: dict[str, Any] = {"m": period.m} if isinstance(period, Period) else {}
     plain |= {"s": period.s, "r": period.r, "share": period.share}
     return plain if period.solver is None else {**plain, "solver": asdict(period.solver)}
-
-
-def _draw(spec: ArchSpec, data: Dataset, path: Path) -> None:
-    from rksearch.report.drawing import draw
-
-    try:
-        path.write_text(draw(spec, data, data.name), encoding="utf-8")
-    except OSError as error:
-        refused = RksearchError(f"the drawing cannot be written to {path} ({error.strerror}); choose another file")
-        raise unwritable(refused, error) from error
 
 
 def _print_methods(spec: ArchSpec) -> None:

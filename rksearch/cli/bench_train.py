@@ -10,10 +10,9 @@ import click
 
 from rksearch.cli import completion
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
-from rksearch.cli.output import require_measurement
+from rksearch.cli.output import require_measurement, write_file
 from rksearch.cli.values import MOST_BATCH, MOST_PROCESSES, MOST_ROUNDS, MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
-from rksearch.errors import RksearchError, unwritable
 from rksearch.training.engine.words import AUTO
 
 if TYPE_CHECKING:
@@ -334,8 +333,4 @@ def output(found: dict[str, Any], as_json: bool, path: Path | None) -> None:
     if as_json:
         click.echo(text)
     if path is not None:
-        try:
-            path.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            refused = RksearchError(f"the figures cannot be written to {path} ({error.strerror}); choose another file")
-            raise unwritable(refused, error) from error
+        write_file(path, f"{text}\n".encode(), "the file of figures")

@@ -10,7 +10,7 @@ import click
 
 from rksearch.cli import completion
 from rksearch.cli.options import json_option
-from rksearch.cli.output import console, require_replaceable
+from rksearch.cli.output import console, require_replaceable, write_file
 from rksearch.cli.values import MOST_THREADS, UserPath
 from rksearch.data.address import MAX_SIDE, PACKED_SIDE
 
@@ -76,9 +76,10 @@ def pack(name: str, path: Path, side: int, threads: int | None, data_dir: Path |
     from rksearch.data.packing import write_pack
     from rksearch.data.pictures import Stored
     from rksearch.errors import DataError
+    from rksearch.results.files import begins_with
     from rksearch.search.reservations import cpus_here
 
-    require_replaceable(path, MAGIC)
+    require_replaceable(path, lambda own: begins_with(own, MAGIC))
     facts = dataset(name)
     images = load_data(facts, data_home(data_dir), download=False) if facts.streamed else None
     if not isinstance(images, Stored):
@@ -135,16 +136,17 @@ def show(name: str, sheet: Path | None, data_dir: Path | None, no_download: bool
     """
     from rksearch.data.facts import dataset
     from rksearch.data.images import load_data, split
-    from rksearch.data.inspection import inspect, write_contact_sheet
+    from rksearch.data.inspection import SHEET_MARK, contact_sheet, inspect
     from rksearch.data.locations import data_home
+    from rksearch.results.own_files import is_marked
 
     if sheet is not None:
-        require_replaceable(sheet, b"\x89PNG")
+        require_replaceable(sheet, lambda path: is_marked(path, SHEET_MARK))
     facts = dataset(name)
     images = load_data(facts, data_home(data_dir), download=not no_download)
     found = inspect(facts, images, split(facts, images))
     if sheet is not None:
-        write_contact_sheet(facts, images, sheet)
+        write_file(sheet, contact_sheet(facts, images), "the contact sheet")
     if as_json:
         click.echo(json.dumps(_plain(facts, found), indent=2))
         return

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rksearch.errors import TakenError
-from rksearch.ordinary import open_ordinary
+from rksearch.errors import RksearchError, TakenError, unwritable
+from rksearch.ordinary import open_ordinary, write_atomically
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from rich.console import Console
-
-NEAR_BYTES = 2**16
-"""Bytes at both ends of a file that are looked at."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -56,32 +54,45 @@ def require_measurement(path: Path) -> None:
     """
     from rksearch.results.environment import is_measurement
 
-    if os.path.exists(path) and os.path.getsize(path) and not is_measurement(path):
-        raise TakenError(
-            f"rksearch replaces only what it wrote itself, but {path} holds no measurement; choose another name"
-        )
+    require_replaceable(path, is_measurement)
 
 
-def require_replaceable(path: Path, mark: bytes) -> None:
-    """Make sure that a file to be written replaces nothing but an earlier one of its kind.
+def require_replaceable(path: Path, is_own: Callable[[Path], bool]) -> None:
+    """Make sure that a file to be written replaces nothing but an earlier one of its kind, or an empty file.
 
     Args:
         path: the file, which need not exist.
-        mark: bytes near the beginning or the end of each file of the kind.
+        is_own: whether a file is of the kind.
 
     Raises:
         TakenError: something else stands there.
     """
     try:
         with open_ordinary(path, sys.maxsize) as file:
-            head = file.read(NEAR_BYTES)
-            file.seek(max(0, os.fstat(file.fileno()).st_size - NEAR_BYTES))
-            found = head + file.read(NEAR_BYTES)
+            empty = not file.read(1)
     except FileNotFoundError:
         return
     except OSError as error:
         raise TakenError(f"a file to write must be an ordinary one, but {path} is not ({error.strerror})") from None
-    if found and mark not in found:
+    if not empty and not is_own(path):
         raise TakenError(
             f"rksearch replaces only what it wrote itself, but {path} is something else; choose another name"
         )
+
+
+def write_file(path: Path, content: bytes, what: str) -> None:
+    """Write a file that the user named, whole or not at all; of a link, the file that it leads to.
+
+    Args:
+        path: the file.
+        content: its content.
+        what: what it is, with its article.
+
+    Raises:
+        RksearchError: it cannot be written; an earlier file is untouched.
+    """
+    try:
+        write_atomically(Path(os.path.realpath(path)), content)
+    except OSError as error:
+        rule = f"{what} must be written to {path}, but that failed ({error.strerror or error})"
+        raise unwritable(RksearchError(f"{rule}; choose another file, or make room"), error) from None

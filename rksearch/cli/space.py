@@ -9,7 +9,7 @@ import click
 
 from rksearch.cli import completion
 from rksearch.cli.options import execution_options, json_option
-from rksearch.cli.output import require_replaceable
+from rksearch.cli.output import require_replaceable, write_file
 from rksearch.cli.values import MOST_TRIALS, SEED, UserPath
 from rksearch.errors import RunError, unwritable
 
@@ -61,10 +61,11 @@ def show(
 
     found = load_space(name, samplers=samplers.items())
     if html is not None:
-        from rksearch.report.space_page import GENERATOR, space_page
+        from rksearch.report.space_page import WRITTEN_BY, space_page
+        from rksearch.results.own_files import is_own_page
 
-        require_replaceable(html, GENERATOR.encode())
-        _write(html, space_page(found))
+        require_replaceable(html, lambda path: is_own_page(path, WRITTEN_BY))
+        write_file(html, space_page(found).encode(), "the page")
     foreseen = None
     if with_time:
         from rksearch import api
@@ -107,28 +108,19 @@ def sample(name: str, count: int, seed: int, as_json: bool) -> None:
 @click.option("--to", "path", type=UserPath(dir_okay=False), required=True, help="A .parquet file.")
 def export(name: str, path: Path) -> None:
     """Write all architectures of space NAME, in the order of their names, with params, macs and depth."""
+    from rksearch.results.own_files import is_marked
     from rksearch.search.samplers.registry import samplers
     from rksearch.space import load_space
     from rksearch.space.parquet import MARK, write_parquet
 
     if path.suffix != ".parquet":
         raise RunError(f"the file must end in .parquet, but got {str(path)!r}; name it {path.with_suffix('.parquet')}")
-    require_replaceable(path, MARK)
+    require_replaceable(path, lambda own: is_marked(own, MARK))
     found = load_space(name, samplers=samplers.items())
     try:
         write_parquet(found, path)
     except OSError as error:
-        raise _unwritable(path, error) from None
+        rule = f"cannot write {path}: {error.strerror or error}"
+        refused = RunError(f"{rule}; choose a directory that exists and can be written")
+        raise unwritable(refused, error) from None
     click.echo(f"{len(found):,} architectures in {path}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> RunError:
-    rule = f"cannot write {path}: {error.strerror or error}"
-    return unwritable(RunError(f"{rule}; choose a directory that exists and can be written"), error)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rksearch.data.collected import measured, unreadable_notes
 from rksearch.data.dataset import Dataset, Images
@@ -19,7 +20,6 @@ from rksearch.data.decoding import resized
 from rksearch.data.images import Split
 from rksearch.data.order import Labels, Pixels
 from rksearch.data.pictures import PictureSource, Stored, UnreadablePicture, measured_sample, sample_of
-from rksearch.errors import DataError, unwritable
 
 HASH_SIDE = 8
 """A perceptual hash has one bit for each cell of a grid of this side."""
@@ -147,11 +147,15 @@ def _duplicates(
     return Duplicates(exact=sum(exact), near=near)
 
 
-def write_contact_sheet(dataset: Dataset, images: Images | Stored, path: Path) -> None:
-    """Write a PNG file with one row for each class: its first training images that can be read, side by side.
+SHEET_MARK = b"tEXtSoftware\0rksearch"
+"""Bytes near the beginning of each contact sheet: a chunk of text that says what wrote it."""
+
+
+def contact_sheet(dataset: Dataset, images: Images | Stored) -> bytes:
+    """A PNG file with one row for each class: its first training images that can be read, side by side.
 
     Raises:
-        DataError: the file cannot be written, or the images have gone.
+        DataError: the images have gone.
     """
     channels, height, width = dataset.channels, dataset.height, dataset.width
     labels = images.train.labels if isinstance(images, Stored) else images.train_labels.numpy()
@@ -166,11 +170,11 @@ def write_contact_sheet(dataset: Dataset, images: Images | Stored, path: Path) -
         for column, pixels in enumerate(islice(found, PER_CLASS)):
             y, x = row * (height + 1), column * (width + 1)
             sheet[y : y + height, x : x + width] = pixels
-    try:
-        Image.fromarray(sheet[..., 0] if channels == 1 else sheet).save(path, format="PNG")
-    except OSError as error:
-        rule = f"the contact sheet must be written to {path}, but that failed ({error.strerror or error})"
-        raise unwritable(DataError(f"{rule}; choose another file"), error) from error
+    about = PngInfo()
+    about.add_text("Software", "rksearch")
+    content = io.BytesIO()
+    Image.fromarray(sheet[..., 0] if channels == 1 else sheet).save(content, format="PNG", pnginfo=about)
+    return content.getvalue()
 
 
 def _readable(pictures: PictureSource, places: list[int], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:

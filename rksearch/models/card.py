@@ -6,6 +6,7 @@ A card is Markdown under a front matter of YAML, as the Hugging Face Hub reads i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,6 +91,18 @@ def card(
     if record.get("training"):
         parts += [_errors(record["training"]), _training(record["training"])]
     return "\n".join([*parts, f"## Use\n\n```python\n{imports}\n\nmodel = {use}\n```\n"])
+
+
+_BEGINNING = re.compile(
+    rf"(?:---\nlicense: {LICENSE}\nlibrary_name: {LIBRARY}\n(?:.*\n)*?---\n\n)?# .+\n\n"
+    r"A Runge-Kutta convolutional network or a relative of one \(family `\w+`\), exported by\s+rksearch\s"
+)
+"""How a card begins, of any version: the first ones had no front matter."""
+
+
+def is_card(text: str) -> bool:
+    """Whether a text is the card of an export, of any version, to which nothing was added at either end."""
+    return _BEGINNING.match(text) is not None and text.endswith(f"\nmodel = {USE}\n```\n")
 
 
 def front_matter(record: Mapping[str, Any], tags: Sequence[str] = ()) -> str:

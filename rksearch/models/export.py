@@ -27,8 +27,8 @@ from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
 from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line
 from rksearch.models import Network, build
-from rksearch.models.card import TrainingFacts, card
-from rksearch.ordinary import read_ordinary
+from rksearch.models.card import TrainingFacts, card, is_card
+from rksearch.ordinary import PIECE_BYTES, open_ordinary, read_ordinary, write_atomically
 
 FORMAT = 1
 WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"
@@ -73,9 +73,9 @@ def export(
         directory.mkdir(parents=True, exist_ok=True)
         for name in (PROGRAM, ONNX):
             (directory / name).unlink(missing_ok=True)  # of another network's export
-        (directory / WEIGHTS).write_bytes(weights)
-        (directory / SPEC).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        (directory / CARD).write_text(card(record), encoding="utf-8")
+        write_atomically(directory / WEIGHTS, weights)
+        write_atomically(directory / SPEC, f"{json.dumps(record, indent=2)}\n".encode())
+        write_atomically(directory / CARD, card(record).encode())
     except OSError as error:
         raise ExportError(
             f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
@@ -103,21 +103,43 @@ def _require_own(directory: Path) -> None:
     """
     try:
         record = json.loads(read_ordinary(directory / SPEC, MAX_SPEC_BYTES))
-        earlier = isinstance(record, dict) and "weights_sha256" in record
-    except (OSError, ValueError, RecursionError):
-        earlier = False
+        checksum, params = record["weights_sha256"], int(record["params"])
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        checksum, params = None, 0
+    earlier = checksum is not None
+    own = {
+        SPEC: earlier,
+        WEIGHTS: earlier and _checksum(directory / WEIGHTS, BYTES_PER_PARAMETER * params + HEADER_BYTES) == checksum,
+        # Nothing in a program says what wrote it.
+        PROGRAM: earlier,
+        ONNX: earlier,
+        CARD: _is_own_card(directory / CARD),
+    }
+    for name, is_own in own.items():
+        if not is_own and os.path.exists(directory / name):  # False, too, for a name that is too long
+            raise TakenError(
+                f"rksearch replaces only what it wrote itself, but {directory / name} is no earlier export's; choose "
+                "another --to, or move that file"
+            )
+
+
+def _checksum(path: Path, most_bytes: int) -> str | None:
+    """SHA-256 of an ordinary file in hex digits; None where it cannot be read or is larger."""
+    digest = hashlib.sha256()
     try:
-        card = read_ordinary(directory / CARD, MAX_SPEC_BYTES).decode(errors="replace")
-        own_card = "exported by rksearch" in " ".join(card.split())
+        with open_ordinary(path, most_bytes) as file:
+            while piece := file.read(PIECE_BYTES):
+                digest.update(piece)
     except OSError:
-        own_card = not os.path.exists(directory / CARD)  # False, too, for a name that is too long
-    taken = [name for name in (WEIGHTS, SPEC, PROGRAM, ONNX) if not earlier and (directory / name).exists()]
-    taken += [] if own_card else [CARD]
-    if taken:
-        raise TakenError(
-            f"rksearch replaces only what it wrote itself, but {directory / taken[0]} is no earlier export's; choose "
-            "another --to, or move that file"
-        )
+        return None
+    return digest.hexdigest()
+
+
+def _is_own_card(path: Path) -> bool:
+    try:
+        return is_card(read_ordinary(path, MAX_SPEC_BYTES).decode(errors="replace"))
+    except OSError:
+        return False
 
 
 def load(directory: str | Path) -> Network:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rksearch.errors import RunError, unwritable
-from rksearch.ordinary import read_json
+from rksearch.ordinary import read_json, write_atomically
 from rksearch.report import axes, text
 from rksearch.report.comparison import COST_WORDS, comparison_content, comparison_json, picture_name
 from rksearch.report.figure import LegendEntry, Panel, PlotKind, PlotLine, PlotMark, Shape, StaticFigure, axis_of
@@ -16,12 +16,13 @@ from rksearch.report.figures import named_baselines
 from rksearch.report.markdown import report_markdown
 from rksearch.report.rendering import asset, only_script, policy, render
 from rksearch.report.svg import figure_svg
-from rksearch.results.files import require_free, write_atomically
+from rksearch.results.files import require_free
+from rksearch.results.own_files import is_own_figure, is_own_markdown, is_own_report, page_head
 from rksearch.results.run_comparison import COSTS, RunComparison, RunSide, SideCost
 from rksearch.results.summaries import ArchSummary
 
 WRITTEN_BY = "rksearch compare"
-"""Value of a key of every `comparison.json`: a directory that has one holds no file of the user's by these names."""
+"""The command that writes the files: value of a key of `comparison.json`, and named in page and Markdown."""
 
 LARGEST_COMPARISON_BYTES = 100_000_000
 """Largest `comparison.json` that is searched for this key."""
@@ -53,8 +54,7 @@ def write_comparison_files(directory: Path, found: RunComparison) -> list[Path]:
         RunError: the directory cannot be written.
     """
     files = comparison_files(found)
-    if not _is_own(directory / "comparison.json"):
-        require_free((directory / name for name in files), "a comparison")
+    require_free((directory / name for name in files if not _is_own(directory / name)), "a comparison")
     paths = []
     for name, content in files.items():
         path = directory / name
@@ -72,7 +72,13 @@ def write_comparison_files(directory: Path, found: RunComparison) -> list[Path]:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether a `comparison.json` was written by a comparison."""
+    """Whether a file of one of these names was written by a comparison."""
+    if path.suffix == ".html":
+        return is_own_report(path, WRITTEN_BY)
+    if path.suffix == ".md":
+        return is_own_markdown(path, WRITTEN_BY)
+    if path.suffix == ".svg":
+        return is_own_figure(path)
     found = read_json(path, LARGEST_COMPARISON_BYTES)
     return isinstance(found, dict) and found.get("written_by") == WRITTEN_BY
 
@@ -82,6 +88,7 @@ def _page(found: RunComparison, pictures: dict[str, StaticFigure]) -> str:
     script = only_script(["scroll", "compare"])
     return render(
         "comparison.html",
+        head=page_head(WRITTEN_BY),
         content=content,
         sections=content.shown_in("page"),
         policy=policy(script),

@@ -15,6 +15,7 @@ from rksearch.arch.layout import Row, layout
 from rksearch.arch.period import Period, Steps
 from rksearch.arch.spec import ArchSpec
 from rksearch.report.rendering import asset, render
+from rksearch.results.own_files import PICTURE_HEAD
 
 PART_WIDTH, GAP, LINE, MARGIN = 210, 22, 18, 16
 MOST_SHOWN = 8
@@ -57,6 +58,7 @@ def draw(spec: ArchSpec, shape: ImageShape, images: str) -> str:
     top = MARGIN + 2 * LINE
     return render(
         "drawing.svg",
+        head=PICTURE_HEAD,
         title=f"{spec} for {images}",
         width=len(parts) * (PART_WIDTH + GAP) - GAP + 2 * MARGIN,
         height=max(part.height for part in parts) + top + MARGIN,

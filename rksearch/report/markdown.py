@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rksearch.report.rendering import render
 from rksearch.report.sections import ReportContent
+from rksearch.results.own_files import REPORT, last_line
 
 
-def report_markdown(content: ReportContent, written_by: str = "rksearch report") -> str:
+def report_markdown(content: ReportContent, written_by: str = REPORT) -> str:
     """Verdict, tables, pictures, facts and commands as GitHub's Markdown.
 
     Args:
@@ -18,5 +19,5 @@ def report_markdown(content: ReportContent, written_by: str = "rksearch report")
         content=content,
         sections=content.shown_in("readme"),
         kind=lambda part: type(part).__name__,
-        written_by=written_by,
+        last_line=last_line(written_by) if written_by else "",
     )

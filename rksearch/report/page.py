@@ -12,6 +12,7 @@ from rksearch.report.rendering import asset, only_script, policy, render
 from rksearch.report.sections import ReportContent
 from rksearch.report.svg import figure_svg
 from rksearch.results.history import History
+from rksearch.results.own_files import REPORT, page_head
 from rksearch.results.tables import Tables
 
 SCRIPTS = (
@@ -52,6 +53,7 @@ def report_html(history: History, tables: Tables, content: ReportContent, front:
     script = only_script(SCRIPTS) if shown else ""
     return render(
         "page.html",
+        head=page_head(REPORT),
         content=content,
         sections=content.shown_in("page"),
         policy=policy(script),

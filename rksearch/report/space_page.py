@@ -20,6 +20,7 @@ from rksearch.report.density import Cell, count_cells, density_cells
 from rksearch.report.figure import Panel, PlotAxis, PlotCell, PlotMark, StaticFigure, axis_of
 from rksearch.report.rendering import asset, render
 from rksearch.report.svg import figure_svg
+from rksearch.results.own_files import page_head
 from rksearch.space.space import Space
 from rksearch.space.text import REJECTION_WORDS, describe_space
 
@@ -30,8 +31,8 @@ DRAWN = 2_000
 """Number of members of larger spaces that are drawn, uniformly."""
 
 
-GENERATOR = '<meta name="generator" content="rksearch space show">'
-"""What tells such a page from others."""
+WRITTEN_BY = "rksearch space show"
+"""The command that writes the page, which the page names as its generator."""
 
 
 def space_page(space: Space) -> str:
@@ -48,7 +49,7 @@ def space_page(space: Space) -> str:
     return render(
         "space.html",
         space=space,
-        generator=GENERATOR,
+        head=page_head(WRITTEN_BY),
         total=total,
         style=asset("templates/figure.css"),
         cloud=figure_svg(_cloud(space, chunks), standalone=False),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rksearch.report.figure import LegendEntry, Panel, PlotArea, PlotCell, PlotMark, StaticFigure, firm
 from rksearch.report.placing import Rectangle, obstacles, place_labels
 from rksearch.report.rendering import asset, render
+from rksearch.results.own_files import PICTURE_HEAD
 
 HEAD, FOOT, SIDE = 76, 14, 14
 """Room above, below and beside the panels, in pixels."""
@@ -96,6 +97,7 @@ def figure_svg(figure: StaticFigure, *, standalone: bool = True) -> str:
         "figure.svg",
         figure=figure,
         standalone=standalone,
+        head=PICTURE_HEAD,
         style=asset("templates/figure.css") if standalone else "",
         width=width,
         height=height,

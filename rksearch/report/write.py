@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rksearch.errors import RunError, unwritable
-from rksearch.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary, write_atomically
 from rksearch.report import text
 from rksearch.report.content import report_content
 from rksearch.report.figures import all_figures, front_figure
@@ -25,9 +25,9 @@ from rksearch.report.svg import figure_svg
 from rksearch.results.calibration import Calibration
 from rksearch.results.codec import to_plain
 from rksearch.results.columns import EFFECT_METRICS, TRIAL_METRICS, csv_text, curves_csv
-from rksearch.results.files import require_free, write_atomically
+from rksearch.results.files import require_free
 from rksearch.results.history import History
-from rksearch.results.run_dir import is_own_readme
+from rksearch.results.own_files import is_own_readme
 from rksearch.results.tables import tables
 from rksearch.results.uncollected import uncollected
 
@@ -53,9 +53,18 @@ def write_report(
 
     Raises:
         RunError: the directory cannot be written.
+        TakenError: a `README.rksearch.md` is the user's too.
     """
     files = derived_files(history, activation_bytes, calibration)
+    if not _may_replace(Path(run_dir) / "README.md"):
+        files = {"README.rksearch.md" if name == "README.md" else name: text for name, text in files.items()}
+        if not _may_replace(Path(run_dir) / "README.rksearch.md"):
+            require_free([Path(run_dir) / "README.rksearch.md"], "a report")
     return _write(Path(run_dir), {name: content.encode() for name, content in files.items()})
+
+
+def _may_replace(readme: Path) -> bool:
+    return is_own_readme(readme) or not readme.exists()
 
 
 def write_figures(run_dir: Path, history: History, activation_bytes: Mapping[str, int] | None = None) -> list[Path]:
@@ -80,9 +89,11 @@ def write_figures(run_dir: Path, history: History, activation_bytes: Mapping[str
 
 
 def _is_own_table(path: Path) -> bool:
-    """Whether a table for LaTeX was written by a report."""
+    """Whether a table for LaTeX was written by a report, whose first line names table and package."""
     try:
-        return OWN_TABLE in read_ordinary(path, LARGEST_TABLE).partition(b"\n")[0]
+        first, _, rest = read_ordinary(path, LARGEST_TABLE).partition(b"\n")
+        named = first.startswith(f"% {path.stem.replace('_', '-')}: ".encode()) and first.endswith(OWN_TABLE)
+        return named and rest.startswith(rb"\begin{tabular}{")
     except OSError:
         return False
 
@@ -91,8 +102,6 @@ def _write(directory: Path, files: dict[str, bytes]) -> list[Path]:
     paths = []
     for name, content in files.items():
         path = directory / name
-        if name == "README.md" and path.exists() and not is_own_readme(path):
-            path = path.with_name("README.rksearch.md")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
@@ -131,11 +140,11 @@ def derived_files(
     }
 
 
-OWN_TABLE = rb"Needs \usepackage{booktabs}."
-"""Words in the first line of every table for LaTeX that a report wrote."""
+OWN_TABLE = rb". Needs \usepackage{booktabs}."
+"""End of the first line of every table for LaTeX that a report wrote."""
 
 LARGEST_TABLE = 100_000_000
-"""Largest table for LaTeX that is searched for these words, in bytes."""
+"""Largest table for LaTeX that is looked at, in bytes."""
 
 LATEX_TABLES = ("ladder-params", "ladder-macs", "baselines-params", "baselines-macs", "front")
 """Tables of the report that are written for LaTeX too."""

@@ -366,7 +366,10 @@ CURVE_FIELDS = (
     "top5_val_error_pct",
     "train_time_s",
 )
-"""Fields of an epoch that are columns of `curves.csv`, after trial, architecture, role and replicate."""
+"""Fields of an epoch that are columns of `curves.csv`."""
+
+CURVE_COLUMNS = ("trial", "arch", "role", "replicate", *CURVE_FIELDS)
+"""Columns of `curves.csv`."""
 
 
 def curves_csv(history: History) -> str:
@@ -375,7 +378,7 @@ def curves_csv(history: History) -> str:
     A training on the validation images too has no validation error. What is not finite is `nan`, what was not measured
     is empty.
     """
-    lines = [_csv_line(("trial", "arch", "role", "replicate", *CURVE_FIELDS))]
+    lines = [_csv_line(CURVE_COLUMNS)]
     trainings = (*history.trials.values(), *history.paused.values())
     for first in range(0, len(trainings), _CURVES_AT_A_TIME):
         lines.extend(_curve_lines(trainings[first : first + _CURVES_AT_A_TIME]))

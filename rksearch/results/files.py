@@ -1,4 +1,4 @@
-"""Files that survive crashes and are shared between processes: locks, durable names, atomic replacement."""
+"""Files that survive crashes and are shared between processes: locks, durable names, and names that are taken."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rksearch.errors import RksearchError, TakenError
-from rksearch.ordinary import open_ordinary
+from rksearch.ordinary import force, open_ordinary
 
 _POLL_S = 0.05
 
@@ -96,23 +95,6 @@ def is_locked(path: Path) -> bool:
         os.close(handle)
 
 
-WITHOUT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""Errors of file systems, and of directories of some, that cannot be forced to the disk."""
-
-
-def force(handle: int) -> None:
-    """Wait until the disk has what was written to an open file or directory; not where a file system cannot say.
-
-    Raises:
-        OSError: the disk refuses.
-    """
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in WITHOUT_SYNC:
-            raise
-
-
 def sync_directory(directory: Path) -> None:
     """Make the names of new and renamed files in this directory durable."""
     handle = os.open(directory, os.O_RDONLY)
@@ -120,24 +102,6 @@ def sync_directory(directory: Path) -> None:
         force(handle)
     finally:
         os.close(handle)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that readers, and a crash, find either the old content or the new, whole.
-
-    Raises:
-        OSError: it cannot be written; the old file is then untouched.
-    """
-    # Of this thread alone: another one that writes the same file must not take this one away.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            force(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_traceback(path: Path, error: BaseException) -> None:

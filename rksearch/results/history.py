@@ -159,6 +159,11 @@ class History:
     repeated: int = 0
 
     @property
+    def is_blank(self) -> bool:
+        """Whether the ledger has no record of a run, so that nothing says that it is one."""
+        return not (self.plans or self.sessions or self.started or self.trials or self.paused or self.tests)
+
+    @property
     def plan(self) -> Plan | None:
         """The plan in force; None before it is written."""
         return self.run.plan if self.run else None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rksearch.errors import LedgerError
-from rksearch.ordinary import open_ordinary
+from rksearch.ordinary import force, open_ordinary
 from rksearch.results.checks import incomplete
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment
@@ -40,7 +40,7 @@ from rksearch.results.events import (
     TrialRetried,
     TrialStarted,
 )
-from rksearch.results.files import force, sync_directory, take_lock
+from rksearch.results.files import sync_directory, take_lock
 from rksearch.results.history import History, HistoryReader
 from rksearch.results.lines import written
 from rksearch.results.plan import Plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,45 +14,32 @@ from itertools import count
 from pathlib import Path
 
 from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, unwritable
-from rksearch.ordinary import expanded, is_text, open_ordinary, read_json, read_ordinary
+from rksearch.ordinary import expanded, is_text, open_ordinary, read_json, write_atomically
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
-from rksearch.results.files import file_lock, is_locked, require_free, write_atomically
+from rksearch.results.events import EVENTS
+from rksearch.results.files import file_lock, is_locked, require_free
 from rksearch.results.history import History, RunRecord
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.live import LiveProgress
+from rksearch.results.own_files import DERIVED
 from rksearch.results.plan import Plan
 from rksearch.results.storage_address import absolute_address
-
-DERIVED = (
-    "run.yaml",
-    "environment.json",
-    "space.json",
-    "trials.csv",
-    "curves.csv",
-    "front.csv",
-    "effects.csv",
-    "front.svg",
-    "README.md",
-    "report.html",
-)
-"""Files that a report writes into a run directory."""
 
 MISSING_SHOWN = 5
 """Maximum number of families and data sets that are not registered and that a message names."""
 
-OWN_README = "`rksearch report`"
-"""Words in every `README.md` that a report wrote."""
+_KINDS = "|".join(EVENTS)
+RECORD = re.compile(
+    rf'^\{{ ?(?:"schema": ?\d+, ?"event": ?"|"event": ?"(?:{_KINDS})", ?"time": ?")'.encode(), re.MULTILINE
+)
+"""Beginning of every line of a ledger, of any version, also after a way through a program that spaces JSON."""
 
-
-EVENT, LEDGER_HEAD = b'"event":', 1_000_000
-"""Bytes in every line of a ledger, of any version, and the length of its beginning that is searched for them."""
+LEDGER_HEAD = 1_000_000
+"""Bytes at the beginning of a ledger that are searched for such a line."""
 
 LARGEST_NOTE = 10_000_000
 """Largest note of a session's progress, or of its places, that is read, in bytes."""
-
-LARGEST_README = 100_000_000
-"""Largest `README.md` that is searched for these words, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +112,10 @@ class RunDir:
                 head = file.read(LEDGER_HEAD)
         except OSError:
             return True  # the reader of the ledger will say what is wrong with it
-        if head and EVENT not in head and not (os.path.exists(self._lock) or is_own_readme(self.path / "README.md")):
+        found = RECORD.search(head) is not None
+        if head and not found and not os.path.exists(self._lock):  # every driver leaves it
             require_free([path], "the ledger of a run")
-        return EVENT in head
+        return found
 
     def _scratch_is_own(self) -> bool:
         """Whether `work` is that of a run that has recorded nothing yet, or holds nothing."""
@@ -342,23 +331,13 @@ def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:
                 )
 
 
-def is_own_readme(path: Path) -> bool:
-    """Whether a `README.md` was written by a report."""
-    try:
-        return OWN_README in read_ordinary(path, LARGEST_README).decode(errors="replace")
-    except OSError:
-        return False
-
-
 def require_own(directory: Path) -> None:
-    """Make sure that a directory in which no report lies holds no file of the same name.
+    """Make sure that the files that a report would replace in a directory were written by a report, each by itself.
 
     Raises:
-        TakenError: it holds one.
+        TakenError: one was not.
     """
-    if is_own_readme(directory / "README.md"):
-        return
-    require_free((directory / name for name in DERIVED), "a report")
+    require_free((directory / name for name, is_own in DERIVED.items() if not is_own(directory / name)), "a report")
 
 
 def claim_free(parent: Path, name: str) -> Path:

@@ -10,11 +10,10 @@ from pathlib import Path
 import msgspec
 
 from rksearch.errors import RksearchError, RunError, unwritable
-from rksearch.ordinary import read_ordinary
+from rksearch.ordinary import read_ordinary, write_atomically
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import Environment
-from rksearch.results.files import write_atomically
 from rksearch.results.records import TestResult, TrialResult, TrialSpec
 
 TRAINING_FILE = "training.json"

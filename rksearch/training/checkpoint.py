@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 import torch
 
 from rksearch.errors import CheckpointError, RunError
-from rksearch.ordinary import PIECE_BYTES, open_ordinary
-from rksearch.results.files import force, sync_directory
+from rksearch.ordinary import PIECE_BYTES, force, open_ordinary
+from rksearch.results.files import sync_directory
 from rksearch.training.mirror import UNUSABLE, Mirror
 
 logger = logging.getLogger(__name__)

@@ -115,6 +115,28 @@ def test_files_of_the_users_are_not_replaced(
     assert {path.name for path in tmp_path.iterdir()} == {"comparison.md"}
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("comparison.html", "<!doctype html>mine"),
+        ("comparison.md", "by `rksearch compare`"),
+        ("comparison.json", "{}"),
+        ("fronts.svg", "<svg/>"),
+    ],
+)
+def test_each_file_of_a_comparison_is_judged_by_itself(
+    tmp_path: Path, runs: tuple[Path, Path], answer: Callable[..., Answer], name: str, content: str
+) -> None:
+    for _ in range(2):
+        assert answer("compare", *runs, "--to", tmp_path / "to")[0] == 0
+    path = next((tmp_path / "to").glob("*.svg")) if name.endswith(".svg") else tmp_path / "to" / name
+    path.write_text(content)
+    code, _, errors = answer("compare", *runs, "--to", tmp_path / "to")
+    assert code == 2
+    assert f"{path} stands where a comparison would" in errors
+    assert path.read_text() == content
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
 def test_a_pipe_or_device_is_not_read(
     tmp_path: Path, runs: tuple[Path, Path], answer: Callable[..., Answer], make: Callable[[Path], object]

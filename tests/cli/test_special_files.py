@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import time
@@ -260,17 +262,77 @@ WRITES = {
 }
 
 
+def png(**about: str) -> bytes:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks, content = PngInfo(), io.BytesIO()
+    for key, value in about.items():
+        chunks.add_text(key, value)
+    Image.new("RGB", (4, 4), "red").save(content, format="PNG", pnginfo=chunks)
+    return content.getvalue()
+
+
+THEIRS = {
+    "page": [
+        b"<!doctype html>\n<title>mine</title>",
+        b'<!doctype html><p>Made like <meta name="generator" content="rksearch space show">',
+    ],
+    "table": [b"PAR1 mine PAR1"],
+    "drawing": [
+        b"<svg>mine</svg>",
+        b'<svg version="1.1"><svg xmlns="http://www.w3.org/2000/svg" data-generator="rksearch"/></svg>',
+    ],
+    "sheet": [png(), png(Software="GIMP", Comment="of rksearch")],
+}
+"""Files of the user's of the kind that a command writes, some of which mention rksearch."""
+
+
 @pytest.mark.parametrize("kind", WRITES)
 def test_a_file_that_is_something_else_is_not_replaced(
     tmp_path: Path, answer: Callable[..., Answer], kind: str
 ) -> None:
     path = tmp_path / "mine.parquet"
-    path.write_bytes(b"my notes")
-    assert "replaces only what it wrote itself" in refused(answer, *WRITES[kind], path)
-    assert path.read_bytes() == b"my notes"
+    for content in (b"my notes", *THEIRS[kind]):
+        path.write_bytes(content)
+        assert "replaces only what it wrote itself" in refused(answer, *WRITES[kind], path)
+        assert path.read_bytes() == content
     path.unlink()
     for _ in range(2):  # its own is replaced
         assert answer(*WRITES[kind], path)[0] == 0
     path.unlink()
     os.mkfifo(path)
     assert "must be an ordinary one" in refused(answer, *WRITES[kind], path)
+
+
+@pytest.mark.parametrize("kind", ["page", "drawing", "sheet"])
+def test_a_full_disk_leaves_the_earlier_file(
+    tmp_path: Path, answer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "mine"
+    assert answer(*WRITES[kind], path)[0] == 0
+    before = path.read_bytes()
+
+    def fsync(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    code, _, errors = answer(*WRITES[kind], path)
+    assert code == 1
+    [line] = errors.splitlines()
+    assert "No space left on device" in line
+    assert {found: found.read_bytes() for found in tmp_path.iterdir()} == {path: before}
+
+
+def test_a_link_to_a_drawing_stays_a_link(tmp_path: Path, answer: Callable[..., Answer]) -> None:
+    (tmp_path / "link.svg").symlink_to(tmp_path / "drawing.svg")
+    for _ in range(2):
+        assert answer(*WRITES["drawing"], tmp_path / "link.svg")[0] == 0
+    assert (tmp_path / "link.svg").is_symlink()
+    assert (tmp_path / "drawing.svg").is_file()
+
+
+@pytest.mark.parametrize("place", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])
+def test_a_measurement_goes_to_an_ordinary_file(tmp_path: Path, answer: Callable[..., Answer], place: Place) -> None:
+    place(tmp_path / "mine.json")
+    assert "must be an ordinary one" in refused(answer, "bench", "run", "--to", tmp_path / "mine.json")

@@ -15,6 +15,7 @@ import pytest
 
 from rksearch.cli.output import console
 from rksearch.errors import RunError
+from rksearch.ordinary import write_atomically
 from rksearch.results import files
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.run_dir import Places, RunDir, claim_free, read_run
@@ -208,7 +209,7 @@ def test_a_file_system_that_cannot_be_forced(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(files.os, "fsync", fsync)
     ledger = begin(tmp_path / "run")
     ledger.write_trial(trial("ResNet-8"), complete(20.0), wall_time_s=1.0)
-    files.write_atomically(tmp_path / "file", b"content")
+    write_atomically(tmp_path / "file", b"content")
     assert list(read_run(tmp_path / "run").trials) == ["ResNet-8@0"]
 
 

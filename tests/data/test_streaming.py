@@ -1,5 +1,6 @@
 """Streamed images: reading by workers, views, batches and the split."""
 
+import io
 import math
 import multiprocessing
 import shutil
@@ -18,7 +19,7 @@ from rksearch.data.batches import Batch, DeviceImages, TrainBatches
 from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
 from rksearch.data.images import Split, load_data, load_images, split
-from rksearch.data.inspection import inspect, write_contact_sheet
+from rksearch.data.inspection import contact_sheet, inspect
 from rksearch.data.lighting import DEVIATION, EIGENVALUES, EIGENVECTORS, lighting
 from rksearch.data.packing import write_pack
 from rksearch.data.pictures import FilePictures, Stored
@@ -338,9 +339,7 @@ def test_damaged_images_of_a_streamed_folder_are_listed_before_it_trains(tmp_pat
     write_pack(data, images, tmp_path / "x.rkpack")
     (packed,) = dataset(f"pack:{tmp_path / 'x.rkpack'}").notes
     assert packed.startswith(f"1 file was skipped when it was packed: {name} (")
-    sheet = tmp_path / "sheet.png"
-    write_contact_sheet(data, images, sheet)
-    with Image.open(sheet) as picture:
+    with Image.open(io.BytesIO(contact_sheet(data, images))) as picture:
         assert picture.size == (10 * 29 - 1, 3 * 29 - 1)
 
 

@@ -33,8 +33,8 @@ from rksearch.results.fronts import HypervolumeBand
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.lines import sealed
+from rksearch.results.own_files import is_own_readme
 from rksearch.results.records import Role, TestResult
-from rksearch.results.run_dir import is_own_readme
 from rksearch.results.status import run_status
 from rksearch.results.summaries import summarise
 from rksearch.results.tables import tables

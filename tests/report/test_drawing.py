@@ -59,4 +59,4 @@ def test_describe_writes_the_picture(tmp_path):
     assert path.read_text(encoding="utf-8") == draw(parse("RKNet-Res-2x1@heun2"), dataset("digits"), "digits")
     assert "heun2, order 2" in done.output
     lost = CliRunner().invoke(cli, ["describe", "ResNet-8", "--draw", str(tmp_path / "no" / "net.svg")])
-    assert "cannot be written" in str(lost.exception)
+    assert "the drawing must be written to" in str(lost.exception)

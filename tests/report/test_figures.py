@@ -279,10 +279,11 @@ def test_figures_of_the_users_stay(run_dir: Path, tmp_path: Path, monkeypatch: p
     (own / "front.png").write_bytes(b"mine")
     with pytest.raises(TakenError, match=r"front.png stands where a figure of the report would"):
         Run(run_dir).write_figures(tmp_path)
-    (own / "front.tex").write_bytes(b"mine")
-    with pytest.raises(TakenError):
-        Run(run_dir).write_figures(tmp_path)
-    assert {path.read_bytes() for path in own.iterdir()} == {b"mine"}
+    for mine in (b"mine", b"% Mine. Needs \\usepackage{booktabs}.\n\\begin{tabular}{l}"):
+        (own / "front.tex").write_bytes(mine)
+        with pytest.raises(TakenError):
+            Run(run_dir).write_figures(tmp_path)
+        assert {path.read_bytes() for path in own.iterdir()} == {b"mine", mine}
     for path in own.iterdir():
         path.unlink()
     for _ in range(2):  # its own are replaced

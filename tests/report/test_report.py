@@ -20,6 +20,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rksearch.errors import RunError
+from rksearch.ordinary import write_atomically
 from rksearch.report import axes, format_status, status_json, text, write_report
 from rksearch.report.content import report_content
 from rksearch.report.facts import command, facts
@@ -29,7 +30,6 @@ from rksearch.report.svg import figure_svg
 from rksearch.results.codec import from_plain
 from rksearch.results.columns import ARCH_METRICS, EFFECT_METRICS, TRIAL_METRICS, Metric, csv_text
 from rksearch.results.contrasts import Effect
-from rksearch.results.files import write_atomically
 from rksearch.results.fronts import membership, rk_front
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.plan import Plan, RacingRule

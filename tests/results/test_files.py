@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rksearch.errors import RunError
-from rksearch.results.files import NAME_BYTES, file_lock, file_name, is_locked, write_atomically
+from rksearch.ordinary import write_atomically
+from rksearch.results.files import NAME_BYTES, file_lock, file_name, is_locked
 
 
 def unusable(error: OSError) -> RunError:

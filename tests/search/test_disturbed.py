@@ -15,8 +15,8 @@ import torch
 from rksearch.bench.faults.disturbing import Numbers, numbers_in, numbers_of
 from rksearch.results.codec import from_plain
 from rksearch.results.ledger import Ledger
+from rksearch.results.own_files import DERIVED
 from rksearch.results.records import TrialResult
-from rksearch.results.run_dir import DERIVED
 from tests.helpers.command_line import TINY_SPACE, command, environment, python, rksearch, rksearch_json
 from tests.helpers.mounts import MOUNTS, can_mount
 from tests.helpers.processes import none_left, started, wait_until

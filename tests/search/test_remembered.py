@@ -21,14 +21,16 @@ from rksearch.models import export as exporting
 from rksearch.results.environment import Environment
 from rksearch.results.events import Option
 from rksearch.results.ledger import Ledger
+from rksearch.results.own_files import DERIVED, REPORT, last_line
 from rksearch.results.records import Latency
-from rksearch.results.run_dir import DERIVED, Places, RunDir, claim_free
+from rksearch.results.run_dir import Places, RunDir, claim_free, require_own
 from rksearch.search import driver
 from rksearch.search.launch import Launch
 from rksearch.search.resources import Resources, as_before
 from rksearch.search.view import Silent
 from rksearch.training.execution import trial_dir
 from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
+from tests.helpers.documents import ROOT
 from tests.helpers.ledgers import begin, complete, failed, plan_record, pruned, space_record, trial
 from tests.helpers.processes import under_way
 
@@ -403,6 +405,110 @@ def test_a_run_that_may_only_be_read_is_reported_elsewhere(
         Run(reported).write_report(tmp_path / "theirs")
 
 
+MENTION = "# Mine\nmade again by `rksearch report`\nIMPORTANT NOTES\n"
+
+
+@pytest.mark.parametrize("command", ["report", "run"])
+@pytest.mark.parametrize("end", ["", f"{last_line(REPORT)}\nMore.\n"])
+def test_a_readme_that_mentions_the_report_vouches_for_nothing(
+    reported: Path, tmp_path: Path, answer: Callable[..., Answer], command: str, end: str
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "README.md").write_text(MENTION + end)
+    (theirs / "trials.csv").write_text("my own trials\n")
+    before = files_below(tmp_path)
+    words = ("report", reported, "--to", theirs)
+    code, _, errors = answer(
+        *words if command == "report" else ("run", "--space", tmp_path / "tiny.yaml", "--out", theirs)
+    )
+    assert code == 2
+    [line] = errors.splitlines()
+    assert "rksearch replaces only what it wrote itself" in line
+    assert "move that file" in line
+    assert files_below(tmp_path) == before
+
+
+THEIRS = {
+    "run.yaml": "name: mine\nspace: a room\n",
+    "environment.json": '[{"start": "now"}]',
+    "space.json": '{"name": "mine", "raw_size": 3}',
+    "trials.csv": "trial,arch,family,role,replicate,seed,status,mine\n1,ResNet,,,,,,2\n",
+    "curves.csv": "trial,epoch\n",
+    "front.csv": "arch,params\n",
+    "effects.csv": "factor,period\n",
+    "front.svg": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>',
+    "README.md": MENTION,
+    "report.html": '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n<title>mine</title>',
+}
+"""Files of the user's that are like those of a report."""
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_each_derived_file_is_judged_by_itself(
+    reported: Path, tmp_path: Path, answer: Callable[..., Answer], name: str
+) -> None:
+    page = tmp_path / "page"
+    for _ in range(2):
+        assert answer("report", reported, "--to", page)[0] == 0
+    (page / name).write_text(THEIRS[name])
+    before = files_below(page)
+    code, shown, errors = answer("report", reported, "--to", page)
+    assert (code, shown) == (2, "")
+    [line] = errors.splitlines()
+    assert f"{page / name} stands where a report would" in line
+    assert files_below(page) == before
+
+
+def test_what_a_report_of_an_earlier_version_wrote_is_replaced(tmp_path: Path) -> None:
+    """By itself in a directory of its own, and in that of its run."""
+    first = (
+        "Every file here but `ledger.jsonl` is derived from it; `rksearch report` on this directory writes them anew."
+    )
+    (tmp_path / "README.md").write_text(f"# tiny\n\n{first} `report.html` opens in a browser.\n")
+    head = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+    head += '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" '
+    head += 'content="light dark">\n<meta http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;; '
+    (tmp_path / "report.html").write_text(head)
+    (tmp_path / "front.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" class="figure" viewBox="0 0 888 500">')
+    require_own(tmp_path)
+    committed = [path.parent for path in (ROOT / "reports").glob("*/ledger.jsonl")]
+    assert committed
+    for run_dir in (*committed, ROOT / "tests" / "results" / "schema1" / "finished"):
+        require_own(run_dir)
+        RunDir(run_dir).require_unused()
+
+
+@pytest.mark.parametrize(
+    "line", ["12 eggs", '{"event": "trial"}', '{"event":"login","time":"2026-01-01"}', '{"event":"login","schema":2}']
+)
+def test_a_ledger_that_is_no_runs_vouches_for_nothing(tmp_path: Path, answer: Callable[..., Answer], line: str) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    (tmp_path / "ledger.jsonl").write_text(line + "\n")
+    (tmp_path / "trials.csv").write_text("mine\n")
+    before = files_below(tmp_path)
+    for words, name in (
+        (("report", tmp_path), "trials.csv"),
+        (("run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path), "ledger.jsonl"),
+    ):
+        code, _, errors = answer(*words)
+        assert code == 2
+        [said] = errors.splitlines()
+        assert f"{tmp_path / name} stands where" in said
+        assert files_below(tmp_path) == before
+
+
+def test_a_second_readme_of_the_users_stays_too(reported: Path, answer: Callable[..., Answer]) -> None:
+    for name in ("README.md", "README.rksearch.md"):
+        (reported / name).write_text(MENTION)
+    before = files_below(reported)
+    code, shown, errors = answer("report", reported)
+    assert (code, shown) == (2, "")
+    assert "README.rksearch.md stands where a report would" in errors
+    assert files_below(reported) == before
+
+
 def test_the_list_of_derived_files_is_what_a_report_writes(reported: Path) -> None:
     assert {path.name for path in Run(reported).write_report()} == set(DERIVED)
 
@@ -415,6 +521,25 @@ def test_an_export_replaces_only_an_export(tmp_path: Path, answer: Callable[...,
     assert str(tmp_path / name) in errors
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [exporting.CARD, exporting.WEIGHTS])
+def test_each_file_of_an_export_is_judged_by_itself(tmp_path: Path, answer: Callable[..., Answer], name: str) -> None:
+    words = ("export", "ResNet-8", "--to", tmp_path, "--dataset", "digits")
+    for _ in range(2):
+        assert answer(*words)[0] == 0
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes() + b"\nMy notes on what was exported by rksearch 0.1.0.\n")
+    before = files_below(tmp_path)
+    code, shown, errors = answer(*words)
+    assert (code, shown) == (2, "")
+    assert f"{path} is no earlier export's" in errors
+    assert files_below(tmp_path) == before
+
+
+def test_an_export_of_the_first_versions_is_replaced(tmp_path: Path, answer: Callable[..., Answer]) -> None:
+    shutil.copytree(ROOT / "tests" / "results" / "schema1" / "export", tmp_path / "export")
+    assert answer("export", "ResNet-8", "--to", tmp_path / "export", "--dataset", "digits")[0] == 0
 
 
 def test_an_export_takes_the_place_of_an_earlier_one_and_of_its_programs(

@@ -12,9 +12,10 @@ from rksearch.bench.estimates import Estimate
 from rksearch.bench.recipes.gaps import family_gaps
 from rksearch.bench.recipes.gaps_in_words import gap_section, gap_sentence
 from rksearch.bench.recipes.judging import Correlation, Length, RecipeStanding, recipe_standings
-from rksearch.bench.recipes.picture import draw
+from rksearch.bench.recipes.picture import drawn
 from rksearch.bench.recipes.trainings import RecipeConditions, RecipeTraining
 from rksearch.bench.store import require_own_page
+from rksearch.ordinary import write_atomically
 from rksearch.recipes.recipe import Recipe
 from rksearch.report import text
 
@@ -43,8 +44,8 @@ def write_recipes(
         NUMBERS: json.dumps(to_json(found, trainings, conditions, environment), indent=2) + "\n",
     }
     for name, content in files.items():
-        (out / name).write_text(content, encoding="utf-8")
-    draw(found, out / PICTURE)
+        write_atomically(out / name, content.encode())
+    write_atomically(out / PICTURE, drawn(found))
     return [*(out / name for name in files), out / PICTURE]
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from rksearch.bench.recipes.judging import Length
 
 COLORS = ("#2b62dd", "#d9640f", "#2a8a5e", "#8a4fbf", "#59626f", "#b3261e", "#0f7f8c", "#946200")
 
 
-def draw(found: Sequence[Length], path: Path) -> None:
-    """Write an SVG: mean error against mean time of a training, both log, a line for each recipe, with its lengths."""
+def drawn(found: Sequence[Length]) -> bytes:
+    """An SVG file: mean error against mean time of a training, both log, a line for each recipe, with its lengths."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -42,5 +42,7 @@ def draw(found: Sequence[Length], path: Path) -> None:
         axes.grid(color="#e8ebf1", which="both")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, title="numbers: epochs")
-        figure.savefig(path, format="svg", facecolor="white", metadata={"Date": None})
+        content = io.BytesIO()
+        figure.savefig(content, format="svg", facecolor="white", metadata={"Date": None})
         pyplot.close(figure)
+    return content.getvalue()

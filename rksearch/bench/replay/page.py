@@ -19,6 +19,7 @@ from rksearch.bench.replay.replays import SLOW_REPETITIONS
 from rksearch.bench.replay.standings import CONFIDENCE, DRAWS, Standing
 from rksearch.bench.replay.strategies import DEFAULT_STRATEGY, EARLY, REFERENCE, left_out, strategies
 from rksearch.bench.store import require_own_page
+from rksearch.ordinary import write_atomically
 from rksearch.report import text
 from rksearch.results.codec import to_plain
 from rksearch.search.samplers.draws import SPREAD_MOST
@@ -56,7 +57,7 @@ def write_comparison(found: StrategyComparison, out: Path, environment: Mapping[
         **{_picture_of(case): _picture(found, case) for case in found.cases},
     }
     for name, content in files.items():
-        (out / name).write_text(content, encoding="utf-8")
+        write_atomically(out / name, content.encode())
     return [out / name for name in files]
 
 
