@@ -16,6 +16,7 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import recipe, recipe_text, recipes
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.space import load_space, parse_space
+from tests.helpers.command_line import rksearch
 
 SGD = {
     "batch_size": 64,
@@ -160,6 +161,22 @@ def test_a_broken_rule_of_a_recipe_file_is_one_line_that_points_at_it(text: str,
         parse_recipe(text, name="own", file="dir/own.yaml")
     assert str(caught.value).startswith(f"dir/own.yaml:{line}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["abcdef", "x"])
+def test_a_byte_order_mark_shifts_no_value_in_an_error(tmp_path: Path, value: str) -> None:
+    """Windows Notepad writes one."""
+    (tmp_path / "own.yaml").write_text(f"epochs: {value}\n", encoding="utf-8-sig")
+    done = rksearch("recipe", "show", str(tmp_path / "own.yaml"))
+    assert done.returncode == 2
+    assert f"own.yaml:1: epochs: must be a whole number from 0 to 999,999, but got {value};" in done.stderr
+    (tmp_path / "space.yaml").write_text(SPACE.replace("RECIPE", value).lstrip(), encoding="utf-8-sig")
+    done = rksearch("space", "show", str(tmp_path / "space.yaml"))
+    assert done.returncode == 2
+    assert "space.yaml:4: recipe: must be one " in done.stderr
+    assert f"but got {value};" in done.stderr
+    (tmp_path / "own.yaml").write_text(OWN, encoding="utf-8-sig")
+    assert recipe(tmp_path / "own.yaml").epochs == 3
 
 
 def test_recipe_files_are_read_by_path(tmp_path: Path) -> None:
