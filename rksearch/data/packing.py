@@ -23,7 +23,7 @@ from rksearch.data.collected import UNREADABLE_NOTE
 from rksearch.data.dataset import Dataset
 from rksearch.data.pack import END, INDEX, MAGIC, TRAILER, VERSION
 from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture, read_to_cover, shown_key
-from rksearch.errors import DataError, PackError
+from rksearch.errors import DataError, PackError, unwritable
 
 _AT_ONCE = 64
 """Images that each thread may have decoded before they are written."""
@@ -84,10 +84,11 @@ def write_pack(
         os.replace(writing, path)
         writing = None
     except OSError as error:
-        raise PackError(
+        refused = PackError(
             f"the pack must be written to {path}, but that failed ({error.strerror or error}); make room or choose "
             "another place"
-        ) from error
+        )
+        raise unwritable(refused, error) from error
     finally:
         if writing is not None:
             with contextlib.suppress(OSError):

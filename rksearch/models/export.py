@@ -25,7 +25,7 @@ from rksearch import __version__
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
-from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line
+from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line, unwritable
 from rksearch.models import Network, build
 from rksearch.models.card import TrainingFacts, card
 from rksearch.ordinary import read_ordinary
@@ -77,9 +77,10 @@ def export(
         (directory / SPEC).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         (directory / CARD).write_text(card(record), encoding="utf-8")
     except OSError as error:
-        raise ExportError(
+        refused = ExportError(
             f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
-        ) from error
+        )
+        raise unwritable(refused, error) from error
 
 
 def description(spec: ArchSpec, data: Dataset, origin: str, training: TrainingFacts | None) -> dict[str, Any]:
