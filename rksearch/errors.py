@@ -90,8 +90,6 @@ class FetchError(DataError):
 class PackError(RksearchError):
     """A pack of images cannot be written."""
 
-    exit_code = 1
-
 
 class RunError(RksearchError):
     """A run directory cannot be used as asked."""

@@ -80,6 +80,7 @@ def export(
         refused = ExportError(
             f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
         )
+        refused.exit_code = 2  # of what cannot be written; what cannot be read is none of the caller's input
         raise unwritable(refused, error) from error
 
 
