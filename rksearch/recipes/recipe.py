@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rksearch.errors import SpaceError
 
@@ -170,6 +170,13 @@ class Recipe:
                 ("augment", "translation", "alternating_flip", "cutout", "randaugment"),
             ),
         ]
+
+    def cut_to(self, images: int) -> Recipe:
+        """The recipe with the batches that a training on so many images, at least two, has: no larger than all."""
+        if self.batch_size <= images:
+            return self
+        batch = max(2, images)
+        return replace(self, batch_size=batch, micro_batch_size=min(self.micro_batch_size, batch))
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of optimiser step `step`, counted from 0 over the whole training.
