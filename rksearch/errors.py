@@ -7,8 +7,9 @@ import errno
 from collections.abc import Iterable
 from typing import TypeVar
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""Errors of a disk that is full or broken: no other input would help."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of a disk that is full or broken, and of a limit of file sizes: no other input would help. A disk that is
+read-only (EROFS) is none of them: another path would."""
 
 ANY_FAULT = (Exception, SystemExit, GeneratorExit)
 """Whatever code of others may raise: one that calls `sys.exit` would end a run in silence, and as if it were done."""
@@ -91,8 +92,6 @@ class FetchError(DataError):
 class PackError(RksearchError):
     """A pack of images cannot be written."""
 
-    exit_code = 1
-
 
 class RunError(RksearchError):
     """A run directory cannot be used as asked."""
@@ -159,9 +158,16 @@ _Error = TypeVar("_Error", bound=RksearchError)
 
 
 def unwritable(error: _Error, cause: OSError) -> _Error:
-    """The same error about what cannot be written; it exits with 1 where the cause is a full or broken disk."""
+    """The same error about what cannot be written.
+
+    It exits with 1 where the cause is a full or broken disk. A limit of file sizes has a remedy of its own, which is
+    added.
+    """
     if cause.errno in NO_ROOM:
         error.exit_code = 1
+    if cause.errno == errno.EFBIG:
+        message, *others = error.args
+        error.args = (f"{message}; or raise the limit of file sizes (`ulimit -f`)", *others)
     return error
 
 

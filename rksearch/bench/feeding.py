@@ -13,7 +13,7 @@ import torch
 from rksearch.arch import ArchSpec
 from rksearch.data.augmentation import Augmentation
 from rksearch.data.dataset import Dataset
-from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture
+from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture, read_to_cover
 from rksearch.data.streaming import PictureReader, Request, as_in_worker, view_seed
 from rksearch.data.views import Views
 from rksearch.training.engine.precision import Precision
@@ -83,10 +83,10 @@ def bench_feeding(
     order = np.random.default_rng(0).permutation(len(pictures)).tolist()
     places = cycle(order)
     with as_in_worker():
-        readable = (picture for place in order if (picture := _picture(pictures, place)) is not None)
+        readable = (picture for place in order if (picture := _picture(pictures, place, views.cover)) is not None)
         some = list(islice(readable, 32))
         turn = cycle(range(len(some)))
-        decode = _rate(lambda: _one(_picture(pictures, next(places))), window_s)
+        decode = _rate(lambda: _one(_picture(pictures, next(places), views.cover)), window_s)
         augment = _rate(lambda: _one(views.train(some[next(turn)], 0)), window_s)
     reader = PictureReader(pictures, views, workers=workers, pinned=device.type == "cuda")
     try:
@@ -115,10 +115,10 @@ def _requests(order: list[int], batch_size: int) -> Iterator[list[Request]]:
         yield [(place, view_seed(0, place)) for place in islice(places, batch_size)]
 
 
-def _picture(pictures: PictureSource, place: int) -> Picture | None:
-    """The picture at `place`; None where it is unreadable."""
+def _picture(pictures: PictureSource, place: int, area: tuple[int, int]) -> Picture | None:
+    """The picture at `place`; None where it is unreadable, or too large when it covers the area."""
     try:
-        return pictures.read(place)
+        return read_to_cover(pictures, place, area)
     except UnreadablePicture:
         return None
 

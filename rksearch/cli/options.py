@@ -11,9 +11,10 @@ import click
 from click.core import ParameterSource
 
 from rksearch.cli import completion
-from rksearch.cli.values import MOST_SEEDS, Cpus, FiniteNumber, Gpus, UserPath
+from rksearch.cli.values import MOST_SEEDS, MOST_TRIALS, Cpus, FiniteNumber, Gpus, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.recipes.shipped import PAPER_RECIPE
+from rksearch.search.budget import MOST_HOURS
 from rksearch.search.loggers import LOGGERS
 from rksearch.search.resources import CPUS_PER_TRIAL
 from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
@@ -197,7 +198,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
         ),
         click.option(
             "--max-concurrent",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, MOST_TRIALS),
             metavar="N",
             help="Maximum number of trials at a time. [default: all that fit]",
         ),
@@ -224,7 +225,7 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
 
 def budget_options(command: F) -> F:
     """Add the limits of a run's time; for commands that also have the session options."""
-    hours = FiniteNumber(min=0, min_open=True)
+    hours = FiniteNumber(min=0, min_open=True, max=MOST_HOURS)
     options = (
         click.option("--cpu-hours", type=hours, help="Stop after this much work: time of each trial times its CPUs."),
         click.option("--gpu-hours", type=hours, help="Stop after this much work: time of each trial times its GPUs."),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected
-from rksearch.data.decoding import resized
+from rksearch.data.decoding import covering, resized
 from rksearch.data.folder import memory_bytes
 from rksearch.data.order import Labels, Pixels
 from rksearch.errors import DataError
@@ -160,7 +160,7 @@ def _part(
             "add images of that class or remove it"
         )
     if address.options.size is not None:
-        pixels = _resized(pixels, address.options.size)
+        pixels = _resized(address, keys[0], pixels, address.options.size)
     return pixels, np.searchsorted(values, flat).astype(np.int64)
 
 
@@ -199,9 +199,22 @@ def _labels(address: Address, key: str, array: npt.NDArray[Any]) -> npt.NDArray[
     return array
 
 
-def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def _resized(address: Address, key: str, pixels: Pixels, size: tuple[int, int]) -> Pixels:
     from PIL import Image
 
+    try:
+        covering((pixels.shape[2], pixels.shape[3]), size)
+    except ValueError as error:
+        raise DataError(
+            f"images of {address} must have a form that can be resized, but those of {key} do not ({error}); correct "
+            "the array or the size"
+        ) from None
+    needed, there = pixels.shape[0] * pixels.shape[1] * size[0] * size[1], memory_bytes()
+    if 2 * needed > there:
+        raise DataError(
+            f"the images of {address} must fit in half of the memory ({there / 2e9:.1f} GB), but those of {key} need "
+            f"{needed / 1e9:.1f} GB at size {size[0]} x {size[1]}; choose a smaller size"
+        )
     found = np.empty((*pixels.shape[:2], *size), dtype=np.uint8)
     for i, image in enumerate(pixels):
         for channel, values in enumerate(image):

@@ -20,7 +20,16 @@ from PIL import Image
 
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected, shown
-from rksearch.data.decoding import EXTENSIONS, UNKNOWN, UNREADABLE, converted, reason, resized
+from rksearch.data.decoding import (
+    EXTENSIONS,
+    SHORT_OF_MEMORY,
+    UNKNOWN,
+    UNREADABLE,
+    converted,
+    reason,
+    resized,
+    short_of_memory,
+)
 from rksearch.errors import DataError
 from rksearch.ordinary import read_ordinary
 
@@ -282,7 +291,11 @@ class _Reader:
     skipped: list[str] = field(default_factory=list)
 
     def read(self, path: Path) -> npt.NDArray[np.uint8] | None:
-        """Pixels (H, W) of a gray image or (H, W, 3) of a coloured one; None for a file that cannot be read."""
+        """Pixels (H, W) of a gray image or (H, W, 3) of a coloured one; None for a file that cannot be read.
+
+        Raises:
+            DataError: there is no memory for all images, or for this one.
+        """
         name = shown(path, self.root)
         try:
             content = read_ordinary(path, LARGEST_IMAGE_BYTES)
@@ -303,6 +316,8 @@ class _Reader:
         except UNREADABLE as error:
             self.skipped.append(f"{name} ({reason(error)})")
             return None
+        except SHORT_OF_MEMORY as error:
+            raise short_of_memory(self.root, name) from error
 
     def _check_memory(self, pixels: npt.NDArray[np.uint8]) -> None:
         """Raise a DataError where the images, all like the first, would take over half of the machine's memory."""

@@ -19,7 +19,7 @@ from rksearch.data.dataset import Dataset, Images
 from rksearch.data.decoding import resized
 from rksearch.data.images import Split
 from rksearch.data.order import Labels, Pixels
-from rksearch.data.pictures import PictureSource, Stored, UnreadablePicture, measured_sample, sample_of
+from rksearch.data.pictures import PictureSource, Stored, UnreadablePicture, measured_sample, read_to_cover, sample_of
 
 HASH_SIDE = 8
 """A perceptual hash has one bit for each cell of a grid of this side."""
@@ -97,7 +97,7 @@ def inspect(dataset: Dataset, images: Images | Stored, parts: Split) -> Inspecti
 def _inspect_streamed(dataset: Dataset, images: Stored, parts: Split) -> Inspection:
     labels = images.train.labels
     sample = sample_of(images.train, parts.train.numpy(), dataset.classes)
-    found = measured_sample(images.train, sample)
+    found = measured_sample(images.train, sample, (dataset.height, dataset.width))
     of_parts = {
         "train": labels[parts.train.numpy()],
         "val": labels[parts.val.numpy()],
@@ -186,7 +186,7 @@ def _readable(pictures: PictureSource, places: list[int], size: tuple[int, int])
 
 def _at_size(pictures: PictureSource, place: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """A picture (H, W, C), resized and cropped to `size`."""
-    picture = pictures.read(place)
+    picture = read_to_cover(pictures, place, size)
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
     pixels = np.asarray(resized(image, size))
     return pixels if pixels.ndim == 3 else pixels[..., None]

@@ -22,8 +22,8 @@ from rksearch.data.address import PACKED_SIDE
 from rksearch.data.collected import UNREADABLE_NOTE
 from rksearch.data.dataset import Dataset
 from rksearch.data.pack import END, INDEX, MAGIC, TRAILER, VERSION
-from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture, shown_key
-from rksearch.errors import DataError, PackError
+from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture, read_to_cover, shown_key
+from rksearch.errors import DataError, PackError, unwritable
 
 _AT_ONCE = 64
 """Images that each thread may have decoded before they are written."""
@@ -84,10 +84,11 @@ def write_pack(
         os.replace(writing, path)
         writing = None
     except OSError as error:
-        raise PackError(
+        refused = PackError(
             f"the pack must be written to {path}, but that failed ({error.strerror or error}); make room or choose "
             "another place"
-        ) from error
+        )
+        raise unwritable(refused, error) from error
     finally:
         if writing is not None:
             with contextlib.suppress(OSError):
@@ -144,7 +145,7 @@ class _Writer:
         start, digest = self._file.tell(), hashlib.sha256()
         kept: list[int] = []
         rows: list[tuple[int, int, int, int]] = []
-        for place, found in self._decoded(pictures):
+        for place, found in self._decoded(pictures, (dataset.height, dataset.width)):
             self._on_image()
             if isinstance(found, UnreadablePicture):
                 self._skipped.append(found.line)
@@ -184,12 +185,14 @@ class _Writer:
         }
         return arrays, places
 
-    def _decoded(self, pictures: PictureSource) -> Iterator[tuple[int, Picture | UnreadablePicture]]:
-        """Resized images in their order, decoded by threads a few ahead of what is written."""
+    def _decoded(
+        self, pictures: PictureSource, size: tuple[int, int]
+    ) -> Iterator[tuple[int, Picture | UnreadablePicture]]:
+        """Images that can be resized to `size`, in their order, decoded by threads a few ahead of what is written."""
 
         def one(place: int) -> Picture | UnreadablePicture:
             try:
-                return _shrunk(pictures.read(place), self._side)
+                return _shrunk(read_to_cover(pictures, place, size), self._side)
             except UnreadablePicture as error:
                 return error
 

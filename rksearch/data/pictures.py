@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from rksearch.data.decoding import UNREADABLE, converted, reason
+from rksearch.data.decoding import SHORT_OF_MEMORY, UNREADABLE, converted, covering, reason, short_of_memory
 from rksearch.data.order import Labels, hashed_order
 from rksearch.errors import DataError
 
@@ -120,12 +120,30 @@ class FilePictures:
         try:
             with Image.open(path) as image:
                 pixels = np.asarray(converted(image, gray=self.channels == 1))
+        except SHORT_OF_MEMORY as error:
+            raise short_of_memory(self.root, shown_key(self.keys[place])) from error
         except UNREADABLE as error:
             rule, name = f"each image of {self.root} must be readable", shown_key(self.keys[place])
             if getattr(error, "errno", None) in ANOTHER_TIME:
                 raise DataError(f"{rule}, but {name} is not ({reason(error)}); bring it back, then resume") from error
             raise UnreadablePicture(rule, name, reason(error)) from error
         return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def read_to_cover(pictures: PictureSource, place: int, area: tuple[int, int]) -> Picture:
+    """Pixels (H, W, C) of the image at `place`, which can be resized to cover an area of this height and width.
+
+    Raises:
+        UnreadablePicture: it never can be read, or would be too large.
+        DataError: as `PictureSource.read`.
+    """
+    picture = pictures.read(place)
+    try:
+        covering((picture.shape[0], picture.shape[1]), area)
+    except ValueError as error:
+        name = shown_key(pictures.keys[place])
+        raise UnreadablePicture("each image must have a form that can be resized", name, reason(error)) from error
+    return picture
 
 
 def shown_key(key: bytes) -> str:
@@ -162,8 +180,13 @@ class MeasuredSample:
     unreadable: Mapping[int, str]
 
 
-def measured_sample(pictures: PictureSource, places: Sequence[int]) -> MeasuredSample:
-    """Mean and standard deviation of the images at `places`; those that cannot be read are left out.
+def measured_sample(pictures: PictureSource, places: Sequence[int], size: tuple[int, int]) -> MeasuredSample:
+    """Mean and standard deviation of the images at `places`; those that cannot be read, or resized, are left out.
+
+    Args:
+        pictures: the images, which are measured as they are.
+        places: those to measure.
+        size: height and width to which trainings resize them.
 
     Raises:
         DataError: none of them can be read.
@@ -172,7 +195,7 @@ def measured_sample(pictures: PictureSource, places: Sequence[int]) -> MeasuredS
     unreadable: dict[int, str] = {}
     for place in places:
         try:
-            pixels = pictures.read(place)
+            pixels = read_to_cover(pictures, place, size)
         except UnreadablePicture as error:
             unreadable[place] = error.line
             continue

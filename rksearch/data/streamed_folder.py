@@ -69,7 +69,7 @@ def open_folder(address: Address, root: Path) -> StreamedFolder:
     sample = sample_of(coloured, np.array(sorted(order)), len(names))
     channels = 1 if all(_is_gray(coloured, place) for place in sample) else 3
     pictures = FilePictures(root=root, keys=coloured.keys, labels=labels, channels=channels)
-    measured = measured_sample(pictures, sample)
+    measured = measured_sample(pictures, sample, address.options.size)
     readable = np.setdiff1d(order, list(measured.unreadable))  # or not known to be unreadable
     check_every_class(address, homes["train"], root, names, labels[readable].tolist())
     facts = own_facts(

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from rksearch.data.batches import EVAL_BATCH_SIZE, Batch, DeviceImages, EpochDraws
 from rksearch.data.dataset import Dataset
-from rksearch.data.pictures import PictureSource, UnreadablePicture
+from rksearch.data.pictures import PictureSource, UnreadablePicture, read_to_cover
 from rksearch.data.views import Views
 from rksearch.errors import DataError
 
@@ -184,7 +184,7 @@ class _Viewed(TorchDataset["Read | str"]):
             return str(error)
 
     def _view(self, place: int, seed: int) -> Tensor:
-        picture = self._pictures.read(place)
+        picture = read_to_cover(self._pictures, place, self._views.cover)
         return self._views.evaluate(picture) if seed == EVALUATION else self._views.train(picture, seed)
 
 

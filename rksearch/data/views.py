@@ -47,13 +47,16 @@ class Views:
         augmentation: its kind, and RandAugment; other terms are not a matter of views.
         augment: whether training images are augmented at all; else both views are the same.
         dataset: gives the size of the views, and the colour of what lies outside of a changed image.
+
+    Attributes:
+        cover: height and width of the area that an image is resized to cover, of which evaluation sees the centre.
     """
 
     def __init__(self, augmentation: Augmentation, dataset: Dataset, *, augment: bool) -> None:
         self._size, self._channels = (dataset.height, dataset.width), dataset.channels
-        self._cover = self._size
+        self.cover = self._size
         if augmentation.kind == STREAMED:
-            self._cover = (_evaluated(dataset.height), _evaluated(dataset.width))
+            self.cover = (_evaluated(dataset.height), _evaluated(dataset.width))
         self._augment = augment
         self._first = _random_area(self._size) if augment and augmentation.kind == STREAMED else None
         self._last = _rand_augment(augmentation, dataset) if augment and augmentation.randaugment else None
@@ -75,7 +78,7 @@ class Views:
 
     def evaluate(self, picture: Picture) -> Tensor:
         """The fixed view of an image, uint8 (H, W, C)."""
-        return self._covered(picture, self._cover).permute(1, 2, 0)
+        return self._covered(picture, self.cover).permute(1, 2, 0)
 
     def _covered(self, picture: Picture, cover: tuple[int, int]) -> Tensor:
         image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)

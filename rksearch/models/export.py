@@ -25,7 +25,7 @@ from rksearch import __version__
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
-from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line
+from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line, unwritable
 from rksearch.models import Network, build
 from rksearch.models.card import TrainingFacts, card, is_card
 from rksearch.ordinary import PIECE_BYTES, open_ordinary, read_ordinary, write_atomically
@@ -77,9 +77,11 @@ def export(
         write_atomically(directory / SPEC, f"{json.dumps(record, indent=2)}\n".encode())
         write_atomically(directory / CARD, card(record).encode())
     except OSError as error:
-        raise ExportError(
+        refused = ExportError(
             f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
-        ) from error
+        )
+        refused.exit_code = 2  # of what cannot be written; what cannot be read is none of the caller's input
+        raise unwritable(refused, error) from error
 
 
 def description(spec: ArchSpec, data: Dataset, origin: str, training: TrainingFacts | None) -> dict[str, Any]:

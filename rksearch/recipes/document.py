@@ -29,6 +29,9 @@ _UNITS = {"k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 MOST_BYTES = 500_000
 """Largest document that is read: each value of a document takes about a kilobyte of memory."""
 
+BYTE_ORDER_MARK = "\ufeff"
+"""First character of a file that Windows Notepad has saved as "UTF-8 with BOM"."""
+
 DEEPEST = 50
 """Deepest nesting of a document; libyaml's composer ends the process at some thousands."""
 
@@ -257,12 +260,14 @@ def read_document(text: str, file: str, kind: str = "space file") -> Entry:
     """The root of the YAML document `text`, which errors say comes from `file`.
 
     Args:
-        text, file: text of the document, and the file that errors name.
+        text, file: text of the document, which may begin with a byte order mark, and the file that errors name.
         kind: what the document describes, one of `ROOTS`.
 
     Raises:
         SpaceError: not YAML, empty, or more than one document.
     """
+    # libyaml reads past the mark without counting it, so that values would be shown a letter late.
+    text = text.removeprefix(BYTE_ORDER_MARK)
     try:
         _check_depth(text, file, kind)
         node = yaml.compose(text, Loader=_Loader)

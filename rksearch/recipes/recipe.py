@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rksearch.errors import SpaceError
 
@@ -14,6 +14,17 @@ AUGMENTATIONS = ("crop", "scale_aspect")
 START_SHARE = 1 / 25
 END_SHARE = START_SHARE / 1e4
 """Shares of the highest rate with which `one_cycle` starts and ends: the defaults of torch's `OneCycleLR`."""
+
+
+LEAST, MOST = 1e-30, 1e30
+"""Range of numbers that are above 0 in float32 and finite, as are small shares and multiples of them."""
+
+LEAST_MIXUP = 0.01
+"""Smallest parameter of the Beta distribution that torch draws from rightly: near 0.001 a quarter of its draws, which
+should be near 0 or 1, are 0.5, and below 1e-45 there are none."""
+
+MOST_OPERATIONS = 100
+"""Most operations of RandAugment on an image: 999,999 would take a second for each."""
 
 
 class RecipeError(SpaceError):
@@ -108,12 +119,12 @@ class Recipe:
         return [
             (self.epochs >= 1, "epochs must be at least 1", ("epochs",)),
             (self.batch_size >= 2, "batch_size must be at least 2 (batch norm needs two images)", ("batch_size",)),
-            (0 < self.lr < math.inf, "lr must be above 0", ("lr",)),
+            (LEAST <= self.lr <= MOST, f"lr must be above 0 (from {LEAST:g} to {MOST:g})", ("lr",)),
             (self.schedule in SCHEDULES, f"schedule must be {_one_of(SCHEDULES)}", ("schedule",)),
             (all(0 < m < 1 for m in self.milestones), "milestones must lie between 0 and 1", ("milestones",)),
             (0 <= self.warmup < 1, "warmup must be at least 0 and below 1", ("warmup",)),
             (0 <= self.momentum < 1, "momentum must be at least 0 and below 1", ("momentum",)),
-            (self.weight_decay >= 0, "weight_decay must be at least 0", ("weight_decay",)),
+            (_off_or(self.weight_decay), f"weight_decay must be 0, or from {LEAST:g} to {MOST:g}", ("weight_decay",)),
             (
                 not (sgd and self.nesterov and self.momentum == 0),
                 "nesterov needs a momentum above 0",
@@ -128,8 +139,12 @@ class Recipe:
         changes = (self.translation, self.alternating_flip, self.cutout, self.randaugment)
         return [
             (0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1", ("label_smoothing",)),
-            (self.mixup >= 0, "mixup must be at least 0", ("mixup",)),
-            (self.clip_grad_norm >= 0, "clip_grad_norm must be at least 0", ("clip_grad_norm",)),
+            (_off_or(self.mixup, LEAST_MIXUP), f"mixup must be 0, or from {LEAST_MIXUP:g} to {MOST:g}", ("mixup",)),
+            (
+                _off_or(self.clip_grad_norm),
+                f"clip_grad_norm must be 0, or from {LEAST:g} to {MOST:g}",
+                ("clip_grad_norm",),
+            ),
             (0 <= self.ema < 1, "ema must be at least 0 and below 1", ("ema",)),
             (
                 self.micro_batch_size == 0 or 2 <= self.micro_batch_size <= self.batch_size,
@@ -139,7 +154,11 @@ class Recipe:
             (self.augmentation in AUGMENTATIONS, f"augmentation must be {_one_of(AUGMENTATIONS)}", ("augmentation",)),
             (self.translation >= 0, "translation must be at least 0", ("translation",)),
             (self.cutout >= 0, "cutout must be at least 0", ("cutout",)),
-            (self.randaugment >= 0, "randaugment must be at least 0", ("randaugment",)),
+            (
+                0 <= self.randaugment <= MOST_OPERATIONS,
+                f"randaugment must be from 0 to {MOST_OPERATIONS}",
+                ("randaugment",),
+            ),
             (
                 0 <= self.randaugment_magnitude <= 30,
                 "randaugment_magnitude must be from 0 to 30",
@@ -151,6 +170,13 @@ class Recipe:
                 ("augment", "translation", "alternating_flip", "cutout", "randaugment"),
             ),
         ]
+
+    def cut_to(self, images: int) -> Recipe:
+        """The recipe with the batches that a training on so many images, at least two, has: no larger than all."""
+        if self.batch_size <= images:
+            return self
+        batch = max(2, images)
+        return replace(self, batch_size=batch, micro_batch_size=min(self.micro_batch_size, batch))
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of optimiser step `step`, counted from 0 over the whole training.
@@ -178,6 +204,11 @@ class Recipe:
             return START_SHARE + (1 - START_SHARE) * step / top
         top = max(top, -1.0)
         return 1 + (END_SHARE - 1) * (step - top) / (total - 1 - top)
+
+
+def _off_or(value: float, least: float = LEAST) -> bool:
+    """Whether a number is 0, or one that float32 can compute with."""
+    return value == 0 or least <= value <= MOST
 
 
 def _one_of(words: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 MISSING = "–"
@@ -88,8 +89,8 @@ def duration(seconds: float) -> str:
 
 
 def clock_text(seconds: float | None) -> str:
-    """`1:02:03`, or `?` when unknown."""
-    if seconds is None:
+    """`1:02:03`, or `?` when unknown or without end."""
+    if seconds is None or not math.isfinite(seconds):
         return "?"
     minutes, s = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

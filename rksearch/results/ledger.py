@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from rksearch.errors import LedgerError
+from rksearch.errors import LedgerError, unwritable
 from rksearch.ordinary import force, open_ordinary
 from rksearch.results.checks import incomplete
 from rksearch.results.data_record import DataRecord
@@ -160,10 +160,11 @@ class Ledger:
             if new:
                 sync_directory(self.path.parent)
         except OSError as error:
-            raise LedgerError(
+            refused = LedgerError(
                 f"the ledger must be writable, but {self.path} is not ({error.strerror or error}); "
                 "free some space or correct the permissions, then run the same command again"
-            ) from error
+            )
+            raise unwritable(refused, error) from error
 
     def read(self) -> History:
         """Everything that was recorded; a ledger that does not exist yet is empty.

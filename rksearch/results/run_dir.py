@@ -152,7 +152,7 @@ class RunDir:
     def _not_writable(self, error: OSError) -> RksearchError:
         rule = f"the run directory must be writable, but {error.filename or self.path} is not ({error.strerror})"
         if error.errno in NO_ROOM:
-            return RunAborted(f"{rule}; make room, or choose another --out")
+            return unwritable(RunAborted(f"{rule}; make room, or choose another --out"), error)
         return RunError(f"{rule}; choose another --out, or copy the directory and resume the copy")
 
     def note_places(self, places: Places) -> None:

@@ -17,6 +17,10 @@ SEARCH_SHARE = 0.8
 """Share of the time after which no new candidate begins: the rest is for racing's last rungs and for seeds."""
 
 
+MOST_HOURS = 10_000_000
+"""Most hours of a limit: a thousand years, whose seconds every calendar function can add to today."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeBudget:
     """Limits of a run's time; None for no limit.

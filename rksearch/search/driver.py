@@ -291,7 +291,7 @@ def _work(
         return TypicalTraining(
             arch=typical(space),
             dataset=plan.dataset,
-            batch_size=plan.recipe.batch_size,
+            batch_size=plan.recipe.cut_to(plan.train_images or launch.images).batch_size,
             precision=execution.precision,
             threads=execution.threads,
             seeds=seeds,

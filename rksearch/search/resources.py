@@ -13,7 +13,7 @@ from rksearch.ordinary import is_text
 from rksearch.results.checks import printable
 from rksearch.results.storage_address import require_no_credentials
 from rksearch.search.batch import LATEST_S, job_pauses_at_s
-from rksearch.search.budget import TimeBudget
+from rksearch.search.budget import MOST_HOURS, TimeBudget
 from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
 
 CPUS_PER_TRIAL = 1.0
@@ -48,7 +48,8 @@ class Resources:
 
     Raises:
         RunError: more than one GPU for a trial, an address or a storage that is not of UTF-8, an address that names no
-            cluster, a storage that is empty or whose address holds credentials, or an end that no calendar reaches.
+            cluster, a storage that is empty or whose address holds credentials, or hours or an end that no calendar
+            reaches.
     """
 
     cpus_per_trial: float = CPUS_PER_TRIAL
@@ -76,6 +77,16 @@ class Resources:
                 f"a trial trains on one GPU, because a search runs its trials in parallel, but got --gpus-per-trial "
                 f"{self.gpus_per_trial:g}; give 1 or less, and every GPU has trials of its own"
             )
+        for option, hours in (
+            ("cpu-hours", self.cpu_hours),
+            ("gpu-hours", self.gpu_hours),
+            ("trial-hours", self.trial_hours),
+        ):
+            if not _is_hours(hours):
+                raise RunError(
+                    f"--{option} must be above 0 and at most {MOST_HOURS:,}, but got {hours!r}; give another number, "
+                    "or leave it out for no limit"
+                )
         for option in ("address", "storage"):
             if not is_text(getattr(self, option) or ""):
                 raise RunError(f"--{option} must be of UTF-8, but got {getattr(self, option)!r}; give another one")
@@ -133,8 +144,8 @@ def _is_share(value: Any) -> bool:
     return value is None or (_is_number(value) and value >= 0)
 
 
-def _is_limit(value: Any) -> bool:
-    return value is None or (_is_number(value) and value > 0)
+def _is_hours(value: Any) -> bool:
+    return value is None or (_is_number(value) and 0 < value <= MOST_HOURS)
 
 
 def _is_count(value: Any) -> bool:
@@ -150,15 +161,15 @@ REMEMBERED: Mapping[str, Callable[[Any], bool]] = {
     "gpus_per_trial": _is_share,
     "seeds_together": _is_count,
     "max_concurrent": _is_count,
-    "trial_hours": _is_limit,
+    "trial_hours": _is_hours,
     "data_dir": _is_place,
     "download": lambda value: isinstance(value, bool),
     "device": DEVICES.__contains__,
     "precision": PRECISIONS.__contains__,
     "compile": COMPILATION.__contains__,
     "storage": _is_place,
-    "cpu_hours": _is_limit,
-    "gpu_hours": _is_limit,
+    "cpu_hours": _is_hours,
+    "gpu_hours": _is_hours,
     "log": lambda value: isinstance(value, str),
 }
 """Options of a session that the next one takes over unless the user chooses others, and what each may be."""

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from rksearch.errors import CheckpointError, RunError
+from rksearch.errors import CheckpointError, RunError, unwritable
 from rksearch.ordinary import PIECE_BYTES, force, open_ordinary
 from rksearch.results.files import sync_directory
 from rksearch.training.mirror import UNUSABLE, Mirror
@@ -242,7 +242,8 @@ def _one_line_error(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CheckpointError(
+        refused = CheckpointError(
             f"a checkpoint must be written to {directory}, but that failed ({error.strerror or error}); "
             "make room or make it writable, then resume: the checkpoints before are intact"
-        ) from error
+        )
+        raise unwritable(refused, error) from error

@@ -103,13 +103,14 @@ class SharedInputs:
         Raises:
             TrialFailed: of kind `does_not_fit`.
         """
+        test = self.images.test if isinstance(self.images, Stored) else self.images.test_images
         return plan_memory(
             self.arch,
             self.facts,
-            recipe,
+            recipe.cut_to(len(self.parts.train)),
             self.precision,
             available_bytes,
-            eval_batch_size=EVAL_BATCH_SIZE,
+            eval_batch_size=min(EVAL_BATCH_SIZE, max(len(self.parts.val), len(test))),
             images=len(self.parts.train) + len(self.parts.val),
             streamed=isinstance(self.images, Stored),
         )

@@ -7,13 +7,16 @@ nothing depends on the order in which a store makes changes visible.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rksearch.errors import RunError, StorageError
@@ -42,7 +45,7 @@ def require_storage(address: str) -> None:
     """Write a file at the address and remove it, as a check before a run.
 
     Raises:
-        RunError: the address is not understood.
+        RunError: the address is not understood, or is a path at which no directory can be.
         StorageError: nothing can be written there, or removed, or it does not answer.
     """
     if "://" not in address or address.startswith("file:") or not _checked_in_time(address):
@@ -81,6 +84,10 @@ def _check(address: str) -> None:
         place = Mirror(address)
     except StorageError as error:
         raise RunError(str(error)) from error
+    if place.local_path is not None and (why := _no_directory(place.local_path)):
+        raise RunError(
+            f"the storage must be a directory, or a path at which one can be made, but {why}; correct --storage"
+        )
     place.put(0, b"whether this can be written")
     place.remove(0)
 
@@ -102,6 +109,11 @@ class Mirror:
 
             self._fs, path = FileSystem.from_uri(address)
             self._path: str = path.rstrip("/")
+
+    @property
+    def local_path(self) -> str | None:
+        """Path of the directory on this machine; None for any other storage."""
+        return self._path if self._fs.type_name == "local" else None
 
     def put(self, epoch: int, content: bytes | memoryview) -> None:
         """Copy the checkpoint after `epoch`, and remove those that are older than the one before it.
@@ -199,6 +211,22 @@ class Mirror:
                 f"the storage must be reachable, but {address} could not be {what} ({reason}); check --storage "
                 "and the credentials on every machine, then resume: what is finished is kept"
             ) from error
+
+
+def _no_directory(path: str) -> str:
+    """Why no directory can be at a path of this machine, in words; empty where one is, or where that is not known."""
+    for place in (Path(path), *Path(path).parents):
+        try:
+            is_directory = stat.S_ISDIR(os.stat(place).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            if place.is_symlink():
+                return f"{place} is a link to nothing"
+        except OSError as error:
+            wrong = error.errno in (errno.ELOOP, errno.ENAMETOOLONG)
+            return f"{place} is none ({error.strerror})" if wrong else ""
+        else:
+            return "" if is_directory else f"{place} is none"
+    return ""
 
 
 def _name(epoch: int) -> str:

@@ -89,10 +89,11 @@ def measure_pace(
     where = resolve_device(device)
     how = resolve_precision(precision, where)
     count = (images.train or 0) + (images.val or 0)
+    cut = recipe.cut_to(images.train) if images.train else recipe
     plan = plan_memory(
         arch,
         data,
-        recipe,
+        cut,
         how,
         free_memory_bytes(where),
         eval_batch_size=EVAL_BATCH_SIZE,
@@ -104,7 +105,7 @@ def measure_pace(
     try:
         devices = [torch.cuda.current_device()] if where.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), as_trial_failure("measuring some steps"):
-            measured = _measurable(recipe, data, cost(arch, data).macs if where.type == "cpu" else 0)
+            measured = _measurable(cut, data, cost(arch, data).macs if where.type == "cpu" else 0)
             batch = DeviceImages(*ImageSource(data, None, 0).take(measured.batch_size), data, where)
             model = build(arch, data)
             if plan.recompute:

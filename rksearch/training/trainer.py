@@ -321,10 +321,13 @@ class Trainer:
 
     def _diverged(self, loss: float, where: str, step: int) -> TrialFailed:
         lr = self.recipe.lr_at(step, self._train.steps_per_epoch)
+        remedy, decay = "use a lower lr", self.recipe.weight_decay
+        if decay > self.recipe.lr and decay * self.recipe.lr > 1:  # then it alone turns the sign of weights, or worse
+            remedy = f"use a lower weight_decay than {decay:g}: times lr it must be below 1"
         return TrialFailed(
             "non_finite_loss",
             f"the loss must stay finite, but became {loss} {where} (learning rate {lr:.3g}, of recipe "
-            f"{self.recipe.name} with lr {self.recipe.lr:g}); use a lower lr",
+            f"{self.recipe.name} with lr {self.recipe.lr:g}); {remedy}",
         )
 
     def state_dict(self) -> dict[str, Any]:

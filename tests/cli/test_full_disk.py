@@ -1,13 +1,17 @@
 """A disk that fills up under a run, which then ends in one line and goes on when there is room."""
 
+import errno
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import TINY_SPACE, command, environment
+from rksearch.errors import RunError, unwritable
+from tests.helpers.command_line import TINY_SPACE, command, environment, python
 from tests.helpers.mounts import MOUNTS, can_mount
+
+QUICKSTART = Path(__file__).parents[2] / "reports" / "quickstart"
 
 FILLED = """
 mount -t tmpfs -o size=8m full small || exit 99
@@ -46,3 +50,33 @@ def test_a_disk_that_fills_up_ends_a_run_in_one_line_and_loses_nothing(tmp_path:
     assert [record["state"] for record in finished if record["event"] == "end"] == ["failed", "finished"]
     trials = [record["trial"] for record in finished if record["event"] == "trial"]
     assert len(trials) == len(set(trials)) >= 10
+
+
+@pytest.mark.parametrize(
+    ("args", "file"),
+    [
+        (("report", str(QUICKSTART), "--to", "report"), "report/run.yaml"),
+        (("space", "export", "quickstart", "--to", "space.parquet"), "space.parquet"),
+        (("describe", "DenseNet-10-k2", "--draw", "net.svg"), "net.svg"),
+        (("run", "--space", "quickstart", "--out", "run"), "run"),
+        (("export", "DenseNet-10-k2", "--to", "exported"), "exported"),
+    ],
+)
+def test_a_limit_of_file_sizes_is_no_bad_input(tmp_path: Path, args: tuple[str, ...], file: str) -> None:
+    limit = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); sys.argv[1:] = {args!r}"
+    done = python("-c", f"{limit}; from rksearch.cli.main import main; main()", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("rksearch: "))
+    assert file in line
+    assert "File too large" in line
+    assert line.endswith("or raise the limit of file sizes (`ulimit -f`)")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG])
+def test_where_another_path_would_help_the_path_is_bad_input(number: int) -> None:
+    assert unwritable(RunError("no; choose another"), OSError(number, "no")).exit_code == 2
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
+def test_where_no_path_would_help_the_world_is_at_fault(number: int) -> None:
+    assert unwritable(RunError("no; choose another"), OSError(number, "no")).exit_code == 1

@@ -24,6 +24,7 @@ from tests.helpers.command_line import TINY_SPACE, Answer
 from tests.helpers.command_line import rksearch as rksearch_command
 from tests.helpers.documents import ROOT
 from tests.helpers.ledgers import begin, complete, trial
+from tests.helpers.pictures import photos_folder
 
 SECONDS = 5.0
 
@@ -57,6 +58,18 @@ def refused(answer: Callable[..., Answer], *words: object) -> str:
     assert (code, shown) == (2, ""), errors
     [line] = errors.splitlines()
     return line
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "huge"])
+def test_exports_and_packs_are_written_where_a_directory_can_be(
+    tmp_path: Path, answer: Callable[..., Answer], kind: str
+) -> None:
+    place, photos = tmp_path / "place", photos_folder(tmp_path / "photos", classes=2, each=6)
+    SPECIAL[kind](place)
+    assert str(place) in refused(answer, "export", "DenseNet-10-k2", "--to", place)
+    assert str(place) in refused(
+        answer, "data", "pack", f"folder:{photos},size=8,stream=yes", "--to", place / "x.rkpack", "--json"
+    )
 
 
 @pytest.mark.parametrize("command", [("space", "show"), ("space", "sample"), ("run", "--space")])

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections import Counter
@@ -24,11 +25,12 @@ from rksearch.cli.main import cli
 from rksearch.data import folder
 from rksearch.data.address import Address, Options, read_address
 from rksearch.data.dataset import Images
+from rksearch.data.decoding import resized
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.data.images import Split, load_images, split
 from rksearch.errors import DataError, SpaceError
 from rksearch.space import load_space, parse_space
-from tests.helpers.command_line import TINY_SPACE, rksearch
+from tests.helpers.command_line import TINY_SPACE, python, rksearch
 from tests.helpers.pictures import digits_folder, enlarged, write_folder
 
 NOWHERE = Path("nowhere")
@@ -217,6 +219,101 @@ def test_unreadable_images_are_counted_and_listed(here: Path) -> None:
     assert len(images.train_images) + len(images.test_images) == 12
     (note,) = data.notes
     assert note.startswith("2 files are skipped: class0/a.png (no image), class1/b.png (")
+
+
+@given(
+    size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    area=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    more=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
+def test_a_resized_image_is_the_centre_of_the_whole_one(
+    size: tuple[int, int], area: tuple[int, int], more: tuple[int, int]
+) -> None:
+    """Trainings depend on every pixel, whatever is done to save work for images of odd forms."""
+    bilinear = Image.Resampling.BILINEAR
+    image = Image.fromarray(np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8))
+    (height, width), cover = area, (area[0] + more[0], area[1] + more[1])
+    scale = max(cover[0] / size[0], cover[1] / size[1])
+    whole = image.resize((max(cover[1], round(size[1] * scale)), max(cover[0], round(size[0] * scale))), bilinear)
+    top, left = (whole.height - height) // 2, (whole.width - width) // 2
+    expected = np.asarray(whole)[top : top + height, left : left + width]
+    assert np.array_equal(np.asarray(resized(image, area, cover)), expected)
+
+
+LINE = 10_000_000
+"""Pixels of an image one pixel high, which has some kilobytes and would need 10 GB at a size of 32."""
+
+
+def with_a_line(root: Path, pixels: int = LINE) -> str:
+    """Name of an image of extreme form in the first class of a folder."""
+    digits_folder(root, classes=2, each=8)
+    Image.fromarray(np.zeros((1, pixels), np.uint8)).save(root / "class0" / "panorama.png")
+    return "class0/panorama.png (1 x 10,000,000 pixels become 32 x 320,000,000 at size 32 x 32, more than 178,956,970"
+
+
+def shown(*args: str) -> tuple[int, str]:
+    """Exit code and output of a command that may take 8 GB of addresses, most of which its libraries need."""
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)); sys.argv[1:] = {args!r}"
+    done = python("-c", f"import sys; {limited}; from rksearch.cli.main import main; main()")
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_an_image_of_extreme_form_is_skipped_and_listed(here: Path) -> None:
+    line = with_a_line(here / "digs")
+    code, text = shown("data", "show", "folder:digs,size=32")
+    assert code == 0, text
+    assert f"1 file is skipped: {line}" in text
+    assert "16 images of 2 classes" not in text
+
+
+def test_an_image_of_extreme_form_is_left_out_where_images_are_streamed(here: Path) -> None:
+    line = with_a_line(here / "digs")
+    code, text = shown("data", "show", "folder:digs,size=32,stream=yes", "--contact-sheet", "sheet.png")
+    assert code == 0, text
+    assert f"1 file cannot be read, and trainings leave it out: {line}" in text
+    code, text = shown("data", "pack", "folder:digs,size=32,stream=yes", "--to", "digs.rkpack")
+    assert code == 0, text
+    assert f"left out, since it cannot be read: {line}" in text
+    assert "16 images in digs.rkpack" in text
+
+
+def test_arrays_of_extreme_form_or_size_are_one_line(here: Path) -> None:
+    np.savez("line.npz", x=np.zeros((4, 1, LINE), np.uint8), y=np.arange(4) % 2)
+    assert "but those of x do not (1 x 10,000,000 pixels become 32 x 320,000,000" in refused("npz:line.npz,size=32")
+    np.savez("many.npz", x=np.zeros((99_999, 2, 2), np.uint8), y=np.arange(99_999) % 2)
+    assert "those of x need 1677.7 GB at size 4096 x 4096; choose a smaller" in refused("npz:many.npz,size=4096")
+
+
+@pytest.mark.parametrize("options", ["", ",size=8,stream=yes"])
+@pytest.mark.parametrize("error", [MemoryError(), SystemError("returned NULL without setting an exception")])
+def test_an_image_for_which_memory_is_short_is_named_and_not_left_out(
+    here: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, options: str
+) -> None:
+    """The data set would be another one on another day."""
+    digits_folder(here / "digs", classes=2, each=6)
+
+    def short(image: Image.Image, mode: str) -> Image.Image:
+        raise error
+
+    monkeypatch.setattr(Image.Image, "convert", short)
+    done = CliRunner().invoke(cli, ["data", "show", f"folder:digs{options}"])
+    assert isinstance(done.exception, DataError)
+    assert done.exception.exit_code == 1
+    assert re.search(r"for class\d/\d+.png there is too little; free some", str(done.exception))
+
+
+@pytest.mark.parametrize("options", ["", ",size=8,stream=yes"])
+def test_damaged_images_of_other_formats_are_skipped(here: Path, options: str) -> None:
+    """Pillow goes by the content of a file, and has no rule for the errors of all its formats."""
+    home = digits_folder(here / "digs", classes=2, each=6)
+    content = io.BytesIO()
+    Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(content, "DDS")
+    flags = content.getbuffer()[80:84]
+    flags[:] = bytes([0, 2, 0, 0])
+    for name in "abc":
+        (home / "class0" / f"{name}.png").write_bytes(content.getvalue())
+    (note,) = dataset(f"folder:digs{options}").notes
+    assert "class0/a.png (Unknown pixel format flags 512)" in note
 
 
 def two_classes(root: Path) -> Path:

@@ -328,6 +328,25 @@ def test_an_image_that_has_gone_ends_the_epoch(tmp_path: Path, photos: str) -> N
         list(batches.epoch())
 
 
+def test_images_that_a_size_makes_too_large_are_left_out(tmp_path: Path) -> None:
+    """A pack of a smaller size holds them; at the size of a training they would take all memory."""
+    home = photos_folder(tmp_path / "photos")
+    for part in range(9):
+        Image.fromarray(np.zeros((1, 300_000, 3), np.uint8)).save(home / "class0" / f"line{part}.png")
+    data, images, _ = opened(f"folder:{home},size=1,stream=yes")
+    assert write_pack(data, images, tmp_path / "x.rkpack").skipped == ()
+    name = f"pack:{tmp_path / 'x.rkpack'},size=28"
+    batches, reader = batches_of(name, SCALE_ASPECT)
+    assert all(pixels.shape[2:] == (28, 28) for pixels, _ in batches.epoch())
+    assert all(line.startswith("class0/line") for line in batches.images.unreadable)
+    _, _, parts = opened(name)
+    there = StreamedImages(reader, parts.val, data, CPU)
+    seen = sum(len(labels) for _, labels in there.batches())
+    assert seen == len(parts.val) - len(there.unreadable)
+    assert len(batches.images.unreadable) + len(there.unreadable) > 3
+    assert "more than 178,956,970 in all" in batches.images.unreadable[0]
+
+
 def test_damaged_images_of_a_streamed_folder_are_listed_before_it_trains(tmp_path: Path, photos: str) -> None:
     _, images, parts = opened(photos)
     (name,) = damage(tmp_path / "photos", [images.train.keys[int(parts.train[5])]])

@@ -16,6 +16,7 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import recipe, recipe_text, recipes
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.space import load_space, parse_space
+from tests.helpers.command_line import rksearch
 
 SGD = {
     "batch_size": 64,
@@ -114,7 +115,16 @@ def test_the_short_rate_rises_for_a_tenth_and_falls_along_a_cosine() -> None:
         ({"name": "short", "micro_batch_size": 1}, r"micro_batch_size must be 0, or from 2 to batch_size, which is 64"),
         ({"name": "short", "micro_batch_size": 65}, r"micro_batch_size .* which is 64, but got 65"),
         ({"name": "short", "ema": 1.0}, r"ema must be at least 0 and below 1, but got 1.0"),
-        ({"name": "short", "mixup": -1.0}, r"mixup must be at least 0, but got -1.0"),
+        ({"name": "short", "mixup": -1.0}, r"mixup must be 0, or from 0.01 to 1e\+30, but got -1.0"),
+        ({"name": "short", "mixup": 1e-320}, r"mixup must be 0, or from 0.01 to 1e\+30, but got 1e-320"),
+        ({"name": "short", "mixup": 1e39}, r"mixup must be 0, or from 0.01 to 1e\+30, but got 1e\+39"),
+        ({"name": "short", "lr": 1e-46}, r"lr must be above 0 \(from 1e-30 to 1e\+30\), but got 1e-46"),
+        ({"name": "short", "lr": 1e39}, r"lr must be above 0 \(from 1e-30 to 1e\+30\), but got 1e\+39"),
+        ({"name": "short", "clip_grad_norm": 1e-320}, r"clip_grad_norm must be 0, or from 1e-30 to 1e\+30, but got"),
+        ({"name": "short", "clip_grad_norm": math.inf}, r"clip_grad_norm must be 0, or .*, but got inf"),
+        ({"name": "short", "weight_decay": 1e308}, r"weight_decay must be 0, or from 1e-30 to 1e\+30, but got"),
+        ({"name": "short", "weight_decay": math.nan}, r"weight_decay must be 0, or .*, but got nan"),
+        ({"name": "short", "randaugment": 999_999}, r"randaugment must be from 0 to 100, but got 999999"),
         ({"name": "short", "label_smoothing": 1.0}, r"label_smoothing must be at least 0 and below 1"),
         ({"name": "short", "randaugment_magnitude": 31}, r"randaugment_magnitude must be from 0 to 30, but got 31"),
         ({"name": "short", "augment": False, "cutout": 4}, r"translation, .* need augment: true, but got False"),
@@ -151,6 +161,11 @@ nesterov: false
         ("epochs: 3\nmilestones: [0.5, 1.5]", 2, "milestones must lie between 0 and 1"),
         ("epochs: 3\nmilestones: 0.5", 2, "milestones: must be a list"),
         ("epochs: 3\nlr: 0.1\nmomentum: 0", 3, "nesterov needs a momentum above 0, but got 0"),
+        (
+            "epochs: 3\nmixup: 1e-320",
+            2,
+            "mixup: recipe: mixup must be 0, or from 0.01 to 1e\\+30, but got 1e-320; choose",
+        ),
         ("epochs: 3\nname: other", 2, "the keys are epochs"),
         ("a: [", 2, "not YAML"),
     ],
@@ -160,6 +175,22 @@ def test_a_broken_rule_of_a_recipe_file_is_one_line_that_points_at_it(text: str,
         parse_recipe(text, name="own", file="dir/own.yaml")
     assert str(caught.value).startswith(f"dir/own.yaml:{line}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["abcdef", "x"])
+def test_a_byte_order_mark_shifts_no_value_in_an_error(tmp_path: Path, value: str) -> None:
+    """Windows Notepad writes one."""
+    (tmp_path / "own.yaml").write_text(f"epochs: {value}\n", encoding="utf-8-sig")
+    done = rksearch("recipe", "show", str(tmp_path / "own.yaml"))
+    assert done.returncode == 2
+    assert f"own.yaml:1: epochs: must be a whole number from 0 to 999,999, but got {value};" in done.stderr
+    (tmp_path / "space.yaml").write_text(SPACE.replace("RECIPE", value).lstrip(), encoding="utf-8-sig")
+    done = rksearch("space", "show", str(tmp_path / "space.yaml"))
+    assert done.returncode == 2
+    assert "space.yaml:4: recipe: must be one " in done.stderr
+    assert f"but got {value};" in done.stderr
+    (tmp_path / "own.yaml").write_text(OWN, encoding="utf-8-sig")
+    assert recipe(tmp_path / "own.yaml").epochs == 3
 
 
 def test_recipe_files_are_read_by_path(tmp_path: Path) -> None:
@@ -200,7 +231,7 @@ def test_the_path_of_a_recipe_in_a_space_starts_at_the_space(tmp_path: Path) -> 
         load_space(file)
     (tmp_path / "own.yaml").write_text("epochs: 3\nlr: -1")
     file.write_text(SPACE.replace("RECIPE", "../own.yaml"))
-    with pytest.raises(SpaceError, match=r"own\.yaml:2: lr: recipe: lr must be above 0, but got -1"):
+    with pytest.raises(SpaceError, match=r"own\.yaml:2: lr: recipe: lr must be above 0 .*, but got -1"):
         load_space(file)
     # A run that is resumed has its recipe from its ledger, wherever the file is by then.
     assert parse_space(space.definition.yaml, name="small", recipe=own).definition == space.definition

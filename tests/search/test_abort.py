@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -210,6 +211,27 @@ REFUSED = {
 }
 
 
+def no_directory(path: Path, kind: str) -> Path:
+    """A path at which no directory can be."""
+    match kind:
+        case "device":
+            return Path("/dev/null")
+        case "pipe":
+            os.mkfifo(path)
+        case "loop":
+            path.symlink_to(path)
+        case "nowhere":
+            path.symlink_to(path.with_name("gone"))
+        case "file":
+            path.write_text("mine")
+        case "in a file":
+            path.write_text("mine")
+            return path / "in" / "it"
+        case "long":
+            return path.with_name("x" * 300)
+    return path
+
+
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
@@ -240,6 +262,22 @@ def test_what_can_be_known_before_ray_starts_is_one_line_and_the_reason_is_recor
     assert history.state == "failed"
     assert case.says in str(history.message)
     assert answer("status", run_dir)[1].startswith("run: failed (")
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize("scheme", ["", "file://"])
+@pytest.mark.parametrize("kind", ["device", "pipe", "loop", "nowhere", "file", "in a file", "long"])
+def test_a_storage_that_can_be_no_directory_is_bad_input(
+    tmp_path: Path, answer: Callable[..., Answer], kind: str, scheme: str
+) -> None:
+    storage = no_directory(tmp_path / "storage", kind)
+    code, _, errors = answer(
+        "run", "--space", space_in(tmp_path), "--out", tmp_path / "run", "--storage", f"{scheme}{storage}"
+    )
+    assert code == 2, errors
+    assert len(errors.strip().splitlines()) == 1
+    assert "the storage must be a directory, or a path at which one can be made, but" in errors
+    assert Ledger(tmp_path / "run").read().state == "failed"
 
 
 def test_more_images_than_there_are_is_one_line_of_the_space_file(

@@ -1,4 +1,6 @@
+import math
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -7,11 +9,14 @@ from rksearch.api import Run, plan_run, start_run
 from rksearch.arch import FAMILIES
 from rksearch.errors import DataError, RunAborted, RunError
 from rksearch.recipes.shipped import recipe
+from rksearch.report.text import clock_text
 from rksearch.results.environment import Environment
+from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialSpec
 from rksearch.results.run_dir import RunDir, mirror_address
 from rksearch.search import driver
+from rksearch.search.budget import MOST_HOURS
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.ray import session
 from rksearch.search.ray.session import STORE_BYTES, SessionEnds, ray_session
@@ -55,6 +60,27 @@ def test_an_address_of_nothing_is_refused_and_starts_no_ray_of_its_own(asked, tm
         code, _, errors = answer(*words, f"--{option}", value)
         assert (code, len(errors.splitlines())) == (2, 1)
         assert f"--{option} must" in errors
+
+
+@pytest.mark.parametrize("option", ["cpu_hours", "gpu_hours", "trial_hours"])
+@pytest.mark.parametrize("hours", ["1e308", "1e8", "0", "nan"])
+def test_hours_beyond_every_calendar_are_refused(option, hours, tmp_path, answer):
+    word, asked = f"--{option.replace('_', '-')}", {option: float(hours)}
+    with pytest.raises(RunError, match=f"{word} must be above 0 and at most 10,000,000, but got"):
+        Resources(**asked)  # type: ignore[arg-type]  # one of the hours
+    code, _, errors = answer("run", "--space", "quickstart", "--out", tmp_path / "run", word, hours)
+    assert (code, len(errors.splitlines())) == (2, 1)
+    assert f"'{word}'" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_longest_limit_has_an_end_in_the_calendar():
+    budget = Resources(cpu_hours=MOST_HOURS).budget
+    left_s = budget.left_s(History(), {}, {"cpu": 1.0})
+    assert clock_text(left_s) == "10000000:00:00"
+    assert left_s is not None
+    assert datetime.now() + timedelta(seconds=left_s)
+    assert clock_text(math.inf) == "?"
 
 
 def test_a_run_that_was_started_with_an_empty_storage_has_none():

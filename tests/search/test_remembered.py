@@ -608,7 +608,7 @@ def test_a_run_resumed_from_another_directory_finds_its_images(tmp_path: Path) -
         *(("gpus_per_trial", odd) for odd in ("x", -0.5, True)),
         *(("seeds_together", odd) for odd in (-3, 0, 1.5, "x", True)),
         *(("max_concurrent", odd) for odd in ("x", 0, 2.5)),
-        *((hours, odd) for hours in ("cpu_hours", "gpu_hours", "trial_hours") for odd in ("x", 0, -1.0, False)),
+        *((hours, odd) for hours in ("cpu_hours", "gpu_hours", "trial_hours") for odd in ("x", 0, -1.0, 1e308, False)),
         *((word, odd) for word in ("device", "precision", "compile") for odd in ("x", 5, None)),
         *(("log", odd) for odd in (5, None)),
         *(("download", odd) for odd in ("yes", 1, None)),

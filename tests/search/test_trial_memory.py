@@ -49,3 +49,11 @@ def test_processes_that_read_streamed_images_are_counted(plan: Plan) -> None:
 def test_images_in_memory_need_no_such_processes(plan: Plan) -> None:
     held = replace(plan, dataset=plan.dataset.replace("stream=yes", "stream=no"))
     assert memory(held, threads=5) == memory(held, threads=1)
+
+
+def test_a_batch_is_no_larger_than_all_images(plan: Plan) -> None:
+    """Of a recipe for large data sets, nothing else would fit."""
+    whole, huge = (replace(plan, recipe=replace(plan.recipe, batch_size=size)) for size in (IMAGES, 999_999))
+    assert memory(huge, threads=2) == memory(whole, threads=2)
+    few = replace(huge, train_images=64)
+    assert memory(few, threads=2) == memory(replace(few, recipe=plan.recipe), threads=2)

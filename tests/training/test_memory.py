@@ -1,21 +1,30 @@
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rksearch.arch import ArchSpec, parse
 from rksearch.arch.cost import cost
 from rksearch.arch.image import image_shape
+from rksearch.cli.main import cli
 from rksearch.data.facts import dataset
 from rksearch.errors import TrialFailed
 from rksearch.models import build
 from rksearch.models.recompute import recompute
+from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import recipe
-from rksearch.results.records import MemoryPlan
+from rksearch.results.records import MemoryPlan, TrialSpec
 from rksearch.training.engine.device import has_native_bf16
 from rksearch.training.engine.precision import Precision
+from rksearch.training.execution import Execution
+from rksearch.training.inputs import SharedInputs
 from rksearch.training.memory import activation_bytes, footprint, plan_memory
 from tests.helpers.measured import StepMemory, measure_evaluation, measure_step
+from tests.helpers.pictures import digits_folder
 from tests.helpers.strategies import archs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -140,3 +149,30 @@ def test_a_plan_recomputes_only_where_it_must_and_refuses_what_cannot_fit():
     assert caught.value.kind == "does_not_fit"
     resident = plan_memory(spec, CIFAR10, chosen, "fp32", 10**12, eval_batch_size=256, images=1000)
     assert resident.predicted_peak_bytes == plain + 1000 * (3072 + 8)
+
+
+@pytest.mark.parametrize("more", ["", "micro_batch_size: 40\n"])
+def test_a_batch_that_is_larger_than_all_images_needs_the_memory_of_all(tmp_path: Path, more: str) -> None:
+    """As it is one: both trainings take the same steps."""
+    found = []
+    for size in (64, 999_999):
+        (tmp_path / "own.yaml").write_text(f"epochs: 2\nbatch_size: {size}\n{more}")
+        words = ["train", "ResNet-8", "--dataset", "digits", "--train-images", "64", "--threads", "1"]
+        words += ["--precision", "fp32", "--recipe", str(tmp_path / "own.yaml"), "--out", str(tmp_path / str(size))]
+        done = CliRunner().invoke(cli, words)
+        assert done.exit_code == 0, done.output
+        [path] = (tmp_path / str(size)).glob("*/training.json")
+        result = json.loads(path.read_text())["result"]
+        found.append((result["memory"], [epoch["val_loss"] for epoch in result["epochs"]]))
+    assert found[0] == found[1]
+
+
+def test_few_images_to_evaluate_are_no_batch_of_256(tmp_path: Path) -> None:
+    home = digits_folder(tmp_path / "digs", classes=2, each=20)
+    spec = TrialSpec(arch="ResNet-8", dataset=f"folder:{home}", recipe=Recipe(name="x", epochs=1, batch_size=999_999))
+    where = Execution(work_dir=str(tmp_path), data_dir=str(tmp_path), precision="fp32", device="cpu")
+    inputs = SharedInputs.load(spec, where)
+    train, val, test = len(inputs.parts.train), len(inputs.parts.val), 8
+    assert (train, val) == (26, 6)
+    found = footprint(inputs.arch, inputs.facts, train, "fp32", eval_batch_size=test)
+    assert inputs.plan(spec.recipe, 2**40).predicted_peak_bytes == found.peak + (train + val) * (12 * 12 + 8)

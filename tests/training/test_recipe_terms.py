@@ -1,6 +1,7 @@
 """Each term of a recipe against a naive computation of it; all of them resumed, recorded and trained together."""
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +11,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from rksearch.arch import parse
 from rksearch.data.augmentation import mixed
-from rksearch.data.batches import DeviceImages
+from rksearch.data.batches import DeviceImages, _beta
 from rksearch.data.facts import dataset
 from rksearch.errors import DataError, TrialFailed
 from rksearch.models import build
-from rksearch.recipes.recipe import Recipe
+from rksearch.recipes.recipe import LEAST, LEAST_MIXUP, MOST, Recipe
 from rksearch.results.records import TrialSpec
 from rksearch.training.engine.optimizer import parameter_groups
 from rksearch.training.execution import Execution
@@ -123,6 +125,30 @@ RECIPES = st.builds(
     randaugment_magnitude=st.integers(0, 30),
     flip_averaging=st.booleans(),
 )
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"mixup": LEAST_MIXUP},
+        {"mixup": MOST},
+        {"clip_grad_norm": LEAST},
+        {"clip_grad_norm": MOST},
+        {"lr": LEAST},
+        {"weight_decay": LEAST},
+    ],
+)
+def test_the_ends_of_a_term_can_be_trained(terms: dict[str, Any]) -> None:
+    made = run(replace(PLAIN, **terms), 1)
+    assert math.isfinite(made.epochs[0].train_loss)
+
+
+def test_the_least_mixup_is_drawn_as_its_distribution_says() -> None:
+    """With smaller ones, both of torch's gamma variates become 0, and their shares 0.5."""
+    shares = _beta(LEAST_MIXUP, 20_000, torch.Generator().manual_seed(0)).double().numpy()
+    for x in (1e-6, 0.1, 0.5, 0.9):
+        assert (shares <= x).mean() == pytest.approx(stats.beta(LEAST_MIXUP, LEAST_MIXUP).cdf(x), abs=0.015)
+    assert (shares == 0.5).sum() == 0
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)

@@ -161,6 +161,14 @@ def test_a_loss_that_is_not_finite_fails_with_its_place() -> None:
     assert run.epochs == []
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_loss_that_weight_decay_has_spoilt_says_so(optimizer: str) -> None:
+    """A lower rate might help, but hardly one that trains."""
+    run = trainer(recipe=Recipe(name="own", epochs=4, batch_size=16, optimizer=optimizer, lr=0.01, weight_decay=1e30))
+    with pytest.raises(TrialFailed, match=r"use a lower weight_decay than 1e\+30: times lr it must be below 1$"):
+        run.run_epoch()
+
+
 def test_a_validation_loss_that_is_not_finite_fails_too() -> None:
     run = trainer()
     norm = run.model[1]
