@@ -44,6 +44,7 @@ PLANS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
+    """Train the pairs and compare them; see the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=list(PLANS))
     parser.add_argument("--data-dir", type=Path, help="where CIFAR-10 is, by default as for every command")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected
 from rksearch.data.decoding import covering, resized
-from rksearch.data.folder import memory_bytes
+from rksearch.data.folder import require_memory
 from rksearch.data.order import Labels, Pixels
 from rksearch.errors import DataError
 
@@ -107,11 +107,12 @@ def _check_memory(address: Address, path: Path, wanted: set[str]) -> None:
     """
     with zipfile.ZipFile(path) as archive:
         needed = sum(item.file_size for item in archive.infolist() if item.filename.removesuffix(".npy") in wanted)
-    if 2 * needed > (there := memory_bytes()):
-        raise DataError(
-            f"the arrays of {address} must fit in half of the memory ({there / 2e9:.1f} GB), but {path} holds "
-            f"{needed / 1e9:.1f} GB; write the images as files, and use folder:PATH,size=N,stream=yes"
-        )
+    require_memory(
+        f"the arrays of {address}",
+        needed,
+        f"{path} holds {needed / 1e9:.1f} GB",
+        "write the images as files, and use folder:PATH,size=N,stream=yes",
+    )
 
 
 def _layout(address: Address, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, tuple[str, str]]:
@@ -209,12 +210,13 @@ def _resized(address: Address, key: str, pixels: Pixels, size: tuple[int, int]) 
             f"images of {address} must have a form that can be resized, but those of {key} do not ({error}); correct "
             "the array or the size"
         ) from None
-    needed, there = pixels.shape[0] * pixels.shape[1] * size[0] * size[1], memory_bytes()
-    if 2 * needed > there:
-        raise DataError(
-            f"the images of {address} must fit in half of the memory ({there / 2e9:.1f} GB), but those of {key} need "
-            f"{needed / 1e9:.1f} GB at size {size[0]} x {size[1]}; choose a smaller size"
-        )
+    needed = pixels.shape[0] * pixels.shape[1] * size[0] * size[1]
+    require_memory(
+        f"the images of {address}",
+        needed,
+        f"those of {key} need {needed / 1e9:.1f} GB at size {size[0]} x {size[1]}",
+        "choose a smaller size",
+    )
     found = np.empty((*pixels.shape[:2], *size), dtype=np.uint8)
     for i, image in enumerate(pixels):
         for channel, values in enumerate(image):

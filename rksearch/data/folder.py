@@ -45,6 +45,22 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def require_memory(things: str, needed_bytes: int, told: str, remedy: str) -> None:
+    """Make sure that what is read fits in half of the memory.
+
+    Args:
+        things: what must fit.
+        needed_bytes: memory that it takes.
+        told: what takes how much, in words.
+        remedy: what to do where it does not fit.
+
+    Raises:
+        DataError: it does not.
+    """
+    if 2 * needed_bytes > (there := memory_bytes()):
+        raise DataError(f"{things} must fit in half of the memory ({there / 2e9:.1f} GB), but {told}; {remedy}")
+
+
 def signature(root: Path) -> str:
     """Digest of the names, sizes and times of all files: whether the folder is as it was, without reading them.
 
@@ -321,14 +337,13 @@ class _Reader:
 
     def _check_memory(self, pixels: npt.NDArray[np.uint8]) -> None:
         """Raise a DataError where the images, all like the first, would take over half of the machine's memory."""
-        needed, there = self.expected * pixels.nbytes, memory_bytes()
-        if 2 * needed > there:
-            height, width = pixels.shape[:2]
-            raise DataError(
-                f"the images of {self.address} must fit in half of the memory ({there / 2e9:.1f} GB), but "
-                f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB; stream them, as in "
-                f"folder:PATH,size={suggested(min(height, width))},stream=yes, or choose a smaller size"
-            )
+        needed, (height, width) = self.expected * pixels.nbytes, pixels.shape[:2]
+        require_memory(
+            f"the images of {self.address}",
+            needed,
+            f"{self.expected:,} of {height} x {width} pixels need {needed / 1e9:.1f} GB",
+            f"stream them, as in folder:PATH,size={suggested(min(height, width))},stream=yes, or choose a smaller size",
+        )
 
     def check_sizes(self) -> None:
         """Raise a DataError where the images differ in size and nothing says what to do."""

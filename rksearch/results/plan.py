@@ -152,6 +152,10 @@ class Plan:
     deterministic: Positive | None = None
     source: SourceRun | None = None
 
+    def recipe_on(self, images: int) -> Recipe:
+        """The recipe with the batches that trainings have, on a data set of so many images."""
+        return self.recipe.cut_to(self.train_images or images)
+
     @property
     def metric(self) -> ErrorMetric:
         """The error by which search, fronts, effects, baselines and reports compare networks."""

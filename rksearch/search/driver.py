@@ -171,7 +171,7 @@ def _start(launch: Launch, space: Space, plan: Plan, asked: Collection[str], *, 
         elif trained := [spec for spec, _ in (*history.trials.values(), *history.paused.values())]:
             plan = replace(plan, recipe=as_begun(plan.recipe, trained[0].recipe))
             require_same_trials(history, plan, launch.run_dir.path)
-        elif history.run is None and not history.damage:
+        elif history.is_blank and not history.damage:
             _require_no_trainings(launch.run_dir)
         with end_recorded(launch):
             if not is_planned(history, space, plan):
@@ -291,7 +291,7 @@ def _work(
         return TypicalTraining(
             arch=typical(space),
             dataset=plan.dataset,
-            batch_size=plan.recipe.cut_to(plan.train_images or launch.images).batch_size,
+            batch_size=plan.recipe_on(launch.images).batch_size,
             precision=execution.precision,
             threads=execution.threads,
             seeds=seeds,

@@ -42,7 +42,7 @@ def memory_of_a_trial(arch: str, plan: Plan, execution: Execution, *, images: in
         planned = plan_memory(
             spec,
             facts,
-            plan.recipe.cut_to(plan.train_images or images),
+            plan.recipe_on(images),
             resolve_precision(execution.precision, torch.device("cpu")),
             2**62,
             eval_batch_size=0,
@@ -62,6 +62,6 @@ def _reading(facts: Dataset, plan: Plan, execution: Execution, images: int) -> i
     from rksearch.data.streaming import PREFETCHED, worker_count
 
     workers = worker_count(execution.threads, torch.device("cpu"))
-    batch_size = plan.recipe.cut_to(plan.train_images or images).batch_size
+    batch_size = plan.recipe_on(images).batch_size
     batch = max(batch_size, EVAL_BATCH_SIZE) * facts.channels * facts.height * facts.width
     return images * KEY_BYTES + workers * (LOADER_BYTES + images * KEY_BYTES + PREFETCHED * batch)

@@ -136,12 +136,12 @@ def test_an_image_that_is_a_pipe(tmp_path: Path) -> None:
 
 
 def test_arrays_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rksearch.data import arrays
+    from rksearch.data import folder
     from rksearch.data.facts import dataset
 
     np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((40_000, 16, 16), np.uint8), y=np.arange(40_000) % 2)
     assert (tmp_path / "bomb.npz").stat().st_size < 100_000
-    monkeypatch.setattr(arrays, "memory_bytes", lambda: 10_000_000)
+    monkeypatch.setattr(folder, "memory_bytes", lambda: 10_000_000)
     with pytest.raises(DataError, match="must fit in half of the memory"):
         dataset(f"npz:{tmp_path / 'bomb.npz'}")
 
