@@ -159,16 +159,17 @@ def test_the_table_says_of_each_optimisation_whether_it_is_in_use(tables: Module
 
 
 def test_a_page_keeps_its_words_and_gets_its_tables(tables: ModuleType, measured: Path) -> None:
+    pages = tool("pages")
     page = "Words.\n\n<!-- table memory -->\nold\n<!-- end -->\n\nMore.\n<!-- table run -->\n<!-- end -->\n"
-    filled = tables.filled(page, measured)
+    filled = pages.filled(page, measured, tables.TABLES)
     assert filled.startswith("Words.\n\n<!-- table memory -->\n| Network |")
     assert "\n<!-- end -->\n\nMore.\n<!-- table run -->\n|  | Its time over the run's |" in filled
     assert "old" not in filled
-    assert tables.filled(filled, measured) == filled
+    assert pages.filled(filled, measured, tables.TABLES) == filled
     with pytest.raises(KeyError):
-        tables.filled("<!-- table none -->\n<!-- end -->", measured)
+        pages.filled("<!-- table none -->\n<!-- end -->", measured, tables.TABLES)
     with pytest.raises(RksearchError, match="the page must have `<!-- table NAME -->`"):
-        tables.filled("Words.\n", measured)
+        pages.filled("Words.\n", measured, tables.TABLES)
     (measured / "run.json").unlink()
     with pytest.raises(RksearchError, match=r"tables need run\.json, which is missing"):
-        tables.filled(page, measured)
+        pages.filled(page, measured, tables.TABLES)

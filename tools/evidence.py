@@ -175,6 +175,7 @@ PARTS = (
         commands=(
             "python tools/compare_precision.py digits --out reports/precision",
             "python tools/compare_precision.py cifar10 --out reports/precision",
+            "python tools/precision_table.py",
         ),
     ),
     Part(

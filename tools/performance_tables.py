@@ -2,15 +2,13 @@
 
     python tools/performance_tables.py
 
-The page has a pair of comments around each table (`<!-- table NAME -->` to `<!-- end -->`). A machine's times mean
-nothing on another one: tables have ratios of times of the same round, with the range of the runs or rounds beside them.
+A machine's times mean nothing on another one: tables have ratios of times of the same round, with the range of the runs
+or rounds beside them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # for `evidence`, which finds rksearch
 
 from evidence import state_of
+from pages import fill, read
 
 from rksearch.bench.whole_run import BESIDE, ONE, RUN
 from rksearch.errors import RksearchError
@@ -27,7 +26,6 @@ from rksearch.report.text import count, markdown_table
 
 DIRECTORY = Path(__file__).parent.parent / "reports" / "performance"
 TURNS = (1, 2, 3)
-BLOCK = re.compile(r"(<!-- table (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 IN_USE = {
     "channels last": "yes",
@@ -52,24 +50,7 @@ IN_USE = {
 def main() -> int:
     """Write the page; the exit code is 2 where it or the measurements do not allow that."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    page = DIRECTORY / "README.md"
-    try:
-        page.write_text(filled(page.read_text(encoding="utf-8"), DIRECTORY), encoding="utf-8")
-    except RksearchError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-def filled(page: str, directory: Path) -> str:
-    """A page with its tables as the measurements of a directory say.
-
-    Raises:
-        RksearchError: the page has no place for a table; a measurement is missing, or runs are not of the same thing.
-    """
-    if not BLOCK.search(page):
-        raise RksearchError("the page must have `<!-- table NAME -->` and `<!-- end -->` around each table; add them")
-    return BLOCK.sub(lambda found: f"{found[1]}{TABLES[found['name']](directory)}\n{found[3]}", page)
+    return fill(DIRECTORY, TABLES)
 
 
 def train_table(directory: Path) -> str:
@@ -236,18 +217,6 @@ def pooled(directory: Path, name: str) -> list[dict[str, Any]]:
 def same_code(one: str, other: str) -> bool:
     """Whether two commits hold the same code."""
     return one == other or state_of(one) == state_of(other) is not None
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A file of measurements.
-
-    Raises:
-        RksearchError: it is missing.
-    """
-    if not path.is_file():
-        raise RksearchError(f"tables need {path.name}, which is missing; make it by `tools/evidence.py performance`")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 if __name__ == "__main__":
