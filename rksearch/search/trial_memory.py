@@ -9,8 +9,11 @@ from rksearch.results.plan import Plan
 from rksearch.training.execution import Execution
 
 WORKER_BYTES = 700 * 10**6
-"""Memory of a worker process before it trains: Python, torch, Ray, and the images of a small data set."""
+"""Memory of a worker process between two trainings: Python, torch, Ray, and oneDNN's kernels for the shapes it met."""
 
+HEAP_BYTES = 200 * 10**6
+"""Most that the heap holds in pieces beside what a training needs. Six networks on CIFAR-10, of 52 to 167 MiB each by
+their plans, took 95 to 212 MiB more."""
 
 LOADER_BYTES = 450 * 10**6
 """Memory of a process that reads streamed images, beside the batches that wait: Python, torch and torchvision."""
@@ -35,7 +38,7 @@ def memory_of_a_trial(arch: str, plan: Plan, execution: Execution, *, images: in
     from rksearch.training.memory import plan_memory
 
     facts, spec = dataset(plan.dataset), parse(arch)
-    processes = WORKER_BYTES + (_reading(facts, plan, execution, images) if facts.streamed else 0)
+    processes = WORKER_BYTES + (_reading(facts, plan, execution, images) if facts.streamed else _held(facts, images))
     if family_of(spec) not in FAMILIES.shipped():
         return processes  # the memory of a plugin's networks is found by running their code
     try:
@@ -51,7 +54,14 @@ def memory_of_a_trial(arch: str, plan: Plan, execution: Execution, *, images: in
         )
     except TrialFailed:
         return processes
-    return processes + planned.predicted_peak_bytes
+    needed = planned.predicted_peak_bytes
+    return processes + needed + min(HEAP_BYTES, 2 * needed)
+
+
+def _held(facts: Dataset, images: int) -> int:
+    """Bytes of all training images of a data set in memory: a worker keeps them beside those it trains on."""
+    whole = round((facts.most_train_images or 0) / (1 - facts.val_fraction))
+    return max(whole, images) * facts.channels * facts.height * facts.width
 
 
 def _reading(facts: Dataset, plan: Plan, execution: Execution, images: int) -> int:
