@@ -103,7 +103,9 @@ class Dataset(ImageShape):
             (len(self.mean) == len(self.std) == self.channels, "mean and std must have one number per channel",
              (self.mean, self.std)),
             (all(value > 0 for value in self.std), "std must be above 0", self.std),
-            (self.crop_padding >= 0, "crop_padding must be at least 0", self.crop_padding),
+            (0 <= self.crop_padding < min(self.height, self.width), "crop_padding must be at least 0 and less than "
+             f"the shorter side of the images, {min(self.height, self.width)}, for crops to hold some of them",
+             self.crop_padding),
             (0 < self.val_fraction < 1, "val_fraction must lie between 0 and 1", self.val_fraction),
             (len(self.class_names) in (0, self.classes), f"class_names must have one name for each of {self.classes}",
              self.class_names),

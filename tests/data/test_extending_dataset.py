@@ -95,6 +95,7 @@ def test_a_second_data_set_of_that_name_is_refused(rings: Dataset) -> None:
     [
         ({"mean": (0.0, 0.0)}, "data set own: mean and std must have one number per channel"),
         ({"classes": 1}, "data set own: classes must be at least 2, but got 1"),
+        ({"crop_padding": 4}, "less than the shorter side of the images, 4, for crops to hold some of them, but got 4"),
         ({"std": (0.0,)}, "data set own: std must be above 0"),
         ({"val_fraction": 1.0}, "data set own: val_fraction must lie between 0 and 1"),
     ],
