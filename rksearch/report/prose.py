@@ -273,12 +273,15 @@ def control_sentences(found: ControlVerdict) -> list[str]:
         "not distinguishable": "No difference between the search and random search can be shown.",
     }
     gap = text.gap(found.gap_pct, found.gap_interval_pct)
+    head = heads[found.answer]
+    if found.gap_interval_pct is None:
+        head = "Search and random search are not judged while no network has a second seed."
     same = (
         f"With {text.count(found.epochs, 'epoch')} each, the search had trained {found.searched} networks and random "
         f"search {found.drawn}."
     )
     return [
-        f"{heads[found.answer]} At equal size, the front of random search lies {gap} points from that of the search "
+        f"{head} At equal size, the front of random search lies {gap} points from that of the search "
         "(mean over sizes; a positive number favours the search). Networks dealt to the two at random would lie as far "
         f"apart in {text.share(found.chance)} of the cases.",
         same,
