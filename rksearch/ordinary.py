@@ -131,6 +131,17 @@ def expanded(path: str | Path, refused: type[RksearchError]) -> Path:
         ) from None
 
 
+def absence(path: Path) -> str:
+    """Why nothing is found at a path, in words: `is missing`, or `cannot be reached (Permission denied)`."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"
+    return "is missing"
+
+
 def is_text(path: str) -> bool:
     """Whether a path is of UTF-8, so that records and pages can name it; Python has surrogates for other bytes."""
     return not any("\ud800" <= char <= "\udfff" for char in path)

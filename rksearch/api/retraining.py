@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,6 @@ def retrain(
 def _with_images(resources: Resources, source: RunDir) -> Resources:
     """The resources; images are looked for where the source had them, unless the caller says where they lie."""
     noted = source.places()
-    if resources.data_dir is not None or noted is None or not noted.data_dir.is_dir():
+    if resources.data_dir is not None or noted is None or not os.path.isdir(noted.data_dir):
         return resources
     return replace(resources, data_dir=noted.data_dir)

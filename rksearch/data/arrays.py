@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,6 +22,7 @@ from rksearch.data.decoding import covering, resized
 from rksearch.data.folder import require_memory
 from rksearch.data.order import Labels, Pixels
 from rksearch.errors import DataError
+from rksearch.ordinary import absence
 
 LAYOUTS: tuple[dict[str, tuple[str, str]], ...] = (
     {"train": ("x", "y")},
@@ -76,11 +78,11 @@ def collect(address: Address, path: Path) -> Collected:
 
 
 def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
-    if not path.is_file():
-        state, remedy = "missing", "correct the path"
-        if path.is_dir():
-            state, remedy = "a folder", f"name a file in it, or images in folders as folder:{address.place}"
-        raise DataError(f"{address} needs a file at {path}, which is {state}; {remedy}")
+    if not os.path.isfile(path):
+        state, remedy = absence(path), "correct the path"
+        if os.path.isdir(path):
+            state, remedy = "is a folder", f"name a file in it, or images in folders as folder:{address.place}"
+        raise DataError(f"{address} needs a file at {path}, which {state}; {remedy}")
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip file, or cut off")

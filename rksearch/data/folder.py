@@ -31,7 +31,7 @@ from rksearch.data.decoding import (
     short_of_memory,
 )
 from rksearch.errors import DataError
-from rksearch.ordinary import read_ordinary
+from rksearch.ordinary import absence, read_ordinary
 
 LARGEST_IMAGE_BYTES = 2**28
 """Largest image file that is read."""
@@ -122,8 +122,8 @@ def streams(address: Address, root: Path) -> bool:
 
 def existing(address: Address, root: Path) -> Path:
     """The folder, if it is one; else a DataError."""
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "is missing"
+    if not os.path.isdir(root):
+        found = "is a file" if os.path.exists(root) else absence(root)
         raise DataError(f"{address} needs a folder at {root}, which {found}; correct the path")
     return root
 
@@ -140,7 +140,7 @@ def files(home: Path) -> Iterator[Path]:
             for name in names:
                 if _is_image(name):
                     path = Path(folder, name)
-                    if path.exists() and not path.is_file():  # reading a pipe would wait for its writer
+                    if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would wait for its writer
                         raise DataError(f"images must be ordinary files, but {path} is none; remove it")
                     yield path
     except OSError as error:
@@ -188,7 +188,7 @@ def _walked(home: Path, onerror: Callable[[OSError], None] | None = None) -> Ite
 
 def _and_above(home: Path) -> frozenset[tuple[int, int] | None]:
     """Identities of a folder and of all above it: where it lies and, for a link, where the link lies."""
-    starts = {Path(os.path.realpath(path)) for path in (home, home.parent if home.is_symlink() else home)}
+    starts = {Path(os.path.realpath(path)) for path in (home, home.parent if os.path.islink(home) else home)}
     return frozenset(_identity(path) for start in starts for path in (start, *start.parents)) - {None}
 
 

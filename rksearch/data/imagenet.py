@@ -10,11 +10,13 @@ of its synsets, and `val` may hold the images as the archive has them, without f
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rksearch.data.dataset import Dataset
 from rksearch.errors import DataError
+from rksearch.ordinary import absence
 
 if TYPE_CHECKING:
     from rksearch.data.order import Keys, Labels
@@ -38,10 +40,10 @@ def _load(data_dir: Path, download: bool) -> Stored:
 
     home = data_dir / FOLDER
     for part in ("train", "val"):
-        if not (home / part).is_dir():
+        if not os.path.isdir(home / part):
             raise DataError(
-                f"imagenet needs the folders train and val in {home}, but {part} is missing; link or move them there, "
-                f"or put {', '.join(ARCHIVES)} there, by hand from image-net.org, and unpack them by "
+                f"imagenet needs the folders train and val in {home}, but {part} {absence(home / part)}; link or "
+                f"move them there, or put {', '.join(ARCHIVES)} there, by hand from image-net.org, and unpack them by "
                 f"torchvision.datasets.ImageNet({str(home)!r}, {part!r})"
             )
     meta = _meta(home)
@@ -54,7 +56,7 @@ def _load(data_dir: Path, download: bool) -> Stored:
 def _meta(home: Path) -> tuple[frozenset[str], tuple[str, ...]] | None:
     """Synsets, and that of each validation image in the order of the files' names; None where there is no such file."""
     path = home / META
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     import torch
 

@@ -31,7 +31,7 @@ def data_home(given: Path | None) -> Path:
         return expanded(given, DataError).absolute()
     if named := os.environ.get(VARIABLE):
         return expanded(named, DataError).absolute()
-    if Path(BESIDE).is_dir():
+    if os.path.isdir(BESIDE):
         return Path(BESIDE).absolute()
     import platformdirs
 

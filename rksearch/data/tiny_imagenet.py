@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ def _load(data_dir: Path, download: bool) -> Images:
     from rksearch.data.downloads import as_served, ensure
 
     remote = as_served("tiny_imagenet", data_dir, "", [(URL, ARCHIVE, MD5)], url=URL, damaged=ARCHIVE)
-    if not (data_dir / FOLDER).is_dir():
+    if not os.path.isdir(data_dir / FOLDER):
         ensure(remote, download=download)
     train_images, train_labels, test_images, test_labels = map(torch.from_numpy, _decoded(data_dir))
     return Images(
@@ -77,8 +78,8 @@ class _Files:
         import zipfile
 
         folder = data_dir / FOLDER
-        self.home = folder if folder.is_dir() else data_dir / ARCHIVE
-        self._archive = None if folder.is_dir() else zipfile.ZipFile(self.home)
+        self.home = folder if os.path.isdir(folder) else data_dir / ARCHIVE
+        self._archive = None if os.path.isdir(folder) else zipfile.ZipFile(self.home)
 
     def beneath(self, folder: str) -> list[str]:
         """Names of the images in a folder, sorted."""

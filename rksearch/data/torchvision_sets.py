@@ -5,6 +5,7 @@ Their images are brought to 0..1 and no further, since no normalisation is publi
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -250,7 +251,7 @@ def _load_fer2013(data_dir: Path, download: bool) -> Images:
     from torchvision.datasets import FER2013
 
     home = data_dir / "fer2013"
-    found = next((file for file in FER2013_FILES if (home / file).is_file()), None)
+    found = next((file for file in FER2013_FILES if os.path.isfile(home / file)), None)
     rule = f"torchvision:FER2013 needs {' or '.join(FER2013_FILES)} in {home}"
     if found is None:
         raise DataError(

@@ -6,6 +6,7 @@ The same ledger gives the same bytes: nothing here reads a clock, draws a random
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def write_report(
 
 
 def _may_replace(readme: Path) -> bool:
-    return is_own_readme(readme) or not readme.exists()
+    return is_own_readme(readme) or not os.path.exists(readme)
 
 
 def write_figures(run_dir: Path, history: History, activation_bytes: Mapping[str, int] | None = None) -> list[Path]:

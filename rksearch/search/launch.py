@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rksearch.data.address import is_address, read_address
@@ -76,7 +77,7 @@ class Launch:
         self.looked = tuple(looked)
         return Places(
             directory=directory,
-            data_dir=next((place for place in looked if place.is_dir()), looked[0]),
+            data_dir=next((place for place in looked if os.path.isdir(place)), looked[0]),
             storage=storage,
         )
 
@@ -89,10 +90,10 @@ def images_base(run_dir: RunDir, dataset_name: str) -> Path | None:
     """
     noted = run_dir.places()
     if not is_address(dataset_name) or (address := read_address(dataset_name)).kind == "torchvision":
-        return noted.directory if noted and noted.directory.is_dir() else None
+        return noted.directory if noted and os.path.isdir(noted.directory) else None
     looked = run_dir.directories()
     for base in looked:
-        if address.path(base).exists():
+        if os.path.exists(address.path(base)):
             return base
     raise RunError(
         f"the images of a run must be found again, but {dataset_name} is in none of "

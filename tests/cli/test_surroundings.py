@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -265,6 +266,37 @@ def test_a_file_system_that_does_not_know_its_size(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: type("Usage", (), {"total": 0, "free": 0}))
     assert "does not say how much is free" in disk.require_disk(tmp_path, disk.DiskNeed(least=10**9, most=10**12))
     assert not disk.is_full(tmp_path)
+
+
+@pytest.fixture
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory in which nobody may look for anything, not even root."""
+    directory, stat, mkdir = tmp_path / "closed", os.stat, os.mkdir
+
+    def reached(path: Any) -> Any:
+        if str(path).startswith(f"{directory}/"):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return path
+
+    monkeypatch.setattr(os, "stat", lambda path, *a, **k: stat(reached(path), *a, **k))
+    monkeypatch.setattr(os, "mkdir", lambda path, *a, **k: mkdir(reached(path), *a, **k))
+    return directory
+
+
+@pytest.mark.parametrize("kind", ["folder:{}/x", "folder:{}/x,size=8", "npz:{}/x.npz", "imagenet"])
+def test_images_where_nobody_may_look_are_one_line(
+    closed: Path, tmp_path: Path, answer: Callable[..., Answer], kind: str
+) -> None:
+    name, here = kind.format(closed), ("--out", tmp_path / "out", "--data-dir", f"{closed}/data")
+    code, _, errors = answer("train", "ResNet-8", "--dataset", name, "--recipe", "short", *here)
+    assert (code, "cannot be reached (Permission denied)" in errors) == (2, True), errors
+
+
+def test_a_report_where_nobody_may_look_is_bad_input(
+    closed: Path, run_dir: Path, answer: Callable[..., Answer]
+) -> None:
+    code, _, errors = answer("report", run_dir, "--to", f"{closed}/to")
+    assert (code, "the report must be writable" in errors) == (2, True), errors
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+import errno
+import os
 import pwd
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +37,19 @@ def test_the_users_choice_comes_first_then_the_environment_then_a_folder_that_ex
     assert data_home(None) == here / "elsewhere"
     assert data_home(Path("mine")) == here / "mine"
     assert data_home(Path("~/mine")) == Path.home() / "mine"
+
+
+def test_a_working_directory_that_may_not_be_searched_has_no_such_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object, **options: bool) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    (here / "data").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", refuse)
+        found = data_home(None)
+    assert found == platformdirs.user_cache_path("rksearch", appauthor=False) / "data"
 
 
 def test_a_home_that_is_not_known_is_one_line(

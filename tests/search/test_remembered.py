@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -89,6 +90,25 @@ def test_a_relative_directory_means_what_it_meant_when_it_was_typed(
     monkeypatch.chdir(tmp_path / "b")
     resumed = launch_of(run.path, chosen=frozenset(), data_dir=Path("mydata"))
     assert resumed.places(tmp_path).data_dir == tmp_path / "a" / "mydata"
+
+
+def test_a_directory_that_this_user_may_not_reach_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted, stat = tmp_path / "home" / "data", os.stat
+    run = RunDir(tmp_path / "run")
+    (run.path / "mydata").mkdir(parents=True)
+    run.work.mkdir()
+    run.note_places(Places(directory=tmp_path, data_dir=noted))
+
+    def refuse(path: object, **options: bool) -> os.stat_result:
+        if path == noted:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", refuse)
+    resumed = launch_of(run.path, chosen=frozenset(), data_dir=Path("mydata"))
+    assert resumed.places(tmp_path).data_dir == run.path / "mydata"
 
 
 def test_a_run_that_moved_with_its_data_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

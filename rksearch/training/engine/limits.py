@@ -99,11 +99,11 @@ def _groups(controller: str) -> Iterator[Path]:
         if number == "0" and not names:
             root = GROUPS
         elif controller in names.split(","):
-            root = next((GROUPS / name for name in (names, controller) if (GROUPS / name).is_dir()), GROUPS / names)
+            root = next((GROUPS / name for name in (names, controller) if os.path.isdir(GROUPS / name)), GROUPS / names)
         else:
             continue
         inner = PurePosixPath(path.strip().lstrip("/"))
-        yield from (root / at for at in (inner, *inner.parents) if (root / at).is_dir())
+        yield from (root / at for at in (inner, *inner.parents) if os.path.isdir(root / at))
 
 
 def _ratio(quota: str, period: str) -> float:
