@@ -73,7 +73,7 @@ def test_batches_equal_a_naive_augmentation_of_each_image(
 
 
 def test_all_shifts_and_both_sides_occur_equally_often() -> None:
-    draws = batches(20_000, replace(TINY, height=1, width=1)).draw()
+    draws = batches(20_000, replace(TINY, height=3, width=3)).draw()
     for shift in (draws.dy, draws.dx):
         assert torch.bincount(shift, minlength=5).tolist() == pytest.approx([4000] * 5, rel=0.08)
     assert draws.flip.float().mean().item() == pytest.approx(0.5, abs=0.02)
