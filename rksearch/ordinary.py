@@ -135,10 +135,9 @@ def absence(path: Path) -> str:
     """Why nothing is found at a path, in words: `is missing`, or `cannot be reached (Permission denied)`."""
     try:
         os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
     except OSError as error:
-        return f"cannot be reached ({error.strerror})"
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            return f"cannot be reached ({error.strerror})"
     return "is missing"
 
 

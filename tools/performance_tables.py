@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # for `evidence`, which finds rksearch
 
 from evidence import state_of
-from pages import fill, read
+from pages import Tables, fill, read
 
 from rksearch.bench.whole_run import BESIDE, ONE, RUN
 from rksearch.errors import RksearchError
@@ -147,7 +147,7 @@ def optimisations_table(directory: Path) -> str:
     return f"{table}\n\n{conditions(found)}"
 
 
-TABLES: Mapping[str, Callable[[Path], str]] = {
+TABLES: Tables = {
     "train": train_table,
     "memory": memory_table,
     "run": run_table,

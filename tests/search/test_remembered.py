@@ -368,9 +368,11 @@ def test_scratch_of_a_run_that_recorded_nothing_is_its_own(tmp_path: Path) -> No
     run_dir.work.mkdir()
     (run_dir.work / ".gitignore").write_text("*\n")
     run_dir.require_unused()  # killed before it took the lock
+    run_dir.tune.mkdir()
+    with pytest.raises(TakenError, match="work"):
+        run_dir.require_unused()  # no driver has been here
     with run_dir.driver():
         pass
-    run_dir.tune.mkdir()
     run_dir.require_unused()
 
 
@@ -396,6 +398,9 @@ def test_a_run_of_any_version_continues_whatever_its_scratch_holds(tmp_path: Pat
     begin(tmp_path)
     (tmp_path / "work" / "trials").mkdir(parents=True)
     RunDir(tmp_path).require_unused()
+    (tmp_path / "ledger.jsonl").unlink()
+    with pytest.raises(TakenError, match="work"):
+        RunDir(tmp_path).require_unused()  # without a ledger it is no run's
 
 
 def test_a_readme_that_was_written_since_stays(reported: Path, answer: Callable[..., Answer]) -> None:
