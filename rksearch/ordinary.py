@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,16 +100,29 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; the old file is then untouched.
     """
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Replace files that belong together: each as `write_atomically` does, and none before the disk has all of them.
+
+    Raises:
+        OSError: one cannot be written; the old files are then untouched.
+    """
     # Of this thread alone: another one that writes the same file must not take this one away.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    own = f"{os.getpid()}-{threading.get_ident()}"
+    new = {path: path.with_name(f".{path.name}.{own}.tmp") for path in files}
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            force(file.fileno())
-        temporary.replace(path)
+        for path, content in files.items():
+            with new[path].open("wb") as file:
+                file.write(content)
+                file.flush()
+                force(file.fileno())
+        for path, temporary in new.items():
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in new.values():
+            temporary.unlink(missing_ok=True)
 
 
 def expanded(path: str | Path, refused: type[RksearchError]) -> Path:

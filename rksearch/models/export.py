@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import json
 import os
 from dataclasses import asdict
@@ -28,7 +29,7 @@ from rksearch.data.facts import Dataset
 from rksearch.errors import ExportError, RksearchError, TakenError, in_one_line, unwritable
 from rksearch.models import Network, build
 from rksearch.models.card import TrainingFacts, card, is_card
-from rksearch.ordinary import PIECE_BYTES, open_ordinary, read_ordinary, write_atomically
+from rksearch.ordinary import PIECE_BYTES, open_ordinary, read_ordinary, write_atomically, write_together
 
 FORMAT = 1
 WEIGHTS, SPEC, CARD, PROGRAM, ONNX = "model.safetensors", "spec.json", "README.md", "model.pt2", "model.onnx"
@@ -73,15 +74,24 @@ def export(
         directory.mkdir(parents=True, exist_ok=True)
         for name in (PROGRAM, ONNX):
             (directory / name).unlink(missing_ok=True)  # of another network's export
-        write_atomically(directory / WEIGHTS, weights)
-        write_atomically(directory / SPEC, f"{json.dumps(record, indent=2)}\n".encode())
-        write_atomically(directory / CARD, card(record).encode())
-    except OSError as error:
-        refused = ExportError(
-            f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
+        spec_text = f"{json.dumps(record, indent=2)}\n"
+        write_together(
+            {
+                directory / WEIGHTS: weights,
+                directory / SPEC: spec_text.encode(),
+                directory / CARD: card(record).encode(),
+            }
         )
-        refused.exit_code = 2  # of what cannot be written; what cannot be read is none of the caller's input
-        raise unwritable(refused, error) from error
+    except OSError as error:
+        raise _unwritten(directory, error) from error
+
+
+def _unwritten(directory: Path, error: OSError) -> ExportError:
+    refused = ExportError(
+        f"an export must be written to {directory}, but that failed ({error.strerror}); choose another --to"
+    )
+    refused.exit_code = 2  # of what cannot be written; what cannot be read is none of the caller's input
+    return unwritable(refused, error)
 
 
 def description(spec: ArchSpec, data: Dataset, origin: str, training: TrainingFacts | None) -> dict[str, Any]:
@@ -212,11 +222,13 @@ def export_program(model: nn.Module, data: Dataset, path: Path) -> float:
         The largest difference of logits.
 
     Raises:
-        ExportError: the program's logits are not the module's.
+        ExportError: the program's logits are not the module's, or the file cannot be written.
     """
     model = model.eval()
     program = torch.export.export(model, (_images(data, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    torch.export.save(program, path)
+    content = io.BytesIO()  # on a full disk, torch's own writer ends the process
+    torch.export.save(program, content)
+    _write_program(path, content.getvalue())
     images = _images(data, 3)
     with torch.no_grad():
         return _agreement(path, torch.export.load(path).module()(images), model(images))
@@ -229,7 +241,7 @@ def export_onnx(model: nn.Module, data: Dataset, path: Path) -> float:
         The largest difference of logits.
 
     Raises:
-        ExportError: a package is missing, or the program's logits are not the module's.
+        ExportError: a package is missing, the program's logits are not the module's, or the file cannot be written.
     """
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
@@ -237,22 +249,29 @@ def export_onnx(model: nn.Module, data: Dataset, path: Path) -> float:
     import onnxruntime
 
     model = model.eval()
-    torch.onnx.export(
+    program = torch.onnx.export(
         model,
         (_images(data, 2),),
-        path,
         dynamo=True,
         verbose=False,
-        external_data=False,
         input_names=["images"],
         output_names=["logits"],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
     )
+    assert program is not None
+    _write_program(path, program.model_proto.SerializeToString())
     images = _images(data, 3)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
         return _agreement(path, torch.from_numpy(logits), model(images))
+
+
+def _write_program(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise _unwritten(path.parent, error) from error
 
 
 def _agreement(path: Path, theirs: Tensor, ours: Tensor) -> float:

@@ -72,6 +72,25 @@ def test_a_limit_of_file_sizes_is_no_bad_input(tmp_path: Path, args: tuple[str, 
     assert line.endswith("or raise the limit of file sizes (`ulimit -f`)")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "file", "library"), [("--program", "model.pt2", "torch"), ("--onnx", "model.onnx", "onnxruntime")]
+)
+def test_a_program_for_which_there_is_no_room_leaves_no_part_of_it(
+    tmp_path: Path, option: str, file: str, library: str
+) -> None:
+    pytest.importorskip(library)
+    args = ("export", "DenseNet-10-k2", "--dataset", "digits", "--to", "exported", option)
+    limit = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000,) * 2); sys.argv[1:] = {args!r}"
+    # Python takes a file of bytecode that was cut by the limit for a whole one, in every later process.
+    done = python("-B", "-c", f"{limit}; from rksearch.cli.main import main; main()", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "an export must be written to exported, but that failed (File too large)" in line
+    assert (tmp_path / "exported" / "spec.json").is_file()
+    assert not (tmp_path / "exported" / file).exists()
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG])
 def test_where_another_path_would_help_the_path_is_bad_input(number: int) -> None:
     assert unwritable(RunError("no; choose another"), OSError(number, "no")).exit_code == 2

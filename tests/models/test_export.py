@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from typing import Any
 
 import pytest
@@ -50,6 +52,24 @@ def test_what_is_loaded_is_what_was_exported(name, tmp_path):
     numbers = sum(stored[key].numel() for key, _ in model.named_parameters())
     assert numbers == count_params(model), "shared weights are stored once"
     assert name in (tmp_path / exporting.CARD).read_text()
+
+
+def test_an_export_that_finds_no_room_leaves_the_earlier_one(tmp_path, monkeypatch):
+    forced = []
+
+    def full(handle):
+        forced.append(handle)
+        if len(forced) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    exporting.export(network(NAMES[0]), parse(NAMES[0]), DIGITS, tmp_path, origin="a test")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(ExportError, match="No space left on device"):
+            exporting.export(network(NAMES[1]), parse(NAMES[1]), DIGITS, tmp_path, origin="a test")
+    assert str(rksearch.load(tmp_path).spec) == NAMES[0]
+    exporting.export(network(NAMES[1]), parse(NAMES[1]), DIGITS, tmp_path, origin="a test")
+    assert str(rksearch.load(tmp_path).spec) == NAMES[1]
 
 
 @pytest.mark.slow
