@@ -16,6 +16,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from rksearch.errors import RunError
+from rksearch.ordinary import force
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.environment import is_measurement
 from rksearch.results.files import begins_with, require_free
@@ -105,7 +106,7 @@ class Store(Generic[Key, StoredEntry]):
         with self._path.open("ab") as file:
             file.write(_line({"commit": self._commit, self._name: to_plain(result)}))
             file.flush()
-            os.fsync(file.fileno())
+            force(file.fileno())
         self.results[self._key(result)] = result
         self.commits.add(self._commit)
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +24,7 @@ from rksearch.data.dataset import Dataset
 from rksearch.data.pack import END, INDEX, MAGIC, TRAILER, VERSION
 from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture, read_to_cover, shown_key
 from rksearch.errors import DataError, PackError, unwritable
+from rksearch.ordinary import force
 
 _AT_ONCE = 64
 """Images that each thread may have decoded before they are written."""
@@ -72,17 +73,14 @@ def write_pack(
         PackError: the file cannot be written.
         DataError: an image has another number of channels than the data set, or a part keeps no images.
     """
-    writing: str | None = None
+    writing = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        handle, writing = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with writing.open("wb") as file:
             writer = _Writer(file, side, threads, on_image)
             header = writer.write(dataset, images)
             file.flush()
-            os.fsync(file.fileno())
-        os.chmod(writing, 0o644)
+            force(file.fileno())
         os.replace(writing, path)
-        writing = None
     except OSError as error:
         refused = PackError(
             f"the pack must be written to {path}, but that failed ({error.strerror or error}); make room or choose "
@@ -90,9 +88,8 @@ def write_pack(
         )
         raise unwritable(refused, error) from error
     finally:
-        if writing is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(writing)
+        with contextlib.suppress(OSError):  # it has its name
+            os.unlink(writing)
     return Packed(path=path, images=writer.images, file_bytes=path.stat().st_size, skipped=tuple(header["skipped"]))
 
 

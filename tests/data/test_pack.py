@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,28 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, photos: str, monkeypa
         write_pack(data, images, home / "x.rkpack", side=SIDE)
     assert caught.value.exit_code == 1
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o022, 0o002])
+def test_a_pack_has_the_permissions_of_the_user_s_other_files(tmp_path: Path, photos: str, mask: int) -> None:
+    data, images = opened(photos)
+    before = os.umask(mask)
+    try:
+        written = write_pack(data, images, tmp_path / "x.rkpack", side=SIDE)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(written.path.stat().st_mode) == 0o666 & ~mask
+
+
+def test_a_file_system_that_cannot_be_forced_holds_packs(
+    tmp_path: Path, photos: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    data, images = opened(photos)
+    assert write_pack(data, images, tmp_path / "x.rkpack", side=SIDE).path.is_file()
 
 
 def test_the_command_packs_and_verifies(tmp_path: Path, photos: str) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rksearch.ordinary import force
+
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -108,7 +110,7 @@ def _make(path: Path) -> None:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32))
             file.flush()
-            os.fsync(file.fileno())
+            force(file.fileno())
         try:
             os.link(name, path)
         except FileExistsError:
