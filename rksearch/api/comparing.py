@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def compare(directories: Sequence[str | Path], *, allow_differences: bool = Fals
         LedgerError: a ledger cannot be read.
     """
     runs = [Run(directory) for directory in directories]
-    places = [run.path.resolve() for run in runs]
+    places = [os.path.realpath(run.path) for run in runs]
     for i, place in enumerate(places):
         if place in places[:i]:
             raise RunError(f"a run is compared with others, but {runs[i].path} was given twice; name it once")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -192,7 +193,7 @@ class Run:
 
         directory = self.path if to is None else Path(to)
         history = self._seen()
-        if directory.resolve() != self.path.resolve() or history.is_blank:
+        if os.path.realpath(directory) != os.path.realpath(self.path) or history.is_blank:
             require_own(directory)
         return write_report(directory, history, _activation_bytes(history), calibration)
 

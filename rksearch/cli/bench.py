@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -179,7 +180,7 @@ def bench_search(
     conditions = conditions_of(table, slots=slots, trainings=trainings)
     turns = turns_of(names, [own for own in STARTS if start in (own, "both")], repetitions=repetitions)
     environment = current_environment()
-    place = f"made-up-{Path(made_up).stem}" if made_up else Path(table_name).resolve().name
+    place = f"made-up-{Path(made_up).stem}" if made_up else Path(os.path.realpath(table_name)).name
     directory = out or Path("reports/search_benchmark") / place
     require_own_files(directory)
     with opened(directory, conditions, commit=environment.code) as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,10 @@ def show(text: str, *, stderr: bool = False) -> None:
 def let_go_of_output(*, stderr: bool = False) -> None:
     """Write no more to an output that refuses (`| head`, `> /dev/full`), not even when Python exits."""
     stream = sys.stderr if stderr else sys.stdout
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno() if stream is not None else 2 if stderr else 1)
-    os.close(null)
+    with suppress(OSError):  # no file can be opened, or there are no devices: what is said last matters more
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno() if stream is not None else 2 if stderr else 1)
+        os.close(null)
 
 
 def require_measurement(path: Path) -> None:

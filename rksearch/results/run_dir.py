@@ -184,7 +184,7 @@ class RunDir:
 
         That of the space file comes first, then those that have moved with the run.
         """
-        noted, here = self.places(), self.path.resolve()
+        noted, here = self.places(), Path(os.path.realpath(self.path))
         beside = [here, *here.parents[:2], Path.cwd()]
         return list(dict.fromkeys([*([noted.directory] if noted else []), *beside]))
 
@@ -196,7 +196,7 @@ class RunDir:
         noted = self.places()
         # Not expanded: the user that it names may be one of another machine.
         relative = typed is not None and not typed.is_absolute() and not str(typed).startswith("~")
-        here = self.path.resolve()
+        here = Path(os.path.realpath(self.path))
         beside = [base / typed for base in (here, here.parent)] if typed is not None and relative else []
         return list(dict.fromkeys([*([noted.data_dir] if noted else []), *beside]))
 

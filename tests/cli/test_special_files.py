@@ -110,6 +110,16 @@ def test_an_export(tmp_path: Path, special: Place, answer: Callable[..., Answer]
     rksearch.load(tmp_path)
 
 
+@pytest.mark.parametrize("words", [("report", "run", "--to", "loop"), ("compare", "run", "loop")])
+def test_a_link_that_leads_to_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer], words: tuple[str, ...]
+) -> None:
+    begin(tmp_path / "run").write_trial(trial("ResNet-8"), complete(20.0), wall_time_s=1.0)
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    assert "loop" in refused(answer, *words)
+
+
 def test_a_readme_beside_a_new_run(tmp_path: Path, special: Place, answer: Callable[..., Answer]) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     (tmp_path / "run").mkdir()

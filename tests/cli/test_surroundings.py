@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rksearch.cli.output import console
+from rksearch.cli.output import console, let_go_of_output
 from rksearch.errors import RunError
 from rksearch.ordinary import write_atomically
 from rksearch.results import files
@@ -113,6 +113,14 @@ def test_an_encoding_without_a_letter_costs_nothing(run_dir: Path, encoding: str
     done = run(["status", str(run_dir)], '"$@"', PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, b"")
     assert "RKNet-k4-m2_1_1" in done.stdout.decode(encoding, errors="replace")
+
+
+def test_an_output_that_refuses_is_let_go_of_without_files_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "open", refuse)
+    let_go_of_output()  # what the command has to say comes after it
 
 
 def test_a_path_in_brackets_is_shown_as_it_is(run_dir: Path, answer: Callable[..., Answer]) -> None:

@@ -73,7 +73,7 @@ def clear_dead_sessions() -> None:
 
 def processes_of(sessions: Iterable[Path]) -> list[int]:
     """Processes but this one that write to files of the sessions; none where the system does not list them."""
-    beneath = tuple(f"{directory.resolve()}/" for directory in sessions)
+    beneath = tuple(f"{os.path.realpath(directory)}/" for directory in sessions)
     return [pid for pid in _others() if beneath and any(name.startswith(beneath) for name in _written_files(pid))]
 
 
