@@ -127,7 +127,7 @@ class DeviceError(RksearchError):
 
 
 class CheckpointError(RksearchError):
-    """A checkpoint cannot be written."""
+    """A checkpoint cannot be written, or not be read now."""
 
     exit_code = 1
 

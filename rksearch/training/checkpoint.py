@@ -6,6 +6,7 @@ beside the old one, forced to the disk and renamed, so a reader sees the old or 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -35,6 +36,10 @@ _HEADER_BYTES = len(_MAGIC) + 64 + 1
 
 MOST_BYTES = 2**36
 """Largest file that is read as a checkpoint."""
+
+OF_THE_FILE = (errno.EIO, errno.EINVAL, errno.EISDIR, errno.EFBIG, errno.ENXIO, errno.ENODEV, errno.ELOOP)
+"""Errors of a file that never becomes a checkpoint again: damaged, or no ordinary file. Others (permissions, too many
+open files) pass, and the file may hold all the work of a training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,7 @@ class CheckpointStore:
         """Yield every checkpoint that is whole and of this identity, newest first. The others are set aside.
 
         Raises:
-            CheckpointError: an unusable one cannot be set aside.
+            CheckpointError: one cannot be read now, or an unusable one cannot be set aside.
             StorageError: the mirror cannot be read.
         """
         copies = self._mirror.epochs() if self._mirror else []
@@ -125,6 +130,11 @@ class CheckpointStore:
             except FileNotFoundError:
                 continue
             except OSError as error:
+                if error.errno not in OF_THE_FILE and not self._read_only:
+                    raise CheckpointError(
+                        f"a checkpoint must be readable, but {self._directory / file} is not ({error.strerror}); mend "
+                        "that, then resume: it is left as it is"
+                    ) from error
                 self.reject(file, f"cannot be read ({error.strerror})")
                 continue
             if saved:

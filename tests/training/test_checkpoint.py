@@ -89,6 +89,27 @@ def test_what_is_no_checkpoint_is_neither_waited_for_nor_held_in_memory(tmp_path
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.ENOMEM, errno.ESTALE])
+def test_a_checkpoint_that_cannot_be_read_now_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    filled(tmp_path)
+    opened = os.open
+
+    def refuse(path: Any, *arguments: Any) -> int:
+        if Path(path).name == NEWEST:
+            raise OSError(number, os.strerror(number))
+        return opened(path, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        with pytest.raises(CheckpointError, match=rf"must be readable, but .*{NEWEST} is not \({os.strerror(number)}"):
+            found(tmp_path)
+        read_only = CheckpointStore(tmp_path, IDENTITY, read_only=True)
+        assert [saved.file for saved in read_only.newest_first()] == [PREVIOUS]
+    assert found(tmp_path) == [2, 1]
+
+
 def test_damage_is_said_and_both_damaged_leave_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     filled(tmp_path)
     (tmp_path / NEWEST).write_bytes(b"PK\x03\x04 something else")
