@@ -78,7 +78,9 @@ def printed(figure: StaticFigure, kind: str) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever a `matplotlibrc` of the user's says
+        mpl.rcParams.update(SETTINGS)
         rows = -(-len(figure.panels) // figure.columns)
         columns = min(figure.columns, len(figure.panels))
         tall = COLUMN_IN / columns * figure.height / figure.width * (1.25 if columns == 1 else 1.6)

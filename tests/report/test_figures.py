@@ -9,8 +9,10 @@ import re
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from hypothesis import given
@@ -248,6 +250,15 @@ def test_a_name_with_signs_of_mathematics_is_printed_as_it_is(derived: Tables) -
     name = r"costs $5 to $\frac{6}$, a long name that takes two lines"
     written = printed(front_figure(derived, name), "svg").decode()
     assert r"$\frac{6}$" in written
+
+
+def test_a_printed_figure_does_not_follow_the_user_s_own_style(derived: Tables) -> None:
+    figure = front_figure(derived, "a run")
+    before = [printed(figure, kind) for kind in FORMATS]
+    theirs: dict[Any, Any] = {"text.usetex": True, "lines.linewidth": 9.0, "savefig.bbox": "tight", "savefig.dpi": 20}
+    with mpl.rc_context(theirs):
+        assert [printed(figure, kind) for kind in FORMATS] == before
+        assert mpl.rcParams["lines.linewidth"] == 9.0
 
 
 def test_a_printed_figure_is_titled_on_white_and_the_same_bytes_every_time(derived: Tables) -> None:

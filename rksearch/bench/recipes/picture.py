@@ -18,6 +18,7 @@ def drawn(found: Sequence[Length]) -> bytes:
     from matplotlib import pyplot, ticker
 
     with matplotlib.rc_context():
+        matplotlib.rcdefaults()
         matplotlib.rcParams["svg.fonttype"] = "none"
         matplotlib.rcParams["svg.hashsalt"] = "rksearch"
         matplotlib.rcParams["font.size"] = 9
