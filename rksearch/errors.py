@@ -154,6 +154,14 @@ class TrialFailed(RksearchError):
         self.kind = kind
 
 
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether an error says that this machine, or a limit of the process, has no memory left."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error)  # torch's allocator raises a plain RuntimeError, and a library that finds no room an ImportError
+    return "can't allocate memory" in text or "failed to map segment" in text
+
+
 _Error = TypeVar("_Error", bound=RksearchError)
 
 

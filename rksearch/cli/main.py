@@ -24,10 +24,14 @@ from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, retrain, run, status
 from rksearch.cli.selftest import selftest
 from rksearch.cli.space import space
-from rksearch.errors import RksearchError, in_one_line, shortened
+from rksearch.errors import RksearchError, in_one_line, is_short_of_memory, shortened
 
 TRACEBACK = "RKSEARCH_TRACEBACK"
 """Environment variable: set, an exception that no command foresaw is shown with its traceback."""
+
+
+FREE_MEMORY = "free some memory, or raise the limit of it (`ulimit -v`)"
+"""What to do where memory runs out."""
 
 
 class Commands(click.Group):
@@ -99,14 +103,20 @@ def main() -> None:
             let_go_of_output()
         if isinstance(error, BrokenPipeError):
             sys.exit(1)
-        here = _has_working_directory()
-        _report(error, "correct the path, or make room" if here else "change to a directory that exists")
+        _report(error, _remedy(error))
         too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
         sys.exit(2 if too_long else 1)
     except Exception as error:  # noqa: BLE001 - the last resort: a user sees one line, a developer asks for more
-        _report(error, f"this is a fault of rksearch; set {TRACEBACK}=1 to see where it arose, and report it")
+        ours = f"this is a fault of rksearch; set {TRACEBACK}=1 to see where it arose, and report it"
+        _report(error, FREE_MEMORY if is_short_of_memory(error) else ours)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _remedy(error: OSError | MemoryError | RecursionError) -> str:
+    if is_short_of_memory(error):
+        return FREE_MEMORY
+    return "correct the path, or make room" if _has_working_directory() else "change to a directory that exists"
 
 
 def _has_working_directory() -> bool:

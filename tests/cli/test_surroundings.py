@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from rksearch.api import Run
 from rksearch.cli.output import console, let_go_of_output
 from rksearch.errors import RunError
 from rksearch.ordinary import write_atomically
@@ -274,6 +275,28 @@ def test_a_file_system_that_does_not_know_its_size(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: type("Usage", (), {"total": 0, "free": 0}))
     assert "does not say how much is free" in disk.require_disk(tmp_path, disk.DiskNeed(least=10**9, most=10**12))
     assert not disk.is_full(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 147456 bytes."),
+        ImportError("libscipy_openblas.so: failed to map segment from shared object"),
+    ],
+)
+def test_memory_that_runs_out_is_no_fault_of_a_path_nor_of_the_program(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer], error: Exception
+) -> None:
+    def refuse(self: Run) -> None:
+        raise error
+
+    monkeypatch.setattr(Run, "status", refuse)
+    code, _, errors = answer("status", run_dir)
+    [line] = errors.splitlines()
+    assert code == 1
+    assert line.endswith("; free some memory, or raise the limit of it (`ulimit -v`)")
 
 
 @pytest.fixture
