@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rksearch.bench.fair_clock import FairClock
+from rksearch.search.ray.starting import require_temporary_directory
 from tests.helpers.command_line import command, environment
 from tests.helpers.nodes import descendants
 
@@ -115,7 +116,7 @@ def workers(driver: subprocess.Popen[str]) -> list[int]:
 
 def sessions(pid: int) -> list[Path]:
     """Directories of the Ray sessions that a process has started."""
-    return list(Path("/tmp/ray").glob(f"session_*_{pid}"))
+    return list(require_temporary_directory().joinpath("ray").glob(f"session_*_{pid}"))
 
 
 def still_running(pids: list[int], within_s: float = 20) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from rksearch.search.ray import starting
 from rksearch.search.ray.starting import (
     LONGEST_SOCKET,
     SESSION,
+    private_temporary_directory,
     require_answer,
     require_temporary_directory,
     require_variables,
@@ -95,10 +97,11 @@ def test_what_accepts_and_is_not_ray_is_one_line(scheme: str, monkeypatch: pytes
 def test_a_temporary_directory_as_long_as_sockets_allow_passes_and_a_longer_one_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    room = LONGEST_SOCKET - len(SESSION.format(pid=os.getpid()))
+    room = LONGEST_SOCKET - len(SESSION.format(pid=os.getpid())) - len(f"/rk{os.geteuid()}")
     base = Path("/tmp") / ("r" * (room - 5))
     monkeypatch.setenv("RAY_TMPDIR", str(base))
     require_temporary_directory()
+    (base / f"rk{os.geteuid()}").rmdir()
     base.rmdir()
     monkeypatch.setenv("RAY_TMPDIR", f"{base}r")
     with pytest.raises(RunAborted, match=f"at most {room} bytes, but {base}r"):
@@ -134,18 +137,47 @@ def test_a_relative_temporary_directory_is_made_absolute_and_an_empty_one_counts
     monkeypatch: pytest.MonkeyPatch, place: Path
 ) -> None:
     monkeypatch.chdir(place)
-    monkeypatch.setenv("RAY_TMPDIR", "t")
-    require_temporary_directory()
-    assert os.environ["RAY_TMPDIR"] == str(place / "t")
-    for ray, general, expected in (("", str(place), str(place)), ("", "", "/tmp"), (str(place), "", str(place))):
+    own, usual = f"rk{os.geteuid()}", Path("/tmp")
+    for ray, general, expected in (
+        ("t", "", place / "t" / own),
+        ("", str(place), place),
+        ("", "", usual / own),
+        (str(place), "", place),
+    ):
         monkeypatch.setenv("RAY_TMPDIR", ray)
         monkeypatch.setenv("TMPDIR", general)
-        require_temporary_directory()
-        assert (os.environ["RAY_TMPDIR"], str(temporary_directory())) == (expected, expected)
+        with private_temporary_directory():
+            assert (os.environ["RAY_TMPDIR"], temporary_directory()) == (str(expected), expected)
+            assert require_temporary_directory() == expected
+        assert os.environ["RAY_TMPDIR"] == ray
     monkeypatch.delenv("RAY_TMPDIR")
-    monkeypatch.delenv("TMPDIR")
-    require_temporary_directory()
+    with private_temporary_directory():
+        assert "RAY_TMPDIR" in os.environ
     assert "RAY_TMPDIR" not in os.environ
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
+def test_a_directory_that_others_can_enter_gets_one_of_this_user_s_alone(
+    monkeypatch: pytest.MonkeyPatch, place: Path, mask: int
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(place))
+    place.chmod(0o755)
+    own = place / f"rk{os.geteuid()}"
+    before = os.umask(mask)
+    try:
+        assert require_temporary_directory() == own
+        assert stat.S_IMODE(own.stat().st_mode) == 0o700
+        own.chmod(0o777)  # an earlier one that was opened
+        assert require_temporary_directory() == own
+        assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+    own.rmdir()
+    (place / "others").mkdir()
+    own.symlink_to(place / "others")
+    with pytest.raises(RunAborted, match=f"{own} is not your own directory"):
+        require_temporary_directory()
+    assert not list((place / "others").iterdir())
 
 
 def test_a_directory_of_ray_s_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:

@@ -135,16 +135,18 @@ def test_a_run_of_this_machine_listens_on_the_loopback_address_alone_and_says_ho
     (home / "tiny.yaml").write_text(TINY_SPACE)
     mark = uuid.uuid4().hex
     found: set[tuple[str, str]] = set()
+    private: set[int] = set()
     with subprocess.Popen(
         command("run", "--space", "tiny.yaml", "--out", "run", "--trials", "2"),
         cwd=home,
-        env={**environment(), "RKSEARCH_TEST_MARK": mark},
+        env={**environment(), "RKSEARCH_TEST_MARK": mark, "RAY_TMPDIR": "", "TMPDIR": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         while process.poll() is None:
             found |= listening(mark)
+            private |= {mode(path.parents[2]) for path in Path("/tmp").glob(f"rk*/ray/session_*_{process.pid}/sockets")}
             time.sleep(0.3)
         assert process.stdout is not None
         assert process.stderr is not None
@@ -152,6 +154,7 @@ def test_a_run_of_this_machine_listens_on_the_loopback_address_alone_and_says_ho
     assert process.returncode == 0, errors
     assert len(found) >= 4
     assert {address for address, _ in found} <= LOOPBACK, found
+    assert private == {0o700}, "others enter the directory of its sockets"
     [line] = [line for line in shown.splitlines() if line.startswith("  its token:")]
     assert line.endswith("/.ray/auth_token")
     assert mode(home / ".ray" / "auth_token") == 0o600

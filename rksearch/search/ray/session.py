@@ -16,7 +16,7 @@ from typing import NoReturn
 from rksearch.errors import RksearchError, RunAborted
 from rksearch.search.ray.leftovers import clear_dead_sessions, end_session, mark_session, own_sessions
 from rksearch.search.ray.orphans import STARTED, OrphanKeeper, orphans_ended
-from rksearch.search.ray.starting import require_answer, require_ray, require_temporary_directory
+from rksearch.search.ray.starting import private_temporary_directory, require_answer, require_ray
 from rksearch.search.ray.token import guard, hint
 from rksearch.search.ray.watch import Watch
 from rksearch.search.reservations import cpus_here
@@ -65,12 +65,21 @@ def ray_session(resources: Resources, view: View, ends: SessionEnds, run: Path) 
         RunAborted: it cannot be started or joined, or has died.
         KeyboardInterrupt: a signal ends the session.
     """
+    own = resources.address is None
+    with (
+        private_temporary_directory() if own else nullcontext(),
+        _session(resources, view, ends, run) as watch,
+    ):
+        yield watch
+
+
+@contextlib.contextmanager
+def _session(resources: Resources, view: View, ends: SessionEnds, run: Path) -> Iterator[Watch]:
     import ray
 
     view.message("Starting Ray ..." if resources.address is None else f"Joining Ray at {resources.address} ...")
     token: str | None
     if resources.address is None:
-        require_temporary_directory()
         clear_dead_sessions()
         token = guard()
     else:

@@ -6,10 +6,12 @@ import errno
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rksearch.errors import RunAborted, in_one_line
@@ -195,26 +197,51 @@ def _variable() -> str | None:
     return next((name for name in TEMPORARY if os.environ.get(name)), None)
 
 
-def require_temporary_directory() -> None:
+@contextmanager
+def private_temporary_directory() -> Iterator[None]:
+    """Let a Ray that is started in a `with` block have a temporary directory that its user alone can enter.
+
+    Ray lets everybody write to its directories, and workers get their tasks by sockets there: whoever put another
+    socket in the place of one could run code as this user.
+
+    Raises:
+        RunAborted: as `require_temporary_directory`.
+    """
+    before = os.environ.get(TEMPORARY[0])
+    os.environ[TEMPORARY[0]] = str(require_temporary_directory())
+    try:
+        yield
+    finally:  # a cluster that this process starts or joins later has the usual one
+        if before is None:
+            os.environ.pop(TEMPORARY[0], None)
+        else:
+            os.environ[TEMPORARY[0]] = before
+
+
+def require_temporary_directory() -> Path:
     """Make sure that Ray can put its sockets and logs where it will: in `RAY_TMPDIR`, `TMPDIR` or `/tmp`.
 
-    Ray takes an empty path for the working directory, and its processes take a relative one for places of their own:
-    both are replaced in the environment of this process.
+    Returns:
+        Where it will: that directory, where it is this user's alone, else one in it that is. The path is absolute,
+        since Ray's processes take a relative one for places of their own.
 
     Raises:
         RunAborted: it cannot.
     """
-    variable, directory = _variable(), temporary_directory()
-    where = f"{directory} ({variable})" if variable else str(directory)
+    variable, base = _variable(), temporary_directory()
+    directory = base if _is_private(base) else base / f"rk{os.geteuid()}"
+    where = f"{base} ({variable})" if variable else str(base)
     remedy = "set RAY_TMPDIR to a short path of a writable directory"
     length = len(os.fsencode(f"{directory}{SESSION.format(pid=os.getpid())}"))
     if length > LONGEST_SOCKET:
         raise RunAborted(
             f"Ray's temporary directory must have a path of at most "
-            f"{len(os.fsencode(directory)) - length + LONGEST_SOCKET} bytes, but {where} has more; {remedy}"
+            f"{len(os.fsencode(base)) - length + LONGEST_SOCKET} bytes, but {where} has more; {remedy}"
         )
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        base.mkdir(parents=True, exist_ok=True)
+        if directory != base:
+            _make_private(directory)
         beneath = directory / RAY
         if beneath.exists() and not beneath.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{beneath} is no directory")
@@ -224,15 +251,34 @@ def require_temporary_directory() -> None:
             f"Ray's temporary directory must be usable, but {where} is not ({error.strerror}); {remedy}"
         ) from None
     for place in (directory, beneath):
-        if place.exists() and not os.access(place, os.W_OK | os.X_OK):  # another user's, where Ray began before
-            raise RunAborted(
-                f"Ray's temporary directory must be writable, but {where if place == directory else place} is not; "
-                f"{remedy}"
-            )
+        if place.exists() and not os.access(place, os.W_OK | os.X_OK):
+            raise RunAborted(f"Ray's temporary directory must be writable, but {place} is not; {remedy}")
     if free < ROOM_BYTES:
         raise RunAborted(
             f"Ray's temporary directory must have {ROOM_BYTES // 2**20} MiB free, but {where} has {free // 2**20}; "
             f"make room, or {remedy}"
         )
-    if any(name in os.environ for name in TEMPORARY):
-        os.environ[TEMPORARY[0]] = str(directory)
+    return directory
+
+
+def _is_private(directory: Path) -> bool:
+    """Whether a directory is this user's, and others have no permissions there."""
+    try:
+        state = directory.stat()
+    except OSError:
+        return False
+    return state.st_uid == os.geteuid() and not state.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory that is this user's alone, or take it from others.
+
+    Raises:
+        OSError: it cannot be made or belongs to somebody else.
+    """
+    with suppress(FileExistsError):
+        directory.mkdir(mode=stat.S_IRWXU)
+    state = directory.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid():
+        raise OSError(errno.EPERM, f"{directory} is not your own directory")
+    directory.chmod(stat.S_IRWXU)
