@@ -157,3 +157,8 @@ def absence(path: Path) -> str:
 def is_text(path: str) -> bool:
     """Whether a path is of UTF-8, so that records and pages can name it; Python has surrogates for other bytes."""
     return not any("\ud800" <= char <= "\udfff" for char in path)
+
+
+def one_line(text: str) -> str:
+    """A text as one line of printable characters: in quotes, with codes, where it holds others."""
+    return text if text.isprintable() else repr(text)

@@ -22,7 +22,7 @@ from rksearch.data.decoding import covering, resized
 from rksearch.data.folder import require_memory
 from rksearch.data.order import Labels, Pixels
 from rksearch.errors import DataError
-from rksearch.ordinary import absence
+from rksearch.ordinary import absence, one_line
 
 LAYOUTS: tuple[dict[str, tuple[str, str]], ...] = (
     {"train": ("x", "y")},
@@ -72,7 +72,7 @@ def collect(address: Address, path: Path) -> Collected:
     values = np.unique(_labels(address, layout["train"][1], pairs["train"][1]))
     return Collected(
         parts={part: _part(address, layout[part], images, labels, values) for part, (images, labels) in pairs.items()},
-        class_names=tuple(map(str, values.tolist())),
+        class_names=tuple(one_line(str(value)) for value in values.tolist()),
         fingerprint=digest.hexdigest(),
     )
 
@@ -151,6 +151,12 @@ def _part(
     """Images (N, C, H, W) and labels, as places among the sorted `values`."""
     pixels = _pixels(address, keys[0], images)
     flat = _labels(address, keys[1], labels)
+    # numpy would compare 10 with "10", and find its place in the order of words.
+    if (flat.dtype.kind == "U") != (values.dtype.kind == "U"):
+        raise DataError(
+            f"labels of {address} must be whole numbers in every array, or words in every one, but those of {keys[1]} "
+            f"are of type {flat.dtype}, and those of the training images of type {values.dtype}; correct the arrays"
+        )
     if len(pixels) != len(flat):
         raise DataError(
             f"{keys[0]} and {keys[1]} of {address} must be equally many, but got {len(pixels):,} images and "
@@ -159,7 +165,8 @@ def _part(
     known = np.isin(flat, values)
     if not known.all():
         raise DataError(
-            f"all labels of {address} must occur among its training images, but {keys[1]} has {flat[~known][0]!s}; "
+            f"all labels of {address} must occur among its training images, but {keys[1]} has "
+            f"{one_line(str(flat[~known][0]))}; "
             "add images of that class or remove it"
         )
     if address.options.size is not None:
@@ -199,6 +206,8 @@ def _labels(address: Address, key: str, array: npt.NDArray[Any]) -> npt.NDArray[
             f"{key} of {address} must be one label for each image, a whole number or a word, but got an array of shape "
             f"{array.shape} and type {array.dtype}; correct the array (several labels for an image are not supported)"
         )
+    if array.dtype.kind == "u" and array.size and int(array.max()) <= np.iinfo(np.int64).max:
+        return array.astype(np.int64)  # of both kinds numpy would make floats, in which large labels are one
     return array
 
 

@@ -584,6 +584,40 @@ def test_labels_may_be_words_and_numbers_with_gaps(here: Path) -> None:
     assert dataset("npz:gaps.npz").class_names == ("-5", "5", "15")
 
 
+def test_labels_that_are_words_here_and_numbers_there_are_one_line(here: Path) -> None:
+    pixels, labels = enlarged(classes=3, each=100)
+    numbers = np.arange(len(labels)) % 30  # so many that numpy compares them as words, in the order of words
+    for of_train, of_test in ((numbers, numbers.astype(str)), (numbers.astype(str), numbers)):
+        np.savez(here / "d.npz", x_train=pixels, y_train=of_train, x_test=pixels, y_test=of_test)
+        said = refused("npz:d.npz")
+        assert "must be whole numbers in every array, or words in every one, but those of y_test are of type" in said
+
+
+def test_large_labels_of_other_types_stay_apart(here: Path) -> None:
+    pixels, labels = enlarged()
+    np.savez(
+        here / "d.npz",
+        x_train=pixels,
+        y_train=labels.astype(np.uint64) + 2**60,
+        x_test=pixels,
+        y_test=labels.astype(np.int64) + 2**60,
+    )
+    _, images, _ = loaded("npz:d.npz")
+    assert images.train_labels.tolist() == images.test_labels.tolist() == labels.tolist()
+
+
+def test_words_that_a_terminal_would_obey_are_shown_by_their_codes(here: Path) -> None:
+    pixels, labels = enlarged(classes=3)
+    np.savez(here / "d.npz", x=pixels, y=np.array(["cat", "two\nlines", "\x1b[31m\u202e"])[labels])
+    assert set(dataset("npz:d.npz").class_names) == {"cat", r"'two\nlines'", r"'\x1b[31m\u202e'"}
+    shown = rksearch(
+        "train", "RKNet-k4-m1-1x1", "--dataset", "npz:d.npz", "--recipe", "short", "--epochs", "1", cwd=here
+    )
+    assert shown.returncode == 0
+    assert r"'\x1b[31m\u202e' " in shown.stdout
+    assert "\x1b" not in shown.stdout
+
+
 def test_arrays_can_be_resized(here: Path) -> None:
     pixels, labels = enlarged(classes=2, each=6)
     np.savez(here / "d.npz", x=np.stack([pixels] * 3, axis=-1), y=labels)
