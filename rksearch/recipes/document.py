@@ -197,8 +197,9 @@ class Entry:
             SpaceError: another type.
         """
         try:
-            # YAML 1.1 reads 1e-4 (no dot) as a string, but a number is meant.
-            value = float(self._scalar()) if self._plain("int", "float", "str") else float("nan")
+            # YAML 1.1 reads 1e-4 (no dot) as a string, but a number is meant; digits of other scripts are none of YAML.
+            plain = self._plain("int", "float", "str") and self._scalar().isascii()
+            value = float(self._scalar()) if plain else float("nan")
         except ValueError:
             value = float("nan")
         if not abs(value) < float("inf"):

@@ -157,6 +157,7 @@ nesterov: false
         ("epochs: three", 1, "epochs: must be a whole number .*but got three"),
         ("epochs: 0", 1, "epochs: recipe: epochs must be at least 1, but got 0"),
         ("epochs: 3\nlr: fast", 2, "lr: must be a number"),
+        ("epochs: 3\nlr: \u0663", 2, "lr: must be a number"),  # a digit, of another script
         ("epochs: 3\naugment: 1", 2, "augment: must be true or false"),
         ("epochs: 3\nmilestones: [0.5, 1.5]", 2, "milestones must lie between 0 and 1"),
         ("epochs: 3\nmilestones: 0.5", 2, "milestones: must be a list"),
