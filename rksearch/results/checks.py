@@ -21,6 +21,7 @@ from rksearch.results.events import (
     TrialReopened,
     TrialStarted,
 )
+from rksearch.results.plan import Plan
 from rksearch.results.records import TrialResult, TrialSpec, parse_trial_id
 from rksearch.space.plan import TOP1, ErrorMetric
 
@@ -104,6 +105,25 @@ def _id_problem(field: str, trial: str) -> Problem | None:
         return _arch_problem(field, parse_trial_id(trial).arch)
     except ValueError as error:
         return field, str(error)
+
+
+def strays(event: Event, plan: Plan, *, trained: bool) -> Problem | None:
+    """What an event has of another run than that of the plan, as in ledgers of two runs put into one file.
+
+    All trainings of a run are of the same images and by the same recipe. Only a run that has trained nothing may get
+    another plan.
+    """
+    found: Plan | TrialSpec
+    if isinstance(event, RunPlanned) and trained:
+        found, field, rule = event.plan, "plan", "the plan of a run that has trained"
+    elif isinstance(event, TrialEnded | TrialPaused):
+        found, field, rule = event.spec, "spec", "each training of a run"
+    else:
+        return None
+    for name in ("dataset", "recipe", "train_images"):
+        if getattr(found, name) != getattr(plan, name):
+            return f"{field}.{name}", f"{rule} has that of the run's first plan, but this one is of another run"
+    return None
 
 
 def lacks_error(event: Event, metric: ErrorMetric) -> Problem | None:

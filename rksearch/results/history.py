@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from rksearch.results.checks import Missing, lacks_error
+from rksearch.results.checks import Missing, Problem, lacks_error, strays
 from rksearch.results.data_record import DataRecord, registered_data
 from rksearch.results.environment import Environment
 from rksearch.results.events import (
@@ -236,8 +237,14 @@ class HistoryReader:
         self._between = False
 
     def take(self, line: bytes) -> None:
-        """Fold one line, without its line feed; blank lines are counted and otherwise ignored."""
+        """Fold one line, without its line feed; blank lines are counted and otherwise ignored.
+
+        What other programs put around lines (carriage returns, a byte order mark before the first) is none of them.
+        """
         self._lines += 1
+        line = line.removesuffix(b"\r")
+        if self._lines == 1:
+            line = line.removeprefix(BOM_UTF8)
         if not line.strip():
             return
         try:
@@ -246,7 +253,7 @@ class HistoryReader:
             # Listed rather than raised: one bad line must not hide the good ones.
             self._damage.append(Damage(self._lines, described(line), error.field, error.reason))
             return
-        if event is not None and self._plans and (problem := lacks_error(event, self._plans[-1].plan.metric)):
+        if event is not None and self._plans and (problem := self._problem(event, self._plans[-1].plan)):
             self._damage.append(Damage(self._lines, described(line), *problem))
             return
         if isinstance(event, RunPlanned):
@@ -262,6 +269,11 @@ class HistoryReader:
             self._sessions[-1] = self._sessions[-1].until(time)
         if isinstance(event, SessionEnded):
             self._between = True
+
+    def _problem(self, event: Event, plan: Plan) -> Problem | None:
+        """The first rule of the plan in force that an event breaks; None when it breaks none."""
+        trained = bool(self._started or self._trials or self._paused)
+        return strays(event, plan, trained=trained) or lacks_error(event, plan.metric)
 
     def history(self) -> History:
         """The history so far."""

@@ -18,7 +18,9 @@ from rksearch.errors import LedgerError
 from rksearch.results.environment import Environment
 from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.records import TestResult
-from tests.helpers.ledgers import begin, complete, environment_record, failed, ticking, trial
+from rksearch.results.run_dir import read_run
+from tests.helpers.fuzzing import checked_line
+from tests.helpers.ledgers import begin, complete, environment_record, failed, full_run, ticking, trial
 
 ARCHS = ("ResNet-8", "ResNet-14", "DenseNet-10-k4", "DenseNet-BC-16-k8")
 
@@ -68,6 +70,36 @@ def test_the_first_result_of_a_trial_is_final(tmp_path: Path) -> None:
     assert history.trials["ResNet-8@0"][1].epochs[-1].val_error_pct == 10.0
     assert history.wall_time_s["ResNet-8@0"] == 10.0
     assert history.repeated == 1
+
+
+@pytest.mark.parametrize(("head", "end"), [(b"", b"\r\n"), (b"\xef\xbb\xbf", b"\n"), (b"\xef\xbb\xbf", b"\r\n")])
+def test_what_other_systems_put_around_lines_costs_no_record(tmp_path: Path, head: bytes, end: bytes) -> None:
+    ledger = full_run(tmp_path)
+    before = ledger.read()
+    ledger.path.write_bytes(head + ledger.path.read_bytes().replace(b"\n", end))
+    assert ledger.read() == before
+    assert read_run(tmp_path) == before  # its directory still counts as a run's
+    ledger.write_end("interrupted")
+    after = ledger.read()
+    assert (after.state, after.damage, after.trials) == ("interrupted", (), before.trials)
+
+
+def test_ledgers_of_two_runs_in_one_file_are_not_mixed(tmp_path: Path) -> None:
+    first = full_run(tmp_path)
+    alone, lines = first.read(), first.path.read_bytes()
+    records = [json.loads(line) for line in lines.splitlines()]
+    for record in records:
+        for part in ("plan", "spec"):
+            if part in record:
+                record[part]["recipe"]["lr"] = 0.5
+    first.path.write_bytes(lines + b"".join(checked_line(record) + b"\n" for record in records))
+    both = first.read()
+    assert (both.plan, both.trials) == (alone.plan, alone.trials)
+    strange = [damage for damage in both.damage if damage.record.startswith(("run", "trial"))]
+    assert len(strange) == 1 + len(alone.trials)
+    assert strange[0].field == "plan.recipe"
+    assert "this one is of another run" in strange[0].reason
+    assert {damage.field for damage in strange[1:]} == {"spec.recipe"}
 
 
 def test_states_follow_the_last_session(tmp_path: Path) -> None:
