@@ -179,8 +179,10 @@ def unwritable(error: _Error, cause: OSError) -> _Error:
     return error
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """A hint ` (did you mean 'x'?)` for a mistyped word, or the empty string when nothing is near."""
+    if not isinstance(word, str):  # from Python, any value may be given for a name
+        return ""
     folded = {name.lower(): name for name in known}
     matches = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
     return f" (did you mean {folded[matches[0]]!r}?)" if matches else ""

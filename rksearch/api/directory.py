@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rksearch.errors import RunError, nearest
 from rksearch.results.history import History
 from rksearch.results.records import TrialResult, TrialSpec
-from rksearch.results.run_dir import RunDir, mirror_address, read_run, require_own
+from rksearch.results.run_dir import RunDir, mirror_address, read_run, require_own, stated_directory
 
 if TYPE_CHECKING:
     import pandas
@@ -34,10 +34,13 @@ class Run:
         history: what its ledger says, where it has been read already; None to read it when it is needed.
         ending: how the session ended that returns this: `finished`, `interrupted` or `stopped`; None without one. After
             the test set was read, the run's own state, `history.state`, may be another one.
+
+    Raises:
+        RunError: the directory is no path.
     """
 
     def __init__(self, directory: str | Path, *, history: History | None = None, ending: str | None = None) -> None:
-        self.run_dir = RunDir(Path(directory))
+        self.run_dir = RunDir(stated_directory(directory))
         self.ending = ending
         self._history = history
         self._tables: tuple[History, Tables] | None = None
@@ -191,7 +194,7 @@ class Run:
         """
         from rksearch.report import write_report
 
-        directory = self.path if to is None else Path(to)
+        directory = self.path if to is None else stated_directory(to, "the directory for a report")
         history = self._seen()
         if os.path.realpath(directory) != os.path.realpath(self.path) or history.is_blank:
             require_own(directory)
@@ -230,7 +233,8 @@ class Run:
         from rksearch.report import write_figures
 
         history = self._seen()
-        return write_figures(self.path if to is None else Path(to), history, _activation_bytes(history))
+        directory = self.path if to is None else stated_directory(to, "the directory for figures")
+        return write_figures(directory, history, _activation_bytes(history))
 
     def weights(self, trial_id: str) -> Mapping[str, Any]:
         """The state dictionary of a finished trial after its last epoch, from its checkpoint or the run's storage.

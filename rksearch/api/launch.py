@@ -15,8 +15,9 @@ from rksearch.errors import RunError, SpaceError, nearest
 from rksearch.report.forecast import forecast_lines
 from rksearch.report.text import count, listing
 from rksearch.results.plan import Plan
-from rksearch.results.run_dir import RunDir, claim_free
+from rksearch.results.run_dir import RunDir, claim_free, stated_directory
 from rksearch.search.continuing import Extension
+from rksearch.search.limits import MOST_SEEDS, require_several, require_whole
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.resources import Resources
 from rksearch.search.samplers.registry import samplers
@@ -100,12 +101,18 @@ def _asked(wishes: Wishes, resources: Resources) -> Asked:
 
     Raises:
         TypeError: one of them is none, as Python says of any unexpected argument.
+        SpaceError: there is no such sampler.
         SpecError: a name of `start` is malformed.
+        RunError: one is of another type, or out of its limits.
     """
     for name in wishes:
         if name not in Wishes.__annotations__:
             raise TypeError(f"unexpected keyword argument {name!r}{nearest(name, Wishes.__annotations__)}")
-    recipe = wishes.get("recipe")
+    require_several("objectives", wishes.get("objectives"))
+    require_several("start", wishes.get("start"))
+    recipe, sampler = wishes.get("recipe"), wishes.get("sampler")
+    if sampler is not None:
+        samplers.get(sampler)
     return Asked(
         trials=wishes.get("trials"),
         recipe_name=None if recipe is None else str(recipe),
@@ -113,14 +120,25 @@ def _asked(wishes: Wishes, resources: Resources) -> Asked:
         final_seeds=wishes.get("seeds"),
         replicates=wishes.get("replicates"),
         objectives=wishes.get("objectives"),
-        sampler=wishes.get("sampler"),
-        sampler_seed=wishes.get("sampler_seed", 0),
-        start=tuple(str(parse(name)) for name in wishes.get("start", ())),
+        sampler=sampler,
+        sampler_seed=0 if wishes.get("sampler_seed") is None else wishes["sampler_seed"],
+        start=tuple(str(parse(name)) for name in wishes.get("start") or ()),
         racing=wishes.get("racing"),
-        control=wishes.get("control", False),
+        control=False if wishes.get("control") is None else wishes["control"],
         deterministic=wishes.get("deterministic"),
         timed=resources.limited,
     )
+
+
+def stated_resources(resources: Resources | None) -> Resources:
+    """The resources that a caller states; the defaults for None.
+
+    Raises:
+        RunError: they are something else.
+    """
+    if resources is not None and not isinstance(resources, Resources):
+        raise RunError(f"resources must be a value of rksearch.Resources, but got {resources!r}; make one of them")
+    return Resources() if resources is None else resources
 
 
 def run(
@@ -152,7 +170,7 @@ def run(
         RunError: the directory holds another run, or cannot be used.
         RunAborted: no further trial of the run could succeed.
     """
-    resources = resources or Resources()
+    resources = stated_resources(resources)
     planned = plan_run(space, out=out, asked=_asked(wishes, resources), imports=imports)
     return start_run(planned, resources, view_of(progress))
 
@@ -183,7 +201,7 @@ def forecast(
     from rksearch.search.forecasting import smaller_runs
     from rksearch.search.measuring import forecast_here, image_counts
 
-    resources = resources or Resources()
+    resources = stated_resources(resources)
     if resources.address is not None:
         raise RunError(
             f"a forecast measures on this machine, but --address {resources.address} asks for a cluster; leave it out, "
@@ -218,6 +236,7 @@ def plan_run(
         RunError: an imported directory holds no run, or `out` is empty.
     """
     stated = directory_stated(out)
+    require_several("imports", imports, paths=True)
     asked = asked or Asked()
     loaded, plan = _planned(space, asked, imports)
     directory = stated or claim_free(Path("reports"), loaded.name)
@@ -228,11 +247,9 @@ def directory_stated(out: str | Path | None) -> Path | None:
     """The run directory that a caller states; None for the next free one.
 
     Raises:
-        RunError: it is empty.
+        RunError: it is empty, or no path.
     """
-    if out is not None and not str(out):
-        raise RunError("a run directory must have a path, but --out is empty; give a directory, or leave it out")
-    return None if out is None else Path(out)
+    return None if out is None else stated_directory(out, "a run directory, --out,")
 
 
 def _planned(space: str | Path | Space, asked: Asked, imports: Sequence[str | Path]) -> tuple[Space, Plan]:
@@ -328,7 +345,7 @@ def resume_run(
     """
     from rksearch.search import driver
 
-    run_dir = RunDir(Path(directory))
+    run_dir = RunDir(stated_directory(directory))
     resources, chosen = _chosen(resources, chosen)
     view = _noting(view, run_dir)
     ended = driver.resume(run_dir, resources, chosen, view, extension or Extension(), retry_failed=retry_failed)
@@ -361,7 +378,9 @@ def final_run(
     """
     from rksearch.search import driver
 
-    run_dir = RunDir(Path(directory))
+    require_several("archs", archs)
+    require_whole("fresh", fresh, 0, MOST_SEEDS)
+    run_dir = RunDir(stated_directory(directory))
     names = [str(parse(name)) for name in archs]
     resources, chosen = _chosen(resources, chosen)
     ended = driver.final(run_dir, names, fresh=fresh, resources=resources, chosen=chosen, view=_noting(view, run_dir))

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rksearch.api.directory import Run
-from rksearch.api.launch import PlannedRun, directory_stated, start_run
+from rksearch.api.launch import PlannedRun, directory_stated, start_run, stated_resources
 from rksearch.api.progress import view_of
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.recipes.shipped import recipe as recipe_named
 from rksearch.results.run_dir import RunDir, claim_free, require_plan
+from rksearch.search.limits import MOST_EPOCHS, MOST_SEEDS, require_several, require_whole
 from rksearch.search.resources import Resources
 from rksearch.search.view import View
 from rksearch.space.plan import SEEDS_AGAIN
@@ -58,6 +59,10 @@ def retrain(
     from rksearch.search.launch import images_base
     from rksearch.search.retraining import retraining
 
+    require_several("archs", archs)
+    require_whole("epochs", epochs, 1, MOST_EPOCHS)
+    require_whole("seeds", seeds, 1, MOST_SEEDS)
+    resources = stated_resources(resources)
     source = run if isinstance(run, Run) else Run(run)
     stated = directory_stated(out)
     begun = require_plan(source.history, source.path)
@@ -73,7 +78,7 @@ def retrain(
     )
     directory = stated or claim_free(Path("reports"), f"{begun.name}-again")
     planned = PlannedRun(space=space, plan=plan, directory=directory, asked=frozenset(plan.__slots__))
-    return start_run(planned, _with_images(resources or Resources(), source.run_dir), view_of(progress))
+    return start_run(planned, _with_images(resources, source.run_dir), view_of(progress))
 
 
 def _with_images(resources: Resources, source: RunDir) -> Resources:

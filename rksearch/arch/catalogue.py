@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from rksearch.arch.families import FAMILIES
 from rksearch.arch.names import parse
 from rksearch.arch.paper import paper_rows
+from rksearch.errors import SpecError
 
 
 def list_models(pattern: str = "*", *, family: str | None = None) -> list[str]:
@@ -22,8 +23,10 @@ def list_models(pattern: str = "*", *, family: str | None = None) -> list[str]:
         Names, each once: family by family, the paper's in its order first.
 
     Raises:
-        SpecError: there is no such family.
+        SpecError: there is no such family, or the pattern is no text.
     """
+    if not isinstance(pattern, str):
+        raise SpecError(f"a pattern of names must be text, but got {pattern!r}; write it as in 'RKNet-Res-*'")
     chosen = [f.key for f in FAMILIES] if family is None else [FAMILIES.get(family).key]
     names = [*(row.arch for row in paper_rows()), *(name for f in FAMILIES for name in (f.sample, *f.relatives))]
     by_key: dict[str, list[str]] = {f.key: [] for f in FAMILIES}

@@ -22,6 +22,8 @@ def parse(name: str) -> ArchSpec:
     Raises:
         SpecError: the name is malformed; the message says what was expected and at which character.
     """
+    if not isinstance(name, str):
+        raise SpecError(f"an architecture is given by its name, but got {type(name).__name__}; write it as text")
     return _parsed(name, tuple(map(id, FAMILIES)))[0]
 
 

@@ -13,10 +13,11 @@ from rksearch.arch import ArchSpec, Period, Steps, family_of, parse
 from rksearch.cli import completion
 from rksearch.cli.options import compile_option, dataset_option, execution_options, json_option, paper_recipe_option
 from rksearch.cli.output import require_replaceable, show, write_file
-from rksearch.cli.values import MOST_EPOCHS, MOST_IMAGES, MOST_THREADS, SEED, UserPath
+from rksearch.cli.values import MOST_THREADS, SEED, UserPath
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError
 from rksearch.recipes.shipped import PAPER_RECIPE
+from rksearch.search.limits import MOST_EPOCHS, MOST_IMAGES
 
 if TYPE_CHECKING:
     from rksearch.api import Trained

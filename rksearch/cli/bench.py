@@ -17,7 +17,8 @@ from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training, output
 from rksearch.cli.options import dataset_option, json_option
 from rksearch.cli.progress import progress
-from rksearch.cli.values import MOST_PROCESSES, MOST_ROUNDS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
+from rksearch.cli.values import MOST_PROCESSES, MOST_ROUNDS, SEED, UserPath
+from rksearch.search.limits import MOST_SEEDS, MOST_TRIALS
 
 if TYPE_CHECKING:
     from rksearch.bench.replay.table import Table

@@ -9,7 +9,8 @@ import click
 
 from rksearch.cli import completion
 from rksearch.cli.options import dataset_option, device_option, json_option, precision_option
-from rksearch.cli.values import MOST_EPOCHS, MOST_IMAGES, MOST_PROCESSES, MOST_SEEDS, UserPath
+from rksearch.cli.values import MOST_PROCESSES, UserPath
+from rksearch.search.limits import MOST_EPOCHS, MOST_IMAGES, MOST_SEEDS
 
 
 class Lengths(click.ParamType):  # type: ignore[type-arg]  # generic in the newest Click alone

@@ -9,7 +9,8 @@ import click
 from rksearch.cli import completion
 from rksearch.cli.bench_train import output, to_option
 from rksearch.cli.options import compile_option, device_option, json_option, precision_option
-from rksearch.cli.values import MOST_EPOCHS, MOST_IMAGES, MOST_PROCESSES, MOST_ROUNDS, UserPath
+from rksearch.cli.values import MOST_PROCESSES, MOST_ROUNDS, UserPath
+from rksearch.search.limits import MOST_EPOCHS, MOST_IMAGES
 
 
 @click.command("run")

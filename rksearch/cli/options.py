@@ -11,10 +11,11 @@ import click
 from click.core import ParameterSource
 
 from rksearch.cli import completion
-from rksearch.cli.values import MOST_SEEDS, MOST_TRIALS, Cpus, FiniteNumber, Gpus, UserPath
+from rksearch.cli.values import Cpus, FiniteNumber, Gpus, UserPath
 from rksearch.data.facts import DEFAULT_DATASET
 from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.search.budget import MOST_HOURS
+from rksearch.search.limits import MOST_SEEDS, MOST_TRIALS
 from rksearch.search.loggers import LOGGERS
 from rksearch.search.resources import CPUS_PER_TRIAL
 from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS

@@ -20,7 +20,8 @@ from rksearch.cli.options import (
     session_options,
 )
 from rksearch.cli.output import console, show
-from rksearch.cli.values import MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, SEED, UserPath
+from rksearch.cli.values import SEED, UserPath
+from rksearch.search.limits import MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import DEFAULT_WINDOW, OBJECTIVES, SEEDS_AGAIN
 

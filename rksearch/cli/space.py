@@ -10,8 +10,9 @@ import click
 from rksearch.cli import completion
 from rksearch.cli.options import execution_options, json_option
 from rksearch.cli.output import require_replaceable, write_file
-from rksearch.cli.values import MOST_TRIALS, SEED, UserPath
+from rksearch.cli.values import SEED, UserPath
 from rksearch.errors import RunError, unwritable
+from rksearch.search.limits import MOST_TRIALS
 
 
 @click.group()

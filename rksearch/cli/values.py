@@ -11,21 +11,11 @@ from typing import Any
 import click
 
 from rksearch.ordinary import is_text
-
-LARGEST_SEED = 2**32 - 1
-"""Largest seed of the generators that are used."""
+from rksearch.search.limits import LARGEST_SEED
+from rksearch.search.resources import LEAST_SHARE, MOST_CPUS
 
 SEED = click.IntRange(0, LARGEST_SEED)
 """A seed of random numbers."""
-
-MOST_SEEDS = 1_000
-"""Most trainings of one architecture."""
-
-MOST_TRIALS = 10_000_000
-"""Most candidates, or replicates, of a run."""
-
-MOST_EPOCHS = 1_000_000
-"""Most epochs of a training."""
 
 MOST_THREADS = 1_024
 """Most CPU threads of a training."""
@@ -38,9 +28,6 @@ MOST_ROUNDS = 1_000_000
 
 MOST_BATCH = 1_000_000
 """Most images of a batch."""
-
-MOST_IMAGES = 1_000_000_000
-"""Most images of a data set."""
 
 
 class UserPath(click.Path):
@@ -98,7 +85,7 @@ class Cpus(FiniteNumber):
     """CPUs of a trial: at least a hundredth of one."""
 
     def __init__(self) -> None:
-        super().__init__(min=0.01, max=100_000)
+        super().__init__(min=LEAST_SHARE, max=MOST_CPUS)
 
 
 class Gpus(FiniteNumber):
@@ -114,6 +101,6 @@ class Gpus(FiniteNumber):
             click.BadParameter: it is neither 0 nor at least 0.01.
         """
         found = super().convert(value, param, ctx)
-        if 0 < found < 0.01:
-            self.fail(f"{value!r} is neither 0 nor at least 0.01.", param, ctx)
+        if 0 < found < LEAST_SHARE:
+            self.fail(f"{value!r} is neither 0 nor at least {LEAST_SHARE}.", param, ctx)
         return found

@@ -26,7 +26,7 @@ def trials(run_dir: str | Path) -> pandas.DataFrame:
     Raises:
         RunError: there is no ledger in `run_dir`.
     """
-    return trials_frame(tables(read_run(Path(run_dir))))
+    return trials_frame(tables(read_run(run_dir)))
 
 
 def architectures(run_dir: str | Path) -> pandas.DataFrame:
@@ -35,7 +35,7 @@ def architectures(run_dir: str | Path) -> pandas.DataFrame:
     Raises:
         RunError: there is no ledger in `run_dir`.
     """
-    return architectures_frame(tables(read_run(Path(run_dir))))
+    return architectures_frame(tables(read_run(run_dir)))
 
 
 def effects(run_dir: str | Path) -> pandas.DataFrame:
@@ -47,7 +47,7 @@ def effects(run_dir: str | Path) -> pandas.DataFrame:
     Raises:
         RunError: there is no ledger in `run_dir`.
     """
-    return _frame(Effect, tables(read_run(Path(run_dir))).effects)
+    return _frame(Effect, tables(read_run(run_dir)).effects)
 
 
 def trials_frame(found: Tables) -> pandas.DataFrame:

@@ -57,6 +57,17 @@ class Places:
     storage: str | None = None
 
 
+def stated_directory(directory: object, what: str = "a run directory") -> Path:
+    """The directory that a caller states, which from Python may be anything.
+
+    Raises:
+        RunError: it is no path, empty, or holds a zero, which no path does.
+    """
+    if not isinstance(directory, str | os.PathLike) or not str(directory).strip() or "\0" in str(directory):
+        raise RunError(f"{what} must have a path, but got {directory!r}; give a directory")
+    return Path(directory)
+
+
 class RunDir:
     """`ledger.jsonl` and what is derived from it, and `work/`, which is scratch: checkpoints, Tune's files, logs."""
 
@@ -249,14 +260,14 @@ class RunDir:
         shutil.rmtree(self.tune, ignore_errors=True)
 
 
-def read_run(run_dir: Path) -> History:
+def read_run(run_dir: str | Path) -> History:
     """The history of the run in a directory.
 
     Raises:
         RunError: no run has been started there.
         LedgerError: the ledger cannot be read.
     """
-    found = RunDir(Path(run_dir))
+    found = RunDir(stated_directory(run_dir))
     require_ledger(found)
     return Ledger(found.path).read()
 

@@ -21,6 +21,7 @@ from rksearch.results.history import History, RunRecord
 from rksearch.results.plan import Plan
 from rksearch.results.recipes import as_begun
 from rksearch.results.records import parse_trial_id
+from rksearch.search.limits import MOST_SEEDS, MOST_TRIALS, require_several, require_whole
 from rksearch.space import Space, SpaceDefinition, parse_space
 
 CHOICES = {
@@ -55,12 +56,21 @@ class Extension:
             uncertain count as such.
         replicates: number of further trainings where the front is uncertain.
         baselines: names of further baselines.
+
+    Raises:
+        RunError: a value is of another type, or out of its limits.
     """
 
     trials: int | None = None
     final_seeds: int | None = None
     replicates: int | None = None
     baselines: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_whole("trials", self.trials, 0, MOST_TRIALS)
+        require_whole("final_seeds", self.final_seeds, 1, MOST_SEEDS)
+        require_whole("replicates", self.replicates, 0, MOST_TRIALS)
+        require_several("baselines", self.baselines)
 
     def of(self, plan: Plan) -> Plan:
         """The plan with the changes."""

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+from rksearch.errors import RunError
 from rksearch.recipes.shipped import recipe
 from rksearch.results.plan import ImportedObservation, Plan, RacingRule, Rank
+from rksearch.search.limits import LARGEST_SEED, MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, require_whole
 from rksearch.search.objectives import objective
 from rksearch.space import RacingPlan, SpaceDefinition
 from rksearch.space.plan import checked_objectives
@@ -23,6 +25,9 @@ class Asked:
 
     `timed`: a budget of time ends the run, so that without a number of candidates there is no limit to them, nor to
     replicates for which the space has no number.
+
+    Raises:
+        RunError: a wish is of another type, or out of its limits.
     """
 
     trials: int | None = None
@@ -40,12 +45,26 @@ class Asked:
     deterministic: int | None = None
     timed: bool = False
 
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("trials", self.trials, 0, MOST_TRIALS),
+            ("epochs", self.epochs, 1, MOST_EPOCHS),
+            ("seeds", self.final_seeds, 1, MOST_SEEDS),
+            ("replicates", self.replicates, 0, MOST_TRIALS),
+            ("sampler_seed", self.sampler_seed, 0, LARGEST_SEED),
+            ("deterministic", self.deterministic, 1, MOST_TRIALS),
+        ):
+            require_whole(name, value, low, high)
+        for name, flag in (("racing", self.racing), ("control", self.control)):
+            if flag is not None and not isinstance(flag, bool):
+                raise RunError(f"{name} must be True or False, but got {flag!r}; give one of them, or leave it out")
+
     @property
     def stated(self) -> frozenset[str]:
         """Names of the plan's fields that the user has stated."""
         wishes = {
             "trials": self.trials,
-            "recipe": self.recipe_name or self.epochs,
+            "recipe": self.epochs if self.recipe_name is None else self.recipe_name,
             "final_seeds": self.final_seeds,
             "replicates": self.replicates,
             "objectives": self.objectives,
@@ -66,9 +85,10 @@ def plan_of(definition: SpaceDefinition, asked: Asked, *, members: int) -> Plan:
     Raises:
         SpaceError: there is no such recipe or objective.
     """
-    for name in asked.objectives or ():
+    objectives = definition.search.objectives if asked.objectives is None else tuple(asked.objectives)
+    for name in objectives:
         objective(name)
-    chosen = recipe(asked.recipe_name) if asked.recipe_name else definition.recipe
+    chosen = definition.recipe if asked.recipe_name is None else recipe(asked.recipe_name)
     chosen = replace(chosen, epochs=asked.epochs) if asked.epochs else chosen
     final = definition.final_seeds if asked.final_seeds is None else asked.final_seeds
     trials = asked.trials
@@ -90,8 +110,8 @@ def plan_of(definition: SpaceDefinition, asked: Asked, *, members: int) -> Plan:
         search_seeds=min(definition.search_seeds, final),
         final_seeds=final,
         replicates=replicates,
-        objectives=checked_objectives(tuple(asked.objectives or definition.search.objectives)),
-        sampler=asked.sampler or definition.search.sampler,
+        objectives=checked_objectives(objectives),
+        sampler=definition.search.sampler if asked.sampler is None else asked.sampler,
         sampler_seed=asked.sampler_seed,
         start=asked.start,
         imported=asked.imported,

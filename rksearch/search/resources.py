@@ -19,6 +19,12 @@ from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISION
 CPUS_PER_TRIAL = 1.0
 """CPU cores of a trial, unless the user says otherwise."""
 
+LEAST_SHARE = 0.01
+"""Smallest share of a CPU, or of a GPU, that a trial can reserve."""
+
+MOST_CPUS = 100_000
+"""Most CPUs of a trial."""
+
 LOCAL = "local"
 """What Ray calls a Ray that it starts itself."""
 
@@ -48,8 +54,8 @@ class Resources:
 
     Raises:
         RunError: more than one GPU for a trial, an address or a storage that is not of UTF-8, an address that names no
-            cluster, a storage that is empty or whose address holds credentials, or hours or an end that no calendar
-            reaches.
+            cluster, a storage that is empty or whose address holds credentials, hours or an end that no calendar
+            reaches, or another value of the wrong type or out of its range.
     """
 
     cpus_per_trial: float = CPUS_PER_TRIAL
@@ -72,6 +78,9 @@ class Resources:
     callbacks: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, (suits, rule) in STATED.items():
+            if not suits(value := getattr(self, name)):
+                raise RunError(f"{name} must be {rule}, but got {value!r}; give another value, or leave it out")
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1:
             raise RunError(
                 f"a trial trains on one GPU, because a search runs its trials in parallel, but got --gpus-per-trial "
@@ -140,8 +149,12 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _is_cpus(value: Any) -> bool:
+    return _is_number(value) and LEAST_SHARE <= value <= MOST_CPUS
+
+
 def _is_share(value: Any) -> bool:
-    return value is None or (_is_number(value) and value >= 0)
+    return value is None or (_is_number(value) and (value == 0 or value >= LEAST_SHARE))
 
 
 def _is_hours(value: Any) -> bool:
@@ -156,14 +169,53 @@ def _is_place(value: object) -> bool:
     return value is None or (isinstance(value, str) and "\0" not in value)
 
 
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+STATED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "cpus_per_trial": (_is_cpus, f"a number of CPUs from {LEAST_SHARE} to {MOST_CPUS:,}"),
+    "gpus_per_trial": (
+        lambda value: value == math.inf or _is_share(value),  # of more than one the rule is about GPUs
+        f"None, 0 or a share of a GPU from {LEAST_SHARE} to 1",
+    ),
+    "seeds_together": (_is_count, "None or a whole number of at least 1"),
+    "max_concurrent": (_is_count, "None or a whole number of at least 1"),
+    "until_s": (
+        lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool)),
+        "None or a number of seconds since 1970",
+    ),
+    "address": (_is_text, "None or a text"),
+    "storage": (_is_text, "None or a text"),
+    "data_dir": (
+        lambda value: value is None or (isinstance(value, str | Path) and bool(str(value).strip())),
+        "None or the path of a directory",
+    ),
+    "download": (_is_flag, "True or False"),
+    "verbose": (_is_flag, "True or False"),
+    "device": (DEVICES.__contains__, f"one of {', '.join(DEVICES)}"),
+    "precision": (PRECISIONS.__contains__, f"one of {', '.join(PRECISIONS)}"),
+    "compile": (COMPILATION.__contains__, f"one of {', '.join(COMPILATION)}"),
+    "log": (
+        lambda value: isinstance(value, tuple | list) and all(isinstance(name, str) for name in value),
+        'a tuple of names of loggers, as in ("csv",)',
+    ),
+    "callbacks": (lambda value: isinstance(value, tuple | list), "a tuple of objects"),
+}
+"""What a caller may state, from Python too, where nothing checks types: of each field a test, and the rule in words."""
+
 REMEMBERED: Mapping[str, Callable[[Any], bool]] = {
-    "cpus_per_trial": lambda value: _is_number(value) and value > 0,
+    "cpus_per_trial": _is_cpus,
     "gpus_per_trial": _is_share,
     "seeds_together": _is_count,
     "max_concurrent": _is_count,
     "trial_hours": _is_hours,
     "data_dir": _is_place,
-    "download": lambda value: isinstance(value, bool),
+    "download": _is_flag,
     "device": DEVICES.__contains__,
     "precision": PRECISIONS.__contains__,
     "compile": COMPILATION.__contains__,

@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
 
 import rksearch
 from rksearch import results
-from rksearch.api import ProgressBar, Run, train
+from rksearch.api import ProgressBar, Run, final_run, resume_run, train
 from rksearch.api.progress import view_of
 from rksearch.api.single import default_execution
-from rksearch.errors import SpaceError
+from rksearch.errors import RksearchError, RunError, SpaceError
 from rksearch.results.fronts import rk_front
 from rksearch.results.summaries import summarise
+from rksearch.search.continuing import Extension
 from rksearch.search.view import Silent
 from rksearch.training.execution import Execution
 from tests.helpers.ledgers import full_run
@@ -93,6 +96,94 @@ def test_a_mistyped_space_or_wish_is_an_error() -> None:
         rksearch.run("quickstart", trails=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="trails"):
         rksearch.forecast("quickstart", trails=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"trials": -1}, "trials must be a whole number from 0 to 10,000,000, but got -1"),
+        ({"trials": 1.5}, "trials must be a whole number .*but got 1.5"),
+        ({"trials": True}, "trials must be a whole number .*but got True"),
+        ({"epochs": 0}, "epochs must be a whole number from 1 to 1,000,000, but got 0"),
+        ({"epochs": "2"}, "epochs must be a whole number .*but got '2'"),
+        ({"seeds": 0}, "seeds must be a whole number from 1 to 1,000, but got 0"),
+        ({"replicates": -1}, "replicates must be a whole number"),
+        ({"sampler_seed": -1}, "sampler_seed must be a whole number"),
+        ({"deterministic": 0}, "deterministic must be a whole number from 1"),
+        ({"racing": "yes"}, "racing must be True or False, but got 'yes'"),
+        ({"control": "no"}, "control must be True or False, but got 'no'"),
+        ({"objectives": ()}, "there must be two or three objectives"),
+        ({"objectives": "params"}, "objectives must be a list of names, but got 'params'; write it in brackets"),
+        ({"start": "RKNet-k4-m2_4_6-1x1_1x1_1x1"}, "start must be a list of names"),
+        ({"start": [None]}, "start must be a list of names, but holds None"),
+        ({"imports": "reports/mine"}, "imports must be a list of paths, but got 'reports/mine'"),
+        ({"sampler": ""}, "the sampler must be one of frontier, .*but got ''"),
+        ({"sampler": 5}, "the sampler must be one of frontier, .*but got 5"),
+        ({"recipe": ""}, "the recipe must be one of fast, .*but got ''"),
+        ({"resources": {}}, "resources must be a value of rksearch.Resources, but got {}"),
+        ({"out": ""}, "a run directory, --out, must have a path, but got ''"),
+        ({"out": "a\0b"}, "must have a path, but got 'a\\\\x00b'"),
+    ],
+)
+def test_a_wish_of_another_type_or_out_of_its_limits_is_an_error(
+    wishes: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RksearchError, match=message):
+        rksearch.run("quickstart", progress=False, **wishes)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cpus_per_trial": 0}, "cpus_per_trial must be a number of CPUs from 0.01 to 100,000, but got 0"),
+        ({"cpus_per_trial": float("nan")}, "cpus_per_trial must be .*but got nan"),
+        ({"cpus_per_trial": "1"}, "cpus_per_trial must be .*but got '1'"),
+        ({"gpus_per_trial": -1}, "gpus_per_trial must be None, 0 or a share of a GPU from 0.01 to 1, but got -1"),
+        ({"gpus_per_trial": float("inf")}, "a trial trains on one GPU"),
+        ({"max_concurrent": 0}, "max_concurrent must be None or a whole number of at least 1"),
+        ({"seeds_together": 1.5}, "seeds_together must be None or a whole number"),
+        ({"device": "gpu"}, "device must be one of auto, cpu, cuda, mps, but got 'gpu'"),
+        ({"precision": None}, "precision must be one of"),
+        ({"compile": True}, "compile must be one of auto, on, off, but got True"),
+        ({"download": "no"}, "download must be True or False, but got 'no'"),
+        ({"log": "csv"}, "log must be a tuple of names of loggers"),
+        ({"callbacks": 5}, "callbacks must be a tuple of objects"),
+        ({"until_s": "18:30"}, "until_s must be None or a number of seconds"),
+        ({"address": 5}, "address must be None or a text"),
+        ({"data_dir": ""}, "data_dir must be None or the path of a directory"),
+    ],
+)
+def test_a_resource_of_another_type_or_out_of_its_limits_is_an_error(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        rksearch.Resources(**values)
+
+
+def test_what_is_asked_of_a_run_that_exists_is_checked_too(tmp_path: Path) -> None:
+    full_run(tmp_path)
+    calls: tuple[tuple[Callable[[], object], str], ...] = (
+        (lambda: resume_run(tmp_path, extension=Extension(final_seeds=0)), "final_seeds must be a whole number"),
+        (lambda: resume_run(tmp_path, extension=Extension(baselines="ResNet-8")), "baselines must be a list of names"),  # type: ignore[arg-type]
+        (lambda: final_run(tmp_path, "ResNet-8"), "archs must be a list of names, but got 'ResNet-8'"),
+        (lambda: final_run(tmp_path, fresh=-1), "fresh must be a whole number"),
+        (lambda: rksearch.retrain(tmp_path, seeds=0), "seeds must be a whole number"),
+        (lambda: rksearch.retrain(tmp_path, epochs=0), "epochs must be a whole number"),
+        (lambda: rksearch.train("ResNet-8", epochs=0), "epochs must be a whole number"),
+        (lambda: rksearch.train("ResNet-8", replicate=-1), "replicate must be a whole number"),
+        (lambda: rksearch.train("ResNet-8", train_images=50.0), "train_images must be a whole number"),  # type: ignore[arg-type]
+        (lambda: rksearch.Run(""), "a run directory must have a path, but got ''"),
+        (lambda: rksearch.Run(None), "a run directory must have a path, but got None"),  # type: ignore[arg-type]
+        (lambda: results.trials("a\0b"), "a run directory must have a path"),
+        (lambda: rksearch.Run(tmp_path).write_report(to=""), "the directory for a report must have a path"),
+        (lambda: rksearch.Run(tmp_path).weights(None), "a finished trial of .* must be named, but got None"),  # type: ignore[arg-type]
+        (lambda: rksearch.Run(tmp_path).figure(None), "the cost across must be one of"),  # type: ignore[arg-type]
+        (lambda: rksearch.parse(None), "an architecture is given by its name, but got NoneType"),  # type: ignore[arg-type]
+        (lambda: rksearch.list_models(5), "a pattern of names must be text, but got 5"),  # type: ignore[arg-type]
+    )
+    for call, message in calls:
+        with pytest.raises(RksearchError, match=message):
+            call()
 
 
 def test_the_notebook_is_as_it_was_written() -> None:
