@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rksearch.errors import RunError, nearest
 from rksearch.results.history import History
 from rksearch.results.records import TrialResult, TrialSpec
-from rksearch.results.run_dir import RunDir, mirror_address, read_run, require_own, stated_directory
+from rksearch.results.run_dir import (
+    RunDir,
+    mirror_address,
+    read_run,
+    require_no_other_run,
+    require_own,
+    stated_directory,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -190,13 +197,17 @@ class Run:
 
         Raises:
             RunError: the directory cannot be written.
-            TakenError: files that are not a report's stand in `to`, or in the directory of a ledger without a record.
+            TakenError: files that are not a report's stand in `to`, or in the directory of a ledger without a record;
+                or `to` is the directory of another run.
         """
         from rksearch.report import write_report
 
         directory = self.path if to is None else stated_directory(to, "the directory for a report")
         history = self._seen()
-        if os.path.realpath(directory) != os.path.realpath(self.path) or history.is_blank:
+        elsewhere = os.path.realpath(directory) != os.path.realpath(self.path)
+        if elsewhere:
+            require_no_other_run(directory, history, "a report")
+        if elsewhere or history.is_blank:
             require_own(directory)
         return write_report(directory, history, _activation_bytes(history), calibration)
 
@@ -228,12 +239,14 @@ class Run:
 
         Raises:
             RunError: no network was trained to the end, or the directory cannot be written.
-            TakenError: files that are not a report's stand in `figures`.
+            TakenError: files that are not a report's stand in `figures`, or `to` is the directory of another run.
         """
         from rksearch.report import write_figures
 
         history = self._seen()
         directory = self.path if to is None else stated_directory(to, "the directory for figures")
+        if to is not None:
+            require_no_other_run(directory, history, "figures")
         return write_figures(directory, history, _activation_bytes(history))
 
     def weights(self, trial_id: str) -> Mapping[str, Any]:

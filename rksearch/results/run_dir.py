@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, unwritable
+from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, TakenError, unwritable
 from rksearch.ordinary import expanded, is_text, open_ordinary, read_json, write_atomically
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
@@ -349,6 +349,30 @@ def require_own(directory: Path) -> None:
         TakenError: one was not.
     """
     require_free((directory / name for name, is_own in DERIVED.items() if not is_own(directory / name)), "a report")
+
+
+def require_no_other_run(directory: Path, history: History, what: str) -> None:
+    """Make sure that a directory for something about a run is not that of another run, whose report would be replaced.
+
+    Args:
+        directory: the directory; a copy of the run's own is one of its own.
+        history: the history of the run.
+        what: what is to be written, with its article.
+
+    Raises:
+        TakenError: it is.
+        LedgerError: the ledger in the directory cannot be read.
+    """
+    if RunDir(directory).has_ledger and _identity(read_run(directory)) != _identity(history):
+        raise TakenError(
+            f"{what} must not replace that of another run, but {directory} holds one ({FILE_NAME}); choose another "
+            "directory"
+        )
+
+
+def _identity(history: History) -> tuple[str, str | None]:
+    """What tells a run from others: its name, and when its first session began."""
+    return history.name, history.sessions[0].start if history.sessions else None
 
 
 def claim_free(parent: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -39,6 +40,8 @@ from rksearch.results.status import run_status
 from rksearch.results.summaries import summarise
 from rksearch.results.tables import ArchRow, TrialRow, tables
 from rksearch.results.uncertainty import RESAMPLES
+from tests.helpers.command_line import Answer
+from tests.helpers.fuzzing import checked_line
 from tests.helpers.ledgers import (
     BASELINES,
     KNOWN,
@@ -121,6 +124,24 @@ def test_reading_a_ledger_needs_none_of_the_heavy_libraries() -> None:
 def test_a_directory_without_a_ledger_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"holds ledger\.jsonl, but .* has none"):
         read_run(tmp_path)
+
+
+def test_a_report_does_not_take_the_place_of_another_run_s(tmp_path: Path, answer: Callable[..., Answer]) -> None:
+    full_run(tmp_path / "one")
+    full_run(tmp_path / "two", number=20)
+    records = [json.loads(line) for line in (tmp_path / "two" / FILE_NAME).read_bytes().splitlines()]
+    changed = [{**record, "name": "two"} if record["event"] == "run" else record for record in records]
+    (tmp_path / "two" / FILE_NAME).write_bytes(b"".join(checked_line(record) + b"\n" for record in changed))
+    assert answer("report", tmp_path / "two")[0] == 0
+    before = (tmp_path / "two" / "report.html").read_bytes()
+    for options in ((), ("--figures",)):
+        code, _, errors = answer("report", tmp_path / "one", "--to", tmp_path / "two", *options)
+        assert code == 2
+        assert "a report must not replace that of another run, but" in errors
+    assert (tmp_path / "two" / "report.html").read_bytes() == before
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / FILE_NAME).write_bytes((tmp_path / "one" / FILE_NAME).read_bytes())
+    assert answer("report", tmp_path / "one", "--to", tmp_path / "copy")[0] == 0
 
 
 def test_a_report_that_cannot_be_written_keeps_the_old_one(run_dir: Path, tmp_path: Path) -> None:
