@@ -193,13 +193,14 @@ def forecast(
     Raises:
         SpaceError: as `run`.
         RunError: an imported directory holds no run, or the run would join a cluster, whose machines are not this one.
-        DataError: the images are missing.
+        DataError: the images are missing, or cannot have the recipe's augmentation.
         DeviceError: no such device or precision.
     """
     from rksearch.data.images import load_data
     from rksearch.data.locations import data_home
     from rksearch.search.forecasting import smaller_runs
     from rksearch.search.measuring import forecast_here, image_counts
+    from rksearch.training.trainer import check_images_suit
 
     resources = stated_resources(resources)
     if resources.address is not None:
@@ -210,6 +211,7 @@ def forecast(
     loaded, plan = _planned(space, _asked(wishes, resources), imports)
     with datasets.beneath(loaded.definition.directory):
         facts = loaded.definition.dataset
+        check_images_suit(plan.recipe, facts.name)
         images = load_data(facts, data_home(resources.data_dir), download=resources.download)
         found = forecast_here(loaded, plan, images, resources)
         trainable = image_counts(facts, images, None).train or 1
