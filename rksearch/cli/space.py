@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from rksearch.cli import completion
-from rksearch.cli.options import execution_options, json_option
+from rksearch.cli.options import execution_options, is_given, json_option
 from rksearch.cli.output import require_replaceable, write_file
 from rksearch.cli.values import SEED, UserPath
 from rksearch.errors import RunError, unwritable
@@ -60,6 +60,10 @@ def show(
     from rksearch.search.samplers.registry import samplers
     from rksearch.space import describe_space, load_space
 
+    for option in ("data_dir", "no_download", "device", "precision"):
+        if is_given(option) and not with_time:
+            named = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{named} is for what --time measures; add --time, or leave it out")
     found = load_space(name, samplers=samplers.items())
     if html is not None:
         from rksearch.report.space_page import WRITTEN_BY, space_page

@@ -82,6 +82,8 @@ def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
         state, remedy = absence(path), "correct the path"
         if os.path.isdir(path):
             state, remedy = "is a folder", f"name a file in it, or images in folders as folder:{address.place}"
+        elif os.path.exists(path):
+            state = "is a pipe or a device"
         raise DataError(f"{address} needs a file at {path}, which {state}; {remedy}")
     try:
         if not zipfile.is_zipfile(path):
