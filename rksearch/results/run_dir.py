@@ -64,7 +64,7 @@ def stated_directory(directory: object, what: str = "a run directory") -> Path:
         RunError: it is no path, empty, or holds a zero, which no path does.
     """
     if not isinstance(directory, str | os.PathLike) or not str(directory).strip() or "\0" in str(directory):
-        raise RunError(f"{what} must have a path, but got {directory!r}; give a directory")
+        raise RunError(f"{what} must have a path that is not empty, but got {directory!r}; give a directory")
     return Path(directory)
 
 

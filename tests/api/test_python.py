@@ -121,8 +121,8 @@ def test_a_mistyped_space_or_wish_is_an_error() -> None:
         ({"sampler": 5}, "the sampler must be one of frontier, .*but got 5"),
         ({"recipe": ""}, "the recipe must be one of fast, .*but got ''"),
         ({"resources": {}}, "resources must be a value of rksearch.Resources, but got {}"),
-        ({"out": ""}, "a run directory, --out, must have a path, but got ''"),
-        ({"out": "a\0b"}, "must have a path, but got 'a\\\\x00b'"),
+        ({"out": ""}, "a run directory, --out, must have a path that is not empty, but got ''"),
+        ({"out": "a\0b"}, "must have a path that is not empty, but got 'a\\\\x00b'"),
     ],
 )
 def test_a_wish_of_another_type_or_out_of_its_limits_is_an_error(
@@ -172,8 +172,8 @@ def test_what_is_asked_of_a_run_that_exists_is_checked_too(tmp_path: Path) -> No
         (lambda: rksearch.train("ResNet-8", epochs=0), "epochs must be a whole number"),
         (lambda: rksearch.train("ResNet-8", replicate=-1), "replicate must be a whole number"),
         (lambda: rksearch.train("ResNet-8", train_images=50.0), "train_images must be a whole number"),  # type: ignore[arg-type]
-        (lambda: rksearch.Run(""), "a run directory must have a path, but got ''"),
-        (lambda: rksearch.Run(None), "a run directory must have a path, but got None"),  # type: ignore[arg-type]
+        (lambda: rksearch.Run(""), "a run directory must have a path that is not empty, but got ''"),
+        (lambda: rksearch.Run(None), "a run directory must have a path that is not empty, but got None"),  # type: ignore[arg-type]
         (lambda: results.trials("a\0b"), "a run directory must have a path"),
         (lambda: rksearch.Run(tmp_path).write_report(to=""), "the directory for a report must have a path"),
         (lambda: rksearch.Run(tmp_path).weights(None), "a finished trial of .* must be named, but got None"),  # type: ignore[arg-type]
