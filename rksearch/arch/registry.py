@@ -48,9 +48,17 @@ class Registry(Generic[T]):
         """Add an item; returns it, so that this can serve as a decorator.
 
         Raises:
-            PluginError: another item has its name.
+            PluginError: it is no such item, another one has its name, or its name is none that anyone could write.
         """
-        items, name = self._load(), self._name_of(item)
+        try:
+            items, name = self._load(), self._name_of(item)
+        except AttributeError:
+            raise PluginError(f"a {self._kind} must be registered, but got {item!r}; make one of it") from None
+        if not isinstance(name, str) or not name or not name.isprintable() or name != name.strip():
+            raise PluginError(
+                f"each {self._kind} needs a name of printable text without spaces around it, but got {name!r}; choose "
+                "another name"
+            )
         if name in items:
             if items[name] is item or items[name] == item:
                 return item

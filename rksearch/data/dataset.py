@@ -5,6 +5,7 @@ This module imports no torch. `rksearch.data.facts` has all data sets by name, `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -35,6 +36,39 @@ class Images:
     test_images: Tensor
     test_labels: Tensor
     held_out: Tensor | None = None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _all(suits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, tuple) and all(map(suits, value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (_is_text, "text"),
+    "channels": (_is_count, "a whole number"),
+    "height": (_is_count, "a whole number"),
+    "width": (_is_count, "a whole number"),
+    "classes": (_is_count, "a whole number"),
+    "mean": (_all(_is_number), "a tuple of numbers"),
+    "std": (_all(_is_number), "a tuple of numbers"),
+    "crop_padding": (_is_count, "a whole number"),
+    "flip": (lambda value: isinstance(value, bool), "True or False"),
+    "val_fraction": (_is_number, "a number"),
+    "class_names": (_all(_is_text), "a tuple of texts"),
+    "load": (lambda value: value is None or callable(value), "a function"),
+}
+"""Of each fact that a data set from outside may have of another type a test, and its type in words."""
 
 
 Loader: TypeAlias = "Callable[[Path, bool], Images | Stored]"
@@ -93,10 +127,10 @@ class Dataset(ImageShape):
     load: Loader | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        counts = (self.channels, self.height, self.width, self.classes)
+        for key, (suits, kind) in _TYPES.items():
+            if not suits(value := getattr(self, key)):
+                raise DataError(f"data set {self.name}: {key} must be {kind}, but got {value!r}; correct it")
         rules: list[tuple[bool, str, object]] = [
-            (all(isinstance(value, int) for value in counts), "channels, sizes and classes must be whole numbers",
-             counts),
             (min(self.channels, self.height, self.width) >= 1, "channels, height and width must be at least 1",
              (self.channels, self.height, self.width)),
             (self.classes >= 2, "classes must be at least 2", self.classes),

@@ -13,7 +13,7 @@ from pathlib import Path
 from rksearch.arch.registry import Registry
 from rksearch.data.address import KINDS, is_address, read_address
 from rksearch.data.dataset import Dataset
-from rksearch.errors import DataError
+from rksearch.errors import DataError, PluginError
 
 __all__ = ["DEFAULT_DATASET", "KINDS", "Dataset", "dataset", "datasets", "is_address", "register_dataset"]
 
@@ -25,8 +25,12 @@ def register_dataset(dataset: Dataset) -> Dataset:
     """Make a data set known by its name: in commands, space files, trainings and reports. Returns the data set.
 
     Raises:
-        PluginError: another data set has this name.
+        PluginError: it is no data set, another one has this name, or the name is that of a place.
     """
+    if isinstance(dataset, Dataset) and is_address(dataset.name):
+        raise PluginError(
+            f"the name of a data set must not say where images are, but got {dataset.name!r}; leave out the colon"
+        )
     return datasets.register(dataset)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from rksearch.data.dataset import Dataset, Images
 from rksearch.data.order import Labels, Pixels, split_order
 from rksearch.data.pictures import Stored
-from rksearch.errors import DataError
+from rksearch.errors import ANY_FAULT, DataError, RksearchError, in_one_line
 from rksearch.ordinary import expanded
 
 
@@ -62,7 +62,18 @@ def load_data(dataset: Dataset, data_dir: Path, *, download: bool = True) -> Ima
             f"networks for {dataset.name} can be built and counted and not trained, because it has no loader; "
             "choose a data set that has one, such as digits or cifar10"
         )
-    images = dataset.load(expanded(data_dir, DataError), download)
+    try:
+        images = dataset.load(expanded(data_dir, DataError), download)
+    except (RksearchError, OSError, MemoryError):
+        raise
+    except ANY_FAULT as error:
+        raise DataError(
+            f"the loader of {dataset.name} must give its images, but failed ({in_one_line(error)}); correct it"
+        ) from error
+    if not isinstance(images, Images | Stored):
+        raise DataError(
+            f"the loader of {dataset.name} must give Images or Stored, but gave {type(images).__name__}; correct it"
+        )
     if isinstance(images, Stored):
         for part, pictures in (("training", images.train), ("test", images.test)):
             _check_labels(dataset, part, pictures.labels)
@@ -77,6 +88,12 @@ def load_data(dataset: Dataset, data_dir: Path, *, download: bool = True) -> Ima
 
 def _check(dataset: Dataset, part: str, pixels: Tensor, labels: Tensor) -> None:
     """Raise a DataError unless images (N, C, H, W) and labels (N,) are as the data set's facts say."""
+    for name, given in (("images", pixels), ("labels", labels)):
+        if not isinstance(given, Tensor):
+            raise DataError(
+                f"the {part} {name} of {dataset.name} must be a tensor, but got {type(given).__name__}; correct its "
+                "loader"
+            )
     shape = (dataset.channels, dataset.height, dataset.width)
     dtypes = (torch.uint8, torch.int64)
     rules: list[tuple[bool, str, object]] = [

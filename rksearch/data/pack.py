@@ -208,7 +208,10 @@ def _opened_pack(path: Path, size: int, mtime_ns: int) -> Pack:
             if missing := set(PIXELS) - parts.keys():
                 raise ValueError(f"it has no {min(missing)}")
             arrays = {name: _array(path, file, name, part) for name, part in parts.items() if name not in PIXELS}
-        facts = Dataset.from_facts(header["facts"])
+        try:
+            facts = Dataset.from_facts(header["facts"])
+        except DataError as error:
+            raise ValueError(str(error)) from None
         train, test = (
             PackedPictures(path=path, part=part, channels=facts.channels, index=_index(part, arrays))
             for part in ("train", "test")

@@ -1,7 +1,8 @@
 """The data set of docs/extending.md, registered from outside: in this process, and as a plugin in others."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner
 
+import rksearch
 from rksearch.cli.main import cli
 from rksearch.data.facts import Dataset, dataset, datasets, register_dataset
 from rksearch.data.images import load_images, split
@@ -98,6 +100,13 @@ def test_a_second_data_set_of_that_name_is_refused(rings: Dataset) -> None:
         ({"crop_padding": 4}, "less than the shorter side of the images, 4, for crops to hold some of them, but got 4"),
         ({"std": (0.0,)}, "data set own: std must be above 0"),
         ({"val_fraction": 1.0}, "data set own: val_fraction must lie between 0 and 1"),
+        ({"classes": "2"}, "data set own: classes must be a whole number, but got '2'"),
+        ({"mean": 5}, "data set own: mean must be a tuple of numbers, but got 5"),
+        ({"mean": (float("nan"),)}, "data set own: mean must be a tuple of numbers"),
+        ({"crop_padding": 1.5}, "data set own: crop_padding must be a whole number"),
+        ({"flip": "no"}, "data set own: flip must be True or False, but got 'no'"),
+        ({"class_names": "ab"}, "data set own: class_names must be a tuple of texts"),
+        ({"load": 5}, "data set own: load must be a function, but got 5"),
     ],
 )
 def test_facts_that_break_a_rule_are_refused(changes: dict[str, object], message: str) -> None:
@@ -123,6 +132,46 @@ def test_images_that_are_not_as_the_facts_say_are_refused(
         return
     with pytest.raises(DataError, match=message):
         load_images(own, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda rings: None, "must give Images or Stored, but gave NoneType; correct it"),
+        (lambda rings: (1, 2), "must give Images or Stored, but gave tuple"),
+        (lambda rings: replace(rings, test_labels=None), "the test labels of own must be a tensor, but got NoneType"),
+        (lambda rings: 1 / 0, r"must give its images, but failed \(ZeroDivisionError: division by zero\); correct it"),
+        (lambda rings: sys.exit(3), r"must give its images, but failed \(SystemExit: 3\)"),
+    ],
+)
+def test_a_loader_that_gives_no_images_is_named(
+    rings: Dataset, tmp_path: Path, given: Callable[[object], object], message: str
+) -> None:
+    load = rings.load
+    assert load is not None
+    own = Dataset(**{**rings.facts(), "name": "own", "load": lambda *asked: given(load(*asked))})
+    with pytest.raises(DataError, match=message):
+        load_images(own, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", " own", "two\nlines", None, "folder:pets"])
+def test_a_name_that_nobody_could_write_is_refused(rings: Dataset, name: str) -> None:
+    with pytest.raises((PluginError, DataError), match="name"):
+        register_dataset(Dataset(**{**rings.facts(), "name": name}))
+
+
+def test_what_is_no_extension_is_refused() -> None:
+    with pytest.raises(PluginError, match="a data set must be registered, but got 'digits'; make one of it"):
+        register_dataset("digits")  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match=r"a family must be a value of .*Family, but got None; make one of it"):
+        rksearch.register_family(None)  # type: ignore[arg-type]
+    about = {"title": "t", "description": "d"}
+    with pytest.raises(PluginError, match="the sampler 'own' needs a function that makes it, but got 5"):
+        rksearch.register_sampler("own", 5, **about)  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match="the title of the sampler 'own' must be text, but got None"):
+        rksearch.register_sampler("own", print, **{**about, "title": None})  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match="each sampler needs a name of printable text"):
+        rksearch.register_sampler("", print, **about)  # type: ignore[arg-type]
 
 
 def test_a_data_set_without_a_loader_is_for_counting_only(tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ def register_family(family: Family) -> Family:
     """Add a family, so that its names, spaces, trainings and reports work as those of the shipped ones; returns it.
 
     Raises:
-        PluginError: another family has its key, or another kind of family has the head of its names.
+        PluginError: it is no family, another one has its key, or another kind of family has the head of its names.
     """
+    if not isinstance(family, Family):
+        raise PluginError(f"a family must be a value of rksearch.arch.Family, but got {family!r}; make one of it")
     for other in FAMILIES:
         if other.head == family.head and other.key != family.key and type(other).read is not type(family).read:
             raise PluginError(

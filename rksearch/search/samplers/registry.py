@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rksearch.arch.registry import Registry
-from rksearch.errors import SpaceError
+from rksearch.errors import PluginError, SpaceError
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -59,8 +59,13 @@ def register_sampler(name: str, make: SamplerFactory, *, title: str, description
         description: one line that says how it chooses.
 
     Raises:
-        PluginError: another sampler has this name.
+        PluginError: another sampler has this name, `make` makes nothing, or a text is none.
     """
+    if not callable(make):
+        raise PluginError(f"the sampler {name!r} needs a function that makes it, but got {make!r}; give one")
+    for field, text in (("title", title), ("description", description)):
+        if not isinstance(text, str):
+            raise PluginError(f"the {field} of the sampler {name!r} must be text, but got {text!r}; write some words")
     return samplers.register(SamplerEntry(name=name, title=title, description=description, make=make))
 
 
