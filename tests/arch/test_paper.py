@@ -13,7 +13,6 @@ from rksearch.arch.families import FAMILIES
 from rksearch.arch.paper import paper_rows
 from rksearch.cli.main import cli
 from rksearch.errors import SpecError
-from rksearch.recipes.shipped import recipe
 from rksearch.results.paper_comparison import compare
 from rksearch.results.records import ImageCounts, TestResult
 from tests.helpers import ledgers
@@ -112,9 +111,7 @@ def test_columns_of_trainings_stand_where_there_are_ledgers(tmp_path):
 
 def trained_run(run_dir, errors_pct, *, epochs=8, images=10_000, tested=None):
     """A run of ResNet-20, one seed for each error; a training on all images reads the test set where asked."""
-    ledger = ledgers.begin(run_dir)
-    plan = ledgers.plan_record(recipe=recipe("short", epochs=epochs))
-    ledger.write_run(name="cifar10_small_cpu", space=ledgers.space_record(), plan=plan)
+    ledger = ledgers.begin(run_dir, epochs=epochs)
     counts = ImageCounts(train=images, val=5_000)
     for i, error in enumerate(errors_pct):
         result = replace(ledgers.complete(error, epochs=epochs), images=counts)

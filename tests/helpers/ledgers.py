@@ -184,10 +184,10 @@ def environment_record() -> Environment:
     )
 
 
-def begin(run_dir: Path, name: str = "cifar10_small_cpu") -> Ledger:
+def begin(run_dir: Path, name: str = "cifar10_small_cpu", epochs: int = 8) -> Ledger:
     """A ledger with its run and first session recorded."""
     ledger = Ledger(run_dir, clock=ticking())
-    ledger.write_run(name=name, space=space_record(), plan=plan_record())
+    ledger.write_run(name=name, space=space_record(), plan=plan_record(recipe=recipe("short", epochs=epochs)))
     ledger.write_session(environment=environment_record(), options={"space": "cifar10_small", "trials": 24})
     return ledger
 

@@ -31,13 +31,14 @@ EVIL = (
 def derived(tmp_path: Path) -> dict[str, str]:
     """Files of a run whose every free string is hostile."""
     ledger = Ledger(tmp_path / "run")
+    own = replace(plan_record().recipe, name=EVIL)
     data = DataRecord.of(dataset("cifar10"))
     names = tuple(f"{EVIL}{i}" for i in range(10))
     data = replace(data, source=EVIL, licence=EVIL, citation=EVIL, normalisation=EVIL, class_names=names, notes=(EVIL,))
     ledger.write_run(
         name=EVIL,
         space=space_record(name=EVIL, description=EVIL, yaml=f"# {EVIL}", sha256=EVIL, constraints=(EVIL,)),
-        plan=plan_record(sampler=EVIL, recipe=replace(plan_record().recipe, name=EVIL)),
+        plan=plan_record(sampler=EVIL, recipe=own),
         data=data,
     )
     environment = Environment(
@@ -54,8 +55,9 @@ def derived(tmp_path: Path) -> dict[str, str]:
     for arch, role in (("ResNet-8", "baseline"), ("RKNet-BC-k8-m2_4_6-1x2_1x2_1x1", "candidate")):
         for replicate in range(2):
             result = replace(complete(20.0 + replicate), device=EVIL, precision=EVIL, compile_reason=EVIL, split=EVIL)
-            ledger.write_trial(trial(arch, replicate, role), result, wall_time_s=1.0)  # type: ignore[arg-type]
-    ledger.write_trial(trial("ResNet-14"), failed(EVIL, EVIL), wall_time_s=1.0)
+            spec = replace(trial(arch, replicate, role), recipe=own)  # type: ignore[arg-type]
+            ledger.write_trial(spec, result, wall_time_s=1.0)
+    ledger.write_trial(replace(trial("ResNet-14"), recipe=own), failed(EVIL, EVIL), wall_time_s=1.0)
     ledger.write_end("failed", EVIL)
     history = ledger.read()
     assert (history.damaged, len(history.trials)) == (0, 5)

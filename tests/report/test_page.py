@@ -172,7 +172,7 @@ def test_long_curves_are_thinned_evenly_with_both_ends(monkeypatch: pytest.Monke
 
 
 def test_a_page_of_hundreds_of_long_trainings_stays_small(tmp_path: Path) -> None:
-    ledger = begin(tmp_path)
+    ledger = begin(tmp_path, epochs=150)
     for i, spec in enumerate(candidates(300)):
         done = complete(20.0 + i / 10, params=20_000 + i, epochs=150)
         ledger.write_trial(trial(spec.name, epochs=150), done, wall_time_s=1.0)
