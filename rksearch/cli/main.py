@@ -27,7 +27,7 @@ from rksearch.cli.space import space
 from rksearch.errors import RksearchError, in_one_line, is_short_of_memory, shortened
 
 TRACEBACK = "RKSEARCH_TRACEBACK"
-"""Environment variable: set, an exception that no command foresaw is shown with its traceback."""
+"""Environment variable: set, errors are shown with the traceback: whoever writes a plugin needs it."""
 
 
 FREE_MEMORY = "free some memory, or raise the limit of it (`ulimit -v`)"
@@ -93,6 +93,7 @@ def main() -> None:
         _show(error)
         sys.exit(error.exit_code)
     except RksearchError as error:
+        _trace(error)
         show(f"rksearch: {' '.join(str(error).split())}", stderr=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -129,9 +130,13 @@ def _has_working_directory() -> bool:
 
 def _report(error: BaseException, remedy: str) -> None:
     """Print an exception that no command foresaw, in one line; with its traceback where the user asks for that."""
+    _trace(error)
+    show(f"rksearch: {in_one_line(error)}; {remedy}", stderr=True)
+
+
+def _trace(error: BaseException) -> None:
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
-    show(f"rksearch: {in_one_line(error)}; {remedy}", stderr=True)
 
 
 def _prepare_streams() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from rksearch.data.dataset import Dataset, Images
 from rksearch.data.order import Labels, Pixels, split_order
 from rksearch.data.pictures import Stored
-from rksearch.errors import ANY_FAULT, DataError, RksearchError, in_one_line
+from rksearch.errors import ANY_FAULT, DataError, RksearchError, in_one_line, is_short_of_memory
 from rksearch.ordinary import expanded
 
 
@@ -67,6 +67,8 @@ def load_data(dataset: Dataset, data_dir: Path, *, download: bool = True) -> Ima
     except (RksearchError, OSError, MemoryError):
         raise
     except ANY_FAULT as error:
+        if is_short_of_memory(error):
+            raise
         raise DataError(
             f"the loader of {dataset.name} must give its images, but failed ({in_one_line(error)}); correct it"
         ) from error
