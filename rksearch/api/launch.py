@@ -17,7 +17,7 @@ from rksearch.report.text import count, listing
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import RunDir, claim_free, stated_directory
 from rksearch.search.continuing import Extension
-from rksearch.search.limits import MOST_SEEDS, require_several, require_whole
+from rksearch.search.limits import stated_several, stated_whole
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.resources import Resources
 from rksearch.search.samplers.registry import samplers
@@ -108,8 +108,6 @@ def _asked(wishes: Wishes, resources: Resources) -> Asked:
     for name in wishes:
         if name not in Wishes.__annotations__:
             raise TypeError(f"unexpected keyword argument {name!r}{nearest(name, Wishes.__annotations__)}")
-    require_several("objectives", wishes.get("objectives"))
-    require_several("start", wishes.get("start"))
     recipe, sampler = wishes.get("recipe"), wishes.get("sampler")
     if sampler is not None:
         samplers.get(sampler)
@@ -117,12 +115,12 @@ def _asked(wishes: Wishes, resources: Resources) -> Asked:
         trials=wishes.get("trials"),
         recipe_name=None if recipe is None else str(recipe),
         epochs=wishes.get("epochs"),
-        final_seeds=wishes.get("seeds"),
+        final_seeds=stated_whole("seeds", wishes.get("seeds")),
         replicates=wishes.get("replicates"),
-        objectives=wishes.get("objectives"),
+        objectives=stated_several("objectives", wishes.get("objectives")),
         sampler=sampler,
         sampler_seed=0 if wishes.get("sampler_seed") is None else wishes["sampler_seed"],
-        start=tuple(str(parse(name)) for name in wishes.get("start") or ()),
+        start=tuple(str(parse(name)) for name in stated_several("start", wishes.get("start")) or ()),
         racing=wishes.get("racing"),
         control=False if wishes.get("control") is None else wishes["control"],
         deterministic=wishes.get("deterministic"),
@@ -238,7 +236,6 @@ def plan_run(
         RunError: an imported directory holds no run, or `out` is empty.
     """
     stated = directory_stated(out)
-    require_several("imports", imports, paths=True)
     asked = asked or Asked()
     loaded, plan = _planned(space, asked, imports)
     directory = stated or claim_free(Path("reports"), loaded.name)
@@ -264,7 +261,7 @@ def _planned(space: str | Path | Space, asked: Asked, imports: Sequence[str | Pa
 
     loaded = space if isinstance(space, Space) else load_space(str(space), samplers=samplers.items())
     plan = plan_of(loaded.definition, asked, members=len(loaded))
-    if imports:
+    if imports := stated_several("imports", imports, paths=True) or ():
         with datasets.beneath(loaded.definition.directory):
             begin, known = imported([Path(directory) for directory in imports], loaded, plan)
         plan = replace(plan, start=tuple(dict.fromkeys((*plan.start, *begin))), imported=tuple(known))
@@ -380,10 +377,9 @@ def final_run(
     """
     from rksearch.search import driver
 
-    require_several("archs", archs)
-    require_whole("fresh", fresh, 0, MOST_SEEDS)
+    names = [str(parse(name)) for name in stated_several("archs", archs) or ()]
+    fresh = stated_whole("fresh", fresh) or 0
     run_dir = RunDir(stated_directory(directory))
-    names = [str(parse(name)) for name in archs]
     resources, chosen = _chosen(resources, chosen)
     ended = driver.final(run_dir, names, fresh=fresh, resources=resources, chosen=chosen, view=_noting(view, run_dir))
     return _reported(run_dir, ended)

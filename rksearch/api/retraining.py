@@ -14,7 +14,7 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.recipes.shipped import recipe as recipe_named
 from rksearch.results.run_dir import RunDir, claim_free, require_plan
-from rksearch.search.limits import MOST_EPOCHS, MOST_SEEDS, require_several, require_whole
+from rksearch.search.limits import stated_several, stated_whole
 from rksearch.search.resources import Resources
 from rksearch.search.view import View
 from rksearch.space.plan import SEEDS_AGAIN
@@ -59,9 +59,9 @@ def retrain(
     from rksearch.search.launch import images_base
     from rksearch.search.retraining import retraining
 
-    require_several("archs", archs)
-    require_whole("epochs", epochs, 1, MOST_EPOCHS)
-    require_whole("seeds", seeds, 1, MOST_SEEDS)
+    archs = stated_several("archs", archs) or ()
+    epochs = stated_whole("epochs", epochs)
+    seeds = stated_whole("seeds", seeds) or SEEDS_AGAIN
     resources = stated_resources(resources)
     source = run if isinstance(run, Run) else Run(run)
     stated = directory_stated(out)

@@ -19,7 +19,7 @@ from rksearch.results.data_record import DataRecord
 from rksearch.results.environment import current_environment
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
 from rksearch.results.training_record import TrainingRecord, read_training
-from rksearch.search.limits import LARGEST_SEED, MOST_EPOCHS, MOST_IMAGES, require_whole
+from rksearch.search.limits import stated_whole
 from rksearch.search.reservations import cpus_here
 from rksearch.training.execution import Execution
 
@@ -94,9 +94,9 @@ def train(
         TrialFailed: the network cannot be trained; the message names the trial.
         RksearchError: a bad name, no data, no such device, a full disk.
     """
-    require_whole("epochs", epochs, 1, MOST_EPOCHS)
-    require_whole("train_images", train_images, 1, MOST_IMAGES)
-    require_whole("replicate", replicate, 0, LARGEST_SEED)
+    epochs = stated_whole("epochs", epochs)
+    train_images = stated_whole("train_images", train_images)
+    replicate = stated_whole("replicate", replicate) or 0
     chosen = recipe if isinstance(recipe, Recipe) else recipe_named(recipe)
     facts = dataset_facts(dataset)
     spec = TrialSpec(

@@ -5,7 +5,6 @@ This module imports no torch. `rksearch.data.facts` has all data sets by name, `
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from rksearch.arch.image import ImageShape
 from rksearch.errors import DataError
+from rksearch.plain import is_flag, is_number, is_whole, make_plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,14 +38,6 @@ class Images:
     held_out: Tensor | None = None
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _all(suits: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, tuple) and all(map(suits, value))
 
@@ -56,15 +48,15 @@ def _is_text(value: object) -> bool:
 
 _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_text, "text"),
-    "channels": (_is_count, "a whole number"),
-    "height": (_is_count, "a whole number"),
-    "width": (_is_count, "a whole number"),
-    "classes": (_is_count, "a whole number"),
-    "mean": (_all(_is_number), "a tuple of numbers"),
-    "std": (_all(_is_number), "a tuple of numbers"),
-    "crop_padding": (_is_count, "a whole number"),
-    "flip": (lambda value: isinstance(value, bool), "True or False"),
-    "val_fraction": (_is_number, "a number"),
+    "channels": (is_whole, "a whole number"),
+    "height": (is_whole, "a whole number"),
+    "width": (is_whole, "a whole number"),
+    "classes": (is_whole, "a whole number"),
+    "mean": (_all(is_number), "a tuple of numbers"),
+    "std": (_all(is_number), "a tuple of numbers"),
+    "crop_padding": (is_whole, "a whole number"),
+    "flip": (is_flag, "True or False"),
+    "val_fraction": (is_number, "a number"),
     "class_names": (_all(_is_text), "a tuple of texts"),
     "load": (lambda value: value is None or callable(value), "a function"),
 }
@@ -127,6 +119,7 @@ class Dataset(ImageShape):
     load: Loader | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for key, (suits, kind) in _TYPES.items():
             if not suits(value := getattr(self, key)):
                 raise DataError(f"data set {self.name}: {key} must be {kind}, but got {value!r}; correct it")
@@ -156,8 +149,7 @@ class Dataset(ImageShape):
             TypeError: a fact is missing or unknown.
             DataError: a fact breaks a rule.
         """
-        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()}
-        return cls(**plain)
+        return cls(**facts)
 
     def facts(self) -> dict[str, Any]:
         """All attributes that are compared, by name."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from rksearch.errors import SpaceError
+from rksearch.plain import make_plain
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("step", "cosine", "one_cycle")
@@ -109,6 +110,7 @@ class Recipe:
     flip_averaging: bool = False
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for holds, rule, fields in (*self._rules(), *self._rules_of_terms()):
             if not holds:
                 raise RecipeError(f"recipe: {rule}, but got {getattr(self, fields[0])!r}", fields)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, TakenError, unwritable
 from rksearch.ordinary import expanded, is_text, open_ordinary, read_json, write_atomically
+from rksearch.plain import is_path
 from rksearch.results.codec import from_plain, to_json_bytes
 from rksearch.results.differences import first_difference
 from rksearch.results.events import EVENTS
@@ -63,7 +64,7 @@ def stated_directory(directory: object, what: str = "a run directory") -> Path:
     Raises:
         RunError: it is no path, empty, or holds a zero, which no path does.
     """
-    if not isinstance(directory, str | os.PathLike) or not str(directory).strip() or "\0" in str(directory):
+    if not is_path(directory):
         raise RunError(f"{what} must have a path that is not empty, but got {directory!r}; give a directory")
     return Path(directory)
 

@@ -21,7 +21,7 @@ from rksearch.results.history import History, RunRecord
 from rksearch.results.plan import Plan
 from rksearch.results.recipes import as_begun
 from rksearch.results.records import parse_trial_id
-from rksearch.search.limits import MOST_SEEDS, MOST_TRIALS, require_several, require_whole
+from rksearch.search.limits import stated_several, stated_whole
 from rksearch.space import Space, SpaceDefinition, parse_space
 
 CHOICES = {
@@ -67,10 +67,9 @@ class Extension:
     baselines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require_whole("trials", self.trials, 0, MOST_TRIALS)
-        require_whole("final_seeds", self.final_seeds, 1, MOST_SEEDS)
-        require_whole("replicates", self.replicates, 0, MOST_TRIALS)
-        require_several("baselines", self.baselines)
+        for name in ("trials", "final_seeds", "replicates"):
+            object.__setattr__(self, name, stated_whole(name, getattr(self, name)))
+        object.__setattr__(self, "baselines", stated_several("baselines", self.baselines) or ())
 
     def of(self, plan: Plan) -> Plan:
         """The plan with the changes."""

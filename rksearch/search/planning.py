@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from rksearch.errors import RunError
+from rksearch.plain import is_flag, plain
 from rksearch.recipes.shipped import recipe
 from rksearch.results.plan import ImportedObservation, Plan, RacingRule, Rank
-from rksearch.search.limits import LARGEST_SEED, MOST_EPOCHS, MOST_SEEDS, MOST_TRIALS, require_whole
+from rksearch.search.limits import stated_whole
 from rksearch.search.objectives import objective
 from rksearch.space import RacingPlan, SpaceDefinition
 from rksearch.space.plan import checked_objectives
@@ -46,18 +47,13 @@ class Asked:
     timed: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("trials", self.trials, 0, MOST_TRIALS),
-            ("epochs", self.epochs, 1, MOST_EPOCHS),
-            ("seeds", self.final_seeds, 1, MOST_SEEDS),
-            ("replicates", self.replicates, 0, MOST_TRIALS),
-            ("sampler_seed", self.sampler_seed, 0, LARGEST_SEED),
-            ("deterministic", self.deterministic, 1, MOST_TRIALS),
-        ):
-            require_whole(name, value, low, high)
-        for name, flag in (("racing", self.racing), ("control", self.control)):
-            if flag is not None and not isinstance(flag, bool):
+        for name in ("trials", "epochs", "final_seeds", "replicates", "sampler_seed", "deterministic"):
+            object.__setattr__(self, name, stated_whole(name, getattr(self, name)))
+        for name in ("racing", "control"):
+            flag = plain(getattr(self, name))
+            if flag is not None and not is_flag(flag):
                 raise RunError(f"{name} must be True or False, but got {flag!r}; give one of them, or leave it out")
+            object.__setattr__(self, name, flag)
 
     @property
     def stated(self) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from rksearch.errors import RunError
 from rksearch.ordinary import is_text
+from rksearch.plain import is_flag, is_number, is_path, is_whole, make_plain
 from rksearch.results.checks import printable
 from rksearch.results.storage_address import require_no_credentials
 from rksearch.search.batch import LATEST_S, job_pauses_at_s
@@ -78,6 +80,7 @@ class Resources:
     callbacks: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for name, (suits, rule) in STATED.items():
             if not suits(value := getattr(self, name)):
                 raise RunError(f"{name} must be {rule}, but got {value!r}; give another value, or leave it out")
@@ -142,35 +145,27 @@ class Resources:
         """Plain values for the ledger's session record."""
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "callbacks"}
         own["log"] = ",".join(self.log)
-        return {k: str(v) if isinstance(v, Path) else v for k, v in own.items()}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return {k: str(v) if isinstance(v, os.PathLike) else v for k, v in own.items()}
 
 
 def _is_cpus(value: Any) -> bool:
-    return _is_number(value) and LEAST_SHARE <= value <= MOST_CPUS
+    return is_number(value) and LEAST_SHARE <= value <= MOST_CPUS
 
 
 def _is_share(value: Any) -> bool:
-    return value is None or (_is_number(value) and (value == 0 or value >= LEAST_SHARE))
+    return value is None or (is_number(value) and (value == 0 or value >= LEAST_SHARE))
 
 
 def _is_hours(value: Any) -> bool:
-    return value is None or (_is_number(value) and 0 < value <= MOST_HOURS)
+    return value is None or (is_number(value) and 0 < value <= MOST_HOURS)
 
 
 def _is_count(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+    return value is None or (is_whole(value) and value >= 1)
 
 
 def _is_place(value: object) -> bool:
     return value is None or (isinstance(value, str) and "\0" not in value)
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
 
 
 def _is_text(value: object) -> bool:
@@ -192,11 +187,11 @@ STATED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "address": (_is_text, "None or a text"),
     "storage": (_is_text, "None or a text"),
     "data_dir": (
-        lambda value: value is None or (isinstance(value, str | Path) and bool(str(value).strip())),
+        lambda value: value is None or is_path(value),
         "None or the path of a directory",
     ),
-    "download": (_is_flag, "True or False"),
-    "verbose": (_is_flag, "True or False"),
+    "download": (is_flag, "True or False"),
+    "verbose": (is_flag, "True or False"),
     "device": (DEVICES.__contains__, f"one of {', '.join(DEVICES)}"),
     "precision": (PRECISIONS.__contains__, f"one of {', '.join(PRECISIONS)}"),
     "compile": (COMPILATION.__contains__, f"one of {', '.join(COMPILATION)}"),
@@ -215,7 +210,7 @@ REMEMBERED: Mapping[str, Callable[[Any], bool]] = {
     "max_concurrent": _is_count,
     "trial_hours": _is_hours,
     "data_dir": _is_place,
-    "download": _is_flag,
+    "download": is_flag,
     "device": DEVICES.__contains__,
     "precision": PRECISIONS.__contains__,
     "compile": COMPILATION.__contains__,

@@ -6,18 +6,21 @@ import io
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import pytest
 
 import rksearch
 from rksearch import results
-from rksearch.api import ProgressBar, Run, final_run, resume_run, train
+from rksearch.api import ProgressBar, Run, final_run, launch, resume_run, train
 from rksearch.api.progress import view_of
 from rksearch.api.single import default_execution
 from rksearch.errors import RksearchError, RunError, SpaceError
+from rksearch.results.codec import to_json_bytes
 from rksearch.results.fronts import rk_front
 from rksearch.results.summaries import summarise
 from rksearch.search.continuing import Extension
@@ -27,6 +30,7 @@ from tests.helpers.ledgers import full_run
 from tests.helpers.simulation import new_state, work
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "quickstart.ipynb"
+QUICKSTART = Path(__file__).parents[2] / "reports" / "quickstart"
 
 
 def test_a_training_alone_takes_the_cpus_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +138,33 @@ def test_a_wish_of_another_type_or_out_of_its_limits_is_an_error(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_numbers_of_numpy_and_names_from_any_iterable_are_as_python_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "start_run", lambda planned, resources, _: (planned.plan, resources))
+    numbers = ("trials", "epochs", "seeds", "replicates", "sampler_seed", "deterministic")
+    start = ["RKNet-k4-m2_4_6-1x1_1x1_1x1"]
+
+    def planned(one: Any, yes: Any, several: Callable[[list[Any]], Any], **resources: Any) -> Any:
+        wishes: dict[str, Any] = {**dict.fromkeys(numbers, one), "racing": yes, "start": several(start)}
+        own = rksearch.Resources(cpus_per_trial=one, max_concurrent=one, download=yes, **resources)
+        return rksearch.run("quickstart", out=tmp_path, imports=several([QUICKSTART]), resources=own, **wishes)
+
+    plan, used = planned(np.int64(1), np.bool_(True), iter, log=["csv"])
+    assert (plan, used) == planned(1, True, list, log=("csv",))
+    assert plan.start[0] == start[0]
+    assert len(plan.start) > 1, "the imported runs are left out"
+    milestones: Any = [np.float64(0.5)]
+    recipe = replace(plan.recipe, lr=np.float64(0.1), milestones=milestones)
+    assert all(to_json_bytes(record) for record in (plan, used.options(), recipe))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"cpus_per_trial": 0}, "cpus_per_trial must be a number of CPUs from 0.01 to 100,000, but got 0"),
         ({"cpus_per_trial": float("nan")}, "cpus_per_trial must be .*but got nan"),
+        ({"cpus_per_trial": 10**400}, "cpus_per_trial must be .*but got 1000"),
         ({"cpus_per_trial": "1"}, "cpus_per_trial must be .*but got '1'"),
         ({"gpus_per_trial": -1}, "gpus_per_trial must be None, 0 or a share of a GPU from 0.01 to 1, but got -1"),
         ({"gpus_per_trial": float("inf")}, "a trial trains on one GPU"),
@@ -153,6 +179,7 @@ def test_a_wish_of_another_type_or_out_of_its_limits_is_an_error(
         ({"until_s": "18:30"}, "until_s must be None or a number of seconds"),
         ({"address": 5}, "address must be None or a text"),
         ({"data_dir": ""}, "data_dir must be None or the path of a directory"),
+        ({"data_dir": "a\0b"}, "data_dir must be None or the path of a directory"),
     ],
 )
 def test_a_resource_of_another_type_or_out_of_its_limits_is_an_error(values: dict[str, Any], message: str) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +17,8 @@ from rksearch.cli.main import cli
 from rksearch.data.facts import Dataset, dataset, datasets, register_dataset
 from rksearch.data.images import load_images, split
 from rksearch.errors import DataError, PluginError
+from rksearch.results.codec import to_json_bytes
+from rksearch.results.data_record import DataRecord
 from rksearch.space import parse_space
 from tests.helpers.command_line import TINY_SPACE, python
 from tests.helpers.command_line import rksearch as rksearch_command
@@ -113,6 +117,17 @@ def test_facts_that_break_a_rule_are_refused(changes: dict[str, object], message
     facts: dict[str, object] = {"name": "own", "channels": 1, "height": 4, "width": 4, "classes": 2}
     with pytest.raises(DataError, match=message):
         Dataset(**{**facts, "mean": (0.0,), "std": (1.0,), **changes})  # type: ignore[arg-type]
+
+
+def test_facts_from_numpy_and_lists_are_as_python_s() -> None:
+    pixels = np.arange(32, dtype=np.uint8).reshape(2, 1, 4, 4)
+    side: Any = np.int64(4)
+    moments: dict[str, Any] = {"mean": pixels.mean(axis=(0, 2, 3)), "std": [pixels.std()], "class_names": ["a", "b"]}
+    own = Dataset(name="own", channels=1, height=side, width=side, classes=2, **moments)
+    assert own.facts() == Dataset(**own.facts()).facts()
+    assert (own.mean, own.class_names) == ((15.5,), ("a", "b"))
+    assert len({own, dataset("digits")}) == 2
+    assert to_json_bytes(DataRecord.of(own))
 
 
 @pytest.mark.parametrize(
