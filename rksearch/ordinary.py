@@ -94,6 +94,11 @@ def force(handle: int) -> None:
             raise
 
 
+def unfinished(path: Path) -> Path:
+    """Where this thread writes a file that gets its name when it is whole, so that no other thread takes it away."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file so that readers, and a crash, find either the old content or the new, whole.
 
@@ -103,23 +108,27 @@ def write_atomically(path: Path, content: bytes) -> None:
     write_together({path: content})
 
 
-def write_together(files: Mapping[Path, bytes]) -> None:
+def write_together(files: Mapping[Path, bytes | None]) -> None:
     """Replace files that belong together: each as `write_atomically` does, and none before the disk has all of them.
+
+    Args:
+        files: contents by path, in the order in which they appear; None for a file that goes.
 
     Raises:
         OSError: one cannot be written; the old files are then untouched.
     """
-    # Of this thread alone: another one that writes the same file must not take this one away.
-    own = f"{os.getpid()}-{threading.get_ident()}"
-    new = {path: path.with_name(f".{path.name}.{own}.tmp") for path in files}
+    new = {path: unfinished(path) for path, content in files.items() if content is not None}
     try:
-        for path, content in files.items():
-            with new[path].open("wb") as file:
-                file.write(content)
+        for path, temporary in new.items():
+            with temporary.open("wb") as file:
+                file.write(files[path] or b"")
                 file.flush()
                 force(file.fileno())
-        for path, temporary in new.items():
-            temporary.replace(path)
+        for path in files:
+            if path in new:
+                new[path].replace(path)
+            else:
+                path.unlink(missing_ok=True)
     finally:
         for temporary in new.values():
             temporary.unlink(missing_ok=True)

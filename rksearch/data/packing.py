@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from rksearch.data.dataset import Dataset
 from rksearch.data.pack import END, INDEX, MAGIC, TRAILER, VERSION
 from rksearch.data.pictures import Picture, PictureSource, Stored, UnreadablePicture, read_to_cover, shown_key
 from rksearch.errors import DataError, PackError, unwritable
-from rksearch.ordinary import force
+from rksearch.ordinary import force, unfinished
 
 _AT_ONCE = 64
 """Images that each thread may have decoded before they are written."""
@@ -73,7 +72,7 @@ def write_pack(
         PackError: the file cannot be written.
         DataError: an image has another number of channels than the data set, or a part keeps no images.
     """
-    writing = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    writing = unfinished(path)
     try:
         with writing.open("wb") as file:
             writer = _Writer(file, side, threads, on_image)

@@ -72,11 +72,11 @@ def export(
     record = {"format": FORMAT, **description(spec, data, origin, training), "weights_sha256": checksum}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (PROGRAM, ONNX):
-            (directory / name).unlink(missing_ok=True)  # of another network's export
         spec_text = f"{json.dumps(record, indent=2)}\n"
         write_together(
             {
+                directory / PROGRAM: None,  # of an earlier export, perhaps of another network
+                directory / ONNX: None,
                 directory / WEIGHTS: weights,
                 directory / SPEC: spec_text.encode(),
                 directory / CARD: card(record).encode(),

@@ -63,13 +63,18 @@ def test_an_export_that_finds_no_room_leaves_the_earlier_one(tmp_path, monkeypat
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     exporting.export(network(NAMES[0]), parse(NAMES[0]), DIGITS, tmp_path, origin="a test")
+    programs = [tmp_path / name for name in (exporting.PROGRAM, exporting.ONNX)]
+    for program in programs:
+        program.write_bytes(b"a program")
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(ExportError, match="No space left on device"):
             exporting.export(network(NAMES[1]), parse(NAMES[1]), DIGITS, tmp_path, origin="a test")
     assert str(rksearch.load(tmp_path).spec) == NAMES[0]
+    assert all(program.read_bytes() == b"a program" for program in programs)
     exporting.export(network(NAMES[1]), parse(NAMES[1]), DIGITS, tmp_path, origin="a test")
     assert str(rksearch.load(tmp_path).spec) == NAMES[1]
+    assert not any(program.exists() for program in programs)
 
 
 @pytest.mark.slow
