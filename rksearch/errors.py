@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import resource
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -159,7 +160,11 @@ def is_short_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     text = str(error)  # torch's allocator raises a plain RuntimeError, and a library that finds no room an ImportError
-    return "can't allocate memory" in text or "failed to map segment" in text
+    if (
+        "failed to map segment" in text
+    ):  # in these words a file system without permission to execute (noexec) refuses too
+        return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    return "can't allocate memory" in text
 
 
 _Error = TypeVar("_Error", bound=RksearchError)

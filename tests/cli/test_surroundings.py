@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import subprocess
 import time
 import zlib
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from rksearch import errors
 from rksearch.api import Run
 from rksearch.cli.output import console, let_go_of_output
 from rksearch.errors import RunError
@@ -278,25 +280,32 @@ def test_a_file_system_that_does_not_know_its_size(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "limit", "short"),
     [
-        MemoryError(),
-        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 147456 bytes."),
-        ImportError("libscipy_openblas.so: failed to map segment from shared object"),
+        (MemoryError(), resource.RLIM_INFINITY, True),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), resource.RLIM_INFINITY, True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 147456 bytes."), resource.RLIM_INFINITY, True),
+        (ImportError("libscipy.so: failed to map segment from shared object"), 10**9, True),
+        (ImportError("libscipy.so: failed to map segment from shared object"), resource.RLIM_INFINITY, False),  # noexec
     ],
 )
 def test_memory_that_runs_out_is_no_fault_of_a_path_nor_of_the_program(
-    run_dir: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer], error: Exception
+    run_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[..., Answer],
+    error: Exception,
+    limit: int,
+    short: bool,
 ) -> None:
     def refuse(self: Run) -> None:
         raise error
 
+    monkeypatch.setattr(errors.resource, "getrlimit", lambda what: (limit, limit))
     monkeypatch.setattr(Run, "status", refuse)
-    code, _, errors = answer("status", run_dir)
-    [line] = errors.splitlines()
+    code, _, said = answer("status", run_dir)
+    [line] = said.splitlines()
     assert code == 1
-    assert line.endswith("; free some memory, or raise the limit of it (`ulimit -v`)")
+    assert line.endswith("; free some memory, or raise the limit of it (`ulimit -v`)") == short
 
 
 @pytest.fixture
