@@ -50,8 +50,9 @@ class Registry(Generic[T]):
         Raises:
             PluginError: it is no such item, another one has its name, or its name is none that anyone could write.
         """
+        items = self._load()
         try:
-            items, name = self._load(), self._name_of(item)
+            name = self._name_of(item)
         except AttributeError:
             raise PluginError(f"a {self._kind} must be registered, but got {item!r}; make one of it") from None
         if not isinstance(name, str) or not name or not name.isprintable() or name != name.strip():
