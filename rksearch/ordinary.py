@@ -163,6 +163,13 @@ def absence(path: Path) -> str:
     return "is missing"
 
 
+def no_file(path: Path) -> str:
+    """Why there is no file at a path, in words: as `absence`, or `is a folder`, or `is a pipe or a device`."""
+    if os.path.isdir(path):
+        return "is a folder"
+    return "is a pipe or a device" if os.path.exists(path) else absence(path)
+
+
 def is_text(path: str) -> bool:
     """Whether a path is of UTF-8, so that records and pages can name it; Python has surrogates for other bytes."""
     return not any("\ud800" <= char <= "\udfff" for char in path)

@@ -22,7 +22,7 @@ from rksearch.data.decoding import covering, resized
 from rksearch.data.folder import require_memory
 from rksearch.data.order import Labels, Pixels
 from rksearch.errors import DataError
-from rksearch.ordinary import absence, one_line
+from rksearch.ordinary import no_file, one_line
 
 LAYOUTS: tuple[dict[str, tuple[str, str]], ...] = (
     {"train": ("x", "y")},
@@ -79,12 +79,9 @@ def collect(address: Address, path: Path) -> Collected:
 
 def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
     if not os.path.isfile(path):
-        state, remedy = absence(path), "correct the path"
-        if os.path.isdir(path):
-            state, remedy = "is a folder", f"name a file in it, or images in folders as folder:{address.place}"
-        elif os.path.exists(path):
-            state = "is a pipe or a device"
-        raise DataError(f"{address} needs a file at {path}, which {state}; {remedy}")
+        folder = f"name a file in it, or images in folders as folder:{address.place}"
+        remedy = folder if os.path.isdir(path) else "correct the path"
+        raise DataError(f"{address} needs a file at {path}, which {no_file(path)}; {remedy}")
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip file, or cut off")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels
 from rksearch.data.pictures import Picture, Stored
 from rksearch.errors import DataError, in_one_line
+from rksearch.ordinary import no_file
 
 MAGIC = b"rkpack 1\n"
 END = b"rkpack 1"
@@ -185,15 +187,9 @@ def open_pack(path: Path) -> Pack:
     Raises:
         DataError: there is no such file, or it is no pack, cut or damaged.
     """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise DataError(
-            f"a pack must be a file, but {path} is not there ({error.strerror}); correct the path"
-        ) from error
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "a pipe or a device"
-        raise DataError(f"a pack must be a file, but {path} is {found}; name the file itself")
+    if not os.path.isfile(path):
+        raise DataError(f"a pack must be a file, but {path} {no_file(path)}; correct the path")
+    state = path.stat()
     return _opened_pack(path, state.st_size, state.st_mtime_ns)
 
 

@@ -73,8 +73,6 @@ class RunDir:
     """`ledger.jsonl` and what is derived from it, and `work/`, which is scratch: checkpoints, Tune's files, logs."""
 
     def __init__(self, path: Path) -> None:
-        if not str(path):
-            raise RunError("a run directory must have a path, but it is empty; give a directory")
         self.path = expanded(path, RunError).absolute()
 
     @property

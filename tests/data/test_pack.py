@@ -130,7 +130,7 @@ def test_every_cut_is_one_line(packed: Path, left: int) -> None:
 def test_other_files_are_no_packs(tmp_path: Path) -> None:
     (tmp_path / "x.rkpack").write_text("no pack at all, though it is long enough to be one, by far")
     assert "begins with 'rkpack 1'" in refused(tmp_path / "x.rkpack")
-    assert "is not there" in refused(tmp_path / "y.rkpack")
+    assert "is missing" in refused(tmp_path / "y.rkpack")
     assert "is a folder" in refused(tmp_path)
 
 
