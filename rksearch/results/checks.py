@@ -22,7 +22,7 @@ from rksearch.results.events import (
     TrialStarted,
 )
 from rksearch.results.plan import Plan
-from rksearch.results.records import TrialResult, TrialSpec, parse_trial_id
+from rksearch.results.records import SHARED, TrialResult, TrialSpec, parse_trial_id
 from rksearch.space.plan import TOP1, ErrorMetric
 
 Problem = tuple[str, str]
@@ -120,7 +120,7 @@ def strays(event: Event, plan: Plan, *, trained: bool) -> Problem | None:
         found, field, rule = event.spec, "spec", "each training of a run"
     else:
         return None
-    for name in ("dataset", "recipe", "train_images"):
+    for name in SHARED:
         if getattr(found, name) != getattr(plan, name):
             return f"{field}.{name}", f"{rule} has that of the run's first plan, but this one is of another run"
     return None

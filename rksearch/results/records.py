@@ -79,6 +79,10 @@ def parse_trial_id(text: str) -> TrialId:
     return TrialId(match[1], role, int(match[3]))
 
 
+SHARED = ("dataset", "recipe", "train_images")
+"""Fields that all trainings of a run share with its plan."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSpec:
     """One training: one architecture, one recipe, one seed.

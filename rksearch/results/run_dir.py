@@ -25,6 +25,7 @@ from rksearch.results.ledger import FILE_NAME, Ledger
 from rksearch.results.live import LiveProgress
 from rksearch.results.own_files import DERIVED
 from rksearch.results.plan import Plan
+from rksearch.results.records import SHARED
 from rksearch.results.storage_address import absolute_address
 
 MISSING_SHOWN = 5
@@ -332,7 +333,7 @@ def require_same_trials(history: History, plan: Plan, run_dir: Path) -> None:
         RunError: a training has another data set, recipe or number of images.
     """
     for spec, _ in (*history.trials.values(), *history.paused.values()):
-        for name in ("dataset", "recipe", "train_images"):
+        for name in SHARED:
             if different := first_difference(getattr(spec, name), getattr(plan, name), name):
                 raise RunError(
                     f"a run continues with the {name} of its trainings, but those of {run_dir} have "

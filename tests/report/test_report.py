@@ -20,7 +20,8 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rksearch.errors import RunError
+from rksearch.api import Run
+from rksearch.errors import RunError, TakenError
 from rksearch.ordinary import write_atomically
 from rksearch.report import axes, format_status, status_json, text, write_report
 from rksearch.report.content import report_content
@@ -139,6 +140,8 @@ def test_a_report_does_not_take_the_place_of_another_run_s(tmp_path: Path, answe
         assert code == 2
         assert "a report must not replace that of another run, but" in errors
     assert (tmp_path / "two" / "report.html").read_bytes() == before
+    with pytest.raises(TakenError, match="figures must not replace that of another run"):
+        Run(tmp_path / "one").write_figures(tmp_path / "two")
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / FILE_NAME).write_bytes((tmp_path / "one" / FILE_NAME).read_bytes())
     assert answer("report", tmp_path / "one", "--to", tmp_path / "copy")[0] == 0
