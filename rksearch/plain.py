@@ -27,8 +27,13 @@ def is_whole(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether a plain value is a finite number; True and False are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    """Whether a plain value is a number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a plain value is a number that a float can hold."""
+    return is_number(value) and abs(value) <= sys.float_info.max
 
 
 def is_flag(value: object) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rksearch.api.directory import Run
 from rksearch.errors import RunError
 from rksearch.results.run_comparison import RunComparison, compare_runs
+from rksearch.search.limits import stated_several
 
 
 def compare(directories: Sequence[str | Path], *, allow_differences: bool = False) -> RunComparison:
@@ -22,7 +23,7 @@ def compare(directories: Sequence[str | Path], *, allow_differences: bool = Fals
         RunError: a directory holds no run, or is named twice; there is nothing to compare; or the runs differ.
         LedgerError: a ledger cannot be read.
     """
-    runs = [Run(directory) for directory in directories]
+    runs = [Run(directory) for directory in stated_several("directories", directories, paths=True) or ()]
     places = [os.path.realpath(run.path) for run in runs]
     for i, place in enumerate(places):
         if place in places[:i]:

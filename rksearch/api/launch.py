@@ -388,7 +388,7 @@ def final_run(
 def _chosen(resources: Resources | None, chosen: frozenset[str] | None) -> tuple[Resources, frozenset[str]]:
     if resources is None:
         return Resources(), chosen or frozenset()
-    return resources, EVERY_RESOURCE if chosen is None else chosen
+    return stated_resources(resources), EVERY_RESOURCE if chosen is None else chosen
 
 
 def _noting(view: View | None, run_dir: RunDir) -> View:

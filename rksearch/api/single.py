@@ -66,7 +66,7 @@ def train(
     execution: Execution | None = None,
     *,
     dataset: str = DEFAULT_DATASET,
-    recipe: str | Recipe = PAPER_RECIPE,
+    recipe: str | Path | Recipe = PAPER_RECIPE,
     epochs: int | None = None,
     train_images: int | None = None,
     replicate: int = 0,
@@ -83,7 +83,7 @@ def train(
         execution: where and with what resources; None for checkpoints beneath `work`, all CPUs, and the defaults of
             `rksearch train`.
         dataset: name of the data set.
-        recipe: a training recipe, or its name.
+        recipe: a recipe, a shipped one's name, or the path of a YAML file.
         epochs: passes over the training images; None for the recipe's.
         train_images: size of the stratified subset to train on; None for all.
         replicate: number of the seed.

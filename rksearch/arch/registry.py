@@ -78,7 +78,7 @@ class Registry(Generic[T]):
             RksearchError: of the registry's class, when there is none.
         """
         items = self.items()
-        if name not in items:
+        if not isinstance(name, str) or name not in items:
             raise self._error(
                 f"the {self._kind} must be one of {', '.join(items)}, but got {name!r}{nearest(name, items)}"
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from rksearch.arch.image import ImageShape
 from rksearch.errors import DataError
-from rksearch.plain import is_flag, is_number, is_whole, make_plain
+from rksearch.plain import is_finite, is_flag, is_whole, make_plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,11 +52,11 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "height": (is_whole, "a whole number"),
     "width": (is_whole, "a whole number"),
     "classes": (is_whole, "a whole number"),
-    "mean": (_all(is_number), "a tuple of numbers"),
-    "std": (_all(is_number), "a tuple of numbers"),
+    "mean": (_all(is_finite), "a tuple of numbers"),
+    "std": (_all(is_finite), "a tuple of numbers"),
     "crop_padding": (is_whole, "a whole number"),
     "flip": (is_flag, "True or False"),
-    "val_fraction": (is_number, "a number"),
+    "val_fraction": (is_finite, "a number"),
     "class_names": (_all(_is_text), "a tuple of texts"),
     "load": (lambda value: value is None or callable(value), "a function"),
 }

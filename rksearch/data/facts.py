@@ -62,6 +62,8 @@ class Datasets(Registry[Dataset]):
         Raises:
             DataError: there is none.
         """
+        if not isinstance(name, str):
+            return super().get(name)
         if is_address(name):
             return self._at(name)
         if name not in self and ("/" in name or os.path.exists(name)):

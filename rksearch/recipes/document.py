@@ -319,7 +319,8 @@ def read_text(path: Traversable, shown: str, kind: str = "space file") -> str:
 
 def is_path(wanted: str | Path) -> bool:
     """Whether what a command, a file or a program asks for is a path: it is one, has a `/`, or ends in `.yaml`."""
-    return isinstance(wanted, Path) or wanted.endswith((".yaml", ".yml")) or "/" in wanted or "\\" in wanted
+    text = str(wanted)  # from Python, anything may be asked for
+    return isinstance(wanted, Path) or text.endswith((".yaml", ".yml")) or "/" in text or "\\" in text
 
 
 def _syntax_error(error: yaml.YAMLError, file: str) -> SpaceError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from rksearch.errors import SpaceError
-from rksearch.plain import make_plain
+from rksearch.plain import is_flag, is_number, is_whole, make_plain
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("step", "cosine", "one_cycle")
@@ -26,6 +28,16 @@ should be near 0 or 1, are 0.5, and below 1e-45 there are none."""
 
 MOST_OPERATIONS = 100
 """Most operations of RandAugment on an image: 999,999 would take a second for each."""
+
+
+_KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "int": (is_whole, "a whole number"),
+    "float": (is_number, "a number"),
+    "bool": (is_flag, "True or False"),
+    "str": (lambda value: isinstance(value, str), "text"),
+    "tuple[float, ...]": (lambda value: isinstance(value, tuple) and all(map(is_number, value)), "a tuple of numbers"),
+}
+"""Of each type of a term a test, and the type in words."""
 
 
 class RecipeError(SpaceError):
@@ -111,9 +123,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        for holds, rule, fields in (*self._rules(), *self._rules_of_terms()):
+        for field in fields(self):
+            suits, kind = _KINDS[str(field.type)]
+            if not suits(value := getattr(self, field.name)):
+                raise RecipeError(f"recipe: {field.name} must be {kind}, but got {value!r}", (field.name,))
+        for holds, rule, about in (*self._rules(), *self._rules_of_terms()):
             if not holds:
-                raise RecipeError(f"recipe: {rule}, but got {getattr(self, fields[0])!r}", fields)
+                raise RecipeError(f"recipe: {rule}, but got {getattr(self, about[0])!r}", about)
 
     def _rules(self) -> list[tuple[bool, str, tuple[str, ...]]]:
         """Rules of optimiser and schedule: whether each holds, its words and the fields that it is about."""

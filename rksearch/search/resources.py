@@ -11,7 +11,7 @@ from typing import Any
 
 from rksearch.errors import RunError
 from rksearch.ordinary import is_text
-from rksearch.plain import is_flag, is_number, is_path, is_whole, make_plain
+from rksearch.plain import is_finite, is_flag, is_number, is_path, is_whole, make_plain
 from rksearch.results.checks import printable
 from rksearch.results.storage_address import require_no_credentials
 from rksearch.search.batch import LATEST_S, job_pauses_at_s
@@ -149,15 +149,15 @@ class Resources:
 
 
 def _is_cpus(value: Any) -> bool:
-    return is_number(value) and LEAST_SHARE <= value <= MOST_CPUS
+    return is_finite(value) and LEAST_SHARE <= value <= MOST_CPUS
 
 
 def _is_share(value: Any) -> bool:
-    return value is None or (is_number(value) and (value == 0 or value >= LEAST_SHARE))
+    return value is None or (is_finite(value) and (value == 0 or value >= LEAST_SHARE))
 
 
 def _is_hours(value: Any) -> bool:
-    return value is None or (is_number(value) and 0 < value <= MOST_HOURS)
+    return value is None or (is_finite(value) and 0 < value <= MOST_HOURS)
 
 
 def _is_count(value: Any) -> bool:
@@ -181,7 +181,7 @@ STATED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "seeds_together": (_is_count, "None or a whole number of at least 1"),
     "max_concurrent": (_is_count, "None or a whole number of at least 1"),
     "until_s": (
-        lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool)),
+        lambda value: value is None or is_number(value),  # of nan and inf the rule is about times
         "None or a number of seconds since 1970",
     ),
     "address": (_is_text, "None or a text"),

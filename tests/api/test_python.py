@@ -16,14 +16,16 @@ import pytest
 
 import rksearch
 from rksearch import results
-from rksearch.api import ProgressBar, Run, final_run, launch, resume_run, train
+from rksearch.api import ProgressBar, Run, compare, final_run, launch, resume_run, train
 from rksearch.api.progress import view_of
 from rksearch.api.single import default_execution
 from rksearch.errors import RksearchError, RunError, SpaceError
+from rksearch.recipes.shipped import recipe
 from rksearch.results.codec import to_json_bytes
 from rksearch.results.fronts import rk_front
 from rksearch.results.summaries import summarise
 from rksearch.search.continuing import Extension
+from rksearch.search.samplers.registry import samplers
 from rksearch.search.view import Silent
 from rksearch.training.execution import Execution
 from tests.helpers.ledgers import full_run
@@ -155,8 +157,8 @@ def test_numbers_of_numpy_and_names_from_any_iterable_are_as_python_s(
     assert plan.start[0] == start[0]
     assert len(plan.start) > 1, "the imported runs are left out"
     milestones: Any = [np.float64(0.5)]
-    recipe = replace(plan.recipe, lr=np.float64(0.1), milestones=milestones)
-    assert all(to_json_bytes(record) for record in (plan, used.options(), recipe))
+    changed = replace(plan.recipe, lr=np.float64(0.1), milestones=milestones)
+    assert all(to_json_bytes(record) for record in (plan, used.options(), changed))
 
 
 @pytest.mark.parametrize(
@@ -198,6 +200,13 @@ def test_what_is_asked_of_a_run_that_exists_is_checked_too(tmp_path: Path) -> No
         (lambda: rksearch.retrain(tmp_path, epochs=0), "epochs must be a whole number"),
         (lambda: rksearch.train("ResNet-8", epochs=0), "epochs must be a whole number"),
         (lambda: rksearch.train("ResNet-8", replicate=-1), "replicate must be a whole number"),
+        (lambda: rksearch.train("ResNet-8", recipe=5), "the recipe must be one of .*but got '5'"),  # type: ignore[arg-type]
+        (lambda: rksearch.train("ResNet-8", dataset=None), "the data set must be one of .*but got None"),  # type: ignore[arg-type]
+        (lambda: replace(recipe("fast"), lr="0.1"), "recipe: lr must be a number, but got '0.1'"),  # type: ignore[arg-type]
+        (lambda: replace(recipe("fast"), epochs=1.5), "recipe: epochs must be a whole number, but got 1.5"),  # type: ignore[arg-type]
+        (lambda: resume_run(tmp_path, {"device": "cpu"}), "resources must be a value of rksearch.Resources"),  # type: ignore[arg-type]
+        (lambda: compare(str(tmp_path)), "directories must be a list of paths, but got"),
+        (lambda: samplers.get([]), "the sampler must be one of .*but got"),  # type: ignore[arg-type]
         (lambda: rksearch.train("ResNet-8", train_images=50.0), "train_images must be a whole number"),  # type: ignore[arg-type]
         (lambda: rksearch.Run(""), "a run directory must have a path that is not empty, but got ''"),
         (lambda: rksearch.Run(None), "a run directory must have a path that is not empty, but got None"),  # type: ignore[arg-type]
