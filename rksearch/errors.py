@@ -27,6 +27,11 @@ def shortened(message: str, limit: int = LONGEST_MESSAGE) -> str:
     return f"{message[: limit - end - 5]} ... {message[-end:]}"
 
 
+def coded(text: str) -> str:
+    """The text with a code, as in `\\x1b`, for each character that a terminal may take for a command."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 class RksearchError(Exception):
     """Base of every error raised on purpose; the command line prints it as one line, without a traceback.
 

@@ -13,6 +13,7 @@ from rksearch.cli.options import json_option
 from rksearch.cli.output import console, require_replaceable, write_file
 from rksearch.cli.values import MOST_THREADS, UserPath
 from rksearch.data.address import MAX_SIDE, PACKED_SIDE
+from rksearch.errors import coded
 
 if TYPE_CHECKING:
     from rksearch.data.facts import Dataset
@@ -151,7 +152,7 @@ def show(name: str, sheet: Path | None, data_dir: Path | None, no_download: bool
         click.echo(json.dumps(_plain(facts, found), indent=2))
         return
     for label, value in _lines(facts, found):
-        click.echo(f"{label:16}  {value}")
+        click.echo(coded(f"{label:16}  {value}"))  # a pack of somebody else's may state any text
 
 
 def _plain(facts: Dataset, found: Inspection) -> dict[str, Any]:

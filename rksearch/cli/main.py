@@ -24,7 +24,7 @@ from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, retrain, run, status
 from rksearch.cli.selftest import selftest
 from rksearch.cli.space import space
-from rksearch.errors import RksearchError, in_one_line, is_short_of_memory, shortened
+from rksearch.errors import RksearchError, coded, in_one_line, is_short_of_memory, shortened
 
 TRACEBACK = "RKSEARCH_TRACEBACK"
 """Environment variable: set, errors are shown with the traceback: whoever writes a plugin needs it."""
@@ -94,7 +94,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except RksearchError as error:
         _trace(error)
-        show(f"rksearch: {' '.join(str(error).split())}", stderr=True)
+        _say(str(error))
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         show("rksearch: interrupted", stderr=True)
@@ -131,7 +131,7 @@ def _has_working_directory() -> bool:
 def _report(error: BaseException, remedy: str) -> None:
     """Print an exception that no command foresaw, in one line; with its traceback where the user asks for that."""
     _trace(error)
-    show(f"rksearch: {in_one_line(error)}; {remedy}", stderr=True)
+    _say(f"{in_one_line(error)}; {remedy}")
 
 
 def _trace(error: BaseException) -> None:
@@ -163,4 +163,9 @@ def _show(error: click.ClickException) -> None:
         return
     context = error.ctx if isinstance(error, click.UsageError) else None
     remedy = f"; see `{context.command_path} --help`" if context else ""
-    show(f"rksearch: {shortened(' '.join(message.split()).rstrip('.'))}{remedy}", stderr=True)
+    _say(f"{shortened(' '.join(message.split()).rstrip('.'))}{remedy}")
+
+
+def _say(message: str) -> None:
+    """Print an error as one line; what it quotes, from a ledger of others too, is no command to a terminal."""
+    show(f"rksearch: {coded(' '.join(message.split()))}", stderr=True)

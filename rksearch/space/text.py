@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rksearch.arch.period import LEARNED
+from rksearch.errors import coded
 from rksearch.space.counting import Member
 from rksearch.space.definition import SpaceDefinition
 from rksearch.space.space import Space
@@ -44,7 +45,8 @@ def describe_space(space: Space) -> str:
             ("known", _listed(definition.known)),
         ]
     )
-    return "\n".join(lines)
+    # Descriptions and names of files may hold what a terminal takes for commands.
+    return "\n".join(map(coded, "\n".join(lines).split("\n")))
 
 
 def _choices(definition: SpaceDefinition) -> list[tuple[str, str]]:
