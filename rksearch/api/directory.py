@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from rksearch.errors import RunError, nearest
 from rksearch.results.history import History
+from rksearch.results.ledger import FILE_NAME
 from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.results.run_dir import (
     RunDir,
     mirror_address,
     read_run,
     require_no_other_run,
+    require_nothing_lost,
     require_own,
     stated_directory,
 )
@@ -196,7 +198,7 @@ class Run:
             calibration: what `calibrate` found, to be shown; None to leave it out.
 
         Raises:
-            RunError: the directory cannot be written.
+            RunError: the directory cannot be written, or holds a report with trainings and the ledger has no record.
             TakenError: files that are not a report's stand in `to`, or in the directory of a ledger without a record;
                 or `to` is the directory of another run.
         """
@@ -209,6 +211,7 @@ class Run:
             require_no_other_run(directory, history, "a report")
         if elsewhere or history.is_blank:
             require_own(directory)
+        require_nothing_lost(directory, history, self.path / FILE_NAME)
         return write_report(directory, history, _activation_bytes(history), calibration)
 
     @property

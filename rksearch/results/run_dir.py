@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 from rksearch.errors import NO_ROOM, MissingPluginError, RksearchError, RunAborted, RunError, TakenError, unwritable
@@ -349,6 +349,30 @@ def require_own(directory: Path) -> None:
         TakenError: one was not.
     """
     require_free((directory / name for name, is_own in DERIVED.items() if not is_own(directory / name)), "a report")
+
+
+def require_nothing_lost(directory: Path, history: History, ledger: Path) -> None:
+    """Make sure that a ledger without any record does not replace a report that holds trainings.
+
+    Such a ledger was damaged or exchanged (by a pointer of Git LFS, for one), and the report may be all that is left.
+
+    Raises:
+        RunError: it would.
+    """
+    if not history.is_blank:
+        return
+    table = directory / "trials.csv"
+    try:
+        with open_ordinary(table, sys.maxsize) as file:
+            rows = sum(1 for _ in islice(file, 2)) - 1  # the first line names the columns
+    except OSError:
+        return
+    if rows > 0:
+        damage = f" ({history.damage[0]})" if history.damage else ""
+        raise RunError(
+            f"a report with trainings is replaced only from a ledger with records, but {ledger} has none{damage}, and "
+            f"{table} holds trainings; put the ledger back, or write elsewhere with `rksearch report --to`"
+        )
 
 
 def require_no_other_run(directory: Path, history: History, what: str) -> None:

@@ -161,3 +161,20 @@ def test_a_damaged_last_plan_leaves_the_one_before_in_force(run_dir: Path, answe
     history = read_run(run_dir)
     assert history.plan == before.plan
     assert [(d.line, d.field) for d in history.damage] == [(number + 1, "crc")]
+
+
+@pytest.mark.parametrize("lost", [b"", b"\0" * 4096, b"version https://git-lfs.github.com/spec/v1\nsize 12\n"])
+def test_a_ledger_without_a_record_replaces_no_report_with_trainings(
+    run_dir: Path, answer: Callable[..., Answer], lost: bytes
+) -> None:
+    assert answer("report", run_dir)[0] == 0
+    (run_dir / FILE_NAME).write_bytes(lost)
+    before = {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()}
+    code, shown, errors = answer("report", run_dir)
+    assert (code, shown) == (2, "")
+    [message] = errors.splitlines()
+    assert f"{run_dir / FILE_NAME} has none" in message
+    assert {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()} == before
+    # A report of nothing has nothing to lose.
+    for _ in range(2):
+        assert answer("report", run_dir, "--to", run_dir / "to")[0] == 0
