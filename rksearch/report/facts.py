@@ -309,7 +309,7 @@ def _time(history: History) -> str:
 def _ledger(history: History) -> str:
     notes = [f"{kind.heading} ({'; '.join(kind.lines)})" for kind in skipped(history.damage, history.unknown)]
     if history.repeated:
-        notes.append(f"{text.count(history.repeated, 'repeated result')} ignored")
+        notes.append(f"{text.count(history.repeated, 'repeated record')} ignored")
     return ", ".join(notes + ([needed(history.missing)] if history.missing else []))
 
 

@@ -6,6 +6,7 @@ from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import blake2b
 from typing import Literal
 
 from rksearch.results.checks import Missing, Problem, lacks_error, strays
@@ -134,7 +135,7 @@ class History:
         damage: lines that could not be read.
         unknown: intact lines that are left out, because they name what is not known here.
         missing: what the plan in force names and is not registered: the run can be read and reported, not resumed.
-        repeated: number of records of trials that were already finished.
+        repeated: number of records that are there twice, or of trials that were already finished.
     """
 
     run: RunRecord | None = None
@@ -210,6 +211,11 @@ class History:
         return {key: pair for key, pair in self.trials.items() if pair[1].status == "failed"}
 
 
+ADDED_UP = (RunPlanned, SessionStarted, TrialPaused, TestSetRead)
+"""Events of which each adds to what was before: a line of one that is there twice, time and all, has been copied.
+Others change nothing when they are read again, and two of a short training may have the same second."""
+
+
 class HistoryReader:
     """Folds lines, one by one, into a `History`; a line that is damaged or unknown here is listed and left out."""
 
@@ -233,6 +239,7 @@ class HistoryReader:
         self._end: SessionEnded | None = None
         self._last_time: str | None = None
         self._damage: list[Damage] = []
+        self._seen: set[bytes] = set()
         self._repeated = 0
         self._between = False
 
@@ -253,6 +260,9 @@ class HistoryReader:
             # Listed rather than raised: one bad line must not hide the good ones.
             self._damage.append(Damage(self._lines, described(line), error.field, error.reason))
             return
+        if isinstance(event, ADDED_UP) and self._is_copy(line):
+            self._repeated += 1
+            return
         if event is not None and self._plans and (problem := self._problem(event, self._plans[-1].plan)):
             self._damage.append(Damage(self._lines, described(line), *problem))
             return
@@ -269,6 +279,12 @@ class HistoryReader:
             self._sessions[-1] = self._sessions[-1].until(time)
         if isinstance(event, SessionEnded):
             self._between = True
+
+    def _is_copy(self, line: bytes) -> bool:
+        digest = blake2b(line, digest_size=16).digest()
+        known = digest in self._seen
+        self._seen.add(digest)
+        return known
 
     def _problem(self, event: Event, plan: Plan) -> Problem | None:
         """The first rule of the plan in force that an event breaks; None when it breaks none."""

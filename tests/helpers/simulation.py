@@ -21,6 +21,7 @@ from rksearch.search.reservations import Reservations
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
 from rksearch.space.plan import DEFAULT_OBJECTIVES
+from tests.helpers.ledgers import ticking
 
 BASELINES = ("ResNet-8", "DenseNet-10-k4")
 KNOWN = ("RKNet-k4-m1_2_2-1x1_1x2s_1x2s",)
@@ -74,6 +75,10 @@ def params_of(arch: str) -> int:
     return cost(parse(arch), dataset("digits")).params
 
 
+TIMES = ticking(step_s=1)
+"""Times of records: trainings of a simulation would have many in the same second."""
+
+
 def new_state(
     path: Path, *, archs: list[str] = ARCHS, budget: TimeBudget | None = None, clock: Any = lambda: 0.0, **changes: Any
 ) -> tuple[RunState, ListProposer]:
@@ -84,7 +89,7 @@ def new_state(
     race = Race(plan.racing, smallest=min(sizes), largest=max(sizes)) if plan.racing else None
     control = ListProposer(list(reversed(archs))) if plan.control else None
     state = RunState(
-        Ledger(path),
+        Ledger(path, clock=TIMES),
         lambda history: SearchAgenda(plan, proposer, history, race=race, control=control),
         budget=budget,
         reservations=Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 4.0, "gpu": 0.0}),

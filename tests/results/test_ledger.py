@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,6 +83,20 @@ def test_what_other_systems_put_around_lines_costs_no_record(tmp_path: Path, hea
     ledger.write_end("interrupted")
     after = ledger.read()
     assert (after.state, after.damage, after.trials) == ("interrupted", (), before.trials)
+
+
+@pytest.mark.parametrize("twice", [lambda lines: lines * 2, lambda lines: [line for line in lines for _ in "ab"]])
+def test_a_ledger_that_was_copied_into_itself_counts_once(
+    tmp_path: Path, twice: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    ledger = full_run(tmp_path)
+    ledger.write_test(trial("ResNet-8"), TestResult(test_error_pct=13.5, test_loss=0.4, test_images=100))
+    ledger.write_end("finished")
+    before, lines = ledger.read(), ledger.path.read_bytes().splitlines(keepends=True)
+    ledger.path.write_bytes(b"".join(twice(lines)))
+    again = ledger.read()
+    assert again.repeated > 0
+    assert replace(again, repeated=0) == before
 
 
 def test_ledgers_of_two_runs_in_one_file_are_not_mixed(tmp_path: Path) -> None:
