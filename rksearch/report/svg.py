@@ -22,6 +22,9 @@ RIGHT, TOP, BOTTOM = 14, 26, 48
 CHARACTER = 6.6
 """Mean width of a character of the legend."""
 
+ROW = 18
+"""Height of a row of the legend, and of the lead, in pixels."""
+
 SMALL, LARGE = 3.6, 5.4
 """Radius of marks."""
 
@@ -78,8 +81,11 @@ def figure_svg(figure: StaticFigure, *, standalone: bool = True) -> str:
     """
     rows = -(-len(figure.panels) // figure.columns)
     columns = min(figure.columns, max(1, len(figure.panels)))
-    head = (HEAD + (18 if figure.lead else 0)) if standalone else (30 if figure.legend else 0)
     width = 2 * SIDE + columns * figure.width if figure.panels else 860
+    lead = ROW if figure.lead else 0
+    legend = _legend(figure.legend, *((30.0, 60.0 + lead) if standalone else (16.0, 16.0)), width - SIDE)
+    further = legend[-1][3] - legend[0][3] if legend else 0  # rows of the legend below its first
+    head = further + ((HEAD + lead) if standalone else (30 if figure.legend else 0))
     height = head + max(1, rows) * figure.height + FOOT
     frames = []
     for i, panel in enumerate(figure.panels):
@@ -102,7 +108,7 @@ def figure_svg(figure: StaticFigure, *, standalone: bool = True) -> str:
         width=width,
         height=height,
         panels=[_panel(frame) for frame in frames],
-        legend=_legend(figure.legend, 30.0 if standalone else 16.0, (78 if figure.lead else 60) if standalone else 16),
+        legend=legend,
     )
 
 
@@ -169,9 +175,14 @@ def _mark(frame: Frame, mark: PlotMark) -> _PlacedMark:
     return _PlacedMark(mark=mark, outline=outline, bars=tuple(bars), seeds=seeds)
 
 
-def _legend(entries: Sequence[LegendEntry], x: float, y: float) -> list[tuple[LegendEntry, str, float, float]]:
-    found = []
+def _legend(
+    entries: Sequence[LegendEntry], left: float, y: float, right: float
+) -> list[tuple[LegendEntry, str, float, float]]:
+    """Of each entry the outline of its sample and the place of its words, in as many rows as they need."""
+    found, x = [], left
     for entry in entries:
+        if x > left and x + 14 + len(entry.words) * CHARACTER > right:
+            x, y = left, y + ROW
         if entry.sample == "line":
             outline = f"M{_px(x - 8)} {_px(y)}h18"
         elif entry.sample == "area":

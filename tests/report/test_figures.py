@@ -24,7 +24,7 @@ from rksearch.errors import RunError, TakenError
 from rksearch.report import figures, text, write
 from rksearch.report.content import report_content
 from rksearch.report.density import count_cells, density_cells
-from rksearch.report.figure import Panel, PlotAxis, PlotMark, StaticFigure
+from rksearch.report.figure import LegendEntry, Panel, PlotAxis, PlotMark, StaticFigure
 from rksearch.report.figures import BAND_LABEL, all_figures, costs_of, front_figure, stepped, stepped_x
 from rksearch.report.interactive import interactive_front
 from rksearch.report.page_data import page_data
@@ -244,6 +244,24 @@ def check_printed(files: dict[str, bytes], title: str) -> None:
     assert title in [e.text for e in root.iter(f"{SVG}text")]
     assert files["pdf"].startswith(b"%PDF")
     assert title.encode() in files["pdf"]
+
+
+@pytest.mark.parametrize("standalone", [True, False])
+@pytest.mark.parametrize("words", [("front",), ("Runge-Kutta front", "other Runge-Kutta", "± sd over seeds") * 3])
+def test_a_legend_stays_within_its_picture_and_above_its_panel(
+    derived: Tables, words: tuple[str, ...], standalone: bool
+) -> None:
+    entries = tuple(LegendEntry(sample="circle", kind="front", words=word) for word in words)
+    figure = replace(front_figure(derived, "a run"), legend=entries)
+    root = ElementTree.fromstring(figure_svg(figure, standalone=standalone))
+    shown = [element for element in root.iter() if element.text in words]
+    assert len(shown) == len(words)
+    places = [(float(element.get("x", "")), float(element.get("y", ""))) for element in shown]
+    ends = [x + 7 * len(element.text or "") for (x, _), element in zip(places, shown, strict=True)]
+    assert max(ends) < float(root.get("width", ""))
+    assert len(set(places)) == len(words)
+    frame = next(element for element in root.iter() if element.tag.endswith("clipPath"))
+    assert max(y for _, y in places) < float(frame[0].get("y", ""))
 
 
 def test_a_name_with_signs_of_mathematics_is_printed_as_it_is(derived: Tables) -> None:
