@@ -175,6 +175,6 @@ def is_text(path: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in path)
 
 
-def one_line(text: str) -> str:
+def legible(text: str) -> str:
     """A text as one line of printable characters: in quotes, with codes, where it holds others."""
     return text if text.isprintable() else repr(text)

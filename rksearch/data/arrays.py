@@ -22,7 +22,7 @@ from rksearch.data.decoding import covering, resized
 from rksearch.data.folder import require_memory
 from rksearch.data.order import Labels, Pixels
 from rksearch.errors import DataError
-from rksearch.ordinary import no_file, one_line
+from rksearch.ordinary import legible, no_file
 
 LAYOUTS: tuple[dict[str, tuple[str, str]], ...] = (
     {"train": ("x", "y")},
@@ -72,7 +72,7 @@ def collect(address: Address, path: Path) -> Collected:
     values = np.unique(_labels(address, layout["train"][1], pairs["train"][1]))
     return Collected(
         parts={part: _part(address, layout[part], images, labels, values) for part, (images, labels) in pairs.items()},
-        class_names=tuple(one_line(str(value)) for value in values.tolist()),
+        class_names=tuple(legible(str(value)) for value in values.tolist()),
         fingerprint=digest.hexdigest(),
     )
 
@@ -165,7 +165,7 @@ def _part(
     if not known.all():
         raise DataError(
             f"all labels of {address} must occur among its training images, but {keys[1]} has "
-            f"{one_line(str(flat[~known][0]))}; "
+            f"{legible(str(flat[~known][0]))}; "
             "add images of that class or remove it"
         )
     if address.options.size is not None:

@@ -19,7 +19,7 @@ from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels, Pixels, hashed_order, held_out_first, split_order
 from rksearch.data.pictures import MeasuredSample, moments
 from rksearch.errors import DataError
-from rksearch.ordinary import one_line
+from rksearch.ordinary import legible
 
 PARTS = ("train", "val", "test")
 
@@ -245,4 +245,4 @@ def unreadable_notes(sample: MeasuredSample) -> tuple[str, ...]:
 
 def shown(path: Path, base: Path) -> str:
     """A path within `base` as one line of printable text, for messages and records."""
-    return one_line(os.fsencode(path.relative_to(base).as_posix()).decode("utf-8", errors="replace"))
+    return legible(os.fsencode(path.relative_to(base).as_posix()).decode("utf-8", errors="replace"))

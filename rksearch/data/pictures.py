@@ -19,7 +19,7 @@ from PIL import Image
 from rksearch.data.decoding import SHORT_OF_MEMORY, UNREADABLE, converted, covering, reason, short_of_memory
 from rksearch.data.order import Labels, hashed_order
 from rksearch.errors import DataError
-from rksearch.ordinary import one_line
+from rksearch.ordinary import legible
 
 Picture = npt.NDArray[np.uint8]
 """One image (H, W, C)."""
@@ -149,7 +149,7 @@ def read_to_cover(pictures: PictureSource, place: int, area: tuple[int, int]) ->
 
 def shown_key(key: bytes) -> str:
     """A key as one line of printable text."""
-    return one_line(key.decode("utf-8", errors="replace"))
+    return legible(key.decode("utf-8", errors="replace"))
 
 
 def sample_of(pictures: PictureSource, places: npt.NDArray[np.int64], classes: int) -> list[int]:

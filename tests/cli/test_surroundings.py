@@ -122,8 +122,10 @@ def test_an_output_that_refuses_is_let_go_of_without_files_left(monkeypatch: pyt
     def refuse(*arguments: object) -> int:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
+    before = os.fstat(1)
     monkeypatch.setattr(os, "open", refuse)
     let_go_of_output()  # what the command has to say comes after it
+    assert os.path.samestat(os.fstat(1), before)
 
 
 def test_a_path_in_brackets_is_shown_as_it_is(run_dir: Path, answer: Callable[..., Answer]) -> None:
