@@ -63,7 +63,7 @@ def _matrix(found: ClassErrorTable, matrix: tuple[tuple[int, ...], ...], title: 
     rows = []
     for own, counts in zip(found.classes, matrix, strict=True):
         cells = [_count(value / found.trainings) for value in counts]
-        rows.append((found.names[own.label], f"{own.images:,}", *_error(own), *cells))
+        rows.append((found.names[own.label], _mean(own.images), *_error(own), *cells))
     head = ("Class", "Images", "Error", "95 % interval", *(f"as {name}" for name in found.names))
     return _table(title, head, (0,), rows)
 
@@ -78,7 +78,7 @@ def _pairs(found: ClassErrorTable, title: str) -> ReportTable:
         rows.append(
             (
                 found.names[pair.true],
-                f"{own.images:,}",
+                _mean(own.images),
                 *_error(own),
                 found.names[pair.predicted],
                 _count(wrong),
@@ -100,5 +100,10 @@ def _interval(ends: tuple[float, float]) -> str:
 
 
 def _count(value: float) -> str:
-    """A mean count: whole numbers as such, others with one decimal, none as nothing."""
-    return "" if not value else f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+    """A mean count, none as nothing."""
+    return _mean(value) if value else ""
+
+
+def _mean(value: float) -> str:
+    """A mean count: whole numbers as such, others with one decimal."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"

@@ -250,8 +250,12 @@ def _ladder(found: RunComparison) -> ReportSection:
         "interval allows for each having been picked as the best of many. Rows in which no side has another network "
         "than in the row before are left out."
     )
-    if _is_tested(found):
-        note += " Test gaps compare the same two networks on the test set, where it was read for both."
+    kinds = {item.tested_afresh for rung in found.rungs for item in rung.best if item and item.test_seeds}
+    if _is_tested(found) or len(kinds) > 1:
+        note += (
+            " Test gaps compare the same two networks on the test set, where it was read for both by one kind of "
+            "training: those of the search, or those made for it on more images."
+        )
     return ReportSection(id="ladder", title="The size ladder", blocks=(Paragraph(text=note), *tables))
 
 

@@ -99,6 +99,8 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = BY_PARAMS) -> Stati
     """Cost against error: all networks, the fronts of Runge-Kutta networks and of baselines, baselines by name."""
     by = cost.cost
     error, of_cost = tables.metric.title, cost.label.lower() if cost.field == "params" else cost.label
+    what, _, unit = of_cost.partition(", ")
+    counted = f"{unit} ({what.lower()})" if unit else of_cost
     alt = f"{of_cost} and {error} of {text.count(len(tables.items), 'architecture')}"
     title, file = name, "front" if cost.field == "params" else f"front_{cost.field}"
     items = [item for item in tables.items if by(item) > 0 and math.isfinite(item.error_pct)]
@@ -120,10 +122,10 @@ def front_figure(tables: Tables, name: str, cost: CostAxis = BY_PARAMS) -> Stati
     crowd = others if len(others) > CROWD else []
     named = named_baselines(baselines, by)
     marks = [
-        *(_mark(item, by, of_cost, "") for item in others if not crowd),
-        *(_mark(item, by, of_cost, item.arch if item.arch in named else "") for item in baselines),
+        *(_mark(item, by, counted, "") for item in others if not crowd),
+        *(_mark(item, by, counted, item.arch if item.arch in named else "") for item in baselines),
         *(
-            _mark(item, by, of_cost, text.pct(item.error_pct) if item.arch in ends else "", front=True)
+            _mark(item, by, counted, text.pct(item.error_pct) if item.arch in ends else "", front=True)
             for item in front
         ),
     ]
@@ -158,7 +160,7 @@ def _density(items: Sequence[ArchSummary], cost: CostFunction, x: PlotAxis, y: P
     return density_cells(count_cells(places[0], places[1], x, y), x, y)
 
 
-def _mark(item: ArchSummary, cost: CostFunction, of_cost: str, label: str, *, front: bool = False) -> PlotMark:
+def _mark(item: ArchSummary, cost: CostFunction, counted: str, label: str, *, front: bool = False) -> PlotMark:
     strong = front or item.is_baseline
     shape: Shape = "square" if item.is_baseline else "diamond" if item.role == "known" else "circle"
     if item.role == "control":
@@ -170,7 +172,7 @@ def _mark(item: ArchSummary, cost: CostFunction, of_cost: str, label: str, *, fr
         y=item.error_pct,
         kind="front" if front else "base" if item.is_baseline else "control" if shape == "triangle" else "other",
         shape=shape,
-        title=f"{item.arch}: {text.size(cost(item))} {of_cost}, {error}, {text.count(item.seeds, 'seed')}",
+        title=f"{item.arch}: {text.size(cost(item))} {counted}, {error}, {text.count(item.seeds, 'seed')}",
         arch=item.arch,
         spread=(item.error_pct - sd, item.error_pct + sd) if sd else None,
         label=label,

@@ -368,6 +368,11 @@ def reading_sentences(history: History) -> list[str]:
             f"{text.count(len(read), 'of these trainings was', 'of these trainings were')} made for it, on "
             f"training and validation images together{more}."
         )
+        if archs - {test.arch for test in history.tests if test.trial in final}:
+            sentences.append(
+                "Test errors of the two kinds are not compared with each other: rksearch final --fresh N makes "
+                "trainings for the whole front and all baselines."
+            )
     if number := len(set(history.finished_after_test) - final.keys()):
         sentences.append(
             f"{text.count(number, 'training')} finished after the first reading, because the run was extended; "
@@ -419,7 +424,7 @@ def _optimism(tables: Tables) -> str:
     tested = [row.item for front in (tables.front, tables.macs_front) for row in front if row.item.test_seeds]
     if not tested:
         return f"{picked}."
-    if all(set(item.test_trial_ids).isdisjoint(item.trial_ids) for item in tested):
+    if all(item.tested_afresh for item in tested):
         return f"{picked}, and test errors are not picked: images and trainings are new."
     return (
         f"{picked}. Test errors of the search's trainings rest on new images, but on the trainings by which the front "
@@ -453,9 +458,9 @@ def _class_weight(tables: Tables) -> str:
         "the uncertainty"
     )
     counts = next(
-        ([c.images for c in t.classes if c.images] for t in tables.class_errors if t.part == "validation"), []
+        ([round(c.images) for c in t.classes if c.images] for t in tables.class_errors if t.part == "validation"), []
     )
-    if not counts:
+    if not counts or min(counts) < 1:
         return f"{shared}, the more the smaller the smallest classes are."
     points = 100 / (len(counts) * min(counts))
     return (

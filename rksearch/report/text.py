@@ -12,14 +12,18 @@ MOST_LISTED = 20
 
 
 def size(value: float) -> str:
-    """A number with three significant digits and a unit prefix: `999`, `12.3k`, `0.77M` is `769k`."""
+    """A number with three significant digits and a unit prefix: `999`, `12.3k`, `0.77M` is `769k`.
+
+    Fractions below ten have two, as `0.25`.
+    """
     for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         # 999,950 is a million when rounded to three digits, not 1000k.
         if value >= factor * 0.9995:
             scaled = value / factor
             digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
             return f"{scaled:.{digits}f}{suffix}"
-    return f"{value:.0f}"
+    # The sign # keeps zeros (0.20), and leaves a point where 9.96 becomes 10.
+    return f"{value:#.2g}".rstrip(".") if value < 10 and value != round(value) else f"{value:.0f}"
 
 
 def tick(value: float) -> str:

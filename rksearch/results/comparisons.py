@@ -63,14 +63,17 @@ def compare(a: ArchSummary, b: ArchSummary, draws: ErrorDraws) -> ErrorCompariso
 
 
 def compare_tested(a: ArchSummary, b: ArchSummary, draws: ErrorDraws) -> ErrorComparison | None:
-    """Compare the mean test error of `a` with that of `b`; None where it was not read for both.
+    """Compare the mean test error of `a` with that of `b`; None where it was not read for both by one kind of training.
+
+    Trainings made for the test set saw the validation images too: beside one of the search, more images would count as
+    a better network.
 
     Args:
         a, b: the two architectures.
         draws: draws of test errors, by `rksearch.results.uncertainty.draw_tested`.
     """
     first, second = a.tested_error_pct, b.tested_error_pct
-    if first is None or second is None:
+    if first is None or second is None or a.tested_afresh != b.tested_afresh:
         return None
     images = a.test_images if a.test_images == b.test_images and a.metric == TOP1 else None
     return _compared(a, b, first - second, images, draws)
@@ -97,7 +100,7 @@ class BaselineRow:
         item: the baseline.
         rival: the searched architecture of least mean error at no more cost; None when all are costlier.
         comparison: the rival against the baseline; None without a rival.
-        tested: the same by their test errors; None where the test set was not read for both.
+        tested: the same by their test errors; None where the test set was not read for both by one kind of training.
         params_ratio, macs_ratio: costs of the rival, as multiples of the baseline's; None without a rival.
     """
 

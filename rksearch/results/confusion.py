@@ -31,14 +31,15 @@ class ClassErrors(NamedTuple):
 
     Attributes:
         label: index of the class.
-        images: number of its images.
-        wrong: number of them that were given another class; a mean over trainings where there are several.
+        images: number of its images; a mean over trainings where there are several, which differ where one could not
+            read an image that another could.
+        wrong: number of them that were given another class; a mean likewise.
         error_pct: share of the wrong ones; NaN without an image.
         interval_pct: Wilson's 95 % interval of that share for images like these; (0, 100) without an image.
     """
 
     label: int
-    images: int
+    images: float
     wrong: float
     error_pct: float
     interval_pct: tuple[float, float]
@@ -118,7 +119,8 @@ class Confusion:
         """
         found = []
         for label, (added, row) in enumerate(zip(self.images, self.wrong, strict=True)):
-            images, wrong = added // trainings, sum(count for _, count in row) / trainings
+            wrong = sum(count for _, count in row) / trainings
+            images = added / trainings if added % trainings else added // trainings
             low, high = wilson_interval(wrong, images, CONFIDENCE)
             error = 100 * wrong / images if images else math.nan
             found.append(ClassErrors(label, images, wrong, error, (100 * low, 100 * high)))

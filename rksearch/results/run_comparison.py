@@ -121,7 +121,8 @@ class SizeRung:
         limit: most of it.
         best: by side, the network of least mean error; None where all cost more.
         comparisons: by side, that network against the first side's; None for the first side, and where either has none.
-        tested: the same by their test errors; None where the test set was not read for both, too.
+        tested: the same by their test errors; None, too, where the test set was not read for both by one kind of
+            training.
     """
 
     cost: SideCost

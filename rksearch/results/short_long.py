@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rksearch.results.fronts import both_fronts
 from rksearch.results.history import History
 from rksearch.results.plan import SourceRun
-from rksearch.results.stats import mean, rank_correlation, sample_sd
-from rksearch.results.summaries import ArchSummary, summarise
+from rksearch.results.stats import rank_correlation, sample_sd
+from rksearch.results.summaries import ArchSummary, exact_mean, summarise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def short_and_long(history: History) -> ShortLong | None:
     items = {item.arch: item for item in summarise(history)}
     front = {item.arch for item in both_fronts(items.values())}
     pairs = [(result, items[result.arch]) for result in source.results if result.arch in items and result.errors_pct]
-    short = [mean(result.errors_pct) for result, _ in pairs]
+    short = [exact_mean(result.errors_pct) for result, _ in pairs]
     long = [item.error_pct for _, item in pairs]
     correlation, interval = rank_correlation(short, long) if len(pairs) > 1 else (float("nan"), None)
     short_ranks, long_ranks = stats.rankdata(short).tolist(), stats.rankdata(long).tolist()

@@ -89,14 +89,14 @@ class StudentEstimate(NamedTuple):
         return student_tails(*self)
 
 
-def wilson_interval(events: float, total: int, confidence: float) -> tuple[float, float]:
+def wilson_interval(events: float, total: float, confidence: float) -> tuple[float, float]:
     """Wilson's score interval of a probability: Wilson (1927), Journal of the American Statistical Association 22:209.
 
     Unlike the usual one it holds for few events and for none, and never leaves 0 to 1.
 
     Args:
         events: number of events, which may be a mean over repetitions; 0 to `total`.
-        total: number of trials; without any, nothing is known and the interval is (0, 1).
+        total: number of trials, which may be a mean too; without any, nothing is known and the interval is (0, 1).
         confidence: probability that the interval covers the true one, above 0 and below 1.
 
     Raises:

@@ -111,6 +111,11 @@ class ArchSummary:
         return self.test_error_sd_pct if self.metric == TOP1 else sample_sd(self.balanced_test_errors_pct)
 
     @property
+    def tested_afresh(self) -> bool:
+        """Whether the test set was read with trainings of role `final`, which saw the validation images as well."""
+        return bool(self.test_trial_ids) and set(self.test_trial_ids).isdisjoint(self.trial_ids)
+
+    @property
     def is_searched(self) -> bool:
         """Whether it may stand on the front: neither a baseline nor of the control arm alone."""
         return self.role in ("known", "candidate")

@@ -57,6 +57,11 @@ def retraining(
             )
     chosen = [item for item in items.values() if (front and item.arch in on_front) or item.arch in named]
     networks = [item.arch for item in sorted(chosen, key=_by_size) if item.arch not in baselines]
+    if not networks and named and not front:
+        raise RunError(
+            "baselines are trained again beside other networks, but only baselines were named "
+            f"({', '.join(named)}); name other networks, or add those of the front (--front)"
+        )
     if not networks:
         raise RunError(
             f"a run to train again must have networks on its front, but {begun.name} has none yet; resume it first"

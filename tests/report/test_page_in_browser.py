@@ -593,6 +593,7 @@ def test_numbers_are_written_as_python_writes_them(browser: Browser) -> None:
     rng = random.Random(3)
     # Eighths of a percent are exact in binary, so that their halves must go to the even digit.
     numbers = [[round(10 ** rng.uniform(0, 9.5)), rng.randrange(801) / 8, rng.uniform(0, 2e5)] for _ in range(2000)]
+    numbers += [[rng.uniform(0.001, 12), 0.0, 0.0] for _ in range(500)]
     written = page.evaluate(write, numbers)
     expected = [
         [text.size(v), text.mean_sd(p, p / 8), text.share(p / 100), text.duration(s), text.tick(v)]

@@ -306,6 +306,14 @@ def test_readings_of_the_test_set_are_told(run_dir: Path, tmp_path: Path) -> Non
     told = reading_sentences(ledger.read())
     assert told[0].endswith("2 times in all.")
     assert told[1].startswith("1 training finished after the first reading")
+    ledger.write_trial(trial("ResNet-14", 0, "final"), complete(9.0), wall_time_s=1.0)
+    read = TestResult(test_error_pct=1.0, test_loss=1.0, test_images=10)
+    ledger.write_test(trial("ResNet-14", 0, "final"), read)
+    mixed = "Test errors of the two kinds are not compared with each other: rksearch final --fresh N makes trainings"
+    assert any(words.startswith(mixed) for words in reading_sentences(ledger.read()))
+    ledger.write_trial(trial("ResNet-8", 0, "final"), complete(9.0), wall_time_s=1.0)
+    ledger.write_test(trial("ResNet-8", 0, "final"), read)
+    assert not any(words.startswith(mixed) for words in reading_sentences(ledger.read()))
 
 
 def test_what_was_run_names_commit_versions_hardware_seeds_and_split(run_dir: Path) -> None:
@@ -514,7 +522,20 @@ def test_sizes_have_three_digits_and_are_nearly_right(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(7, "7"), (999, "999"), (1000, "1.00k"), (26_000, "26.0k"), (745_174, "745k"), (999_950, "1.00M"), (2e9, "2.00G")],
+    [
+        (0.3, "0.30"),
+        (0.0042, "0.0042"),
+        (1.5, "1.5"),
+        (9.96, "10"),
+        (12.4, "12"),
+        (7, "7"),
+        (999, "999"),
+        (1000, "1.00k"),
+        (26_000, "26.0k"),
+        (745_174, "745k"),
+        (999_950, "1.00M"),
+        (2e9, "2.00G"),
+    ],
 )
 def test_sizes_by_example(value: float, expected: str) -> None:
     assert text.size(value) == expected

@@ -32,6 +32,7 @@ from rksearch.search.racing import score
 from rksearch.space.plan import BALANCED, BALANCED_ERROR, TOP1
 from tests.helpers.ledgers import (
     BASELINES,
+    begin,
     candidates,
     complete,
     environment_record,
@@ -187,6 +188,19 @@ def test_the_report_says_which_error_it_shows(tmp_path: Path) -> None:
     assert status_json(state)["front"][0]["balanced_val_error_pct"] == 50.25
     assert "front (parameters, MACs, balanced validation error," in format_status(state)
     assert "50.25 ± 0.35 %" in format_status(state)
+
+
+def test_errors_of_classes_bear_an_image_that_one_training_could_not_read(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    for replicate, images in enumerate((2, 3)):
+        seen = Confusion(images=(images, 4), wrong=(((1, images),), ()))
+        result = replace(complete(50.0), val_confusion=seen)
+        ledger.write_trial(trial(SMALL, replicate), result, wall_time_s=1.0)
+    write_report(tmp_path, ledger.read())
+    (found,) = tables(ledger.read()).class_errors
+    assert [(c.images, c.wrong, c.error_pct) for c in found.classes] == [(2.5, 2.5, 100.0), (4, 0.0, 0.0)]
+    assert found.classes[0].interval_pct[1] == 100
+    assert "| 0 | 2.5 | 100.00 % |" in (tmp_path / "README.md").read_text()
 
 
 def test_the_report_has_the_errors_of_each_class(tmp_path: Path) -> None:

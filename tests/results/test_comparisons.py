@@ -22,7 +22,7 @@ from rksearch.results.comparisons import (
     tally,
 )
 from rksearch.results.fronts import front_rows, rk_front
-from rksearch.results.records import TestResult
+from rksearch.results.records import Role, TestResult
 from rksearch.results.summaries import (
     ArchSummary,
     by_macs,
@@ -128,6 +128,34 @@ def test_a_win_that_the_test_set_does_not_bear_says_so() -> None:
         assert (row.tested is None) == (bears is None)
         found = tally([row])
         assert (found.wins, found.borne, found.not_borne) == (1, int(bears is True), int(bears is False))
+
+
+def test_trainings_made_for_the_test_set_are_not_set_beside_those_of_the_search(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    base, small = "ResNet-8", "RKNet-k8-m2_2_2-1x2s_1x2s_1x2s"
+
+    def read(arch: str, replicate: int, role: Role, error_pct: float) -> None:
+        made = trial(arch, replicate, role)
+        if role == "final":
+            ledger.write_trial(made, complete(error_pct), wall_time_s=1.0)
+        ledger.write_test(made, TestResult(test_error_pct=error_pct, test_loss=1.0, test_images=10_000))
+
+    def gap() -> float | None:
+        items = {item.arch: item for item in summarise(ledger.read())}
+        found = compare_tested(items[small], items[base], draw_tested(list(items.values())))
+        return None if found is None else found.gap_pct
+
+    made: list[tuple[str, Role, float]] = [(base, "baseline", 20.0), (small, "candidate", 18.0)]
+    for name, role, error_pct in made:
+        for replicate in range(2):
+            ledger.write_trial(trial(name, replicate, role), complete(error_pct), wall_time_s=1.0)
+            read(name, replicate, role, error_pct + 1)
+    assert gap() == pytest.approx(-2.0)
+    # Of more images: lower by six points, whatever the network.
+    read(small, 0, "final", 13.0)
+    assert gap() is None
+    read(base, 0, "final", 15.0)
+    assert gap() == pytest.approx(-2.0)
 
 
 def test_intervals_of_test_gaps_cover_the_truth_as_often_as_they_say() -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from rksearch.errors import RunError
 from rksearch.recipes.shipped import recipe
+from rksearch.report.comparison import comparison_content
+from rksearch.report.markdown import report_markdown
 from rksearch.results.dominance import hypervolume
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
@@ -135,6 +137,28 @@ def test_the_ladder_has_the_test_gap_where_both_were_read(tmp_path: Path) -> Non
     assert large[1].outcome == "loss"
     assert large[1].interval_pct is not None
     assert large[1].interval_pct[0] < 4 < large[1].interval_pct[1]
+
+
+def test_test_errors_of_more_images_are_not_set_beside_others(tmp_path: Path) -> None:
+    def tested(name: str, arch: str, role: Role) -> History:
+        run_of(tmp_path / name, two_seeds([arch], 30.0))
+        ledger = Ledger(tmp_path / name, clock=ticking())
+        for replicate in range(2):
+            made = trial(arch, replicate, role)
+            if role == "final":
+                ledger.write_trial(made, complete(25.0), wall_time_s=1.0)
+            ledger.write_test(made, TestResult(test_error_pct=31.0, test_loss=1.0, test_images=10_000))
+        return ledger.read()
+
+    a, b = tested("a", NAMES[0], "candidate"), tested("b", NAMES[1], "final")
+    found = compare_runs({"a": a, "b": b})
+    assert found.mismatches == ()
+    assert {tested for rung in found.rungs for tested in rung.tested} == {None}
+    page = report_markdown(comparison_content(found))
+    assert "by one kind of training: those of the search, or those made for it on more images" in page
+    assert "Test gap (95 %)" not in page
+    c = tested("c", NAMES[2], "final")
+    assert "Test gap (95 %)" in report_markdown(comparison_content(compare_runs({"b": b, "c": c})))
 
 
 def test_a_network_of_two_runs_has_the_seeds_of_both_and_the_same_seed_once(tmp_path: Path) -> None:

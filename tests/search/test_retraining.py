@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,8 @@ def test_networks_are_added_by_name_and_must_have_been_trained(tmp_path: Path) -
     assert plan.start == (other,)
     with pytest.raises(RunError, match="ResNet-56 has none"):
         again(source, archs=["ResNet-56"])
+    with pytest.raises(RunError, match=rf"only baselines were named \({BASELINES[0]}\); name other networks"):
+        again(source, front=False, archs=[BASELINES[0]])
 
 
 def test_a_run_without_a_front_has_nothing_to_train_again(tmp_path: Path) -> None:
@@ -105,6 +108,20 @@ def test_short_stands_beside_long(tmp_path: Path) -> None:
     assert found.left == ()
     assert all(row.short_rank == row.long_rank for row in found.rows)
     assert [row.item.params for row in found.rows] == sorted(row.item.params for row in found.rows)
+
+    # As many wrong images in all are a tie, however they fall on the seeds, and whatever the last bit of the mean.
+    assert kept.plan is not None
+    assert kept.plan.source is not None
+    first, second, *others = kept.plan.source.results
+    even = [100 * wrong / 359 for wrong in (40, 40)], [100 * wrong / 359 for wrong in (39, 41)]
+    assert sum(even[0]) / 2 != sum(even[1]) / 2
+    alike = [replace(result, errors_pct=tuple(errors)) for result, errors in zip((first, second), even, strict=True)]
+    told = replace(kept.plan, source=replace(kept.plan.source, results=(*alike, *others)))
+    assert kept.run is not None
+    found = short_and_long(replace(kept, run=replace(kept.run, plan=told)))
+    assert found is not None
+    places = {row.item.arch: row.short_rank for row in found.rows}
+    assert places[first.arch] == places[second.arch]
 
     turned = long_run(tmp_path / "turned", source, {arch: 90 - error for arch, error in short.items()})
     found = short_and_long(turned)
