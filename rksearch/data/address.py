@@ -155,7 +155,7 @@ _READERS: dict[str, Callable[[str, str, str], Any]] = {
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "folder": ("size", "val", "test", "crop", "flip", "stream"),
     "npz": ("size", "val", "test", "crop", "flip"),
-    "pack": ("size",),
+    "pack": ("size", "crop"),
     "torchvision": (),
 }
 """Options of each kind."""

@@ -142,7 +142,7 @@ def own_facts(
         mean=mean,
         std=std,
         normalisation=f"mean and standard deviation of each channel, measured on {measured_on}",
-        crop_padding=round(min(height, width) / 8) if crop is None else crop,
+        crop_padding=usual_padding(height, width) if crop is None else crop,
         flip=bool(flip),
         val_fraction=address.options.val or VAL_FRACTION,
         source=f"{train:,} training and {test:,} test images of {len(class_names)} classes, SHA-256 {fingerprint[:16]}",
@@ -153,6 +153,11 @@ def own_facts(
         notes=notes,
         streamed=streamed,
     )
+
+
+def usual_padding(height: int, width: int) -> int:
+    """Zero padding before the random crop where nothing says another: an eighth of the shorter side, in pixels."""
+    return round(min(height, width) / 8)
 
 
 def measured(images: Pixels, index: list[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:

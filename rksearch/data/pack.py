@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rksearch.data.address import Address
-from rksearch.data.collected import skipped_notes
+from rksearch.data.collected import skipped_notes, usual_padding
 from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels
 from rksearch.data.pictures import Picture, Stored
@@ -148,20 +148,35 @@ class Pack:
     skipped: tuple[str, ...]
 
     def facts_at(self, address: Address) -> Dataset:
-        """Facts about the data set at an address of kind `pack`, without a loader."""
+        """Facts about the data set at an address of kind `pack`, without a loader.
+
+        Raises:
+            DataError: the padding is not less than the shorter side.
+        """
         height, width = address.options.size or (self.facts.height, self.facts.width)
+        crop = address.options.crop
         notes = skipped_notes(self.skipped, "was skipped when it was packed", "were skipped when it was packed")
         return replace(
             self.facts,
             name=str(address),
             height=height,
             width=width,
+            crop_padding=self._padding(height, width) if crop is None else crop,
             source=f"{self.facts.source}; packed, shorter side {self.side} at most",
             fingerprint=self.fingerprint,
             notes=(*self.facts.notes, *notes),
             streamed=True,
             load=None,
         )
+
+    def _padding(self, height: int, width: int) -> int:
+        """Zero padding at this size: the usual one if what was packed had that, else its share of the side."""
+        packed = self.facts
+        if packed.crop_padding == usual_padding(packed.height, packed.width):
+            return usual_padding(height, width)
+        side = min(height, width)
+        # Rounded, a large share of a small side may be the whole side, of which crops could hold nothing.
+        return min(side - 1, round(packed.crop_padding * side / min(packed.height, packed.width)))
 
     def verify(self) -> None:
         """Compare the SHA-256 of all pixels; everything else was compared when it was opened.

@@ -104,7 +104,7 @@ def test_an_address_is_read_as_it_is_written(kind: str, options: Options, place:
         ("pets/cells.npz", "use npz:pets/cells.npz"),
         ("pets/cells.rkpack", "use pack:pets/cells.rkpack"),
         ("pack:nowhere.rkpack", "a pack must be a file, but .*nowhere.rkpack is missing"),
-        ("pack:cells.rkpack,flip=yes", r"options of a pack are size, but got 'flip=yes'"),
+        ("pack:cells.rkpack,flip=yes", r"options of a pack are size, crop, but got 'flip=yes'"),
         ("npz:cells.npz,stream=yes", "options of a npz are size, val, test, crop, flip, but got 'stream=yes'"),
     ],
 )

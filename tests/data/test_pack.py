@@ -98,6 +98,34 @@ def test_the_size_of_the_views_is_an_option(packed: Path) -> None:
     assert (facts.height, facts.width) == (16, 20)
 
 
+@pytest.mark.parametrize("size", ["4", "16", "28", "30x20", "33", "60", "224"])
+def test_a_pack_at_another_size_has_the_padding_of_the_folder_at_that_size(
+    tmp_path: Path, packed: Path, size: str
+) -> None:
+    expected = dataset(f"folder:{tmp_path / 'photos'},size={size},stream=yes").crop_padding
+    assert dataset(f"pack:{packed},size={size}").crop_padding == expected
+
+
+@pytest.mark.parametrize(
+    ("crop", "size", "padding"),
+    [(0, 16, 0), (7, 28, 7), (7, 16, 4), (14, 60, 30), (27, 28, 27), (27, 8, 7), (27, 1, 0)],
+)
+def test_a_padding_of_the_user_s_keeps_its_share_of_the_side(
+    tmp_path: Path, photos: str, crop: int, size: int, padding: int
+) -> None:
+    data, images = opened(f"{photos.removesuffix(',stream=yes')},crop={crop},stream=yes")
+    path = write_pack(data, images, tmp_path / "x.rkpack", side=SIDE).path
+    assert dataset(f"pack:{path}").crop_padding == crop
+    assert dataset(f"pack:{path},size={size}").crop_padding == padding
+
+
+def test_the_padding_of_a_pack_is_an_option(packed: Path) -> None:
+    assert dataset(f"pack:{packed},crop=2").crop_padding == 2
+    assert dataset(f"pack:{packed},size=16,crop=0").crop_padding == 0
+    with pytest.raises(DataError, match=r"less than the shorter side of the images, 16, .* but got 16; correct it"):
+        dataset(f"pack:{packed},size=16,crop=16")
+
+
 def read_all(path: Path) -> None:
     _, images = opened(f"pack:{path}")
     for pictures in (images.train, images.test):
