@@ -20,9 +20,9 @@ FACTS = "data.facts"
 SAMPLERS = "search.samplers.registry"
 """Names and titles of the samplers, which reports show; it imports nothing heavy."""
 
-COMMON = {"errors", "ordinary", "plain"}
-"""Modules outside of every room that everything may import: errors, files read with care and replaced whole, values of
-Python's own types."""
+COMMON = {"errors", "limits", "ordinary", "plain"}
+"""Modules outside of every room that everything may import: errors, limits of memory and CPU time, files read with care
+and replaced whole, values of Python's own types."""
 
 NEIGHBOURS: dict[str, set[str]] = {
     "arch": set(),

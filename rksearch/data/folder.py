@@ -31,6 +31,7 @@ from rksearch.data.decoding import (
     short_of_memory,
 )
 from rksearch.errors import DataError
+from rksearch.limits import memory_bytes
 from rksearch.ordinary import absence, read_ordinary
 
 LARGEST_IMAGE_BYTES = 2**28
@@ -40,13 +41,8 @@ OTHERS, OTHERS_PER_IMAGE = 100_000, 10
 """More files and folders than this number, and than this multiple of the images, are no folder of images."""
 
 
-def memory_bytes() -> int:
-    """Memory of the machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def require_memory(things: str, needed_bytes: int, told: str, remedy: str) -> None:
-    """Make sure that what is read fits in half of the memory.
+    """Make sure that what is read fits in half of the memory that this process may use.
 
     Args:
         things: what must fit.
@@ -58,7 +54,9 @@ def require_memory(things: str, needed_bytes: int, told: str, remedy: str) -> No
         DataError: it does not.
     """
     if 2 * needed_bytes > (there := memory_bytes()):
-        raise DataError(f"{things} must fit in half of the memory ({there / 2e9:.1f} GB), but {told}; {remedy}")
+        raise DataError(
+            f"{things} must fit in half of the memory that may be used ({there / 2e9:.1f} GB), but {told}; {remedy}"
+        )
 
 
 def signature(root: Path) -> str:
@@ -103,7 +101,7 @@ def collect(address: Address, root: Path) -> Collected:
 def streams(address: Address, root: Path) -> bool:
     """Whether the images of a folder are streamed: by the user's wish, or since at their size they would not fit.
 
-    Their memory is that of colour images, at most half of the machine's.
+    Their memory is that of colour images, at most half of what this process may use.
 
     Raises:
         DataError: there is no such folder, or images without a size should be streamed.
@@ -336,7 +334,7 @@ class _Reader:
             raise short_of_memory(self.root, name) from error
 
     def _check_memory(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Raise a DataError where the images, all like the first, would take over half of the machine's memory."""
+        """Raise a DataError where the images, all like the first, would take over half of the memory."""
         needed, (height, width) = self.expected * pixels.nbytes, pixels.shape[:2]
         require_memory(
             f"the images of {self.address}",

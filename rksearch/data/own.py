@@ -112,8 +112,16 @@ def changed(name: str, before: str | None, now: str | None) -> DataError:
     """The error for images that are others than at the start; `before` and `now` are fingerprints."""
     return DataError(
         f"the images of {name} must stay as they were when the training began (SHA-256 {_short(before)}), but they "
-        f"have changed ({_short(now)}); restore them, or begin again with another --out"
+        f"have changed ({_short(now)}); restore them{_same_memory(name)}, or begin again with another --out"
     )
+
+
+def _same_memory(name: str) -> str:
+    """A further remedy where the memory decides whether images are streamed, on which split and fingerprint depend."""
+    options = read_address(name).options if name.startswith("folder:") else None
+    if options is None or options.size is None or options.stream is not None:
+        return ""
+    return ", or give as much memory as there was, by which they are streamed or not where the name has no stream="
 
 
 def _short(fingerprint: str | None) -> str:

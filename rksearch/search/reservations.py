@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rksearch.errors import RunError
+from rksearch.limits import cpu_quota
 from rksearch.results.environment import own_cpus
 from rksearch.search.batch import job_cpus
 from rksearch.search.resources import Resources
 from rksearch.search.tasks import Task
-from rksearch.training.engine.limits import cpu_quota
 
 Machine = Mapping[str, float]
 """What one machine offers by Ray's names: `CPU`, `GPU`, and `memory` in bytes."""

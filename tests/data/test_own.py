@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from numpy.lib.format import write_array_header_1_0
 from PIL import Image
 
+from rksearch import limits
 from rksearch.cli.main import cli
 from rksearch.data import folder
 from rksearch.data.address import Address, Options, read_address
@@ -28,6 +29,7 @@ from rksearch.data.dataset import Images
 from rksearch.data.decoding import resized
 from rksearch.data.facts import Dataset, dataset, datasets
 from rksearch.data.images import Split, load_images, split
+from rksearch.data.own import changed
 from rksearch.errors import DataError, SpaceError
 from rksearch.space import load_space, parse_space
 from tests.helpers.command_line import TINY_SPACE, python, rksearch
@@ -433,6 +435,42 @@ def test_more_images_than_memory_are_refused_before_they_are_read(here: Path, mo
     assert "but 12 of 12 x 12 pixels need" in refused("folder:digs")
     monkeypatch.setattr(folder, "memory_bytes", lambda: 2 * 12 * 144)
     assert dataset("folder:digs").classes == 2
+
+
+def limit_memory(monkeypatch: pytest.MonkeyPatch, here: Path, most_bytes: int) -> None:
+    """Put this process into a control group with this limit of memory, as a container's or a job's."""
+    group = here / "groups" / "job_17"
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "memory.max").write_text(f"{most_bytes}\n")
+    (here / "memberships").write_text("0::/job_17\n")
+    monkeypatch.setattr(limits, "GROUPS", here / "groups")
+    monkeypatch.setattr(limits, "MEMBERSHIPS", here / "memberships")
+
+
+def test_the_memory_for_images_is_that_of_a_container_or_job(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits_folder(here / "digs", classes=2, each=6)
+    np.savez(here / "d.npz", **arrays())
+    limit_memory(monkeypatch, here, 2 * 12 * 144 - 1)
+    assert "half of the memory that may be used (0.0 GB), but 12 of 12 x 12 pixels" in refused("folder:digs")
+    assert "must fit in half of the memory that may be used" in refused("npz:d.npz")
+    limit_memory(monkeypatch, here, 10**9)
+    assert dataset("folder:digs").classes == dataset("npz:d.npz").classes == 2
+
+
+def test_a_folder_is_streamed_where_a_limit_of_memory_asks_for_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits_folder(here / "digs", classes=2, each=6)
+    needed = 2 * 12 * 3 * 8 * 8
+    limit_memory(monkeypatch, here, needed)
+    before = dataset("folder:digs,size=8")
+    limit_memory(monkeypatch, here, needed - 1)
+    now = dataset("folder:digs,size=8")
+    assert (before.streamed, now.streamed) == (False, True)
+    assert before.load is not None
+    assert isinstance(before.load(NOWHERE, False), Images), "what a run has found is loaded as it was found"
+    remedy = "restore them, or give as much memory as there was"
+    assert remedy in str(changed(now.name, before.fingerprint, now.fingerprint))
+    assert "restore them, or begin" in str(changed("folder:digs,size=8,stream=no", "a", "b"))
+    assert "restore them, or begin" in str(changed("npz:d.npz,size=8", "a", "b"))
 
 
 def delete(path: str) -> Callable[[Path], None]:

@@ -3,6 +3,7 @@ from types import MappingProxyType
 import pytest
 import torch
 
+from rksearch import limits
 from rksearch.errors import DeviceError
 from rksearch.training.engine.device import (
     device_name,
@@ -51,6 +52,15 @@ def test_free_memory_of_mps_is_what_the_system_recommends_less_what_is_taken(mon
     monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 400)
     assert free_memory_bytes(torch.device("mps")) == 540
     assert free_memory_bytes(torch.device("mps"), share=0.5) == 450
+
+
+def test_a_share_counts_what_the_process_has_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "memory_bytes", lambda: 10 * 2**30)
+    monkeypatch.setattr(limits, "free_memory_bytes", lambda: 9 * 2**30)
+    monkeypatch.setattr(limits, "resident_bytes", lambda: 2**30)
+    assert free_memory_bytes(CPU) == int(0.9 * 9 * 2**30)
+    assert free_memory_bytes(CPU, share=0.25) == int(0.9 * 1.5 * 2**30)
+    assert free_memory_bytes(CPU, share=0.05) == 0
 
 
 @pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16"])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rksearch.errors import RksearchError, RunAborted
+from rksearch.limits import free_memory_bytes
 from rksearch.search.ray.leftovers import clear_dead_sessions, end_session, mark_session, own_sessions
 from rksearch.search.ray.orphans import STARTED, OrphanKeeper, orphans_ended
 from rksearch.search.ray.starting import private_temporary_directory, require_answer, require_ray
@@ -23,7 +24,6 @@ from rksearch.search.reservations import cpus_here
 from rksearch.search.resources import LOCAL, Resources
 from rksearch.search.stopping import StopRequest, kept_from_children
 from rksearch.search.view import View
-from rksearch.training.engine.limits import free_memory_bytes
 
 EXIT_INTERRUPTED = 130
 

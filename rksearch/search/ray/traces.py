@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rksearch.training.engine.limits import memory_kills
+from rksearch.limits import memory_kills
 from rksearch.training.machine import machine_id
 
 CRASH = "crash.txt"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from rksearch import limits
 from rksearch.errors import DeviceError
-from rksearch.training.engine import limits
 from rksearch.training.engine.precision import Precision
 from rksearch.training.engine.words import AUTO, DEVICES, PRECISIONS
 

@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
-from rksearch.training.engine import device, limits
+from rksearch import limits
 
 GIB = 2**30
 
@@ -76,16 +75,6 @@ def test_what_is_no_limit_is_none(tree: Path, text: str) -> None:
     (tree / "memberships").write_text("0::/\n")
     write(tree / "groups", cpu__max=text)
     assert limits.cpu_quota() == math.inf
-
-
-def test_a_share_counts_what_the_process_has_already(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "memory_bytes", lambda: 10 * GIB)
-    monkeypatch.setattr(limits, "free_memory_bytes", lambda: 9 * GIB)
-    monkeypatch.setattr(limits, "resident_bytes", lambda: GIB)
-    cpu = torch.device("cpu")
-    assert device.free_memory_bytes(cpu) == int(0.9 * 9 * GIB)
-    assert device.free_memory_bytes(cpu, share=0.25) == int(0.9 * 1.5 * GIB)
-    assert device.free_memory_bytes(cpu, share=0.05) == 0
 
 
 def test_this_machine_has_plausible_limits() -> None:
