@@ -6,6 +6,7 @@ import difflib
 import errno
 import resource
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -186,6 +187,34 @@ def unwritable(error: _Error, cause: OSError) -> _Error:
     if cause.errno == errno.EFBIG:
         message, *others = error.args
         error.args = (f"{message}; or raise the limit of file sizes (`ulimit -f`)", *others)
+    return error
+
+
+FREE_MEMORY = "free some memory, or raise the limit of it (`ulimit -v`)"
+"""What to do where memory runs out."""
+
+
+def unreadable(things: str, place: Path | str, cause: OSError | MemoryError) -> DataError:
+    """The error about a file that the system does not give, whatever it holds: to write it again would not help.
+
+    It exits with 1 unless permissions are missing: memory, the disk or a limit stands in the way.
+
+    Args:
+        things: what must be readable.
+        place: the one that is not.
+        cause: the error of the system.
+    """
+    number = cause.errno if isinstance(cause, OSError) else None
+    why = (cause.strerror if isinstance(cause, OSError) else None) or " ".join(str(cause).split())
+    rule = f"{things} must be readable, but {place} is not ({why or type(cause).__name__})"
+    if number in (errno.EACCES, errno.EPERM):
+        return DataError(f"{rule}; correct its permissions")
+    if is_short_of_memory(cause):
+        error = DataError(f"{rule}; {FREE_MEMORY}")
+    else:
+        first = "bring it back" if number == errno.ENOENT else "mend that"
+        error = DataError(f"{rule}; {first}, then run the same command again")
+    error.exit_code = 1
     return error
 
 

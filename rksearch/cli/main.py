@@ -24,14 +24,10 @@ from rksearch.cli.recipe import recipe
 from rksearch.cli.runs import final, report, resume, retrain, run, status
 from rksearch.cli.selftest import selftest
 from rksearch.cli.space import space
-from rksearch.errors import RksearchError, coded, in_one_line, is_short_of_memory, shortened
+from rksearch.errors import FREE_MEMORY, RksearchError, coded, in_one_line, is_short_of_memory, shortened
 
 TRACEBACK = "RKSEARCH_TRACEBACK"
 """Environment variable: set, errors are shown with the traceback: whoever writes a plugin needs it."""
-
-
-FREE_MEMORY = "free some memory, or raise the limit of it (`ulimit -v`)"
-"""What to do where memory runs out."""
 
 
 class Commands(click.Group):

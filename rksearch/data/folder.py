@@ -7,6 +7,7 @@ pets/train/cats/1.png pets/test/dogs/1.png ... sets of the folder's own, of whic
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -21,6 +22,7 @@ from PIL import Image
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected, shown
 from rksearch.data.decoding import (
+    ANOTHER_TIME,
     EXTENSIONS,
     SHORT_OF_MEMORY,
     UNKNOWN,
@@ -30,12 +32,23 @@ from rksearch.data.decoding import (
     resized,
     short_of_memory,
 )
-from rksearch.errors import DataError
+from rksearch.errors import DataError, unreadable
 from rksearch.limits import memory_bytes
 from rksearch.ordinary import absence, read_ordinary
 
 LARGEST_IMAGE_BYTES = 2**28
 """Largest image file that is read."""
+
+PASSING = ANOTHER_TIME - {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EFBIG,
+    errno.EINVAL,
+}
+"""Errors of the system after which a file that was listed may be whole. The others are those of a link that leads to
+nothing, and of `read_ordinary`: they stay, so that the file can be left out."""
 
 OTHERS, OTHERS_PER_IMAGE = 100_000, 10
 """More files and folders than this number, and than this multiple of the images, are no folder of images."""
@@ -142,7 +155,7 @@ def files(home: Path) -> Iterator[Path]:
                         raise DataError(f"images must be ordinary files, but {path} is none; remove it")
                     yield path
     except OSError as error:
-        raise DataError(f"the folder {error.filename} must be readable, but is not ({error.strerror})") from error
+        raise unreadable("a folder of images", error.filename, error) from error
 
 
 def _raise(error: OSError) -> None:
@@ -204,7 +217,7 @@ def folders(home: Path) -> list[str]:
     try:
         return sorted(path.name for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
-        raise DataError(f"the folder {home} must be readable, but is not ({error.strerror})") from error
+        raise unreadable("a folder of images", home, error) from error
 
 
 def layout_of(address: Address, root: Path) -> dict[str, Path]:
@@ -308,7 +321,7 @@ class _Reader:
         """Pixels (H, W) of a gray image or (H, W, 3) of a coloured one; None for a file that cannot be read.
 
         Raises:
-            DataError: there is no memory for all images, or for this one.
+            DataError: there is no memory for all images, or for this one, or its disk does not answer.
         """
         name = shown(path, self.root)
         try:
@@ -328,6 +341,8 @@ class _Reader:
                 self.sizes.setdefault(size, name)
                 return pixels
         except UNREADABLE as error:
+            if isinstance(error, OSError) and error.errno in PASSING:
+                raise unreadable(f"each image of {self.root}", name, error) from error
             self.skipped.append(f"{name} ({reason(error)})")
             return None
         except SHORT_OF_MEMORY as error:

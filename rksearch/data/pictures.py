@@ -5,7 +5,6 @@ A data set's loader returns `Stored` in place of `rksearch.data.dataset.Images` 
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +15,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from rksearch.data.decoding import SHORT_OF_MEMORY, UNREADABLE, converted, covering, reason, short_of_memory
+from rksearch.data.decoding import (
+    ANOTHER_TIME,
+    SHORT_OF_MEMORY,
+    UNREADABLE,
+    converted,
+    covering,
+    reason,
+    short_of_memory,
+)
 from rksearch.data.order import Labels, hashed_order
-from rksearch.errors import DataError
+from rksearch.errors import DataError, unreadable
 from rksearch.ordinary import legible
 
 Picture = npt.NDArray[np.uint8]
@@ -26,10 +33,6 @@ Picture = npt.NDArray[np.uint8]
 
 SAMPLE = 1000
 """Largest number of images of which the mean and deviation of streamed images are measured."""
-
-
-ANOTHER_TIME = frozenset(errno.errorcode) - {errno.EACCES, errno.EPERM}
-"""Errors of the system after which a file may be whole: it is gone, or its disk does not answer."""
 
 
 class UnreadablePicture(DataError):
@@ -124,10 +127,10 @@ class FilePictures:
         except SHORT_OF_MEMORY as error:
             raise short_of_memory(self.root, shown_key(self.keys[place])) from error
         except UNREADABLE as error:
-            rule, name = f"each image of {self.root} must be readable", shown_key(self.keys[place])
-            if getattr(error, "errno", None) in ANOTHER_TIME:
-                raise DataError(f"{rule}, but {name} is not ({reason(error)}); bring it back, then resume") from error
-            raise UnreadablePicture(rule, name, reason(error)) from error
+            things, name = f"each image of {self.root}", shown_key(self.keys[place])
+            if isinstance(error, OSError) and error.errno in ANOTHER_TIME:
+                raise unreadable(things, name, error) from error
+            raise UnreadablePicture(f"{things} must be readable", name, reason(error)) from error
         return pixels if pixels.ndim == 3 else pixels[..., None]
 
 

@@ -22,10 +22,11 @@ from rksearch.data.collected import (
     unreadable_notes,
 )
 from rksearch.data.dataset import Dataset
-from rksearch.data.decoding import GRAY, UNREADABLE
+from rksearch.data.decoding import ANOTHER_TIME, GRAY, UNREADABLE
 from rksearch.data.folder import check_every_class, class_names_of, existing, files, layout_of
 from rksearch.data.order import Keys, Labels, split_order
-from rksearch.data.pictures import FilePictures, Stored, measured_sample, sample_of
+from rksearch.data.pictures import FilePictures, Stored, measured_sample, sample_of, shown_key
+from rksearch.errors import unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ def open_folder(address: Address, root: Path) -> StreamedFolder:
 
     Raises:
         DataError: there is no such folder, it holds no images or no classes, or a part lacks a class
-            or images of one that can be read.
+            or images of one that can be read, or a file is gone or its disk does not answer.
     """
     assert address.options.size is not None
     homes = layout_of(address, existing(address, root))
@@ -58,7 +59,7 @@ def open_folder(address: Address, root: Path) -> StreamedFolder:
         parts[part] = listed(root, home, names)
         check_every_class(address, home, root, names, parts[part][1].tolist())
         for key in parts[part][0]:
-            digest.update(key + b"\0" + str(os.path.getsize(root / os.fsdecode(key))).encode() + b"\0")
+            digest.update(key + b"\0" + str(_file_bytes(root, key)).encode() + b"\0")
     train, test, held_out = parted(address, parts, classes=len(names))
     order, val = split_order(
         *train, classes=len(names), val_fraction=address.options.val or VAL_FRACTION, held_out=held_out
@@ -106,10 +107,21 @@ def listed(root: Path, home: Path, names: tuple[str, ...]) -> tuple[Keys, Labels
     return keys, np.array([label for _, label in found], dtype=np.int64)
 
 
-def _is_gray(pictures: FilePictures, place: int) -> bool:
-    """Whether a file holds a gray image, by its header; also true of what cannot be read."""
+def _file_bytes(root: Path, key: bytes) -> int:
+    """Size of a file."""
     try:
-        with Image.open(pictures.root / os.fsdecode(pictures.keys[place])) as image:
+        return os.path.getsize(root / os.fsdecode(key))
+    except OSError as error:
+        raise unreadable(f"each image of {root}", shown_key(key), error) from error
+
+
+def _is_gray(pictures: FilePictures, place: int) -> bool:
+    """Whether a file holds a gray image, by its header; also true of what never can be read."""
+    key = pictures.keys[place]
+    try:
+        with Image.open(pictures.root / os.fsdecode(key)) as image:
             return image.mode in GRAY
-    except UNREADABLE:
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in ANOTHER_TIME:
+            raise unreadable(f"each image of {pictures.root}", shown_key(key), error) from error
         return True

@@ -96,7 +96,7 @@ class PictureReader:
         self.unreadable: dict[int, str] = {}
         self._viewed = _Viewed(pictures, views)
         self._wanted = _Wanted()
-        self._loader: DataLoader[Read | str] = DataLoader(
+        self._loader: DataLoader[Read | DataError] = DataLoader(
             self._viewed,
             batch_sampler=self._wanted,
             num_workers=workers,
@@ -119,8 +119,8 @@ class PictureReader:
         """
         self._wanted.batches = wanted
         for found in self._loader:
-            if isinstance(found, str):
-                raise DataError(found)
+            if isinstance(found, DataError):
+                raise found
             for missed in found.missed:
                 self._note(missed)
             yield found
@@ -132,8 +132,8 @@ class PictureReader:
             DataError: as `batches`.
         """
         found = self._viewed.__getitems__([(place, seed)])
-        if isinstance(found, str):
-            raise DataError(found)
+        if isinstance(found, DataError):
+            raise found
         for missed in found.missed:
             self._note(missed)
         return None if found.missed else found.pixels[0]
@@ -161,14 +161,14 @@ class _Wanted:
         return iter(self.batches)
 
 
-class _Viewed(TorchDataset["Read | str"]):
+class _Viewed(TorchDataset["Read | DataError"]):
     """Views by request; torch asks for whole batches. It is sent to the workers."""
 
     def __init__(self, pictures: PictureSource, views: Views) -> None:
         self._pictures, self._views = pictures, views
 
-    def __getitems__(self, requests: Sequence[Request]) -> Read | str:
-        """Views of a batch, or the one line that says why there are none: torch would add a traceback to an error."""
+    def __getitems__(self, requests: Sequence[Request]) -> Read | DataError:
+        """Views of a batch, or the error that ends the training: torch would add a traceback to one that was raised."""
         missed: list[Missed] = []
         views: list[Tensor] = []
         try:
@@ -181,7 +181,9 @@ class _Viewed(TorchDataset["Read | str"]):
                         views.append(self._views.blank())
                 return Read(torch.stack(views), tuple(missed))
         except DataError as error:
-            return str(error)
+            refused = DataError(str(error))  # a plugin's own class may not be what can be sent
+            refused.exit_code = error.exit_code
+            return refused
 
     def _view(self, place: int, seed: int) -> Tensor:
         picture = read_to_cover(self._pictures, place, self._views.cover)

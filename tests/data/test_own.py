@@ -1,5 +1,6 @@
 """One's own images: folders and `.npz` files, intact and damaged."""
 
+import errno
 import io
 import json
 import os
@@ -302,6 +303,82 @@ def test_an_image_for_which_memory_is_short_is_named_and_not_left_out(
     assert isinstance(done.exception, DataError)
     assert done.exception.exit_code == 1
     assert re.search(r"for class\d/\d+.png there is too little; free some", str(done.exception))
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, number: int, inside: str) -> None:
+    """Make the system refuse to open files beneath a folder of this name."""
+
+    def refusing(opened: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(path, str | Path) and Path(path).parent.name == inside:
+                raise OSError(number, os.strerror(number), str(path))
+            return opened(path, *args, **kwargs)
+
+        return refuse
+
+    monkeypatch.setattr(os, "open", refusing(os.open))
+    monkeypatch.setattr("builtins.open", refusing(open))
+
+
+@pytest.mark.parametrize("options", ["", ",size=8", ",size=8,stream=yes"])
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EIO, "mend that, then run the same command again"),
+        (errno.ESTALE, "mend that, then run the same command again"),
+        (errno.EMFILE, "mend that, then run the same command again"),
+        (errno.ENOMEM, "free some memory, or raise the limit of it (`ulimit -v`)"),
+    ],
+)
+def test_a_passing_error_of_the_disk_leaves_no_image_out(
+    here: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str, options: str
+) -> None:
+    """Split and fingerprint would be others, until the disk answers again."""
+    digits_folder(here / "digs", classes=2, each=6)
+    with monkeypatch.context() as patched:
+        failing(patched, number, "class1")
+        done = CliRunner().invoke(cli, ["data", "show", f"folder:digs{options}"])
+    assert isinstance(done.exception, DataError)
+    assert done.exception.exit_code == 1
+    expected = rf"each image of .*digs must be readable, but class1/\d+.png is not \({os.strerror(number)}\); "
+    assert re.fullmatch(expected + re.escape(remedy), str(done.exception))
+    assert dataset(f"folder:digs{options}").notes == ()
+
+
+@pytest.mark.parametrize("options", ["", ",size=8", ",size=8,stream=yes"])
+def test_an_image_that_others_may_not_read_is_left_out(
+    here: Path, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    home = digits_folder(here / "digs", classes=2, each=6)
+    (home / "class1" / "locked").mkdir()
+    (home / "class1" / "0006.png").rename(home / "class1" / "locked" / "a.png")
+    with monkeypatch.context() as patched:
+        failing(patched, errno.EACCES, "locked")
+        (note,) = dataset(f"folder:digs{options}").notes
+    assert note.endswith("class1/locked/a.png (Permission denied)")
+
+
+def test_links_that_lead_to_no_image_are_skipped(here: Path) -> None:
+    home = digits_folder(here / "digs", classes=2, each=6)
+    for name, target in (("a", "gone"), ("b", "b.png"), ("c", "0000.png/x"), ("d", "x" * 300)):
+        (home / "class0" / f"{name}.png").symlink_to(target)
+    (note,) = dataset("folder:digs").notes
+    assert note.startswith("4 files are skipped: class0/a.png (No such file or directory), class0/b.png (Too many")
+    assert refused("folder:digs,size=8,stream=yes").endswith(
+        "class0/a.png is not (No such file or directory); bring it back, then run the same command again"
+    )
+
+
+def test_a_folder_that_cannot_be_listed_says_why(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = digits_folder(here / "digs", classes=2, each=6)
+
+    def refuse(path: Path) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert refused("folder:digs") == (
+        f"a folder of images must be readable, but {home} is not (Permission denied); correct its permissions"
+    )
 
 
 @pytest.mark.parametrize("options", ["", ",size=8,stream=yes"])

@@ -321,11 +321,15 @@ def test_a_class_without_a_readable_image_is_one_line(tmp_path: Path, photos: st
         dataset(photos)
 
 
-def test_an_image_that_has_gone_ends_the_epoch(tmp_path: Path, photos: str) -> None:
-    batches, _ = batches_of(photos, SCALE_ASPECT)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_has_gone_ends_the_epoch(tmp_path: Path, photos: str, workers: int) -> None:
+    batches, reader = batches_of(photos, SCALE_ASPECT, workers=workers)
     shutil.rmtree(tmp_path / "photos" / "class2")
-    with pytest.raises(DataError, match=r"class2/\d+\.jpg is not \(No such file or directory\); bring it back"):
+    gone = r"class2/\d+\.jpg is not \(No such file or directory\); bring it back, then run the same command again$"
+    with pytest.raises(DataError, match=gone) as caught:
         list(batches.epoch())
+    assert caught.value.exit_code == 1
+    reader.close()
 
 
 def test_images_that_a_size_makes_too_large_are_left_out(tmp_path: Path) -> None:
