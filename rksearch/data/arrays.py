@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
+import math
 import os
 import zipfile
 import zlib
@@ -15,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib import format as npy
 
 from rksearch.data.address import Address
 from rksearch.data.collected import PARTS, Collected
 from rksearch.data.decoding import covering, resized
 from rksearch.data.folder import require_memory
 from rksearch.data.order import Labels, Pixels
-from rksearch.errors import DataError
+from rksearch.errors import DataError, unreadable
 from rksearch.ordinary import legible, no_file
 
 LAYOUTS: tuple[dict[str, tuple[str, str]], ...] = (
@@ -38,12 +41,11 @@ UNREADABLE = (
     KeyError,
     zipfile.BadZipFile,
     zlib.error,
-    NotImplementedError,
-    MemoryError,  # a header may claim any shape, and what the file holds is known to fit
+    lzma.LZMAError,
     OverflowError,
-    RecursionError,
+    RuntimeError,  # encrypted; NotImplementedError of other forms, RecursionError of a header
 )
-"""Errors of numpy for files that are damaged or hold other things."""
+"""Errors of numpy and zipfile for files that are damaged or hold other things."""
 
 
 def signature(path: Path) -> str:
@@ -59,7 +61,7 @@ def collect(address: Address, path: Path) -> Collected:
     """All images of a file.
 
     Raises:
-        DataError: it is missing or damaged, or its arrays are not as they must be.
+        DataError: it is missing or damaged or cannot be read now, or its arrays are not as they must be.
     """
     arrays = _arrays(address, path)
     layout = _layout(address, arrays)
@@ -83,13 +85,18 @@ def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
         remedy = folder if os.path.isdir(path) else "correct the path"
         raise DataError(f"{address} needs a file at {path}, which {no_file(path)}; {remedy}")
     try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no zip file, or cut off")
+        wanted = {key for layout in LAYOUTS for keys in layout.values() for key in keys}
+        with zipfile.ZipFile(path) as archive:
+            items = [item for item in archive.infolist() if item.filename.removesuffix(".npy") in wanted]
+            _check_memory(address, path, items)
+            _check_headers(archive, items)
         with np.load(path, allow_pickle=False) as file:
-            wanted = {key for layout in LAYOUTS for keys in layout.values() for key in keys}
-            _check_memory(address, path, wanted)
             found = {key: file[key] if key in wanted else None for key in file.files}
+    except MemoryError as error:
+        raise unreadable("a file of arrays", path, error) from error
     except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise unreadable("a file of arrays", path, error) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{address} must be a file that numpy.savez has written, without pickled objects, but {path} is not "
@@ -100,20 +107,33 @@ def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _check_memory(address: Address, path: Path, wanted: set[str]) -> None:
+def _check_memory(address: Address, path: Path, items: list[zipfile.ZipInfo]) -> None:
     """Make sure that the arrays fit in half of the memory: compressed, gigabytes of zeros take some kilobytes.
 
     Raises:
         DataError: they do not.
     """
-    with zipfile.ZipFile(path) as archive:
-        needed = sum(item.file_size for item in archive.infolist() if item.filename.removesuffix(".npy") in wanted)
+    needed = sum(item.file_size for item in items)
     require_memory(
         f"the arrays of {address}",
         needed,
         f"{path} holds {needed / 1e9:.1f} GB",
         "write the images as files, and use folder:PATH,size=N,stream=yes",
     )
+
+
+def _check_headers(archive: zipfile.ZipFile, items: list[zipfile.ZipInfo]) -> None:
+    """Make sure that no header claims more than the file holds: numpy asks for the memory before it reads.
+
+    Raises:
+        ValueError: one does, or something else than an array is there.
+    """
+    for item in items:
+        with archive.open(item.filename) as file:
+            version = npy.read_magic(file)
+            shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
+        if not dtype.hasobject and (claimed := math.prod(shape) * dtype.itemsize) > item.file_size:
+            raise ValueError(f"{item.filename} claims {claimed:,} bytes, but has {item.file_size:,}")
 
 
 def _layout(address: Address, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, tuple[str, str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rksearch.data.dataset import Dataset
-from rksearch.errors import DataError
+from rksearch.errors import DataError, unreadable
 from rksearch.ordinary import absence
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _meta(home: Path) -> tuple[frozenset[str], tuple[str, ...]] | None:
     try:
         words, tested = torch.load(path, weights_only=True)
         return frozenset(words), tuple(map(str, tested))
+    except OSError as error:
+        raise unreadable(META, path, error) from error
     except Exception as error:  # damaged bytes end torch's reader in errors of any kind
         raise DataError(
             f"{path} must be the file that torchvision writes, but cannot be read as one ({type(error).__name__}); "

@@ -34,7 +34,7 @@ from rksearch.data.collected import skipped_notes, usual_padding
 from rksearch.data.dataset import Dataset
 from rksearch.data.order import Labels
 from rksearch.data.pictures import Picture, Stored
-from rksearch.errors import DataError, in_one_line
+from rksearch.errors import DataError, in_one_line, unreadable
 from rksearch.ordinary import no_file
 
 MAGIC = b"rkpack 1\n"
@@ -105,14 +105,14 @@ class PackedPictures:
         """Pixels (H, W, C) of the image at `place`, which cannot be written to.
 
         Raises:
-            DataError: they are damaged.
+            DataError: they are damaged, or cannot be read now.
         """
         shape = (int(self.index["heights"][place]), int(self.index["widths"][place]), self.channels)
         start = int(self.index["offsets"][place])
         try:
             pixels = self._map[start : start + shape[0] * shape[1] * shape[2]]
-        except OSError as error:
-            raise _damaged(self.path, error.strerror or str(error)) from error
+        except (OSError, MemoryError) as error:
+            raise unreadable("a pack", self.path, error) from error
         if zlib.crc32(pixels.data) != int(self.index["crcs"][place]):
             raise _damaged(self.path, f"the checksum of image {place} of {self.part} differs")
         return np.asarray(pixels).reshape(shape)
@@ -182,25 +182,28 @@ class Pack:
         """Compare the SHA-256 of all pixels; everything else was compared when it was opened.
 
         Raises:
-            DataError: they differ.
+            DataError: they differ, or cannot be read now.
         """
-        with self.path.open("rb") as file:
-            for name in PIXELS:
-                part = self.parts[name]
-                file.seek(part["offset"])
-                digest, left = hashlib.sha256(), int(part["bytes"])
-                while left and (chunk := file.read(min(left, 2**24))):
-                    digest.update(chunk)
-                    left -= len(chunk)
-                if digest.hexdigest() != part["sha256"]:
-                    raise _damaged(self.path, f"the SHA-256 of {name} differs")
+        try:
+            with self.path.open("rb") as file:
+                for name in PIXELS:
+                    part = self.parts[name]
+                    file.seek(part["offset"])
+                    digest, left = hashlib.sha256(), int(part["bytes"])
+                    while left and (chunk := file.read(min(left, 2**24))):
+                        digest.update(chunk)
+                        left -= len(chunk)
+                    if digest.hexdigest() != part["sha256"]:
+                        raise _damaged(self.path, f"the SHA-256 of {name} differs")
+        except (OSError, MemoryError) as error:
+            raise unreadable("a pack", self.path, error) from error
 
 
 def open_pack(path: Path) -> Pack:
     """A pack, whose header and index are checked.
 
     Raises:
-        DataError: there is no such file, or it is no pack, cut or damaged.
+        DataError: there is no such file, it cannot be read now, or it is no pack, cut or damaged.
     """
     if not os.path.isfile(path):
         raise DataError(f"a pack must be a file, but {path} {no_file(path)}; correct the path")
@@ -236,8 +239,8 @@ def _opened_pack(path: Path, size: int, mtime_ns: int) -> Pack:
             images=Stored(train=train, test=test, held_out=arrays.get("held_out")),
             skipped=tuple(map(str, header["skipped"])),
         )
-    except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from error
+    except (OSError, MemoryError) as error:
+        raise unreadable("a pack", path, error) from error
     except ODD as error:
         raise _damaged(path, in_one_line(error)) from error
 

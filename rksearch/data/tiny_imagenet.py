@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rksearch.data.dataset import Dataset, Images
-from rksearch.errors import DataError
+from rksearch.errors import DataError, unreadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,6 +120,8 @@ class _Files:
                 return (self.home / name).read_bytes()
             return self._archive.read(f"{FOLDER}/{name}")
         except (OSError, KeyError) as error:
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                raise unreadable("each file of tiny_imagenet", self.home / name, error) from error
             raise DataError(
                 f"tiny_imagenet needs {name} in {self.home}, but it is missing or damaged; unpack {ARCHIVE} again"
             ) from error

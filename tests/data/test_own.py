@@ -791,6 +791,76 @@ def test_files_that_hold_other_things_are_one_line(here: Path) -> None:
         assert "must be a file that numpy.savez has written" in refused(f"npz:broken{i}.npz")
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "remedy"),
+    [
+        (errno.EACCES, 2, "correct its permissions"),
+        (errno.ENOMEM, 1, "free some memory, or raise the limit of it (`ulimit -v`)"),
+        (errno.EIO, 1, "mend that, then run the same command again"),
+    ],
+)
+def test_arrays_that_cannot_be_read_now_are_not_to_be_written_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, remedy: str
+) -> None:
+    (here / "arrays").mkdir()
+    path = here / "arrays" / "d.npz"
+    np.savez(path, **arrays())
+    with monkeypatch.context() as patched:
+        failing(patched, number, "arrays")
+        patched.setattr(io, "open", open)
+        done = CliRunner().invoke(cli, ["data", "show", "npz:arrays/d.npz"])
+    assert isinstance(done.exception, DataError)
+    assert done.exception.exit_code == code
+    why = os.strerror(number)
+    assert str(done.exception) == f"a file of arrays must be readable, but {path} is not ({why}); {remedy}"
+
+
+def test_arrays_for_which_memory_is_short_are_not_to_be_written_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(here / "d.npz", **arrays())
+
+    def short(*args: Any, **kwargs: Any) -> Any:
+        raise MemoryError("Unable to allocate 293. MiB for an array with shape (307200000,)")
+
+    monkeypatch.setattr(np, "load", short)
+    done = CliRunner().invoke(cli, ["data", "show", "npz:d.npz"])
+    assert isinstance(done.exception, DataError)
+    assert done.exception.exit_code == 1
+    assert "d.npz is not (Unable to allocate 293. MiB for" in str(done.exception)
+    assert str(done.exception).endswith("; free some memory, or raise the limit of it (`ulimit -v`)")
+
+
+def encrypted(content: bytes) -> bytes:
+    """A zip file whose members are marked as encrypted."""
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        before = re.compile(b"(" + header + b".{%d})." % (flags - len(header)), flags=re.DOTALL)
+        content = before.sub(lambda found: found[1] + b"\x01", content)
+    return content
+
+
+def test_encrypted_arrays_and_members_that_are_none_are_one_line(here: Path) -> None:
+    np.savez(here / "d.npz", **arrays())
+    (here / "secret.npz").write_bytes(encrypted((here / "d.npz").read_bytes()))
+    with zipfile.ZipFile(here / "junk.npz", "w") as archive:
+        for name in ("x.npy", "y"):
+            archive.writestr(name, "no array at all")
+    with zipfile.ZipFile(here / "small.npz", "w", zipfile.ZIP_LZMA) as archive:
+        for name in ("x", "y"):
+            archive.writestr(f"{name}.npy", zipfile.ZipFile(here / "d.npz").read(f"{name}.npy"))
+    assert dataset("npz:small.npz").classes == 2
+    content = bytearray((here / "small.npz").read_bytes())
+    content[60:80] = bytes(20)
+    (here / "small.npz").write_bytes(content)
+    for name, why in (("secret", "File 'x.npy' is encrypted, password required for extraction"), ("junk", "the magic"),
+                      ("small", "Corrupt input data")):  # fmt: skip
+        rule = f"npz:{name}.npz must be a file that numpy.savez has written, without pickled objects, but "
+        text = refused(f"npz:{name}.npz")
+        assert text.startswith(rule)
+        assert f"{name}.npz is not ({why}" in text
+        assert text.endswith("; write it again")
+
+
 @pytest.mark.parametrize("shape", [(4 * 10**12,), (2**40, 2**40), (2**70,)])
 def test_an_array_whose_header_claims_more_than_there_is_is_one_line(here: Path, shape: tuple[int, ...]) -> None:
     header = io.BytesIO()

@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner
 
 from rksearch.cli.main import cli
-from rksearch.data import packing
+from rksearch.data import pack, packing
 from rksearch.data.augmentation import Augmentation
 from rksearch.data.dataset import Dataset
 from rksearch.data.facts import dataset
@@ -160,6 +160,40 @@ def test_other_files_are_no_packs(tmp_path: Path) -> None:
     assert "begins with 'rkpack 1'" in refused(tmp_path / "x.rkpack")
     assert "is missing" in refused(tmp_path / "y.rkpack")
     assert "is a folder" in refused(tmp_path)
+
+
+REMEDIES = [
+    (errno.EACCES, 2, "correct its permissions"),
+    (errno.ENOMEM, 1, "free some memory, or raise the limit of it (`ulimit -v`)"),
+    (errno.EIO, 1, "mend that, then run the same command again"),
+    (errno.ESTALE, 1, "mend that, then run the same command again"),
+]
+"""Errors of the system, with exit code and remedy: to pack the images again would help with none of them."""
+
+
+@pytest.mark.parametrize(("number", "code", "remedy"), REMEDIES)
+def test_a_pack_that_cannot_be_read_now_is_not_called_damaged(
+    packed: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, remedy: str
+) -> None:
+    expected = f"a pack must be readable, but {packed} is not ({os.strerror(number)}); {remedy}"
+    images = open_pack(packed).images
+    pack._opened_pack.cache_clear()
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "memmap", refuse)
+        with pytest.raises(DataError) as caught:
+            images.train.read(0)
+        assert (str(caught.value), caught.value.exit_code) == (expected, code)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refuse)
+        for args in (["data", "show", f"pack:{packed}"], ["data", "verify", str(packed)]):
+            error = CliRunner().invoke(cli, args).exception
+            assert isinstance(error, DataError)
+            assert (str(error), error.exit_code) == (expected, code)
+    read_all(packed)
 
 
 def with_header(path: Path, text: bytes) -> None:
