@@ -20,6 +20,7 @@ from rksearch.data.decoding import resized
 from rksearch.data.images import Split
 from rksearch.data.order import Labels, Pixels
 from rksearch.data.pictures import PictureSource, Stored, UnreadablePicture, measured_sample, read_to_cover, sample_of
+from rksearch.errors import DataError
 
 HASH_SIDE = 8
 """A perceptual hash has one bit for each cell of a grid of this side."""
@@ -155,9 +156,14 @@ def contact_sheet(dataset: Dataset, images: Images | Stored) -> bytes:
     """A PNG file with one row for each class: its first training images that can be read, side by side.
 
     Raises:
-        DataError: the images have gone.
+        DataError: the images have gone, or are neither gray nor coloured.
     """
     channels, height, width = dataset.channels, dataset.height, dataset.width
+    if channels not in (1, 3):
+        raise DataError(
+            f"a contact sheet shows images with 1 or 3 channels, but those of {dataset.name} have {channels}; "
+            "leave out --contact-sheet"
+        )
     labels = images.train.labels if isinstance(images, Stored) else images.train_labels.numpy()
     rows = min(dataset.classes, MAX_CLASSES)
     sheet = np.full((rows * (height + 1) - 1, PER_CLASS * (width + 1) - 1, channels), 255, dtype=np.uint8)

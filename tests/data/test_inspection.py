@@ -10,9 +10,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rksearch.cli.main import cli
-from rksearch.data.facts import dataset, datasets
+from rksearch.data.dataset import Dataset, Images
+from rksearch.data.facts import dataset, datasets, register_dataset
 from rksearch.data.images import load_images, split
 from rksearch.data.inspection import average_hashes
+from rksearch.errors import DataError
+from tests.helpers.extending import registrations_forgotten
 from tests.helpers.pictures import digits_folder, enlarged, write_folder
 
 
@@ -95,3 +98,22 @@ def test_a_sheet_that_cannot_be_written_is_one_line(here: Path) -> None:
     digits_folder(here / "digs")
     done = CliRunner().invoke(cli, ["data", "show", "folder:digs", "--contact-sheet", "no/where.png"])
     assert "the contact sheet must be written to no/where.png" in str(done.exception)
+
+
+def test_a_contact_sheet_of_other_channels_is_one_line(here: Path) -> None:
+    def load(data_dir: Path, download: bool) -> Images:
+        pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 5, 8, 8), dtype=np.uint8))
+        labels = torch.arange(40) % 2
+        return Images(train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
+
+    mean, std = (128.0,) * 5, (64.0,) * 5
+    bands = Dataset(name="bands", channels=5, height=8, width=8, classes=2, mean=mean, std=std, load=load)
+    with registrations_forgotten(datasets):
+        register_dataset(bands)
+        assert "8 x 8, 5 channels" in answer("data", "show", "bands")
+        done = CliRunner().invoke(cli, ["data", "show", "bands", "--contact-sheet", "sheet.png"])
+    assert isinstance(done.exception, DataError)
+    assert str(done.exception) == (
+        "a contact sheet shows images with 1 or 3 channels, but those of bands have 5; leave out --contact-sheet"
+    )
+    assert list(here.iterdir()) == []
