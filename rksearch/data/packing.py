@@ -63,7 +63,7 @@ def write_pack(
     Args:
         dataset: facts about the data set.
         images: its images.
-        path: the file, which is replaced where it exists.
+        path: the file, which is replaced where it exists; of a link, the file that it leads to.
         side: shorter side in pixels.
         threads: threads that decode.
         on_image: called after each image.
@@ -72,14 +72,15 @@ def write_pack(
         PackError: the file cannot be written.
         DataError: an image has another number of channels than the data set, or a part keeps no images.
     """
-    writing = unfinished(path)
+    whole = Path(os.path.realpath(path))
+    writing = unfinished(whole)
     try:
         with writing.open("wb") as file:
             writer = _Writer(file, side, threads, on_image)
             header = writer.write(dataset, images)
             file.flush()
             force(file.fileno())
-        os.replace(writing, path)
+        os.replace(writing, whole)
     except OSError as error:
         refused = PackError(
             f"the pack must be written to {path}, but that failed ({error.strerror or error}); make room or choose "

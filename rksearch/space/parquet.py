@@ -7,6 +7,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+from rksearch.ordinary import unfinished
 from rksearch.space.space import Space
 
 MARK = b"rksearch.space"
@@ -19,7 +20,7 @@ ROW_GROUP = 1 << 16
 def write_parquet(space: Space, path: Path) -> None:
     """Write name, params, macs and depth of every member in the order of the names; shows a progress bar.
 
-    The file appears when it is complete.
+    The file appears when it is complete; of a link, the file that it leads to.
 
     Raises:
         OSError: it cannot be written.
@@ -33,7 +34,8 @@ def write_parquet(space: Space, path: Path) -> None:
         [("name", pa.string()), ("params", pa.int64()), ("macs", pa.int64()), ("depth", pa.int64())],
         metadata={MARK: "1", "space": space.name, "sha256": space.definition.sha256},
     )
-    part = path.with_name(f".{path.name}.part")
+    whole = Path(os.path.realpath(path))
+    part = unfinished(whole)
     members = space.by_name()
     try:
         with (
@@ -45,6 +47,6 @@ def write_parquet(space: Space, path: Path) -> None:
                 columns = [list(column) for column in zip(*chunk, strict=True)]
                 writer.write_table(pa.table(columns, schema=schema))
                 progress.advance(task, len(chunk))
-        os.replace(part, path)
+        os.replace(part, whole)
     finally:
         part.unlink(missing_ok=True)

@@ -347,12 +347,21 @@ def test_a_full_disk_leaves_the_earlier_file(
     assert {found: found.read_bytes() for found in tmp_path.iterdir()} == {path: before}
 
 
-def test_a_link_to_a_drawing_stays_a_link(tmp_path: Path, answer: Callable[..., Answer]) -> None:
-    (tmp_path / "link.svg").symlink_to(tmp_path / "drawing.svg")
+@pytest.mark.parametrize("kind", [*WRITES, "pack"])
+def test_a_link_to_a_file_stays_a_link(tmp_path: Path, answer: Callable[..., Answer], kind: str) -> None:
+    """And the file is written on its own disk, not on the link's."""
+    photos = photos_folder(tmp_path / "photos", classes=2, each=6)
+    command = WRITES.get(kind, ("data", "pack", f"folder:{photos},size=8,stream=yes", "--json", "--to"))
+    link, file = tmp_path / "links" / "link.parquet", tmp_path / "files" / "file.parquet"
+    for place in (link, file):
+        place.parent.mkdir()
+    link.symlink_to(file)
+    link.parent.chmod(0o500)
     for _ in range(2):
-        assert answer(*WRITES["drawing"], tmp_path / "link.svg")[0] == 0
-    assert (tmp_path / "link.svg").is_symlink()
-    assert (tmp_path / "drawing.svg").is_file()
+        assert answer(*command, link)[0] == 0
+    assert link.is_symlink()
+    assert list(link.parent.iterdir()) == [link]
+    assert list(file.parent.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("place", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])

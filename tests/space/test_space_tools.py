@@ -1,6 +1,7 @@
 """Schema, export, page, and the commands around spaces."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from rksearch.bench.costing import bench_cost
 from rksearch.cli.main import cli
 from rksearch.data.facts import dataset
 from rksearch.errors import RksearchError, SpaceError
+from rksearch.ordinary import unfinished
 from rksearch.report.space_page import space_page
 from rksearch.search.samplers.registry import samplers
 from rksearch.space import load_space, parse_space, shipped_spaces
 from rksearch.space.format.schema import schema
+from rksearch.space.parquet import write_parquet
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
 
@@ -103,6 +106,20 @@ def test_export_holds_every_member_in_the_order_of_names(good: Path, tmp_path: P
     assert [tuple(row.values()) for row in table.to_pylist()] == [tuple(p) for p in space.by_name()]
     assert table.schema.metadata[b"sha256"].decode() == space.definition.sha256
     assert sorted(p.name for p in tmp_path.iterdir()) == ["good.yaml", "specs.parquet"]
+
+
+def test_exports_of_two_programs_do_not_write_into_each_other(good: Path, tmp_path: Path, monkeypatch):
+    """What another program has begun to write, under a name that is its own, stays."""
+    target = tmp_path / "specs.parquet"
+    begun = []
+    for process in (1, 2):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        begun.append(unfinished(target))
+    assert begun[0] != begun[1]
+    begun[0].write_text("half a table")
+    write_parquet(load_space(good), target)
+    assert begun[0].read_text() == "half a table"
+    assert sorted(tmp_path.iterdir()) == sorted([begun[0], good, target])
 
 
 def test_export_says_what_is_wrong_with_the_file(good: Path, tmp_path: Path):
