@@ -100,6 +100,8 @@ def test_ratios_are_of_paired_rounds_with_the_range_of_the_runs(tables: ModuleTy
     ("changed", "what"),
     [
         ({"environment": {"commit": "f" * 40, "cpu": "a CPU"}}, "commit"),
+        ({"environment": {"commit": None, "cpu": "a CPU"}}, "commit"),
+        ({"environment": {"commit": COMMIT, "dirty": True, "cpu": "a CPU"}}, "commit"),
         ({"environment": {"commit": COMMIT, "cpu": "another"}}, "CPU"),
         (
             {"settings": {**SETTINGS, "precision": "bf16"}, "environment": {"commit": COMMIT, "cpu": "b"}},
@@ -113,6 +115,22 @@ def test_runs_of_different_things_are_not_pooled(
     write(measured / "train_2.json", networks=[], **changed)
     with pytest.raises(RksearchError, match=f"but train_1.json and train_2.json differ in {what};"):
         tables.train_table(measured)
+
+
+@pytest.mark.parametrize(
+    ("made_with", "words"),
+    [
+        ({"commit": None, "dirty": None}, "a CPU, no commit."),
+        ({"commit": COMMIT, "dirty": True}, "a CPU, commit 0123456, with uncommitted changes."),
+    ],
+)
+def test_measurements_say_what_their_commit_leaves_open(
+    made_with: dict[str, Any], words: str, tables: ModuleType, measured: Path
+) -> None:
+    for file in measured.glob("train_*.json"):
+        found = json.loads(file.read_text())
+        file.write_text(json.dumps({**found, "environment": {**ENVIRONMENT, **made_with}}))
+    assert tables.train_table(measured).endswith(f"3 runs of 2 rounds, turns of 4 steps; fp32, 2 threads; {words}")
 
 
 def test_later_commits_with_the_same_code_are_pooled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,14 +13,16 @@ from tests.helpers.documents import ROOT
 from tests.helpers.tools import tool
 
 
-def write(path: Path, pairs: list[tuple[float, float]], margin_pct: float, images: int | None) -> None:
+def write(
+    path: Path, pairs: list[tuple[float, float]], margin_pct: float, images: int | None, **made_with: Any
+) -> None:
     found = {
         "dataset": path.stem,
         "recipe": {"name": "short", "epochs": 1},
         "train_images": images,
         "threads": 1,
         "architectures": {"ResNet-8": summary(pairs, margin_pct)},
-        "environment": {"cpu": "a CPU", "torch": "2.11.0", "commit": "0123456789" * 4},
+        "environment": {"cpu": "a CPU", "torch": "2.11.0", "commit": "0123456789" * 4, **made_with},
     }
     path.write_text(json.dumps(found))
 
@@ -40,6 +43,16 @@ def test_a_row_has_errors_differences_and_both_verdicts(tmp_path: Path) -> None:
     assert digits[5:] == ["none found", "−4.31 to +8.31", "1", "not shown", "about 14.1 points"]
     assert cifar[0] == "cifar10, 2,000 training images, recipe `short`, 1 epoch"
     assert cifar[4:9] == ["+0.50 (+0.50 to +0.50)", "found", "+0.50 to +0.50", "2", "shown"]
+
+
+def test_the_line_under_the_table_says_what_the_commits_leave_open(tmp_path: Path) -> None:
+    write(tmp_path / "digits.json", [(10.0, 11.0), (10.0, 13.0)], 1.0, None, dirty=True)
+    write(tmp_path / "cifar10.json", [(60.0, 60.5), (61.0, 61.5)], 2.0, 2000, commit=None, dirty=None)
+    table = tool("precision_table").compared_table(tmp_path)
+    assert table.endswith(
+        "\n\ndigits: 1 thread, a CPU, torch 2.11.0, commit 0123456, with uncommitted changes; "
+        "cifar10: 1 thread, a CPU, torch 2.11.0, no commit."
+    )
 
 
 @pytest.mark.parametrize("name", ["performance", "precision"])

@@ -15,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from rksearch.errors import RksearchError
+from rksearch.results.environment import code_in_words
 
 BLOCK = re.compile(r"(<!-- table (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -55,3 +56,9 @@ def read(path: Path) -> dict[str, Any]:
         raise RksearchError(f"tables need {path.name}, which is missing; make it by `tools/evidence.py {part}`")
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def commit_in_words(environment: Mapping[str, Any]) -> str:
+    """The commit of a measurement with the first digits of its hash, and whether there were changes beside it."""
+    commit = environment["commit"]
+    return code_in_words(f"commit {commit[:7]}" if commit else "no commit", environment.get("dirty"))

@@ -18,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # for `evidence`, which finds rksearch
 
 from evidence import state_of
-from pages import Tables, fill, read
+from pages import Tables, commit_in_words, fill, read
 
 from rksearch.bench.whole_run import BESIDE, ONE, RUN
 from rksearch.errors import RksearchError
@@ -188,7 +188,7 @@ def conditions(found: Mapping[str, Any], rounds: str = "") -> str:
     settings, environment = found["settings"], found["environment"]
     rounds = rounds or f"{settings['rounds']} rounds"
     threads = count(settings["threads"], "thread")
-    return f"{rounds}; {settings['precision']}, {threads}; {environment['cpu']}, commit {environment['commit'][:7]}."
+    return f"{rounds}; {settings['precision']}, {threads}; {environment['cpu']}, {commit_in_words(environment)}."
 
 
 def pooled(directory: Path, name: str) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ def pooled(directory: Path, name: str) -> list[dict[str, Any]]:
     (first, base), *others = found.items()
     for file, one in others:
         alike = {
-            "commit": same_code(base["environment"]["commit"], one["environment"]["commit"]),
+            "commit": same_code(base["environment"], one["environment"]),
             "settings": base["settings"] == one["settings"],
             "CPU": base["environment"]["cpu"] == one["environment"]["cpu"],
         }
@@ -214,9 +214,12 @@ def pooled(directory: Path, name: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def same_code(one: str, other: str) -> bool:
-    """Whether two commits hold the same code."""
-    return one == other or state_of(one) == state_of(other) is not None
+def same_code(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two measurements were made with the same code, as far as their commits say it."""
+    first, second = one["commit"], other["commit"]
+    if bool(one.get("dirty")) != bool(other.get("dirty")):
+        return False
+    return first == second or (None not in (first, second) and state_of(first) == state_of(second) is not None)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `pages`, which finds rksearch
 
-from pages import Tables, fill, read
+from pages import Tables, commit_in_words, fill, read
 
 from rksearch.report.text import count, gap, markdown_table, points
 
@@ -43,7 +43,7 @@ def compared_table(directory: Path) -> str:
         environment = found["environment"]
         under.append(
             f"{name}: {count(found['threads'], 'thread')}, {environment['cpu']}, torch {environment['torch']}, "
-            f"commit {environment['commit'][:7]}"
+            f"{commit_in_words(environment)}"
         )
     return f"{markdown_table(HEAD, rows)}\n\n{'; '.join(under)}."
 

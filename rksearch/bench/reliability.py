@@ -99,7 +99,8 @@ def inject_faults(
             _append(path, to_plain(here))
             known.append(here)
     conditions = known[-1]
-    commit = current_environment().commit
+    here_now = current_environment()
+    code = here_now.code if here_now.commit else None
 
     def found() -> list[Disturbed]:
         return [by_number[i] for i in sorted(by_number)]
@@ -109,7 +110,7 @@ def inject_faults(
             fault = drawn(i, seed, span_s(conditions, ended), conditions.kinds)
             small = SmallRun.of_a_space(directory / "work" / f"run-{i}", data_dir)
             shutil.rmtree(small.directory, ignore_errors=True)  # of a call that was interrupted
-            one = replace(disturb(small, fault, conditions.undisturbed), commit=commit)
+            one = replace(disturb(small, fault, conditions.undisturbed), commit=code)
             _append(path, to_plain(one))
             ended.append(one)
             by_number[i] = one
@@ -209,7 +210,7 @@ def report_text(known: Sequence[FaultConditions], found: Sequence[Disturbed]) ->
     bad = [(i, one) for i, one in enumerate(found) if one.problem is not None]
     met = [one for one in found if one.met]
     conditions, env = known[0], known[0].environment
-    commits = list(dict.fromkeys(one.commit or env.commit or "unknown" for one in found))
+    commits = list(dict.fromkeys(_code(one, env) for one in found))
     kinds = f" {' '.join(f'--kind {kind!r}' for kind in conditions.kinds)}" if conditions.kinds else ""
     lines = [
         TITLE,
@@ -239,11 +240,18 @@ def report_text(known: Sequence[FaultConditions], found: Sequence[Disturbed]) ->
         f"rksearch selftest --faults {len(found)} --seed {conditions.seed}{kinds} --out DIRECTORY",
         "```",
         "",
-        f"rksearch {env.rksearch}, commits {', '.join(commits)}{' with changes' if env.dirty else ''}; {machines}. "
-        f"Each injection, with its moment, seed and outcome, is a line of `{FILE}`.",
+        f"rksearch {env.rksearch}, commits {', '.join(commits)}; {machines}. Each "
+        f" injection, with its moment, seed and outcome, is a line of `{FILE}`.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _code(one: Disturbed, env: Environment) -> str:
+    """The code that was disturbed, in words; that of the conditions where the injection says no other."""
+    if one.commit in (None, env.commit):
+        return env.code if env.commit else "unknown"
+    return one.commit or "unknown"
 
 
 def _machine(env: Environment) -> str:

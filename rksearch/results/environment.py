@@ -59,7 +59,7 @@ class Environment:
     @property
     def code(self) -> str:
         """The commit in words, `none` for an installed package."""
-        return f"{self.commit or 'none'}{', with uncommitted changes' if self.dirty else ''}"
+        return code_in_words(self.commit, self.dirty)
 
     def flat(self) -> dict[str, Any]:
         """Plain values with one key per package, for files that people read."""
@@ -68,6 +68,17 @@ class Environment:
         for key, value in plain.items():
             flat |= value if key == "packages" else {key: value}
         return flat
+
+
+def code_in_words(commit: str | None, dirty: bool | None) -> str:
+    """A commit, `none` for an installed package, and whether there were uncommitted changes beside it."""
+    return f"{commit or 'none'}{', with uncommitted changes' if dirty else ''}"
+
+
+def with_short_hash(code: str, digits: int) -> str:
+    """The words of `code_in_words` with the first digits of the hash alone; what they say of changes stays."""
+    commit, comma, changes = code.partition(",")
+    return f"{commit[:digits]}{comma}{changes}"
 
 
 LARGEST_MEASUREMENT = 100_000_000

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from rksearch.bench.recipes.trainings import (
 )
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
+from rksearch.results.environment import Environment
 from tests.helpers.command_line import Answer, rksearch
 from tests.helpers.documents import ROOT
 
@@ -273,10 +275,17 @@ def test_gaps_between_families_are_those_of_a_plain_computation(shift: float) ->
     assert reversed_pairs == (set(expected) if shift == 4 else set())
 
 
-def page(trainings: list[RecipeTraining]) -> str:
+def page(trainings: list[RecipeTraining], **made_with: Any) -> str:
     own = {name: recipe("fast", lr=lr) for name, lr in (("fast", 0.1), ("third", 0.0333), ("triple", 0.3))}
     conditions = RecipeConditions(dataset="cifar10", train_images=8000, recipes=own, device="cpu", precision="bf16")
-    environment = {"command": ["rksearch"], "trained_with": ["1" * 40], "commit": "2" * 40, "torch": "2", "cpu": "one"}
+    environment: dict[str, Any] = {
+        "command": ["rksearch"],
+        "trained_with": ["1" * 40],
+        "commit": "2" * 40,
+        "torch": "2",
+        "cpu": "one",
+    }
+    environment |= made_with
     found = judged(trainings, RATES)
     assert len(to_json(found, trainings, conditions, environment)["gaps"]) == len(
         family_gaps(trainings, RATES, "cifar10")
@@ -303,6 +312,19 @@ def test_a_page_says_whether_the_order_of_the_families_changes() -> None:
     resnets = [one for one in family_trainings(0.0) if "ResNet" in one.arch]
     resnets += [trained(one.recipe, 8, one.replicate, "ResNet-20", 20.0) for one in resnets if one.arch == SMALL_RESNET]
     assert "families" not in page(resnets)
+
+
+def test_a_page_says_which_trainings_and_page_were_made_with_uncommitted_changes() -> None:
+    clean = "Trained with 111111111111; page by 2222222222222222222222222222222222222222, torch 2, one.\n"
+    assert page(family_trainings(0.0)).endswith(f"\n\n{clean}")
+    codes = [Environment(commit="1" * 40, dirty=True).code, Environment(commit="3" * 40, dirty=False).code]
+    changed = page(family_trainings(0.0), trained_with=codes, dirty=True)
+    assert changed.endswith(
+        "Trained with 111111111111, with uncommitted changes, 333333333333; "
+        "page by 2222222222222222222222222222222222222222, with uncommitted changes, torch 2, one.\n"
+    )
+    installed = page(family_trainings(0.0), trained_with=[Environment().code], commit=None, dirty=None)
+    assert installed.endswith("Trained with none; page by no commit, torch 2, one.\n")
 
 
 @pytest.mark.slow

@@ -298,6 +298,18 @@ def test_the_table_has_a_row_for_each_kind_that_was_drawn() -> None:
     assert "--seed 0 --kind 'worker killed' --out DIRECTORY" in text
 
 
+def test_the_report_says_which_injections_met_code_with_uncommitted_changes() -> None:
+    conditions = reliability.FaultConditions(
+        seed=0, kinds=(), span_s=20.0, undisturbed={}, environment=Environment(commit="1" * 40, rksearch="9")
+    )
+    later = Environment(commit="2" * 40, dirty=True).code
+    text = reliability.report_text([conditions], [one("GCS killed"), replace(one("GCS killed"), commit=later)])
+    assert f"rksearch 9, commits {'1' * 40}, {'2' * 40}, with uncommitted changes; " in text
+    changed = replace(conditions, environment=replace(conditions.environment, dirty=True))
+    same = replace(one("GCS killed"), commit="1" * 40)
+    assert f"commits {'1' * 40}, with uncommitted changes; " in reliability.report_text([changed], [same])
+
+
 def test_options_of_faults_belong_to_faults(answer: Callable[..., Answer], tmp_path: Path) -> None:
     code, _, errors = answer("selftest", "--kind", "GCS killed")
     assert (code, len(errors.strip().splitlines())) == (2, 1)

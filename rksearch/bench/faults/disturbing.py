@@ -46,7 +46,7 @@ class Disturbed:
         session_s: seconds of the disturbed session in all.
         sessions: number of sessions until the run was finished.
         problem: what should not have happened; None where all is well.
-        commit: of the rksearch that was disturbed; None where that is not known.
+        commit: of the rksearch that was disturbed, as `Environment.code` says it; None where that is not known.
     """
 
     fault: Fault

@@ -18,6 +18,7 @@ from rksearch.bench.store import require_own_page
 from rksearch.ordinary import write_atomically
 from rksearch.recipes.recipe import Recipe
 from rksearch.report import text
+from rksearch.results.environment import code_in_words, with_short_hash
 
 TITLE, NUMBERS, PICTURE = "# Recipes, measured", "recipes.json", "errors.svg"
 
@@ -242,8 +243,6 @@ def _time_words(conditions: RecipeConditions) -> str:
 
 
 def _made_with(environment: Mapping[str, Any]) -> str:
-    commits = ", ".join(commit[:12] for commit in environment["trained_with"])
-    return (
-        f"Trained with {commits}; page by {environment['commit'] or 'no commit'}, torch {environment['torch']}, "
-        f"{environment['cpu']}."
-    )
+    commits = ", ".join(with_short_hash(code, 12) for code in environment["trained_with"])
+    page = code_in_words(environment["commit"] or "no commit", environment.get("dirty"))
+    return f"Trained with {commits}; page by {page}, torch {environment['torch']}, {environment['cpu']}."
