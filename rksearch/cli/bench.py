@@ -15,7 +15,7 @@ from rksearch.cli.bench_latency import bench_latency
 from rksearch.cli.bench_recipes import bench_recipes
 from rksearch.cli.bench_run import bench_run_command
 from rksearch.cli.bench_train import bench_each_optimisation, bench_training, output
-from rksearch.cli.options import dataset_option, json_option
+from rksearch.cli.options import dataset_option, is_given, json_option
 from rksearch.cli.progress import progress
 from rksearch.cli.values import MOST_PROCESSES, MOST_ROUNDS, SEED, UserPath
 from rksearch.search.limits import MOST_SEEDS, MOST_TRIALS
@@ -158,6 +158,7 @@ def bench_search(
     from rksearch.search.reservations import cpus_here
 
     if overhead:
+        _refuse_options("is for replays, which --overhead does not play", but=("overhead", "as_json"))
         from rksearch.bench.replay.proposal_time import measure_overhead, measure_rival, overhead_text
         from rksearch.bench.scheduling import sleep_run, sleep_text
         from rksearch.results.codec import to_plain
@@ -170,18 +171,21 @@ def bench_search(
         output(to_plain({"proposals": costs, "rivals": rivals, "sleeping": slept}), as_json, None)
         return
     from rksearch.bench.replay.comparison import compared
-    from rksearch.bench.replay.judging import STARTS
+    from rksearch.bench.replay.judging import STARTS, Judge
     from rksearch.bench.replay.page import require_own_files, standings_text, to_json, write_comparison
     from rksearch.bench.replay.replays import conditions_of, replay_all, turns_of
     from rksearch.bench.replay.store import opened
     from rksearch.bench.replay.strategies import chosen_strategies
 
+    if made_up is not None and is_given("table_name"):
+        raise click.UsageError(f"give one of --table and --made-up, but got {table_name} and {made_up}")
     table = _table(table_name, handed_out, made_up, made_up_seed)
     names = chosen_strategies(strategies, real=table.real)
     conditions = conditions_of(table, slots=slots, trainings=trainings)
+    judge = Judge(table)  # before anything is played: a table that cannot be judged is refused
     turns = turns_of(names, [own for own in STARTS if start in (own, "both")], repetitions=repetitions)
     environment = current_environment()
-    place = f"made-up-{Path(made_up).stem}" if made_up else Path(os.path.realpath(table_name)).name
+    place = f"made-up-{Path(made_up).stem}" if made_up is not None else Path(os.path.realpath(table_name)).name
     directory = out or Path("reports/search_benchmark") / place
     require_own_files(directory)
     with opened(directory, conditions, commit=environment.code) as store:
@@ -190,7 +194,7 @@ def bench_search(
             for replay in replay_all(conditions, missing, jobs=jobs or cpus_here()):
                 store.add(replay)
                 advance()
-        found = compared(conditions, [store.results[turn] for turn in turns])
+        found = compared(conditions, judge, [store.results[turn] for turn in turns])
         measured = {**environment.flat(), "played_with": sorted(store.commits)}
         paths = write_comparison(found, directory, measured)
     if as_json:
@@ -201,6 +205,17 @@ def bench_search(
             click.echo(path)
 
 
+def _refuse_options(reason: str, *, but: tuple[str, ...]) -> None:
+    """Refuse every option of the command that is running but these.
+
+    Raises:
+        click.UsageError: one was given.
+    """
+    for option in click.get_current_context().command.params:
+        if option.name is not None and option.name not in but and is_given(option.name):
+            raise click.UsageError(f"{option.opts[0]} {reason}; leave one of them out")
+
+
 def _table(name: str, handed_out: int | None, made_up: str | None, seed: int) -> Table:
     """The table that the options ask for."""
     from rksearch.bench.replay.synthetic import SURFACES, surface, synthetic_table
@@ -208,16 +223,21 @@ def _table(name: str, handed_out: int | None, made_up: str | None, seed: int) ->
     from rksearch.errors import RunError
     from rksearch.space import load_space
 
-    if not made_up and not name.startswith("synthetic-"):
+    if made_up is None and not name.startswith("synthetic-"):
         if name == DEFAULT_TABLE and not Path(name).is_dir():
             raise RunError(
                 f"a table is a run whose ledger holds every member of its space, but {name} is not here: it lies in "
                 "rksearch's repository; give the path of that one or of another with --table, or take a made-up one "
                 f"(--table {' or '.join(SURFACES)})"
             )
+        if is_given("made_up_seed"):
+            raise RunError(
+                f"the errors of a run's table are measured, but got --made-up-seed {seed} with {name}; leave that "
+                "option out, or take a made-up table"
+            )
         return load_table(Path(name), handed_out=handed_out)
     if handed_out is not None:
         raise RunError(
             f"a made-up table is judged by its latent errors, but got --handed-out {handed_out}; leave that option out"
         )
-    return synthetic_table(load_space(made_up), seed=seed) if made_up else surface(name, seed=seed)
+    return synthetic_table(load_space(made_up), seed=seed) if made_up is not None else surface(name, seed=seed)

@@ -860,7 +860,25 @@ def test_the_command_compares_writes_and_resumes(tmp_path: Path) -> None:
 
 def test_bad_input_is_one_line(tmp_path: Path, answer: Callable[..., Answer]) -> None:
     write_run(tmp_path, made_up(), without=1)
+    spaces = {}
+    for name, archs in (
+        ("two", "[DenseNet-10-k2, ResNet-8]"),  # the larger one is the better one, and ends the area at its own size
+        ("one", "[ResNet-8]"),
+        ("equal", "[RKNet-k4-m1_2-2x2@heun2_1x1, RKNet-k4-m1_2-2x2@midpoint_1x1]"),
+    ):
+        spaces[name] = str(tmp_path / f"{name}.yaml")
+        Path(spaces[name]).write_text(f"dataset: digits\narchitectures: {archs}\n")
     for extra, words in (
+        (["--made-up", spaces["two"]], "but the front of made up on two (0.15 between seeds), of 2 members, has none"),
+        (["--made-up", spaces["one"]], "(the corner `space`), but the front of made up on one"),
+        (["--made-up", spaces["equal"]], "take a table with more members, of several sizes"),
+        (["--made-up", ""], "''"),
+        (
+            ["--made-up", spaces["two"], "--table", "synthetic-quiet"],
+            "give one of --table and --made-up, but got synth",
+        ),
+        (["--table", str(tmp_path), "--made-up-seed", "0"], "measured, but got --made-up-seed 0 with"),
+        (["--overhead"], "--out is for replays, which --overhead does not play; leave one of them out"),
         (["--table", str(tmp_path)], "lacks 1 of"),
         (["--table", str(tmp_path / "none")], "ledger.jsonl"),
         (["--table", "synthetic-quite"], "did you mean 'synthetic-quiet'"),
@@ -872,3 +890,11 @@ def test_bad_input_is_one_line(tmp_path: Path, answer: Callable[..., Answer]) ->
         assert words in errors
         assert errors.count("\n") == 1
     assert not (tmp_path / "out").exists()
+    for option, value in (
+        ("--table", tmp_path), ("--handed-out", 1), ("--made-up", spaces["two"]), ("--made-up-seed", 0),
+        ("--repetitions", 1), ("--strategies", "random"), ("--start", "own"), ("--trainings", 1), ("--slots", 2),
+        ("--jobs", 1),
+    ):  # fmt: skip
+        code, _, errors = answer("bench", "search", "--overhead", option, value)
+        assert (code, errors.count("\n")) == (2, 1)
+        assert f"{option} is for replays" in errors

@@ -63,9 +63,8 @@ class StrategyComparison:
         return min((case for case in self.cases if case.lead), key=lambda case: _value(case.lead), default=None)
 
 
-def compared(conditions: Conditions, replays: Sequence[Replay]) -> StrategyComparison:
-    """The statistics of replays, those of the reference among them."""
-    judge = Judge(conditions.table)
+def compared(conditions: Conditions, judge: Judge, replays: Sequence[Replay]) -> StrategyComparison:
+    """The statistics of replays, those of the reference among them, by the judge of their table."""
     judged = tuple(judge.judged(replay) for replay in replays)
     cases = []
     for start in STARTS:

@@ -31,6 +31,8 @@ import numpy as np
 from rksearch.arch.arrays import Floats
 from rksearch.bench.replay.simulation import Finished, Played
 from rksearch.bench.replay.table import Table
+from rksearch.errors import RunError
+from rksearch.report.text import count
 from rksearch.results.dominance import Reference, area_of_largest, hypervolume, non_dominated, pareto
 from rksearch.results.stats import mean
 
@@ -106,6 +108,9 @@ class Judge:
         areas: hypervolume of the table's own front, in percent times decades of parameters, by corner.
         front: (networks, 2), params and judged errors of the table's own front, baselines among them, by rising params.
         draws: number of draws of the judging seeds, draw 0 among them.
+
+    Raises:
+        RunError: the table's front leaves no area below a corner, so that no share of it can be stated.
     """
 
     def __init__(self, table: Table) -> None:
@@ -128,7 +133,13 @@ class Judge:
         }
         for name, area in self.areas.items():
             if not area > 0:
-                raise ValueError(f"a table's front must lie below the corner {name}, but its area is {area}")
+                corner = self.corners[name]
+                raise RunError(
+                    f"strategies are judged by the area of their front below {corner.cost:,} parameters and "
+                    f"{corner.error_pct:.2f} % error (the corner `{name}`), but the front of {table.name}, of "
+                    f"{count(len(table.members), 'member')}, has none there; take a table with more members, of "
+                    "several sizes"
+                )
 
     def honest(self, archs: Sequence[str]) -> Floats:
         """Share of the area that the judged errors of a front leave, (corners, draws).
