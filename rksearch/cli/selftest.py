@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rksearch.cli.options import is_given
 from rksearch.cli.values import SEED, UserPath
 
 MOST_FAULTS = 100_000
@@ -39,8 +40,8 @@ def selftest(faults: int | None, seed: int, kinds: tuple[str, ...], out: Path | 
         from rksearch.bench.selftest import check_text
         from rksearch.bench.selftest import selftest as checks
 
-        if kinds or out is not None:
-            raise click.UsageError("--kind and --out belong to --faults")
+        if kinds or out is not None or is_given("seed"):
+            raise click.UsageError("--seed, --kind and --out belong to --faults")
         problems = 0
         for check in checks(place):
             click.echo(check_text(check))
