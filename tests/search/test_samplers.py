@@ -1,4 +1,5 @@
 import math
+import pickle
 import random
 import statistics
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -723,3 +725,72 @@ def test_a_sampler_learns_of_each_pause_also_of_those_that_are_over():
     assert news[4].values == (last.val_errors_pct[1], params)
     assert last.values == (20.0, params)
     assert reader.news(run.study, own=-1) == []
+
+
+# -- several studies, several processes
+
+
+def objective_of(space: Space) -> Any:
+    """A training of a trial's architecture that takes no time: its error falls with its size."""
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        decisions = {key: trial.suggest_categorical(key, values) for key, values in space.dimensions().items()}
+        params = float(cost(space.from_choices(decisions), space.definition.dataset).params)
+        return 60.0 - 5 * math.log(params) + len(str(decisions)) % 7, params
+
+    return objective
+
+
+def decisions_of(study: optuna.Study) -> list[Any]:
+    return [trial.params for trial in study.get_trials(deepcopy=False)]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_second_study_of_the_same_name_is_another_study(name: str, tmp_path: Path) -> None:
+    """In memory, in a file of its own, and in the place of one that was deleted."""
+    space = parse_space(TIED, name="tied")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = make_sampler(name, space, objectives=("val_error_pct", "params"), trials=8, seed=0)
+    found = []
+    storages: list[Any] = [None, None, *(f"sqlite:///{tmp_path}/{place}.db" for place in ("one", "two", "two"))]
+    for storage in storages:
+        if storage is storages[-1] and len(found) == 4:
+            optuna.delete_study(study_name="mine", storage=storage)
+        study = optuna.create_study(
+            study_name="mine", storage=storage, directions=["minimize", "minimize"], sampler=sampler
+        )
+        study.optimize(objective_of(space), n_trials=8)
+        found.append(decisions_of(study))
+    assert found == [found[0]] * 5
+
+
+@pytest.mark.parametrize("name", ("frontier", "evolution", "random"))
+def test_another_object_of_the_same_study_is_the_same_study(name: str, tmp_path: Path) -> None:
+    space = parse_space(TIED, name="tied")
+    address = f"sqlite:///{tmp_path}/study.db"
+    sampler, alone = (make_sampler(name, space, objectives=("val_error_pct", "params"), trials=12, seed=0) for _ in "ab")
+    expected = plain_study(alone)
+    expected.optimize(objective_of(space), n_trials=12)
+    optuna.create_study(study_name="mine", storage=address, directions=["minimize", "minimize"])
+    for _ in range(4):
+        study = optuna.load_study(study_name="mine", storage=address, sampler=sampler)
+        study.optimize(objective_of(space), n_trials=3)
+    assert decisions_of(study) == decisions_of(expected)
+
+
+@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("text", [TIED, LISTED], ids=["choices", "listed"])
+def test_a_sampler_that_was_pickled_continues_as_it_would_have(name: str, text: str) -> None:
+    space = parse_space(text, name="own")
+    sampler = make_sampler(name, space, objectives=("val_error_pct", "params"), trials=20, seed=0)
+    study = plain_study(pickle.loads(pickle.dumps(sampler)))
+    study.optimize(objective_of(space), n_trials=6)
+    waiting = study.ask(distributions_of(space))  # what runs is in the memory of the sampler too
+    copied = pickle.loads(pickle.dumps(study))
+    study.sampler, before = pickle.loads(pickle.dumps(study.sampler)), study.sampler
+    for own in (study, copied):
+        own.optimize(objective_of(space), n_trials=6)
+        own.tell(waiting.number, [40.0, 5000.0])
+        own.optimize(objective_of(space), n_trials=4)
+    assert decisions_of(study) == decisions_of(copied)
+    assert study.sampler is not before

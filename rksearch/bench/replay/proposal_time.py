@@ -25,7 +25,7 @@ from rksearch.results.records import Epoch, Status, TrialResult, TrialSpec
 from rksearch.search.assembly import search_agenda
 from rksearch.search.planning import racing_rule
 from rksearch.search.run_state import RunState
-from rksearch.search.samplers.draws import IndexDraw, shuffled
+from rksearch.search.samplers.draws import IndexDraw, Shuffled
 from rksearch.space import SearchPlan, Space, load_space
 
 SPACE = "cifar10_dense"
@@ -135,7 +135,7 @@ def measure_rival(*, space_name: str = SPACE, finished: tuple[int, ...] = FINISH
 
     space = load_space(space_name)
     rival = QLogNehvi(space, trials=finished[-1] + RIVAL_SAMPLE, seed=0)
-    strangers = IndexDraw(space, shuffled(len(space), 0))
+    strangers = IndexDraw(space, Shuffled(len(space), 0))
     rng = random.Random(0)
     learnt: set[str] = set()
     measured = []

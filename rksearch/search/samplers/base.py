@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -15,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from rksearch.arch import parse
+from rksearch.search.samplers.lock import SamplerLock
 from rksearch.search.samplers.observations import Observation, StudyReader
 from rksearch.space import Space
 from rksearch.space.plan import DEFAULT_OBJECTIVES
@@ -28,7 +28,8 @@ def distributions_of(space: Space) -> dict[str, BaseDistribution]:
 class LearningSampler(BaseSampler, ABC):
     """Chooses all parameters of a trial together, after it has learned what is new in the study.
 
-    Threads may share it. It need not be stored to resume a study: a new one learns from the study's first trial on.
+    Threads may share it. It need not be stored to resume a study: a new one learns from the study's first trial on. One
+    that was pickled continues as it would have.
 
     Args:
         space: architectures that may be proposed.
@@ -45,7 +46,7 @@ class LearningSampler(BaseSampler, ABC):
         self._distributions = distributions_of(space)
         self._reader = StudyReader(space, self.objectives)
         self._others = OptunaRandomSampler(seed=self.seed)
-        self._lock = threading.Lock()
+        self._lock = SamplerLock()
 
     @abstractmethod
     def begin(self, proposed: int) -> None:

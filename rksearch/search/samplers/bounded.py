@@ -34,7 +34,7 @@ class BoundedSampler(PacedSampler):
         objectives: names of the minimised objectives, in the order of a trial's values.
         trials: number of architectures that the search proposes; None without a limit.
         seed: seed of all random choices; None for one that differs each time.
-        on_add: called with each study and the number of a trial that was added without asking.
+        on_add: called with each study and the number of a trial that was added without asking; None for nothing.
 
     Attributes:
         studies: number of studies so far.
@@ -49,7 +49,7 @@ class BoundedSampler(PacedSampler):
         objectives: Sequence[str] = DEFAULT_OBJECTIVES,
         trials: int | None = None,
         seed: int | None = None,
-        on_add: Callable[[optuna.Study, int], None] = lambda study, number: None,
+        on_add: Callable[[optuna.Study, int], None] | None = None,
     ) -> None:
         super().__init__(space, objectives=objectives, trials=trials, seed=seed)
         self._sampler = sampler
@@ -114,7 +114,8 @@ class BoundedSampler(PacedSampler):
         trial = create_trial(state=TrialState.RUNNING, params=dict(choices), distributions=self._distributions)
         self._study.add_trial(trial)
         number = len(self._study.get_trials(deepcopy=False)) - 1
-        self._on_add(self._study, number)
+        if self._on_add is not None:
+            self._on_add(self._study, number)
         return number
 
     def _new_study(self) -> optuna.Study:

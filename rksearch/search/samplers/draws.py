@@ -125,14 +125,24 @@ def feasible(space: Space, names: Sequence[str]) -> list[str]:
     return [str(spec) for spec in map(parse, names) if spec in space]
 
 
-def shuffled(size: int, seed: int) -> Iterator[int]:
+class Shuffled(Iterator[int]):
     """The numbers from 0 to `size - 1` in random order, in memory that grows only with those drawn."""
-    rng = random.Random(seed)
-    moved: dict[int, int] = {}
-    for place in range(size):
-        other = rng.randrange(place, size)
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._rng = random.Random(seed)
+        self._place = 0
+        self._moved: dict[int, int] = {}
+
+    def __next__(self) -> int:
+        """The next number."""
+        place = self._place
+        if place >= self._size:
+            raise StopIteration
+        self._place += 1
+        other = self._rng.randrange(place, self._size)
         # Fisher and Yates exchange two places; only those that were exchanged are kept.
-        drawn = moved.pop(other, other)
+        drawn = self._moved.pop(other, other)
         if other != place:
-            moved[other] = moved.pop(place, place)
-        yield drawn
+            self._moved[other] = self._moved.pop(place, place)
+        return drawn

@@ -9,7 +9,7 @@ from collections.abc import Set
 from rksearch.arch import parse
 from rksearch.results.dominance import non_dominated
 from rksearch.search.samplers.base import ArchitectureSampler, PacedSampler
-from rksearch.search.samplers.draws import IndexDraw, SpreadStart, shuffled
+from rksearch.search.samplers.draws import IndexDraw, Shuffled, SpreadStart
 from rksearch.search.samplers.observations import Observation
 
 POPULATION = 48
@@ -39,7 +39,7 @@ class EvolutionSampler(PacedSampler, ArchitectureSampler):
         """Forget everything; random choices differ from those of earlier sessions."""
         self._start = SpreadStart(self.space, trials=self.trials, seed=self.seed)
         self._rng = random.Random(f"evolution {self.seed} {proposed}")
-        self._strangers = IndexDraw(self.space, shuffled(len(self.space), self.seed))
+        self._strangers = IndexDraw(self.space, Shuffled(len(self.space), self.seed))
         self._known: dict[str, list[str]] = {}
         self._population: deque[tuple[str, tuple[float, ...]]] = deque(maxlen=POPULATION)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from rksearch.arch import parse
 from rksearch.search.samplers.base import ArchitectureSampler, PacedSampler
 from rksearch.search.samplers.candidates import Listing, listing
-from rksearch.search.samplers.draws import SPREAD_MOST, IndexDraw, SpreadStart, StratifiedDraw, shuffled
+from rksearch.search.samplers.draws import SPREAD_MOST, IndexDraw, Shuffled, SpreadStart, StratifiedDraw
 from rksearch.search.samplers.ladder import curve, final_value
 from rksearch.search.samplers.observations import Observation
 from rksearch.search.samplers.surrogate import Seen, Surrogate, nearest_to_front
@@ -63,7 +63,7 @@ class FrontierSampler(PacedSampler, ArchitectureSampler):
         """Forget everything; random choices differ from those of earlier sessions."""
         smallest = "params" in self.objectives
         self._start = SpreadStart(self.space, trials=self.trials, seed=self.seed, most=STARTING, smallest=smallest)
-        self._strangers = IndexDraw(self.space, shuffled(len(self.space), self.seed))
+        self._strangers = IndexDraw(self.space, Shuffled(len(self.space), self.seed))
         self._spread = StratifiedDraw(self.space, trials=SPREAD_MOST, seed=self.seed + proposed)
         self._rng = np.random.default_rng([self.seed, proposed])
         self._surrogate: Surrogate | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -20,6 +19,8 @@ from rksearch.errors import SpaceError
 from rksearch.search.samplers.candidates import CHUNK, Candidates, Rows
 from rksearch.search.samplers.frontier import FEWEST, POOL, STARTING, mean_of
 from rksearch.search.samplers.ladder import final_value
+from rksearch.search.samplers.lock import SamplerLock
+from rksearch.search.samplers.observations import LastProposal
 from rksearch.search.samplers.surrogate import REFIT, Seen, Surrogate
 
 Costs: TypeAlias = "Callable[[Mapping[str, Any]], Sequence[float] | None]"
@@ -206,8 +207,8 @@ class KnownCostSampler(BaseSampler):
         self._worst_error = worst_error
         self._rng = np.random.default_rng(seed)
         self._others = OptunaRandomSampler(seed=seed)
-        self._lock = threading.Lock()
-        self._study: str | None = None
+        self._lock = SamplerLock()
+        self._last = LastProposal()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All parameters: they are chosen together."""
@@ -230,8 +231,9 @@ class KnownCostSampler(BaseSampler):
         if self._space.keys() <= trial.system_attrs.get("fixed_params", {}).keys():
             return {}
         with self._lock:
-            if study.study_name != self._study:
+            if not self._last.is_of(study):
                 self._begin(study)
+            self._last.set(study, trial.number)
             return self._listing.params(self._proposed(study, trial.number))
 
     def _begin(self, study: Study) -> None:
@@ -258,7 +260,6 @@ class KnownCostSampler(BaseSampler):
         )
         order = np.argsort(priced.costs[costs[0]], kind="stable")
         self._start = self._pool[order[np.linspace(0, len(order) - 1, min(STARTING, len(order))).astype(np.int64)]]
-        self._study = study.study_name
 
     def _proposed(self, study: Study, own: int) -> Rows:
         used: set[bytes] = set()

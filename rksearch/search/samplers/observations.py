@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from optuna.study import Study, StudyDirection
@@ -54,6 +55,28 @@ class Observation:
         return self.values is not None and all(map(math.isfinite, self.values))
 
 
+class LastProposal:
+    """The trial of a sampler's last proposal, by which its study is recognised.
+
+    A name does not tell studies apart, nor does its number in a storage: another storage may have both, and so has a
+    study that was deleted and created again. No trial of them began at the same microsecond. The objects of study and
+    storage do not tell either: there may be several of one study, and others after a sampler was pickled.
+    """
+
+    def __init__(self) -> None:
+        self._study_name: str | None = None
+        self._number = 0
+        self._began: datetime | None = None
+
+    def is_of(self, study: Study) -> bool:
+        """Whether this study holds the trial."""
+        return study.study_name == self._study_name and self._began == _beginning(study, self._number)
+
+    def set(self, study: Study, number: int) -> None:
+        """Remember the trial that a proposal is made for."""
+        self._study_name, self._number, self._began = study.study_name, number, _beginning(study, number)
+
+
 class StudyReader:
     """Reads what is new in a study since it was last read.
 
@@ -70,8 +93,8 @@ class StudyReader:
         self._space = space
         self._objectives = tuple(objectives)
         self._error = metric_of(objectives).field
-        self._dimensions = space.dimensions().keys()
-        self._study_name: str | None = None
+        self._dimensions = frozenset(space.dimensions())
+        self._last = LastProposal()
         self.taken: set[str] = set()
         self.proposed = 0
         self._read = 0
@@ -89,7 +112,8 @@ class StudyReader:
         Raises:
             SpaceError: the study's directions do not fit the objectives.
         """
-        if study.study_name == self._study_name:
+        if self._last.is_of(study):
+            self._last.set(study, own)
             return False
         names = self._objectives
         if study.directions != [StudyDirection.MINIMIZE] * len(names):
@@ -98,7 +122,7 @@ class StudyReader:
                 f"the study must minimise {', '.join(names)}, but its directions are {found}; create it with "
                 f"directions={['minimize'] * len(names)}, or give the sampler other objectives"
             )
-        self._study_name = study.study_name
+        self._last.set(study, own)
         self._read, self._open, self._pauses, self._specs, self.taken = 0, {}, {}, {}, set()
         earlier = (t for t in study.get_trials(deepcopy=False) if t.number != own and _is_proposal(t))
         self.proposed = len({member[0] for trial in earlier if (member := self._spec(trial)) is not None})
@@ -107,8 +131,7 @@ class StudyReader:
     def news(self, study: Study, *, own: int) -> list[Observation]:
         """The states of trials that are new since the last call, in the order in which they became known."""
         trials = study.get_trials(deepcopy=False)
-        # A storage in memory replaces the record of a trial with each change.
-        changed = [trials[number] for number, before in self._open.items() if trials[number] is not before]
+        changed = [trials[number] for number, before in self._open.items() if _has_changed(trials[number], before)]
         changed += trials[self._read :]
         begun = self._read > 0
         found: list[tuple[int, Observation]] = []
@@ -215,6 +238,18 @@ class StudyReader:
             return None
         self._specs[trial.number] = str(spec), spec
         return self._specs[trial.number]
+
+
+def _beginning(study: Study, number: int) -> datetime | None:
+    """Time at which a trial began; None where the study has no such trial, or it waits."""
+    trials = study.get_trials(deepcopy=False)
+    return trials[number].datetime_start if 0 <= number < len(trials) else None
+
+
+def _has_changed(trial: FrozenTrial, before: FrozenTrial | None) -> bool:
+    """Whether a trial is not as it was read before; one that was not read has changed."""
+    # A storage in memory replaces the record with each change; others, and copies, make records as they are read.
+    return trial is not before and trial != before
 
 
 def _is_proposal(trial: FrozenTrial) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from rksearch.search.samplers.base import ArchitectureSampler, PacedSampler
-from rksearch.search.samplers.draws import IndexDraw, StratifiedDraw, shuffled
+from rksearch.search.samplers.draws import IndexDraw, Shuffled, StratifiedDraw
 from rksearch.search.samplers.observations import Observation
 from rksearch.space import Space
 from rksearch.space.plan import DEFAULT_OBJECTIVES
@@ -49,7 +49,7 @@ class RandomSampler(_Drawn):
 
     def begin(self, proposed: int) -> None:
         """Skip the places of earlier proposals."""
-        self._draw = IndexDraw(self.space, shuffled(len(self.space), self.seed), skip=proposed)
+        self._draw = IndexDraw(self.space, Shuffled(len(self.space), self.seed), skip=proposed)
 
 
 class StratifiedSampler(PacedSampler, _Drawn):

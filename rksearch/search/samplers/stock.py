@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import optuna
 
@@ -27,11 +28,7 @@ GENERATIONS = 10
 
 def tpe(space: Space, *, objectives: Sequence[str], trials: int, seed: int) -> BoundedSampler:
     """Multivariate tree-structured Parzen estimators; what is running counts as bad (constant liar)."""
-
-    def make(own_seed: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.TPESampler(multivariate=True, n_startup_trials=1, constant_liar=True, seed=own_seed)
-
-    return BoundedSampler(space, make, most=TPE_MODELLED, objectives=objectives, trials=trials, seed=seed)
+    return BoundedSampler(space, _tpe, most=TPE_MODELLED, objectives=objectives, trials=trials, seed=seed)
 
 
 def nsga2(space: Space, *, objectives: Sequence[str], trials: int, seed: int) -> BoundedSampler:
@@ -41,13 +38,9 @@ def nsga2(space: Space, *, objectives: Sequence[str], trials: int, seed: int) ->
     which is their selection already. A population is a tenth of the search, so that generations fill all the same.
     """
     population = max(SMALLEST_POPULATION, min(LARGEST_POPULATION, trials // GENERATIONS))
-
-    def make(own_seed: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.NSGAIISampler(population_size=population, seed=own_seed)
-
     return BoundedSampler(
         space,
-        make,
+        partial(_nsga2, population),
         most=NSGA2_MODELLED,
         objectives=objectives,
         trials=trials,
@@ -68,8 +61,16 @@ def gp(space: Space, *, objectives: Sequence[str], trials: int, seed: int) -> Bo
     Architectures that are running count by what the model expects of them. Pruned trainings teach it nothing. A
     proposal takes seconds, most of them to climb the expected improvement: for trainings that take much longer.
     """
+    return BoundedSampler(space, _gp, most=GP_MODELLED, objectives=objectives, trials=trials, seed=seed)
 
-    def make(own_seed: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.GPSampler(seed=own_seed, n_startup_trials=4)
 
-    return BoundedSampler(space, make, most=GP_MODELLED, objectives=objectives, trials=trials, seed=seed)
+def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(multivariate=True, n_startup_trials=1, constant_liar=True, seed=seed)
+
+
+def _nsga2(population: int, seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
+
+
+def _gp(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=4)
