@@ -751,7 +751,7 @@ def test_a_second_study_of_the_same_name_is_another_study(name: str, tmp_path: P
     space = parse_space(TIED, name="tied")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = make_sampler(name, space, objectives=("val_error_pct", "params"), trials=8, seed=0)
-    found = []
+    found: list[Any] = []
     storages: list[Any] = [None, None, *(f"sqlite:///{tmp_path}/{place}.db" for place in ("one", "two", "two"))]
     for storage in storages:
         if storage is storages[-1] and len(found) == 4:
@@ -764,11 +764,12 @@ def test_a_second_study_of_the_same_name_is_another_study(name: str, tmp_path: P
     assert found == [found[0]] * 5
 
 
-@pytest.mark.parametrize("name", ("frontier", "evolution", "random"))
+@pytest.mark.parametrize("name", ["frontier", "evolution", "random"])
 def test_another_object_of_the_same_study_is_the_same_study(name: str, tmp_path: Path) -> None:
     space = parse_space(TIED, name="tied")
     address = f"sqlite:///{tmp_path}/study.db"
-    sampler, alone = (make_sampler(name, space, objectives=("val_error_pct", "params"), trials=12, seed=0) for _ in "ab")
+    wanted: dict[str, Any] = {"objectives": ("val_error_pct", "params"), "trials": 12, "seed": 0}
+    sampler, alone = make_sampler(name, space, **wanted), make_sampler(name, space, **wanted)
     expected = plain_study(alone)
     expected.optimize(objective_of(space), n_trials=12)
     optuna.create_study(study_name="mine", storage=address, directions=["minimize", "minimize"])

@@ -18,7 +18,6 @@ from rksearch.arch.arrays import Floats
 from rksearch.errors import SpaceError
 from rksearch.search.samplers.candidates import CHUNK, Candidates, Rows
 from rksearch.search.samplers.frontier import FEWEST, POOL, STARTING, mean_of
-from rksearch.search.samplers.ladder import final_value
 from rksearch.search.samplers.lock import SamplerLock
 from rksearch.search.samplers.observations import LastProposal
 from rksearch.search.samplers.surrogate import REFIT, Seen, Surrogate
@@ -29,8 +28,17 @@ Costs: TypeAlias = "Callable[[Mapping[str, Any]], Sequence[float] | None]"
 MOST_VALUES = 10_000
 """Maximum number of values of one parameter."""
 
+LISTED = 4 * POOL
+"""Maximum number of combinations that are all listed, and are all candidates at each proposal."""
+
+SAME_STEP = 1e-8
+"""Part of a step by which a float may differ from one of its values and still be it, as Optuna has it."""
+
 FEW_VALUES = 16
 """Maximum number of values of a parameter whose combinations all count as neighbours."""
+
+MOST_CHANGES = 100
+"""Maximum number of changes that lead to the cheapest and to the costliest combinations."""
 
 DRAWS = 64
 """Number of times that as many random combinations as are wanted are drawn, where few are feasible."""
@@ -45,10 +53,11 @@ class ParameterListing:
         names: names of the cost objectives.
 
     Raises:
-        SpaceError: a distribution is continuous.
+        SpaceError: a distribution is continuous, or its step too small for floats; nothing is feasible.
     """
 
     def __init__(self, space: Mapping[str, BaseDistribution], costs: Costs, names: Sequence[str]) -> None:
+        self._space = dict(space)
         self._values = {name: _values(name, distribution) for name, distribution in space.items()}
         self._costs, self._cost_names = costs, tuple(names)
         self._prices: dict[bytes, tuple[float, ...] | None] = {}
@@ -56,7 +65,8 @@ class ParameterListing:
         kinds = [1 + i for i, table in enumerate(self._tables) for _ in range(table.shape[1])]
         self.groups = np.array([0] * len(self._cost_names) + kinds, dtype=np.int64)
         self.size = math.prod(map(len, self._values.values()))
-        known = np.log(self._cost_columns(self.random(POOL, np.random.default_rng(0))))
+        self._whole = np.concatenate(list(self.everything())) if self.size <= LISTED else None
+        known = np.log(self._cost_columns(self.pool(POOL, np.random.default_rng(0))))
         self._middle, self._spread = known.mean(axis=0), np.maximum(known.std(axis=0), 0.1)
 
     def params(self, row: Rows) -> dict[str, Any]:
@@ -66,9 +76,10 @@ class ParameterListing:
     def row_of(self, params: Mapping[str, Any]) -> Rows | None:
         """The row of parameters; None where one is missing or is none of its values."""
         try:
-            return np.array([values.index(params[name]) for name, values in self._values.items()], dtype=np.int64)
+            places = [_place(self._space[name], values, params[name]) for name, values in self._values.items()]
         except (KeyError, ValueError):
             return None
+        return np.array(places, dtype=np.int64)
 
     def candidates(self, rows: Rows) -> Candidates:
         """Costs and features of feasible rows."""
@@ -87,9 +98,8 @@ class ParameterListing:
         Raises:
             SpaceError: none is found.
         """
-        if self.size <= 4 * count:
-            found = np.concatenate(list(self.everything()))
-            return found[rng.permutation(len(found))[:count]]
+        if self._whole is not None:
+            return self._whole[rng.permutation(len(self._whole))[:count]]
         sizes = [len(values) for values in self._values.values()]
         found = np.zeros((0, len(sizes)), dtype=np.int64)
         for _ in range(DRAWS):
@@ -115,6 +125,20 @@ class ParameterListing:
                 found.append(changed)
         return self.feasible(np.unique(np.concatenate(found), axis=0))
 
+    def ends(self, rows: Rows) -> Rows:
+        """The cheapest and the costliest rows, by each cost, that changes of one parameter lead to from these."""
+        found = []
+        for i, sign in itertools.product(range(len(self._cost_names)), (-1, 1)):
+            own, costs = rows, sign * self._cost_columns(rows)[:, i]
+            for _ in range(MOST_CHANGES):
+                best = own[int(np.argmax(costs))]
+                own = np.concatenate([best[None, :], self.neighbours(best[None, :])])
+                costs = sign * self._cost_columns(own)[:, i]
+                if costs[0] >= costs.max():
+                    break
+            found.append(best)
+        return np.unique(np.stack(found), axis=0)
+
     def everything(self) -> Iterator[Rows]:
         """All feasible rows, in chunks.
 
@@ -139,8 +163,11 @@ class ParameterListing:
         return [str(self.params(row)) for row in rows]
 
     def pool(self, count: int, rng: np.random.Generator) -> Rows:
-        """See `random`."""
-        return self.random(count, rng)
+        """All feasible rows where all combinations are listed, else about `count` at random and their `ends`."""
+        if self._whole is not None:
+            return self._whole
+        found = self.random(count, rng)
+        return np.concatenate([found, self.ends(found)])
 
     def _cost_columns(self, rows: Rows) -> Floats:
         return np.array([self._price(row) for row in rows], dtype=float).reshape(len(rows), len(self._cost_names))
@@ -177,17 +204,19 @@ class KnownCostSampler(BaseSampler):
         space = {"layers": IntDistribution(1, 8), "width": CategoricalDistribution([16, 32, 64])}
         study = optuna.create_study(directions=["minimize", "minimize"], sampler=KnownCostSampler(space, costs))
 
-    Parameters that the study holds already are not proposed again as long as there are others.
+    Parameters that the study holds already are not proposed again as long as there are others. The sampler can be
+    pickled where `costs` can: a function of a module, for one.
 
     Args:
         search_space: the parameters of a trial, each of finitely many values.
         costs: the objectives besides the error, in their order; None for parameters that must not be proposed.
-        error: place of the error among the objectives; errors are above 0.
+        error: place of the error among the objectives; errors are above 0, in any unit. A complete trial whose error is
+            infinite counts as failed.
         worst_error: error at which a result is worth nothing; None for the largest that was seen.
         seed: seed of all random choices; None for one that differs each time.
 
     Raises:
-        SpaceError: a distribution is continuous.
+        SpaceError: a distribution is continuous, or its step too small for floats.
     """
 
     def __init__(
@@ -226,7 +255,8 @@ class KnownCostSampler(BaseSampler):
         """The parameters of a new trial; nothing for one that was enqueued with all of them.
 
         Raises:
-            SpaceError: the study's directions do not fit, or the costs do not.
+            SpaceError: the study's directions do not fit, the costs do not, or a complete trial has an error that is
+                not above 0.
         """
         if self._space.keys() <= trial.system_attrs.get("fixed_params", {}).keys():
             return {}
@@ -245,10 +275,11 @@ class KnownCostSampler(BaseSampler):
                 f"its directions are {', '.join(d.name.lower() for d in study.directions)}; create it with "
                 "directions=['minimize', 'minimize']"
             )
+        self._last = LastProposal()  # what follows may fail, when it has changed what served the last study
         names = [f"objective {i}" for i in range(count)]
         costs = [name for i, name in enumerate(names) if i != self._error]
         self._listing = ParameterListing(self._space, self._costs, costs)
-        self._pool = self._listing.random(POOL, self._rng)
+        self._pool = self._listing.pool(POOL, self._rng)
         self._pool_made_at = 0
         priced = self._listing.candidates(self._pool)
         self._surrogate = Surrogate(
@@ -273,7 +304,7 @@ class KnownCostSampler(BaseSampler):
             if trial.state == TrialState.RUNNING:
                 running.append(row)
             elif trial.state == TrialState.COMPLETE and all(map(math.isfinite, trial.values)):
-                new = Seen(final_value(trial.values[self._error]), tuple(trial.values), eligible=True, whole=True)
+                new = Seen(_curve(trial, self._error), tuple(trial.values), eligible=True, whole=True)
                 before = seen.get(key := str(row.tolist()))
                 seen[key] = row, (new if before is None else mean_of(before[1], new, before[1].trainings))
         for row in self._start:
@@ -284,39 +315,80 @@ class KnownCostSampler(BaseSampler):
 
     def _best(self, used: set[bytes], seen: Mapping[str, tuple[Rows, Seen]], running: list[Rows]) -> Rows | None:
         """The row of the largest expected gain."""
+        self._surrogate.reach(self._listing.candidates(np.stack([*(row for row, _ in seen.values()), *running])))
         self._surrogate.learn(seen, running)
         if len(seen) > REFIT * self._pool_made_at:
-            self._pool, self._pool_made_at = self._listing.random(POOL, self._rng), len(seen)
-        both = np.concatenate([self._pool, self._listing.neighbours(self._surrogate.front)])
-        fresh = both[[row.tobytes() not in used for row in both]]
-        if not len(fresh):
-            return None
-        return np.asarray(fresh[int(np.argmax(self._surrogate.gains(self._listing.candidates(fresh))))])
+            self._pool, self._pool_made_at = self._listing.pool(POOL, self._rng), len(seen)
+        both = self._listing.candidates(np.concatenate([self._pool, self._listing.neighbours(self._surrogate.front)]))
+        # Neighbours may lead further than the pool does.
+        self._surrogate.reach(both)
+        fresh = both.take(np.flatnonzero([row.tobytes() not in used for row in both.rows]))
+        return np.asarray(fresh.rows[int(np.argmax(self._surrogate.gains(fresh)))]) if len(fresh) else None
 
     def _stranger(self, used: set[bytes]) -> Rows:
         """A feasible row at random that is not used; any where all are."""
-        drawn = self._listing.random(POOL, self._rng)
+        drawn = self._listing.pool(POOL, self._rng)
+        drawn = drawn[self._rng.permutation(len(drawn))]
         return next((row for row in drawn if row.tobytes() not in used), drawn[0])
 
 
-def _values(name: str, distribution: BaseDistribution) -> list[Any]:
-    """All values of a parameter.
+def _curve(trial: FrozenTrial, error: int) -> Floats:
+    """The curve of a trial of which the final error alone is known, whatever its unit.
 
     Raises:
-        SpaceError: there are too many.
+        SpaceError: the error has no logarithm.
+    """
+    found = trial.values[error]
+    if not found > 0:
+        raise SpaceError(
+            f"errors must be above 0, since their logarithm is modelled, but trial {trial.number} has {found:g} as "
+            f"objective {error}; take a measure that no training brings to 0 (the mean loss, for one), in a new study"
+        )
+    return np.full((1, 2), math.log(found))
+
+
+def _values(name: str, distribution: BaseDistribution) -> list[Any]:
+    """All values of a parameter, each once.
+
+    Raises:
+        SpaceError: there are too many, or Optuna does not tell them apart.
     """
     match distribution:
-        case CategoricalDistribution():
-            return list(distribution.choices)
+        case CategoricalDistribution(choices=choices):
+            # Of choices that are equal, as 1 and True, a study holds the first.
+            return [choice for i, choice in enumerate(choices) if distribution.to_internal_repr(choice) == i]
         case IntDistribution() if (distribution.high - distribution.low) // distribution.step < MOST_VALUES:
             return list(range(distribution.low, distribution.high + 1, distribution.step))
-        case FloatDistribution() if distribution.step is not None:
-            count = round((distribution.high - distribution.low) / distribution.step) + 1
-            if count <= MOST_VALUES:
-                return [distribution.low + i * distribution.step for i in range(count)]
+        case FloatDistribution(low=low, high=high, step=float(step)) if (high - low) / step < MOST_VALUES - 0.5:
+            # As Optuna has them: the last one would exceed the upper end by a rounding error.
+            values = [min(low + i * step, high) for i in range(round((high - low) / step) + 1)]
+            if any(abs((value - low) / step - i) >= SAME_STEP for i, value in enumerate(values)):
+                raise SpaceError(
+                    f"a step must be large enough for floats to tell its values apart, but {name!r} is {distribution}; "
+                    "give a larger step, or a range nearer to 0"
+                )
+            return values
     raise SpaceError(
         f"a parameter must have at most {MOST_VALUES:,} values, but {name!r} is {distribution}; give a step, or choices"
     )
+
+
+def _place(distribution: BaseDistribution, values: Sequence[Any], value: Any) -> int:
+    """Place of a value among all values of a parameter, where Optuna takes it for one of them.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    found = distribution.to_internal_repr(value)
+    if isinstance(distribution, CategoricalDistribution):
+        place: int = values.index(distribution.choices[int(found)])
+        return place
+    if not isinstance(distribution, IntDistribution | FloatDistribution) or distribution.step is None:
+        raise ValueError(f"{distribution} has no values that can be counted")
+    steps = float((found - distribution.low) / distribution.step)
+    if not -0.5 < steps < len(values) - 0.5 or abs(steps - round(steps)) >= SAME_STEP:
+        raise ValueError(f"{value!r} is no value of {distribution}")
+    return round(steps)
 
 
 def _others(count: int, own: int) -> Rows:

@@ -23,6 +23,9 @@ MODELLED = 192
 FRONT = 16
 """Maximum number of members of the front whose neighbours are candidates, and that cut the space of several costs."""
 
+BEYOND = 0.01
+"""Decades by which the hypervolume ends beyond the largest cost."""
+
 REFIT = 1.1
 """Factor of growth of the observations after which hyperparameters are fitted again."""
 
@@ -77,6 +80,7 @@ class Surrogate:
         self._most = {i: np.log10(most[self._objectives[i]]) for i in self._costs if self._objectives[i] in most}
         self._worst_error = worst_error
         self._fitted_at = 0
+        self._worst: Floats = np.zeros(len(self._objectives))
         self.front: Rows = np.zeros((0, 0), dtype=np.int64)
 
     @classmethod
@@ -146,6 +150,13 @@ class Surrogate:
         few = front if len(front) <= FRONT else front[np.linspace(0, len(front) - 1, FRONT).astype(np.int64)]
         self.front = members.rows[few]
 
+    def reach(self, candidates: Candidates) -> None:
+        """Let the hypervolume end at the largest costs of these candidates, where they exceed those known so far."""
+        for place, i in enumerate(self._costs):
+            if i in self._most:
+                self._most[i] = max(self._most[i], np.log10(candidates.costs[self._objectives[i]].max()))
+                self._worst[place] = self._most[i] + BEYOND
+
     def gains(self, candidates: Candidates) -> Floats:
         """Expected gain in hypervolume of each candidate.
 
@@ -173,7 +184,7 @@ class Surrogate:
         return np.log(candidates.costs[self._objectives[i]]) if i not in self._models else seen
 
     def _end(self, i: int, seen: Floats) -> float:
-        return float(self._most.get(i, seen.max() / np.log(10))) + 0.01
+        return float(self._most.get(i, seen.max() / np.log(10))) + BEYOND
 
 
 def nearest_to_front(costs: Floats, y: Floats, most: int) -> npt.NDArray[np.int64]:
