@@ -58,7 +58,7 @@ def _choices(definition: SpaceDefinition) -> list[tuple[str, str]]:
         parts.append(f"share {', '.join('yes' if share else 'no' for share in p.share)}")
         parts += [f"method {_listed(p.method)}"] if p.method != (LEARNED,) else []
         rows.append((f"period {i}", " | ".join(parts)))
-    return rows + [("constraint", constraint.text) for constraint in definition.constraints]
+    return rows + [("constraint", constraint.line) for constraint in definition.constraints]
 
 
 def _histogram(space: Space) -> list[tuple[str, str]]:

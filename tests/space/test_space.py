@@ -29,6 +29,9 @@ CONSTRAINTS = {
     "m1 <= m2": lambda p: p[0].m <= p[1].m,
     "s1 * r1 <= 6": lambda p: p[0].s * p[0].r <= 6,
     "share1 implies r1 >= 4": lambda p: not p[0].share or p[0].r >= 4,
+    "m1 <= 2 and not (share1 implies r1 >= 4) or s2 == 1": lambda p: (
+        (p[0].m <= 2 and p[0].share and p[0].r < 4) or p[1].s == 1
+    ),
     "not (s1 > s2 or r2 > 2 * r1)": lambda p: not (p[0].s > p[1].s or p[1].r > 2 * p[0].r),
     "m2 == (m1 + m1 * s1 * r1) // 2 or m2 != 5": lambda p: (
         p[1].m == (p[0].m + p[0].m * p[0].s * p[0].r) // 2 or p[1].m != 5
@@ -47,7 +50,7 @@ TABLEAU_STAGES = {
     "ralston3": 3,
 }
 OTHER_NAMES = {"impmid": "midpoint+tie", "bosh3": "ralston3"}
-OF_GROWTH = {"m1 <= m2", "m2 == (m1 + m1 * s1 * r1) // 2 or m2 != 5"}
+OF_GROWTH = {text for text in CONSTRAINTS if "m1" in text}
 
 
 def period_name(s, r, share, method):

@@ -1,8 +1,8 @@
 """Constraints of a space file, such as `m1 <= m2` or `share1 implies r1 >= 4`.
 
 A constraint compares whole numbers made from the decisions of one period or of two neighbouring ones, and the growth
-rate k, by + - * // and brackets; comparisons are joined by `and`, `or`, `not` and `implies` (at most one). It is
-evaluated over arrays, never as Python code.
+rate k, by + - * // and brackets; comparisons are joined by `and`, `or`, `not` and `implies`, which binds least and to
+the right. It is evaluated over arrays, never as Python code.
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ class Expression:
         """Whether it uses k or m, which not all families have."""
         return any(isinstance(node, ast.Name) and node.id[0] in "km" for node in ast.walk(self._tree))
 
+    @property
+    def line(self) -> str:
+        """The text in one line, without comments: it reads back as the same constraint."""
+        return " ".join(_bare(self.text).split())
+
     def holds(self, values: Mapping[str, Any]) -> Any:
         """Whether the constraint holds, element by element, for arrays (that broadcast) by variable."""
         largest = {name: int(np.max(np.abs(own), initial=0)) for name, own in values.items()}
@@ -88,14 +93,11 @@ def read_expression(text: str, periods: int) -> Expression:
     """
     if len(text) > LONGEST:
         raise SpaceError(f"a constraint may have {LONGEST:,} characters, but it has {len(text):,}; write several")
-    sides = re.split(r"\bimplies\b", text)
-    if len(sides) > 2:
-        raise SpaceError("at most one `implies` may stand in a constraint; write two constraints")
-    source = text if len(sides) == 1 else f"not ({sides[0].strip()}) or ({sides[1].strip()})"
+    source = _without_implies(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's own, about what is refused below
-            tree = ast.parse(source.strip(), mode="eval").body
+            tree = ast.parse(f"({source})", mode="eval").body  # in brackets lines may end anywhere
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise SpaceError("a constraint must be a comparison such as m1 <= m2 or s1 * r1 <= 8") from None
     if _depth(tree) > DEEPEST:
@@ -118,6 +120,45 @@ def read_expression(text: str, periods: int) -> Expression:
     if _bound(tree, dict.fromkeys((*known, "k"), LARGEST_NUMBER)) > LARGEST_RESULT:
         raise SpaceError("a constraint multiplies at most ten numbers, but it has more; write a smaller product")
     return Expression(text, tuple(names), touched, tree)
+
+
+def _bare(text: str) -> str:
+    """The text without comments and backslashes at the ends of lines, which Python allows."""
+    return re.sub(r"#.*|\\\n", " ", text)
+
+
+def _without_implies(text: str) -> str:
+    """The text as Python reads it: each `a implies b` becomes `not (a) or b`, within the brackets that it stands in.
+
+    What could hide a bracket or bind less than `or` (a string, a comma, a lambda) is refused later, in the tree.
+
+    Raises:
+        SpaceError: brackets are not in pairs, or a side of `implies` is missing.
+    """
+    levels = [[""]]  # for each open bracket the sides of the implications in it
+    for piece in re.split(r"([()]|\bimplies\b)", _bare(text)):
+        if piece == "(":
+            levels.append([""])
+        elif piece == ")" and len(levels) > 1:
+            inner = _joined(levels.pop())
+            levels[-1][-1] += f"({inner})"
+        elif piece == ")":
+            raise SpaceError("every bracket of a constraint must have its partner, but a closing one has none")
+        elif piece == "implies":
+            levels[-1].append("")
+        else:
+            levels[-1][-1] += piece
+    if len(levels) > 1:
+        raise SpaceError("every bracket of a constraint must have its partner, but an opening one has none")
+    return _joined(levels[0])
+
+
+def _joined(sides: list[str]) -> str:
+    """The condition that the sides of the implications of one level make; with one side, that side."""
+    if len(sides) > 1 and not all(map(str.strip, sides)):
+        raise SpaceError("`implies` must stand between two conditions, as in share1 implies r1 >= 4")
+    *conditions, last = sides
+    return " or ".join([*(f"not ({condition})" for condition in conditions), last])
 
 
 def _depth(tree: ast.expr) -> int:
