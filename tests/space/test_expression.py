@@ -142,3 +142,13 @@ def test_a_constraint_is_shown_in_one_line_that_reads_back_as_the_same():
     assert shown.split(maxsplit=1)[1] == "m1 <= 2 and (share1 implies r1 >= 4)"
     again = parse_space(SPACE % json.dumps([shown.split(maxsplit=1)[1]]), name="mine")
     assert list(again) == list(space)
+
+
+def test_a_constraint_may_be_listed_once():
+    with pytest.raises(SpaceError, match="constraints: every value may be listed once"):
+        parse_space(SPACE % json.dumps(["m1 <= m2", "m1 <= m2"]), name="mine")
+
+
+def test_definitions_of_one_text_are_equal():
+    text = SPACE % json.dumps(["share1 implies r1 >= 4"])
+    assert parse_space(text, name="mine").definition == parse_space(text, name="mine").definition

@@ -11,7 +11,7 @@ import ast
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class Expression:
     text: str
     variables: tuple[str, ...]
     periods: tuple[int, ...]
-    _tree: ast.expr
+    _tree: ast.expr = field(compare=False)  # trees are equal to themselves alone; the text says as much
 
     @property
     def of_growth(self) -> bool:
