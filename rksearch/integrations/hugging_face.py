@@ -14,8 +14,9 @@ card. Nothing is pickled.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +28,8 @@ from rksearch.data.facts import Dataset
 from rksearch.errors import ExportError, MissingLibraryError, RksearchError, in_one_line
 from rksearch.models import Network
 from rksearch.models.card import LIBRARY, LICENSE, PIPELINE, TAGS, card
-from rksearch.models.export import description, load_described
+from rksearch.models.export import description, load_described, require_weights_of
+from rksearch.ordinary import read_ordinary
 
 try:
     from huggingface_hub import ModelCard, PyTorchModelHubMixin
@@ -36,6 +38,15 @@ except ImportError as error:
 
 UNKNOWN = "as they were when the network was saved; how they came about is not recorded"
 """Origin of weights that no training of rksearch is known for."""
+
+REPLACED = "as they were when the network was saved; its classifier was replaced, and what followed is not recorded"
+"""Origin of weights after `reset_classifier`."""
+
+NOT_RECORDED = "not recorded"
+"""Name of the data set after `reset_classifier`."""
+
+MAX_TEXT_BYTES = 1_000_000
+"""Largest `config.json` and model card that are read."""
 
 
 class HubNetwork(  # type: ignore[call-arg]  # the mixin, which has no types here, takes these arguments
@@ -49,6 +60,12 @@ class HubNetwork(  # type: ignore[call-arg]  # the mixin, which has no types her
 ):
     """A `Network` with `save_pretrained`, `push_to_hub` and `from_pretrained`.
 
+    After `reset_classifier` it is described as a network of that many classes, whose data set and training are not
+    recorded.
+
+    Attributes:
+        description: what `config.json` and the model card say.
+
     Args:
         name: the architecture's name.
         data: facts about the images, as `rksearch.data.facts.Dataset.facts` gives them.
@@ -61,8 +78,6 @@ class HubNetwork(  # type: ignore[call-arg]  # the mixin, which has no types her
 
     if TYPE_CHECKING:  # what the mixin has; torch's `__getattr__` would have it be tensors and modules
         _hub_mixin_info: Any
-        save_pretrained: Callable[..., Any]
-        push_to_hub: Callable[..., Any]
 
     def __init__(self, name: str, data: Mapping[str, Any], **about: Any) -> None:
         spec, images = parse(name), _images(data)
@@ -90,16 +105,90 @@ class HubNetwork(  # type: ignore[call-arg]  # the mixin, which has no types her
         made.load_state_dict(network.state_dict())
         return made.eval()
 
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the last layer, as `Network` does, and the description of the data set and the training."""
+        super().reset_classifier(num_classes, global_pool)
+        before = _images(self.description["data"])
+        images = Dataset(
+            name=NOT_RECORDED,
+            channels=before.channels,
+            height=before.height,
+            width=before.width,
+            classes=max(2, num_classes),  # with fewer it is not saved
+            mean=before.mean,
+            std=before.std,
+        )
+        self.description = description(self.spec, images, REPLACED, None)
+
+    def save_pretrained(self, save_directory: str | Path, *, config: Any = None, **kwargs: Any) -> Any:
+        """Write the repository to a directory; a model card there stays if it was changed by hand.
+
+        Args:
+            save_directory: the directory.
+            config: what `config.json` says instead of `description`.
+            kwargs: arguments of `huggingface_hub.ModelHubMixin.save_pretrained`.
+
+        Raises:
+            ExportError: the weights are not those of the architecture, or there are fewer than two classes.
+        """
+        self._require_loadable()
+        self._remove_unchanged_card(Path(save_directory))
+        return super().save_pretrained(save_directory, config=config or self.description, **kwargs)
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Upload the repository.
+
+        Args:
+            repo_id: its name.
+            kwargs: arguments of `huggingface_hub.ModelHubMixin.push_to_hub`.
+
+        Raises:
+            ExportError: as `save_pretrained`, before anything is uploaded.
+        """
+        self._require_loadable()
+        return super().push_to_hub(repo_id, **kwargs)
+
+    def _remove_unchanged_card(self, directory: Path) -> None:
+        """Remove the card of the network that is replaced: huggingface_hub would keep it as if written by hand."""
+        try:
+            record = json.loads(read_ordinary(directory / "config.json", MAX_TEXT_BYTES))
+            text = read_ordinary(directory / "README.md", MAX_TEXT_BYTES).decode()
+            unchanged = text == str(self._card(record))
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+            return
+        if unchanged:
+            (directory / "README.md").unlink()
+
+    def _require_loadable(self) -> None:
+        """Make sure that `from_pretrained` can load what would be saved.
+
+        Raises:
+            ExportError: it cannot.
+        """
+        if self.num_classes < 2:
+            raise ExportError(
+                f"a network must have at least two classes to be saved, but this one has {self.num_classes}; choose "
+                "their number by reset_classifier"
+            )
+        require_weights_of(self, self.spec, _images(self.description["data"]))
+
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The model card: what the network is, its errors and its training.
 
         Args:
             args: ignored, as are `kwargs`: the mixin passes what `save_pretrained` was given for its own template.
             kwargs: ignored.
+
+        Raises:
+            ExportError: as `save_pretrained`.
         """
+        self._require_loadable()
+        return self._card(self.description)
+
+    def _card(self, record: Mapping[str, Any]) -> ModelCard:
         return ModelCard(
             card(
-                self.description,
+                record,
                 imports="from rksearch.integrations.hugging_face import HubNetwork",
                 use='HubNetwork.from_pretrained(".")  # or the name of this repository',
                 tags=[tag for tag in self._hub_mixin_info.model_card_data.tags or () if tag.endswith("hub_mixin")],

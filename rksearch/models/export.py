@@ -63,9 +63,10 @@ def export(
         training: the training that they come from, for `spec.json` and the model card; None for fresh weights.
 
     Raises:
-        ExportError: the directory cannot be written.
+        ExportError: the directory cannot be written, or the weights are not those of such a module.
         TakenError: it holds files of these names that are no earlier export's.
     """
+    require_weights_of(model, spec, data)
     _require_own(directory)
     weights = bytes_of({name: t.detach().cpu().contiguous() for name, t in _tensors(model).items()})
     checksum = hashlib.sha256(weights).hexdigest()
@@ -105,6 +106,28 @@ def description(spec: ArchSpec, data: Dataset, origin: str, training: TrainingFa
         "rksearch": __version__,
         "training": asdict(training) if training else None,
     }
+
+
+def require_weights_of(model: nn.Module, spec: ArchSpec, data: Dataset) -> None:
+    """Make sure that a module has the weights of `build(spec, data)`, into which they are loaded again.
+
+    Raises:
+        ExportError: it has others, as after `reset_classifier`.
+    """
+    with torch.device("meta"):
+        wanted = _shapes(build(spec, data))
+    found = _shapes(model)
+    for name in (*wanted, *found):
+        if found.get(name) != wanted.get(name):
+            raise ExportError(
+                f"the weights of {spec} for {data.classes} classes have {name} {wanted.get(name, 'nowhere')}, but the "
+                f"network has it {found.get(name, 'nowhere')}; change its classifier by reset_classifier alone, and "
+                "describe images of as many classes"
+            )
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in _tensors(model).items()}
 
 
 def _require_own(directory: Path) -> None:
@@ -199,8 +222,7 @@ def load_described(directory: str | Path) -> tuple[Network, dict[str, Any]]:
         )
     model = build(spec, data)
     wanted = _tensors(model)
-    shapes = {name: tuple(t.shape) for name, t in wanted.items()}
-    if shapes != {name: tuple(t.shape) for name, t in stored.items()}:
+    if _shapes(model) != {name: tuple(t.shape) for name, t in stored.items()}:
         raise ExportError(f"{directory / WEIGHTS} must hold the weights of {spec}, but names or shapes differ")
     with torch.no_grad():
         for name, tensor in wanted.items():

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,20 @@ def test_what_is_loaded_is_what_was_exported(name, tmp_path):
     numbers = sum(stored[key].numel() for key, _ in model.named_parameters())
     assert numbers == count_params(model), "shared weights are stored once"
     assert name in (tmp_path / exporting.CARD).read_text()
+
+
+def test_a_network_with_another_classifier_is_exported_for_its_own_classes_alone(tmp_path):
+    """As weights of another shape than the architecture's, they could never be loaded."""
+    model = network("PreActResNet-B-11")
+    model.reset_classifier(3)
+    rule = r"for 10 classes have head\.linear\.weight \(10, 256\), but the network has it \(3, 256\); change"
+    with pytest.raises(ExportError, match=rule):
+        exporting.export(model, model.spec, DIGITS, tmp_path / "net", origin="a test")
+    assert not (tmp_path / "net").exists()
+    own = replace(DIGITS, name="mine", classes=3, class_names=())
+    exporting.export(model, model.spec, own, tmp_path / "net", origin="a test")
+    x = torch.randn(3, 1, 8, 8)
+    assert torch.equal(rksearch.load(tmp_path / "net")(x), model(x))
 
 
 def test_an_export_that_finds_no_room_leaves_the_earlier_one(tmp_path, monkeypatch):
