@@ -26,7 +26,7 @@ from rksearch.results.live import LiveProgress
 from rksearch.results.own_files import DERIVED
 from rksearch.results.plan import Plan
 from rksearch.results.records import SHARED
-from rksearch.results.storage_address import absolute_address
+from rksearch.results.storage_address import absolute_address, beneath
 
 MISSING_SHOWN = 5
 """Maximum number of families and data sets that are not registered and that a message names."""
@@ -422,4 +422,4 @@ def mirror_address(history: History, storage: str | None) -> str | None:
     if storage is None or history.run is None or not history.sessions:
         return None
     began = history.sessions[0].start.replace("-", "").replace(":", "")
-    return f"{storage.rstrip('/')}/{history.run.name}-{began}"
+    return beneath(storage, f"{history.run.name}-{began}")

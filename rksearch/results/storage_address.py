@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 from rksearch.errors import RunError
 from rksearch.ordinary import expanded
@@ -16,6 +17,9 @@ HARMLESS = frozenset(
 HIDDEN = "***"
 """What messages and records show in place of a secret."""
 
+VERBATIM = ("fsspec+", "hf://")
+"""How addresses begin whose names are taken as they are: fsspec decodes none."""
+
 _USER = re.compile(r"(?<=://)[^\s?]*:[^\s?]*@")  # secrets of S3 hold slashes
 _PARAMETER = re.compile(r"([?&])([^=&#\s]+)=([^&#\s]*)")
 
@@ -27,6 +31,30 @@ def absolute_address(address: str) -> str:
         RunError: it lies in a home directory that is not known.
     """
     return address if "://" in address else str(expanded(address, RunError).absolute())
+
+
+def beneath(address: str, *names: str) -> str:
+    """Address of what lies beneath another one, by the name of each directory on the way.
+
+    In a URI, what is neither a letter nor a digit nor one of `_.-~@` is encoded, and parameters stay at the end.
+    """
+    if "://" not in address or address.startswith(VERBATIM):
+        return "/".join((address.rstrip("/"), *names))
+    place, mark, parameters = address.partition("?")
+    return "/".join((place.rstrip("/"), *(quote(name, safe="@") for name in names))) + mark + parameters
+
+
+def require_no_fragment(address: str) -> None:
+    """Refuse an address with a `#`: what follows it in a URI names no place, and would be dropped.
+
+    Raises:
+        RunError: it has one.
+    """
+    if "://" in address and "#" in address and not address.startswith(VERBATIM):
+        raise RunError(
+            f"--storage must be a URI without #, after which nothing counts, but got {without_credentials(address)!r}; "
+            "write %23 for a # that belongs to a name"
+        )
 
 
 def without_credentials(text: str) -> str:

@@ -13,7 +13,7 @@ from rksearch.errors import RunError
 from rksearch.ordinary import is_text
 from rksearch.plain import is_finite, is_flag, is_number, is_path, is_whole, make_plain
 from rksearch.results.checks import printable
-from rksearch.results.storage_address import require_no_credentials
+from rksearch.results.storage_address import require_no_credentials, require_no_fragment
 from rksearch.search.batch import LATEST_S, job_pauses_at_s
 from rksearch.search.budget import MOST_HOURS, TimeBudget
 from rksearch.training.engine.words import AUTO, COMPILATION, DEVICES, PRECISIONS
@@ -56,8 +56,8 @@ class Resources:
 
     Raises:
         RunError: more than one GPU for a trial, an address or a storage that is not of UTF-8, an address that names no
-            cluster, a storage that is empty or whose address holds credentials, hours or an end that no calendar
-            reaches, or another value of the wrong type or out of its range.
+            cluster, a storage that is empty or whose address holds credentials or a fragment, hours or an end that no
+            calendar reaches, or another value of the wrong type or out of its range.
     """
 
     cpus_per_trial: float = CPUS_PER_TRIAL
@@ -120,6 +120,7 @@ class Resources:
                     "here alone"
                 )
             require_no_credentials(self.storage)
+            require_no_fragment(self.storage)
 
     @property
     def threads(self) -> int:

@@ -24,6 +24,7 @@ from rksearch.results.codec import to_plain
 from rksearch.results.files import file_lock, file_name, write_traceback
 from rksearch.results.recipes import concerning
 from rksearch.results.records import Epoch, TestResult, TrialResult, TrialSpec
+from rksearch.results.storage_address import beneath
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.device import resolve_device, resolve_precision
 from rksearch.training.execution import Execution, trial_dir
@@ -216,7 +217,7 @@ def _identity(spec: TrialSpec) -> dict[str, Any]:
 
 def _checkpoints(spec: TrialSpec, execution: Execution, directory: Path, *, read_only: bool = False) -> CheckpointStore:
     """Checkpoints of a trial, here and in the storage."""
-    mirror = Mirror(f"{execution.storage}/trials/{file_name(spec.id)}") if execution.storage else None
+    mirror = Mirror(beneath(execution.storage, "trials", file_name(spec.id))) if execution.storage else None
     return CheckpointStore(directory, _identity(spec), mirror, read_only=read_only)
 
 

@@ -28,6 +28,7 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.files import file_lock
 from rksearch.results.records import Epoch, ImageCounts, TestResult, TrialResult, TrialSpec
+from rksearch.results.run_dir import mirror_address
 from rksearch.training import inputs, lifecycle
 from rksearch.training import trial as trial_module
 from rksearch.training.checkpoint import NEWEST, PREVIOUS
@@ -36,6 +37,7 @@ from rksearch.training.execution import Execution
 from rksearch.training.memory import footprint, plan_memory
 from rksearch.training.trainer import Trainer
 from rksearch.training.trial import finished_weights, run_trial, trial_dir
+from tests.helpers.ledgers import begin
 
 RECIPE = Recipe(name="short", epochs=4, batch_size=32, lr=0.05, schedule="cosine", warmup=0.1)
 SPEC = TrialSpec(arch="RKNet-BC-k2-m2_2-1x2s_1x1", dataset="digits", recipe=RECIPE, train_images=100)
@@ -542,6 +544,20 @@ def test_a_trial_goes_on_on_another_machine_bit_for_bit(tmp_path: Path, whole: t
     assert comparable(again) == comparable(result)
     found = finished_weights(SPEC, tmp_path / "fourth", storage)
     assert all(torch.equal(expected[key], value) for key, value in found.items())
+
+
+def test_trainings_of_runs_with_odd_names_have_places_of_their_own_in_a_storage(tmp_path: Path) -> None:
+    """The names hold what ends the path of a URI, or is encoded in one; the storage has parameters."""
+    names = ("run#1", "run#2", "my run", "100%", "läuf?")
+    for name in names:
+        history = begin(tmp_path / name, name=name).read()
+        where = execution(tmp_path / name, storage=mirror_address(history, f"file://{tmp_path}/storage?buffer_size=0"))
+        trained: list[int] = []
+        run_trial(SPEC, where, lambda epoch: trained.append(epoch.epoch), until=1)  # noqa: B023 - called at once
+        assert trained == [1], "none takes up the copies of another"
+    places = sorted(path.relative_to(tmp_path / "storage") for path in (tmp_path / "storage").rglob("*.pt"))
+    assert [place.parts[1:] for place in places] == [("trials", SPEC.id, "checkpoint-000001.pt")] * len(names)
+    assert [place.parts[0].rpartition("-")[0] for place in places] == sorted(names)
 
 
 def test_a_storage_that_is_gone_stops_the_trial_and_loses_nothing(tmp_path: Path) -> None:
