@@ -19,6 +19,7 @@ from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialResult
 from rksearch.search import hanging as judgement
 from rksearch.search.budget import TimeBudget
+from rksearch.search.final import FinalAgenda
 from rksearch.search.hanging import hanging, limit_s
 from rksearch.search.ray.oversight import GRACE_S, LONGEST_GRACE_S, LOOK_S, Oversight, is_suspended
 from rksearch.search.ray.traces import Death
@@ -30,7 +31,7 @@ from rksearch.search.tasks import Task
 from rksearch.training.execution import Execution
 from rksearch.training.machine import machine_id
 from rksearch.training.pulse import Beat
-from tests.helpers.simulation import must, new_state, outcome
+from tests.helpers.simulation import must, new_state, outcome, settings
 
 ONE_TRIAL = Reservations(trial={"cpu": 1.0, "gpu": 0.0}, whole={"cpu": 2.0, "gpu": 0.0}, largest=2)
 STEP = Beat(part="step", lasted_s=1.0, longest_s=0.5, pid=0, machine="another")
@@ -216,6 +217,23 @@ def test_a_limit_of_a_whole_training_counts_all_sessions_and_is_final(tmp_path: 
     _, result = Ledger(tmp_path).read().trials[task.trial.id]
     assert result.failure == "time_limit"
     assert "--trial-hours 0.1; give more, and resume with --retry-failed" in str(result.message)
+
+
+def test_a_reading_of_the_test_set_may_follow_a_training_of_any_length_and_is_ended_where_it_hangs(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path, trial_hours=0.1)
+    task = desk.take("a")
+    desk.pass_s(300)
+    desk.succeed("a")
+    assert desk.state.history.wall_time_s[task.trial.id] == pytest.approx(300, abs=5)
+    desk.state.agenda = FinalAgenda(settings(), [task.trial.arch], fresh=0)
+    assert desk.take("b") == Task("test", task.trial)
+    desk.pass_s(100)
+    assert desk.killed == []
+    desk.pass_s(400, lasting="b")
+    assert desk.killed == ["b"]
+    assert "it hangs" in desk.notes[0]
 
 
 def test_a_deadline_holds_for_a_training_that_hangs(tmp_path: Path) -> None:

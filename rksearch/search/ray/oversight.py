@@ -112,8 +112,8 @@ class Oversight:
                     os.kill(beat.pid, signal.SIGKILL)  # Ray asks; a process that hangs may not hear
 
     def _too_long(self, trial_id: str, worked_s: float) -> Death | None:
-        if self._limit_s is None:
-            return None
+        if self._limit_s is None or self._tasks[trial_id].action != "train":
+            return None  # a reading of the test set is no part of its training's time
         times = self._state.history.wall_time_s
         before_s = max(times.get(each.trial.id, 0.0) for each in self._tasks[trial_id].each())
         if worked_s + before_s <= self._limit_s:
