@@ -10,6 +10,7 @@ records of a ledger, and their order, are the same whenever results are.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
@@ -61,8 +62,14 @@ class OrderedRunState(RunState):
         """Whether there is a task to start now."""
         return bool(self._left) or super().has_work()
 
-    def next(self) -> Task | None:
-        """The next task for a worker; None while it depends on the result of one that is under way."""
+    def next(self, room: int = sys.maxsize) -> Task | None:
+        """The next task for a worker; None while it depends on the result of one that is under way.
+
+        Args:
+            room: largest number of trials in it.
+        """
+        if room < self.together:
+            return None  # the size of a task must not depend on what has ended by now
         if self._is_over():
             return None  # and no result is recorded out of turn: the next session has it from the trial's directory
         if self._left:
@@ -97,12 +104,12 @@ class OrderedRunState(RunState):
         super()._begin(task)
         self._order += [each.id for each in task.each()]
 
-    def _choose(self) -> Task | None:
+    def _choose(self, together: int) -> Task | None:
         """The next task of an agenda that knows what the ledger says now."""
         while True:
             self.history = self._follower.refresh()
             self.agenda = self._make(self.history)
-            task = self.agenda.next(self.history, self.running, "search", self.together)
+            task = self.agenda.next(self.history, self.running, "search", together)
             if task is None or task.action != "prune":
                 return task
             self._prune(task.trial)

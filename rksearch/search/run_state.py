@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -77,7 +78,7 @@ class RunState:
 
     def has_work(self) -> bool:
         """Whether there is a task to start now. `next` chooses it again, for the slots that are known by then."""
-        return self._choose() is not None
+        return self._choose(self.together) is not None
 
     def is_left_to_next_job(self) -> bool:
         """Whether tasks are left that only the end of a batch job keeps from being done.
@@ -89,12 +90,23 @@ class RunState:
         self.budget = replace(self.budget, job_until_s=None)
         return bool(self.running) or self.has_work()
 
-    def next(self) -> Task | None:
-        """The next task for a worker, its trials marked as running; None if there is nothing to start now."""
-        task = self._choose()
+    @property
+    def began(self) -> str:
+        """Start of the run's first session, which may be this one: then `history` may be too old to know."""
+        sessions = self._follower.refresh().sessions
+        return sessions[0].start if sessions else ""
+
+    def next(self, room: int = sys.maxsize) -> Task | None:
+        """The next task for a worker, its trials marked as running; None if there is nothing to start now.
+
+        Args:
+            room: largest number of trials in it, where that is less than `together`.
+        """
+        together = min(self.together, room)
+        task = self._choose(together)
         if task is None and self._faulty and len(self.running) == len(self._faulty):
             self._record_faults()  # nothing will show any more whether others meet the same
-            task = self._choose()
+            task = self._choose(together)
         self._idle = task is None
         if task is not None:
             self._begin(task)
@@ -110,10 +122,10 @@ class RunState:
                 # On disk before it runs: a candidate that was chosen is trained even if the driver is killed.
                 self.ledger.write_start(each.trial.id)
 
-    def _choose(self) -> Task | None:
+    def _choose(self, together: int) -> Task | None:
         """The agenda's next task for a worker; those of trials to be recorded as pruned are done here."""
         while True:
-            task = self.agenda.next(self.history, self.running, self._phase(), self.together)
+            task = self.agenda.next(self.history, self.running, self._phase(), together)
             if task is None or task.action != "prune":
                 return task
             self._prune(task.trial)

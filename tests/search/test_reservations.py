@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -18,15 +19,19 @@ from hypothesis import strategies as st
 from rksearch.results.events import SlotsCounted
 from rksearch.results.ledger import Ledger
 from rksearch.search import reservations
+from rksearch.search.assembly import search_agenda
 from rksearch.search.batch import MARGIN_S, job_cpus, job_notes, job_pauses_at_s
+from rksearch.search.ordered import OrderedRunState
 from rksearch.search.ray.tune import LedgerSearcher
 from rksearch.search.reservations import Reservations, cpus_here, machines_of, require_here
 from rksearch.search.resources import Resources, as_before
+from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
+from rksearch.space import load_space
 from rksearch.training.execution import Execution
 from tests.helpers.command_line import TINY_SPACE, command, environment, rksearch
 from tests.helpers.ledgers import plan_record, space_record
-from tests.helpers.simulation import new_state
+from tests.helpers.simulation import new_state, outcome, settings
 
 GPU_NODE = {"CPU": 64.0, "GPU": 8.0}
 
@@ -97,6 +102,43 @@ def test_what_runs_at_a_time_is_limited_and_said(tmp_path: Path) -> None:
     searcher = LedgerSearcher(state, Execution(work_dir="/nowhere", data_dir="/nowhere"), found, lambda: 3)
     suggested = [searcher.suggest(str(i)) for i in range(5)]
     assert [isinstance(one, dict) for one in suggested] == [True] * 3 + [False] * 2, "none waits beyond the limit"
+
+
+def groups(path: Path, *, deterministic: int | None, limit: int) -> list[list[str]]:
+    """The tasks of a run with seven seeds, up to four together, while never more than a number are under way."""
+    plan = settings(trials=3, search_seeds=7, final_seeds=7, deterministic=deterministic)
+    agenda = search_agenda(load_space("quickstart"), plan)
+    state: RunState
+    if deterministic:
+        state = OrderedRunState(Ledger(path), agenda, window=deterministic, together=4, clock=lambda: 0.0)
+    else:
+        state = RunState(Ledger(path), agenda, together=4, clock=lambda: 0.0)
+    reservations = Reservations.on([{"CPU": 64.0}], Resources(max_concurrent=limit))
+    searcher = LedgerSearcher(state, Execution(work_dir="/nowhere", data_dir="/nowhere"), reservations, lambda: limit)
+    found = []
+    for number in map(str, range(200)):
+        suggested = searcher.suggest(number)
+        assert sum(len(task.each()) for task in searcher.tasks.values()) <= limit
+        if suggested == searcher.FINISHED:
+            searcher.raise_abort()
+            return found
+        if isinstance(suggested, dict):
+            found.append([each.id for each in searcher.tasks[number].each()])
+            continue
+        oldest, task = next(iter(searcher.tasks.items()))
+        searcher.on_start(oldest)
+        results = [outcome(each)["result"] for each in task.each()]
+        searcher.on_trial_complete(oldest, {"outcome": json.dumps({"results": results})})
+    raise AssertionError("it does not end")
+
+
+def test_seeds_that_are_trained_together_keep_to_the_limit(tmp_path: Path) -> None:
+    found = groups(tmp_path / "usual", deterministic=None, limit=5)
+    assert max(map(len, found)) == 4
+    # In a deterministic run they are the same ones whatever the limit leaves free.
+    limited, free = (groups(tmp_path / str(limit), deterministic=12, limit=limit) for limit in (5, 50))
+    assert limited == free
+    assert max(map(len, limited)) == 4
 
 
 def test_the_limit_is_remembered() -> None:

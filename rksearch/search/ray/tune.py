@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -241,9 +242,10 @@ class LedgerSearcher(NotPicklable, Searcher):
 
     @_guarded
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if not self._has_room():
+        room = self._room()
+        if room <= 0 or (self._again and self.tasks and len(self._again[0].each()) > room):
             return None
-        task = self._again.pop(0) if self._again else self.state.next()
+        task = self._again.pop(0) if self._again else self.state.next(room)
         if task is None:
             return Searcher.FINISHED if self.state.done else None
         self.tasks[trial_id] = task
@@ -251,12 +253,14 @@ class LedgerSearcher(NotPicklable, Searcher):
         execution = {**self.execution, "memory_share": memory_share}
         return {**description(task.trial), "task": to_plain(task), "execution": execution, "pulse": trial_id}
 
-    def _has_room(self) -> bool:
-        """Whether one more task may be chosen; where the user limits their number, none waits beyond it."""
+    def _room(self) -> int:
+        """Most trials that the next task may have; where the user limits their number, none waits beyond it."""
+        if sum(map(self._reservations.slots_of, self.tasks.values())) > self._slots():
+            return 0
         limit = self._reservations.limit
-        if limit is not None and sum(len(task.each()) for task in self.tasks.values()) >= limit:
-            return False
-        return sum(map(self._reservations.slots_of, self.tasks.values())) <= self._slots()
+        if limit is None:
+            return sys.maxsize
+        return limit - sum(len(task.each()) for task in self.tasks.values())
 
     @_guarded
     def on_start(self, trial_id: str) -> None:
