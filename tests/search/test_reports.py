@@ -29,10 +29,15 @@ from rksearch.arch.cost import cost
 from rksearch.data.facts import dataset
 from rksearch.errors import RunAborted, RunError
 from rksearch.results.codec import to_plain
+from rksearch.results.environment import Environment
+from rksearch.results.ledger import Ledger
 from rksearch.results.records import Epoch, TrialSpec
+from rksearch.results.run_dir import RunDir
+from rksearch.search.agenda import SearchAgenda
 from rksearch.search.beside import Beside
 from rksearch.search.loggers import LOGGERS, LoggerEntry, require_loggers
 from rksearch.search.ray import loggers as loggers_module
+from rksearch.search.ray.cluster import _loggers
 from rksearch.search.ray.loggers import (
     LoggedTraining,
     TrainingLog,
@@ -56,12 +61,15 @@ from rksearch.search.ray.token import hint
 from rksearch.search.ray.tune import LedgerSearcher, StateCallback, trainable
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources, as_before
+from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
+from rksearch.search.view import Silent
 from rksearch.space import load_space
 from rksearch.training.execution import Execution
 from tests.helpers.command_line import TINY_SPACE, python
-from tests.helpers.ledgers import trial
-from tests.helpers.simulation import new_state
+from tests.helpers.ledgers import plan_record, space_record, ticking, trial
+from tests.helpers.simulation import ListProposer, new_state
+from tests.helpers.simulation import settings as settings_of_a_run
 
 SPEC = replace(trial("RKNet-BC-k8-m2_4_6-4x1@rk4_1x2s_1x1", 2, epochs=9), dataset="digits")
 EXECUTION = Execution(work_dir="/nowhere", data_dir="/nowhere")
@@ -323,6 +331,39 @@ def test_a_training_whose_worker_is_replaced_has_not_failed(tmp_path: Path) -> N
         log.on_trial_error(1, [], one)
     log.close()
     assert [failed for what, _, failed in callback.seen if what == "end"] == [False, True]
+
+
+def test_a_training_has_one_id_in_all_sessions_of_its_run_and_others_in_runs_of_the_same_name(tmp_path: Path) -> None:
+    """As a session's parts meet: what the state of a run has read is older than the record of its session."""
+
+    def ids(path: Path, ledger: Ledger) -> str:
+        state = RunState(ledger, lambda history: SearchAgenda(settings_of_a_run(), ListProposer([]), history))
+        ledger.write_session(environment=Environment(), options={})
+        (logger,) = _loggers(state, RunDir(path), Resources(log=("csv",)), Silent())
+        return logger._training(SPEC).trial_id
+
+    clock = ticking()
+    first, other = tmp_path / "a" / "run", tmp_path / "b" / "run"
+    found = {}
+    for path in (first, other):
+        ledger = Ledger(path, clock=clock)
+        ledger.write_run(name="run", space=space_record(), plan=plan_record())
+        found[path] = [ids(path, ledger) for _ in range(3)]
+        assert len(set(found[path])) == 1
+    assert found[first] != found[other]
+
+
+def test_a_logger_that_cannot_begin_is_one_line_with_a_remedy_for_resumed_runs_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Remembered):
+        def setup(self, *args: Any, **info: Any) -> None:
+            raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(loggers_module, "_callback", lambda *args: Broken())
+    with pytest.raises(RunAborted, match="Permission denied; mend that, or give --log csv in its place"):
+        make_loggers(["wandb"], run="run", directory=tmp_path, began="then", note=print)
+    assert as_before(Resources(log=("csv",)), frozenset({"log"}), Resources(log=("wandb",)).options()).log == ("csv",)
 
 
 def test_a_logger_that_fails_is_left_out_and_the_user_told_once(tmp_path: Path) -> None:

@@ -119,8 +119,9 @@ def _loggers(state: RunState, run_dir: RunDir, resources: Resources, view: View)
     from rksearch.search.ray.loggers import make_loggers, require_callbacks
 
     require_callbacks(resources.callbacks)
-    began = state.history.sessions[0].start if state.history.sessions else ""
-    return make_loggers(resources.log, run=run_dir.path.name, directory=run_dir.logs, began=began, note=view.message)
+    return make_loggers(
+        resources.log, run=run_dir.path.name, directory=run_dir.logs, began=state.began, note=view.message
+    )
 
 
 def _run_tasks(

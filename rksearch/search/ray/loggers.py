@@ -194,8 +194,8 @@ def make_loggers(
             logger.set_up()
         except Exception as error:
             raise RunAborted(
-                f"--log {name} must be able to begin, but it fails with {in_one_line(error)}; mend that, or leave "
-                f"--log {name} out"
+                f"--log {name} must be able to begin, but it fails with {in_one_line(error)}; mend that, or give "
+                "--log csv in its place"
             ) from error
         found.append(logger)
     return found
