@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from rksearch.errors import RunError
 from rksearch.results.history import History
@@ -57,6 +57,21 @@ class TimeBudget:
         if self.until_s is not None:
             parts.append(f"on {datetime.fromtimestamp(self.until_s).astimezone():%A %d %B %Y at %H:%M}")
         return " or ".join(parts) or "when all is done"
+
+    def without_gpus(self, gpus_per_trial: float) -> str | None:
+        """A line for the user where `gpu_hours` limits nothing, because trials have no GPU; None elsewhere.
+
+        Raises:
+            RunError: it is the only limit, so that the run would have no end.
+        """
+        if self.gpu_hours is None or gpus_per_trial:
+            return None
+        if self.cpu_hours is None and self.until_s is None:
+            raise RunError(
+                f"--gpu-hours {self.gpu_hours:g} counts work on GPUs, but a trial here has none; give --cpu-hours or "
+                "--until"
+            )
+        return f"--gpu-hours {self.gpu_hours:g} limits nothing here: trials have no GPU."
 
     def left_s(self, history: History, running: Mapping[str, float], at_once: Mapping[str, float]) -> float | None:
         """Seconds until the budget ends; None without a limit, or where nothing is reserved that it counts.
@@ -123,6 +138,10 @@ def budget_sentence(budget: TimeBudget, plan: Plan, *, members: int) -> str:
 def clock_time(text: str, now: datetime) -> datetime:
     """The next time at which the clock shows `text`: `18:30`, or a date and time such as `2026-01-31T18:30`.
 
+    Args:
+        text: as the user wrote it.
+        now: the time of this machine's clock.
+
     Raises:
         RunError: it is no time, it has passed, or no calendar reaches that far.
     """
@@ -130,14 +149,26 @@ def clock_time(text: str, now: datetime) -> datetime:
     try:
         if "-" not in text:
             hour = datetime.strptime(text, "%H:%M").time()
-            day = datetime.combine(now.date(), hour, tzinfo=now.tzinfo)
-            return day if day > now else day + timedelta(days=1)
-        moment = datetime.fromisoformat(text)
+            days = (datetime.combine(now.date() + timedelta(days=n), hour) for n in (0, 1))
+            return next(moment for day in days for moment in _moments(day) if moment > now)
+        stated = datetime.fromisoformat(text)
     except ValueError:
         raise RunError(f"{rule}; write it so") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+    moments = _moments(stated)
+    moment = next((moment for moment in moments if moment > now), moments[0])
     if moment <= now:
         raise RunError(f"{rule}, which has passed; give a later one")
     if moment.timestamp() > LATEST_S:
         raise RunError(f"{rule}, which is too far away; give an earlier one")
     return moment
+
+
+def _moments(shown: datetime) -> list[datetime]:
+    """The times at which this machine's clock shows this one, the earlier first: two where it is set back between."""
+    if shown.tzinfo is not None:
+        return [shown]
+    try:
+        # By the difference to UTC at that time: that of now ends with daylight saving.
+        return [shown.replace(fold=fold).astimezone() for fold in (0, 1)]
+    except (OverflowError, ValueError, OSError):
+        return [shown.replace(tzinfo=UTC)]  # at an end of the calendar, which the difference crosses

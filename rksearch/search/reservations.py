@@ -149,6 +149,17 @@ def require_here(resources: Resources) -> None:
         _require_machine("gpu", resources.gpus_per_trial, most=float(torch.cuda.device_count()))
 
 
+def gpus_of_a_trial_here(resources: Resources) -> float:
+    """GPUs that a trial reserves on this machine; where its share is yet to be measured, a whole one."""
+    if resources.gpus_per_trial is not None:
+        return resources.gpus_per_trial
+    if resources.device == "cpu":
+        return 0.0
+    import torch
+
+    return min(1.0, float(torch.cuda.device_count()))
+
+
 def cpus_here() -> int:
     """Number of CPUs that this process may use: those of its affinity, its control group and its batch job."""
     # Of a fraction nothing is given away: two trials on one and a half CPUs would wait for each other.

@@ -88,7 +88,7 @@ class RunState:
         if self.budget.job_until_s is None:
             return False
         self.budget = replace(self.budget, job_until_s=None)
-        return bool(self.running) or self.has_work()
+        return self.has_work() or (bool(self.running) and self._phase() != "over")
 
     @property
     def began(self) -> str:

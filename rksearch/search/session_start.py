@@ -14,11 +14,12 @@ from rksearch.results.environment import current_environment
 from rksearch.results.plan import Plan
 from rksearch.results.run_dir import mirror_address
 from rksearch.search.batch import job_notes
+from rksearch.search.budget import TimeBudget
 from rksearch.search.disk import disk_need, require_disk
 from rksearch.search.launch import Launch
 from rksearch.search.loggers import require_loggers
 from rksearch.search.ray.starting import require_temporary_directory
-from rksearch.search.reservations import require_here
+from rksearch.search.reservations import gpus_of_a_trial_here, require_here
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
 from rksearch.space import Space
@@ -43,8 +44,8 @@ def begin_session(launch: Launch, space: Space, plan: Plan, state: RunState, *, 
         DataError: the images are missing or damaged, or fewer than the plan trains on; one line here, not a failure of
             every trial.
         DeviceError: the device or the precision is not there.
-        RunError: the storage cannot be written, a trial wants more CPUs than there are, or the package of a logger is
-            missing.
+        RunError: the storage cannot be written, a trial wants more CPUs than there are, the only limit of the run
+            counts GPUs and trials have none, or the package of a logger is missing.
         RunAborted: the disk has no room for the checkpoints, or Ray cannot use its temporary directory.
     """
     from rksearch.data.images import load_data, split
@@ -55,7 +56,7 @@ def begin_session(launch: Launch, space: Space, plan: Plan, state: RunState, *, 
     require_loggers(resources.log)
     if LATENCY in plan.objectives:
         require_importable(_families(space, plan))
-    _check_machine(resources)
+    _check_machine(resources, state.budget)
     directory = (space.definition.directory or Path()).absolute()
     places, facts = launch.places(directory), dataset(plan.dataset)
     for note in facts.notes:
@@ -112,15 +113,17 @@ def _clock_text(moment_s: float) -> str:
     return datetime.fromtimestamp(moment_s).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _check_machine(resources: Resources) -> None:
+def _check_machine(resources: Resources, budget: TimeBudget) -> None:
     """Make sure that this machine has what a trial asks for; a cluster's machines are known once it is joined.
 
     Raises:
         DeviceError: no such device or precision.
-        RunError: fewer CPUs or GPUs than a trial wants.
+        RunError: fewer CPUs or GPUs than a trial wants, or a limit that counts GPUs where a trial has none.
     """
     from rksearch.training.engine.device import resolve_device, resolve_precision
 
     if resources.address is None:
         require_here(resources)
+        if budget.gpu_hours is not None:
+            budget.without_gpus(gpus_of_a_trial_here(resources))
         resolve_precision(resources.precision, resolve_device(resources.device))

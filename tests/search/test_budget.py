@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,13 +18,18 @@ from rksearch.report.text import clock_text
 from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
+from rksearch.results.run_dir import RunDir
 from rksearch.results.status import run_status
+from rksearch.search import driver
 from rksearch.search.batch import LATEST_S
 from rksearch.search.budget import TimeBudget, budget_sentence, clock_time
+from rksearch.search.launch import Launch
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.reservations import Reservations
 from rksearch.search.resources import Resources
 from rksearch.search.session import SessionClock
+from rksearch.search.session_end import ending_of
+from rksearch.search.view import Silent
 from rksearch.space import parse_space
 from tests.helpers.command_line import TINY_SPACE, Answer
 from tests.helpers.ledgers import begin
@@ -144,6 +149,107 @@ def test_the_console_shows_a_forecast(tmp_path: Path) -> None:
 def test_the_day_after_is_found_on_the_last_of_a_month() -> None:
     now = datetime(2026, 12, 31, 23, 59).astimezone()
     assert clock_time("00:01", now) - now == timedelta(minutes=2)
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The clock of a place with daylight saving, which ends on 25 October 2026 at 3:00."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("now", "text", "hours"),
+    [
+        ("2026-10-24T20:00", "2026-10-26T18:30", 47.5),
+        ("2026-10-24T20:00", "18:30", 23.5),
+        ("2026-10-24T20:00", "20:30", 0.5),
+        ("2026-10-24T20:00", "2026-10-26T18:30+02:00", 46.5),
+        ("2026-03-28T20:00", "2026-03-30T18:30", 45.5),
+        ("2026-03-28T20:00", "18:30", 21.5),
+        ("2026-10-25T02:45", "02:30", 0.75),
+        ("2026-10-25T02:45", "2026-10-25T02:30", 0.75),
+        ("2026-10-25T02:15", "02:30", 0.25),
+    ],
+)
+def test_an_end_beyond_a_change_of_daylight_saving_is_what_the_clock_shows_then(
+    now: str, text: str, hours: float
+) -> None:
+    began = datetime.fromisoformat(now).astimezone()
+    end = clock_time(text, began)
+    assert end - began == timedelta(hours=hours)
+    if "+" not in text:
+        assert f"{datetime.fromtimestamp(end.timestamp()):%Y-%m-%dT%H:%M}".endswith(text)
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("text", ["0001-01-01", "0001-01-01T00:00+10:00", "1969-12-31T23:00"])
+def test_the_beginning_of_the_calendar_has_passed(text: str) -> None:
+    with pytest.raises(RunError, match="which has passed; give a later one"):
+        clock_time(text, datetime.now().astimezone())
+
+
+@pytest.mark.parametrize(
+    ("until_s", "job_until_s", "ending"),
+    [(None, -10, "interrupted"), (10**6, -10, "interrupted"), (-10, 3600, "stopped"), (-10, -5, "stopped")],
+)
+def test_what_runs_when_a_job_ends_is_left_to_the_next_one_unless_the_run_ends_too(
+    tmp_path: Path, until_s: float | None, job_until_s: float, ending: str
+) -> None:
+    """A training has outlived its grace; times are in seconds from now."""
+    state, _ = new_state(tmp_path, trials=4)
+    must(state.next())
+    now_s = time.time()
+    state.budget = TimeBudget(
+        until_s=None if until_s is None else now_s + until_s, job_until_s=now_s + job_until_s, began_s=now_s - 100
+    )
+    assert ending_of(Launch(RunDir(tmp_path), Resources(), Silent()), state) == ending
+
+
+@pytest.mark.parametrize(("options", "ends"), [((), False), (("--until", "00:00"), True), (("--cpu-hours", "9"), True)])
+def test_a_limit_of_gpu_work_without_a_gpu_is_refused_unless_another_one_ends_the_run(
+    tmp_path: Path,
+    answer: Callable[..., Answer],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    *,
+    ends: bool,
+) -> None:
+    began: list[str] = []
+    monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: began.append("Ray"))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    words = ("run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run", "--gpu-hours", "1.5", *options)
+    code, _, errors = answer(*words)
+    refused = "--gpu-hours 1.5 counts work on GPUs, but a trial here has none; give --cpu-hours or --until"
+    assert bool(began) == ends
+    assert errors.splitlines() == ([] if ends else [f"rksearch: {refused}"])
+    assert (code == 2) != ends
+
+
+def test_a_remembered_limit_of_gpu_work_is_refused_too(
+    tmp_path: Path, answer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "run_tasks", lambda *args, **kwargs: None)
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    answer("run", "--space", tmp_path / "tiny.yaml", "--out", tmp_path / "run", "--gpu-hours", "1.5")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    code, _, errors = answer("resume", tmp_path / "run")
+    assert (code, len(errors.splitlines())) == (2, 1)
+    assert "--gpu-hours 1.5 counts work on GPUs, but a trial here has none" in errors
+    assert answer("resume", tmp_path / "run", "--until", "00:00")[0] != 2
+
+
+def test_a_limit_of_gpu_work_counts_where_trials_have_a_gpu() -> None:
+    budget = TimeBudget(gpu_hours=1)
+    assert budget.without_gpus(0.25) is None
+    assert TimeBudget(cpu_hours=1).without_gpus(0) is None
+    assert replace(budget, cpu_hours=1).without_gpus(0) == "--gpu-hours 1 limits nothing here: trials have no GPU."
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59-23:59", "9999-12-31", "5139-01-01T00:00"])

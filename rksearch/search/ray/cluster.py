@@ -89,7 +89,7 @@ def run_tasks(
         memory_bytes: memory that a usual trial takes of its machine, for trials on a CPU; 0 where that is not known.
 
     Raises:
-        RunError: Ray has less than one task reserves.
+        RunError: Ray has less than one task reserves, or the only limit of the run counts GPUs and trials have none.
         RunAborted: Ray cannot be imported with the user's variables, is not reachable, or has died; or no further task
             of the run could succeed.
         LedgerError: a result cannot be recorded.
@@ -152,6 +152,8 @@ def _run_tasks(
     if sample is not None and resources.gpus_per_trial is None and on_gpu:
         resources = _measured_shares(resources, sample(), state, view)
     reservations = Reservations.on(machines, resources, memory_bytes=0 if on_gpu else memory_bytes())
+    if line := state.budget.without_gpus(reservations.trial["gpu"]):
+        view.message(line)
     state.reservations = reservations
     state.together = min(resources.seeds_together or 1, resources.max_concurrent or MANY)
     slots = reservations.slots(machines)
