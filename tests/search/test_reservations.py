@@ -115,7 +115,7 @@ def groups(path: Path, *, deterministic: int | None, limit: int) -> list[list[st
         state = RunState(Ledger(path), agenda, together=4, clock=lambda: 0.0)
     reservations = Reservations.on([{"CPU": 64.0}], Resources(max_concurrent=limit))
     searcher = LedgerSearcher(state, Execution(work_dir="/nowhere", data_dir="/nowhere"), reservations, lambda: limit)
-    found = []
+    found: list[list[str]] = []
     for number in map(str, range(200)):
         suggested = searcher.suggest(number)
         assert sum(len(task.each()) for task in searcher.tasks.values()) <= limit
