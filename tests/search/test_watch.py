@@ -16,6 +16,7 @@ import pytest
 from rksearch.search.ray import leftovers
 from rksearch.search.ray.watch import EVERY_S, PATIENCE_S, STOP_PATIENCE_S, Watch, _answers
 from rksearch.search.stopping import StopRequest, stop_signals
+from rksearch.training.machine import machine_id
 
 
 class ProcessEnds(Exception):
@@ -103,11 +104,11 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "ray"
 
 
-def session(temporary: Path, pid: int, *, marked: bool = True) -> Path:
+def session(temporary: Path, pid: int, *, marked: bool = True, machine: str | None = None) -> Path:
     directory = temporary / f"session_2026-01-31_12-00-00_000000_{pid}"
     (directory / "logs").mkdir(parents=True)
     if marked:
-        (directory / leftovers.MARK).write_text(str(pid))
+        (directory / leftovers.MARK).write_text(f"{pid} {machine or machine_id()}".strip())
     return directory
 
 
@@ -160,6 +161,28 @@ def test_sessions_of_drivers_that_were_killed_are_removed_and_others_stay(
     assert not dead.exists()
     assert of_another_program.exists()
     assert alive.exists()
+
+
+@pytest.mark.parametrize("machine", ["0123456789abcdef", " "], ids=["another", "none, as earlier versions wrote it"])
+def test_sessions_of_other_machines_stay_in_a_directory_that_several_share(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    """Process ids say nothing there: that of another machine's driver is free here, or is this process's own."""
+    monkeypatch.setattr(leftovers, "_OLD_S", 0.0)
+    driver = subprocess.Popen([sys.executable, "-c", "pass"])
+    driver.wait()
+    theirs = session(temporary, driver.pid, machine=machine)
+    of_same_id = session(temporary, os.getpid(), machine=machine)
+    ours = temporary / f"session_2026-01-31_11-00-00_000000_{os.getpid()}"
+    ours.mkdir()
+    leftovers.mark_session(os.getpid())
+    assert leftovers.own_sessions() == [ours]
+    assert (ours / leftovers.MARK).read_text() == f"{os.getpid()} {machine_id()}"
+    leftovers.clear_dead_sessions()
+    leftovers.end_session(keep_logs=False)
+    assert theirs.exists()
+    assert of_same_id.exists()
+    assert not ours.exists()
 
 
 def test_no_session_and_no_process_is_nothing_to_do(temporary: Path) -> None:

@@ -16,9 +16,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rksearch.search.ray.starting import RAY, temporary_directory
+from rksearch.training.machine import machine_id
 
 MARK = "rksearch.pid"
-"""File in a session's directory that says which process of rksearch has started it."""
+"""File in a session's directory that says which process of rksearch has started it, and on which machine.
+
+Machines and containers may share a temporary directory, and each has process ids of its own. A mark of earlier versions
+names no machine: its session may be alive on another one, and stays.
+"""
 
 LAST_S = 10.0
 """Seconds to wait for killed processes to end."""
@@ -28,8 +33,9 @@ _OLD_S = 60.0
 
 
 def sessions_of(pid: int) -> list[Path]:
-    """Directories of the Ray sessions that a process has started, the first one first."""
-    return sorted((temporary_directory() / RAY).glob(f"session_*_{pid}"))
+    """Directories of the Ray sessions that a process of this machine has started, the first one first."""
+    found = sorted((temporary_directory() / RAY).glob(f"session_*_{pid}"))
+    return [directory for directory in found if not _is_of_another_machine(directory / MARK)]
 
 
 def own_sessions() -> list[Path]:
@@ -41,7 +47,28 @@ def mark_session(pid: int) -> None:
     """Note that a process of rksearch started its last session, so that it is removed once the process is dead."""
     for directory in sessions_of(pid)[-1:]:
         with contextlib.suppress(OSError):
-            (directory / MARK).write_text(str(pid), encoding="ascii")
+            (directory / MARK).write_text(f"{pid} {machine_id()}", encoding="ascii")
+
+
+def _read_mark(mark: Path) -> tuple[int, str | None]:
+    """Process id and machine of a mark; None for a machine that it does not name.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is none.
+    """
+    pid, _, machine = mark.read_text(encoding="ascii").partition(" ")
+    return int(pid), machine or None
+
+
+def _is_of_another_machine(mark: Path) -> bool:
+    """Whether a mark is there that this machine has not written."""
+    try:
+        return _read_mark(mark)[1] != machine_id()
+    except FileNotFoundError:
+        return False  # Ray is starting there, and this process is its driver
+    except (OSError, ValueError):
+        return True
 
 
 def end_session(*, keep_logs: bool) -> None:
@@ -61,12 +88,13 @@ def end_session(*, keep_logs: bool) -> None:
 
 
 def clear_dead_sessions() -> None:
-    """Remove directories of sessions whose driver, a process of rksearch and of this user, was killed."""
+    """Remove directories of this machine's sessions whose driver, a process of rksearch and this user's, was killed."""
     for mark in (temporary_directory() / RAY).glob(f"session_*/{MARK}"):
         with contextlib.suppress(OSError, ValueError):
             status = mark.stat()
-            alive = Path(f"/proc/{int(mark.read_text(encoding='ascii'))}").exists()
-            if status.st_uid == os.getuid() and not alive and time.time() - status.st_mtime > _OLD_S:
+            pid, machine = _read_mark(mark)
+            dead = machine == machine_id() and not Path(f"/proc/{pid}").exists()
+            if status.st_uid == os.getuid() and dead and time.time() - status.st_mtime > _OLD_S:
                 end_processes(processes_of([mark.parent]))
                 shutil.rmtree(mark.parent, ignore_errors=True)
 
