@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 
 from rksearch.data.facts import datasets
 from rksearch.errors import MissingPluginError, RunError
@@ -12,7 +13,14 @@ from rksearch.results.events import SessionEnded
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
 from rksearch.results.recipes import as_begun
-from rksearch.results.run_dir import RunDir, require_ledger, require_plan, require_registered, require_same_trials
+from rksearch.results.run_dir import (
+    RunDir,
+    mirror_address,
+    require_ledger,
+    require_plan,
+    require_registered,
+    require_same_trials,
+)
 from rksearch.search.assembly import search_agenda
 from rksearch.search.budget import budget_sentence
 from rksearch.search.continuing import (
@@ -131,7 +139,8 @@ def final(
         view: shows the progress.
 
     Raises:
-        RunError: the directory holds no run, or an architecture has no finished training to read with.
+        RunError: the directory holds no run, or an architecture has no finished training to read with, or its
+            checkpoint is gone.
         RunAborted: no further trial of the run could succeed.
     """
     launch = Launch(run_dir, resources, view)
@@ -151,9 +160,25 @@ def final(
             )
     names = list(archs) or finalists(history)
     require_same_images(history.run, space.definition.dataset)
+    agenda = FinalAgenda(plan, names, fresh=fresh)
+    if resources.address is None:  # else the machines of a cluster may have what this one lacks
+        _require_checkpoints(launch, history, space, agenda)
     with run_dir.driver(), datasets.beneath(space.definition.directory), end_recorded(launch):
-        state = RunState(launch.ledger, lambda _: FinalAgenda(plan, names, fresh=fresh), follower=launch.follower)
+        state = RunState(launch.ledger, lambda _: agenda, follower=launch.follower)
         return _work(launch, state, space, plan, seeds=fresh, search=end_of_search(history, space, plan))
+
+
+def _require_checkpoints(launch: Launch, history: History, space: Space, agenda: FinalAgenda) -> None:
+    """Make sure that the trainings are still there with which the test set is to be read.
+
+    Raises:
+        RunError: one is gone.
+    """
+    from rksearch.training.trial import require_finished
+
+    storage = launch.places((space.definition.directory or Path()).absolute()).storage
+    specs = [task.trial for task in agenda.readings(history)]
+    require_finished(specs, launch.run_dir.work, mirror_address(history, storage))
 
 
 def _start(launch: Launch, space: Space, plan: Plan, asked: Collection[str], *, retry_failed: bool = False) -> Ended:

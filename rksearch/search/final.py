@@ -35,14 +35,14 @@ class FinalAgenda:
             return None
         if task := first_training(self._fresh_trainings(), history, running, together):
             return task
-        return next((task for task in self._readings(history) if task.id not in running), None)
+        return next((task for task in self.readings(history) if task.id not in running), None)
 
     def remaining(self, history: History) -> Remaining:
         """Trainings and readings that are not done."""
         missing = [t for t in self._fresh_trainings() if t.id not in history.trials]
         epochs = len(missing) * self._plan.recipe.epochs
         # Each missing training will be read once as well.
-        return Remaining(2 * len(missing) + len(self._readings(history)), float(epochs))
+        return Remaining(2 * len(missing) + len(self.readings(history)), float(epochs))
 
     def _fresh_trainings(self) -> list[TrialSpec]:
         plan = self._plan
@@ -59,7 +59,8 @@ class FinalAgenda:
             for arch in self._archs
         ]
 
-    def _readings(self, history: History) -> list[Task]:
+    def readings(self, history: History) -> list[Task]:
+        """Readings with trainings that are finished."""
         read = {test.trial for test in history.tests}
         wanted = {trial.id for trial in self._fresh_trainings()}
         found = []

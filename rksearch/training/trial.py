@@ -30,7 +30,7 @@ from rksearch.training.engine.device import resolve_device, resolve_precision
 from rksearch.training.execution import Execution, trial_dir
 from rksearch.training.inputs import picture_reader
 from rksearch.training.lifecycle import OnEpoch, Training, train
-from rksearch.training.mirror import Mirror
+from rksearch.training.mirror import Mirror, require_storage
 from rksearch.training.pulse import OnPart, unobserved
 from rksearch.training.trainer import as_trial_failure, evaluate, final_weights
 
@@ -89,16 +89,32 @@ def run_trials(
         return [_result(training) for training in trainings]
 
 
-def test_trial(spec: TrialSpec, execution: Execution, on_part: OnPart = unobserved) -> TestResult:  # noqa: PT028
+def test_trial(
+    spec: TrialSpec,
+    execution: Execution,
+    on_part: OnPart = unobserved,  # noqa: PT028
+    *,
+    only_finished: bool = False,  # noqa: PT028
+) -> TestResult:
     """Read the test set once, with the weights of the last epoch; trains first when the trial is not finished.
 
     No deadline counts here: reading the test set is the last step of a trial.
 
+    Args:
+        spec: the trial.
+        execution: where and with what resources.
+        on_part: called when a part of the work begins.
+        only_finished: whether to refuse a trial that is not finished here, instead of training it: where its result is
+            recorded already, another training's reading would be recorded as its own.
+
     Raises:
         TrialFailed: the training failed.
+        RunError: there is no checkpoint of its end, and `only_finished`.
         RksearchError: as `run_trial`.
     """
     with _opened([spec], execution, on_part) as (training,):
+        if only_finished and training.result is None:
+            raise _unreadable([spec], Path(execution.work_dir), execution.storage)
         train([training], replace(execution, deadline_s=None), on_part=on_part)
         on_part("test")
         result = _result(training)
@@ -146,16 +162,50 @@ def finished_weights(spec: TrialSpec, work_dir: Path, storage: str | None = None
         RunError: there is no checkpoint of its end.
         StorageError: the storage cannot be read.
     """
-    missing = RunError(
-        f"a finished trial's checkpoint must lie in {trial_dir(work_dir, spec.id)}, but there is none; "
-        "train it there, or export where the run was made"
+    state = _end(spec, work_dir, storage)
+    if state is None:
+        raise RunError(
+            f"a finished trial's checkpoint must lie in {trial_dir(work_dir, spec.id)}, but there is none; "
+            "train it there, or export where the run was made"
+        )
+    return final_weights(state)
+
+
+def require_finished(specs: Sequence[TrialSpec], work_dir: Path, storage: str | None = None) -> None:
+    """Make sure that the test set can be read with trials that have finished; nothing is locked, nor written here.
+
+    Args:
+        specs, work_dir: as for `finished_weights`.
+        storage: URI or path of the mirror of their checkpoints, which is asked for those that are not here.
+
+    Raises:
+        RunError: there is no checkpoint of the end of one.
+        StorageError: the storage does not answer, or cannot be written or read.
+    """
+    missing = [spec for spec in specs if _end(spec, work_dir, None) is None]
+    if missing and storage is not None:
+        require_storage(storage)
+        missing = [spec for spec in missing if _end(spec, work_dir, storage) is None]
+    if missing:
+        raise _unreadable(missing, work_dir, storage)
+
+
+def _unreadable(missing: Sequence[TrialSpec], work_dir: Path, storage: str | None) -> RunError:
+    """The reason why the test set cannot be read with trials that have finished."""
+    names = missing[0].id + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+    where = f"{trial_dir(work_dir, missing[0].id)}{', nor in the storage' if storage else ''}"
+    again = "" if any(spec.has_own_seeds for spec in missing) else ", or train again with --fresh"
+    return RunError(
+        f"the test set is read with the checkpoints of finished trainings, but that of {names} is not on this "
+        f"machine in {where}; put it back (in a cluster, where all machines reach it){again}"
     )
+
+
+def _end(spec: TrialSpec, work_dir: Path, storage: str | None) -> Mapping[str, Any] | None:
+    """State after the last epoch of a finished trial, here or in the storage; None where there is none."""
     execution = Execution(work_dir=str(work_dir), data_dir="", storage=storage)
     store = _checkpoints(spec, execution, trial_dir(work_dir, spec.id), read_only=True)
-    for saved in store.newest_first():
-        if "result" in saved.state:
-            return final_weights(saved.state)
-    raise missing
+    return next((saved.state for saved in store.newest_first() if "result" in saved.state), None)
 
 
 def own_dir(parent: Path, spec: TrialSpec) -> Path:

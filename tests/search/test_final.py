@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +13,21 @@ from rksearch.api import final_run
 from rksearch.api.launch import plan_run
 from rksearch.cli.exits import EXIT_INTERRUPTED
 from rksearch.cli.runs import _conclude
-from rksearch.errors import RunError
-from rksearch.results.codec import from_plain
+from rksearch.errors import RunAborted, RunError
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.ledger import Ledger
 from rksearch.results.records import TrialResult, TrialSpec
 from rksearch.search import driver
+from rksearch.search.final import FinalAgenda
 from rksearch.search.planning import Asked
+from rksearch.search.ray.tune import do_task
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Task
-from tests.helpers.command_line import TINY_SPACE
+from rksearch.training import trial as trial_module
+from rksearch.training.execution import Execution, trial_dir
+from tests.helpers.command_line import TINY_SPACE, Answer
 from tests.helpers.ledgers import environment_record
-from tests.helpers.simulation import outcome, work
+from tests.helpers.simulation import must, outcome, settings, work
 
 BASELINES = ("DenseNet-10-k2", "ResNet-8")
 
@@ -55,6 +60,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def done(state: RunState, *args: Any, **options: Any) -> None:
         work(state, slots=1)
 
+    monkeypatch.setattr(trial_module, "require_finished", lambda *args: None)
     monkeypatch.setattr(driver, "begin_session", lambda *args, **options: SimpleNamespace(precision="fp32", threads=1))
     monkeypatch.setattr(driver, "run_tasks", done)
 
@@ -96,3 +102,65 @@ def test_a_run_without_a_training_has_nothing_to_read_with(tmp_path: Path) -> No
     with pytest.raises(RunError, match=r"read with complete trainings, but .*run has none; continue it with"):
         final_run(tmp_path / "run")
     assert Ledger(tmp_path / "run").read().state == "failed"
+
+
+def checkpoint(ledger: Ledger, arch: str, work_dir: Path, storage: str | None = None) -> TrialSpec:
+    """Save the end of a recorded training."""
+    spec, result = ledger.read().trials[f"{arch}@0"]
+    directory = trial_dir(work_dir, spec.id)
+    directory.mkdir(parents=True)
+    store = trial_module._checkpoints(spec, Execution(work_dir=str(work_dir), data_dir="", storage=storage), directory)
+    store.save({"epochs": [1, 2], "result": to_plain(result), "model": {}})
+    return spec
+
+
+def test_a_run_without_its_checkpoints_is_not_trained_again_in_silence(
+    tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    """As a cloned run directory is, whose scratch git ignores."""
+    ledger = run_of(tmp_path, *BASELINES, trials=0)
+    ledger.write_end("finished")
+    before = ledger.path.read_bytes()
+    code, _, errors = answer("final", tmp_path / "run")
+    [line] = errors.splitlines()
+    assert code == 2
+    first = trial_dir(tmp_path / "run" / "work", f"{BASELINES[0]}@0")
+    assert f"that of {BASELINES[0]}@0 and 1 more is not on this machine in {first};" in line
+    assert line.endswith("or train again with --fresh")
+    checkpoint(ledger, BASELINES[0], tmp_path / "run" / "work")
+    code, _, errors = answer("final", tmp_path / "run")
+    assert (code, len(errors.splitlines())) == (2, 1)
+    assert f"that of {BASELINES[1]}@0 is not on this machine in" in errors
+    assert ledger.path.read_bytes() == before
+
+
+def test_a_copy_in_the_storage_is_enough(tmp_path: Path) -> None:
+    ledger = run_of(tmp_path, *BASELINES)
+    storage = f"file://{tmp_path}/storage"
+    specs = [checkpoint(ledger, arch, tmp_path / "elsewhere", storage) for arch in BASELINES]
+    trial_module.require_finished(specs, tmp_path / "here", storage)
+    with pytest.raises(RunError, match="nor in the storage; put it back"):
+        trial_module.require_finished(specs, tmp_path / "here", f"file://{tmp_path}/other")
+    assert not (tmp_path / "here").exists()
+
+
+def test_new_trainings_need_none(tmp_path: Path, at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_of(tmp_path, *BASELINES)
+    asked: list[list[TrialSpec]] = []
+    monkeypatch.setattr(trial_module, "require_finished", lambda specs, *places: asked.append(specs))
+    final_run(tmp_path / "run", ["ResNet-8"], fresh=1)
+    assert asked == [[]]
+
+
+def test_a_reading_on_a_machine_without_the_checkpoint_ends_the_session_and_records_nothing(tmp_path: Path) -> None:
+    ledger = run_of(tmp_path, *BASELINES)
+    spec, _ = ledger.read().trials["ResNet-8@0"]
+    found = do_task(Task("test", spec), Execution(work_dir=str(tmp_path / "there"), data_dir="", precision="fp32"))
+    assert found["exit_code"] == 2
+    assert "that of ResNet-8@0 is not on this machine in" in found["abort"]
+    assert not list((tmp_path / "there").rglob("*.pt")), "nothing was trained"
+    state = RunState(ledger, lambda _: FinalAgenda(settings(), ["ResNet-8"], fresh=0))
+    task = must(state.next())
+    with pytest.raises(RunAborted, match="put it back"):
+        state.on_end(task, found)
+    assert ledger.read().tests == ()

@@ -107,7 +107,7 @@ def _outcome(
 
     try:
         if task.action == "test":
-            return {"results": [to_plain(trial.test_trial(task.trial, execution, on_part))]}
+            return {"results": [to_plain(trial.test_trial(task.trial, execution, on_part, only_finished=True))]}
         found = trial.run_trials(specs_of(task), execution, on_epoch, until=task.until, on_part=on_part)
         return {"results": [to_plain(result) for result in found]}
     except RksearchError as error:
