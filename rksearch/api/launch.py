@@ -19,6 +19,7 @@ from rksearch.results.run_dir import RunDir, claim_free, stated_directory
 from rksearch.search.continuing import Extension
 from rksearch.search.limits import stated_several, stated_whole
 from rksearch.search.planning import Asked, plan_of
+from rksearch.search.ray.starting import require_no_ray
 from rksearch.search.resources import Resources
 from rksearch.search.samplers.registry import samplers
 from rksearch.search.view import Silent, View
@@ -165,9 +166,10 @@ def run(
 
     Raises:
         SpaceError: the space, the recipe or a name breaks a rule.
-        RunError: the directory holds another run, or cannot be used.
+        RunError: the directory holds another run, or cannot be used; or this program is connected to Ray.
         RunAborted: no further trial of the run could succeed.
     """
+    require_no_ray()
     resources = stated_resources(resources)
     planned = plan_run(space, out=out, asked=_asked(wishes, resources), imports=imports)
     return start_run(planned, resources, view_of(progress))
@@ -284,11 +286,12 @@ def start_run(planned: PlannedRun, resources: Resources | None = None, view: Vie
         `finished`.
 
     Raises:
-        RunError: the directory holds another run, or cannot be used.
+        RunError: the directory holds another run, or cannot be used; or this program is connected to Ray.
         RunAborted: no further trial of the run could succeed.
     """
     from rksearch.search import driver
 
+    require_no_ray()
     run_dir = RunDir(planned.directory)
     view = _noting(view, run_dir)
     view.message(_headline(planned))
@@ -339,11 +342,12 @@ def resume_run(
         view: shows the progress; None to show nothing.
 
     Raises:
-        RunError: the directory holds no run, or the extension is none.
+        RunError: the directory holds no run, or the extension is none; or this program is connected to Ray.
         RunAborted: no further trial of the run could succeed.
     """
     from rksearch.search import driver
 
+    require_no_ray()
     run_dir = RunDir(stated_directory(directory))
     resources, chosen = _chosen(resources, chosen)
     view = _noting(view, run_dir)
@@ -372,11 +376,13 @@ def final_run(
         view: as in `resume_run`.
 
     Raises:
-        RunError: the directory holds no run, or an architecture has no finished training to read with.
+        RunError: the directory holds no run, or an architecture has no finished training to read with, or its
+            checkpoint is gone; or this program is connected to Ray.
         RunAborted: no further trial of the run could succeed.
     """
     from rksearch.search import driver
 
+    require_no_ray()
     names = [str(parse(name)) for name in stated_several("archs", archs) or ()]
     fresh = stated_whole("fresh", fresh) or 0
     run_dir = RunDir(stated_directory(directory))

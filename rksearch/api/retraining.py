@@ -15,6 +15,7 @@ from rksearch.recipes.shipped import PAPER_RECIPE
 from rksearch.recipes.shipped import recipe as recipe_named
 from rksearch.results.run_dir import RunDir, claim_free, require_plan
 from rksearch.search.limits import stated_several, stated_whole
+from rksearch.search.ray.starting import require_no_ray
 from rksearch.search.resources import Resources
 from rksearch.search.view import View
 from rksearch.space.plan import SEEDS_AGAIN
@@ -59,6 +60,7 @@ def retrain(
     from rksearch.search.launch import images_base
     from rksearch.search.retraining import retraining
 
+    require_no_ray()
     archs = stated_several("archs", archs) or ()
     epochs = stated_whole("epochs", epochs)
     seeds = stated_whole("seeds", seeds) or SEEDS_AGAIN

@@ -11,13 +11,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from rksearch.errors import RunAborted
+import rksearch
+from rksearch.api import final_run, plan_run, resume_run, start_run
+from rksearch.errors import RunAborted, RunError
 from rksearch.results.ledger import Ledger
 from rksearch.search.ray import starting
 from rksearch.search.ray.starting import (
@@ -25,13 +28,50 @@ from rksearch.search.ray.starting import (
     SESSION,
     private_temporary_directory,
     require_answer,
+    require_no_ray,
     require_temporary_directory,
     require_variables,
     temporary_directory,
 )
 from tests.helpers.command_line import TINY_SPACE, command, environment
+from tests.helpers.ledgers import begin
 from tests.helpers.processes import ended_within, holding, none_left, sessions, started
 from tests.helpers.web_server import serving
+
+
+@pytest.mark.parametrize("what", ["run", "start_run", "resume_run", "final_run", "retrain"])
+def test_a_ray_that_the_program_is_connected_to_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    planned = plan_run("tiny.yaml", out="planned")
+    begin(tmp_path / "begun")
+    calls: dict[str, Callable[[], object]] = {
+        "run": lambda: rksearch.run("tiny.yaml"),
+        "start_run": lambda: start_run(planned),
+        "resume_run": lambda: resume_run("begun"),
+        "final_run": lambda: final_run("begun"),
+        "retrain": lambda: rksearch.retrain("begun"),
+    }
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    ended: list[bool] = []
+    ray = SimpleNamespace(is_initialized=lambda: True, shutdown=lambda: ended.append(True))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(RunError, match=r"connected to one; call ray.shutdown\(\) first, or run it in another") as error:
+        calls[what]()
+    assert error.value.exit_code == 2
+    assert ended == []
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_ray_that_is_imported_only_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    require_no_ray()
+    monkeypatch.delitem(sys.modules, "ray")
+    require_no_ray()
+    assert "ray" not in sys.modules
 
 
 def test_an_address_with_nothing_behind_it_is_one_line_in_seconds() -> None:

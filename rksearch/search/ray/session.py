@@ -17,7 +17,7 @@ from rksearch.errors import RksearchError, RunAborted
 from rksearch.limits import free_memory_bytes
 from rksearch.search.ray.leftovers import clear_dead_sessions, end_session, mark_session, own_sessions
 from rksearch.search.ray.orphans import STARTED, OrphanKeeper, orphans_ended
-from rksearch.search.ray.starting import private_temporary_directory, require_answer, require_ray
+from rksearch.search.ray.starting import private_temporary_directory, require_answer, require_no_ray, require_ray
 from rksearch.search.ray.token import guard, hint
 from rksearch.search.ray.watch import Watch
 from rksearch.search.reservations import cpus_here
@@ -62,9 +62,11 @@ def ray_session(resources: Resources, view: View, ends: SessionEnds, run: Path) 
         run: the run's directory, whose name Ray's job bears.
 
     Raises:
+        RunError: this program is connected to a Ray already.
         RunAborted: it cannot be started or joined, or has died.
         KeyboardInterrupt: a signal ends the session.
     """
+    require_no_ray()
     own = resources.address is None
     with (
         private_temporary_directory() if own else nullcontext(),

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rksearch.errors import RunAborted, in_one_line
+from rksearch.errors import RunAborted, RunError, in_one_line
 from rksearch.search.ray.token import MODE, TOKEN, TOKEN_PATH
 from rksearch.search.resources import LOCAL
 
@@ -65,6 +65,20 @@ SESSION = f"/{RAY}/session_2026-01-31_12-00-00_123456_{{pid}}/sockets/plasma_sto
 
 ROOM_BYTES = 50 * 2**20
 """Least free space for the logs of a session."""
+
+
+def require_no_ray() -> None:
+    """Make sure that this program is connected to no Ray, which a session would shut down at its end. Imports none.
+
+    Raises:
+        RunError: it is.
+    """
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        raise RunError(
+            "rksearch starts or joins a Ray of its own, but this program is connected to one; call ray.shutdown() "
+            "first, or run it in another process"
+        )
 
 
 def require_answer(address: str) -> None:
