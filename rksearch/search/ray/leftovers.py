@@ -71,6 +71,17 @@ def _is_of_another_machine(mark: Path) -> bool:
         return True
 
 
+def _is_running(pid: int) -> bool:
+    """Whether there is such a process on this machine, which need not have `/proc`."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):  # a mark may hold any number
+        return False
+    except PermissionError:
+        return True  # of somebody else
+    return True
+
+
 def end_session(*, keep_logs: bool) -> None:
     """End what is left of this process's Ray sessions, and remove their directories.
 
@@ -93,7 +104,7 @@ def clear_dead_sessions() -> None:
         with contextlib.suppress(OSError, ValueError):
             status = mark.stat()
             pid, machine = _read_mark(mark)
-            dead = machine == machine_id() and not Path(f"/proc/{pid}").exists()
+            dead = machine == machine_id() and not _is_running(pid)
             if status.st_uid == os.getuid() and dead and time.time() - status.st_mtime > _OLD_S:
                 end_processes(processes_of([mark.parent]))
                 shutil.rmtree(mark.parent, ignore_errors=True)
