@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rksearch.arch import parse
+from rksearch.arch import canonical, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
 from rksearch.data.own import changed
@@ -156,13 +156,16 @@ def require_extension(history: History, plan: Plan, data: Dataset, run_dir: Path
                 f"{before} or more"
             )
     new = [name for name in plan.baselines if name not in begun.baselines]
-    taken = {*begun.known, *begun.start, *(parse_trial_id(trial_id).arch for trial_id in history.started)}
+    started = (parse_trial_id(trial_id).arch for trial_id in history.started)
+    taken = {canonical(parse(name)): name for name in (*begun.baselines, *begun.known, *begun.start, *started)}
     for name in new:
-        cost(parse(name), data)
-        if name in taken:
+        spec = parse(name)
+        cost(spec, data)
+        if has := taken.get(canonical(spec)):
+            same = "" if has == name else f", the same network as {has},"
             raise RunError(
-                f"a new baseline is a network that the run does not search, but {run_dir} has {name} among its "
-                "candidates; choose another one"
+                f"a new baseline is a network that the run does not train yet, but {run_dir} has {name}{same} among "
+                "its networks; choose another one"
             )
 
 

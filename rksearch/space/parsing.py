@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from rksearch.arch import canonical
 from rksearch.errors import SpaceError
 from rksearch.recipes.document import Entry
 from rksearch.recipes.recipe import Recipe
@@ -42,6 +43,7 @@ def parse_space(
         raise entries["constraints"].complaint("the constraints exclude all choices", "remove one")
     if not len(space):
         raise _empty(space, entries)
+    _check_names(space, entries)
     if "trials" not in entries:
         space.definition = replace(definition, trials=min(definition.trials, len(space)))
     elif definition.trials > len(space):
@@ -49,6 +51,20 @@ def parse_space(
             f"trials must be at most {len(space):,}, the number of feasible candidates", "lower it or widen the space"
         )
     return space
+
+
+def _check_names(space: Space, entries: Mapping[str, Entry]) -> None:
+    """Make sure that a member is listed as baseline or known by the name that the search has for it.
+
+    Raises:
+        SpaceError: it would be proposed as another network.
+    """
+    for key, specs in (("baselines", space.definition.baselines), ("known", space.definition.known)):
+        items = entries[key].possibly_no_items() if specs else []
+        for item, spec in zip(items, specs, strict=True):
+            usual = canonical(spec)
+            if usual != spec and usual in space:
+                raise item.complaint(f"{spec} is the same network as {usual} of the space", f"write {usual}")
 
 
 def _empty(space: Space, entries: Mapping[str, Entry]) -> SpaceError:

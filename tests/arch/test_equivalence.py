@@ -1,6 +1,7 @@
 """Names that are one network: both are built, one's parameters are copied into the other, and they must be the same."""
 
 import itertools
+import re
 from copy import deepcopy
 
 import pytest
@@ -155,6 +156,28 @@ def test_equals_of_a_list_are_refused() -> None:
         SpaceError, match=r"twice\.yaml:5: .*RKNet-k4-m1-1x2@euler is the same network as RKNet-k4-m1-1x2"
     ):
         parse_space(text, name="twice")
+
+
+SPACE = "dataset: digits\nfamilies: [dense]\ngrowth_rate: [4]\nperiods: [{m: [1], s: [1], r: [1, 2]}]\n"
+
+
+@pytest.mark.parametrize(
+    ("lists", "said"),
+    [
+        ("known: [RKNet-k4-m1-1x3, RKNet-k4-m1-1x3@euler]", "is the same network as RKNet-k4-m1-1x3;"),
+        ("baselines: [RKNet-k4-m1-1x3]\nknown: [RKNet-k4-m1-1x3@euler]", "is the same network as RKNet-k4-m1-1x3;"),
+        ("known: [RKNet-k4-m1-1x2@euler]", "is the same network as RKNet-k4-m1-1x2 of the space; write RKNet"),
+        ("baselines: [RKNet-k4-m1-1x2@euler]", "is the same network as RKNet-k4-m1-1x2 of the space; write RKNet"),
+    ],
+)
+def test_no_network_is_trained_under_two_names(lists: str, said: str) -> None:
+    with pytest.raises(SpaceError, match=rf"twice\.yaml:[56]: .*RKNet-k4-m1-1x[23]@euler {re.escape(said)}"):
+        parse_space(SPACE + lists, name="twice")
+
+
+def test_a_network_beside_the_space_may_have_any_of_its_names() -> None:
+    space = parse_space(f"{SPACE}known: [RKNet-k4-m1-1x3@euler]", name="once")
+    assert [str(spec) for spec in space.definition.known] == ["RKNet-k4-m1-1x3@euler"]
 
 
 def test_another_name_of_a_member_is_told_its_name() -> None:

@@ -142,7 +142,7 @@ def test_a_candidate_is_no_new_baseline() -> None:
     candidate = str(space.at(0))
     history = begun(space, plan, f"{candidate}@0")
     with pytest.raises(
-        RunError, match=f"a new baseline is a network that the run does not search, but run has {candidate}"
+        RunError, match=f"a new baseline is a network that the run does not train yet, but run has {candidate}"
     ):
         require_extension(history, Extension(baselines=(candidate,)).of(plan), space.definition.dataset, RUN)
 

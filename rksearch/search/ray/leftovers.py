@@ -71,7 +71,7 @@ def _is_of_another_machine(mark: Path) -> bool:
         return True
 
 
-def _is_running(pid: int) -> bool:
+def _exists(pid: int) -> bool:
     """Whether there is such a process on this machine, which need not have `/proc`."""
     try:
         os.kill(pid, 0)
@@ -104,7 +104,7 @@ def clear_dead_sessions() -> None:
         with contextlib.suppress(OSError, ValueError):
             status = mark.stat()
             pid, machine = _read_mark(mark)
-            dead = machine == machine_id() and not _is_running(pid)
+            dead = machine == machine_id() and not _exists(pid)
             if status.st_uid == os.getuid() and dead and time.time() - status.st_mtime > _OLD_S:
                 end_processes(processes_of([mark.parent]))
                 shutil.rmtree(mark.parent, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ def read_definition(
     search_seeds, final_seeds = optional("seeds", _seeds, (1, 2))
     baselines = optional("baselines", lambda e: _architectures(e, data), ())
     known = optional("known", lambda e: _architectures(e, data, forbidden=baselines), ())
+    _check_distinct(entries, {"architectures": architectures, "baselines": baselines, "known": known})
     definition = SpaceDefinition(
         name=name,
         description=optional("description", lambda e: " ".join(e.text().split()), ""),
@@ -92,7 +93,7 @@ def read_definition(
         growth_rates=growth_rates,
         periods=periods,
         constraints=constraints,
-        architectures=architectures,
+        architectures=tuple(sorted(architectures, key=str)),
         params=params,
         macs=macs,
         depth=depth,
@@ -173,12 +174,22 @@ def _listed_architectures(entries: dict[str, Entry], data: Dataset) -> tuple[Arc
     found = _architectures(entry, data)
     if not found:
         raise entry.error("must list at least one architecture", "add one")
+    return found
+
+
+def _check_distinct(entries: Mapping[str, Entry], listed: Mapping[str, tuple[ArchSpec, ...]]) -> None:
+    """Make sure that no network is listed by two names: it would be trained as two.
+
+    Raises:
+        SpaceError: one is.
+    """
     usual: dict[ArchSpec, ArchSpec] = {}
-    for item, spec in zip(entry.items(), found, strict=True):
-        first = usual.setdefault(canonical(spec), spec)
-        if first != spec:
-            raise item.complaint(f"{spec} is the same network as {first}", "remove one")
-    return tuple(sorted(found, key=str))
+    for key, specs in listed.items():
+        items = entries[key].possibly_no_items() if specs else []
+        for item, spec in zip(items, specs, strict=True):
+            first = usual.setdefault(canonical(spec), spec)
+            if first != spec:
+                raise item.complaint(f"{spec} is the same network as {first}", "remove one")
 
 
 def _ascending_integers(entry: Entry) -> tuple[int, ...]:
