@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
+from rksearch.results.processes import SAFE_PATH
 from rksearch.search.stopping import ENDING, Interrupted
 
 
@@ -16,7 +17,11 @@ def main() -> None:
 
     Its own imports take up to a second, in which nothing has begun: a signal ends the process at once. Later one ends
     the command as ctrl-C does, until a run answers it otherwise. One that was ignored stays ignored.
+
+    The working directory may be somebody else's run. This command takes no modules from it, and no Python that it, Ray
+    or torch starts is to either.
     """
+    os.environ.setdefault(SAFE_PATH, "1")
     _answer(_leave)
     from rksearch.cli import main as command
 

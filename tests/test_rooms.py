@@ -128,6 +128,11 @@ def within(name: str, place: str) -> bool:
     return name == place or name.startswith(place + ".")
 
 
+def test_one_module_knows_how_our_own_python_is_started() -> None:
+    """`python -m` and `python -c` look for modules in the working directory first."""
+    assert [name for name, path in MODULES.items() if "sys.executable" in path.read_text()] == ["results.processes"]
+
+
 def may_import(importer: str, imported: str) -> bool:
     if importer in ("", "__main__") or imported in COMMON:
         return True

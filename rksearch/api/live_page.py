@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.history import History
-from rksearch.results.processes import child_environment
+from rksearch.results.processes import child_environment, own_python
 
 STOP_S = 5.0
 """Time that a process has to end when it is asked to, in seconds."""
@@ -72,7 +72,7 @@ def _failure(reason: str) -> str:
 
 def _begin(directory: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603 - this program, by its own interpreter
-        [sys.executable, "-m", "rksearch.api.live_page", str(directory)],
+        own_python("-m", "rksearch.api.live_page", str(directory)),
         env=child_environment(OMP_NUM_THREADS="1"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -7,9 +7,7 @@ images, epochs and validations. They alternate with the run, in an order that ro
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +25,7 @@ from rksearch.bench.turns import order
 from rksearch.data.facts import dataset, datasets
 from rksearch.errors import RksearchError
 from rksearch.results.ledger import Ledger
+from rksearch.results.processes import child_environment, own_python
 from rksearch.results.records import WorkTimes
 from rksearch.search.reservations import cpus_here
 from rksearch.training.engine.device import resolve_device, resolve_precision
@@ -186,11 +185,11 @@ def _rivals(jobs: Sequence[Job]) -> float:
     began = time.perf_counter()
     processes = [
         subprocess.Popen(  # noqa: S603 - this Python, with words of this module
-            [sys.executable, *RIVAL, job.to_json()],
+            own_python(*RIVAL, job.to_json()),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(job.threads)},
+            env=child_environment(OMP_NUM_THREADS=str(job.threads)),
         )
         for job in jobs
     ]
@@ -209,7 +208,7 @@ def _run(asked: WholeRun) -> Spent:
         began, began_s = time.perf_counter(), time.time()
         process = subprocess.Popen(  # noqa: S603 - this Python, with words of this module
             [
-                *(sys.executable, *COMMAND, "run", "--space", str(space), "--out", str(out)),
+                *own_python(*COMMAND, "run", "--space", str(space), "--out", str(out)),
                 *("--device", asked.device, "--precision", asked.precision, "--compile", asked.compile),
                 *("--data-dir", asked.data_dir or directory, "--no-download"),
                 *("--cpus-per-trial", str(asked.threads // asked.slots), "--max-concurrent", str(asked.slots)),
@@ -217,7 +216,7 @@ def _run(asked: WholeRun) -> Spent:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=child_environment(PYTHONUNBUFFERED="1"),
         )
         assert process.stdout is not None
         up_s, lines = began_s, list[str]()

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import rksearch
+
+SAFE_PATH = "PYTHONSAFEPATH"
+"""Variable with which every Python of a process's descendants starts as with `-P`."""
+
+
+def own_python(*words: str) -> list[str]:
+    """A command of this Python, which never looks for modules in the working directory: that may be anybody's run.
+
+    Args:
+        words: `-m` or `-c` and what follows them.
+    """
+    return [sys.executable, "-P", *words]
 
 
 def child_environment(**more: str) -> dict[str, str]:

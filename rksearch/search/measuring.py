@@ -22,6 +22,7 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.plan import Plan
+from rksearch.results.processes import child_environment, own_python
 from rksearch.results.records import ImageCounts
 from rksearch.search.agenda import SearchAgenda
 from rksearch.search.disk import disk_need
@@ -215,7 +216,12 @@ def _in_child(what: Measurement, limit_s: float = CHILD_S) -> list[Probed]:
     code = "from rksearch.search.measuring import answer; answer()"
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter and the code above
-            [sys.executable, "-c", code], input=payload, capture_output=True, timeout=limit_s, check=False
+            own_python("-c", code),
+            input=payload,
+            env=child_environment(),
+            capture_output=True,
+            timeout=limit_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return _none(what, f"not measured within {limit_s:.0f} s")

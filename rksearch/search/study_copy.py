@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -25,7 +24,7 @@ from rksearch.results.events import Forecast
 from rksearch.results.history import History
 from rksearch.results.ledger import FILE_NAME as LEDGER_NAME
 from rksearch.results.plan import Plan
-from rksearch.results.processes import child_environment
+from rksearch.results.processes import child_environment, own_python
 from rksearch.results.records import Role, TrialResult, TrialSpec, parse_trial_id
 from rksearch.results.run_dir import RunDir
 from rksearch.search.beside import Beside
@@ -202,7 +201,7 @@ class StudyCopy:
         first = {"study": self._rows.study(history.name), "rows": rows}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - this Python, with a module of ours
-                [sys.executable, "-m", "rksearch.search.samplers.study_file", str(self.path), str(self._ledger)],
+                own_python("-m", "rksearch.search.samplers.study_file", str(self.path), str(self._ledger)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

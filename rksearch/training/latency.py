@@ -20,7 +20,7 @@ from rksearch.arch.family import Family
 from rksearch.data.facts import Dataset, dataset
 from rksearch.errors import RksearchError, RunError
 from rksearch.results.codec import from_plain, to_plain
-from rksearch.results.processes import child_environment
+from rksearch.results.processes import child_environment, own_python
 from rksearch.results.records import Latency
 from rksearch.training.engine.words import AUTO
 
@@ -64,8 +64,8 @@ def measure_latency(
     if threads < 1 or not batch_sizes or min(batch_sizes) < 1:
         raise RunError(f"threads and batch sizes must be at least 1, but got {threads} and {list(batch_sizes)}")
     _resolve(device, precision)
-    done = subprocess.run(
-        [sys.executable, "-m", "rksearch.training.latency"],
+    done = subprocess.run(  # noqa: S603 - this Python, with a module of ours
+        own_python("-m", "rksearch.training.latency"),
         input=json.dumps(asked),
         env=child_environment(),
         capture_output=True,

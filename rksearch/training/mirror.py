@@ -12,7 +12,6 @@ import os
 import re
 import stat
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rksearch.errors import RunError, StorageError
-from rksearch.results.processes import child_environment
+from rksearch.results.processes import child_environment, own_python
 from rksearch.results.storage_address import without_credentials
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def _checked_in_time(address: str) -> bool:
     code = "import sys; from rksearch.training.mirror import _check; _check(sys.argv[1])"
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter and the code above
-            [sys.executable, "-c", code, address],
+            own_python("-c", code, address),
             env=child_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from rksearch.bench.fair_clock import FairClock
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
+from rksearch.results.processes import child_environment, own_python
 from rksearch.search.ray.leftovers import end_processes, processes_of, sessions_of
 
 LEAVES_WITHIN_S = 60.0
@@ -133,8 +133,7 @@ class SmallRunCommand:
         self.began_s = time.monotonic()
         with _answered():
             self.process = subprocess.Popen(  # noqa: S603 - this Python, with a command of ours
-                [
-                    sys.executable,
+                own_python(
                     "-m",
                     "rksearch",
                     *words,
@@ -143,7 +142,8 @@ class SmallRunCommand:
                     str(small.data_dir),
                     "--device",
                     "cpu",
-                ],
+                ),
+                env=child_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rksearch.errors import RksearchError
-from rksearch.results.processes import child_environment
+from rksearch.results.processes import child_environment, own_python
 from rksearch.search.ray.leftovers import end_processes, mark_session, processes_of, sessions_of
 from rksearch.search.stopping import ENDING
 
@@ -62,7 +62,7 @@ def orphans_ended(directory: Path, resume: str) -> Iterator[OrphanKeeper]:
     process = None
     with contextlib.suppress(OSError):  # no process can be made: then what follows fails with its own reason
         process = subprocess.Popen(  # noqa: S603 - this Python, with a module of ours
-            [sys.executable, "-m", "rksearch.search.ray.orphans", str(os.getpid()), str(directory), resume],
+            own_python("-m", "rksearch.search.ray.orphans", str(os.getpid()), str(directory), resume),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env=child_environment(),

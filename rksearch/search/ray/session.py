@@ -141,6 +141,8 @@ def _started(resources: Resources, stop: StopRequest, run: str) -> str | None:
     """
     import ray
 
+    from rksearch.search.ray.jobs import job
+
     if not resources.verbose:
         # It prints the log of a dashboard that does not start, which is no matter.
         logging.getLogger("ray._private.services").setLevel(logging.CRITICAL)
@@ -153,7 +155,7 @@ def _started(resources: Resources, stop: StopRequest, run: str) -> str | None:
                 _memory=_memory_of_trials() if resources.address is None else None,
                 include_dashboard=None,  # it is started where it can be, and costs nothing where it cannot
                 dashboard_host="127.0.0.1",
-                job_config=ray.job_config.JobConfig(metadata={"job_name": run}),
+                job_config=job(run, resources.address),
                 log_to_driver=resources.verbose,
                 logging_level="INFO" if resources.verbose else "ERROR",
             )

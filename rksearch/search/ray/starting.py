@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rksearch.errors import RunAborted, RunError, in_one_line
+from rksearch.results.processes import own_python
 from rksearch.search.ray.token import MODE, TOKEN, TOKEN_PATH
 from rksearch.search.resources import LOCAL
 
@@ -182,8 +183,8 @@ def require_variables(ours: Mapping[str, str]) -> None:
     if not names or "ray" in sys.modules:
         return
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", "import ray"],
+        done = subprocess.run(  # noqa: S603 - this Python, with a word of ours
+            own_python("-c", "import ray"),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=IMPORT_S,
