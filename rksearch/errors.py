@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 import resource
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,18 @@ ANY_FAULT = (Exception, SystemExit, GeneratorExit)
 LONGEST_MESSAGE = 2_000
 """Characters of a message: a damaged file may hold values of any length, which would bury the rule and the remedy."""
 
+HARMLESS = frozenset(
+    {"region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion", "anonymous"}
+    | {"force_virtual_addressing", "retry_limit_seconds", "use_ssl", "replication", "buffer_size"}
+)
+"""Parameters of an address that are no secrets; others are taken for one."""
+
+HIDDEN = "***"
+"""What messages and records show in place of a secret."""
+
+_USER = re.compile(r"(?<=://)[^\s?]*:[^\s?]*@")  # secrets of S3 hold slashes
+_PARAMETER = re.compile(r"([?&])([^=&#\s]+)=([^&#\s]*)")
+
 
 def shortened(message: str, limit: int = LONGEST_MESSAGE) -> str:
     """A message of at most `limit` characters, with its beginning and its end."""
@@ -31,6 +44,17 @@ def shortened(message: str, limit: int = LONGEST_MESSAGE) -> str:
 def coded(text: str) -> str:
     """The text with a code, as in `\\x1b`, for each character that a terminal may take for a command."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def without_credentials(text: str) -> str:
+    """The text with user, password and parameters hidden in every address that it holds.
+
+    Names of machines, paths and parameters that are no secrets stay.
+    """
+    if "://" not in text:
+        return text
+    hidden = _USER.sub(f"{HIDDEN}@", text)
+    return _PARAMETER.sub(lambda found: found[0] if found[2] in HARMLESS else f"{found[1]}{found[2]}={HIDDEN}", hidden)
 
 
 class RksearchError(Exception):
@@ -228,7 +252,10 @@ def nearest(word: object, known: Iterable[str]) -> str:
 
 
 def in_one_line(error: BaseException, limit: int = 300) -> str:
-    """The class and message of an exception in one line: `ValueError: ...`, at most `limit` characters."""
-    text = " ".join(str(error).split())
+    """The class and message of an exception in one line: `ValueError: ...`, at most `limit` characters.
+
+    Exceptions of libraries repeat addresses with what they hold; passwords and tokens in them are hidden.
+    """
+    text = without_credentials(" ".join(str(error).split()))
     name = type(error).__name__
     return f"{name}: {text}"[:limit].rstrip() if text else name

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import rksearch
+from rksearch.errors import without_credentials
 from rksearch.ordinary import read_json
 from rksearch.results.codec import to_plain
-from rksearch.results.storage_address import without_credentials
 
 PACKAGES = (
     *("torch", "torchvision", "ray", "optuna", "fvcore", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib"),

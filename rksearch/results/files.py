@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rksearch.errors import RksearchError, TakenError
+from rksearch.errors import RksearchError, TakenError, without_credentials
 from rksearch.ordinary import force, open_ordinary
 
 _POLL_S = 0.05
@@ -105,12 +105,13 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_traceback(path: Path, error: BaseException) -> None:
-    """Write the traceback of an exception; bytes in it that are no UTF-8 stand as their codes.
+    """Write the traceback of an exception, without passwords in addresses; bytes that are no UTF-8 stand as codes.
 
     Raises:
         OSError: it cannot be written.
     """
-    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+    text = without_credentials("".join(traceback.format_exception(error)))
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def begins_with(path: Path, mark: bytes) -> bool:

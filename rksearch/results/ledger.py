@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from rksearch.errors import LedgerError, unwritable
+from rksearch.errors import LedgerError, unwritable, without_credentials
 from rksearch.ordinary import force, open_ordinary
 from rksearch.results.checks import incomplete
 from rksearch.results.data_record import DataRecord
@@ -142,8 +142,12 @@ class Ledger:
         self.append(TestSetRead(trial=spec.id, arch=spec.arch, replicate=spec.replicate, result=result))
 
     def write_end(self, state: EndState, message: str | None = None, *, budget: str | None = None) -> None:
-        """Record how the present session ended; `budget` is the budget of time that interrupted it, in words."""
-        self.append(SessionEnded(state=state, message=message, budget=budget))
+        """Record how the present session ended; `budget` is the budget of time that interrupted it, in words.
+
+        Passwords and tokens in addresses of the message are hidden: the ledger and reports are shown to others.
+        """
+        shown = None if message is None else without_credentials(message)
+        self.append(SessionEnded(state=state, message=shown, budget=budget))
 
     def append(self, event: Event) -> None:
         """Write one record and wait until the disk has it.

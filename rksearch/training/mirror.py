@@ -18,9 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rksearch.errors import RunError, StorageError
+from rksearch.errors import RunError, StorageError, without_credentials
 from rksearch.results.processes import child_environment, own_python
-from rksearch.results.storage_address import without_credentials
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo

@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.command_line import TINY_SPACE, environment
 
-SCRIPT = "from rksearch.__main__ import main\nmain()\n"
+SCRIPT = "from rksearch.__main__ import main\nif __name__ == '__main__':\n    main()\n"
 """What the installed `rksearch` is: a script in a directory of its own."""
 
 POISON = """

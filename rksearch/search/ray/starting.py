@@ -193,7 +193,7 @@ def require_variables(ours: Mapping[str, str]) -> None:
     except subprocess.TimeoutExpired:
         return  # a busy machine
     if done.returncode:
-        shown = ", ".join(f"{name}={os.environ[name][:40]!r}" for name in names[:SHOWN])
+        shown = ", ".join(names[:SHOWN])  # without their values, of which one may be a secret, as that of headers
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         raise RunAborted(
             f"Ray must be importable with the variables that are set for it, but with {shown}{more} the import "
