@@ -102,6 +102,15 @@ def test_the_works_of_a_pair_come_first_equally_often_and_keep_freed_memory(monk
     assert seen == ["kept", *one, *one, *other, *other, *one, "returned"]  # the first two are not timed
 
 
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_clocks_wait_for_a_device_that_works_on_beside_the_program(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append("cuda"))
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append("mps"))
+    BenchSettings(device=torch.device(kind), precision="fp32").now_s()
+    assert waited == [kind]
+
+
 def test_the_roofline_adds_up_a_network_by_hand() -> None:
     net = layout(parse("DenseNet-13-k4"), dataset("digits"))
     values = 0

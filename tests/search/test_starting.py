@@ -220,6 +220,22 @@ def test_a_directory_that_others_can_enter_gets_one_of_this_user_s_alone(
     assert not list((place / "others").iterdir())
 
 
+def test_on_macos_ray_reads_no_tmpdir_and_sockets_have_shorter_paths(
+    monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(place))
+    assert temporary_directory() == place
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setenv("TMPDIR", "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/")  # as macOS does
+    assert temporary_directory() == Path("/tmp")
+    assert require_temporary_directory() == Path(f"/tmp/rk{os.geteuid()}")
+    room = 103 - len(SESSION.format(pid=os.getpid())) - len(f"/rk{os.geteuid()}")
+    monkeypatch.setenv("RAY_TMPDIR", f"/tmp/{'r' * (room - 4)}")
+    with pytest.raises(RunAborted, match=f"at most {room} bytes, but /tmp/r"):
+        require_temporary_directory()
+
+
 def test_a_directory_of_ray_s_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(place))
     (place / "ray").write_text("")

@@ -46,8 +46,12 @@ CLIENT = "ray://"
 LONGEST_SOCKET = 107
 """Longest path of a Unix socket, in bytes."""
 
+LONGEST_SOCKET_OF_MACOS = 103
+"""The same on macOS."""
+
 TEMPORARY = ("RAY_TMPDIR", "TMPDIR")
-"""Variables with Ray's temporary directory, in the order in which it looks."""
+"""Variables with Ray's temporary directory, in the order in which it looks; at the second one on Linux alone. macOS
+always sets that, to a path too long for Ray's sockets."""
 
 TEXTS = frozenset({*TEMPORARY, RAY_ADDRESS, MODE, TOKEN, TOKEN_PATH})
 """Variables that Ray takes as they are, of which its import makes nothing."""
@@ -203,13 +207,14 @@ def require_variables(ours: Mapping[str, str]) -> None:
 
 
 def temporary_directory() -> Path:
-    """Directory beneath which Ray puts its sockets and logs: `RAY_TMPDIR`, `TMPDIR` or `/tmp`."""
+    """Directory beneath which Ray puts its sockets and logs: `RAY_TMPDIR`, `TMPDIR` (on Linux) or `/tmp`."""
     variable = _variable()
     return Path(os.environ[variable] if variable else "/tmp").absolute()  # noqa: S108 - Ray's own choice
 
 
 def _variable() -> str | None:
-    return next((name for name in TEMPORARY if os.environ.get(name)), None)
+    read = TEMPORARY if sys.platform == "linux" else TEMPORARY[:1]
+    return next((name for name in read if os.environ.get(name)), None)
 
 
 @contextmanager
@@ -234,7 +239,7 @@ def private_temporary_directory() -> Iterator[None]:
 
 
 def require_temporary_directory() -> Path:
-    """Make sure that Ray can put its sockets and logs where it will: in `RAY_TMPDIR`, `TMPDIR` or `/tmp`.
+    """Make sure that Ray can put its sockets and logs where `temporary_directory` says.
 
     Returns:
         Where it will: that directory, where it is this user's alone, else one in it that is. The path is absolute,
@@ -247,11 +252,12 @@ def require_temporary_directory() -> Path:
     directory = base if _is_private(base) else base / f"rk{os.geteuid()}"
     where = f"{base} ({variable})" if variable else str(base)
     remedy = "set RAY_TMPDIR to a short path of a writable directory"
+    longest = LONGEST_SOCKET_OF_MACOS if sys.platform == "darwin" else LONGEST_SOCKET
     length = len(os.fsencode(f"{directory}{SESSION.format(pid=os.getpid())}"))
-    if length > LONGEST_SOCKET:
+    if length > longest:
         raise RunAborted(
             f"Ray's temporary directory must have a path of at most "
-            f"{len(os.fsencode(base)) - length + LONGEST_SOCKET} bytes, but {where} has more; {remedy}"
+            f"{len(os.fsencode(base)) - length + longest} bytes, but {where} has more; {remedy}"
         )
     try:
         base.mkdir(parents=True, exist_ok=True)
