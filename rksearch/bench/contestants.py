@@ -136,16 +136,26 @@ class _Loop:
         return Prepared(prepare_s=first_s if self._compiled else 0.0, peak_mem_bytes=peak)
 
     def turn(self) -> float:
-        self._steps()
+        """See `Contestant.turn`.
+
+        Workers of a data loader have the next batches of the first step's pass under way. They are read before the
+        clock starts: the epoch would wait for them, and be charged with more images than it has.
+        """
+        left = self._steps()
+        if self._settings.workers:
+            _exhaust(left)
         return _seconds(self._loop.epoch, self._settings)
 
     def deliver(self) -> float:
         return _seconds(lambda: _exhaust(self._loop.batches()), self._settings)
 
-    def _steps(self, count: int = 1) -> None:
+    def _steps(self, count: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Take the first steps of a pass; returns the rest of its batches."""
         self._loop.model.train()
-        for images, labels in itertools.islice(self._loop.batches(), count):
+        batches = self._loop.batches()
+        for images, labels in itertools.islice(batches, count):
             self._loop.step(images, labels, LEARNING_RATE)
+        return batches
 
 
 class _Ours:

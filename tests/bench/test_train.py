@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from rksearch.arch import parse
 from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
-from rksearch.bench import dense, optimisations, usual
+from rksearch.bench import contestants, dense, optimisations, usual
 from rksearch.bench.allocation import allocated_peak
 from rksearch.bench.contestants import Participant, Way
 from rksearch.bench.optimisations import Pair, batched_gradients
@@ -109,6 +109,34 @@ def test_clocks_wait_for_a_device_that_works_on_beside_the_program(kind: str, mo
     monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append("mps"))
     BenchSettings(device=torch.device(kind), precision="fp32").now_s()
     assert waited == [kind]
+
+
+class Recorded:
+    """A loop of five batches that notes what it does."""
+
+    model = nn.Linear(1, 1)
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for _ in range(5):
+            self.done.append("read")
+            yield torch.zeros(1), torch.zeros(1)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: float) -> None:
+        self.done.append("step")
+
+    def epoch(self) -> None:
+        self.done.append("epoch")
+
+
+@pytest.mark.parametrize(("workers", "others"), [(0, 0), (2, 4)])
+def test_the_timed_epoch_is_charged_with_no_batch_of_another_pass(workers: int, others: int) -> None:
+    """Persistent workers of a loader go on with a pass that nobody reads, and the next one waits for what they hold."""
+    loop = Recorded()
+    contestants._Loop(loop, replace(SETTINGS, workers=workers), compiled=False).turn()  # type: ignore[arg-type]
+    assert loop.done == ["read", "step", *(["read"] * others), "epoch"]
 
 
 def test_the_roofline_adds_up_a_network_by_hand() -> None:
