@@ -144,7 +144,15 @@ def bench_recipes(
     ) as store:
         missing = [one for one in wanted if one not in store.results]
         processes = jobs or (cpus_here() if resolved.type == "cpu" else 1)
-        trained = train_all(conditions, missing, str(place), jobs=processes, download=not no_download)
+        on_gpu = resolved.type == "cuda" and environment.gpus
+        trained = train_all(
+            conditions,
+            missing,
+            str(place),
+            processor=environment.gpus[0] if on_gpu else environment.cpu,
+            jobs=processes,
+            download=not no_download,
+        )
         for i, result in enumerate(trained, start=1):
             store.add(result)
             if not as_json:

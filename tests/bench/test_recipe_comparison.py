@@ -1,5 +1,7 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from rksearch.arch import parse
 from rksearch.arch.cost import cost
+from rksearch.bench.recipes import trainings as trainings_module
 from rksearch.bench.recipes.gaps import LIKE_SIZE, family_gaps, pairs_of_like_size
 from rksearch.bench.recipes.judging import judged, recipe_standings
 from rksearch.bench.recipes.page import markdown, to_json
@@ -18,12 +21,15 @@ from rksearch.bench.recipes.trainings import (
     RecipeConditions,
     RecipeTraining,
     Wanted,
+    train_all,
     wanted_trainings,
     without_each_term,
 )
 from rksearch.data.facts import dataset
 from rksearch.recipes.shipped import recipe
+from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.environment import Environment
+from rksearch.training import inputs
 from tests.helpers.command_line import Answer, rksearch
 from tests.helpers.documents import ROOT
 
@@ -273,6 +279,50 @@ def test_gaps_between_families_are_those_of_a_plain_computation(shift: float) ->
     reversed_pairs = {(pair, r) for (pair, r), gap in found.items() if gap.change and gap.change.p_reversed < 0.05}
     expected = [((SMALL_RKNET, SMALL_DENSE), "triple"), ((LARGE_RKNET, LARGE_DENSE), "triple")]
     assert reversed_pairs == (set(expected) if shift == 4 else set())
+
+
+def test_times_of_different_conditions_are_not_compared_on_the_page() -> None:
+    """A comparison may be resumed on another machine, or with another number of trainings at a time."""
+    old = family_trainings(0.0)
+    side_by_side = "of its time (not side by side: a difference of some percent says nothing)."
+    own = [replace(one, processor="A", jobs=2) for one in old]
+    assert page(own) == page(old)
+    assert side_by_side in page(old)
+    resumed = [replace(one, processor="B", jobs=1) if one.recipe == "triple" else one for one in own]
+    for mixed, named in (
+        (resumed, "A with 2 trainings at a time and B with 1 training at a time"),
+        ([*old[:5], *own[5:]], "A with 2 trainings at a time and conditions that are not recorded"),
+    ):
+        assert side_by_side not in page(mixed)
+        assert "of different conditions, which are named below: the ratios say nothing of the recipes)." in page(mixed)
+        assert f"times are the processor's. Times are of {named}. The networks:" in page(mixed)
+
+
+def test_lines_of_earlier_versions_are_read() -> None:
+    line = to_plain(trained("x", 1, 0, "a", 3.0))
+    assert from_plain(RecipeTraining, {key: line[key] for key in line.keys() - {"processor", "jobs"}}) == trained(
+        "x", 1, 0, "a", 3.0
+    )
+
+
+def test_reading_the_images_is_no_part_of_a_training_s_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def clock() -> float:
+        order.append("clock")
+        return 0.0
+
+    monkeypatch.setattr(trainings_module.time, "process_time", clock)
+    usual = inputs._loaded.__wrapped__
+    fresh = lru_cache(maxsize=1)(lambda *words: order.append("images") or usual(*words))
+    monkeypatch.setattr(inputs, "_loaded", fresh)
+    conditions = RecipeConditions(
+        dataset="digits", train_images=20, recipes={"short": recipe("short")}, device="cpu", precision="fp32"
+    )
+    wanted = [Wanted(1, replicate, "short", "ResNet-8") for replicate in (0, 1)]
+    found = list(train_all(conditions, wanted, str(tmp_path), processor="A", jobs=1))
+    assert order == ["images", *["clock"] * 4]
+    assert {(one.processor, one.jobs) for one in found} == {("A", 1)}
 
 
 def page(trainings: list[RecipeTraining], **made_with: Any) -> str:

@@ -57,8 +57,10 @@ def to_json(
     environment: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The numbers and the conditions, as plain values."""
+    times = _time_conditions(trainings)
     return {
         "conditions": conditions.record(),
+        **({"times_mix": times} if len(times) > 1 else {}),
         "lengths": [asdict(length) for length in found],
         "networks": [asdict(standing) for standing in recipe_standings(trainings, _recipes(found))],
         "gaps": [asdict(gap) for gap in family_gaps(trainings, _recipes(found), conditions.dataset)],
@@ -86,7 +88,7 @@ def markdown(
     parts = [
         TITLE,
         _differences_of_recipes({key: conditions.recipes[key] for key in _recipes(found)}),
-        *_sentences(found, first, longest),
+        *_sentences(found, first, longest, _time_conditions(trainings)),
         *gap_sentence(gaps, networks, seeds),
         f"![Validation error against training time, a line for each recipe]({PICTURE})",
         text.markdown_table(HEAD, [_cells(length) for length in found]),
@@ -104,7 +106,8 @@ def markdown(
         *gap_section(gaps, longest),
         "## What was trained",
         f"{text.count(len(trainings), 'training')} on {conditions.dataset}, {images} an epoch, device "
-        f"{conditions.device}, {_time_words(conditions)}. The networks: {', '.join(f'`{name}`' for name in networks)}.",
+        f"{conditions.device}, {_time_words(conditions)}.{_mixed_words(trainings)} "
+        f"The networks: {', '.join(f'`{name}`' for name in networks)}.",
         *_failures(trainings),
         "## Again",
         f"```sh\n{' '.join(environment['command'])}\n```",
@@ -191,12 +194,16 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
-def _sentences(found: Sequence[Length], first: str, longest: int) -> list[str]:
+def _sentences(found: Sequence[Length], first: str, longest: int, times: Sequence[str]) -> list[str]:
     """What the intervals separate, a sentence for each recipe but the first.
 
-    The longest trainings say nothing of ranks: there it is the agreement of a recipe's own seeds.
+    The longest trainings say nothing of ranks: there it is the agreement of a recipe's own seeds. `times` are the
+    conditions of their times, which compare recipes only where they are the same.
     """
     parts = []
+    aside = "not side by side: a difference of some percent says nothing"
+    if len(times) > 1:
+        aside = "times are of different conditions, which are named below: the ratios say nothing of the recipes"
     for recipe in _recipes(found)[1:]:
         own = [length for length in found if length.recipe == recipe]
         errors = [(length.epochs, length.against_first) for length in own]
@@ -209,7 +216,7 @@ def _sentences(found: Sequence[Length], first: str, longest: int) -> list[str]:
         said += "number of epochs, "
         said += f"{_separated(ranks, ('worse ranks', 'better ranks'))}, and took " if ranks else "and took "
         ratios = text.listing([f"{length.time_ratio:.2f}" for length in own])
-        parts.append(f"{said}{ratios} of its time (not side by side: a difference of some percent says nothing).")
+        parts.append(f"{said}{ratios} of its time ({aside}).")
     return parts
 
 
@@ -240,6 +247,20 @@ def _time_words(conditions: RecipeConditions) -> str:
     if conditions.device == "cpu":
         return "one thread a training; times are the processor's"
     return "times are those of the clock"
+
+
+def _time_conditions(trainings: Sequence[RecipeTraining]) -> list[str]:
+    """Conditions of the trainings' times in words, those that are not recorded last."""
+    found = {(one.processor, one.jobs) for one in trainings}
+    known = sorted((own, jobs) for own, jobs in found if own is not None and jobs is not None)
+    words = [f"{own} with {text.count(jobs, 'training')} at a time" for own, jobs in known]
+    return words + (["conditions that are not recorded"] if len(known) < len(found) else [])
+
+
+def _mixed_words(trainings: Sequence[RecipeTraining]) -> str:
+    """A sentence where times are of different conditions; none where they are not."""
+    found = _time_conditions(trainings)
+    return f" Times are of {text.listing(found)}." if len(found) > 1 else ""
 
 
 def _made_with(environment: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from rksearch.recipes.recipe import Recipe
 from rksearch.results.codec import to_plain
 from rksearch.results.records import TrialSpec
 from rksearch.training.execution import Execution
+from rksearch.training.inputs import SharedInputs
 from rksearch.training.trial import run_trial
 
 NETWORKS = (
@@ -67,6 +68,8 @@ class RecipeTraining:
         time_s: of the whole training with its validations. On a CPU the processor's seconds, which other work on the
             machine changes little; on a GPU those of the clock.
         failure: its reason; None where it ended.
+        processor: what it was trained on; None in lines of earlier versions.
+        jobs: trainings at a time, likewise.
     """
 
     epochs: int
@@ -76,6 +79,8 @@ class RecipeTraining:
     val_errors_pct: tuple[float, ...]
     time_s: float
     failure: str | None = None
+    processor: str | None = None
+    jobs: int | None = None
 
     @property
     def wanted(self) -> Wanted:
@@ -159,7 +164,13 @@ def without_each_term(recipe: Recipe, reference: Recipe) -> dict[str, Recipe]:
 
 
 def train_all(
-    conditions: RecipeConditions, wanted: Sequence[Wanted], data_dir: str, *, jobs: int, download: bool = True
+    conditions: RecipeConditions,
+    wanted: Sequence[Wanted],
+    data_dir: str,
+    *,
+    processor: str,
+    jobs: int,
+    download: bool = True,
 ) -> Iterator[RecipeTraining]:
     """The results of all trainings, each as it ends.
 
@@ -167,17 +178,23 @@ def train_all(
         conditions: what they have in common.
         wanted: the trainings.
         data_dir: directory of the data sets.
+        processor: name of what they are trained on, for their results.
         jobs: processes that train beside each other.
         download: whether missing images may be downloaded.
 
     Raises:
         RksearchError: no data, or no such device.
     """
-    return as_they_end(partial(_trained, conditions, data_dir, download), wanted, jobs=jobs)
+    results = as_they_end(partial(_trained, conditions, data_dir, download), wanted, jobs=jobs)
+    return (replace(result, processor=processor, jobs=jobs) for result in results)
 
 
 def _trained(conditions: RecipeConditions, data_dir: str, download: bool, wanted: Wanted) -> RecipeTraining:
-    """Train in a directory of its own, from the first epoch on: a resumed training would not know its whole time."""
+    """Train in a directory of its own, from the first epoch on: a resumed training would not know its whole time.
+
+    A process reads and hashes the images once, before the clock starts: its first training is charged with no more
+    than the others.
+    """
     spec = TrialSpec(
         arch=wanted.arch,
         dataset=conditions.dataset,
@@ -194,6 +211,7 @@ def _trained(conditions: RecipeConditions, data_dir: str, download: bool, wanted
             download=download,
             compile="off",
         )
+        SharedInputs.load(spec, execution)
         clock = time.process_time if conditions.device == "cpu" else time.perf_counter
         started = clock()
         result = run_trial(spec, execution)
