@@ -171,7 +171,7 @@ def test_trainings_beside_each_other_and_optimisations(tables: ModuleType, measu
 def test_the_table_says_of_each_optimisation_whether_it_is_in_use(tables: ModuleType) -> None:
     settings = BenchSettings(device=torch.device("cpu"), precision="bf16", batch_size=2)
     source = ImageSource(dataset("digits"), None, 0)
-    pairs = _pairs([parse("DenseNet-BC-16-k4")], source, settings, compiled=False)
+    pairs = _pairs([parse("DenseNet-BC-16-k4")], source, settings)
     not_made_here = {"compile", "CUDA graph", "fused concat-BN-ReLU-1x1 (compiled block)", "freed memory kept"}
     assert {pair.optimisation for pair in pairs} | not_made_here == set(tables.IN_USE)
 

@@ -26,13 +26,13 @@ from rksearch.arch.cost import layout_cost
 from rksearch.arch.layout import layout
 from rksearch.bench.contestants import plain
 from rksearch.bench.dense import block_pairs
-from rksearch.bench.settings import BenchSettings, Spread, cold_compiler
+from rksearch.bench.settings import BenchSettings, Spread, cold_compiler, require_compiler
 from rksearch.bench.turns import order
 from rksearch.bench.usual import as_usually_written
 from rksearch.data.batches import DeviceImages, TrainBatches
 from rksearch.models import build
 from rksearch.models.recompute import recompute
-from rksearch.training.engine.compiling import EAGER, Choice, missing_compiler
+from rksearch.training.engine.compiling import EAGER, Choice
 from rksearch.training.engine.device import autocast
 from rksearch.training.engine.heap import freed_memory_kept
 from rksearch.training.memory import activation_bytes
@@ -81,17 +81,18 @@ def bench_optimisations(
 ) -> dict[str, Any]:
     """Try every optimisation on every network, and those inside of a dense block on one; plain values for JSON.
 
-    Compiling is tried where `settings.compiled` says so and a compiler is installed.
+    Compiling is tried where `settings.compiled` says so.
 
     Raises:
+        DeviceError: it says so where nothing can be compiled.
         SpecError: a name that cannot be parsed.
     """
-    compiled = settings.compiled and missing_compiler(settings.device) is None
+    require_compiler(settings)
     specs = [parse(name) for name in names]
     found: list[SpeedUp] = []
     with cold_compiler():
         for speed_up in chain(
-            (_measure(pair, settings) for pair in _pairs(specs, source, settings, compiled)),
+            (_measure(pair, settings) for pair in _pairs(specs, source, settings)),
             (_heap_speed_up(spec, source, settings) for spec in specs if settings.device.type == "cpu"),
         ):
             found.append(speed_up)
@@ -105,7 +106,7 @@ def bench_optimisations(
     }
 
 
-def _pairs(specs: Sequence[ArchSpec], source: ImageSource, settings: BenchSettings, compiled: bool) -> Iterator[Pair]:
+def _pairs(specs: Sequence[ArchSpec], source: ImageSource, settings: BenchSettings) -> Iterator[Pair]:
     for spec in specs:
         yield _layout_pair(spec, source, settings)
         if settings.precision == "bf16":
@@ -116,11 +117,11 @@ def _pairs(specs: Sequence[ArchSpec], source: ImageSource, settings: BenchSettin
         yield _recompute_pair(spec, source, settings)
         yield _seeds_pair(spec, source, settings)
         yield _together_pair(spec, source, settings)
-        if compiled:
+        if settings.compiled:
             yield _compiled_pair(spec, source, settings)
         if settings.device.type == "cuda":
             yield _graph_pair(spec, source, settings)
-    for name, subject, predicted, because, without, within in block_pairs(source.data, settings, compiled):
+    for name, subject, predicted, because, without, within in block_pairs(source.data, settings, settings.compiled):
         yield Pair(
             optimisation=name, subject=subject, predicted=predicted, because=because, without=without, within=within
         )

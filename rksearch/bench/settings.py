@@ -15,6 +15,8 @@ import torch
 
 from rksearch.arch import ArchSpec
 from rksearch.bench.roofline import synchronise
+from rksearch.errors import DeviceError
+from rksearch.training.engine.compiling import missing_compiler
 from rksearch.training.engine.precision import Precision
 from rksearch.training.throughput import ImageSource, Workload
 
@@ -64,6 +66,17 @@ class BenchSettings:
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON, with the threads of this process."""
         return {**asdict(self), "device": str(self.device), "threads": torch.get_num_threads()}
+
+
+def require_compiler(settings: BenchSettings) -> None:
+    """Make sure that what is to be compiled can be.
+
+    Raises:
+        DeviceError: it cannot.
+    """
+    lacking = missing_compiler(settings.device) if settings.compiled else None
+    if lacking:
+        raise DeviceError(f"compiling was asked for, but {lacking}; install what is missing or leave compiling out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

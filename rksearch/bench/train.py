@@ -20,10 +20,8 @@ from rksearch.arch.layout import layout
 from rksearch.bench.contestants import Participant
 from rksearch.bench.ratios import Ratio, speed_up
 from rksearch.bench.roofline import Ceilings, measure_ceilings, roofline
-from rksearch.bench.settings import BenchSettings, Spread
+from rksearch.bench.settings import BenchSettings, Spread, require_compiler
 from rksearch.bench.turns import Turns, play
-from rksearch.errors import DeviceError
-from rksearch.training.engine.compiling import missing_compiler
 from rksearch.training.memory import footprint
 from rksearch.training.throughput import ImageSource
 
@@ -124,17 +122,6 @@ def bench_train(
         "ceilings": asdict(ceilings),
         "networks": [asdict(bench) for bench in found],
     }
-
-
-def require_compiler(settings: BenchSettings) -> None:
-    """Make sure that what is to be compiled can be.
-
-    Raises:
-        DeviceError: it cannot.
-    """
-    lacking = missing_compiler(settings.device) if settings.compiled else None
-    if lacking:
-        raise DeviceError(f"compiling was asked for, but {lacking}; install what is missing or leave compiling out")
 
 
 def bench_network(spec: ArchSpec, source: ImageSource, settings: BenchSettings, ceilings: Ceilings) -> NetworkBench:

@@ -145,6 +145,11 @@ def bench_training(
     )
     chosen = names or NAMES
     if at_a_time:
+        if workers is not None:
+            raise click.UsageError(
+                "--concurrent and --together measure our trainings alone, and --workers is of the plain loop's "
+                "DataLoader; leave --workers out"
+            )
         found = _concurrent(chosen, concurrent, together, source, settings, quiet=as_json)
     else:
         from rksearch.bench.train import bench_train
@@ -266,6 +271,10 @@ def _concurrent(
     if settings.compiled:
         raise click.UsageError(
             "--concurrent and --together measure trainings that are not compiled; leave --compile out"
+        )
+    if settings.cpu_time:
+        raise click.UsageError(
+            "--concurrent and --together measure what a machine does in a time of the clock; leave --cpu-time out"
         )
 
     def show(one: Concurrency) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -283,6 +284,8 @@ def test_bench_train_prints_json_and_writes_it(tmp_path: Path) -> None:
         (["--cpu-time", "--device", "cpu", "--threads", "2"], "one thread only"),
         (["--concurrent", "1,x"], "such as 1,2,4,8, but got '1,x'"),
         (["--concurrent", "2", "--compile", "on"], "leave --compile out"),
+        (["--concurrent", "2", "--cpu-time", "--device", "cpu", "--threads", "1"], "leave --cpu-time out"),
+        (["--together", "2", "--workers", "0"], "leave --workers out"),
         (["--together", "0"], "such as 1,2,4,8, but got '0'"),
         (["NoNet-3"], "NoNet"),
     ],
@@ -292,6 +295,17 @@ def test_bad_input_is_refused_in_words(arguments: list[str], message: str, answe
     assert code == 2
     assert message in " ".join(errors.split())
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", ["train", "optimisations"])
+def test_compiling_without_a_compiler_is_refused(
+    command: str, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer]
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    code, shown, errors = answer("bench", command, "ResNet-8", "--device", "cpu", "--compile", "on")
+    assert (code, shown) == (2, "")
+    assert "compiling was asked for, but there is no C++ compiler" in errors
+    assert len(errors.splitlines()) == 1
 
 
 @pytest.mark.slow
