@@ -314,8 +314,12 @@ def test_reading_the_images_is_no_part_of_a_training_s_time(tmp_path: Path, monk
 
     monkeypatch.setattr(trainings_module.time, "process_time", clock)
     usual = inputs._loaded.__wrapped__
-    fresh = lru_cache(maxsize=1)(lambda *words: order.append("images") or usual(*words))
-    monkeypatch.setattr(inputs, "_loaded", fresh)
+
+    def loaded(*words: object) -> object:
+        order.append("images")
+        return usual(*words)
+
+    monkeypatch.setattr(inputs, "_loaded", lru_cache(maxsize=1)(loaded))
     conditions = RecipeConditions(
         dataset="digits", train_images=20, recipes={"short": recipe("short")}, device="cpu", precision="fp32"
     )

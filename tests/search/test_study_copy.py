@@ -454,7 +454,7 @@ def test_what_goes_wrong_with_it_is_one_line_for_the_user(tmp_path: Path) -> Non
 
 
 def test_a_process_that_cannot_start_is_one_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study_copy.sys, "executable", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
     view = Told()
     copy, state = driven(tmp_path, view)
     copy.start(state, 3)

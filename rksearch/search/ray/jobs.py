@@ -16,6 +16,8 @@ class RunJob(JobConfig):
     `rksearch` command takes no modules from it: its workers must not either. A notebook's driver does.
     """
 
+    _py_driver_sys_path: list[str]
+
     def _get_proto_job_config(self) -> Any:
         known = {os.path.abspath(place) for place in sys.path}  # an empty one is the working directory
         self._py_driver_sys_path = [place for place in self._py_driver_sys_path if os.path.abspath(place) in known]
