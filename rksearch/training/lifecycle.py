@@ -29,7 +29,7 @@ from rksearch.results.files import write_traceback
 from rksearch.results.records import Epoch, ImageCounts, MemoryPlan, TrialResult, TrialSpec
 from rksearch.training.checkpoint import CheckpointStore
 from rksearch.training.engine.compiling import Choice
-from rksearch.training.engine.heap import freed_memory_kept
+from rksearch.training.engine.heap import freed_memory_kept, return_freed
 from rksearch.training.execution import Execution
 from rksearch.training.inputs import GroupInputs, SharedInputs, largest_group
 from rksearch.training.latency import latency_ms, measure_latency
@@ -216,17 +216,30 @@ class Training:
         self.trainer = None
 
     def before_epoch(self, seeds_together: int) -> None:
-        """Note the size of the seed group; before the last epoch, measure latency, which takes the whole machine."""
+        """Note the size of the seed group; before the last epoch, measure latency, which takes the whole machine.
+
+        Ends the training where its network cannot be measured.
+
+        Raises:
+            RksearchError: the fault is not the network's.
+        """
         self._known = replace(self._known, seeds_together=seeds_together)
-        if self._execution.latency and len(self.epochs) == self.spec.recipe.epochs - 1:
+        last = len(self.epochs) == self.spec.recipe.epochs - 1
+        if self._execution.latency and last and self._known.latency_ms is None:
             self._on_part("latency")
-            found = measure_latency(
-                self.spec.arch,
-                self.spec.dataset,
-                device=self._execution.device,
-                precision=self._execution.precision,
-                threads=self._execution.threads,
-            )
+            _free_memory()
+            return_freed()
+            try:
+                found = measure_latency(
+                    self.spec.arch,
+                    self.spec.dataset,
+                    device=self._execution.device,
+                    precision=self._execution.precision,
+                    threads=self._execution.threads,
+                )
+            except TrialFailed as failure:
+                self.fail(failure)
+                return
             self._known = replace(self._known, latency_ms=latency_ms(found))
 
     def after_epoch(self, on_epoch: OnEpoch | None) -> None:
@@ -362,6 +375,8 @@ def _run_epoch(running: Sequence[Training], group: SeedGroup | None, on_epoch: O
     """Run the next epoch of each; failures, and what their tracebacks hold, are released when this call ends."""
     for training in running:
         training.before_epoch(len(running))
+    if any(training.trainer is None for training in running):
+        return  # the program is of all of them: the others need one of their own
     if group is not None:
         outcomes = group.run_epoch()
     else:
@@ -379,7 +394,7 @@ def _must_pause(epochs: int, until: int | None, deadline_s: float | None) -> boo
 
 
 def _free_memory() -> None:
-    """Give back what failed trainings held, so that the next one in this process has it."""
+    """Give back what failed trainings and earlier steps held: another training, or another process, can have it."""
     gc.collect()  # exceptions and frames refer to each other
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

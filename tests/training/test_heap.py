@@ -36,6 +36,13 @@ def steps():
         rounds.append(faults())
         kept = resident_mib()
     print(*rounds, kept - resident_mib(), faults())
+
+def returned():
+    with heap.freed_memory_kept(torch.device("cpu")):
+        faults()
+        kept = resident_mib()
+        heap.return_freed()
+        print(kept - resident_mib(), faults(), faults())
 """
 
 
@@ -55,6 +62,14 @@ def test_memory_is_handed_out_once(call: str) -> None:
     assert max(rounds[-3:]) < 6_000  # the first few rounds leave gaps between blocks; the last is of the outer block
     assert given_back_mib > 200
     assert afterwards > 50_000
+
+
+@needs_glibc
+def test_memory_can_be_returned_in_between_and_is_kept_again_afterwards() -> None:
+    returned_mib, again, afterwards = run(ROUNDS + "returned()")
+    assert returned_mib > 200
+    assert again > 50_000
+    assert afterwards < 20_000
 
 
 @pytest.mark.slow

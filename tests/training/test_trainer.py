@@ -197,6 +197,8 @@ def test_evaluation_equals_a_direct_computation_and_changes_nothing() -> None:
         (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate"), "out_of_memory", "use a smaller batch"),
         (MemoryError(), "out_of_memory", "out of memory while testing"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory", "out of memory"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might"), "out_of_memory", "out of memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out_of_memory", "out of memory"),
         (ZeroDivisionError("by\nzero"), "error", "ZeroDivisionError while testing: by zero"),
     ],
 )

@@ -104,12 +104,20 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
+NO_MEMORY_LEFT = (
+    "can't allocate memory",  # torch's CPU allocator
+    "CUDA error: out of memory",  # CUDA itself, where another process has all of a GPU
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
+"""Words of plain errors, RuntimeErrors most of them, that say so."""
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error, or one that preceded it, says that the device or the machine has run out of memory."""
     at: BaseException | None = error
     while at is not None:
-        # torch's CPU allocator raises a plain RuntimeError.
-        if isinstance(at, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(at):
+        if isinstance(at, (torch.OutOfMemoryError, MemoryError)) or any(words in str(at) for words in NO_MEMORY_LEFT):
             return True
         at = at.__cause__ or at.__context__
     return False

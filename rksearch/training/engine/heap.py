@@ -57,6 +57,13 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
                 library.malloc_trim(0)
 
 
+def return_freed() -> None:
+    """Return freed memory to the system now, within `freed_memory_kept` too."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
 def let_go_as_usual(largest_block: int = LARGEST_BLOCK) -> None:
     """Return memory as glibc does by default in a process whose largest freed block has `largest_block` bytes.
 
