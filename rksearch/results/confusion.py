@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,11 +84,24 @@ class Confusion:
         """The record of a matrix (classes, classes) of counts; rows are the true classes."""
         import numpy as np
 
-        rows: list[list[tuple[int, int]]] = [[] for _ in matrix]
-        for label, other in np.argwhere(matrix).tolist():
+        pairs = np.argwhere(matrix).tolist()
+        return cls.from_pairs(len(matrix), ((label, other, int(matrix[label, other])) for label, other in pairs))
+
+    @classmethod
+    def from_pairs(cls, classes: int, pairs: Iterable[tuple[int, int, int]]) -> Confusion:
+        """The record of counts without their matrix, which takes gigabytes for tens of thousands of classes.
+
+        Args:
+            classes: number of classes.
+            pairs: true class, predicted class (equal ones included) and number of images; each pair once, rising.
+        """
+        images = [0] * classes
+        rows: list[list[tuple[int, int]]] = [[] for _ in range(classes)]
+        for label, other, count in pairs:
+            images[label] += count
             if label != other:
-                rows[label].append((other, int(matrix[label, other])))
-        return cls(images=tuple(matrix.sum(1).tolist()), wrong=tuple(map(tuple, rows)))
+                rows[label].append((other, count))
+        return cls(images=tuple(images), wrong=tuple(map(tuple, rows)))
 
     def matrix(self) -> Integers:
         """The counts (classes, classes), int64; rows are the true classes."""
@@ -104,6 +118,11 @@ class Confusion:
     def classes(self) -> int:
         """Number of classes."""
         return len(self.images)
+
+    @property
+    def errors(self) -> tuple[int, ...]:
+        """Number of images of each class that were given another one."""
+        return tuple(sum(count for _, count in row) for row in self.wrong)
 
     @property
     def total(self) -> int:
@@ -153,7 +172,11 @@ def pooled(confusions: Sequence[Confusion]) -> Confusion:
     """
     if len({confusion.classes for confusion in confusions}) != 1:
         raise ValueError(f"matrices of one size are needed, but got {[c.classes for c in confusions]}")
-    total = confusions[0].matrix()
-    for confusion in confusions[1:]:
-        total += confusion.matrix()
-    return Confusion.from_matrix(total)
+    added: list[Counter[int]] = [Counter() for _ in confusions[0].images]
+    for confusion in confusions:
+        for counts, row in zip(added, confusion.wrong, strict=True):
+            counts.update(dict(row))
+    return Confusion(
+        images=tuple(map(sum, zip(*(confusion.images for confusion in confusions), strict=True))),
+        wrong=tuple(tuple(sorted(counts.items())) for counts in added),
+    )

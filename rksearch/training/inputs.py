@@ -104,13 +104,15 @@ class SharedInputs:
             TrialFailed: of kind `does_not_fit`.
         """
         test = self.images.test if isinstance(self.images, Stored) else self.images.test_images
+        evaluated = max(len(self.parts.val), len(test))
         return plan_memory(
             self.arch,
             self.facts,
             recipe.cut_to(len(self.parts.train)),
             self.precision,
             available_bytes,
-            eval_batch_size=min(EVAL_BATCH_SIZE, max(len(self.parts.val), len(test))),
+            eval_batch_size=min(EVAL_BATCH_SIZE, evaluated),
+            eval_images=evaluated,
             images=len(self.parts.train) + len(self.parts.val),
             streamed=isinstance(self.images, Stored),
         )

@@ -97,6 +97,7 @@ def measure_pace(
         how,
         free_memory_bytes(where),
         eval_batch_size=EVAL_BATCH_SIZE,
+        eval_images=images.val or 0,
         images=count,
         streamed=data.streamed,
     )

@@ -387,8 +387,9 @@ def evaluate(
 ) -> Pass:
     """Loss and errors over all images that can be read, in eval mode, in which the model is left.
 
-    All numbers are added on the device and copied to the host together, at the end: the host waits once. Whole numbers
-    are counted, so that the errors do not depend on the order in which a device adds.
+    All numbers stay on the device and are copied to the host together, at the end: the host waits once. Whole numbers
+    are counted, so that the errors do not depend on the order in which a device adds. The true and the predicted class
+    of each image are kept, not a matrix of counts, which takes gigabytes for tens of thousands of classes.
 
     Args:
         model: maps float images (N, C, H, W) to logits (N, classes).
@@ -399,34 +400,37 @@ def evaluate(
     model.eval()
     total = torch.zeros((), dtype=widest_float(images.device), device=images.device)
     beyond_five = torch.zeros((), dtype=torch.int64, device=images.device)
-    counts = torch.zeros(0, dtype=torch.int64, device=images.device)
-    classes = 0
+    codes = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    classes = count = 0
 
     with torch.no_grad(), autocast(images.device, precision):
         for batch, labels in images.batches():
             logits: Tensor = model(batch).float()
             if mirrored and images.may_flip:
                 logits = (logits + model(batch.flip(3)).float()) / 2
-            if not classes:
-                classes = logits.shape[1]
-                counts = torch.zeros(classes * classes, dtype=torch.int64, device=images.device)
+            classes = logits.shape[1]
             total += F.cross_entropy(logits, labels, reduction="sum").to(total.dtype)
-            # Not `bincount`, which waits for a CUDA device to know the largest value.
-            counts.index_add_(0, labels * classes + logits.argmax(1), torch.ones_like(labels))
+            codes[count : count + len(labels)] = labels * classes + logits.argmax(1)
+            count += len(labels)  # streamed images that cannot be read are none of these
             if classes > MANY_CLASSES:
                 beyond_five += (rank_of(logits, labels) >= 5).sum()
     # The sum of losses travels as the bits of a whole number, and is the same afterwards.
-    moved = torch.cat([_bits(total), beyond_five.view(1), counts]).cpu()
-    matrix = moved[2:].view(classes, classes)
-    of_class = matrix.sum(1)
-    count = int(of_class.sum())  # streamed images that cannot be read are none of these
-    wrong = of_class - matrix.diagonal()
+    moved = torch.cat([_bits(total), beyond_five.view(1), codes[:count]]).cpu()
+    confusion = _confusion(moved[2:], classes)
     return Pass(
         loss=_number(moved[:1], total.dtype) / count,
-        error_pct=100 * int(wrong.sum()) / count,
-        balanced_error_pct=balanced_error_pct(of_class.tolist(), wrong.tolist()),
+        error_pct=100 * sum(confusion.errors) / count,
+        balanced_error_pct=balanced_error_pct(confusion.images, confusion.errors),
         top5_error_pct=100 * int(moved[1]) / count if classes > MANY_CLASSES else None,
-        confusion=Confusion.from_matrix(matrix.numpy()),
+        confusion=confusion,
+    )
+
+
+def _confusion(codes: Tensor, classes: int) -> Confusion:
+    """Counts of images, of which each is given by its true class times the number of classes plus its predicted one."""
+    pairs, counts = codes.unique(return_counts=True)
+    return Confusion.from_pairs(
+        classes, zip((pairs // classes).tolist(), (pairs % classes).tolist(), counts.tolist(), strict=True)
     )
 
 

@@ -42,6 +42,22 @@ def test_a_record_holds_the_whole_matrix(rows: list[list[int]]) -> None:
     }
 
 
+@given(MATRICES, st.integers(1, 3), st.integers(0, 9))
+def test_counts_of_several_trainings_are_those_of_added_matrices(rows: list[list[int]], times: int, to: int) -> None:
+    """The others have their rows moved, so that they confuse other pairs."""
+    matrices = [np.roll(np.array(rows, dtype=np.int64), to * i, axis=0) for i in range(times)]
+    found = pooled([Confusion.from_matrix(matrix) for matrix in matrices])
+    assert found == Confusion.from_matrix(sum(matrices[1:], start=matrices[0]))
+    assert found.errors == tuple(sum(n for _, n in row) for row in found.wrong)
+
+
+def test_trainings_on_tens_of_thousands_of_classes_are_added_without_their_matrices() -> None:
+    classes = 200_000  # whose matrix takes 298 GiB
+    one = Confusion.from_pairs(classes, [(0, 0, 3), (0, 7, 1), (classes - 1, 2, 5)])
+    assert one.images[0] == 4
+    assert pooled([one, one]).pairs() == ((classes - 1, 2, 10), (0, 7, 2))
+
+
 @given(MATRICES)
 @settings(max_examples=60)
 def test_balanced_error_and_matrix_are_scikit_learns(rows: list[list[int]]) -> None:
@@ -120,6 +136,8 @@ def test_further_trainings_on_the_same_images_narrow_no_interval() -> None:
     assert one.by_class()[0].interval_pct == pytest.approx(
         tuple(100 * end for end in wilson_interval(2, 10, 0.95)), abs=1e-12
     )
+    with pytest.raises(ValueError, match="matrices of one size"):
+        pooled([])
     with pytest.raises(ValueError, match="matrices of one size"):
         pooled([one, of([[1, 0, 0]] * 3)])
 

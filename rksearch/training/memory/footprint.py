@@ -101,12 +101,20 @@ def footprint(
     )
 
 
+COUNTED_BYTES = 9
+"""Bytes per image and class that counting errors takes beside the logits: a truth value and its whole number."""
+
+
 def _evaluated_bytes(spec: ArchSpec, data: ImageShape, precision: Precision) -> int:
-    """Bytes per image of an evaluation: image, label and the maps that the network holds at once."""
+    """Bytes per image of an evaluation: image, label, logits, and what the network or the counting holds at once.
+
+    The logits of a batch are held while the next one passes through the network.
+    """
     from rksearch.training.memory.evaluation import evaluation_elements  # needs torch, which all else here does without
 
     image = FLOAT_BYTES * data.channels * data.height * data.width + INDEX_BYTES
-    return image + ELEMENT_BYTES[precision] * evaluation_elements(spec, data)
+    maps = ELEMENT_BYTES[precision] * evaluation_elements(spec, data)
+    return image + FLOAT_BYTES * data.classes + max(maps, COUNTED_BYTES * data.classes)
 
 
 def _owns_statistics(row: Row) -> bool:

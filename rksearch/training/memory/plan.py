@@ -26,6 +26,7 @@ def plan_memory(
     available_bytes: int,
     *,
     eval_batch_size: int = 0,
+    eval_images: int = 0,
     images: int = 0,
     streamed: bool = False,
 ) -> MemoryPlan:
@@ -41,6 +42,7 @@ def plan_memory(
         precision: precision of the feature maps.
         available_bytes: memory that the trial may take.
         eval_batch_size: images evaluated at a time; 0 leaves the evaluation out.
+        eval_images: number of images of an evaluation, whose classes are kept until its end.
         images: number of images to train and validate on. They stay on the device, a byte per pixel and channel.
         streamed: whether only their labels and random numbers do, and the pixels of a batch at a time.
 
@@ -55,8 +57,9 @@ def plan_memory(
         resident = images * (pixels + 8) + (images * pixels if recipe.randaugment else 0)
     for recompute in (False, True):
         found = footprint(spec, data, batch, precision, recompute=recompute, eval_batch_size=eval_batch_size)
+        evaluation = found.evaluation_peak + INDEX_BYTES * eval_images
         beside = resident + _beside(recipe, found, pixels)
-        plan = MemoryPlan(recompute=recompute, predicted_peak_bytes=found.peak + beside)
+        plan = MemoryPlan(recompute=recompute, predicted_peak_bytes=max(found.step_peak, evaluation) + beside)
         if plan.predicted_peak_bytes * MARGIN <= available_bytes:
             return plan
     raise TrialFailed(
