@@ -59,7 +59,8 @@ class Recipe:
         lr: highest learning rate.
         schedule: `step` divides the rate by 10 after each of `milestones`; `cosine` lets it fall to zero step by step;
             `one_cycle` rises and falls along two lines, from and to a small share of `lr` (see `lr_at`).
-        milestones: fractions of `epochs` after which `step` divides, rounded to whole epochs.
+        milestones: fractions of `epochs` after which `step` divides, rounded to whole epochs (halves to the even one),
+            at least one.
         warmup: fraction of all steps over which the rate first rises linearly: from zero, or as `one_cycle` does.
         momentum: of SGD; decay of the first moment (beta 1) of AdamW.
         nesterov: whether SGD looks ahead.
@@ -209,7 +210,7 @@ class Recipe:
         peak = self.lr * (step + 1) / rising if step < rising else self.lr
         if self.schedule == "step":
             epoch = step // steps_per_epoch
-            passed = sum(epoch >= round(m * self.epochs) for m in self.milestones)
+            passed = sum(epoch >= max(1, round(m * self.epochs)) for m in self.milestones)
             return peak * 0.1**passed
         if step < rising:
             return peak

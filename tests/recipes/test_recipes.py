@@ -29,6 +29,23 @@ SGD = {
 }
 
 
+@pytest.mark.parametrize("name", ["paper", "svhn", "paper_imagenet_256", "paper_imagenet_128"])
+def test_one_epoch_has_the_highest_rate_and_longer_trainings_are_as_they_were(name: str) -> None:
+    """Halves are rounded to even numbers: half of one epoch is none, after which the rate had fallen at once."""
+    for epochs in range(1, 301):
+        own = recipe(name, epochs=epochs)
+        found = [own.lr_at(2 * epoch, 2) for epoch in range(epochs)]
+        assert found[0] == own.lr
+        if epochs > 1:
+            passed = [sum(epoch >= round(m * epochs) for m in own.milestones) for epoch in range(epochs)]
+            assert found == [own.lr * 0.1**count for count in passed]
+
+
+def test_a_milestone_of_ones_own_is_after_an_epoch_at_least() -> None:
+    own = Recipe(name="x", epochs=3, lr=0.4, milestones=(0.1, 0.5))
+    assert [own.lr_at(epoch, 1) for epoch in range(3)] == pytest.approx([0.4, 0.04, 0.004])
+
+
 def test_the_recipes_of_every_result_so_far_are_what_they_were() -> None:
     first = set(SGD) | {"name", "epochs", "schedule", "warmup"}
     off = {key: value for key, value in asdict(Recipe(name="x", epochs=1)).items() if key not in first}
