@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A training that has ended.
+    """A training that has ended, or was paused by `deadline_s` of its execution.
 
     Attributes:
         spec: what was trained.
-        result: its curve, counts and device.
-        test: the reading of the test set; None unless it was asked for.
-        directory: directory of its checkpoints and of its record; `rksearch.load` and `rksearch export` read it.
+        result: its curve, counts and device; its status is `complete` or `paused`.
+        test: the reading of the test set; None unless it was asked for, and of a paused training.
+        directory: directory of its checkpoints and, once it is complete, of its record; `rksearch.load` and `rksearch
+            export` read it.
     """
 
     spec: TrialSpec
@@ -78,6 +79,9 @@ def train(
     It works in a directory of its own beneath `execution.work_dir`, named by what was asked: trainings of other
     settings lie beside it.
 
+    Where `execution.deadline_s` comes first, the training is paused: it has no record and no reading of the test set
+    until a call without that deadline has resumed it and brought it to its end.
+
     Args:
         arch: an architecture's name or spec.
         execution: where and with what resources; None for checkpoints beneath `work`, all CPUs, and the defaults of
@@ -115,6 +119,8 @@ def train(
     result = run_trial(spec, execution, on_epoch)
     if result.status == "failed":
         raise TrialFailed(str(result.failure), f"{spec.id} failed ({result.failure}): {result.message}")
+    if result.status != "complete":
+        return Trained(spec=spec, result=result, directory=directory)
     test = test_trial(spec, execution) if read_test else None
     _record(directory, spec, result, facts, test)
     return Trained(spec=spec, result=result, test=test, directory=directory)

@@ -154,8 +154,18 @@ def _trained_alone(parent: Path, name: str) -> TrainedNetwork:
 
 
 def _trained(directory: Path, record: TrainingRecord) -> TrainedNetwork:
+    """The network of a record.
+
+    Raises:
+        RunError: its training is not complete, or its checkpoint is missing.
+    """
     from rksearch.training.trial import finished_weights
 
+    if record.result.status != "complete":
+        raise RunError(
+            f"a complete training must be named, but {record.spec.id} in {directory} is {record.result.status}; give the "
+            "command that trained it again"
+        )
     facts = _facts(record.spec, record.result, test=record.test, environments=[record.environment])
     return _network(record.spec, record.data.dataset, facts, finished_weights(record.spec, directory))
 

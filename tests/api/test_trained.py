@@ -1,6 +1,7 @@
 """From training to use: what `rksearch train` and a run leave is loaded and exported with the facts of its training."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -192,6 +193,38 @@ def test_a_damaged_record_is_one_line_and_is_written_again(tmp_path: Path) -> No
         assert "\n" not in str(error.value)
     train(tmp_path)
     assert rksearch.load(f"{tmp_path}:{ARCH}@0")
+
+
+def test_a_training_that_a_deadline_has_paused_is_no_finished_one(tmp_path: Path) -> None:
+    there = Execution(work_dir=str(tmp_path), data_dir=str(tmp_path), device="cpu", precision="fp32", compile="off")
+    late = replace(there, deadline_s=time.time() - 1)
+
+    def call(execution: Execution) -> Trained:
+        return rksearch.train(ARCH, execution, dataset="digits", recipe=SHORT, train_images=40, read_test=True)
+
+    paused = call(late)
+    assert (paused.result.status, paused.result.epochs, paused.test) == ("paused", (), None)
+    assert paused.frame.empty
+    assert not (paused.directory / TRAINING_FILE).exists()
+    whole = call(there)
+    assert (whole.result.status, len(whole.result.epochs), whole.directory) == ("complete", 1, paused.directory)
+    assert whole.test is not None
+    assert call(late).result == whole.result, "it is finished"
+
+
+def test_the_record_of_a_paused_training_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Versions that took a paused training for a finished one have written such records."""
+    out = tmp_path / "out"
+    trained = train(out)
+    record = read_training(trained.directory)
+    assert record is not None
+    replace(record, result=replace(record.result, status="paused", epochs=())).write(trained.directory)
+    words = f"{ARCH}@0 in {trained.directory} is paused; give the command that trained it again"
+    assert words in refused("export", f"{out}:{ARCH}@0", "--to", tmp_path / "to")
+    with pytest.raises(RunError, match="a complete training must be named"):
+        rksearch.load(f"{out}:{ARCH}@0")
+    train(out)
+    assert rksearch.load(f"{out}:{ARCH}@0") is not None
 
 
 def test_what_is_not_there_is_one_line(work: tuple[Path, Trained], tmp_path: Path) -> None:
