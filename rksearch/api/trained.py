@@ -163,8 +163,8 @@ def _trained(directory: Path, record: TrainingRecord) -> TrainedNetwork:
 
     if record.result.status != "complete":
         raise RunError(
-            f"a complete training must be named, but {record.spec.id} in {directory} is {record.result.status}; give the "
-            "command that trained it again"
+            f"a complete training must be named, but {record.spec.id} in {directory} is {record.result.status}; "
+            "give the command that trained it again"
         )
     facts = _facts(record.spec, record.result, test=record.test, environments=[record.environment])
     return _network(record.spec, record.data.dataset, facts, finished_weights(record.spec, directory))

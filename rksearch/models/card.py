@@ -89,7 +89,7 @@ def card(
     """
     parts = [f"---\n{front_matter(record, tags)}---\n", f"# {record['name']}\n", _network(record)]
     if record.get("training"):
-        parts += [_errors(record["training"]), _training(record["training"])]
+        parts += [_errors(record["training"], record["data"]), _training(record["training"])]
     return "\n".join([*parts, f"## Use\n\n```python\n{imports}\n\nmodel = {use}\n```\n"])
 
 
@@ -145,7 +145,7 @@ def _network(record: Mapping[str, Any]) -> str:
 rksearch {record["rksearch"]}.
 
 - Input: float images {shape}, pixels of 0 to 255 normalised by channel: minus {list(data["mean"])}, divided by
-  {list(data["std"])}.
+  {list(data["std"])}.{_view(record)}
 - Output: logits (N, {data["classes"]}).
 - Data set: {data["name"]}{f" ({about})" if about else ""}.
 - Weights: {record["origin"]}.
@@ -154,13 +154,45 @@ rksearch {record["rksearch"]}.
 """
 
 
-def _errors(training: Mapping[str, Any]) -> str:
+EVALUATED = (256, 224)
+"""Sides of a resized image and of its centre that is evaluated, where the recipe augments by `scale_aspect`; see
+`rksearch.data.views`."""
+
+
+def _view(record: Mapping[str, Any]) -> str:
+    """How a streamed image becomes an input; empty for images that are kept at the size of the input."""
+    data, recipe = record["data"], (record.get("training") or {}).get("recipe", {})
+    if not data.get("streamed"):
+        return ""
+    cover = sides = (data["height"], data["width"])
+    if recipe.get("augmentation") == "scale_aspect":
+        cover = (_resized(data["height"]), _resized(data["width"]))
+    return (
+        "\n  An image becomes one by resizing (bilinear, antialiased, its ratio of sides kept) until it just covers\n"
+        f"  {cover[0]} x {cover[1]} pixels, of which the centre of {sides[0]} x {sides[1]} is taken."
+    )
+
+
+def _resized(side: int) -> int:
+    whole, centre = EVALUATED
+    return round(side * whole / centre)
+
+
+MIRRORED = """These are errors of outputs averaged over each image and its mirror image (`flip_averaging`), in two
+passes. The network gives the outputs of one pass: average them likewise to find these errors.
+"""
+"""Note under errors that one pass of the network does not have."""
+
+
+def _errors(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     errors = training["errors_pct"]
     rows = [f"| {title} | {errors[name]:.2f} % |" for name, title in ERROR_TITLES.items() if name in errors]
     if training["seeds"] > 1 and training["mean_val_error_pct"] is not None:
         rows.append(f"| Mean validation error of {training['seeds']} seeds | {training['mean_val_error_pct']:.2f} % |")
     if not rows:
         return "## Errors\n\nNo error was measured: the training held no images out, and the test set was not read.\n"
+    if training["recipe"].get("flip_averaging") and data.get("flip"):
+        rows += ["", MIRRORED.rstrip()]
     return "\n".join(["## Errors", "", "| after the last epoch | |", "|---|---:|", *rows, ""])
 
 
