@@ -87,7 +87,8 @@ precision_option = click.option(
     type=click.Choice(PRECISIONS),
     default=AUTO,
     show_default=True,
-    help="auto: bf16 autocast where the device computes it natively.",
+    help="auto: bf16 autocast where the device computes it natively. NVIDIA GPUs from Ampere on compute the "
+    "convolutions of fp32 in TF32.",
 )
 
 

@@ -224,7 +224,7 @@ class Latency:
         median_ms, iqr_ms: median and interquartile range over the repetitions, in milliseconds.
         repetitions: number of timed passes, after a warm-up.
         device: `cpu`, or the name of the GPU.
-        precision: `fp32`, or `bf16` autocast.
+        precision: `fp32`, with convolutions in TF32 on NVIDIA GPUs from Ampere on, or `bf16` autocast.
         threads: CPU threads.
     """
 
@@ -269,7 +269,7 @@ class TrialResult:
         epochs: every epoch that ran, those before a pause included.
         params, params_paper, macs, fvcore_flops: closed forms (see `rksearch.arch.cost`).
         witness: counts taken from the built model.
-        device, precision, threads: the hardware and arithmetic of the training.
+        device, precision, threads: the hardware and arithmetic of the training; for `fp32` see `Latency`.
         compiled: whether its training steps were compiled; None where that is not known.
         compile_reason: the reason for that, in words.
         images: numbers of images used.

@@ -20,7 +20,8 @@ class Execution:
         work_dir: absolute path of the directory that holds one directory per trial (checkpoints, logs).
         data_dir: where data sets lie or are downloaded to.
         device: `auto` (CUDA where there is one), `cpu` or `cuda`.
-        precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`.
+        precision: `auto` (bf16 autocast where the device computes it natively), `fp32` or `bf16`. NVIDIA GPUs from
+            Ampere on compute the convolutions of `fp32` in TF32, by torch's default.
         threads: CPU threads of this trial.
         compile: `auto` (where that is expected to save more time than it costs, see
             `rksearch.training.engine.compiling`), `on` or `off`. A resumed trial stays as it began.

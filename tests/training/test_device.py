@@ -83,3 +83,9 @@ def test_unknown_words_are_refused() -> None:
         resolve_device("gpu")
     with pytest.raises(DeviceError, match="auto, fp32 or bf16, but got 'fp16'"):
         resolve_precision("fp16", CPU)
+
+
+def test_fp32_is_what_the_documents_say_of_torch_s_defaults() -> None:
+    """TF32 for the convolutions of a GPU, float32 for its matrix products."""
+    assert torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -50,6 +50,8 @@ def widest_float(device: torch.device) -> torch.dtype:
 def resolve_precision(precision: str, device: torch.device) -> Precision:
     """The precision that `auto` (bf16 where the device computes it natively), `fp32` or `bf16` stands for.
 
+    `fp32` leaves torch's settings as they are, by which CUDA convolves in TF32 from Ampere on.
+
     Raises:
         DeviceError: another word, or bf16 on a device that would only emulate it.
     """
