@@ -139,26 +139,14 @@ def final(
         view: shows the progress.
 
     Raises:
-        RunError: the directory holds no run, or an architecture has no finished training to read with, or its
-            checkpoint is gone.
+        RunError: the directory holds no run, or there is no finished training to read with, or its checkpoint is gone.
         RunAborted: no further trial of the run could succeed.
     """
     launch = Launch(run_dir, resources, view)
     history, space, plan = _begun(launch)
     launch.as_before(history, chosen)
-    trained = {spec.arch for spec, result in history.trials.values() if result.status == "complete"}
-    if not trained:
-        raise RunError(
-            f"the test set is read with complete trainings, but {run_dir.path} has none; "
-            "continue it with `rksearch resume`"
-        )
-    for arch in archs:
-        if arch not in trained:
-            raise RunError(
-                f"the test set is read for architectures that the run has trained to the end, but {arch} is none; "
-                "`rksearch status` lists those"
-            )
     names = list(archs) or finalists(history)
+    _require_readable(history, names, fresh=fresh, run_dir=run_dir)
     require_same_images(history.run, space.definition.dataset)
     agenda = FinalAgenda(plan, names, fresh=fresh)
     if resources.address is None:  # else the machines of a cluster may have what this one lacks
@@ -166,6 +154,37 @@ def final(
     with run_dir.driver(), datasets.beneath(space.definition.directory), end_recorded(launch):
         state = RunState(launch.ledger, lambda _: agenda, follower=launch.follower)
         return _work(launch, state, space, plan, seeds=fresh, search=end_of_search(history, space, plan))
+
+
+def _require_readable(history: History, archs: Sequence[str], *, fresh: int, run_dir: RunDir) -> None:
+    """Make sure that the test set can be read for these architectures.
+
+    Raises:
+        RunError: there are none, or one has no training to read with: none at all, or those of the control arm alone.
+    """
+    complete = [spec for spec, result in history.trials.values() if result.status == "complete"]
+    if not complete:
+        raise RunError(
+            f"the test set is read with complete trainings, but {run_dir.path} has none; "
+            "continue it with `rksearch resume`"
+        )
+    if not archs:
+        raise RunError(
+            f"the test set is read for the baselines and the front, but {run_dir.path} has neither yet; "
+            "continue it with `rksearch resume`"
+        )
+    trained, read_with = {spec.arch for spec in complete}, {spec.arch for spec in complete if not spec.has_own_seeds}
+    for arch in archs:
+        if arch not in trained:
+            raise RunError(
+                f"the test set is read for architectures that the run has trained to the end, but {arch} is none; "
+                "`rksearch status` lists those"
+            )
+        if not fresh and arch not in read_with:
+            raise RunError(
+                "the test set is read with trainings of the search and of the baselines, but only the control arm has "
+                f"trained {arch}; give --fresh N to train it again"
+            )
 
 
 def _require_checkpoints(launch: Launch, history: History, space: Space, agenda: FinalAgenda) -> None:

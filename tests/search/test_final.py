@@ -16,7 +16,7 @@ from rksearch.cli.runs import _conclude
 from rksearch.errors import RunAborted, RunError
 from rksearch.results.codec import from_plain, to_plain
 from rksearch.results.ledger import Ledger
-from rksearch.results.records import TrialResult, TrialSpec
+from rksearch.results.records import Role, TrialResult, TrialSpec
 from rksearch.search import driver
 from rksearch.search.final import FinalAgenda
 from rksearch.search.planning import Asked
@@ -32,8 +32,8 @@ from tests.helpers.simulation import must, outcome, settings, work
 BASELINES = ("DenseNet-10-k2", "ResNet-8")
 
 
-def run_of(path: Path, *trained: str, trials: int = 3) -> Ledger:
-    """A run of some trainings that lasts."""
+def run_of(path: Path, *trained: str, trials: int = 3, role: Role = "baseline") -> Ledger:
+    """A run of some trainings in this role that lasts."""
     (path / "tiny.yaml").write_text(TINY_SPACE)
     planned = plan_run(path / "tiny.yaml", out=path / "run", asked=Asked(trials=trials, final_seeds=1))
     plan, ledger = planned.plan, Ledger(path / "run")
@@ -46,7 +46,7 @@ def run_of(path: Path, *trained: str, trials: int = 3) -> Ledger:
             recipe=plan.recipe,
             train_images=plan.train_images,
             replicate=0,
-            role="baseline",
+            role=role,
         )
         result = from_plain(TrialResult, outcome(Task("train", spec))["result"])
         ledger.write_trial(spec, result, wall_time_s=1.0)
@@ -164,3 +164,21 @@ def test_a_reading_on_a_machine_without_the_checkpoint_ends_the_session_and_reco
     with pytest.raises(RunAborted, match="put it back"):
         state.on_end(task, found)
     assert ledger.read().tests == ()
+
+
+def test_a_network_of_the_control_arm_alone_is_read_with_fresh_trainings_only(
+    tmp_path: Path, at_once: None, answer: Callable[..., Answer]
+) -> None:
+    drawn, run = "RKNet-k2-m1_1_1-1x1_1x1_1x1", tmp_path / "run"
+    run_of(tmp_path, drawn, role="control").write_end("interrupted")
+    code, _, error = answer("final", str(run), "--arch", drawn)
+    assert (code, error.count("\n")) == (2, 1)
+    assert error.endswith(f"but only the control arm has trained {drawn}; give --fresh N to train it again\n")
+    code, _, error = answer("final", str(run))
+    assert code == 2
+    assert error.endswith(
+        f"the baselines and the front, but {run} has neither yet; continue it with `rksearch resume`\n"
+    )
+    assert Ledger(run).read().tests == ()
+    assert answer("final", str(run), "--arch", drawn, "--fresh", "2")[0] == 0
+    assert [(test.arch, test.trial.count("final")) for test in Ledger(run).read().tests] == [(drawn, 1)] * 2

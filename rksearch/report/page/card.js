@@ -15,7 +15,8 @@ const commandsOf = (net) => {
   const found = [["describe", `rksearch describe ${name} --dataset ${quoted(dataset)} --draw network.svg`],
     ["train", `rksearch train ${name} ${train.map(quoted).join(" ")}`]];
   if (net.trial) found.push(["export", `rksearch export ${quoted(`${run}:${net.trial}`)} --to network`]);
-  if (net.status === "complete") found.push(["final", `rksearch final ${quoted(run)} --arch ${name}`]);
+  // Trainings of the control arm are not read: a network that it alone has trained is trained again.
+  if (net.status === "complete") found.push(["final", `rksearch final ${quoted(run)} --arch ${name}${net.role === "control" ? " --fresh 3" : ""}`]);
   return found;
 };
 
