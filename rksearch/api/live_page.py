@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,6 +89,7 @@ def main() -> None:
 
     if hasattr(os, "nice"):
         os.nice(19)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no file that is half written stays behind
     try:
         Run(sys.argv[1]).write_report()
     except RksearchError as error:

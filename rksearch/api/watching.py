@@ -22,14 +22,15 @@ NOTE_SHARE = 0.02
 """Maximum share of the driver's time that goes into notes, of a run whose remaining work takes long to count."""
 
 REWRITE_S = 180.0
-"""Least time between two pages."""
+"""Least time between two pages; the first one of a session comes as soon as a training has ended."""
 
 REWRITE_SHARE = 0.05
 """Maximum share of the time that goes into pages, of a run whose page takes long to write."""
 
 
 class NotingView:
-    """A view that also notes the progress in the run directory and writes the report again, at most every few minutes.
+    """A view that also notes the progress in the run directory and writes the report again: when the session's first
+    training has ended, and from then on at most every few minutes.
 
     Neither can end the run: what cannot be written is said once. The report is written beside the run, in a thread that
     waits for another process.
@@ -57,7 +58,7 @@ class NotingView:
         self._session: SessionClock | None = None
         self._noted_s = self._written_s = clock()
         self._note_pause_s = NOTE_S
-        self._pause_s = REWRITE_S
+        self._pause_s = 0.0
         self._writer: threading.Thread | None = None
         self._failure: str | None = None
         self._said: set[str] = set()

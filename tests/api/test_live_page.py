@@ -41,6 +41,17 @@ def test_a_process_of_its_own_writes_the_report_of_the_ledger_and_leaves_that_al
     assert ledger.path.read_bytes() == before
 
 
+def test_a_page_that_is_given_up_while_a_file_is_written_leaves_no_part_of_it(tmp_path: Path) -> None:
+    running(tmp_path)
+    code = (
+        "import os, signal, sys; from rksearch import ordinary; from rksearch.api import live_page; "
+        "ordinary.force = lambda handle: os.kill(os.getpid(), signal.SIGTERM); "
+        f"sys.argv = ['', {str(tmp_path)!r}]; live_page.main()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.jsonl"]
+
+
 def test_what_it_cannot_write_is_an_error_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(
         RunError, match=r"under way could not be written \(a run directory holds .*; it is written when"
