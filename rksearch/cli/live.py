@@ -12,7 +12,7 @@ from rich.text import Text
 
 from rksearch.cli.wording import classes_text, tested_text
 from rksearch.report.forecast import forecast_lines
-from rksearch.report.status import under_way_text
+from rksearch.report.status import kept_back_lines, under_way_text
 from rksearch.report.text import clock_text
 from rksearch.results.events import Forecast
 from rksearch.results.history import History
@@ -74,7 +74,7 @@ class ConsoleView:
 def counts_text(history: History, live: LiveProgress) -> str:
     """`12 done, 2 running, 1 waiting, 0 failed, 9 to come (3 further seeds); elapsed 0:01:02, about 0:00:40 left`."""
     failed, stopped = len(history.failed), len(history.pruned)
-    paused = len(set(history.paused) - {task.id for task in live.running} - set(live.waiting))
+    paused = len(set(history.paused) - {task.id for task in live.running} - set(live.not_running))
     raced = f"{stopped} pruned, {paused} paused, " if stopped or paused else ""
     return (
         f"{len(history.trials) - failed - stopped} done, {under_way_text(live)}, {raced}{failed} failed; "
@@ -146,6 +146,7 @@ class LiveTable:
         live = self._clock.progress()
         parts: list[RenderableType] = [Text(counts_text(self._state.history, live), style="bold")]
         parts.append(self._running_table(live))
+        parts += [Text(line, style="dim") for line in kept_back_lines(live)]
         items = self._summaries()
         parts.append(self._best_table("best Runge-Kutta network so far", best_per_band(items)))
         if baselines := best_per_band(items, baselines=True):

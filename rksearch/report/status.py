@@ -27,8 +27,8 @@ def status_json(state: RunStatus) -> dict[str, Any]:
     (complete), `failed`, `pruned`, `running`, `waiting` and `paused` (trainings; `running_trials` and `paused_trials`
     are their ids), `live` (null without a driver at work, else `time`, `slots`, `running` with `epoch` of `epochs`,
     `error_pct`, `train_loss` and `left_s` of each task, `waiting`, `to_come`, `seeds_to_come`, `elapsed_s`,
-    `remaining_s`), `eta` (when the run should end, null where that is not known), `pruned_by_epochs`, `epochs_run`,
-    `epochs_saved` (by racing),
+    `remaining_s`, `kept_back` with `id` and `why` of each task that has ended and is not recorded yet), `eta` (when the
+    run should end, null where that is not known), `pruned_by_epochs`, `epochs_run`, `epochs_saved` (by racing),
     `planned` (architectures to train at least once, from the plan: candidates, the paper's configurations and
     baselines), `finished` (architectures of the plan's kinds with a finished training), `roles` (per role `planned`,
     `finished`, `failed`), `search` and `racing` (the rules, in words), `elapsed_s` (of all sessions), `work_time_s`
@@ -139,9 +139,15 @@ def format_status(state: RunStatus) -> str:
 
 
 def under_way_text(live: LiveProgress) -> str:
-    """`2 running, 1 waiting, 9 to come (3 further seeds)`."""
+    """`2 running, 1 waiting, 1 kept back, 9 to come (3 further seeds)`."""
     seeds = f" ({text.count(live.seeds_to_come, 'further seed')})" if live.seeds_to_come else ""
-    return f"{len(live.running)} running, {len(live.waiting)} waiting, {live.to_come:,} to come{seeds}"
+    kept = f"{len(live.kept_back)} kept back, " if live.kept_back else ""
+    return f"{len(live.running)} running, {len(live.waiting)} waiting, {kept}{live.to_come:,} to come{seeds}"
+
+
+def kept_back_lines(live: LiveProgress) -> list[str]:
+    """A line for each task that has ended and that the ledger does not have yet."""
+    return [f"{task.id}: {text.one_line(task.why)}" for task in live.kept_back]
 
 
 def eta(live: LiveProgress | None) -> str | None:
@@ -174,6 +180,7 @@ def _live_lines(state: RunStatus) -> list[str]:
         parts += [f"about {text.clock_text(task.left_s)} left"] if task.left_s is not None else []
         lines.append(f"{task.id}: {', '.join(parts)}")
     lines += [f"{name}: waits for a slot" for name in live.waiting]
+    lines += kept_back_lines(live)
     end = eta(live)
     left = f"about {text.clock_text(live.remaining_s)} left, until {end}" if end else "no estimate of the time left yet"
     return [*lines, f"{text.count(live.slots, 'slot')}; {left} (noted {live.time})"]

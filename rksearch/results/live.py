@@ -30,6 +30,19 @@ class LiveTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptBack:
+    """A task that has ended and that the ledger does not have yet.
+
+    Attributes:
+        id: as in `LiveTask`.
+        why: how it ended and what its record waits for, in words.
+    """
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveProgress:
     """The progress of a session, as its driver saw it.
 
@@ -42,6 +55,7 @@ class LiveProgress:
         seeds_to_come: further seeds among them.
         elapsed_s: time since the session began.
         remaining_s: estimated time to its end; None before the first epoch.
+        kept_back: tasks that have ended and that the ledger does not have yet.
 
     Raises:
         ValueError: `time` is no time with a zone.
@@ -55,6 +69,12 @@ class LiveProgress:
     seeds_to_come: Natural
     elapsed_s: Seconds
     remaining_s: Seconds | None
+    kept_back: tuple[KeptBack, ...] = ()
+
+    @property
+    def not_running(self) -> tuple[str, ...]:
+        """Ids of tasks under way that no worker is doing: those that wait for a slot, and those kept back."""
+        return (*self.waiting, *(task.id for task in self.kept_back))
 
     def __post_init__(self) -> None:
         if datetime.fromisoformat(self.time).tzinfo is None:

@@ -153,7 +153,9 @@ def run_status(history: History, live: LiveProgress | None = None) -> RunStatus:
         failed=len(history.failed),
         stops=early_stops(history),
         running_trials=() if history.state == "killed" else running,
-        paused_trials=tuple(key for key in history.paused if key not in {*running, *(live.waiting if live else ())}),
+        paused_trials=tuple(
+            key for key in history.paused if key not in {*running, *(live.not_running if live else ())}
+        ),
         roles={role: _counts(history, role) for role in SHOWN_ROLES},
         elapsed_s=round(sum(s.duration_s for s in history.sessions), 3),
         work_time_s=round(sum(history.wall_time_s.values()), 3),

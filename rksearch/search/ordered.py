@@ -90,6 +90,11 @@ class OrderedRunState(RunState):
         self.progress.pop(task.id, None)
 
     @property
+    def kept_back(self) -> dict[str, str]:
+        """As in `RunState`; an outcome that came out of turn is kept back as well."""
+        return super().kept_back | dict.fromkeys(list(self._early), "has ended; it is recorded in its turn")
+
+    @property
     def done(self) -> bool:
         """Whether nothing is left to do, or nothing more in this batch job: outcomes out of turn are not waited for."""
         return super().done or (self._is_over() and all(key in self._early for key in self._order))

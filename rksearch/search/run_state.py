@@ -154,6 +154,15 @@ class RunState:
         """Whether a worker has taken the task of this one trial; until then it waits for a slot."""
         return task.id in self._started_at
 
+    @property
+    def kept_back(self) -> dict[str, str]:
+        """Tasks of one trial that have ended and are not recorded yet, by id: how they ended and what is waited for, in
+        words; may be read from another thread."""
+        return {
+            ended.task.id: f"failed: {ended.result.message}; it waits to see whether others fail alike"
+            for ended in list(self._faulty)
+        }
+
     def on_start(self, task: Task) -> None:
         """A worker has taken the task of this one trial."""
         self._started_at[task.id] = self._clock()

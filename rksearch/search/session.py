@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 
 from rksearch.results.history import History
-from rksearch.results.live import LiveProgress, LiveTask
+from rksearch.results.live import KeptBack, LiveProgress, LiveTask
 from rksearch.search.run_state import RunState
 from rksearch.search.tasks import Remaining, Task
 
@@ -66,19 +66,20 @@ class SessionClock:
     def progress(self) -> LiveProgress:
         """The progress of the session now."""
         state = self._state
-        started = [task for task in list(state.running.values()) if state.is_started(task)]
-        waiting = [task for task in list(state.running.values()) if not state.is_started(task)]
+        kept_back = state.kept_back
+        under_way = list(state.running.values())
+        working = [task for task in under_way if task.id not in kept_back]
         left = self._remaining()
-        under_way = len(started) + len(waiting)
         return LiveProgress(
             time=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             slots=self._slots,
-            running=tuple(self._task(task) for task in started),
-            waiting=tuple(task.id for task in waiting),
-            to_come=max(0, left.tasks - under_way),
-            seeds_to_come=max(0, left.seeds - sum(task.trial.replicate > 0 for task in state.running.values())),
+            running=tuple(self._task(task) for task in working if state.is_started(task)),
+            waiting=tuple(task.id for task in working if not state.is_started(task)),
+            to_come=max(0, left.tasks - len(under_way)),
+            seeds_to_come=max(0, left.seeds - sum(task.trial.replicate > 0 for task in under_way)),
             elapsed_s=self.elapsed_s(),
             remaining_s=self.remaining_s(),
+            kept_back=tuple(KeptBack(id=key, why=why) for key, why in kept_back.items()),
         )
 
     def _task(self, task: Task) -> LiveTask:

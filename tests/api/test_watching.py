@@ -23,7 +23,7 @@ from rksearch.search.run_state import RunState
 from rksearch.search.session import SessionClock
 from tests.helpers.command_line import Answer
 from tests.helpers.ledgers import complete, environment_record, full_run, space_record
-from tests.helpers.simulation import ARCHS, ListProposer, settings
+from tests.helpers.simulation import ARCHS, ListProposer, must, settings
 
 
 class Lines:
@@ -99,6 +99,30 @@ def test_a_task_that_waits_for_a_slot_is_not_running(tmp_path: Path) -> None:
     assert "2 running, 1 waiting, " in words
     assert shown["eta"] is None
     assert "no estimate of the time left yet" in words
+
+
+def test_a_training_that_crashed_is_shown_as_failed_until_others_say_where_the_cause_lies(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    with run_dir.driver():
+        state = begun(tmp_path)
+        crashed, working = must(state.next()), must(state.next())
+        for task in (crashed, working):
+            state.on_start(task)
+        state.on_end(crashed, {"failure": "worker_died", "message": "the worker\x1b\ndied"})
+        run_dir.note_progress(SessionClock(state, 2).progress())
+        found = Run(tmp_path).status()
+        shown, words = status_json(found), format_status(found)
+        state.on_end(working, {"result": to_plain(complete(20.0))})
+        run_dir.note_progress(SessionClock(state, 2).progress())
+        later = format_status(Run(tmp_path).status())
+    assert (shown["running"], shown["waiting"], shown["failed"]) == (1, 0, 0)
+    assert [task["id"] for task in shown["live"]["kept_back"]] == [crashed.id]
+    assert f"{crashed.id}: failed: the worker? died; it waits to see whether others fail alike\n" in words
+    assert "1 running, 0 waiting, 1 kept back, " in words
+    assert f"{crashed.id}: waits for a slot" not in words
+    assert "0 waiting, " in later
+    assert "kept back" not in later
+    assert "1 failed, 0 pruned" in later
 
 
 def test_a_driver_that_died_leaves_no_running_trainings(tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ def test_the_table_shows_what_runs_what_waits_and_the_best_of_networks_and_basel
     running, waiting = must(state.next()), must(state.next())
     state.on_start(running)
     state.on_epoch(running, complete(40.0).epochs[3])
+    crashed = must(state.next())
+    state.on_start(crashed)
+    state.on_end(crashed, {"failure": "worker_died", "message": "the worker died"})
     shown = io.StringIO()
     view = ConsoleView(Console(file=shown, width=160, force_terminal=True, color_system=None))
     view.message("Starting Ray ...")
@@ -61,7 +64,8 @@ def test_the_table_shows_what_runs_what_waits_and_the_best_of_networks_and_basel
     assert words.startswith("Starting Ray ...\n")
     assert re.search(rf"{re.escape(running.id)} +4/9 +\d\.\d\d\d +\d\d\.\d\d +0:00:\d\d", words)
     assert re.search(rf"{re.escape(waiting.id)} +waits", words)
-    assert "3 done, 1 running, 1 waiting, " in words
+    assert f"{crashed.id}: failed: the worker died; it waits to see whether others fail alike" in words
+    assert "3 done, 1 running, 1 waiting, 1 kept back, " in words
     assert "further seeds), 0 failed; elapsed 0:00:" in words
     tables = words.split("params")[1:]
     assert "best Runge-Kutta network so far" in tables[0]

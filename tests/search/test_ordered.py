@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rksearch.errors import RunError
 from rksearch.report.facts import search
+from rksearch.report.status import kept_back_lines
 from rksearch.results.codec import from_plain
 from rksearch.results.events import TaskStarted
 from rksearch.results.ledger import Ledger
@@ -28,6 +29,7 @@ from rksearch.search.ordered import DeferredProposer, OrderedRunState
 from rksearch.search.planning import Asked, plan_of
 from rksearch.search.resources import Resources
 from rksearch.search.run_state import RunState
+from rksearch.search.session import SessionClock
 from rksearch.search.tasks import Task
 from rksearch.search.view import Silent
 from rksearch.space import load_space, parse_space
@@ -157,6 +159,21 @@ def test_a_task_waits_for_the_oldest_result_and_for_no_other(tmp_path: Path) -> 
     assert state.next() is not None
     assert [trial for _, trial, _ in recorded(tmp_path)] == [first.id], "one result for one more task"
     assert not state.done
+
+
+def test_a_result_that_is_there_before_its_turn_is_no_training_that_runs(tmp_path: Path) -> None:
+    state = state_at(tmp_path, replace(PLANS["plain"], deterministic=2))
+    first, second = must(state.next()), must(state.next())
+    for task in (first, second):
+        state.on_start(task)
+    state.on_end(second, outcome(second))
+    live = SessionClock(state, 2).progress()
+    assert [task.id for task in live.running] == [first.id]
+    assert kept_back_lines(live) == [f"{second.id}: has ended; it is recorded in its turn"]
+    state.on_end(first, outcome(first))
+    must(state.next())
+    must(state.next())
+    assert state.kept_back == {}
 
 
 def test_tasks_that_were_cut_off_are_handed_out_first_as_they_were_and_in_their_order(tmp_path: Path) -> None:
