@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rksearch.report import text
 from rksearch.report.sections import ReportTable, TableCell, TableColumn, TableRow, Tone
 from rksearch.results.comparisons import BaselineRow, ErrorComparison, LadderStep, Outcome
-from rksearch.results.summaries import ArchSummary
+from rksearch.results.summaries import ArchSummary, tested_by_both
 from rksearch.space.plan import ErrorMetric
 
 RESULTS: dict[Outcome, str] = {"win": "win", "tie": "tie", "loss": "loss", "open": "too few seeds"}
@@ -23,6 +23,12 @@ NOTE = (
     "one image whose interval leaves out zero; all else is a tie. A half win costs more in the other cost. Test gaps "
     "compare the same two networks on the test set."
 )
+
+FRESH = (
+    "A test error marked as fresh is of trainings made for the test set, which saw the validation images too: it is "
+    "not compared with the others."
+)
+"""Explanation of the mark, for tables that have test errors of both kinds of training."""
 
 
 def ladder_table(steps: Sequence[LadderStep], name: str, words: str) -> ReportTable:
@@ -116,6 +122,7 @@ def baseline_table(rows: Sequence[BaselineRow], name: str, words: str, metric: E
         name, words: the cost, an entry of `COSTS`.
         metric: the error by which the run compares networks.
     """
+    apart = marks_fresh(rows)
     error, tested = metric.title.capitalize(), metric.test_title.capitalize()
     facts = ("Parameters", "MACs", error, tested)
     columns = [
@@ -131,15 +138,20 @@ def baseline_table(rows: Sequence[BaselineRow], name: str, words: str, metric: E
         id=f"baselines-{name}",
         caption=f"At no more {words}",
         columns=tuple(columns),
-        rows=tuple(_baseline_row(row) for row in rows),
+        rows=tuple(_baseline_row(row, apart=apart) for row in rows),
     )
+
+
+def marks_fresh(rows: Iterable[BaselineRow]) -> bool:
+    """Whether the table of these baselines has test errors of both kinds of training, which it marks then."""
+    return tested_by_both(item for row in rows for item in (row.item, row.rival) if item)
 
 
 def _of_baseline(fact: str) -> str:
     return f"Baseline's {fact if fact == 'MACs' else fact[0].lower() + fact[1:]}"
 
 
-def _baseline_row(row: BaselineRow) -> TableRow:
+def _baseline_row(row: BaselineRow, *, apart: bool) -> TableRow:
     baseline, *costs = _named(row.item, "")
     return TableRow(
         cells=(
@@ -147,9 +159,9 @@ def _baseline_row(row: BaselineRow) -> TableRow:
             _result(row),
             *_gaps(row.comparison, row.tested),
             *_named(row.rival, "none costs as little"),
-            *_errors(row.rival),
+            *_errors(row.rival, apart=apart),
             *costs,
-            *_errors(row.item),
+            *_errors(row.item, apart=apart),
             _ratio(row.params_ratio),
             _ratio(row.macs_ratio),
         ),
@@ -157,12 +169,19 @@ def _baseline_row(row: BaselineRow) -> TableRow:
     )
 
 
-def _errors(item: ArchSummary | None) -> tuple[TableCell, ...]:
+def _errors(item: ArchSummary | None, *, apart: bool) -> tuple[TableCell, ...]:
     if item is None:
         return TableCell(text=text.MISSING), TableCell(text=text.MISSING)
     return (
         TableCell(text=text.mean_sd(item.error_pct, item.error_sd_pct)),
-        TableCell(text=text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct)),
+        TableCell(text=tested_text(item, apart=apart)),
+    )
+
+
+def tested_text(item: ArchSummary, *, apart: bool) -> str:
+    """The test error with its spread; `apart` marks that of fresh trainings, in a table with both kinds."""
+    return text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct) + (
+        " (fresh)" if apart and item.tested_afresh else ""
     )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rksearch.report import text
+from rksearch.report.against import FRESH, tested_text
 from rksearch.report.racing import racing_plan
 from rksearch.report.sections import (
+    Block,
     BulletList,
     FactList,
     FigureSlot,
@@ -26,7 +28,7 @@ from rksearch.report.sections import (
 from rksearch.results.codec import to_plain
 from rksearch.results.comparisons import ErrorComparison
 from rksearch.results.run_comparison import HypervolumeDifference, RunComparison, RunSide, SideCost, SizeRung
-from rksearch.results.summaries import ArchSummary
+from rksearch.results.summaries import ArchSummary, tested_by_both
 from rksearch.search.samplers.registry import samplers
 from rksearch.space.plan import OBJECTIVES
 
@@ -301,13 +303,15 @@ def _fronts(found: RunComparison) -> ReportSection:
         TableColumn(label=found.metric.test_title.capitalize(), numeric=True),
         TableColumn(label="Seeds", numeric=True),
     )
-    rows = [_front_row(side, item) for side in found.sides for item in _on_fronts(side)]
+    shown = [(side, item) for side in found.sides for item in _on_fronts(side)]
+    apart = tested_by_both(item for _, item in shown)
+    rows = [_front_row(side, item, apart=apart) for side, item in shown]
     table = ReportTable(id="fronts", caption="", columns=columns, rows=tuple(rows))
     fold = Fold(summary=text.count(len(rows), "network").capitalize(), table=table)
-    blocks: tuple[Fold, ...] | tuple[Paragraph, ...] = (
-        (fold,) if rows else (Paragraph(text="No side has trained a network to the end."),)
-    )
-    return ReportSection(id="fronts", title="Networks on the fronts", blocks=blocks)
+    blocks: list[Block] = [fold] if rows else [Paragraph(text="No side has trained a network to the end.")]
+    if apart:
+        blocks.insert(0, Paragraph(text=FRESH))
+    return ReportSection(id="fronts", title="Networks on the fronts", blocks=tuple(blocks))
 
 
 def _on_fronts(side: RunSide) -> list[ArchSummary]:
@@ -315,7 +319,7 @@ def _on_fronts(side: RunSide) -> list[ArchSummary]:
     return sorted(both.values(), key=lambda item: (item.params, item.arch))
 
 
-def _front_row(side: RunSide, item: ArchSummary) -> TableRow:
+def _front_row(side: RunSide, item: ArchSummary, *, apart: bool) -> TableRow:
     fronts = [
         words
         for words, front in ((COST_WORDS["params"], side.front), (COST_WORDS["macs"], side.macs_front))
@@ -329,7 +333,7 @@ def _front_row(side: RunSide, item: ArchSummary) -> TableRow:
             TableCell(text=text.size(item.params)),
             TableCell(text=text.size(item.macs)),
             TableCell(text=text.mean_sd(item.error_pct, item.error_sd_pct)),
-            TableCell(text=text.mean_sd(item.tested_error_pct, item.tested_error_sd_pct)),
+            TableCell(text=tested_text(item, apart=apart)),
             TableCell(text=f"{item.seeds:,}"),
         )
     )

@@ -155,6 +155,7 @@ def _baselines(history: History, tables: Tables) -> ReportSection:
             "once by MACs, with both costs. Shared weights make parameters cheap and leave MACs as they are."
         )
         rows = (tables.baselines, tables.macs_baselines)
+        lead += f" {against.FRESH}" if any(map(against.marks_fresh, rows)) else ""
         blocks = [
             Paragraph(text=lead),
             *(against.baseline_table(r, *cost, tables.metric) for r, cost in zip(rows, against.COSTS, strict=True)),

@@ -19,7 +19,7 @@ from rksearch.recipes.shipped import recipes
 from rksearch.report import text
 from rksearch.report.drawing import GAP, MARGIN, PART_WIDTH, drawn_parts
 from rksearch.report.figures import BAND_LABEL, CostAxis, costs_of, front_bands
-from rksearch.results.columns import Metric
+from rksearch.results.columns import Metric, fresh
 from rksearch.results.history import History, TrialRecord
 from rksearch.results.summaries import ArchSummary, size_band
 from rksearch.results.tables import Tables, methods_of
@@ -108,14 +108,20 @@ def _column(metric: Metric, tables: Tables) -> dict[str, Any]:
 
 
 def _errors(tables: Tables) -> list[dict[str, Any]]:
-    """The errors that a chart can show: validation, expected, and test where it was read."""
+    """The errors that a chart can show: validation, expected, and test where it was read.
+
+    In a run with test errors of both kinds of training each kind is an error of its own: they are not compared.
+    """
     metric = tables.metric
+    fresh_field = fresh(metric.test_field)
     found: list[dict[str, Any]] = [
         {"field": metric.field, "label": metric.title.capitalize(), "short": "validation", "seeds": "seed_errors",
          "band": True},
         {"field": "expected_error_pct", "label": "Expected error", "short": "expected", "seeds": None, "band": True},
         {"field": metric.test_field, "label": metric.test_title.capitalize(), "short": "test",
          "seeds": "seed_test_errors", "band": False},
+        {"field": fresh_field, "label": f"{metric.test_title.capitalize()}, fresh trainings", "short": "test, fresh",
+         "seeds": fresh("seed_test_errors"), "band": False},
     ]  # fmt: skip
     return [error for error in found if any(getattr(row, error["field"]) is not None for row in tables.archs)] or found[
         :1
@@ -123,6 +129,7 @@ def _errors(tables: Tables) -> list[dict[str, Any]]:
 
 
 def _complete(history: History, item: ArchSummary, values: Mapping[str, Any]) -> dict[str, Any]:
+    is_fresh = values.get(fresh(item.metric.test_field)) is not None
     return {
         **values,
         "status": "complete",
@@ -130,7 +137,7 @@ def _complete(history: History, item: ArchSummary, values: Mapping[str, Any]) ->
         "trial": item.trial_ids[0],
         "counted": history.trials[item.trial_ids[0]][1].witness.agree,
         "seed_errors": item.errors_pct,
-        "seed_test_errors": item.tested_errors_pct,
+        fresh("seed_test_errors") if is_fresh else "seed_test_errors": item.tested_errors_pct,
     }
 
 

@@ -126,6 +126,14 @@ class ArchSummary:
         return self.role == "baseline"
 
 
+def tested_by_both(items: Iterable[ArchSummary]) -> bool:
+    """Whether some test errors are of trainings of the search and others of trainings made for the test.
+
+    The two kinds saw different images, so that they are not compared with each other.
+    """
+    return len({item.tested_afresh for item in items if item.test_seeds}) > 1
+
+
 DIGITS = 9
 """Decimals of a percentage beyond which two mean errors count as the same."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rksearch.arch import Period, Steps, family_of, parse
 from rksearch.results.choice_sample import ChoiceSample, choice_sample
 from rksearch.results.class_errors import ClassErrorTable, class_error_tables
-from rksearch.results.columns import Metric, arch_metrics
+from rksearch.results.columns import Metric, arch_metrics, fresh
 from rksearch.results.comparisons import BaselineRow, LadderStep, baseline_rows, ladder
 from rksearch.results.control import ControlVerdict, control_verdict
 from rksearch.results.dominance import Reference
@@ -21,7 +21,7 @@ from rksearch.results.records import Epoch, TrialResult, TrialSpec
 from rksearch.results.run_costs import ACTIVATION, RunCost, run_costs
 from rksearch.results.short_long import ShortLong, short_and_long
 from rksearch.results.stats import mean, sample_sd
-from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise
+from rksearch.results.summaries import ArchSummary, CostFunction, by_macs, by_params, mean_of, summarise, tested_by_both
 from rksearch.space.plan import LATENCY, TOP1, ErrorMetric
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class ArchRow:
         params, params_paper, macs, executed_macs, fvcore_flops: counts; see `ArchSummary`.
         latency_ms: median latency of one image; None where it was not measured.
         seeds, val_error_pct, val_error_sd_pct: see `ArchSummary`; likewise the test errors, and the balanced and the
-            top-5 errors, which are None where a training has none.
+            top-5 errors, which are None where a training has none. Where the run has test errors of both kinds of
+            training, those of trainings made for the test stand in the fields that begin with `fresh_` instead.
         expected_error_pct: the median of the draws of its true error, which allow for luck; None where the spread is
             not known.
         train_time_s: mean of one training.
@@ -83,8 +84,10 @@ class ArchRow:
     val_error_pct: float
     val_error_sd_pct: float | None
     expected_error_pct: float | None
-    test_error_pct: float | None
-    test_error_sd_pct: float | None
+    test_error_pct: float | None = None
+    test_error_sd_pct: float | None = None
+    fresh_test_error_pct: float | None = None
+    fresh_test_error_sd_pct: float | None = None
     test_seeds: int
     train_time_s: float
     beaten_by: tuple[str, ...]
@@ -94,8 +97,12 @@ class ArchRow:
     top5_val_error_sd_pct: float | None = None
     balanced_test_error_pct: float | None = None
     balanced_test_error_sd_pct: float | None = None
+    fresh_balanced_test_error_pct: float | None = None
+    fresh_balanced_test_error_sd_pct: float | None = None
     top5_test_error_pct: float | None = None
     top5_test_error_sd_pct: float | None = None
+    fresh_top5_test_error_pct: float | None = None
+    fresh_top5_test_error_sd_pct: float | None = None
     activation_bytes: int | None = None
     on_latency_front: bool | None = None
     on_activation_front: bool | None = None
@@ -237,8 +244,9 @@ def tables(
     known = run_costs(history, items, held)
     fronts = {own.field: tuple(front_rows(own.known(items), cost=own.of)) for own in known}
     on = {name: {row.item.arch: row for row in front} for name, front in fronts.items()}
+    apart = tested_by_both(items)
     rows = sorted(
-        (_arch_row(item, shares, expected, cheapest, known, on) for item in items),
+        (_arch_row(item, shares, expected, cheapest, known, on, apart=apart) for item in items),
         key=lambda row: (row.params, row.arch),
     )
     readings: dict[str, TestReading] = {}
@@ -316,6 +324,8 @@ def _arch_row(
     cheapest: Sequence[str | None],
     known: Sequence[RunCost],
     fronts: Mapping[str, Mapping[str, FrontRow]],
+    *,
+    apart: bool,
 ) -> ArchRow:
     spec = parse(item.arch)
     family = family_of(spec)
@@ -323,6 +333,16 @@ def _arch_row(
     costs = {own.field: value for own in known if not math.isnan(value := own.of(item))}
     on = {name: item.arch in front for name, front in fronts.items()}
     found = fronts["params"].get(item.arch)
+    tested = {
+        "test_error_pct": item.test_error_pct,
+        "test_error_sd_pct": item.test_error_sd_pct,
+        "balanced_test_error_pct": mean_of(item.balanced_test_errors_pct),
+        "balanced_test_error_sd_pct": sample_sd(item.balanced_test_errors_pct),
+        "top5_test_error_pct": mean_of(item.top5_test_errors_pct),
+        "top5_test_error_sd_pct": sample_sd(item.top5_test_errors_pct),
+    }
+    if apart and item.tested_afresh:
+        tested = {fresh(name): error for name, error in tested.items()}
     return ArchRow(
         arch=item.arch,
         family=item.family,
@@ -349,8 +369,6 @@ def _arch_row(
         val_error_pct=item.val_error_pct,
         val_error_sd_pct=item.val_error_sd_pct,
         expected_error_pct=expected.get(item.arch),
-        test_error_pct=item.test_error_pct,
-        test_error_sd_pct=item.test_error_sd_pct,
         test_seeds=item.test_seeds,
         train_time_s=item.train_time_s,
         beaten_by=found.beaten_by if found else (),
@@ -358,13 +376,10 @@ def _arch_row(
         balanced_val_error_sd_pct=sample_sd(item.balanced_val_errors_pct),
         top5_val_error_pct=mean_of(item.top5_val_errors_pct),
         top5_val_error_sd_pct=sample_sd(item.top5_val_errors_pct),
-        balanced_test_error_pct=mean_of(item.balanced_test_errors_pct),
-        balanced_test_error_sd_pct=sample_sd(item.balanced_test_errors_pct),
-        top5_test_error_pct=mean_of(item.top5_test_errors_pct),
-        top5_test_error_sd_pct=sample_sd(item.top5_test_errors_pct),
         activation_bytes=int(costs[ACTIVATION]) if ACTIVATION in costs else None,
         on_latency_front=on.get(LATENCY),
         on_activation_front=on.get(ACTIVATION),
+        **tested,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import itertools
 import json
@@ -25,7 +26,7 @@ from rksearch.report.drawing import draw, drawn_parts
 from rksearch.results.fronts import rk_front
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
-from rksearch.results.records import Latency
+from rksearch.results.records import Latency, Role, TestResult
 from rksearch.results.stats import mean
 from rksearch.results.summaries import summarise
 from rksearch.results.tables import tables
@@ -295,6 +296,60 @@ def test_switches_offer_what_the_run_has(history: History, page: str, tmp_path: 
     alone = page_data.page_data(ledger.read(), tables(ledger.read()))
     assert [e["field"] for e in alone["errors"]] == ["val_error_pct"]
     assert alone["band"] == {}
+
+
+def test_test_errors_of_both_kinds_of_training_are_two_errors(tmp_path: Path) -> None:
+    """More images lower an error whatever the network: one front of both kinds would favour what was trained again."""
+    ledger = begin(tmp_path)
+    (searched, again), base = candidates(2), "ResNet-8"
+    sizes = {base: 30_000, searched.name: 20_000, again.name: 25_000}
+    for arch, params in sizes.items():
+        role: Role = "baseline" if arch == base else "candidate"
+        ledger.write_trial(trial(arch, role=role), complete(30.0 - params / 10_000, params=params), wall_time_s=1.0)
+        ledger.write_test(trial(arch, role=role), reading(30.5 - params / 10_000))
+    assert [e["field"] for e in page_data.page_data(ledger.read(), tables(ledger.read()))["errors"]][1:] == [
+        "test_error_pct"
+    ]
+    for replicate in range(2):
+        ledger.write_trial(trial(again.name, replicate, "final"), complete(9.0, params=25_000), wall_time_s=1.0)
+        ledger.write_test(trial(again.name, replicate, "final"), reading(10.0 + replicate))
+    write_report(tmp_path, ledger.read())
+    payload = payload_of((tmp_path / "report.html").read_text())
+    assert [(e["field"], e["label"], e["short"]) for e in payload["errors"]][1:] == [
+        ("test_error_pct", "Test error", "test"),
+        ("fresh_test_error_pct", "Test error, fresh trainings", "test, fresh"),
+    ]
+    values = payload["values"]
+    rows = {row[0]: row[1:] for row in zip(*(values[field] for field in ("arch", *TESTED)), strict=True)}
+    assert rows == {
+        base: (27.5, [27.5], None, None, None),
+        searched.name: (28.5, [28.5], None, None, None),
+        again.name: (None, None, 10.5, pytest.approx(0.5**0.5, abs=1e-4), [10.0, 11.0]),
+    }
+    assert [c["field"] for c in payload["columns"] if c["column"] and "test" in c["field"]] == [
+        "test_error_pct",
+        "fresh_test_error_pct",
+    ]
+    front = {row["arch"]: row for row in csv.DictReader((tmp_path / "front.csv").open())}
+    assert (front[again.name]["test_error_pct"], front[again.name]["fresh_test_error_pct"]) == ("", "10.5")
+    readme = (tmp_path / "README.md").read_text()
+    assert "| 10.50 ± 0.71 % (fresh) |" in readme
+    assert "| 27.50 % |" in readme
+    assert "A test error marked as fresh is of trainings made for the test set" in readme
+
+
+def reading(error_pct: float) -> TestResult:
+    return TestResult(test_error_pct=error_pct, test_loss=1.0, test_images=10_000)
+
+
+TESTED = (
+    "test_error_pct",
+    "seed_test_errors",
+    "fresh_test_error_pct",
+    "fresh_test_error_sd_pct",
+    "fresh_seed_test_errors",
+)
+"""Fields of the page's data about test errors."""
 
 
 def test_a_curve_with_a_number_that_is_not_finite_keeps_the_rest() -> None:
