@@ -13,7 +13,7 @@ const recall = () => {
   if (!kept || kept.run !== payload.name) return;
   const offered = { cost: payload.costs.map((c) => c.field), error: payload.errors.map((e) => e.field) };
   for (const [name, values] of Object.entries(offered)) if (values.includes(kept[name])) state[name] = kept[name];
-  for (const name of ["log", "seeds", "published", "drag", "words", "ranges"]) if (name in kept) state[name] = kept[name];
+  for (const name of ["log", "seeds", "published", "drag", "words", "ranges", "ladder"]) if (name in kept) state[name] = kept[name];
   if (column.has(kept.sort?.field)) state.sort = kept.sort;
   if (kept.cost === state.cost && kept.error === state.error) state.zoom = kept.zoom;
   for (const [group, values] of Object.entries(kept.chips ?? {})) state.chips[group] = new Set(values);

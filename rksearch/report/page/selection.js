@@ -8,6 +8,7 @@ const state = {
   published: payload.published.some((p) => p.same_recipe),
   drag: "select",
   zoom: null,
+  ladder: null, // the ladder in sight
   words: "",
   chips: {}, // by group, the values that are pressed
   ranges: {}, // by field, [low, high]
