@@ -38,7 +38,7 @@ const drawChart = () => {
   paintCrowd(layers.crowd);
   drawLegend(marked);
   document.getElementById("unzoom").hidden = !state.zoom;
-  if (chart.focus) point(chart.focus, false);
+  if (chart.focus && document.activeElement === root) point(chart.focus, false);
 };
 
 const bandPath = (down) => {

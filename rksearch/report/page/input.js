@@ -75,14 +75,16 @@ const startKeyboard = () => {
       ArrowUp: () => step(order, front, -1),
       Home: () => order.length && point(order[0]),
       End: () => order.length && point(order[order.length - 1]),
-      Enter: () => chart.focus && openCard(chart.focus),
+      Enter: () => order.includes(chart.focus) && openCard(chart.focus),
       Escape: () => (state.zoom ? update({ zoom: null }) : clearSelection()),
     };
     if (!keys[event.key]) return;
     event.preventDefault();
     keys[event.key]();
   });
-  root.addEventListener("blur", () => { hideTip(); chart.focus = null; });
+  // The place is kept: a card takes the focus, and gives it back when it closes.
+  root.addEventListener("blur", hideTip);
+  root.addEventListener("focus", () => { if (chart.focus && root.matches(":focus-visible")) point(chart.focus, false); });
 };
 
 const startSwitches = () => {
