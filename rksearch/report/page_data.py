@@ -187,7 +187,8 @@ def _band_name(band: tuple[int, int]) -> str:
 
 
 def _curves(history: History, archs: Sequence[str]) -> tuple[dict[str, list[int]], list[list[list[int | None]]]]:
-    """Epochs that are kept of a curve, by its length; and by architecture its curves: replicate, length, errors."""
+    """Epochs that are kept of a curve, by its length; and by architecture its curves: replicate, length, whether the
+    training is complete (1 or 0), errors."""
     place = {arch: i for i, arch in enumerate(archs)}
     pairs = [*history.trials.values(), *history.paused.values()]
     pairs = [(s, r) for s, r in pairs if r.epochs and s.role != "final" and s.arch in place]
@@ -201,7 +202,7 @@ def _curves(history: History, archs: Sequence[str]) -> tuple[dict[str, list[int]
             indices = kept[str(length)] = _spaced(length, each)
         errors = [result.epochs[i - 1].error_pct(metric) for i in indices]
         whole = [round(HUNDREDTHS * error) if finite(error) else None for error in errors]
-        curves[place[spec.arch]].append([spec.replicate, length, *whole])
+        curves[place[spec.arch]].append([spec.replicate, length, int(result.status == "complete"), *whole])
     return kept, curves
 
 

@@ -157,7 +157,8 @@ def test_curves_in_the_data_are_those_of_the_ledger(history: History, page: str)
     for arch, curves in zip(payload["values"]["arch"], payload["curves"], strict=True):
         runs = {s.replicate: r.epochs for s, r in history.trials.values() if s.arch == arch and r.epochs}
         assert {curve[0] for curve in curves} == set(runs)
-        for replicate, length, *hundredths in curves:
+        for replicate, length, is_complete, *hundredths in curves:
+            assert is_complete == 1
             kept = payload["epochs"][str(length)]
             expected = [runs[replicate][epoch - 1].val_error_pct for epoch in kept]
             assert [h / 100 for h in hundredths] == pytest.approx(expected, abs=0.0051)
@@ -179,7 +180,7 @@ def test_a_page_of_hundreds_of_long_trainings_stays_small(tmp_path: Path) -> Non
         ledger.write_trial(trial(spec.name, epochs=150), done, wall_time_s=1.0)
     write_report(tmp_path, ledger.read())
     written = (tmp_path / "report.html").read_text()
-    points = sum(len(curve) - 2 for curves in payload_of(written)["curves"] for curve in curves)
+    points = sum(len(curve) - 3 for curves in payload_of(written)["curves"] for curve in curves)
     assert points <= page_data.CURVE_POINTS
     assert len(written) < 2_000_000
 
@@ -359,7 +360,7 @@ def test_a_curve_with_a_number_that_is_not_finite_keeps_the_rest() -> None:
     spec = trial("ResNet-8")
     epochs, curves = page_data._curves(History(trials={spec.id: (spec, stopped)}), ["ResNet-8"])
     assert epochs == {"8": list(range(1, 9))}
-    assert curves == [[[0, 8, *(None if e.epoch == 3 else round(100 * e.val_error_pct) for e in whole.epochs)]]]
+    assert curves == [[[0, 8, 0, *(None if e.epoch == 3 else round(100 * e.val_error_pct) for e in whole.epochs)]]]
 
 
 def test_without_networks_the_page_needs_no_script(tmp_path: Path) -> None:

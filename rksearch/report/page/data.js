@@ -27,16 +27,18 @@ const readerOf = (key) => {
 
 // All trainings of a network: errors after the epochs that the page keeps, in percent.
 const curvesOf = (net) =>
-  (payload.curves[net.index] ?? []).map(([replicate, length, ...hundredths]) => ({
+  (payload.curves[net.index] ?? []).map(([replicate, length, complete, ...hundredths]) => ({
     replicate,
+    complete: complete === 1,
     points: hundredths
       .map((value, i) => [payload.epochs[length][i], value === null ? null : value / 100])
       .filter(([, error]) => error !== null),
   }));
 
-// The mean over seeds, at the epochs that all of them have.
+// The mean over seeds, at the epochs that all of them have: of complete trainings alone where the network has one.
 const meanCurve = (net) => {
-  const runs = curvesOf(net).map((run) => new Map(run.points));
+  const counted = curvesOf(net).filter((run) => run.complete || net.status !== "complete");
+  const runs = counted.map((run) => new Map(run.points));
   if (!runs.length) return [];
   const shared = [...runs[0].keys()].filter((epoch) => runs.every((run) => run.has(epoch)));
   return shared.map((epoch) => [epoch, runs.reduce((sum, run) => sum + run.get(epoch), 0) / runs.length]);
