@@ -13,6 +13,7 @@ from rksearch.arch import Period, family_of, parse
 from rksearch.arch.cost import Cost, cost
 from rksearch.arch.image import ImageShape
 from rksearch.arch.paper import PaperRow, paper_rows
+from rksearch.data.facts import is_address
 from rksearch.errors import RksearchError
 from rksearch.recipes.recipe import Recipe
 from rksearch.recipes.shipped import recipes
@@ -38,6 +39,9 @@ HUNDREDTHS = 100
 
 DIGITS = 4
 """Decimals of all other numbers."""
+
+ABSOLUTE = ("/", "~")
+"""Beginnings of paths that lead to the same place from every directory."""
 
 
 def page_data(history: History, tables: Tables) -> dict[str, Any]:
@@ -299,12 +303,39 @@ def _drawings(history: History, tables: Tables, archs: Sequence[str]) -> dict[st
 
 
 def _commands(history: History) -> dict[str, Any]:
-    """Words of the commands that a card shows; they are typed in the directory of the run."""
+    """Words of the commands that a card shows; they are typed in the directory of the run.
+
+    `dataset` and `train` are None where those words would name other images there, or train in another way than the
+    run.
+    """
     plan = history.plan
-    words = ["--dataset", plan.dataset, "--recipe", plan.recipe.name] if plan else []
-    shipped = recipes().get(plan.recipe.name) if plan else None
-    if plan and shipped and shipped.epochs != plan.recipe.epochs:
-        words += ["--epochs", str(plan.recipe.epochs)]
-    if plan and plan.train_images:
-        words += ["--train-images", str(plan.train_images)]
-    return {"run": ".", "dataset": plan.dataset if plan else "", "train": words}
+    found: dict[str, Any] = {"run": ".", "dataset": None, "train": None}
+    if plan is None or not _is_named_anywhere(plan.dataset):
+        return found
+    found["dataset"] = plan.dataset
+    recipe = _shipped_recipe(plan.recipe)
+    if recipe is not None:
+        words = ["--dataset", plan.dataset, "--recipe", recipe.name]
+        words += ["--epochs", str(plan.recipe.epochs)] if recipe.epochs != plan.recipe.epochs else []
+        words += ["--train-images", str(plan.train_images)] if plan.train_images else []
+        found["train"] = [*words, *_data_dir(history)]
+    return found
+
+
+def _is_named_anywhere(dataset: str) -> bool:
+    """Whether a data set has the same name in every directory: a relative path of one's own images has not."""
+    kind, _, place = dataset.partition(":")
+    return not is_address(dataset) or kind == "torchvision" or place.startswith(ABSOLUTE)
+
+
+def _shipped_recipe(recipe: Recipe) -> Recipe | None:
+    """The shipped recipe that this one is but for its epochs; None where a space or a file changed anything else."""
+    shipped = recipes().get(recipe.name)
+    return shipped if shipped and replace(shipped, epochs=recipe.epochs) == recipe else None
+
+
+def _data_dir(history: History) -> list[str]:
+    """The option that names the directory of the data sets, where the run's last session had one that is no relative
+    path."""
+    given = history.sessions[-1].options.get("data_dir") if history.sessions else None
+    return ["--data-dir", given] if isinstance(given, str) and given.startswith(ABSOLUTE) else []

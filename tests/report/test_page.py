@@ -164,6 +164,55 @@ def test_curves_in_the_data_are_those_of_the_ledger(history: History, page: str)
             assert [h / 100 for h in hundredths] == pytest.approx(expected, abs=0.0051)
 
 
+@pytest.mark.parametrize(
+    ("changes", "train"),
+    [
+        ({}, []),
+        ({"epochs": 8}, ["--epochs", "8"]),
+        ({"epochs": 16, "batch_size": 24}, None),
+        ({"name": "mine"}, None),
+    ],
+    ids=["shipped", "other epochs", "another batch size", "a file of one's own"],
+)
+def test_a_card_offers_the_training_that_the_run_made_or_none(
+    tmp_path: Path, changes: dict[str, Any], train: list[str] | None
+) -> None:
+    made = replace(recipe("short"), **changes)
+    data = data_of_run(tmp_path, recipe=made, train_images=None)
+    assert data["dataset"] == "cifar10"
+    assert data["train"] == (None if train is None else ["--dataset", "cifar10", "--recipe", "short", *train])
+
+
+@pytest.mark.parametrize(
+    ("dataset_name", "data_dir", "offered", "option"),
+    [
+        ("cifar10", "data", True, []),
+        ("cifar10", "/data", True, ["--data-dir", "/data"]),
+        ("cifar10", "~/data", True, ["--data-dir", "~/data"]),
+        ("torchvision:KMNIST", None, True, []),
+        ("folder:/pets,size=32", None, True, []),
+        ("folder:pets,size=32", None, False, []),
+        ("npz:../cells.npz", None, False, []),
+    ],
+)
+def test_commands_of_a_card_name_the_same_images_in_the_directory_of_the_run(
+    tmp_path: Path, dataset_name: str, data_dir: str | None, offered: bool, option: list[str]
+) -> None:
+    data = data_of_run(tmp_path, {"data_dir": data_dir}, dataset=dataset_name, recipe=recipe("paper"))
+    assert data["dataset"] == (dataset_name if offered else None)
+    words = ["--dataset", dataset_name, "--recipe", "paper", "--train-images", "10000", *option]
+    assert data["train"] == (words if offered else None)
+
+
+def data_of_run(path: Path, options: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """What the page knows of the commands of a run with this plan and these options of its session."""
+    ledger = Ledger(path, clock=ticking())
+    ledger.write_run(name="run", space=space_record(), plan=plan_record(**changes))
+    ledger.write_session(environment=environment_record(), options=options or {})
+    history = ledger.read()
+    return page_data.page_data(history, tables(history))["commands"]
+
+
 def test_long_curves_are_thinned_evenly_with_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert page_data._spaced(30, 30) == list(range(1, 31))
     for length, most in ((31, 30), (150, 8), (300, 12), (2, 8), (1, 8)):

@@ -283,12 +283,9 @@ def test_a_card_shows_drawing_curves_neighbours_and_commands(reader: Reader) -> 
     assert body.locator("#card-curves path.curve").count() == len(trained)
     words = body.inner_text()
     assert "P(front) is the probability, among the networks trained and given these seeds" in words
-    for part in (
-        f"rksearch describe {arch}",
-        f"rksearch train {arch} --dataset digits",
-        f"rksearch final . --arch {arch}",
-    ):
+    for part in (f"rksearch describe {arch}", f"rksearch export .:{arch}@0", f"rksearch final . --arch {arch}"):
         assert part in words
+    assert "rksearch train" not in words, "the space's own batch size is in no recipe that ships with rksearch"
     other = body.locator("h3 ~ .scroll a").first
     name = other.inner_text()
     other.click()
@@ -323,6 +320,11 @@ def test_the_keyboard_walks_the_chart_and_opens_a_card(reader: Reader) -> None:
     reader.page.keyboard.press("Escape")
     reader.until(lambda: reader.card is None, "no card")
     assert reader.page.evaluate("document.activeElement.id") == "chart"
+    assert reader.page.locator("#tip b").inner_text() == everyone[1]
+    reader.page.keyboard.press("ArrowRight")
+    assert said.inner_text().startswith(everyone[2]), "it walks on from the network whose card was open"
+    reader.page.locator("#filter").focus()
+    assert not reader.page.locator("#tip").is_visible()
 
 
 def test_everything_that_can_be_pressed_has_a_name(reader: Reader) -> None:
@@ -610,6 +612,12 @@ def test_a_reload_keeps_the_selection_and_the_switches(reader: Reader) -> None:
     assert sorted(reader.rows()) == sorted(baselines())
     assert reader.page.locator('#switches input[value="macs"]').is_checked()
     assert reader.page.locator('#chips button[data-value="baseline"]').get_attribute("aria-pressed") == "true"
+    ladders = [reader.page.locator(f"#table-ladder-{cost}") for cost in ("params", "macs")]
+    assert [ladder.is_visible() for ladder in ladders] == [False, True], "the ladder of the chart's cost"
+    reader.page.locator('input[name="ladder"][value="ladder-params"]').check(force=True)
+    reader.page.reload()
+    assert reader.page.locator('#switches input[value="macs"]').is_checked()
+    assert [ladder.is_visible() for ladder in ladders] == [True, False], "the ladder that was chosen"
 
 
 def test_the_comparison_names_its_marks_hides_sides_and_shows_one_cost(browser: Browser, tmp_path: Path) -> None:
@@ -645,4 +653,33 @@ def test_the_comparison_names_its_marks_hides_sides_and_shows_one_cost(browser: 
     )
     assert reader.messages == []
     assert {url.partition("#")[0] for url in reader.requests} == {reader.url}
+    context.close()
+
+
+def test_a_network_that_failed_once_and_one_of_the_control_arm_alone(browser: Browser, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from rksearch.report import write_report
+    from tests.helpers.ledgers import begin, candidates, complete, trial
+
+    ledger = begin(tmp_path)
+    kept, drawn = (spec.name for spec in candidates(2))
+    ledger.write_trial(trial(kept), complete(20.0), wall_time_s=1.0)
+    cut_short = replace(complete(60.0), status="failed", failure="hung", epochs=complete(60.0).epochs[:2])
+    ledger.write_trial(trial(kept, 1), cut_short, wall_time_s=1.0)
+    ledger.write_trial(trial(drawn, role="control"), complete(25.0), wall_time_s=1.0)
+    write_report(tmp_path, ledger.read())
+    context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, offline=True)
+    reader = Reader(page=context.new_page(), url=(tmp_path / "report.html").as_uri())
+    reader.open(f"#net={quote(kept, safe='')}")
+    drawn_curve = str(reader.page.locator("#curves path.curve.front").get_attribute("d"))
+    assert len(re.findall("[ML]", drawn_curve)) == 8, "the training that failed after two epochs ends no other's curve"
+    assert reader.page.locator("#card-curves path.curve").count() == 2
+    words = reader.page.locator("#card-body").inner_text()
+    assert f"rksearch final . --arch {kept}" in words
+    assert "--fresh" not in words
+    reader.page.evaluate("name => { location.hash = '#net=' + encodeURIComponent(name); }", drawn)
+    reader.until(lambda: reader.card == drawn, "the card")
+    assert f"rksearch final . --arch {drawn} --fresh 3" in reader.page.locator("#card-body").inner_text()
+    assert reader.messages == []
     context.close()

@@ -8,16 +8,24 @@ const openCard = (net) => {
 
 const quoted = (word) => (/^[\w@:.,/+=-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`);
 
-// They are typed in the directory of the run, which the page does not know.
+// They are typed in the directory of the run, which the page does not know; one that would not do there what it says is
+// left out.
 const commandsOf = (net) => {
   const { run, dataset, train } = payload.commands;
   const name = quoted(net.arch);
-  const found = [["describe", `rksearch describe ${name} --dataset ${quoted(dataset)} --draw network.svg`],
-    ["train", `rksearch train ${name} ${train.map(quoted).join(" ")}`]];
+  const found = [];
+  if (dataset) found.push(["describe", `rksearch describe ${name} --dataset ${quoted(dataset)} --draw network.svg`]);
+  if (train) found.push(["train", `rksearch train ${name} ${train.map(quoted).join(" ")}`]);
   if (net.trial) found.push(["export", `rksearch export ${quoted(`${run}:${net.trial}`)} --to network`]);
   // Trainings of the control arm are not read: a network that it alone has trained is trained again.
   if (net.status === "complete") found.push(["final", `rksearch final ${quoted(run)} --arch ${name}${net.role === "control" ? " --fresh 3" : ""}`]);
   return found;
+};
+
+const commandList = (net) => {
+  const found = commandsOf(net).map(([what, words]) => `<div><dt>${what}</dt><dd><code>${plain(words)}</code>
+    <button type="button" data-copy="${plain(words)}">Copy</button></dd></div>`);
+  return found.length ? `<h3>Commands, in the directory of the run</h3><dl class="commands">${found.join("")}</dl>` : "";
 };
 
 // Parts of a drawing are shared by many networks; they are put side by side here.
@@ -74,8 +82,7 @@ const showCard = (net) => {
     ${drawingOf(net)}${periodTable(net)}
     <h3>Learning curves of ${count((payload.curves[net.index] ?? []).length, "training")}</h3><div class="plot" id="card-curves"></div>
     ${neighbourTable(net)}
-    <h3>Commands, in the directory of the run</h3><dl class="commands">${commandsOf(net).map(([what, words]) => `<div><dt>${what}</dt><dd><code>${plain(words)}</code>
-      <button type="button" data-copy="${plain(words)}">Copy</button></dd></div>`).join("")}</dl>`;
+    ${commandList(net)}`;
   if (!card.open) card.showModal();
   for (const scroller of card.querySelectorAll(".scroll")) cueMore(scroller);
   document.getElementById("card-body").scrollTop = 0;
