@@ -157,8 +157,12 @@ def test_test_errors_of_more_images_are_not_set_beside_others(tmp_path: Path) ->
     page = report_markdown(comparison_content(found))
     assert "by one kind of training: those of the search, or those made for it on more images" in page
     assert "Test gap (95 %)" not in page
+    assert page.count("| 31.00 ± 0.00 % (fresh) |") == page.count("| 31.00 ± 0.00 % |") == 1
+    assert "A test error marked as fresh is of trainings made for the test set" in page
     c = tested("c", NAMES[2], "final")
-    assert "Test gap (95 %)" in report_markdown(comparison_content(compare_runs({"b": b, "c": c})))
+    page = report_markdown(comparison_content(compare_runs({"b": b, "c": c})))
+    assert "Test gap (95 %)" in page
+    assert "fresh" not in page
 
 
 def test_a_network_of_two_runs_has_the_seeds_of_both_and_the_same_seed_once(tmp_path: Path) -> None:
