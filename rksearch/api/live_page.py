@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from rksearch.results.processes import child_environment, own_python
 
 STOP_S = 5.0
 """Time that a process has to end when it is asked to, in seconds."""
+
+LOOK_S = 0.2
+"""Time between two looks at whether the driver is there, in seconds."""
 
 
 class PageWriter:
@@ -90,10 +95,18 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(19)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no file that is half written stays behind
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         Run(sys.argv[1]).write_report()
     except RksearchError as error:
         sys.exit(str(error))
+
+
+def _end_with(driver: int) -> None:
+    """End this process when its driver has: an older report must not replace that of the run's next session."""
+    while os.getppid() == driver:
+        time.sleep(LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,26 @@ def test_a_page_that_is_given_up_while_a_file_is_written_leaves_no_part_of_it(tm
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.jsonl"]
 
 
+def test_a_page_is_given_up_when_its_driver_is_killed(tmp_path: Path) -> None:
+    """It would replace the report of a session that has resumed the run meanwhile."""
+    running(tmp_path)
+    ready = tmp_path / "ready"
+    page = (
+        "import pathlib, sys, time; from rksearch.api import directory, live_page; "
+        f"directory.Run.write_report = lambda run: (pathlib.Path({str(ready)!r}).touch(), time.sleep(60)); "
+        f"sys.argv = ['', {str(tmp_path)!r}]; live_page.main()"
+    )
+    driver = (
+        "import os, pathlib, signal, subprocess, sys, time; "
+        f"subprocess.Popen([sys.executable, '-c', {page!r}], start_new_session=True)\n"
+        f"while not pathlib.Path({str(ready)!r}).exists(): time.sleep(0.05)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    # The output ends when both processes have; the page's would last a minute.
+    done = subprocess.run([sys.executable, "-c", driver], stdout=subprocess.PIPE, check=False, timeout=40)
+    assert done.returncode == -9
+
+
 def test_what_it_cannot_write_is_an_error_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(
         RunError, match=r"under way could not be written \(a run directory holds .*; it is written when"
