@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
@@ -175,6 +175,7 @@ STEPS = FloatDistribution(0.0, 0.3, step=0.1)  # 0.0 + 3 * 0.1 is more than 0.3
     whole=st.integers(1, 3),
     log=st.booleans(),
 )
+@example(low=2.0, step=0.22084765831978023, number=2, first=1, whole=1, log=True)  # Optuna counts one value here
 def test_nothing_twice_while_there_is_more(
     low: float, step: float, number: int, first: int, whole: int, log: bool
 ) -> None:

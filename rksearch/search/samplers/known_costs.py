@@ -359,6 +359,8 @@ def _values(name: str, distribution: BaseDistribution) -> list[Any]:
             return [choice for i, choice in enumerate(choices) if distribution.to_internal_repr(choice) == i]
         case IntDistribution() if (distribution.high - distribution.low) // distribution.step < MOST_VALUES:
             return list(range(distribution.low, distribution.high + 1, distribution.step))
+        case FloatDistribution(low=low) if distribution.single():
+            return [low]  # Optuna asks no sampler then, also where its rounding has put the upper end below one step
         case FloatDistribution(low=low, high=high, step=float(step)) if (high - low) / step < MOST_VALUES - 0.5:
             # As Optuna has them: the last one would exceed the upper end by a rounding error.
             values = [min(low + i * step, high) for i in range(round((high - low) / step) + 1)]
