@@ -78,7 +78,7 @@ def _failure(reason: str) -> str:
 
 def _begin(directory: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603 - this program, by its own interpreter
-        own_python("-m", "rksearch.api.live_page", str(directory)),
+        own_python("-m", "rksearch.api.live_page", str(directory), str(os.getpid())),
         env=child_environment(OMP_NUM_THREADS="1"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -89,13 +89,13 @@ def _begin(directory: Path) -> subprocess.Popen[str]:
 
 
 def main() -> None:
-    """Write the report of the run whose directory is the only argument, and be no burden to its trainings."""
+    """Write the report of a run whose directory and driver are the arguments, and be no burden to its trainings."""
     from rksearch.api.directory import Run
 
     if hasattr(os, "nice"):
         os.nice(19)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no file that is half written stays behind
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     try:
         Run(sys.argv[1]).write_report()
     except RksearchError as error:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import lzma
 import math
@@ -95,7 +96,7 @@ def _arrays(address: Address, path: Path) -> dict[str, npt.NDArray[Any]]:
     except MemoryError as error:
         raise unreadable("a file of arrays", path, error) from error
     except UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a damaged file's offset is invalid
             raise unreadable("a file of arrays", path, error) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(

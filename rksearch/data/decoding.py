@@ -41,8 +41,9 @@ last ones came from damaged files of formats that nobody has asked for."""
 SHORT_OF_MEMORY = (MemoryError, SystemError)
 """Errors of Pillow where memory is short, of which some of its functions say nothing."""
 
-ANOTHER_TIME = frozenset(errno.errorcode) - {errno.EACCES, errno.EPERM}
-"""Errors of the system after which a file may be whole: it is gone, or its disk does not answer."""
+ANOTHER_TIME = frozenset(errno.errorcode) - {errno.EACCES, errno.EPERM, errno.EINVAL}
+"""Errors of the system after which a file may be whole: it is gone, or its disk does not answer. Invalid arguments
+come from damaged files, whose offsets are absurd."""
 
 MOST_PIXELS = 178_956_970
 """Most pixels of an image, also of one that is enlarged: those of a file above which Pillow refuses it."""

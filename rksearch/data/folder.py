@@ -45,7 +45,6 @@ PASSING = ANOTHER_TIME - {
     errno.ELOOP,
     errno.ENAMETOOLONG,
     errno.EFBIG,
-    errno.EINVAL,
 }
 """Errors of the system after which a file that was listed may be whole. The others are those of a link that leads to
 nothing, and of `read_ordinary`: they stay, so that the file can be left out."""

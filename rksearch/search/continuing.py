@@ -15,7 +15,7 @@ from rksearch.arch import canonical, parse
 from rksearch.arch.cost import cost
 from rksearch.data.facts import Dataset
 from rksearch.data.own import changed
-from rksearch.errors import RunError
+from rksearch.errors import DataError, RunError
 from rksearch.results.differences import FieldDifference, first_difference
 from rksearch.results.history import History, RunRecord
 from rksearch.results.plan import Plan
@@ -116,6 +116,7 @@ def continued(history: History, space: Space, plan: Plan, asked: Collection[str]
     if different := _different_choices(before, space):
         _refuse(different, run_dir)
     require_same_images(begun, space.definition.dataset)
+    require_same_members(begun, space, run_dir)
     now = space.definition
     plan = replace(plan, recipe=as_begun(plan.recipe, begun.plan.recipe))
     for name in VERSIONED:
@@ -173,10 +174,32 @@ def require_same_images(begun: RunRecord | None, data: Dataset) -> None:
     """Make sure that the images are those that the run began with, where they are the user's own.
 
     Raises:
-        DataError: they are not.
+        DataError: they are not, or the padding of their crops is another.
     """
-    if begun is not None and begun.data is not None and begun.data.fingerprint != data.fingerprint:
+    if begun is None or begun.data is None:
+        return
+    if begun.data.fingerprint != data.fingerprint:
         raise changed(data.name, begun.data.fingerprint, data.fingerprint)
+    if begun.data.fingerprint is not None and begun.data.crop_padding not in (0, data.crop_padding):  # 0: unknown
+        raise DataError(
+            f"the images of {data.name} must be augmented as when the run began, with a crop padding of "
+            f"{begun.data.crop_padding}, but this version of rksearch pads them by {data.crop_padding}; begin again "
+            "with another --out"
+        )
+
+
+def require_same_members(begun: RunRecord, space: Space, run_dir: Path) -> None:
+    """Make sure that the text of a run's space means what it meant when the run began.
+
+    Raises:
+        RunError: this version reads other networks in it.
+    """
+    before, now = begun.space.canonical_size, space.canonical_size
+    if before and before != now:
+        raise RunError(
+            f"the space of a run must mean what it meant when the run began, but {run_dir} recorded {before:,} "
+            f"different networks, of which this version of rksearch reads {now:,}; begin again with another --out"
+        )
 
 
 def _definition(begun: RunRecord, space: Space) -> SpaceDefinition:

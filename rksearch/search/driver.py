@@ -30,6 +30,7 @@ from rksearch.search.continuing import (
     is_planned,
     require_extension,
     require_same_images,
+    require_same_members,
 )
 from rksearch.search.final import FinalAgenda, finalists
 from rksearch.search.launch import Launch, images_base
@@ -264,6 +265,7 @@ def _begun(launch: Launch) -> tuple[History, Space, Plan]:
         directory=images_base(launch.run_dir, begun.plan.dataset),
         recipe=begun.space.recipe or begun.plan.recipe,
     )
+    require_same_members(begun, space, launch.run_dir.path)
     return history, space, begun.plan
 
 

@@ -30,7 +30,8 @@ def parse_space(
         file: file name for errors.
         samplers: names of the known samplers, which a file may choose from; None to accept any.
         directory: where the paths of a recipe file and of images in the space start; None for the working directory.
-        recipe: the recipe as a run has recorded it, which counts instead of the text; None to read the text's.
+        recipe: the recipe of a run that has recorded the text, which counts instead of the text's; what an earlier
+            version took is then taken. None to read the text's.
 
     Raises:
         SpaceError: a rule of the file format is broken, nothing is feasible, or the space is too large.
@@ -43,7 +44,8 @@ def parse_space(
         raise entries["constraints"].complaint("the constraints exclude all choices", "remove one")
     if not len(space):
         raise _empty(space, entries)
-    _check_names(space, entries)
+    if recipe is None:
+        _check_names(space, entries)
     if "trials" not in entries:
         space.definition = replace(definition, trials=min(definition.trials, len(space)))
     elif definition.trials > len(space):

@@ -17,6 +17,7 @@ from rksearch.errors import RunError
 from rksearch.results.history import History
 from rksearch.results.ledger import Ledger
 from tests.helpers.ledgers import begin, complete, trial
+from tests.helpers.processes import still_running
 
 
 def running(path: Path) -> Ledger:
@@ -46,30 +47,32 @@ def test_a_page_that_is_given_up_while_a_file_is_written_leaves_no_part_of_it(tm
     code = (
         "import os, signal, sys; from rksearch import ordinary; from rksearch.api import live_page; "
         "ordinary.force = lambda handle: os.kill(os.getpid(), signal.SIGTERM); "
-        f"sys.argv = ['', {str(tmp_path)!r}]; live_page.main()"
+        f"sys.argv = ['', {str(tmp_path)!r}, str(os.getppid())]; live_page.main()"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.jsonl"]
 
 
-def test_a_page_is_given_up_when_its_driver_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_page_is_given_up_when_its_driver_is_killed(tmp_path: Path, at_once: bool) -> None:
     """It would replace the report of a session that has resumed the run meanwhile."""
     running(tmp_path)
     ready = tmp_path / "ready"
     page = (
         "import pathlib, sys, time; from rksearch.api import directory, live_page; "
         f"directory.Run.write_report = lambda run: (pathlib.Path({str(ready)!r}).touch(), time.sleep(60)); "
-        f"sys.argv = ['', {str(tmp_path)!r}]; live_page.main()"
+        "live_page.main()"
     )
     driver = (
-        "import os, pathlib, signal, subprocess, sys, time; "
-        f"subprocess.Popen([sys.executable, '-c', {page!r}], start_new_session=True)\n"
-        f"while not pathlib.Path({str(ready)!r}).exists(): time.sleep(0.05)\n"
+        "import os, pathlib, signal, subprocess, sys, time; from rksearch.api import live_page\n"
+        f"live_page.own_python = lambda *words: [sys.executable, '-c', {page!r}, *words[2:]]\n"
+        f"print(live_page._begin(pathlib.Path({str(tmp_path)!r})).pid, flush=True)\n"
+        f"while not ({at_once} or pathlib.Path({str(ready)!r}).exists()): time.sleep(0.05)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    # The output ends when both processes have; the page's would last a minute.
-    done = subprocess.run([sys.executable, "-c", driver], stdout=subprocess.PIPE, check=False, timeout=40)
+    done = subprocess.run([sys.executable, "-c", driver], capture_output=True, text=True, check=False, timeout=40)
     assert done.returncode == -9
+    assert still_running([int(done.stdout)]) == []  # it would take a minute
 
 
 def test_what_it_cannot_write_is_an_error_with_its_reason(tmp_path: Path) -> None:

@@ -861,6 +861,16 @@ def test_encrypted_arrays_and_members_that_are_none_are_one_line(here: Path) -> 
         assert text.endswith("; write it again")
 
 
+def test_a_damaged_directory_of_a_file_is_damage_and_no_fault_of_the_disk(here: Path) -> None:
+    """Its absurd offsets are invalid arguments for the system, as if the disk did not answer."""
+    np.savez(here / "d.npz", **arrays())
+    content = (here / "d.npz").read_bytes()
+    end = content.rindex(b"PK\x05\x06")
+    for place in range(end + 12, end + 20):
+        (here / "d.npz").write_bytes(content[:place] + b"\x7f" + content[place + 1 :])
+        assert refused("npz:d.npz").endswith("; write it again")
+
+
 @pytest.mark.parametrize("shape", [(4 * 10**12,), (2**40, 2**40), (2**70,)])
 def test_an_array_whose_header_claims_more_than_there_is_is_one_line(here: Path, shape: tuple[int, ...]) -> None:
     header = io.BytesIO()

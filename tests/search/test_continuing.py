@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rksearch.api.launch import plan_run
-from rksearch.errors import RunError
+from rksearch.errors import DataError, RunError, SpaceError
+from rksearch.recipes.shipped import recipe
 from rksearch.report.facts import facts
 from rksearch.results.data_record import DataRecord
 from rksearch.results.history import History, RunRecord
@@ -18,7 +20,7 @@ from rksearch.results.ledger import Ledger
 from rksearch.results.plan import Plan, RacingRule
 from rksearch.results.tables import tables
 from rksearch.search import driver
-from rksearch.search.continuing import Extension, continued, is_planned, require_extension
+from rksearch.search.continuing import Extension, continued, is_planned, require_extension, require_same_images
 from rksearch.search.planning import Asked, plan_of
 from rksearch.space import Space, parse_space
 from tests.helpers.command_line import TINY_SPACE, Answer, rksearch
@@ -145,6 +147,50 @@ def test_a_candidate_is_no_new_baseline() -> None:
         RunError, match=f"a new baseline is a network that the run does not train yet, but run has {candidate}"
     ):
         require_extension(history, Extension(baselines=(candidate,)).of(plan), space.definition.dataset, RUN)
+
+
+def test_a_run_of_a_space_that_earlier_rules_allowed_goes_on(tmp_path: Path) -> None:
+    """Its text stands in the ledger, where no remedy can reach it."""
+    member = next(str(spec) for spec in space_of() if "2_" not in str(spec))
+    text = TINY_SPACE + f"known: [{member}@euler]\nconstraints: [m1 <= 9, m1 <= 9]\n"
+    with pytest.raises(SpaceError, match=r"tiny\.yaml:"):
+        space_of(text)
+    space = parse_space(text, name="tiny", recipe=recipe("fast"))
+    assert [str(spec) for spec in space.definition.known] == [f"{member}@euler"]
+    plan = planned(space)
+    assert continued(begun(space, plan), space, plan, frozenset(), RUN) == plan
+
+
+def test_a_space_that_means_other_networks_than_it_did_is_not_resumed(
+    tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    space = space_of()
+    summary = replace(space.summary(), canonical_size=len(space) + 5)
+    ledger = Ledger(tmp_path / "run")
+    ledger.write_run(name="run", space=summary, plan=planned(space), data=DataRecord.of(space.definition.dataset))
+    before = ledger.path.read_bytes()
+    for command in ("resume", "final"):
+        code, _, error = answer(command, tmp_path / "run")
+        assert (code, error.count("\n")) == (2, 1)
+        assert "different networks, of which this version of rksearch reads" in error
+    assert ledger.path.read_bytes() == before
+    history = begun(space, planned(space))
+    assert history.run is not None
+    recorded = replace(history.run, space=summary)
+    with pytest.raises(RunError, match="must mean what it meant when the run began"):
+        again(TINY_SPACE, replace(history, run=recorded, plans=(recorded,)))
+
+
+def test_images_that_are_padded_otherwise_are_other_images() -> None:
+    space = space_of()
+    history = begun(space, planned(space))
+    assert history.run is not None
+    assert history.run.data is not None
+    own = replace(space.definition.dataset, fingerprint="aa", crop_padding=2)
+    for padding, refuses in ((2, False), (0, False), (7, True)):
+        data = replace(history.run.data, fingerprint="aa", crop_padding=padding)
+        with pytest.raises(DataError, match="crop padding of 7, but this") if refuses else nullcontext():
+            require_same_images(replace(history.run, data=data), own)
 
 
 def test_an_extension_changes_what_it_names_alone() -> None:

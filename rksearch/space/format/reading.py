@@ -67,7 +67,8 @@ def read_definition(
         text, name, file: text and name of the space, and the file that errors name.
         samplers: names of the known samplers; None to accept any.
         directory: where the paths of a recipe file and of images start; None for the working directory.
-        recorded: the recipe that a run has recorded, which counts instead of the text's; None to read that.
+        recorded: the recipe of the run that has recorded the text, which counts instead of the text's; None for a text
+            that no run has begun with.
 
     Raises:
         SpaceError: a rule of the file format is broken; the message names `file`, line, key, rule, value and remedy.
@@ -78,13 +79,14 @@ def read_definition(
         return read(entries[key]) if key in entries else default
 
     data = _dataset(entries["dataset"], directory)
-    families, growth_rates, periods, constraints = _choices(entries, data, file)
+    families, growth_rates, periods, constraints = _choices(entries, data, file, recorded=recorded is not None)
     architectures = _listed_architectures(entries, data)
     params, macs, depth = optional("budgets", lambda e: _budgets(e, data), (CountRange(), CountRange(), CountRange()))
     search_seeds, final_seeds = optional("seeds", _seeds, (1, 2))
     baselines = optional("baselines", lambda e: _architectures(e, data), ())
     known = optional("known", lambda e: _architectures(e, data, forbidden=baselines), ())
-    _check_distinct(entries, {"architectures": architectures, "baselines": baselines, "known": known})
+    if recorded is None:  # a run that began under earlier rules goes on
+        _check_distinct(entries, {"architectures": architectures, "baselines": baselines, "known": known})
     definition = SpaceDefinition(
         name=name,
         description=optional("description", lambda e: " ".join(e.text().split()), ""),
@@ -122,7 +124,7 @@ def _dataset(entry: Entry, directory: Path | None) -> Dataset:
 
 
 def _choices(
-    entries: dict[str, Entry], data: Dataset, file: str
+    entries: dict[str, Entry], data: Dataset, file: str, *, recorded: bool
 ) -> tuple[tuple[str, ...], tuple[int, ...], tuple[PeriodChoices, ...], tuple[Expression, ...]]:
     """Families, growth rates, periods and constraints; all empty where architectures are listed."""
     if "architectures" in entries:
@@ -153,17 +155,21 @@ def _choices(
                 f"{name} networks have at most {most} periods, but {len(periods)} are listed", "list fewer"
             )
     check_magnitude(entries["periods"], data, families, growth_rates, periods)
-    constraints = _constraints(entries["constraints"], len(periods)) if "constraints" in entries else ()
+    constraints: tuple[Expression, ...] = ()
+    if "constraints" in entries:
+        constraints = _constraints(entries["constraints"], len(periods), recorded=recorded)
     return tuple(sorted(families, key=list(known).index)), growth_rates, periods, constraints
 
 
-def _constraints(entry: Entry, periods: int) -> tuple[Expression, ...]:
+def _constraints(entry: Entry, periods: int, *, recorded: bool) -> tuple[Expression, ...]:
     def read(item: Entry) -> Expression:
         try:
             return read_expression(item.text(), periods)
         except SpaceError as error:
             raise item.complaint(f"{error}, in {item.text()!r}", "correct the constraint") from None
 
+    if recorded:  # earlier versions took one twice
+        return tuple(dict.fromkeys(map(read, entry.possibly_no_items())))
     return entry.choices(read, allow_none=True)
 
 
