@@ -240,8 +240,8 @@ def report_text(known: Sequence[FaultConditions], found: Sequence[Disturbed]) ->
         f"rksearch selftest --faults {len(found)} --seed {conditions.seed}{kinds} --out DIRECTORY",
         "```",
         "",
-        f"rksearch {env.rksearch}, commits {', '.join(commits)}; {machines}. Each "
-        f" injection, with its moment, seed and outcome, is a line of `{FILE}`.",
+        f"rksearch {env.rksearch}, commits {', '.join(commits)}; {machines}.",
+        f"Each injection, with its moment, seed and outcome, is a line of `{FILE}`.",
         "",
     ]
     return "\n".join(lines)

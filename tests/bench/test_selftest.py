@@ -42,6 +42,29 @@ def test_faults_are_drawn_by_seed_alone_and_each_kind_comes_before_one_comes_aga
         draw(1, 0, 1.0, ["flood"])
 
 
+def test_a_session_that_was_killed_did_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else collects its exit code leaves Popen to report 0."""
+    monkeypatch.setattr(small_run, "own_python", lambda *words: [sys.executable, "-c", "import time; time.sleep(60)"])
+    small = SmallRun.of_a_space(tmp_path / "run", tmp_path)
+    for _ in range(5):
+        session = small.start()
+        session.end_all()
+        assert session.process.returncode == -signal.SIGKILL
+
+
+def test_of_a_session_that_is_over_nothing_is_killed_by_its_process_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_run, "own_python", lambda *words: [sys.executable, "-c", "pass"])
+    session = SmallRun.of_a_space(tmp_path / "run", tmp_path).start()
+    assert session.ends(20)
+    killed: list[int] = []
+    monkeypatch.setattr(small_run, "end_processes", killed.extend)
+    monkeypatch.setattr(small_run, "descendants", lambda pid: [1])
+    session.end_all()
+    assert killed == []
+
+
 def test_a_run_that_lost_doubled_or_changed_something_differs(tmp_path: Path) -> None:
     ledger = full_run(tmp_path / "run", 6)
     history = ledger.read()

@@ -194,9 +194,11 @@ class SmallRunCommand:
 
     def end_all(self) -> None:
         """Kill what is left of it."""
-        pids = [*descendants(self.pid), self.pid]
-        end_processes(pids)
-        self.ends(10)
+        if not self._over:  # else others may have its process id by now
+            below = descendants(self.pid)
+            self.process.kill()  # and none but this object collects its exit code
+            end_processes(below)
+            self.ends(10)
         end_processes(self.left())
 
 
