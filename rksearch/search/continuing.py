@@ -130,7 +130,7 @@ def continued(history: History, space: Space, plan: Plan, asked: Collection[str]
     if removed:
         raise RunError(
             f"a run keeps its baselines, but {run_dir} has {', '.join(removed)} and the space file no longer names "
-            "them; put them back, or choose another --out"
+            "them; put them back, continue it by `rksearch resume`, or choose another --out"
         )
     plan = replace(plan, baselines=tuple(dict.fromkeys((*begun.plan.baselines, *plan.baselines))))
     for name in (field.name for field in fields(Plan) if field.name not in FREE):

@@ -192,6 +192,19 @@ def test_nothing_twice_while_there_is_more(
     assert len({tuple(trial.params.values()) for trial in study.trials}) == size
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_a_float_of_one_value_needs_no_step(log: bool) -> None:
+    space: dict[str, BaseDistribution] = {
+        "layers": IntDistribution(1, 8),
+        "lr": FloatDistribution(0.1, 0.1, log=log),
+    }
+    study = new_study(KnownCostSampler(space, lambda params: [params["layers"]], seed=0))
+    for _ in range(8):
+        trial = study.ask(space)
+        study.tell(trial, [1 / trial.params["layers"], trial.params["layers"]])
+    assert {(trial.params["layers"], trial.params["lr"]) for trial in study.trials} == {(n, 0.1) for n in range(1, 9)}
+
+
 @pytest.mark.parametrize(
     ("own", "count"),
     [

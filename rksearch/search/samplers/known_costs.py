@@ -385,6 +385,8 @@ def _place(distribution: BaseDistribution, values: Sequence[Any], value: Any) ->
     if isinstance(distribution, CategoricalDistribution):
         place: int = values.index(distribution.choices[int(found)])
         return place
+    if distribution.single() and found == values[0]:
+        return 0
     if not isinstance(distribution, IntDistribution | FloatDistribution) or distribution.step is None:
         raise ValueError(f"{distribution} has no values that can be counted")
     steps = float((found - distribution.low) / distribution.step)
