@@ -230,10 +230,12 @@ def _fit(tuner: Tuner, searcher: LedgerSearcher) -> None:
     Raises:
         Exception: the one that ended the run, else one of Ray's own.
     """
+    from rksearch.search.ray.deaths import deaths_are_of_workers
     from rksearch.search.ray.tune import WorkEnds
 
     try:
-        tuner.fit()
+        with deaths_are_of_workers():
+            tuner.fit()
     except WorkEnds:
         return
     finally:
