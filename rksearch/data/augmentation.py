@@ -18,9 +18,6 @@ from rksearch.errors import DataError
 RESIDENT = "crop"
 """The augmentation of images that lie on the device; streamed images can have it too."""
 
-STREAMED = "scale_aspect"
-"""The augmentation that only streamed images have, see `rksearch.data.views`."""
-
 RANDAUGMENT_GROUP = 32
 """Images that share their operations in an epoch, so that one call serves all; the groups are random in each epoch."""
 

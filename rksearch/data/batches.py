@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from rksearch.data.augmentation import (
-    STREAMED,
     Augmentation,
     check_augmentation,
     cropped,
@@ -25,7 +24,7 @@ from rksearch.data.augmentation import (
     rand_augmented,
     shifted,
 )
-from rksearch.data.dataset import Dataset
+from rksearch.data.dataset import STREAMED, Dataset
 from rksearch.data.lighting import lighting
 from rksearch.errors import DataError
 

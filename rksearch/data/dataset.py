@@ -71,6 +71,27 @@ loader imports torch and other large packages when it is called, and raises `Dat
 """
 
 
+STREAMED = "scale_aspect"
+"""The augmentation that only streamed images have, see `rksearch.data.views`."""
+
+EVALUATED = (256, 224)
+"""With it, sides of the resized image and of its centre that is evaluated."""
+
+
+def covered_size(size: tuple[int, int], augmentation: str) -> tuple[int, int]:
+    """Height and width of the area that a streamed image is resized to cover, of which evaluation sees the centre.
+
+    Args:
+        size: height and width of what the network sees.
+        augmentation: its kind.
+    """
+    if augmentation != STREAMED:
+        return size
+    whole, centre = EVALUATED
+    height, width = (round(side * whole / centre) for side in size)
+    return height, width
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset(ImageShape):
     """A labelled image data set.

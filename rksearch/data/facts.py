@@ -12,10 +12,19 @@ from pathlib import Path
 
 from rksearch.arch.registry import Registry
 from rksearch.data.address import KINDS, is_address, read_address
-from rksearch.data.dataset import Dataset
+from rksearch.data.dataset import Dataset, covered_size
 from rksearch.errors import DataError, PluginError
 
-__all__ = ["DEFAULT_DATASET", "KINDS", "Dataset", "dataset", "datasets", "is_address", "register_dataset"]
+__all__ = [
+    "DEFAULT_DATASET",
+    "KINDS",
+    "Dataset",
+    "covered_size",
+    "dataset",
+    "datasets",
+    "is_address",
+    "register_dataset",
+]
 
 DEFAULT_DATASET = "cifar10"
 """Data set of a command or a call that names none."""

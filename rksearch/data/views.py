@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rksearch.data.augmentation import STREAMED, Augmentation
-from rksearch.data.dataset import Dataset
+from rksearch.data.augmentation import Augmentation
+from rksearch.data.dataset import STREAMED, Dataset, covered_size
 from rksearch.data.decoding import resized
 from rksearch.data.pictures import Picture
 
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 JITTER = 0.4
 """Largest relative change of brightness, contrast and saturation."""
-
-EVALUATED = (256, 224)
-"""Sides of the resized image and of its centre that is evaluated."""
 
 
 class Views:
@@ -54,9 +51,7 @@ class Views:
 
     def __init__(self, augmentation: Augmentation, dataset: Dataset, *, augment: bool) -> None:
         self._size, self._channels = (dataset.height, dataset.width), dataset.channels
-        self.cover = self._size
-        if augmentation.kind == STREAMED:
-            self.cover = (_evaluated(dataset.height), _evaluated(dataset.width))
+        self.cover = covered_size(self._size, augmentation.kind)
         self._augment = augment
         self._first = _random_area(self._size) if augment and augmentation.kind == STREAMED else None
         self._last = _rand_augment(augmentation, dataset) if augment and augmentation.randaugment else None
@@ -105,11 +100,6 @@ def _rand_augment(augmentation: Augmentation, dataset: Dataset) -> v2.Transform:
         augmentation.randaugment_magnitude,
         fill=[round(value) for value in dataset.mean],
     )
-
-
-def _evaluated(side: int) -> int:
-    whole, centre = EVALUATED
-    return round(side * whole / centre)
 
 
 def _planes(picture: Picture) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from rksearch.data.facts import is_address
+from rksearch.data.facts import covered_size, is_address
 
 LIBRARY = "rksearch"
 LICENSE = "apache-2.0"
@@ -154,28 +154,17 @@ rksearch {record["rksearch"]}.
 """
 
 
-EVALUATED = (256, 224)
-"""Sides of a resized image and of its centre that is evaluated, where the recipe augments by `scale_aspect`; see
-`rksearch.data.views`."""
-
-
 def _view(record: Mapping[str, Any]) -> str:
     """How a streamed image becomes an input; empty for images that are kept at the size of the input."""
     data, recipe = record["data"], (record.get("training") or {}).get("recipe", {})
     if not data.get("streamed"):
         return ""
-    cover = sides = (data["height"], data["width"])
-    if recipe.get("augmentation") == "scale_aspect":
-        cover = (_resized(data["height"]), _resized(data["width"]))
+    sides = data["height"], data["width"]
+    cover = covered_size(sides, recipe.get("augmentation", ""))
     return (
         "\n  An image becomes one by resizing (bilinear, antialiased, its ratio of sides kept) until it just covers\n"
         f"  {cover[0]} x {cover[1]} pixels, of which the centre of {sides[0]} x {sides[1]} is taken."
     )
-
-
-def _resized(side: int) -> int:
-    whole, centre = EVALUATED
-    return round(side * whole / centre)
 
 
 MIRRORED = """These are errors of outputs averaged over each image and its mirror image (`flip_averaging`), in two

@@ -72,7 +72,7 @@ def _is_of_another_machine(mark: Path) -> bool:
 
 
 def _exists(pid: int) -> bool:
-    """Whether there is such a process on this machine, which need not have `/proc`."""
+    """Whether there is such a process on this machine, which need not have `/proc`; collects no child's exit code."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):  # a mark may hold any number
